@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# Starts programs in the background and ends them again: only those that it started itself, and never without a bound.
+# Sourced by `stack`, which gives STACK_DIR and `note` (to say things with).
+: "${STACK_DIR:?}"
+
+# Free ports, below the range that the kernel gives to outgoing connections. Who loses the race for one tries another.
+free_port() { # VARIABLE
+    local port
+    for _ in {1..100}; do
+        port=$((20000 + RANDOM % 12000))
+        if [[ " ${given_out:-} " != *" $port "* ]] && ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            given_out="${given_out:-} $port"
+            printf -v "$1" %s "$port"
+            return 0
+        fi
+    done
+    note "no free port found on 127.0.0.1"
+    return 1
+}
+
+# When a process was born, with the boot that counts from: together with its id that is never used again.
+birth_of() { # PID; fails when it is gone, or dead and not yet reaped
+    local stat boot
+    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+    read -ra stat <<<"${stat##*) }"
+    [[ ${stat[0]} != [ZX] ]] || return 1
+    boot=$(</proc/sys/kernel/random/boot_id)
+    echo "$boot/${stat[19]}"
+}
+
+# The id of a program that we started and that still runs.
+pid_of() { # NAME
+    local pid birth
+    [[ -r $STACK_DIR/$1.pid ]] || return 1
+    read -r pid birth <"$STACK_DIR/$1.pid"
+    [[ $(birth_of "$pid") == "$birth" ]] && echo "$pid"
+}
+
+running() { pid_of "$1" >/dev/null; }
+
+# Starts a program in a session of its own (Ctrl-C is not for it) and waits until it is ready. Its output goes to
+# log/NAME.log. Fails when it ends or is not ready in time.
+start() { # NAME SECONDS READY... -- COMMAND...
+    local name=$1 deadline=$((SECONDS + $2)) pid ready=()
+    shift 2
+    while [[ $1 != -- ]]; do ready+=("$1") && shift; done
+    shift
+    (cd / && exec setsid "$@" </dev/null >"$STACK_DIR/log/$name.log" 2>&1 9>&-) &
+    pid=$!
+    echo "$pid $(birth_of "$pid")" >"$STACK_DIR/$name.pid"
+    while ! "${ready[@]}"; do
+        if ! running "$name"; then
+            rm -f -- "$STACK_DIR/$name.pid"
+            return 1
+        fi
+        if ((SECONDS >= deadline)); then
+            note "$name was not ready in time"
+            stop "$name" TERM KILL
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+# Tries a start again while it is another that has taken the port.
+insist() { # NAME FUNCTION
+    for _ in {1..5}; do
+        if "$2"; then return 0; fi
+        grep -qi 'in use' "$STACK_DIR/log/$1.log" || break
+    done
+    note "$1 did not start; the end of $STACK_DIR/log/$1.log:"
+    tail -n 20 -- "$STACK_DIR/log/$1.log" >&2
+    return 1
+}
+
+# Asks a program to end, and asks again less kindly.
+stop() { # NAME SIGNAL...
+    local name=$1 pid signal
+    shift
+    if pid=$(pid_of "$name"); then
+        for signal; do
+            kill "-$signal" "$pid" 2>/dev/null || true
+            for _ in {1..300}; do
+                running "$name" || break 2
+                sleep 0.05
+            done
+            note "$name did not end within 15 s of SIG$signal"
+        done
+    fi
+    rm -f -- "$STACK_DIR/$name.pid"
+}
+
+answers() { # PORT REQUEST PATTERN: what a server answers first, without curl
+    local line
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    printf '%b' "$2" >&3
+    IFS= read -r -t 2 line <&3 || true
+    exec 3<&- 3>&-
+    # shellcheck disable=SC2053 # a pattern
+    [[ ${line:-} == $3 ]]
+}
