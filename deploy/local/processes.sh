@@ -73,6 +73,17 @@ insist() { # NAME FUNCTION
     return 1
 }
 
+# Runs a command to its end; what it says is shown if it fails, and else kept in log/NAME.log alone.
+logged() { # NAME COMMAND...
+    local log=$STACK_DIR/log/$1.log
+    shift
+    if ! (cd / && "$@" </dev/null 9>&-) >>"$log" 2>&1; then
+        note "failed: $1 ${2:-}; the end of $log:"
+        tail -n 20 -- "$log" >&2
+        return 1
+    fi
+}
+
 # Asks a program to end, and asks again less kindly.
 stop() { # NAME SIGNAL...
     local name=$1 pid signal

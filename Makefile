@@ -1,0 +1,21 @@
+# What there is to do is in deploy/local/, a script each; this is where one looks for it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint run down
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+
+demo: ## the tour: logs a wallet in, lets 200,000 sessions fall due, reaps them
+	@deploy/local/demo
+
+test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis of their own
+	@deploy/local/test
+
+lint: ## fmt, clippy, docs and shellcheck alone
+	@deploy/local/lint
+
+run: ## auth-api and session-reaper on this machine until Ctrl-C
+	@deploy/local/run
+
+down: ## stop what `make run` or deploy/local/stack left running
+	@deploy/local/stack down
