@@ -1,0 +1,3 @@
+DROP TABLE token_families;
+DROP TABLE sessions;
+DROP TABLE accounts;

@@ -1,0 +1,2 @@
+DROP TABLE reaper_state;
+DROP TABLE reaper_runs;

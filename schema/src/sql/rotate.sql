@@ -1,0 +1,19 @@
+-- In SQL because Diesel has no UPDATE … FROM, and the answer needs the session and its account in the same round trip.
+-- Only the family is locked; a revocation that commits beside it wins, because every token of a revoked session is dead.
+UPDATE token_families AS family
+SET generation = family.generation + 1,
+    previous_hash = family.token_hash,
+    token_hash = $1,
+    sealed_successor = $2,
+    rotated_at = clock_timestamp()
+FROM sessions AS session
+JOIN accounts AS account ON account.id = session.account_id
+WHERE family.session_id = $3
+  AND family.generation = $4
+  AND family.token_hash = $5
+  AND session.id = family.session_id
+  AND session.revoked_at IS NULL
+  AND session.expires_at > clock_timestamp()
+  AND account.disabled_at IS NULL
+RETURNING session.account_id, account.issuer, account.subject,
+          session.expires_at, session.absolute_expires_at, clock_timestamp()

@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{Database, Program, Redis, Wallet, binary};
+
+/// A running auth-api and a client of it.
+pub struct AuthApi {
+    /// The process.
+    pub program: Program,
+    /// `http://127.0.0.1:port`
+    pub url: String,
+    /// The operations port: `http://127.0.0.1:port`
+    pub ops_url: String,
+    /// For requests that the methods here do not make.
+    pub client: Client,
+    _keys: TempDir,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, as JSON where it is JSON, else as a string.
+    pub body: Value,
+}
+
+/// The tokens of an answer to login or refresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// A JWT.
+    pub access: String,
+    /// `rt_…`
+    pub refresh: String,
+    /// The session's id.
+    pub session_id: String,
+}
+
+impl AuthApi {
+    /// `AUTH_SECRET` unless a test says otherwise.
+    pub const SECRET: &str = "dGVzdCBzZWNyZXQgb25lLCAzMiBieXRlcyBsb25nLi4=";
+    /// Another one.
+    pub const OTHER_SECRET: &str = "dGVzdCBzZWNyZXQgdHdvLCAzMiBieXRlcyBsb25nLi4=";
+    /// `PUBLIC_URL` unless a test says otherwise.
+    pub const PUBLIC_URL: &str = "https://auth.example.test";
+
+    /// Serves on free ports, on this database with the rights of its role, with the shared Redis under a prefix of its
+    /// own. `overrides` are variables that are added or replaced.
+    pub async fn start(database: &Database, overrides: &[(&str, &str)]) -> Self {
+        let keys = TempDir::new().unwrap();
+        let keys_path = keys.path().to_str().unwrap();
+        let (code, made) = Program::run(binary("auth-api"), &["keys", "generate", "--dir", keys_path], &[]).await;
+        assert_eq!(code, Some(0), "{}", made.stderr());
+        Self::start_with_keys(database, keys, overrides).await
+    }
+
+    /// The same, with a directory of signing keys that is there already.
+    pub async fn start_with_keys(database: &Database, keys: TempDir, overrides: &[(&str, &str)]) -> Self {
+        let (database_url, redis_url) = (database.url_as("auth_api"), Redis::shared_url());
+        let prefix = format!("test-{}", Uuid::now_v7().simple());
+        let mut env = vec![
+            ("DATABASE_URL", database_url.as_str()),
+            ("REDIS_URL", redis_url.as_str()),
+            ("REDIS_PREFIX", prefix.as_str()),
+            ("BIND", "127.0.0.1:0"),
+            ("OPS_BIND", "127.0.0.1:0"),
+            ("PUBLIC_URL", Self::PUBLIC_URL),
+            ("STELLAR_NETWORK", "testnet"),
+            ("AUTH_SECRET", Self::SECRET),
+            ("SIGNING_KEYS_DIR", keys.path().to_str().unwrap()),
+            ("LOG_FORMAT", "json"),
+            ("RUST_LOG", "debug"),
+        ];
+        for (name, value) in overrides {
+            env.retain(|(existing, _)| existing != name);
+            env.push((name, value));
+        }
+        let mut program = Program::start(binary("auth-api"), &["serve"], &env);
+        let listening = program.log_event("listening").await;
+        let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
+        let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        let api = Self { program, url: url("api"), ops_url: url("ops"), client, _keys: keys };
+        crate::eventually("auth-api is ready", async || {
+            let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
+            // Redis is not required to be ready, but a test that wants it gone takes it away itself.
+            ready.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        api
+    }
+
+    /// Sends a request and reads the answer.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// POSTs a JSON document.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.client.post(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    /// A login from the beginning: a challenge for this wallet, signed by it.
+    pub async fn try_login(&self, wallet: &Wallet) -> Answer {
+        let message = self.challenge(wallet).await;
+        self.submit(&message, &wallet.sign(&message)).await
+    }
+
+    /// The same, when it must succeed.
+    pub async fn login(&self, wallet: &Wallet) -> Tokens {
+        self.try_login(wallet).await.tokens()
+    }
+
+    /// A challenge for this wallet.
+    pub async fn challenge(&self, wallet: &Wallet) -> String {
+        let answer = self.post("/auth/challenge", &json!({ "address": wallet.address() })).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["message"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits a signed challenge.
+    pub async fn submit(&self, message: &str, signature: &str) -> Answer {
+        self.post("/auth/login", &json!({ "message": message, "signature": signature })).await
+    }
+
+    /// Refreshes.
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/auth/refresh", &json!({ "refresh_token": refresh_token })).await
+    }
+
+    /// GET /auth/session with an access token.
+    pub async fn session(&self, access_token: &str) -> Answer {
+        self.send(self.client.get(format!("{}/auth/session", self.url)).bearer_auth(access_token)).await
+    }
+
+    /// Logs the session of an access token out.
+    pub async fn logout(&self, access_token: &str) -> Answer {
+        self.send(self.client.post(format!("{}/auth/logout", self.url)).bearer_auth(access_token)).await
+    }
+
+    /// The value of a metric's line that begins with `line` (name and labels), 0 when there is none.
+    pub async fn metric(&self, line: &str) -> f64 {
+        let text = self.client.get(format!("{}/metrics", self.ops_url)).send().await.unwrap().text().await.unwrap();
+        let found = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+impl Answer {
+    /// Reads an answer to its end.
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { status, headers, body }
+    }
+
+    /// The tokens of a successful login or refresh.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        assert_eq!(self.status, 200, "{self:?}");
+        let field = |name: &str| self.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
+        Tokens { access: field("access_token"), refresh: field("refresh_token"), session_id: field("session_id") }
+    }
+
+    /// Fails unless this is a problem document (RFC 9457) with this status and code.
+    #[track_caller]
+    pub fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.body["code"], code, "{self:?}");
+        assert_eq!(self.body["status"], status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+    }
+}

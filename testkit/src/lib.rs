@@ -1,0 +1,46 @@
+//! What the tests of both programs stand on. Nothing here is a stand-in: databases are real, Redis is real, programs run
+//! as processes, wallets sign.
+//!
+//! - [`Database`]: a database of one's own, migrated, on the server that `DATABASE_URL` names.
+//! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
+//! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
+//! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
+//! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
+//!
+//! `make test` starts the servers and sets the variables. A failing assumption panics: these are tests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "for tests only"
+)]
+
+mod auth_api;
+mod database;
+mod ports;
+mod program;
+mod proxy;
+mod redis;
+pub mod vectors;
+mod wallet;
+
+pub use auth_api::{Answer, AuthApi, Tokens};
+pub use database::Database;
+pub use ports::free_port;
+pub use program::{Program, binary};
+pub use proxy::Proxy;
+pub use redis::Redis;
+pub use wallet::Wallet;
+
+use std::time::{Duration, Instant};
+
+/// Polls `condition` until it holds; panics, naming `what`, when it does not within ten seconds.
+pub async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "did not come true within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,142 @@
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Where cargo put one of the workspace's binaries: beside the test that asks.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+    path
+}
+
+/// How long anything that a program was asked to do may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process of ours: its output is kept, and it is killed when this is dropped.
+pub struct Program {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Program {
+    /// Starts `program` with these arguments and variables and none of the variables that configure our programs.
+    pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program.as_ref());
+        for name in ["DATABASE_URL", "REDIS_URL", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.args(args).envs(env.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
+        let (stdout, stderr) = (Arc::default(), Arc::default());
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
+            collect(child.stderr.take().unwrap(), Arc::clone(&stderr)),
+        ];
+        Self { child, stdout, stderr, readers }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to standard output until now.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// What it wrote to standard error until now.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// The JSON log lines on standard error whose message is `message`: their fields.
+    #[must_use]
+    pub fn log_events(&self, message: &str) -> Vec<Value> {
+        self.stderr()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .map(|line| line["fields"].clone())
+            .filter(|fields| fields["message"] == message)
+            .collect()
+    }
+
+    /// Waits for a JSON log line whose message is `message` and returns its fields.
+    pub async fn log_event(&mut self, message: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(fields) = self.log_events(message).into_iter().next() {
+                return fields;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.join_readers();
+                panic!("ended with {status} before it said {message:?}:\n{}", self.stderr());
+            }
+            assert!(Instant::now() < deadline, "did not say {message:?}:\n{}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sends a signal by its name without SIG: `TERM`, `INT`, `HUP`, `KILL`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(status.success(), "no process {} to send SIG{name}", self.id());
+    }
+
+    /// Waits until it has ended, and has been read to the end.
+    pub async fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.join_readers();
+                return status;
+            }
+            assert!(Instant::now() < deadline, "has not ended:\n{}{}", self.stdout(), self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Starts it, waits until it has ended and returns it with its exit code.
+    pub async fn run(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Self) {
+        let mut program = Self::start(program, args, env);
+        let status = program.wait().await;
+        (status.code(), program)
+    }
+
+    fn join_readers(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    })
+}

@@ -1,0 +1,179 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A TCP proxy in front of PostgreSQL or Redis.
+///
+/// It counts the bytes that clients send, records the text of the statements that they prepare or send (PostgreSQL's
+/// `Parse` and `Query` messages, unencrypted), cuts connections, and stops forwarding without closing them.
+pub struct Proxy {
+    address: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: String,
+    mode: watch::Sender<Mode>,
+    sent: AtomicU64,
+    statements: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Forward,
+    Stall,
+    Refuse,
+}
+
+impl Proxy {
+    /// Listens on a free port and forwards to `upstream` (`host:port`).
+    pub async fn to(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            mode: watch::Sender::new(Mode::Forward),
+            sent: AtomicU64::new(0),
+            statements: Mutex::default(),
+        });
+        tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared }
+    }
+
+    /// A proxy in front of the server that a URL names, and the URL through it (for PostgreSQL without TLS, so that
+    /// statements can be read).
+    pub async fn before(url: &str) -> (Self, String) {
+        let (head, rest) = url.split_once("://").unwrap();
+        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let proxy = Self::to(host).await;
+        let at = if user.is_empty() { "" } else { "@" };
+        let mut through = format!("{head}://{user}{at}{}/{path}", proxy.address);
+        if head.starts_with("postgres") {
+            through.push_str(if path.contains('?') { "&sslmode=disable" } else { "?sslmode=disable" });
+        }
+        (proxy, through)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Bytes sent by clients until now.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// The distinct statements that clients prepared or sent until now.
+    #[must_use]
+    pub fn statements(&self) -> BTreeSet<String> {
+        self.shared.statements.lock().unwrap().clone()
+    }
+
+    /// Closes all connections and refuses new ones.
+    pub fn cut(&self) {
+        self.shared.mode.send_replace(Mode::Refuse);
+    }
+
+    /// Forwards nothing any more, and closes nothing.
+    pub fn stall(&self) {
+        self.shared.mode.send_replace(Mode::Stall);
+    }
+
+    /// Forwards again.
+    pub fn restore(&self) {
+        self.shared.mode.send_replace(Mode::Forward);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if *shared.mode.borrow() == Mode::Refuse {
+            continue;
+        }
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let Ok(server) = TcpStream::connect(&shared.upstream).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            let mut refused = shared.mode.subscribe();
+            tokio::select! {
+                () = pump(from_client, to_server, &shared, true) => {}
+                () = pump(from_server, to_client, &shared, false) => {}
+                _ = refused.wait_for(|mode| *mode == Mode::Refuse) => {}
+            }
+        });
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    shared: &Shared,
+    upward: bool,
+) {
+    let mut mode = shared.mode.subscribe();
+    let mut messages = Messages::default();
+    let mut buffer = vec![0; 65536];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
+            return;
+        }
+        if upward {
+            shared.sent.fetch_add(length as u64, Ordering::SeqCst);
+            messages.read(&buffer[..length], &shared.statements);
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Cuts a client's half of a PostgreSQL conversation into messages. On another protocol it finds nothing.
+#[derive(Default)]
+struct Messages {
+    pending: Vec<u8>,
+    started: bool,
+}
+
+impl Messages {
+    fn read(&mut self, bytes: &[u8], statements: &Mutex<BTreeSet<String>>) {
+        self.pending.extend_from_slice(bytes);
+        loop {
+            // The first message, the startup packet, has no type byte.
+            let header = usize::from(self.started);
+            let Some(length) = self.pending.get(header..header + 4) else { return };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if length > 1 << 24 || self.pending.len() < header + length {
+                return;
+            }
+            let message: Vec<u8> = self.pending.drain(..header + length).collect();
+            let body = &message[header + 4..];
+            if self.started {
+                match message[0] {
+                    b'Q' => record(body, statements),
+                    // Parse: the name of the statement, then its text.
+                    b'P' => {
+                        if let Some(end) = body.iter().position(|byte| *byte == 0) {
+                            record(&body[end + 1..], statements);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            self.started = true;
+        }
+    }
+}
+
+fn record(text: &[u8], statements: &Mutex<BTreeSet<String>>) {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    statements.lock().unwrap().insert(String::from_utf8_lossy(&text[..end]).into_owned());
+}
