@@ -6,7 +6,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tour is for reading")]
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -105,7 +104,9 @@ async fn tour() -> Result {
     if (sessions, families, due) != (expected, expected, 0) {
         return Err(format!("{expected} sessions and families should have been left, none of them due").into());
     }
-    text(&format!("Those are the {ENDED_LATELY} that ended lately, the one of step 6, and the other wallet's, which works:"));
+    text(&format!(
+        "Those are the {ENDED_LATELY} that ended lately, the one of step 6, and the other wallet's, which works:"
+    ));
     api.get("/auth/session", live.string("access_token")?).await?.show().want(200)?;
 
     title(10, "What an operator sees");
@@ -117,7 +118,10 @@ async fn tour() -> Result {
         println!("     {:<12} {}", name.name(), row.get::<_, String>(column));
     }
 
-    println!("\nThat was it, in {:.0} s. `make run` starts the same and leaves it running.", start.elapsed().as_secs_f64());
+    println!(
+        "\nThat was it, in {:.0} s. `make run` starts the same and leaves it running.",
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -195,8 +199,7 @@ impl Api {
     }
 
     async fn post(&self, path: &str, body: Value) -> Result<Answer> {
-        println!("\n   > POST {path}");
-        print_json(&body);
+        println!("\n   > POST {path} {}", pretty(&redacted(&body), 11 + path.len()));
         self.post_quietly(path, body).await
     }
 
@@ -243,8 +246,7 @@ impl Api {
 
 impl Answer {
     fn show(self) -> Self {
-        println!("   < {}", self.status);
-        print_json(&self.body);
+        println!("   < {} {}", self.status.as_u16(), pretty(&redacted(&self.body), 9));
         self
     }
 
@@ -252,7 +254,8 @@ impl Answer {
         if self.status.as_u16() == status {
             return Ok(self);
         }
-        Err(format!("{} should have been answered with {status}, not {}: {}", self.asked, self.status, self.body).into())
+        Err(format!("{} should have been answered with {status}, not {}: {}", self.asked, self.status, self.body)
+            .into())
     }
 
     fn string(&self, field: &str) -> Result<&str> {
@@ -289,17 +292,30 @@ fn grouped(number: i32) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
 
-/// An object with a line for each of its fields, secrets shortened.
-fn print_json(value: &Value) {
-    let mut line = String::new();
-    for (name, value) in value.as_object().into_iter().flatten() {
+/// What a page may hold.
+const WIDTH: usize = 98;
+
+/// JSON on as few lines as fit: an object that is too wide gets a line for each field.
+fn pretty(value: &Value, indent: usize) -> String {
+    let line = value.to_string();
+    let Some(fields) = value.as_object().filter(|_| indent + line.chars().count() > WIDTH) else { return line };
+    let margin = " ".repeat(indent + 1);
+    let lines = fields.iter().map(|(name, value)| {
+        let name = json!(name).to_string();
+        format!("{name}: {}", pretty(value, indent + 3 + name.len()))
+    });
+    format!("{{{}}}", lines.collect::<Vec<_>>().join(&format!(",\n{margin}")))
+}
+
+/// The same without what nobody should have on their screen, nor wants to read.
+fn redacted(value: &Value) -> Value {
+    let fields = value.as_object().into_iter().flatten().map(|(name, value)| {
         let value = match (name.as_str(), value.as_str()) {
             ("access_token" | "refresh_token" | "signature", Some(secret)) => json!(shortened(secret)),
-            ("message", Some(message)) => json!(message.lines().next().map(|first| format!("{first} …"))),
+            ("message", Some(message)) => json!(format!("{}…", message.get(..24).unwrap_or(message))),
             _ => value.clone(),
         };
-        let _ = write!(line, "     {name}: {value}");
-        println!("{line}");
-        line.clear();
-    }
+        (name.clone(), value)
+    });
+    Value::Object(fields.collect())
 }
