@@ -1,0 +1,133 @@
+//! The application as a value: build it (ports are bound), then run it until it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App as ActixApp, HttpServer, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_actix_web::TracingLogger;
+
+use crate::config::Config;
+use crate::denylist;
+use crate::http::observe::{RequestSpan, observe};
+use crate::routes;
+use crate::state::State;
+
+/// A server that has bound its ports.
+pub struct App {
+    state: Arc<State>,
+    api: Server,
+    operations: Server,
+    /// Where the API listens.
+    pub api_address: SocketAddr,
+    /// Where health and metrics listen.
+    pub operations_address: SocketAddr,
+    shutdown_timeout: Duration,
+}
+
+/// A request's head is a few hundred bytes: a client that cannot send it in this time keeps a connection busy.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A keep-alive connection that is not used.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Histograms are summed up this often, so that they do not grow between two scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Reads the keys and binds the ports. The stores may be away: `/readyz` says so.
+    pub fn build(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let state = Arc::new(State::new(config)?);
+        let data = web::Data::from(Arc::clone(&state));
+        let api = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(data.clone())
+                .configure(routes::api)
+                .wrap(
+                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                )
+                .wrap(from_fn(observe))
+                .wrap(TracingLogger::<RequestSpan>::new())
+        })
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(config.shutdown_timeout.as_secs())
+        .disable_signals()
+        .bind(config.bind)
+        .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
+
+        let data = web::Data::from(Arc::clone(&state));
+        let operations = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(data.clone())
+                .app_data(web::Data::new(metrics.clone()))
+                .configure(routes::operations)
+        })
+        .workers(1)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .bind(config.ops_bind)
+        .map_err(|error| anyhow::anyhow!("cannot listen on OPS_BIND={}: {error}", config.ops_bind))?;
+
+        let (api_address, operations_address) = (api.addrs()[0], operations.addrs()[0]);
+        Ok(Self {
+            state,
+            api: api.run(),
+            operations: operations.run(),
+            api_address,
+            operations_address,
+            shutdown_timeout: config.shutdown_timeout,
+        })
+    }
+
+    /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A second signal ends it at
+    /// once. The operations port answers to the last.
+    pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+        let Self { state, api, operations, shutdown_timeout, .. } = self;
+        let (api_handle, operations_handle) = (api.handle(), operations.handle());
+        let syncing = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move { denylist::keep_in_sync(&state).await })
+        };
+        let upkeeping = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(UPKEEP);
+            loop {
+                ticks.tick().await;
+                upkeep();
+            }
+        });
+        let operations = tokio::spawn(operations);
+        let mut api = tokio::spawn(api);
+
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            ended = &mut api => return Ok(ended??),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(deadline_s = shutdown_timeout.as_secs(), "stopping: finishing what is under way");
+        let drained = async {
+            api_handle.stop(true).await;
+            let _ = api.await;
+            state.tasks.drain().await;
+        };
+        tokio::select! {
+            result = tokio::time::timeout(shutdown_timeout + Duration::from_secs(1), drained) => {
+                if result.is_err() {
+                    tracing::warn!("some requests were not finished within the deadline");
+                }
+            }
+            _ = terminate.recv() => tracing::warn!("stopping at once"),
+            _ = interrupt.recv() => tracing::warn!("stopping at once"),
+        }
+        syncing.abort();
+        upkeeping.abort();
+        operations_handle.stop(false).await;
+        let _ = operations.await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

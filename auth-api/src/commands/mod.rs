@@ -1,0 +1,84 @@
+//! The subcommands, one a file.
+
+mod config;
+mod keys;
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use schema::migrate::MigrateError;
+
+use crate::config::{ConfigError, DatabaseOptions, Options};
+use crate::credentials::signing_keys::SigningKeysError;
+use crate::telemetry::LogFormat;
+
+/// Wallet login for Stellar: sessions, rotating refresh tokens and a denylist
+#[derive(Parser, Debug)]
+#[command(name = "auth-api", version, after_help = "Example:\n  auth-api migrate && auth-api serve")]
+pub struct Cli {
+    /// How log lines look
+    #[arg(long, env, global = true, value_enum, default_value_t, ignore_case = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve the API
+    #[command(after_help = serve::EXAMPLE)]
+    Serve(Box<Options>),
+    /// Make or update the tables; safe to repeat, and to run twice at once
+    #[command(after_help = migrate::EXAMPLE)]
+    Migrate(DatabaseOptions),
+    /// Make keys and secrets
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print the effective configuration, without its secrets
+    #[command(after_help = config::EXAMPLE)]
+    Config(Box<Options>),
+}
+
+impl Cli {
+    /// How log lines are to look.
+    #[must_use]
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+}
+
+/// Does what was asked for.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(options) => serve::run(&options).await,
+        Command::Migrate(options) => migrate::run(&options).await,
+        Command::Keys(command) => keys::run(&command),
+        Command::Config(options) => config::run(&options),
+    }
+}
+
+/// `EX_CONFIG` of sysexits.h.
+const CONFIGURATION: u8 = 78;
+/// `EX_UNAVAILABLE` of sysexits.h.
+const UNAVAILABLE: u8 = 69;
+
+/// Says what went wrong and chooses the exit code: 78 configuration, 69 database unreachable, 1 anything else.
+#[must_use]
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("auth-api: {error:#}");
+    if error.is::<ConfigError>() || error.is::<SigningKeysError>() {
+        return CONFIGURATION.into();
+    }
+    match error.downcast_ref() {
+        Some(MigrateError::Connect(_)) => UNAVAILABLE.into(),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Prints a line for the user: the result of a command, not a log line.
+#[allow(clippy::print_stdout, reason = "what a command prints is its result")]
+fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}

@@ -1,0 +1,15 @@
+use crate::app::App;
+use crate::config::Options;
+use crate::telemetry;
+
+pub(super) const EXAMPLE: &str = "Example:
+  DATABASE_URL=postgres://auth_api@localhost/app REDIS_URL=redis://localhost PUBLIC_URL=https://auth.example.com \\
+  AUTH_SECRET_FILE=/run/secrets/auth SIGNING_KEYS_DIR=/run/keys auth-api serve";
+
+pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+    let config = options.check()?;
+    let metrics = telemetry::record_metrics()?;
+    let app = App::build(&config, metrics.clone())?;
+    tracing::info!(api = %app.api_address, ops = %app.operations_address, public_url = config.public_url.uri, "listening");
+    app.run(move || metrics.run_upkeep()).await
+}

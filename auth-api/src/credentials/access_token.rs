@@ -1,0 +1,150 @@
+//! Access tokens: JWTs for resource servers (RFC 9068's shape), signed with Ed25519.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, Header, Validation};
+use schema::ids::{AccountId, SessionId};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::signing_keys::SigningKeys;
+
+const TYP: &str = "at+jwt";
+const CLIENT_ID: &str = "auth-api";
+/// Ours are about 600 bytes; nobody makes us parse more.
+const MAX_LENGTH: usize = 4096;
+
+/// Makes access tokens and takes them back.
+pub struct AccessTokens {
+    keys: SigningKeys,
+    issuer: String,
+    audience: String,
+    ttl: chrono::Duration,
+}
+
+/// Whose token is to be made, by the database's clock.
+#[derive(Clone, Debug)]
+pub struct Grant<'g> {
+    /// `sid`
+    pub session_id: SessionId,
+    /// `sub`
+    pub account_id: AccountId,
+    /// `wallet`
+    pub wallet: &'g str,
+    /// `iat`
+    pub now: DateTime<Utc>,
+    /// A token never outlives its session.
+    pub absolute_expires_at: DateTime<Utc>,
+}
+
+/// A token that was made.
+#[derive(Debug)]
+pub struct Issued {
+    /// The JWT.
+    pub token: SecretString,
+    /// Seconds until it expires.
+    pub expires_in: i64,
+}
+
+/// What a genuine token that has not expired says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its session. Whether that was revoked, the denylist says.
+    pub session_id: SessionId,
+}
+
+/// Not a token of ours that is good now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAccessToken {
+    /// Not made by us, for somebody else, or of another kind.
+    #[error("not an access token of ours")]
+    NotOurs,
+    /// Its time is over.
+    #[error("expired")]
+    Expired,
+}
+
+#[derive(Serialize)]
+struct NewClaims<'c> {
+    iss: &'c str,
+    aud: &'c str,
+    sub: String,
+    client_id: &'c str,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+    sid: Uuid,
+    wallet: &'c str,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: i64,
+    sid: Uuid,
+}
+
+impl AccessTokens {
+    /// Tokens of this issuer for this audience that live for `ttl`.
+    #[must_use]
+    pub fn new(keys: SigningKeys, issuer: String, audience: String, ttl: Duration) -> Self {
+        // The configuration bounds it to half an hour.
+        let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::minutes(15));
+        Self { keys, issuer, audience, ttl }
+    }
+
+    /// The keys behind them.
+    #[must_use]
+    pub fn keys(&self) -> &SigningKeys {
+        &self.keys
+    }
+
+    /// Makes a token that lives for `ttl`, or until the session's absolute end if that comes first.
+    pub fn issue(&self, grant: &Grant<'_>) -> Result<Issued, jsonwebtoken::errors::Error> {
+        let (kid, key) = self.keys.signer(grant.now);
+        let iat = grant.now.timestamp();
+        let exp = (iat + self.ttl.num_seconds()).min(grant.absolute_expires_at.timestamp());
+        let claims = NewClaims {
+            iss: &self.issuer,
+            aud: &self.audience,
+            sub: grant.account_id.to_string(),
+            client_id: CLIENT_ID,
+            iat,
+            exp,
+            jti: Uuid::new_v4(),
+            sid: grant.session_id.0,
+            wallet: grant.wallet,
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYP.into());
+        header.kid = Some(kid.into());
+        let token = jsonwebtoken::encode(&header, &claims, key)?;
+        Ok(Issued { token: token.into(), expires_in: exp - iat })
+    }
+
+    /// Checks a token. The algorithm is ours to say, not the token's: `EdDSA` with the key that `kid` names among *our*
+    /// keys; `jku`, `jwk` and `x5c` are never looked at (RFC 8725 §3.1, §3.10).
+    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
+        if token.len() > MAX_LENGTH {
+            return Err(InvalidAccessToken::NotOurs);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidAccessToken::NotOurs)?;
+        if header.typ.as_deref() != Some(TYP) || header.crit.is_some() {
+            return Err(InvalidAccessToken::NotOurs);
+        }
+        let key = header.kid.as_deref().and_then(|kid| self.keys.verifier(kid)).ok_or(InvalidAccessToken::NotOurs)?;
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // By the database's clock, below: this host's may be wrong.
+        validation.validate_exp = false;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| InvalidAccessToken::NotOurs)?.claims;
+        if now.timestamp() >= claims.exp {
+            return Err(InvalidAccessToken::Expired);
+        }
+        Ok(Caller { session_id: SessionId(claims.sid) })
+    }
+}

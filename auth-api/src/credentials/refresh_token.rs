@@ -1,0 +1,179 @@
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use schema::ids::{SessionId, TokenHash};
+use secrecy::zeroize::Zeroizing;
+use uuid::Uuid;
+
+use super::secrets::{Purpose, Secrets, TAG_LENGTH};
+
+const PREFIX: &str = "rt_";
+const SECRET_LENGTH: usize = 32;
+/// Session id 16, generation 4 (big endian), secret 32, tag 16.
+const LENGTH: usize = 16 + 4 + SECRET_LENGTH + TAG_LENGTH;
+const TAG_AT: usize = LENGTH - TAG_LENGTH;
+const SEAL_CONTEXT: &str = "session-reaper auth-api 2026-11 sealed successor";
+const NONCE_LENGTH: usize = 24;
+
+/// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
+///
+/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made it. Whether it is the
+/// current one, the database says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(Zeroizing<[u8; LENGTH]>);
+
+/// Not a token that we made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a refresh token of ours")]
+pub struct Forged;
+
+impl RefreshToken {
+    /// A fresh token.
+    pub fn generate(secrets: &Secrets, session_id: SessionId, generation: u32) -> Result<Self, getrandom::Error> {
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        bytes[..16].copy_from_slice(session_id.0.as_bytes());
+        bytes[16..20].copy_from_slice(&generation.to_be_bytes());
+        getrandom::fill(&mut bytes[20..TAG_AT])?;
+        let tag = secrets.tag(Purpose::RefreshToken, &[&bytes[..TAG_AT]]);
+        bytes[TAG_AT..].copy_from_slice(&tag);
+        Ok(Self(bytes))
+    }
+
+    /// Parses a token and checks that we made it.
+    pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
+        let encoded = text.strip_prefix(PREFIX).ok_or(Forged)?;
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        let length = URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
+        let tag = bytes[TAG_AT..].try_into().map_err(|_| Forged)?;
+        let genuine = length == LENGTH && secrets.verify(Purpose::RefreshToken, &[&bytes[..TAG_AT]], &tag);
+        if genuine { Ok(Self(bytes)) } else { Err(Forged) }
+    }
+
+    /// What the client is given.
+    #[must_use]
+    pub fn expose(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0.as_slice())))
+    }
+
+    /// The session that it belongs to.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.0[..16]);
+        SessionId(Uuid::from_bytes(id))
+    }
+
+    /// How many rotations came before it.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        let mut generation = [0; 4];
+        generation.copy_from_slice(&self.0[16..20]);
+        u32::from_be_bytes(generation)
+    }
+
+    /// What is stored of it: blake3 of the whole token as the client holds it.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(*blake3::hash(self.expose().as_bytes()).as_bytes())
+    }
+
+    /// Seals `successor` so that only somebody who holds *this* token can open it: not the database, not `AUTH_SECRET`.
+    ///
+    /// XChaCha20-Poly1305 under a key derived from this token's secret, with session id and generation as associated
+    /// data: `nonce 24 ‖ sealed (secret 32 ‖ tag 16) ‖ authenticator 16`.
+    pub fn seal(&self, successor: &Self) -> Result<Vec<u8>, getrandom::Error> {
+        let mut sealed = vec![0; NONCE_LENGTH];
+        getrandom::fill(&mut sealed)?;
+        let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| getrandom::Error::UNEXPECTED)?;
+        let payload = Payload { msg: &successor.0[20..], aad: &successor.0[..20] };
+        let body = self.cipher().encrypt(&nonce, payload).map_err(|_| getrandom::Error::UNEXPECTED)?;
+        sealed.extend_from_slice(&body);
+        Ok(sealed)
+    }
+
+    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
+    #[must_use]
+    pub fn unseal(&self, sealed: &[u8]) -> Option<Self> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_LENGTH)?;
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        bytes[..16].copy_from_slice(&self.0[..16]);
+        bytes[16..20].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
+        let payload = Payload { msg: body, aad: &bytes[..20] };
+        let opened = Zeroizing::new(self.cipher().decrypt(&XNonce::try_from(nonce).ok()?, payload).ok()?);
+        if opened.len() != LENGTH - 20 {
+            return None;
+        }
+        bytes[20..].copy_from_slice(&opened);
+        Some(Self(bytes))
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        let key = Zeroizing::new(blake3::derive_key(SEAL_CONTEXT, &self.0[20..TAG_AT]));
+        XChaCha20Poly1305::new((&*key).into())
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefreshToken({}, generation {})", self.session_id(), self.generation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use testkit::AuthApi;
+
+    fn secrets() -> Secrets {
+        Secrets::parse(AuthApi::SECRET).unwrap()
+    }
+
+    #[test]
+    fn a_token_says_whose_it_is_and_no_other_secret_accepts_it() {
+        let id = SessionId::generate();
+        let token = RefreshToken::generate(&secrets(), id, 7).unwrap();
+        let text = token.expose();
+        let parsed = RefreshToken::parse(&text, &secrets()).unwrap();
+        assert_eq!((parsed.session_id(), parsed.generation(), parsed.hash()), (id, 7, token.hash()));
+        assert_eq!(RefreshToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), Err(Forged));
+        let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
+        assert_eq!(RefreshToken::parse(&text, &Secrets::parse(&both).unwrap()), Ok(token));
+    }
+
+    #[test]
+    fn only_the_predecessor_opens_a_sealed_successor() {
+        let id = SessionId::generate();
+        let predecessor = RefreshToken::generate(&secrets(), id, 1).unwrap();
+        let successor = RefreshToken::generate(&secrets(), id, 2).unwrap();
+        let sealed = predecessor.seal(&successor).unwrap();
+        assert_eq!(predecessor.unseal(&sealed), Some(successor));
+        for other in [
+            RefreshToken::generate(&secrets(), id, 1).unwrap(),
+            RefreshToken::generate(&secrets(), SessionId::generate(), 1).unwrap(),
+        ] {
+            assert_eq!(other.unseal(&sealed), None);
+        }
+        assert_eq!(predecessor.unseal(&sealed[..30]), None);
+        assert_eq!(predecessor.unseal(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_altered_anywhere_is_forged(at in 0usize..94, to in "[A-Za-z0-9_-]") {
+            let text = RefreshToken::generate(&secrets(), SessionId::generate(), 3).unwrap().expose().to_string();
+            let mut altered = text.clone();
+            altered.replace_range(at..=at, &to);
+            prop_assume!(altered != text);
+            prop_assert_eq!(RefreshToken::parse(&altered, &secrets()), Err(Forged));
+        }
+
+        #[test]
+        fn nothing_else_is_a_token(text in ".{0,200}") {
+            prop_assert_eq!(RefreshToken::parse(&text, &secrets()), Err(Forged));
+        }
+    }
+}

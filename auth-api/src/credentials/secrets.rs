@@ -1,0 +1,96 @@
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use subtle::ConstantTimeEq as _;
+
+/// The keys derived from one `AUTH_SECRET`, each for one purpose (blake3 `derive_key`, one context each), so that a tag
+/// of one kind is never a tag of another.
+struct Derived {
+    refresh_tag: Zeroizing<[u8; 32]>,
+    challenge_mac: Zeroizing<[u8; 32]>,
+}
+
+/// `AUTH_SECRET`: the first makes new credentials, all of them verify.
+#[derive(Clone)]
+pub struct Secrets(std::sync::Arc<[Derived]>);
+
+/// What a tag is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The end of a refresh token.
+    RefreshToken,
+    /// The second half of a challenge's nonce.
+    Challenge,
+}
+
+/// Why `AUTH_SECRET` is not usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretsError {
+    /// A part of it is not what it must be.
+    #[error("secret {0} is not 32 bytes as base64; `auth-api keys secret` prints a good one")]
+    Malformed(usize),
+    /// The same one twice: surely a mistake in a rotation.
+    #[error("secret {0} stands there twice")]
+    Repeated(usize),
+}
+
+/// 128 bits: a forger needs 2^127 requests on average.
+pub(crate) const TAG_LENGTH: usize = 16;
+
+impl Secrets {
+    /// Parses comma-separated base64 of 32 bytes each.
+    pub fn parse(text: &str) -> Result<Self, SecretsError> {
+        let mut seen = Vec::new();
+        let mut keys = Vec::new();
+        for (index, part) in text.split(',').enumerate() {
+            let decoded = STANDARD.decode(part.trim()).map(Zeroizing::new);
+            let secret: Zeroizing<[u8; 32]> = decoded
+                .ok()
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+                .map(Zeroizing::new)
+                .ok_or(SecretsError::Malformed(index + 1))?;
+            if seen.contains(&secret) {
+                return Err(SecretsError::Repeated(index + 1));
+            }
+            let derive = |context: &str| Zeroizing::new(blake3::derive_key(context, secret.as_ref()));
+            keys.push(Derived {
+                refresh_tag: derive("session-reaper auth-api 2026-11 refresh token tag"),
+                challenge_mac: derive("session-reaper auth-api 2026-11 challenge nonce"),
+            });
+            seen.push(secret);
+        }
+        Ok(Self(keys.into()))
+    }
+
+    /// A tag over `parts`, one after the other, by the first secret.
+    pub(crate) fn tag(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH] {
+        tag(&self.0[0], purpose, parts)
+    }
+
+    /// Whether any of our secrets made `tag` over `parts`; in constant time for each secret.
+    pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], candidate: &[u8; TAG_LENGTH]) -> bool {
+        self.0.iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
+    }
+}
+
+fn tag(derived: &Derived, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH] {
+    let key = match purpose {
+        Purpose::RefreshToken => &derived.refresh_tag,
+        Purpose::Challenge => &derived.challenge_mac,
+    };
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut tag = [0; TAG_LENGTH];
+    hasher.finalize_xof().fill(&mut tag);
+    tag
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}

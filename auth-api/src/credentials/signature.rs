@@ -1,0 +1,109 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use super::AccountAddress;
+
+/// A signature by a wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message).
+#[derive(Clone, Debug)]
+pub struct Signature(ed25519_dalek::Signature);
+
+/// Not 64 bytes in one of the two forms that wallets send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signature is 88 characters of padded base64, or 128 of hex")]
+pub struct MalformedSignature;
+
+const PREFIX: &[u8] = b"Stellar Signed Message:\n";
+
+impl Signature {
+    /// Parses padded base64 (88 characters, no stray bits) or hex (128 characters).
+    pub fn parse(text: &str) -> Result<Self, MalformedSignature> {
+        let bytes = match text.len() {
+            88 => STANDARD.decode(text).ok(),
+            128 => hex::decode(text).ok(),
+            _ => None,
+        };
+        let bytes = bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).ok_or(MalformedSignature)?;
+        Ok(Self(ed25519_dalek::Signature::from_bytes(&bytes)))
+    }
+
+    /// Whether the key of `address` made it over `message`. Strict (ed25519-dalek `verify_strict`): S is reduced and no
+    /// point is of small order, so there is one signature and not its malleated twin.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], address: &AccountAddress) -> bool {
+        let digest = Sha256::new_with_prefix(PREFIX).chain_update(message).finalize();
+        address.key().verify_strict(&digest, &self.0).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message_of(vector: &serde_json::Value) -> Vec<u8> {
+        vector["message_utf8"].as_str().map_or_else(
+            || STANDARD.decode(vector["message_base64"].as_str().unwrap()).unwrap(),
+            |text| text.as_bytes().to_vec(),
+        )
+    }
+
+    #[test]
+    fn the_sep53_vectors_hold() {
+        let vectors = testkit::vectors::sep53();
+        let address = AccountAddress::parse(vectors["address"].as_str().unwrap()).unwrap();
+        for vector in vectors["valid"].as_array().unwrap() {
+            for form in ["signature_base64", "signature_hex"] {
+                let signature = Signature::parse(vector[form].as_str().unwrap()).unwrap();
+                assert!(signature.verifies(&message_of(vector), &address), "{vector}");
+                assert!(!signature.verifies(b"another message", &address), "{vector}");
+            }
+        }
+        for vector in vectors["must_fail"].as_array().unwrap() {
+            let signature = Signature::parse(vector["signature_base64"].as_str().unwrap()).unwrap();
+            let signer = vector["address"].as_str().or(vectors["address"].as_str()).unwrap();
+            let accepted =
+                AccountAddress::parse(signer).is_ok_and(|address| signature.verifies(&message_of(vector), &address));
+            assert!(!accepted, "{vector}");
+        }
+    }
+
+    #[test]
+    fn the_universal_signature_of_a_weak_key_fails_by_the_strict_check_alone() {
+        let vectors = testkit::vectors::sep53();
+        let vector = &vectors["must_fail"][2];
+        let bytes = stellar_strkey::ed25519::PublicKey::from_string(vector["address"].as_str().unwrap()).unwrap().0;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).unwrap();
+        let signature = Signature::parse(vector["signature_base64"].as_str().unwrap()).unwrap();
+        let digest = Sha256::new_with_prefix(PREFIX).chain_update(message_of(vector)).finalize();
+        assert!(ed25519_dalek::Verifier::verify(&key, &digest, &signature.0).is_ok(), "plain verify accepts it");
+        assert!(key.verify_strict(&digest, &signature.0).is_err());
+    }
+
+    #[test]
+    fn other_forms_are_malformed() {
+        let good = testkit::Wallet::generate().sign("x");
+        let unpadded = good.trim_end_matches('=').to_owned();
+        let trailing_bits = format!("{}h==", &good[..85]);
+        for bad in [
+            String::new(),
+            unpadded.clone(),
+            format!("{unpadded}\n\n"),
+            format!("{good}\n"),
+            good.replace(['+', '/'], "_"),
+            "0x".to_owned() + &"00".repeat(64),
+            "0".repeat(127),
+            "00".repeat(63),
+            "00".repeat(65),
+            "g0".repeat(64),
+            STANDARD.encode([0; 63]),
+            STANDARD.encode([0; 65]),
+        ] {
+            if bad != good {
+                assert_eq!(Signature::parse(&bad).err(), Some(MalformedSignature), "{bad:?}");
+            }
+        }
+        // 64 bytes leave four spare bits in the last character: all but zero are a second way to write the same.
+        assert!(["A==", "Q==", "g==", "w=="].iter().any(|end| good.ends_with(end)));
+        assert!(Signature::parse(&trailing_bits).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! The Ed25519 keys that sign access tokens: a directory of PKCS#8 PEM files whose names say when they were made.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use secrecy::zeroize::Zeroizing;
+use serde_json::{Value, json};
+
+/// `20261121T090000Z-anything.pem`
+const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// One key: its file's name without `.pem` is the `kid`.
+struct Key {
+    kid: String,
+    made_at: DateTime<Utc>,
+    public: [u8; 32],
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// All keys, oldest first. Not empty.
+pub struct SigningKeys {
+    keys: Vec<Key>,
+    delay: chrono::Duration,
+}
+
+/// Why the keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningKeysError {
+    /// The directory or a file in it cannot be read or written.
+    #[error("SIGNING_KEYS_DIR: {}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// No key in it.
+    #[error("SIGNING_KEYS_DIR: no key in {}; `auth-api keys generate --dir {}` makes one", .0.display(), .0.display())]
+    Empty(PathBuf),
+    /// A `.pem` file whose name does not say when it was made.
+    #[error("SIGNING_KEYS_DIR: {}: a key's name begins with the time it was made, as in 20261121T090000Z-a.pem", .0.display())]
+    Name(PathBuf),
+    /// A file that is not an Ed25519 private key.
+    #[error("SIGNING_KEYS_DIR: {}: not an Ed25519 private key in PKCS#8 PEM ({reason})", path.display())]
+    NotAKey {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl SigningKeys {
+    /// Reads every `.pem` file of a directory. `delay` is how old a key must be before it signs.
+    pub fn read(directory: &Path, delay: Duration) -> Result<Self, SigningKeysError> {
+        let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(directory).map_err(|error| io(directory, error))? {
+            let path = entry.map_err(|error| io(directory, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "pem") {
+                let pem = fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| io(&path, error))?;
+                keys.push(Key::parse(&path, &pem)?);
+            }
+        }
+        if keys.is_empty() {
+            return Err(SigningKeysError::Empty(directory.to_owned()));
+        }
+        keys.sort_by(|one, other| (one.made_at, &one.kid).cmp(&(other.made_at, &other.kid)));
+        Ok(Self { keys, delay: chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::MAX) })
+    }
+
+    /// The key that signs now: the newest that has been published for long enough, or the oldest when none has.
+    pub(crate) fn signer(&self, now: DateTime<Utc>) -> (&str, &EncodingKey) {
+        let ripe = self.keys.iter().rev().find(|key| now.signed_duration_since(key.made_at) >= self.delay);
+        let key = ripe.unwrap_or(&self.keys[0]);
+        (&key.kid, &key.encoding)
+    }
+
+    /// The key to verify with, by its id.
+    pub(crate) fn verifier(&self, kid: &str) -> Option<&DecodingKey> {
+        self.keys.iter().find(|key| key.kid == kid).map(|key| &key.decoding)
+    }
+
+    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        let key = |key: &Key| {
+            json!({
+                "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
+                "kid": key.kid, "x": URL_SAFE_NO_PAD.encode(key.public),
+            })
+        };
+        json!({ "keys": self.keys.iter().map(key).collect::<Vec<_>>() })
+    }
+
+    /// The ids and the times at which the keys were made.
+    pub fn made(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
+        self.keys.iter().map(|key| (key.kid.as_str(), key.made_at))
+    }
+}
+
+impl Key {
+    fn parse(path: &Path, pem: &str) -> Result<Self, SigningKeysError> {
+        let name = || SigningKeysError::Name(path.to_owned());
+        let kid = path.file_stem().and_then(|stem| stem.to_str()).ok_or_else(name)?;
+        let time = kid.split_once('-').map_or(kid, |(time, _)| time);
+        let made_at = NaiveDateTime::parse_from_str(time, NAME_TIME).map_err(|_| name())?.and_utc();
+        let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.to_owned(), reason };
+        let key = SigningKey::from_pkcs8_pem(pem).map_err(|error| not_a_key(error.to_string()))?;
+        let public = key.verifying_key().to_bytes();
+        let encoding = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|error| not_a_key(error.to_string()))?;
+        let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(public))
+            .map_err(|error| not_a_key(error.to_string()))?;
+        Ok(Self { kid: kid.to_owned(), made_at, public, encoding, decoding })
+    }
+}
+
+/// Makes a key in `directory` (and the directory, if need be), readable by its owner alone. Returns its path.
+pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, SigningKeysError> {
+    let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
+    fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
+    let mut seed = Zeroizing::new([0; 32]);
+    let mut suffix = [0; 4];
+    getrandom::fill(seed.as_mut_slice())
+        .and_then(|()| getrandom::fill(&mut suffix))
+        .map_err(|error| io(directory, std::io::Error::other(error)))?;
+    let path = directory.join(format!("{}-{}.pem", now.format(NAME_TIME), hex::encode(suffix)));
+    let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.clone(), reason };
+    let pem =
+        SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(|error| not_a_key(error.to_string()))?;
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let written = file.and_then(|mut file| file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(|error| io(&path, error))?;
+    Ok(path)
+}

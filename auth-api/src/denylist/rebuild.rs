@@ -1,0 +1,141 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ::metrics::gauge;
+use schema::sessions::{self, Session};
+use uuid::Uuid;
+
+use super::{Denylist, RedisFailure, WRITE_PATIENCE};
+use crate::clock::Clock;
+use crate::metrics;
+use crate::state::{Database, DatabaseError, State, timed};
+
+/// Sessions a page of a rebuild: a few milliseconds of either store.
+const PAGE: i64 = 1000;
+
+/// Between two tries when a rebuild failed. The first is quick, for the moment after a restart; a Redis that stays away
+/// is asked twice a second, which costs nothing.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Why a rebuild did not end well.
+#[derive(Debug, thiserror::Error)]
+enum RebuildError {
+    #[error("PostgreSQL: {0}")]
+    Database(#[from] DatabaseError),
+    #[error("Redis: {0}")]
+    Redis(#[from] RedisFailure),
+    #[error("Redis was emptied, or another rebuild began, in the middle of it")]
+    Overtaken,
+    #[error("the connection to Redis changed in the middle of it")]
+    Reconnected,
+    #[error("no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Renews the marker only if the epoch that this rebuild began with still stands.
+const SET_MARKER: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+    return 1
+end
+return 0";
+
+/// Keeps the denylist complete and the clock right, for as long as the process lives: at every sync interval, and
+/// whenever somebody found that the list is not to be believed.
+pub async fn keep_in_sync(state: &State) {
+    let denylist = &state.denylist;
+    loop {
+        let next = match sync(denylist, &state.database, &state.clock).await {
+            Ok(denied) => {
+                tracing::debug!(denied, "denylist rebuilt");
+                denylist.sync_interval
+            }
+            Err(error) => {
+                tracing::warn!(%error, "denylist not rebuilt; PostgreSQL answers for it");
+                jitter(RETRY_AFTER)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            () = denylist.wake.notified() => {
+                // Several findings of one trouble are one rebuild; and a rebuild that fails at once is no busy loop.
+                tokio::time::sleep(jitter(Duration::from_millis(10))).await;
+            }
+        }
+    }
+}
+
+/// Up to half as long again, so that replicas do not overtake each other's rebuilds for ever.
+fn jitter(duration: Duration) -> Duration {
+    let mut byte = [0];
+    let _ = getrandom::fill(&mut byte);
+    duration + duration * u32::from(byte[0]) / 512
+}
+
+async fn sync(denylist: &Denylist, database: &Database, clock: &Clock) -> Result<usize, RebuildError> {
+    {
+        let mut connection = database.acquire().await?;
+        let now = timed("database_now", sessions::database_now(&mut connection)).await;
+        clock.sync(now.map_err(DatabaseError::from)?);
+    }
+    let denied = denylist.rebuild(database).await?;
+    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+    gauge!(metrics::DENYLIST_SYNCED).set(clock.now().timestamp() as f64);
+    Ok(denied)
+}
+
+impl Denylist {
+    /// Writes every session revoked lately, then the marker. Returns how many.
+    async fn rebuild(&self, database: &Database) -> Result<usize, RebuildError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        let epoch = Uuid::from_bytes(random).simple().to_string();
+        let missed = self.missed.load(Ordering::SeqCst);
+
+        let mut begin = redis::pipe();
+        // The epoch outlives any rebuild; one that takes longer finds it gone and starts over.
+        begin.cmd("SET").arg(self.epoch()).arg(&epoch).arg("EX").arg(600).ignore();
+        if missed > 0 {
+            begin.cmd("DEL").arg(self.marker()).ignore();
+        }
+        let patience = self.timeout * WRITE_PATIENCE;
+        let (number, ()) = self.command("rebuild", patience, &begin).await?;
+
+        let mut denied = 0;
+        let mut after = None;
+        loop {
+            let page = {
+                let mut connection = database.acquire().await?;
+                let page = Session::revoked_within(&mut connection, self.window, after, PAGE);
+                timed("sessions_revoked_within", page).await.map_err(DatabaseError::from)?
+            };
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            let mut pipeline = redis::pipe();
+            for (_, id) in &page {
+                self.push_denial(&mut pipeline, *id);
+            }
+            let (over, ()) = self.command("rebuild", patience, &pipeline).await?;
+            if over != number {
+                return Err(RebuildError::Reconnected);
+            }
+            denied += page.len();
+        }
+
+        let mut end = redis::pipe();
+        let lifetime = (self.sync_interval * 3).as_secs().max(1);
+        end.cmd("EVAL").arg(SET_MARKER).arg(2).arg(self.epoch()).arg(self.marker()).arg(&epoch).arg(lifetime);
+        let (over, (set,)): (u64, (bool,)) = self.command("rebuild", patience, &end).await?;
+        if over != number {
+            return Err(RebuildError::Reconnected);
+        }
+        if !set {
+            return Err(RebuildError::Overtaken);
+        }
+        // Denials that were missed since it began are not made good by it.
+        self.missed.fetch_sub(missed, Ordering::SeqCst);
+        if self.trusted.swap(number, Ordering::SeqCst) != number {
+            tracing::info!(denied, "denylist complete; Redis answers for it");
+        }
+        Ok(denied)
+    }
+}

@@ -1,0 +1,87 @@
+//! What is known of each request: a span with its id, a line in the log, its duration in the metrics. Never its query
+//! string, headers or body: they carry credentials.
+
+use std::time::Instant;
+
+use ::metrics::{gauge, histogram};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
+use tracing::Span;
+use tracing_actix_web::{RequestId, RootSpanBuilder};
+
+use crate::metrics;
+
+/// The span of a request.
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let id = request.extensions().get::<RequestId>().copied();
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        tracing::info_span!("request", request_id = id, method = method(request.method()), route = route(request))
+    }
+
+    fn on_request_end<B: MessageBody>(_span: Span, _outcome: &Result<ServiceResponse<B>, Error>) {}
+}
+
+/// Measures a request, logs how it ended and gives the answer its id.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let _in_flight = InFlight::begin();
+    let (method, route) = (method(request.method()), route(&request));
+    let id = request.extensions().get::<RequestId>().copied();
+    let mut response = next.call(request).await?;
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    let (status, elapsed) = (response.status(), started.elapsed());
+    histogram!(metrics::HTTP_REQUEST, "method" => method, "route" => route, "status" => status.as_str().to_owned())
+        .record(elapsed);
+    tracing::info!(
+        status = status.as_u16(),
+        elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    Ok(response)
+}
+
+/// Counts a request for as long as it lives, also when its client hangs up.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        gauge!(metrics::HTTP_IN_FLIGHT).increment(1);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!(metrics::HTTP_IN_FLIGHT).decrement(1);
+    }
+}
+
+/// The template of the route, so that the label's values are a closed set.
+fn route(request: &ServiceRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "unmatched".into())
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,170 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::json;
+
+use crate::credentials::InvalidAddress;
+use crate::state::{CutOff, DatabaseError};
+
+/// Everything but success: a problem document (RFC 9457) with a stable `code`.
+#[derive(Debug)]
+pub enum Problem {
+    /// 400: JSON, its types, unknown or repeated fields.
+    Malformed {
+        /// The field that is wrong, where it is one.
+        field: Option<String>,
+        /// What is wrong with it.
+        detail: Cow<'static, str>,
+    },
+    /// 400: not the address of a wallet that can log in.
+    InvalidAddress(InvalidAddress),
+    /// 401: every refused login, one body for all reasons.
+    LoginRefused,
+    /// 401: every refused refresh, one body for all reasons.
+    RefreshRefused,
+    /// 401: no, bad, expired or revoked credential, one body for all.
+    Unauthenticated,
+    /// 404: no such thing here.
+    NotFound,
+    /// 405: something, but not for this method. Which methods it is for.
+    MethodNotAllowed(&'static str),
+    /// 413: a body over the limit.
+    TooLarge,
+    /// 415: a body that is not JSON.
+    UnsupportedMediaType,
+    /// 503: a store is away or too busy; a second later it may not be.
+    Unavailable,
+    /// 500: our mistake.
+    Internal,
+}
+
+impl Problem {
+    /// A field of the body that is wrong.
+    pub fn malformed(field: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed { field: Some(field.to_owned()), detail: detail.into() }
+    }
+
+    /// The header that goes with the status.
+    fn header(&self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer")),
+            Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed)),
+            Self::Unavailable => Some((RETRY_AFTER, "1")),
+            _ => None,
+        }
+    }
+
+    /// Status, code and what it says to people.
+    fn parts(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+        match self {
+            Self::Malformed { detail, .. } => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
+            Self::InvalidAddress(error) => (StatusCode::BAD_REQUEST, "invalid_address", error.to_string().into()),
+            Self::LoginRefused => (
+                StatusCode::UNAUTHORIZED,
+                "login_refused",
+                "The login was refused. Ask for a new challenge, have the wallet sign it, and try again.".into(),
+            ),
+            Self::RefreshRefused => {
+                (StatusCode::UNAUTHORIZED, "refresh_refused", "The refresh token is not accepted. Log in again.".into())
+            }
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "A valid access token is needed: Authorization: Bearer …".into(),
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here.".into()),
+            Self::MethodNotAllowed(allowed) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This takes {allowed}.").into())
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 16 KiB.".into()),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body must be JSON: Content-Type: application/json, not compressed.".into(),
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The service is not able to answer now. Try again shortly.".into(),
+            ),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.".into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts().2)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, code, detail) = self.parts();
+        let mut body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": detail,
+        });
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::Malformed { field: Some(field), .. } => body["field"] = json!(field),
+            Self::InvalidAddress(_) => body["field"] = json!("address"),
+            _ => {}
+        }
+        if let Some((name, value)) = self.header() {
+            response.insert_header((name, value));
+        }
+        response.content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+impl From<DatabaseError> for Problem {
+    fn from(error: DatabaseError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(%error, "the database did not answer");
+            Self::Unavailable
+        } else {
+            tracing::error!(%error, "a query failed");
+            Self::Internal
+        }
+    }
+}
+
+impl From<diesel::result::Error> for Problem {
+    fn from(error: diesel::result::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+impl From<CutOff> for Problem {
+    fn from(error: CutOff) -> Self {
+        tracing::error!(%error, "a task ended early");
+        Self::Internal
+    }
+}
+
+impl From<getrandom::Error> for Problem {
+    fn from(error: getrandom::Error) -> Self {
+        tracing::error!(%error, "no randomness");
+        Self::Unavailable
+    }
+}
+
+impl From<jsonwebtoken::errors::Error> for Problem {
+    fn from(error: jsonwebtoken::errors::Error) -> Self {
+        tracing::error!(%error, "an access token could not be made");
+        Self::Internal
+    }
+}

@@ -1,0 +1,24 @@
+//! auth-api: wallets log in by signing a challenge and get a session of access and refresh tokens.
+//!
+//! Read [`routes`] first: one URL table, one file an endpoint. A request walks
+//! `routes → credentials` (what the client holds: is it genuine?) `→ schema` (what the database says of it)
+//! `→ denylist` (what Redis must know of it).
+//!
+//! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
+//! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
+//! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
+//! - [`config`]: the environment, read once; [`commands`]: one subcommand a file; [`telemetry`]: logs and metrics.
+//!
+//! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
+
+pub mod app;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod credentials;
+pub mod denylist;
+pub mod http;
+pub mod metrics;
+pub mod routes;
+pub mod state;
+pub mod telemetry;

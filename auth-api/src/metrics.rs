@@ -1,0 +1,186 @@
+//! Every metric that the API has: its name, its help, and its series, created at start so that a rate is defined before
+//! the first event.
+
+use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use schema::sessions::RevokedReason;
+
+pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
+pub(crate) const HTTP_IN_FLIGHT: &str = "auth_api_http_requests_in_flight";
+pub(crate) const DENYLIST_LOOKUP: &str = "auth_api_denylist_lookup_duration_seconds";
+pub(crate) const DENYLIST_ERRORS: &str = "auth_api_denylist_errors_total";
+pub(crate) const DENYLIST_SYNCED: &str = "auth_api_denylist_synced_timestamp_seconds";
+pub(crate) const REDIS_COMMAND: &str = "auth_api_redis_command_duration_seconds";
+pub(crate) const DB_CONNECTIONS: &str = "auth_api_db_connections";
+pub(crate) const DB_CONNECTIONS_MAX: &str = "auth_api_db_connections_max";
+pub(crate) const DB_ACQUIRE: &str = "auth_api_db_acquire_duration_seconds";
+pub(crate) const DB_ACQUIRE_TIMEOUTS: &str = "auth_api_db_acquire_timeouts_total";
+pub(crate) const DB_QUERY: &str = "auth_api_db_query_duration_seconds";
+pub(crate) const SIGNING_KEY_CREATED: &str = "auth_api_signing_key_created_timestamp_seconds";
+const BUILD_INFO: &str = "auth_api_build_info";
+const LOGINS: &str = "auth_api_logins_total";
+const REFRESHES: &str = "auth_api_refreshes_total";
+const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
+const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
+
+/// How a login ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// A session began.
+    Success,
+    /// Not a challenge of ours, for another domain or chain, or expired.
+    BadChallenge,
+    /// Not signed by the wallet.
+    BadSignature,
+    /// The challenge had been used.
+    Replayed,
+    /// The account is disabled.
+    Disabled,
+    /// The request made no sense.
+    Malformed,
+    /// No database.
+    Unavailable,
+}
+
+impl LoginOutcome {
+    const ALL: [Self; 7] = [
+        Self::Success,
+        Self::BadChallenge,
+        Self::BadSignature,
+        Self::Replayed,
+        Self::Disabled,
+        Self::Malformed,
+        Self::Unavailable,
+    ];
+
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::BadChallenge => "bad_challenge",
+            Self::BadSignature => "bad_signature",
+            Self::Replayed => "replayed",
+            Self::Disabled => "disabled",
+            Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    pub(crate) fn count(self) {
+        counter!(LOGINS, "outcome" => self.as_str()).increment(1);
+    }
+}
+
+/// How a refresh ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// A new pair of tokens.
+    Success,
+    /// The same pair again, within the grace.
+    Retry,
+    /// An old token: the session is revoked.
+    Reuse,
+    /// Genuine, but the database has not got that far: a restored backup, or a session that is gone.
+    Unknown,
+    /// Not a token of ours.
+    Forged,
+    /// The session has expired.
+    Expired,
+    /// The session was revoked.
+    Revoked,
+    /// The request made no sense.
+    Malformed,
+    /// No database.
+    Unavailable,
+}
+
+impl RefreshOutcome {
+    const ALL: [Self; 9] = [
+        Self::Success,
+        Self::Retry,
+        Self::Reuse,
+        Self::Unknown,
+        Self::Forged,
+        Self::Expired,
+        Self::Revoked,
+        Self::Malformed,
+        Self::Unavailable,
+    ];
+
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Retry => "retry",
+            Self::Reuse => "reuse",
+            Self::Unknown => "unknown",
+            Self::Forged => "forged",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    pub(crate) fn count(self) {
+        counter!(REFRESHES, "outcome" => self.as_str()).increment(1);
+    }
+}
+
+pub(crate) fn count_created() {
+    counter!(SESSIONS_CREATED, "transport" => "token").increment(1);
+}
+
+pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
+    counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
+}
+
+/// Describes and creates every series whose labels are known.
+pub(crate) fn create() {
+    describe_gauge!(BUILD_INFO, "Always 1.");
+    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
+    describe_histogram!(HTTP_REQUEST, "Time to answer a request, by method, route and status.");
+    describe_gauge!(HTTP_IN_FLIGHT, "Requests being served.");
+    gauge!(HTTP_IN_FLIGHT).set(0);
+    describe_counter!(LOGINS, "Logins, by outcome.");
+    for outcome in LoginOutcome::ALL {
+        counter!(LOGINS, "outcome" => outcome.as_str()).absolute(0);
+    }
+    describe_counter!(REFRESHES, "Refreshes, by outcome.");
+    for outcome in RefreshOutcome::ALL {
+        counter!(REFRESHES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
+    counter!(SESSIONS_CREATED, "transport" => "token").absolute(0);
+    describe_counter!(SESSIONS_REVOKED, "Sessions revoked by this process, by reason.");
+    for reason in RevokedReason::ALL {
+        counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).absolute(0);
+    }
+    describe_histogram!(DENYLIST_LOOKUP, "Time to learn whether a session is revoked, by where that was read.");
+    for source in ["redis", "postgres"] {
+        let _ = histogram!(DENYLIST_LOOKUP, "source" => source);
+    }
+    describe_counter!(DENYLIST_ERRORS, "Commands to Redis that failed, by kind.");
+    for kind in ["timeout", "connection", "other"] {
+        counter!(DENYLIST_ERRORS, "kind" => kind).absolute(0);
+    }
+    describe_gauge!(
+        DENYLIST_SYNCED,
+        "When the denylist was last rebuilt from PostgreSQL, in seconds since 1970; 0 = not yet."
+    );
+    gauge!(DENYLIST_SYNCED).set(0);
+    describe_histogram!(REDIS_COMMAND, "Time a Redis command took, by command.");
+    for command in ["lookup", "deny", "rebuild", "info"] {
+        let _ = histogram!(REDIS_COMMAND, "command" => command);
+    }
+    describe_gauge!(DB_CONNECTIONS, "Connections to PostgreSQL, by state.");
+    describe_gauge!(DB_CONNECTIONS_MAX, "Connections to PostgreSQL at the most.");
+    describe_histogram!(DB_ACQUIRE, "Time waited for a connection to PostgreSQL.");
+    let _ = histogram!(DB_ACQUIRE);
+    describe_counter!(DB_ACQUIRE_TIMEOUTS, "Times that no connection to PostgreSQL could be had.");
+    counter!(DB_ACQUIRE_TIMEOUTS).absolute(0);
+    describe_histogram!(DB_QUERY, "Time a query took, by its name in the code.");
+    describe_gauge!(SIGNING_KEY_CREATED, "When a signing key was made, in seconds since 1970, by its id.");
+}

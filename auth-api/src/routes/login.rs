@@ -1,0 +1,190 @@
+//! POST /auth/login: a signed challenge for a session.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::http::header::USER_AGENT;
+use actix_web::{HttpRequest, HttpResponse, web};
+use diesel_async::AsyncConnection as _;
+use schema::accounts::Account;
+use schema::challenges::{self, Consumed};
+use schema::families::NewTokenFamily;
+use schema::ids::{AccountId, SessionId};
+use schema::sessions::{Begun, NewSession, RevokedReason, Session};
+use serde::Deserialize;
+
+use super::tokens::Pair;
+use crate::credentials::access_token::Grant;
+use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, Signature};
+use crate::http::{Json, Problem};
+use crate::metrics::{self, LoginOutcome};
+use crate::state::{DatabaseError, State, timed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    message: String,
+    signature: String,
+    #[serde(default)]
+    #[expect(dead_code, reason = "there is one way to carry a session; naming it is allowed, naming another is not")]
+    transport: Transport,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum Transport {
+    #[default]
+    Token,
+}
+
+/// Where a login comes from, as it will stand in the session.
+struct Client {
+    user_agent: Option<String>,
+    ip: Option<IpAddr>,
+}
+
+/// A session that has begun, with the token that refreshes it.
+struct Begin {
+    account_id: AccountId,
+    session_id: SessionId,
+    times: Begun,
+    refresh_token: RefreshToken,
+    /// Older sessions that had to end for it.
+    ended: Vec<SessionId>,
+}
+
+/// Why there is no session.
+enum Refused {
+    Reason(LoginOutcome),
+    Database(DatabaseError),
+    Random(getrandom::Error),
+}
+
+pub(super) async fn post(
+    http: HttpRequest,
+    state: web::Data<State>,
+    request: Result<Json<Request>, Problem>,
+) -> Result<HttpResponse, Problem> {
+    let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
+    let signature = Signature::parse(&request.signature).map_err(|error| {
+        LoginOutcome::Malformed.count();
+        Problem::malformed("signature", error.to_string())
+    })?;
+    let challenge = match state.challenges.verify(&request.message, &signature, state.clock.now()) {
+        Ok(challenge) => challenge,
+        Err(reason) => {
+            let outcome = match reason {
+                ChallengeRefused::BadSignature => LoginOutcome::BadSignature,
+                _ => LoginOutcome::BadChallenge,
+            };
+            return Err(refuse(outcome, &reason.to_string()));
+        }
+    };
+    let address = challenge.address.clone();
+    let client = Client::of(&http);
+    let shared = Arc::clone(&state);
+    let begun = state
+        .tasks
+        .finish(async move {
+            let begun = begin(&shared, &challenge, client).await;
+            if let Ok(begun) = &begun {
+                shared.denylist.deny(&begun.ended).await;
+            }
+            begun
+        })
+        .await?;
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(Refused::Reason(outcome)) => return Err(refuse(outcome, outcome.as_str())),
+        Err(Refused::Database(error)) => {
+            LoginOutcome::Unavailable.count();
+            return Err(error.into());
+        }
+        Err(Refused::Random(error)) => return Err(error.into()),
+    };
+    LoginOutcome::Success.count();
+    metrics::count_created();
+    metrics::count_revoked(RevokedReason::Limit, begun.ended.len());
+    tracing::info!(session_id = %begun.session_id, account_id = %begun.account_id, ended = begun.ended.len(), "logged in");
+    let pair = Pair {
+        grant: Grant {
+            session_id: begun.session_id,
+            account_id: begun.account_id,
+            wallet: address.as_str(),
+            now: begun.times.created_at,
+            absolute_expires_at: begun.times.absolute_expires_at,
+        },
+        refresh_token: begun.refresh_token,
+        refresh_expires_at: begun.times.expires_at,
+    };
+    pair.answer(&state)
+}
+
+/// The reason is for us: the client gets the same answer for all of them.
+fn refuse(outcome: LoginOutcome, reason: &str) -> Problem {
+    outcome.count();
+    tracing::info!(outcome = outcome.as_str(), reason, "a login was refused");
+    Problem::LoginRefused
+}
+
+/// The login transaction. The account's row lock comes first: logins of one account stand in line, so that the limit is
+/// exact and the last to commit is among the sessions that stay.
+async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> Result<Begin, Refused> {
+    let session_id = SessionId::generate();
+    let refresh_token = RefreshToken::generate(&state.secrets, session_id, 0).map_err(Refused::Random)?;
+    let token_hash = refresh_token.hash();
+    let issuer = state.network.caip2();
+    let (lifetimes, limit) = (state.lifetimes, state.session_limit);
+
+    let mut connection = state.database.acquire().await?;
+    let transaction = connection.transaction(async |connection| {
+        let account = Account::log_in(connection, issuer, challenge.address.as_str()).await?;
+        if account.disabled_at.is_some() {
+            return Err(Refused::Reason(LoginOutcome::Disabled));
+        }
+        match challenges::consume(connection, challenge.nonce_hash, challenge.expires_at).await? {
+            Consumed::Now => {}
+            Consumed::Before => return Err(Refused::Reason(LoginOutcome::Replayed)),
+            Consumed::Expired => return Err(Refused::Reason(LoginOutcome::BadChallenge)),
+        }
+        let session = NewSession {
+            id: session_id,
+            account_id: account.id,
+            user_agent: client.user_agent,
+            ip: client.ip,
+            ttl: lifetimes.session,
+            max_age: lifetimes.session_max_age,
+        };
+        let times = session.insert(connection).await?;
+        NewTokenFamily { session_id, generation: 0, token_hash }.insert(connection).await?;
+        let ended = Session::revoke_beyond_limit(connection, account.id, session_id, limit).await?;
+        Ok((account.id, times, ended))
+    });
+    let (account_id, times, ended) = timed("login", transaction).await?;
+    Ok(Begin { account_id, session_id, times, refresh_token, ended })
+}
+
+impl From<DatabaseError> for Refused {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<diesel::result::Error> for Refused {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// A user agent is a header of the client's making: what a page can show of it is enough.
+const USER_AGENT_LENGTH: usize = 256;
+
+impl Client {
+    fn of(request: &HttpRequest) -> Self {
+        let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+        Self {
+            user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect()),
+            ip: request.peer_addr().map(|address| address.ip()),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The URL table; each endpoint is one file.
+
+mod challenge;
+mod jwks;
+mod login;
+mod logout;
+pub mod ops;
+mod refresh;
+mod session;
+mod tokens;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Route};
+
+use crate::http::Problem;
+
+/// The API.
+pub fn api(config: &mut ServiceConfig) {
+    const POST: (&str, fn() -> Route) = ("POST", web::post);
+    const GET: (&str, fn() -> Route) = ("GET", web::get);
+    let mut at = |path: &str, (method, route): (&'static str, fn() -> Route), handler: fn(Route) -> Route| {
+        let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method)) };
+        config.service(web::resource(path).route(handler(route())).default_service(web::to(other)));
+    };
+    at("/auth/challenge", POST, |route| route.to(challenge::post));
+    at("/auth/login", POST, |route| route.to(login::post));
+    at("/auth/refresh", POST, |route| route.to(refresh::post));
+    at("/auth/logout", POST, |route| route.to(logout::post));
+    at("/auth/session", GET, |route| route.to(session::get));
+    at("/.well-known/jwks.json", GET, |route| route.to(jwks::get));
+    config.default_service(web::to(not_found));
+}
+
+/// The operations port.
+pub fn operations(config: &mut ServiceConfig) {
+    config
+        .route("/livez", web::get().to(ops::livez))
+        .route("/readyz", web::get().to(ops::readyz))
+        .route("/metrics", web::get().to(ops::metrics))
+        .default_service(web::to(not_found));
+}
+
+async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::NotFound)
+}

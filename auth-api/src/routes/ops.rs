@@ -1,0 +1,43 @@
+//! The operations port: is the process alive, can it serve, what does it count.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+use schema::migrate::{self, MigrationSet};
+use serde_json::json;
+
+use crate::state::State;
+
+/// GET /livez: the process runs, whatever its stores do.
+pub(super) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// GET /readyz: PostgreSQL answers and has our tables. Redis is reported, not required.
+pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
+    let shared = Arc::clone(&state);
+    let checked = state.tasks.finish(async move { (postgres(&shared).await, shared.denylist.report().await) }).await;
+    let Ok((postgres, redis)) = checked else { return HttpResponse::ServiceUnavailable().finish() };
+    let (mut answer, status) = match &postgres {
+        Ok(()) => (HttpResponse::Ok(), "ready"),
+        Err(_) => (HttpResponse::ServiceUnavailable(), "not ready"),
+    };
+    let postgres = postgres.err().unwrap_or_else(|| "ok".into());
+    answer.json(json!({ "status": status, "postgres": postgres, "redis": redis }))
+}
+
+async fn postgres(state: &State) -> Result<(), String> {
+    let mut connection = state.database.acquire().await.map_err(|error| error.to_string())?;
+    let pending = migrate::pending(&mut connection, MigrationSet::Auth).await.map_err(|error| error.to_string())?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(format!("migrations are missing ({}): run `auth-api migrate`", pending.join(", ")))
+}
+
+/// GET /metrics: for Prometheus.
+pub(super) async fn metrics(state: web::Data<State>, handle: web::Data<PrometheusHandle>) -> HttpResponse {
+    state.database.report();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
+}

@@ -1,0 +1,165 @@
+//! POST /auth/refresh: the next pair of tokens for the current refresh token.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection};
+use schema::families::{Rotated, Rotation, Standing};
+use schema::sessions::{RevokedReason, Session};
+use serde::Deserialize;
+
+use super::tokens::Pair;
+use crate::credentials::RefreshToken;
+use crate::credentials::access_token::Grant;
+use crate::http::{Json, Problem};
+use crate::metrics::{self, RefreshOutcome};
+use crate::state::{State, timed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    refresh_token: String,
+}
+
+/// What became of a refresh token.
+enum Refreshed {
+    /// It was the current one and has a successor now, or had one a moment ago.
+    Next { session: Rotated, successor: RefreshToken, retry: bool },
+    /// It is not accepted.
+    Refused(RefreshOutcome),
+}
+
+pub(super) async fn post(
+    state: web::Data<State>,
+    request: Result<Json<Request>, Problem>,
+) -> Result<HttpResponse, Problem> {
+    let Json(request) = request.inspect_err(|_| RefreshOutcome::Malformed.count())?;
+    // A forged token ends here, before the database is asked.
+    let Ok(token) = RefreshToken::parse(&request.refresh_token, &state.secrets) else {
+        return Err(refuse(RefreshOutcome::Forged, None));
+    };
+    let session_id = token.session_id();
+    let shared = Arc::clone(&state);
+    let refreshed = state.tasks.finish(async move { refresh(&shared, token).await }).await?;
+    match refreshed.inspect_err(|_| RefreshOutcome::Unavailable.count())? {
+        Refreshed::Next { session, successor, retry } => {
+            let outcome = if retry { RefreshOutcome::Retry } else { RefreshOutcome::Success };
+            outcome.count();
+            tracing::debug!(%session_id, outcome = outcome.as_str(), "refreshed");
+            let pair = Pair {
+                grant: Grant {
+                    session_id,
+                    account_id: session.account_id,
+                    wallet: &session.subject,
+                    now: session.now,
+                    absolute_expires_at: session.absolute_expires_at,
+                },
+                refresh_token: successor,
+                refresh_expires_at: session.expires_at,
+            };
+            pair.answer(&state)
+        }
+        Refreshed::Refused(outcome) => Err(refuse(outcome, Some(session_id))),
+    }
+}
+
+/// The reason is for us: the client gets the same answer for all of them.
+fn refuse(outcome: RefreshOutcome, session_id: Option<schema::ids::SessionId>) -> Problem {
+    outcome.count();
+    let session_id = session_id.map(tracing::field::display);
+    if outcome == RefreshOutcome::Reuse {
+        tracing::warn!(session_id, "an old refresh token was presented; its session is revoked");
+    } else {
+        tracing::info!(session_id, outcome = outcome.as_str(), "a refresh was refused");
+    }
+    Problem::RefreshRefused
+}
+
+async fn refresh(state: &State, token: RefreshToken) -> Result<Refreshed, Problem> {
+    let mut connection = state.database.acquire().await?;
+    if let Some(next) = rotate(state, &mut connection, &token).await? {
+        return Ok(next);
+    }
+    let second_look = connection.transaction(async |connection| look_again(state, connection, &token).await);
+    let refreshed = timed("refresh_second_look", second_look).await?;
+    drop(connection);
+    if matches!(refreshed, Refreshed::Refused(RefreshOutcome::Reuse)) {
+        metrics::count_revoked(RevokedReason::Reuse, 1);
+        state.denylist.deny(&[token.session_id()]).await;
+    }
+    Ok(refreshed)
+}
+
+/// One round trip: the common case. `None`: the token is not the current one of a live session.
+async fn rotate(
+    state: &State,
+    connection: &mut AsyncPgConnection,
+    token: &RefreshToken,
+) -> Result<Option<Refreshed>, Problem> {
+    let Some(generation) = token.generation().checked_add(1) else { return Ok(None) };
+    let session_id = token.session_id();
+    let successor = RefreshToken::generate(&state.secrets, session_id, generation)?;
+    let rotation = Rotation {
+        session_id,
+        generation: token.generation().into(),
+        presented: token.hash(),
+        successor: successor.hash(),
+        sealed_successor: token.seal(&successor)?,
+    };
+    let Some(mut session) = timed("rotate", rotation.apply(connection)).await? else { return Ok(None) };
+    slide(state, connection, token, &mut session).await;
+    Ok(Some(Refreshed::Next { session, successor, retry: false }))
+}
+
+/// Moves the session's expiry along, when that is worth a write. The rotation has been committed: if this fails, the
+/// client still gets its tokens, and the next refresh moves it.
+async fn slide(state: &State, connection: &mut AsyncPgConnection, token: &RefreshToken, session: &mut Rotated) {
+    let (ttl, threshold) = (state.lifetimes.session, state.lifetimes.extend_threshold);
+    // The configuration bounds both to years.
+    let slid = chrono::Duration::from_std(ttl).map_or(session.expires_at, |ttl| session.now + ttl);
+    let won = slid.min(session.absolute_expires_at) - session.expires_at;
+    if won.to_std().is_ok_and(|won| won >= threshold) {
+        let extend = Session::extend(connection, token.session_id(), ttl, threshold);
+        match timed("extend_session", extend).await {
+            Ok(extended) => session.expires_at = extended.unwrap_or(session.expires_at),
+            Err(error) => tracing::warn!(%error, "a session's expiry was not moved along"),
+        }
+    }
+}
+
+/// Why the rotation found nothing, decided under the locks of session and family.
+async fn look_again(
+    state: &State,
+    connection: &mut AsyncPgConnection,
+    token: &RefreshToken,
+) -> Result<Refreshed, Problem> {
+    let Some(standing) = Standing::lock(connection, token.session_id()).await? else {
+        return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
+    };
+    if standing.revoked_at.is_some() {
+        return Ok(Refreshed::Refused(RefreshOutcome::Revoked));
+    }
+    if !standing.is_live() {
+        return Ok(Refreshed::Refused(RefreshOutcome::Expired));
+    }
+    if i64::from(token.generation()) >= standing.generation {
+        // Above the current one, or the current one with another hash: genuine, and yet the database never issued it.
+        // That is what a restored backup looks like, so nothing is revoked for it.
+        return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
+    }
+    if let Some(successor) = retried(state, &standing, token) {
+        return Ok(Refreshed::Next { session: standing.session, successor, retry: true });
+    }
+    Session::revoke(connection, token.session_id(), RevokedReason::Reuse).await?;
+    Ok(Refreshed::Refused(RefreshOutcome::Reuse))
+}
+
+/// The successor that was already issued, when `token` is its immediate predecessor and the rotation is younger than the
+/// grace: the client lost our answer, or two tabs raced. The chain never forks.
+fn retried(state: &State, standing: &Standing, token: &RefreshToken) -> Option<RefreshToken> {
+    let age = standing.session.now.signed_duration_since(standing.rotated_at).to_std().unwrap_or_default();
+    let predecessor = standing.previous_hash == Some(token.hash())
+        && i64::from(token.generation()) + 1 == standing.generation
+        && age < state.lifetimes.reuse_grace;
+    predecessor.then(|| token.unseal(standing.sealed_successor.as_deref()?)).flatten()
+}

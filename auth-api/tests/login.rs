@@ -1,0 +1,307 @@
+//! POST /auth/challenge and POST /auth/login.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use serde_json::json;
+use testkit::{AuthApi, Database, Wallet, vectors};
+
+/// Logins of this API's, as the metrics count them.
+async fn logins(api: &AuthApi, outcome: &str) -> f64 {
+    api.metric(&format!("auth_api_logins_total{{outcome=\"{outcome}\"}}")).await
+}
+
+#[tokio::test]
+async fn a_wallet_logs_in_and_is_known() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+
+    let message = api.challenge(&wallet).await;
+    let answer = api.submit(&message, &wallet.sign(&message)).await;
+    let tokens = answer.tokens();
+    assert_eq!(answer.body["token_type"], "Bearer");
+    assert_eq!(answer.body["expires_in"], 900);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert!(answer.body["refresh_expires_at"].as_str().unwrap().ends_with('Z'));
+    assert!(tokens.refresh.starts_with("rt_"));
+
+    let me = api.session(&tokens.access).await;
+    assert_eq!(me.status, 200, "{me:?}");
+    assert_eq!(me.body["account"]["subject"], wallet.address());
+    assert_eq!(me.body["account"]["issuer"], "stellar:testnet");
+    assert_eq!(me.body["session"]["id"], tokens.session_id.as_str());
+    assert_eq!(me.body["session"]["transport"], "token");
+    assert_eq!(me.body["session"]["ip"], "127.0.0.1");
+    assert_eq!(me.body["session"]["current"], true);
+
+    let again = api.try_login(&wallet).await.tokens();
+    let me_again = api.session(&again.access).await;
+    assert_eq!(me_again.body["account"]["id"], me.body["account"]["id"], "one wallet is one account");
+    assert_ne!(again.session_id, tokens.session_id);
+}
+
+#[tokio::test]
+async fn a_signature_may_be_base64_or_hex_and_transport_may_be_named() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let body = json!({ "message": message, "signature": wallet.sign_hex(&message), "transport": "token" });
+    let _ = api.post("/auth/login", &body).await.tokens();
+}
+
+#[tokio::test]
+async fn only_hashes_are_stored() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let tokens = api.login(&wallet).await;
+    let next = api.refresh(&tokens.refresh).await.tokens();
+    let everything: String = database
+        .one(
+            "SELECT concat((SELECT string_agg(s::text, '') FROM sessions s), (SELECT string_agg(f::text, '') FROM token_families f),
+                           (SELECT string_agg(c::text, '') FROM consumed_challenges c))",
+        )
+        .await;
+    for secret in [&tokens.refresh, &next.refresh, &tokens.access] {
+        let bytes = base64_url(&secret[3..]);
+        assert!(!everything.contains(&secret[3..]));
+        // The part of the token that nobody can guess, as PostgreSQL would print it.
+        assert!(!everything.contains(&hex(&bytes[20..52])), "a secret stands in the database");
+    }
+    let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM token_families").await;
+    assert_eq!(stored.len(), 64);
+}
+
+fn base64_url(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let end = text.find('.').unwrap_or(text.len());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&text[..end.min(88)]).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn every_strkey_that_is_no_wallet_is_an_invalid_address() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let vectors = vectors::strkey();
+    let addresses = vectors["invalid"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain(vectors["valid_but_not_a_login"].as_array().unwrap().iter().map(|entry| &entry["address"]));
+    for address in addresses {
+        let answer = api.post("/auth/challenge", &json!({ "address": address })).await;
+        answer.is_problem(400, "invalid_address");
+        assert_eq!(answer.body["field"], "address");
+    }
+}
+
+#[tokio::test]
+async fn the_sep53_signatures_that_must_fail_are_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let vectors = vectors::sep53();
+    let wallet = Wallet::from_seed(vectors["seed"].as_str().unwrap());
+    assert_eq!(wallet.address(), vectors["address"].as_str().unwrap());
+    let _ = api.login(&wallet).await;
+    for vector in vectors["valid"].as_array().unwrap().iter().chain(vectors["must_fail"].as_array().unwrap()) {
+        // A good signature of the right wallet over something that is not our challenge, and bad ones.
+        let message = vector["message_utf8"].as_str().unwrap_or("not text");
+        let signature = vector["signature_base64"].as_str().unwrap();
+        let (status, code) = if signature.len() == 88 { (401, "login_refused") } else { (400, "malformed") };
+        api.submit(message, signature).await.is_problem(status, code);
+        let challenge = api.challenge(&wallet).await;
+        api.submit(&challenge, signature).await.is_problem(status, code);
+    }
+    // The malleated twin of a signature that would be good.
+    let challenge = api.challenge(&wallet).await;
+    let twin = malleate(&wallet.sign_hex(&challenge));
+    api.submit(&challenge, &twin).await.is_problem(401, "login_refused");
+    let _ = api.submit(&challenge, &wallet.sign(&challenge)).await.tokens();
+}
+
+/// S + L, as hex: the same signature to a verifier that does not reduce S.
+fn malleate(signature: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut bytes: Vec<u8> =
+        (0..64).map(|at| u8::from_str_radix(&signature[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let mut carry = 0;
+    for (byte, order) in bytes[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        *byte = (sum & 0xff) as u8;
+        carry = sum >> 8;
+    }
+    hex(&bytes)
+}
+
+#[tokio::test]
+async fn a_signature_of_another_kind_or_by_another_key_is_refused_and_does_not_burn_the_challenge() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let (wallet, other) = (Wallet::generate(), Wallet::generate());
+    let message = api.challenge(&wallet).await;
+    let mut flipped = wallet.sign_hex(&message).into_bytes();
+    flipped[10] = if flipped[10] == b'0' { b'1' } else { b'0' };
+    for signature in [
+        other.sign(&message),
+        wallet.sign_raw(&message),
+        wallet.sign(format!("{message}\n")),
+        wallet.sign(message.replace('\n', "\r\n")),
+        String::from_utf8(flipped).unwrap(),
+    ] {
+        api.submit(&message, &signature).await.is_problem(401, "login_refused");
+    }
+    let bad_signatures = logins(&api, "bad_signature").await;
+    assert!((bad_signatures - 5.0).abs() < f64::EPSILON, "{bad_signatures}");
+    let _ = api.submit(&message, &wallet.sign(&message)).await.tokens();
+}
+
+#[tokio::test]
+async fn a_challenge_altered_in_any_line_is_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    for at in (0..message.len()).step_by(7) {
+        let mut altered = message.clone().into_bytes();
+        altered[at] ^= 1;
+        let altered = String::from_utf8(altered).unwrap();
+        api.submit(&altered, &wallet.sign(&altered)).await.is_problem(401, "login_refused");
+    }
+    for altered in [format!("{message}\n"), message.replace('\n', "\r\n"), message.replace("sign in", "sign ín")] {
+        api.submit(&altered, &wallet.sign(&altered)).await.is_problem(401, "login_refused");
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_made_by_another_deployment_is_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    for difference in [
+        ("PUBLIC_URL", "https://evil.example.test"),
+        ("STELLAR_NETWORK", "pubnet"),
+        ("AUTH_SECRET", AuthApi::OTHER_SECRET),
+    ] {
+        let foreign = AuthApi::start(&database, &[difference]).await;
+        let message = foreign.challenge(&wallet).await;
+        api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
+        let _ = foreign.submit(&message, &wallet.sign(&message)).await.tokens();
+    }
+}
+
+#[tokio::test]
+async fn an_older_secret_goes_on_verifying() {
+    let database = Database::create().await;
+    let before = AuthApi::start(&database, &[]).await;
+    let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
+    let after = AuthApi::start(&database, &[("AUTH_SECRET", &both)]).await;
+    let wallet = Wallet::generate();
+    let message = before.challenge(&wallet).await;
+    let tokens = after.submit(&message, &wallet.sign(&message)).await.tokens();
+    before.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
+    let old = before.login(&wallet).await;
+    let _ = after.refresh(&old.refresh).await.tokens();
+}
+
+#[tokio::test]
+async fn a_replayed_challenge_is_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let signature = wallet.sign(&message);
+    let _ = api.submit(&message, &signature).await.tokens();
+    api.submit(&message, &signature).await.is_problem(401, "login_refused");
+    api.submit(&message, &wallet.sign_hex(&message)).await.is_problem(401, "login_refused");
+    assert!((logins(&api, "replayed").await - 2.0).abs() < f64::EPSILON);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1);
+}
+
+#[tokio::test]
+async fn of_32_concurrent_submissions_of_one_login_one_wins() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let signature = wallet.sign(&message);
+    let answers = futures_util::future::join_all((0..32).map(|_| api.submit(&message, &signature))).await;
+    let won = answers.iter().filter(|answer| answer.status == 200).count();
+    let lost = answers.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!((won, lost), (1, 31));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 1);
+}
+
+#[tokio::test]
+async fn a_challenge_has_expired_at_its_expiry_by_the_databases_clock() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("CHALLENGE_TTL", "1s")]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let expires_at = message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap().to_owned();
+    let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
+    let client = database.client().await;
+    testkit::eventually("the database's clock has reached the expiry", async || {
+        client.query_one(&past, &[]).await.unwrap().get(0)
+    })
+    .await;
+    api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn a_login_that_waits_past_its_challenges_expiry_is_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("CHALLENGE_TTL", "3s")]).await;
+    let wallet = Wallet::generate();
+    let _ = api.login(&wallet).await;
+    let message = api.challenge(&wallet).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    let signature = wallet.sign(&message);
+    // The program's own check passes now; the database's decides, after the wait for the account's row.
+    let (answer, ()) = tokio::join!(api.submit(&message, &signature), async {
+        let expires_at = message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
+        let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
+        testkit::eventually("it has expired", async || holder.query_one(&past, &[]).await.unwrap().get(0)).await;
+        holder.rollback().await.unwrap();
+    });
+    answer.is_problem(401, "login_refused");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1);
+}
+
+#[tokio::test]
+async fn a_disabled_account_gets_no_session() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let tokens = api.login(&wallet).await;
+    database.execute("UPDATE accounts SET disabled_at = now()").await;
+    api.try_login(&wallet).await.is_problem(401, "login_refused");
+    api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
+    assert!((logins(&api, "disabled").await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn the_host_header_does_not_change_what_is_signed() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let request = api
+        .client
+        .post(format!("{}/auth/challenge", api.url))
+        .header("host", "evil.example.test")
+        .header("x-forwarded-host", "evil.example.test")
+        .json(&json!({ "address": wallet.address() }));
+    let message = api.send(request).await.body["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("auth.example.test wants you"), "{message}");
+    assert!(!message.contains("evil"));
+}

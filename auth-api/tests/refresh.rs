@@ -1,0 +1,274 @@
+//! POST /auth/refresh.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use testkit::{Answer, AuthApi, Database, Proxy, Tokens, Wallet};
+
+async fn refreshes(api: &AuthApi, outcome: &str) -> f64 {
+    api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await
+}
+
+/// Moves the last rotation past the grace.
+async fn grace_is_over(database: &Database) {
+    database.execute("UPDATE token_families SET rotated_at = rotated_at - interval '11 seconds'").await;
+}
+
+async fn revoked_reason(database: &Database) -> Option<String> {
+    database.one("SELECT revoked_reason FROM sessions").await
+}
+
+/// The session of `tokens` is dead: its current refresh token and its access token are refused.
+async fn is_dead(api: &AuthApi, tokens: &Tokens) {
+    api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
+    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+}
+
+/// A chain of refreshes, first token first.
+async fn chain(api: &AuthApi, length: usize) -> Vec<Tokens> {
+    let mut chain = vec![api.login(&Wallet::generate()).await];
+    for _ in 0..length {
+        let next = api.refresh(&chain.last().unwrap().refresh).await.tokens();
+        chain.push(next);
+    }
+    chain
+}
+
+#[tokio::test]
+async fn a_chain_of_50_leaves_one_row_and_every_link_is_different() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let chain = chain(&api, 50).await;
+    let distinct: std::collections::BTreeSet<_> = chain.iter().map(|tokens| &tokens.refresh).collect();
+    assert_eq!(distinct.len(), 51);
+    assert!(chain.iter().all(|tokens| tokens.session_id == chain[0].session_id));
+    assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 50);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1);
+    assert_eq!(api.session(&chain[50].access).await.status, 200);
+    assert_eq!(api.session(&chain[0].access).await.status, 200, "an access token lives until it expires");
+}
+
+#[tokio::test]
+async fn a_rotation_is_an_update_in_place() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let _ = chain(&api, 20).await;
+    let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'token_families'";
+    let client = database.client().await;
+    testkit::eventually("the statistics have all 20 updates, all of them HOT", async || {
+        let row = client.query_one(counts, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1)) == (20, 20)
+    })
+    .await;
+    let sessions_updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
+    assert_eq!(database.one::<i64>(sessions_updated).await, 0, "a day is not won by it: no index is written");
+}
+
+#[tokio::test]
+async fn a_retry_within_the_grace_gets_the_same_successor_and_the_chain_goes_on() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let first = api.login(&Wallet::generate()).await;
+    let next = api.refresh(&first.refresh).await.tokens();
+    for _ in 0..3 {
+        let retried = api.refresh(&first.refresh).await.tokens();
+        assert_eq!(retried.refresh, next.refresh);
+        assert_eq!(api.session(&retried.access).await.status, 200);
+    }
+    assert!((refreshes(&api, "retry").await - 3.0).abs() < f64::EPSILON);
+    let later = api.refresh(&next.refresh).await.tokens();
+    let _ = api.refresh(&later.refresh).await.tokens();
+    assert_eq!(revoked_reason(&database).await, None);
+}
+
+#[tokio::test]
+async fn two_concurrent_refreshes_give_one_successor() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let mut current = api.login(&Wallet::generate()).await;
+    for _ in 0..20 {
+        let (one, other) = tokio::join!(api.refresh(&current.refresh), api.refresh(&current.refresh));
+        let (one, other) = (one.tokens(), other.tokens());
+        assert_eq!(one.refresh, other.refresh);
+        current = one;
+    }
+    assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 20);
+}
+
+#[tokio::test]
+async fn the_predecessor_past_the_grace_kills_the_session() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let chain = chain(&api, 1).await;
+    grace_is_over(&database).await;
+    api.refresh(&chain[0].refresh).await.is_problem(401, "refresh_refused");
+    assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
+    is_dead(&api, &chain[1]).await;
+    assert!((refreshes(&api, "reuse").await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn a_grace_of_zero_is_none() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
+    let chain = chain(&api, 1).await;
+    api.refresh(&chain[0].refresh).await.is_problem(401, "refresh_refused");
+    is_dead(&api, &chain[1]).await;
+}
+
+#[tokio::test]
+async fn a_token_two_or_forty_generations_back_kills_the_session_within_the_grace_too() {
+    for back in [2, 40] {
+        let database = Database::create().await;
+        let api = AuthApi::start(&database, &[]).await;
+        let chain = chain(&api, 41).await;
+        api.refresh(&chain[41 - back].refresh).await.is_problem(401, "refresh_refused");
+        assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"), "{back} back");
+        is_dead(&api, &chain[41]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_kills_nothing() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let mut chain = chain(&api, 3).await;
+    database.execute("CREATE TABLE backup AS TABLE token_families").await;
+    chain.push(api.refresh(&chain[3].refresh).await.tokens());
+    let restore = "UPDATE token_families f SET generation = b.generation, token_hash = b.token_hash,
+                   previous_hash = b.previous_hash, sealed_successor = b.sealed_successor FROM backup b";
+    database.execute(restore).await;
+
+    api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
+    assert!((refreshes(&api, "unknown").await - 1.0).abs() < f64::EPSILON);
+    assert_eq!(revoked_reason(&database).await, None);
+    // The database goes on from where it is; then the lost token has the current generation and another hash.
+    let forked = api.refresh(&chain[3].refresh).await.tokens();
+    api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
+    assert_eq!(revoked_reason(&database).await, None);
+    assert_eq!(api.session(&forked.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
+    let database = Database::create().await;
+    let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
+    let api = AuthApi::start(&database, &[("DATABASE_URL", &url), ("DENYLIST_SYNC_INTERVAL", "1h")]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let before: String = database.one("SELECT f::text FROM token_families f").await;
+    let mut bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
+
+    let sent = proxy.bytes_sent();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 0x40;
+        let forged = format!("rt_{}", URL_SAFE_NO_PAD.encode(&bytes));
+        api.refresh(&forged).await.is_problem(401, "refresh_refused");
+        bytes[at] ^= 0x40;
+    }
+    for forged in ["", "rt_", "nonsense", &tokens.refresh[3..], &format!("{}A", tokens.refresh), &tokens.access] {
+        api.refresh(forged).await.is_problem(401, "refresh_refused");
+    }
+    assert_eq!(proxy.bytes_sent(), sent, "the database was asked");
+    assert_eq!(database.one::<String>("SELECT f::text FROM token_families f").await, before);
+    assert!((refreshes(&api, "forged").await - 74.0).abs() < f64::EPSILON);
+    let _ = api.refresh(&tokens.refresh).await.tokens();
+    assert!(proxy.bytes_sent() > sent);
+}
+
+#[tokio::test]
+async fn a_session_that_was_idle_too_long_or_is_too_old_is_not_refreshed() {
+    for expired in [
+        "expires_at = now() - interval '1 second'",
+        "expires_at = now() - interval '1 second', absolute_expires_at = now() - interval '1 second'",
+    ] {
+        let database = Database::create().await;
+        let api = AuthApi::start(&database, &[]).await;
+        let tokens = api.login(&Wallet::generate()).await;
+        database.execute(&format!("UPDATE sessions SET {expired}")).await;
+        is_dead(&api, &tokens).await;
+        assert!((refreshes(&api, "expired").await - 1.0).abs() < f64::EPSILON);
+        assert_eq!(revoked_reason(&database).await, None);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1, "no reaper has run");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_moves_the_expiry_along_when_a_day_is_won_and_never_past_the_absolute_one() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    database.execute("UPDATE sessions SET expires_at = expires_at - interval '2 days'").await;
+    let answer = api.refresh(&tokens.refresh).await;
+    let tokens = answer.tokens();
+    let days = "SELECT round(extract(epoch FROM expires_at - now()) / 86400)::int FROM sessions";
+    assert_eq!(database.one::<i32>(days).await, 30);
+    assert_eq!(answer.body["refresh_expires_at"], expiry_as_json(&database).await);
+
+    database
+        .execute("UPDATE sessions SET absolute_expires_at = now() + interval '5 days', expires_at = now() + interval '3 days'")
+        .await;
+    let answer = api.refresh(&tokens.refresh).await;
+    let _ = answer.tokens();
+    let capped = "SELECT expires_at = absolute_expires_at FROM sessions";
+    assert!(database.one::<bool>(capped).await);
+    assert_eq!(answer.body["refresh_expires_at"], expiry_as_json(&database).await);
+}
+
+async fn expiry_as_json(database: &Database) -> String {
+    let text: String = database
+        .one(
+            "SELECT rtrim(rtrim(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '0'), '.') FROM sessions",
+        )
+        .await;
+    // chrono prints three, six or no digits.
+    let digits = text.rsplit_once('.').map_or(0, |(_, digits)| digits.len());
+    let zeros = "0".repeat((3 - digits % 3) % 3);
+    format!("{text}{zeros}Z")
+}
+
+#[tokio::test]
+async fn an_access_token_does_not_outlive_its_session() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let soon = "UPDATE sessions SET expires_at = now() + interval '90 seconds', absolute_expires_at = now() + interval '90 seconds'";
+    database.execute(soon).await;
+    let answer = api.refresh(&tokens.refresh).await;
+    let expires_in = answer.body["expires_in"].as_i64().unwrap();
+    assert!((80..=90).contains(&expires_in), "{expires_in}");
+}
+
+#[tokio::test]
+async fn a_rotation_that_races_a_revocation_never_survives_it() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    for _ in 0..25 {
+        let tokens = api.login(&Wallet::generate()).await;
+        let (refreshed, logged_out) = tokio::join!(api.refresh(&tokens.refresh), api.logout(&tokens.access));
+        assert_eq!(logged_out.status, 204);
+        if refreshed.status == 200 {
+            is_dead(&api, &refreshed.tokens()).await;
+        } else {
+            refreshed.is_problem(401, "refresh_refused");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_refusals_are_the_same_to_the_byte_but_for_the_request_id() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let (revoked, reused) = (api.login(&wallet).await, api.login(&wallet).await);
+    let _ = api.logout(&revoked.access).await;
+    let _ = api.refresh(&api.refresh(&reused.refresh).await.tokens().refresh).await.tokens();
+    let answers =
+        [api.refresh("rt_forged").await, api.refresh(&revoked.refresh).await, api.refresh(&reused.refresh).await];
+    let comparable = |answer: &Answer| {
+        let mut headers = answer.headers.clone();
+        assert!(headers.remove("x-request-id").is_some());
+        headers.remove("date");
+        (answer.status, format!("{headers:?}"), answer.body.to_string())
+    };
+    assert!(answers.iter().all(|answer| comparable(answer) == comparable(&answers[0])), "{answers:?}");
+}

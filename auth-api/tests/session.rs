@@ -1,0 +1,177 @@
+//! GET /auth/session, POST /auth/logout, the session limit, and access tokens.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use testkit::{AuthApi, Database, Wallet};
+
+const LIVE: &str = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL AND expires_at > now()";
+
+async fn limit_holds(limit: &str) {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("SESSION_LIMIT", limit)]).await;
+    let wallet = Wallet::generate();
+    let messages = futures_util::future::join_all((0..50).map(|_| api.challenge(&wallet))).await;
+    let logins = messages.iter().map(|message| {
+        let signature = wallet.sign(message);
+        let api = &api;
+        async move { api.submit(message, &signature).await.tokens() }
+    });
+    let tokens = futures_util::future::join_all(logins).await;
+    assert_eq!(database.one::<i64>(LIVE).await, limit.parse::<i64>().unwrap());
+    // created_at is the database's clock under the account's lock: the order of the commits.
+    let last: String = database.one("SELECT id::text FROM sessions ORDER BY created_at DESC LIMIT 1").await;
+    let last = tokens.iter().find(|tokens| tokens.session_id == last).unwrap();
+    assert_eq!(api.session(&last.access).await.status, 200, "the last to commit works");
+    let mut working = 0;
+    for tokens in &tokens {
+        working += i64::from(api.session(&tokens.access).await.status == 200);
+    }
+    assert_eq!(working, limit.parse::<i64>().unwrap());
+    let revoked = api.metric("auth_api_sessions_revoked_total{reason=\"limit\"}").await;
+    assert!((revoked - (50.0 - limit.parse::<f64>().unwrap())).abs() < f64::EPSILON, "{revoked}");
+}
+
+#[tokio::test]
+async fn of_50_concurrent_logins_exactly_the_limit_stays_and_the_last_is_among_them() {
+    limit_holds("10").await;
+}
+
+#[tokio::test]
+async fn a_limit_of_one_leaves_the_last_login() {
+    limit_holds("1").await;
+}
+
+#[tokio::test]
+async fn logout_ends_the_session_at_once_and_twice_is_the_same() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let answer = api.logout(&tokens.access).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+    api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
+    assert_eq!(api.logout(&tokens.access).await.status, 204);
+    assert_eq!(database.one::<String>("SELECT revoked_reason FROM sessions").await, "logout");
+}
+
+#[tokio::test]
+async fn logout_by_refresh_token() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let body = json!({ "refresh_token": tokens.refresh });
+    for _ in 0..2 {
+        assert_eq!(api.post("/auth/logout", &body).await.status, 204);
+    }
+    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+    // A genuine token whose row is gone altogether.
+    database.execute("DELETE FROM sessions").await;
+    assert_eq!(api.post("/auth/logout", &body).await.status, 204);
+
+    api.post("/auth/logout", &json!({ "refresh_token": "rt_forged" })).await.is_problem(401, "unauthenticated");
+    api.send(api.client.post(format!("{}/auth/logout", api.url))).await.is_problem(401, "unauthenticated");
+    let (one, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
+    let both = api.client.post(format!("{}/auth/logout", api.url)).bearer_auth(&one.access);
+    let answer = api.send(both.json(&json!({ "refresh_token": other.refresh }))).await;
+    answer.is_problem(400, "malformed");
+    assert_eq!(api.session(&one.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_access_token_says_what_a_resource_server_needs() {
+    let database = Database::create().await;
+    let api =
+        AuthApi::start(&database, &[("ISSUER", "https://issuer.test"), ("AUDIENCE", "https://audience.test")]).await;
+    let wallet = Wallet::generate();
+    let tokens = api.login(&wallet).await;
+    let part = |at: usize| -> Value {
+        let bytes = URL_SAFE_NO_PAD.decode(tokens.access.split('.').nth(at).unwrap()).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let (header, claims) = (part(0), part(1));
+    let jwks = api.send(api.client.get(format!("{}/.well-known/jwks.json", api.url))).await;
+    let key = &jwks.body["keys"][0];
+    assert_eq!(header, json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": key["kid"] }));
+    assert_eq!(claims["iss"], "https://issuer.test");
+    assert_eq!(claims["aud"], "https://audience.test");
+    assert_eq!(claims["client_id"], "auth-api");
+    assert_eq!(claims["wallet"], wallet.address());
+    assert_eq!(claims["sid"], tokens.session_id.as_str());
+    assert_eq!(claims["sub"], database.one::<String>("SELECT id::text FROM accounts").await);
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 900);
+    assert!(claims["jti"].is_string());
+
+    assert_eq!(key["kty"], "OKP");
+    assert_eq!(key["crv"], "Ed25519");
+    let public: [u8; 32] = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap().try_into().unwrap();
+    let (signed, signature) = tokens.access.rsplit_once('.').unwrap();
+    let signature: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).unwrap().try_into().unwrap();
+    let public = ed25519_dalek::VerifyingKey::from_bytes(&public).unwrap();
+    public.verify_strict(signed.as_bytes(), &ed25519_dalek::Signature::from_bytes(&signature)).unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_ours_is_refused() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let stranger = AuthApi::start(&database, &[]).await;
+    let audience = AuthApi::start(&database, &[("AUDIENCE", "https://elsewhere.test")]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let foreign = stranger.login(&Wallet::generate()).await;
+    let elsewhere = audience.login(&Wallet::generate()).await;
+    let [header, claims, signature] = tokens.access.split('.').collect::<Vec<_>>()[..] else { panic!() };
+    let with_header = |change: Value| {
+        let mut altered: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            altered[name] = value.clone();
+        }
+        format!("{}.{claims}.{signature}", URL_SAFE_NO_PAD.encode(altered.to_string()))
+    };
+    for bad in [
+        String::new(),
+        "x".into(),
+        "x.y.z".into(),
+        foreign.access,
+        elsewhere.access,
+        tokens.refresh.clone(),
+        format!("{header}.{claims}."),
+        format!("{header}.{claims}.{}", &signature[..signature.len() - 2]),
+        with_header(json!({ "alg": "none" })),
+        with_header(json!({ "alg": "HS256" })),
+        with_header(json!({ "typ": "JWT" })),
+        with_header(json!({ "kid": "20200101T000000Z-unknown" })),
+        "a".repeat(5000),
+    ] {
+        api.session(&bad).await.is_problem(401, "unauthenticated");
+    }
+    let refused = api.session("x").await;
+    assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    let query = api.client.get(format!("{}/auth/session?access_token={}", api.url, tokens.access));
+    api.send(query).await.is_problem(401, "unauthenticated");
+    assert_eq!(api.session(&tokens.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_made_by_openssl_signs_and_the_newest_ripe_key_is_chosen() {
+    let database = Database::create().await;
+    let keys = tempfile::TempDir::new().unwrap();
+    for name in ["20200101T000000Z-old.pem", "20210101T000000Z-ripe.pem", "29990101T000000Z-future.pem"] {
+        let made = std::process::Command::new("openssl")
+            .args(["genpkey", "-algorithm", "ed25519", "-out"])
+            .arg(keys.path().join(name))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+    let api = AuthApi::start_with_keys(&database, keys, &[]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    let header = URL_SAFE_NO_PAD.decode(tokens.access.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header["kid"], "20210101T000000Z-ripe");
+    assert_eq!(api.session(&tokens.access).await.status, 200);
+    let jwks = api.send(api.client.get(format!("{}/.well-known/jwks.json", api.url))).await;
+    assert_eq!(jwks.body["keys"].as_array().unwrap().len(), 3, "all are published");
+}
