@@ -1,0 +1,125 @@
+//! The command line. Each option is a flag and an environment variable. Their values are taken as they come: [`crate::config`]
+//! reads them, so that one message names every mistake.
+
+#![allow(clippy::doc_markdown, reason = "these comments are the help on the terminal, where backticks only disturb")]
+
+use clap::{Args, Parser, Subcommand};
+
+/// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it did.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes the reaper's own tables (reaper_runs, reaper_state), or brings them up to date
+    ///
+    /// It works without them, and keeps no history then. Twice in a row is as good as once.
+    #[command(after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app")]
+    Migrate(#[command(flatten)] Common),
+    /// Deletes what is due, once
+    ///
+    /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done (a target failed, or a
+    /// budget ran out with rows left), 65 unsafe, 69 database unreachable, 78 bad configuration, 130 or 143 stopped by a
+    /// signal after finishing its chunk.
+    #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper run --max-runtime 5m --output json | jq .outcome")]
+    Run(Run),
+    /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
+    #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
+    Daemon(Daemon),
+}
+
+/// What every command needs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// The database: postgres://user:password@host/name?sslmode=verify-full
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// A file that holds DATABASE_URL, instead of it
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
+    pub database_url_file: Option<String>,
+    /// How logs look on standard error: text or json [default: text]
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// What is logged: a level, or directives such as session_reaper=debug [default: warn; for daemon info]
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    pub log_filter: Option<String>,
+}
+
+/// How a run goes about it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Sweeping {
+    /// How long a chunk should take; its size follows [default: 10ms]
+    #[arg(long, env = "CHUNK_TIME", value_name = "DURATION")]
+    pub chunk_time: Option<String>,
+    /// Rows in a chunk at the most [default: 5000]
+    #[arg(long, env = "MAX_CHUNK", value_name = "ROWS")]
+    pub max_chunk: Option<String>,
+    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.2]
+    #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
+    pub duty_cycle: Option<String>,
+    /// How long a run may take [default: until nothing is left]
+    #[arg(long, env = "MAX_RUNTIME", value_name = "DURATION")]
+    pub max_runtime: Option<String>,
+    /// How many rows a run may delete [default: all]
+    #[arg(long, env = "MAX_ROWS", value_name = "ROWS")]
+    pub max_rows: Option<String>,
+    /// How long a chunk waits for a lock before it is given up and tried again [default: 50ms]
+    #[arg(long, env = "LOCK_TIMEOUT", value_name = "DURATION")]
+    pub lock_timeout: Option<String>,
+    /// How long a chunk may take before it is given up and half of it tried [default: 5s]
+    #[arg(long, env = "STATEMENT_TIMEOUT", value_name = "DURATION")]
+    pub statement_timeout: Option<String>,
+    /// How long to keep sessions that have expired [default: 1d]
+    #[arg(long, env = "KEEP_EXPIRED", value_name = "DURATION")]
+    pub keep_expired: Option<String>,
+    /// How long to keep sessions that were revoked, at least 1h [default: 7d]
+    #[arg(long, env = "KEEP_REVOKED", value_name = "DURATION")]
+    pub keep_revoked: Option<String>,
+    /// How long to keep login challenges after they expired, at least 10m [default: 10m]
+    #[arg(long, env = "KEEP_CHALLENGES", value_name = "DURATION")]
+    pub keep_challenges: Option<String>,
+    /// How long to keep the history of runs [default: 30d]
+    #[arg(long, env = "KEEP_RUNS", value_name = "DURATION")]
+    pub keep_runs: Option<String>,
+}
+
+/// `run`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Run {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+}
+
+/// `daemon`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Daemon {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// When to run, as in crontab(5); with six fields the first is seconds [default: */15 * * * *]
+    #[arg(long, env = "SCHEDULE", value_name = "CRON")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, by its IANA name [default: UTC]
+    #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
+    #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
+    pub ops_bind: Option<String>,
+}

@@ -1,0 +1,27 @@
+//! `migrate`: the reaper's own tables.
+
+use schema::connect::ConnectOptions;
+use schema::migrate::{self, MigrateError, MigrationSet};
+
+use super::print;
+use crate::exit::Exit;
+
+/// Applies what is missing, and says what that was.
+pub async fn migrate(connect: &ConnectOptions) -> Exit {
+    match migrate::run(connect, MigrationSet::Reaper).await {
+        Ok(applied) if applied.is_empty() => {
+            print("nothing was missing\n");
+            Exit::Done
+        }
+        Ok(applied) => {
+            for version in applied {
+                print(&format!("applied {version}\n"));
+            }
+            Exit::Done
+        }
+        Err(error) => {
+            tracing::error!(%error, "the tables were not made");
+            if matches!(error, MigrateError::Connect(_)) { Exit::Unreachable } else { Exit::Failed }
+        }
+    }
+}

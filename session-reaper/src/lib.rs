@@ -1,0 +1,30 @@
+//! session-reaper deletes expired and revoked rows from PostgreSQL, in bounded chunks, and says what it did.
+//!
+//! Read [`sweep`] first: it is what one run does, from the advisory lock to the report. The rest is around it.
+//!
+//! ```text
+//! main ─→ cli, config ─→ commands::run ────┬─→ sweep ─→ schema
+//!                     └→ commands::daemon ─┤      sweep::run     the recipe of a run
+//!                        schedule  when    │      sweep::stint   one target
+//!                        ops       /readyz │      sweep::pass    one reason: the loop
+//! ```
+//!
+//! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given there.
+//! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
+//! - [`schedule`] and [`ops`] are the daemon's: when to run, and what operators see.
+//! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock.
+//! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
+
+pub mod bar;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod meter;
+pub mod ops;
+pub mod schedule;
+pub mod stop;
+pub mod summary;
+pub mod sweep;
+pub mod telemetry;

@@ -1,0 +1,94 @@
+//! What `run` prints for people: a line for each target and reason, and why it ended.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::sweep::{Report, TargetReport};
+
+const HEAD: [&str; 8] = ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
+
+/// Columns of words; the others are numbers and stand to the right.
+const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
+
+/// The whole summary, with a newline at its end.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    rows.extend(report.targets.iter().flat_map(target_rows));
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .zip(WORDS)
+            .map(|((cell, width), word)| if word { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ = writeln!(
+        text,
+        "\n{} after {}, {} rows deleted: {}",
+        report.outcome.as_str(),
+        time(report.elapsed_ms),
+        grouped(report.deleted_rows()),
+        report.why
+    );
+    text
+}
+
+/// One line a reason. What is counted for the target as a whole stands on the first.
+fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
+    let remaining = format!("{}{}", grouped(target.remaining), if target.remaining_capped { "+" } else { "" });
+    let of_target = [
+        grouped(target.chunks),
+        grouped(target.skipped_locked),
+        remaining,
+        time(target.elapsed_ms),
+        target.outcome.as_str().to_owned(),
+    ];
+    let line = |(index, (reason, deleted)): (usize, &(String, u64))| {
+        let first = index == 0;
+        let mut cells =
+            vec![if first { target.target.clone() } else { String::new() }, reason.clone(), grouped(*deleted)];
+        cells.extend(of_target.iter().map(|cell| if first { cell.clone() } else { String::new() }));
+        cells
+    };
+    target.deleted.iter().enumerate().map(line).collect()
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Milliseconds for what is short, else as one would say it.
+fn time(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        _ => humantime::format_duration(Duration::from_secs(ms / 1_000)).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_are_fit_to_be_read() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([7, 1_240, 61_500].map(time), ["7ms", "1.2s", "1m 1s"]);
+    }
+}

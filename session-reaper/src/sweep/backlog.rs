@@ -1,0 +1,76 @@
+//! What is due, counted up to a cap.
+
+use schema::connect::chain;
+use tokio_postgres::{Client, Error};
+
+use super::connection::Trouble;
+use super::sql::{PassSql, Stretch};
+use super::target::{Reason, Target};
+
+/// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
+/// index entries take about a quarter of a second to read; at the slowest pace deleting them takes ten.
+pub(super) const COUNT_CAP: i64 = 1_000_000;
+
+/// The second try of a count that hit its time bound, on cold disks.
+const SMALL_CAP: i64 = 10_000;
+
+/// The due rows of one target. One that is due for several reasons is counted under the first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backlog {
+    /// One a reason.
+    pub(super) rows: Vec<u64>,
+    /// There are more.
+    pub(super) capped: bool,
+    /// The oldest due time that was met, in seconds since 1970, one a reason; `None` without a due row.
+    pub(super) oldest: Vec<Option<f64>>,
+}
+
+impl Backlog {
+    pub(super) fn total(&self) -> u64 {
+        self.rows.iter().sum()
+    }
+
+    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds since 1970.
+    pub(super) fn oldest_due(&self, target: &Target) -> Option<f64> {
+        let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| oldest.map(|time| time + reason.keep.as_secs_f64());
+        self.oldest.iter().zip(&target.reasons).filter_map(fell_due).reduce(f64::min)
+    }
+}
+
+/// Counts. What could not be counted is told, and counts as "more than was seen".
+pub(super) async fn count(client: &Client, target: &str, passes: &[PassSql]) -> Backlog {
+    let mut backlog = Backlog::default();
+    for pass in passes {
+        let counted = match count_pass(client, pass, COUNT_CAP).await {
+            Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
+                count_pass(client, pass, SMALL_CAP).await
+            }
+            counted => counted,
+        };
+        let counted = counted.unwrap_or_else(|error| {
+            tracing::warn!(target_table = target, error = chain(&error), "due rows could not be counted");
+            Counted { rows: 0, capped: true, oldest: None }
+        });
+        backlog.rows.push(counted.rows);
+        backlog.capped |= counted.capped;
+        backlog.oldest.push(counted.oldest);
+    }
+    backlog
+}
+
+struct Counted {
+    rows: u64,
+    capped: bool,
+    oldest: Option<f64>,
+}
+
+async fn count_pass(client: &Client, pass: &PassSql, cap: i64) -> Result<Counted, Error> {
+    let all = Stretch::default();
+    // One more than the cap: exactly the cap is not "more".
+    let look_at = cap + 1;
+    let query = pass.count(&all, &look_at);
+    let row = client.query_one(&query.text, &query.params).await?;
+    let seen: i64 = row.get(1);
+    let rows: i64 = row.get(0);
+    Ok(Counted { rows: u64::try_from(rows.min(cap)).unwrap_or(0), capped: seen > cap, oldest: row.get(2) })
+}

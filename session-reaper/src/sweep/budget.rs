@@ -1,0 +1,63 @@
+//! How much one run may do.
+
+use std::time::{Duration, Instant};
+
+/// The bounds of a run; without one it goes on until nothing is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BudgetLimits {
+    /// How long it may take.
+    pub runtime: Option<Duration>,
+    /// How many rows it may delete.
+    pub rows: Option<u64>,
+}
+
+/// Which bound was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spent {
+    Runtime(Duration),
+    Rows(u64),
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Runtime(bound) => write!(f, "MAX_RUNTIME ({})", humantime::format_duration(*bound)),
+            Self::Rows(bound) => write!(f, "MAX_ROWS ({bound})"),
+        }
+    }
+}
+
+/// What is left of it.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    limits: BudgetLimits,
+    began: Instant,
+    deleted: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limits: BudgetLimits, began: Instant) -> Self {
+        Self { limits, began, deleted: 0 }
+    }
+
+    pub(super) fn spend(&mut self, rows: u64) {
+        self.deleted += rows;
+    }
+
+    /// The bound that has been reached, if one has.
+    pub(super) fn spent(&self) -> Option<Spent> {
+        let runtime = self.limits.runtime.filter(|bound| self.began.elapsed() >= *bound).map(Spent::Runtime);
+        runtime.or_else(|| self.limits.rows.filter(|bound| self.deleted >= *bound).map(Spent::Rows))
+    }
+
+    /// `size`, or the rows that may still go when they are fewer.
+    pub(super) fn at_most(&self, size: u32) -> u32 {
+        let left = self.limits.rows.map_or(u64::MAX, |bound| bound.saturating_sub(self.deleted));
+        size.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
+    }
+
+    /// Until the run must end, for whoever wants to wait.
+    pub(super) fn time_left(&self) -> Duration {
+        self.limits.runtime.map_or(Duration::MAX, |bound| bound.saturating_sub(self.began.elapsed()))
+    }
+}

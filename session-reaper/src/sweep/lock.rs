@@ -1,0 +1,49 @@
+//! One reaper works on a target at a time.
+//!
+//! The lock on a target is a session advisory lock of [`CLASS`] and the table's oid (`pg_locks`: classid, objid), so
+//! that it belongs to the connection and goes with it. All locks of a run are taken at its start and held to its end.
+//! Taking them is one step as other reapers see it, under a lock of the transaction on ([`CLASS`], 0), which is no
+//! table's oid: of two reapers that start at once one gets all that both want, and the other finds all of it taken.
+
+use tokio_postgres::{Client, Error};
+
+use super::connection::Trouble;
+
+/// The letters `SRrp`. Fixed for ever: reapers of different versions must get in each other's way.
+pub const CLASS: i32 = 0x5352_7270;
+
+/// How long to wait while another reaper takes its locks, which takes it milliseconds.
+const GATE: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// Tries the lock of each table; `true` where it was free.
+pub(super) async fn acquire(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Trouble> {
+    match try_all(client, oids).await {
+        Ok(acquired) => Ok(acquired),
+        Err(error) => match Trouble::from(error) {
+            // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by the server.
+            Trouble::Timeout(_) => Ok(vec![false; oids.len()]),
+            trouble => Err(trouble),
+        },
+    }
+}
+
+async fn try_all(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(GATE).await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1, 0)", &[&CLASS]).await?;
+    let mut acquired = Vec::with_capacity(oids.len());
+    for oid in oids {
+        let row = transaction.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&CLASS, &oid.cast_signed()]).await?;
+        acquired.push(row.get(0));
+    }
+    transaction.commit().await?;
+    Ok(acquired)
+}
+
+/// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the
+/// next run the moment this one has ended finds them free.
+pub(super) async fn release(client: &Client) {
+    if let Err(error) = client.batch_execute("SELECT pg_advisory_unlock_all()").await {
+        tracing::debug!(%error, "the locks go with the connection");
+    }
+}

@@ -1,0 +1,229 @@
+//! The recipe of a run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use schema::connect::{ConnectError, ConnectOptions, chain};
+use schema::runs::{NewRun, Outcome, RunId, Trigger};
+use tokio::sync::watch;
+use tokio_postgres::Client;
+
+use super::budget::{Budget, BudgetLimits};
+use super::connection::{Dedicated, StatementBounds, Trouble, common_settings};
+use super::history::History;
+use super::lock;
+use super::pace::PaceLimits;
+use super::pass::{Halt, Worker};
+use super::progress::Progress;
+use super::report::{End, Report, TargetReport, conclude, milliseconds};
+use super::stint::Stint;
+use super::target::Target;
+use crate::exit::Exit;
+use crate::meter::{self, LockAttempt};
+use crate::stop::Stop;
+
+/// All that a run needs to know. It can be run any number of times.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// Where the tables are.
+    pub connect: ConnectOptions,
+    /// What to reap, in this order.
+    pub targets: Vec<Target>,
+    /// How fast.
+    pub pace: PaceLimits,
+    /// How much at the most.
+    pub budget: BudgetLimits,
+    /// How long a statement may take.
+    pub bounds: StatementBounds,
+    /// Who we are, for the history.
+    pub instance: String,
+}
+
+/// A run that has ended, however.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it did.
+    pub report: Report,
+    /// What the process should end with.
+    pub exit: Exit,
+}
+
+/// What ends a run before it is through with its targets.
+enum Broken {
+    Failed(String),
+    Pooler,
+}
+
+const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
+     different server processes, so that its lock protects nothing. Connect to PostgreSQL itself, or through a pooler in \
+     session mode; nothing was deleted without the lock";
+
+impl Sweep {
+    /// Does one run. Fails only when the database cannot be reached at its start; what happens later is in the report.
+    pub async fn run(
+        &self,
+        trigger: Trigger,
+        stop: &Stop,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Finished, ConnectError> {
+        let began = Instant::now();
+        let connection = Dedicated::open(self.connect.clone(), self.bounds).await?;
+        let beside = Arc::new(common_settings(self.connect.clone(), self.bounds).connect().await?);
+        let (beside_pid, started_at) = identify(&beside).await?;
+        // One server process for two connections: somebody shares it out.
+        let pooled = beside_pid == connection.pid;
+
+        let new = NewRun {
+            id: RunId::generate(),
+            instance: self.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at,
+            trigger,
+        };
+        tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
+        progress.send_replace(Progress::default());
+        let history = History::begin(&beside, &new, progress.subscribe()).await;
+
+        let mut stints = Vec::new();
+        let mut worker =
+            Worker { connection, budget: Budget::new(self.budget, began), stop, progress, rest: Duration::ZERO };
+        let through =
+            if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };
+        lock::release(&worker.connection.client).await;
+
+        let mut targets = Vec::new();
+        for stint in stints {
+            meter::lock_held(&stint.target.name, false);
+            let backlog = stint.backlog(&beside).await;
+            targets.push(stint.report(&backlog));
+        }
+        let (report, exit) = concluded(&new, began, targets, through, stop);
+        if let Some(history) = history {
+            history.end(report.outcome, &serde_json::to_value(&report).unwrap_or_default()).await;
+        }
+        tell(&report);
+        Ok(Finished { report, exit })
+    }
+
+    /// Finds the tables, takes their locks, and works on one after the other.
+    async fn work<'a>(
+        &'a self,
+        worker: &mut Worker<'_>,
+        beside: &Client,
+        started_at: DateTime<Utc>,
+        stints: &mut Vec<Stint<'a>>,
+    ) -> Result<(), Broken> {
+        for target in &self.targets {
+            let stint = Stint::prepare(beside, target, started_at).await;
+            stints.extend(stint.map_err(|error| Broken::Failed(chain(&error)))?);
+        }
+        take_locks(worker, stints).await?;
+        let mut due = Progress::default();
+        for stint in stints.iter().filter(|stint| stint.end.is_none()) {
+            let backlog = stint.backlog(beside).await;
+            due.due += backlog.total();
+            due.due_capped |= backlog.capped;
+        }
+        worker.progress.send_replace(due);
+
+        for stint in stints.iter_mut().filter(|stint| stint.end.is_none()) {
+            let end = match stint.work(worker, self.pace).await {
+                Ok(()) => End::Done,
+                Err(Halt::Stopped(signal)) => End::Stopped(signal),
+                Err(Halt::Spent(spent)) => End::Spent(spent),
+                Err(Halt::Failed(why)) => {
+                    tracing::error!(target_table = stint.target.name, why, "the target failed");
+                    End::Failed(why)
+                }
+                Err(Halt::Lost(why)) => {
+                    let why = format!("the connection that held the lock was lost: {why}");
+                    stint.end = Some(End::Failed(why.clone()));
+                    return Err(Broken::Failed(why));
+                }
+                Err(Halt::Pooler) => {
+                    stint.end = Some(End::Failed(POOLER.to_owned()));
+                    return Err(Broken::Pooler);
+                }
+            };
+            stint.end = Some(end);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the locks of all tables that are there; whoever's is taken is not worked on.
+async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Broken> {
+    let oids: Vec<u32> = stints.iter().filter_map(|stint| stint.table.as_ref().map(|table| table.oid)).collect();
+    let acquired = match lock::acquire(&mut worker.connection.client, &oids).await {
+        Ok(acquired) => acquired,
+        Err(trouble) => {
+            meter::lock_attempt(LockAttempt::Error);
+            return Err(match trouble {
+                Trouble::Pooler => Broken::Pooler,
+                Trouble::Lost(why) | Trouble::Other(why) => {
+                    Broken::Failed(format!("the lock could not be taken: {why}"))
+                }
+                Trouble::Timeout(bound) => Broken::Failed(format!("the lock could not be taken: {bound}")),
+            });
+        }
+    };
+    for (stint, acquired) in stints.iter_mut().filter(|stint| stint.table.is_some()).zip(acquired) {
+        meter::lock_attempt(if acquired { LockAttempt::Acquired } else { LockAttempt::Busy });
+        meter::lock_held(&stint.target.name, acquired);
+        if !acquired {
+            tracing::info!(target_table = stint.target.name, "another reaper holds the lock");
+            stint.end = Some(End::Busy);
+        }
+    }
+    Ok(())
+}
+
+/// Which server process answers, and what time it is there.
+async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>), ConnectError> {
+    let row = client
+        .query_one("SELECT pg_backend_pid(), clock_timestamp()", &[])
+        .await
+        .map_err(|error| ConnectError::Connect(chain(&error)))?;
+    Ok((row.get(0), row.get(1)))
+}
+
+fn concluded(
+    run: &NewRun,
+    began: Instant,
+    targets: Vec<TargetReport>,
+    through: Result<(), Broken>,
+    stop: &Stop,
+) -> (Report, Exit) {
+    let broken = match &through {
+        Err(Broken::Pooler) => Some(Exit::Unsafe),
+        Err(Broken::Failed(_)) => Some(Exit::Failed),
+        Ok(()) => None,
+    };
+    let (outcome, why) = match through {
+        Err(Broken::Pooler) => (Outcome::Failed, POOLER.to_owned()),
+        Err(Broken::Failed(why)) => (Outcome::Failed, why),
+        Ok(()) => conclude(&targets),
+    };
+    let exit = broken.unwrap_or(match outcome {
+        Outcome::Success | Outcome::SkippedLock | Outcome::Paused => Exit::Done,
+        Outcome::Partial => Exit::Partly,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
+    });
+    let (run_id, started_at, elapsed) = (run.id.0, run.started_at, began.elapsed());
+    meter::run_ended(outcome, elapsed, targets.iter().map(|target| (target.target.as_str(), target.deleted_rows())));
+    (Report { run_id, outcome, why, started_at, elapsed_ms: milliseconds(elapsed), targets }, exit)
+}
+
+fn tell(report: &Report) {
+    let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
+    let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
+    match report.outcome {
+        Outcome::Failed => tracing::error!(%run_id, outcome, why, deleted, elapsed_ms, "run ended"),
+        Outcome::Partial => tracing::warn!(%run_id, outcome, why, deleted, elapsed_ms, "run ended"),
+        Outcome::Success | Outcome::SkippedLock | Outcome::Paused | Outcome::Interrupted => {
+            tracing::info!(%run_id, outcome, why, deleted, elapsed_ms, "run ended");
+        }
+    }
+}

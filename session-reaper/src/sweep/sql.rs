@@ -1,0 +1,137 @@
+//! The text of every statement of the loop. This is the one place that builds SQL from a target.
+//!
+//! A *mark* is a place in the index of a pass: the due time and the key of a row. Its values travel as text and are
+//! cast to the column's own type by the server, so that they are exact for every type, `infinity` included.
+//!
+//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due` the bare name would mean the text.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::types::ToSql;
+
+use super::catalog::Column;
+
+/// The due time and the key of one row, as text.
+pub(super) type Mark = Vec<String>;
+
+/// A stretch of the index: after `low`, up to and with `high`. Without one it is open there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stretch {
+    pub(super) low: Option<Mark>,
+    pub(super) high: Option<Mark>,
+}
+
+/// A statement and its parameters, numbered as they were pushed.
+pub(super) struct Query<'a> {
+    pub(super) text: String,
+    pub(super) params: Vec<&'a (dyn ToSql + Sync)>,
+}
+
+impl<'a> Query<'a> {
+    fn new() -> Self {
+        Self { text: String::new(), params: Vec::new() }
+    }
+
+    /// Takes the value in and returns its placeholder.
+    fn bind(&mut self, value: &'a (dyn ToSql + Sync)) -> String {
+        self.params.push(value);
+        format!("${}", self.params.len())
+    }
+}
+
+/// One pass: a table in the order of one of its due columns.
+#[derive(Clone, Debug)]
+pub(super) struct PassSql {
+    /// Quoted.
+    pub(super) table: String,
+    pub(super) due: Column,
+    pub(super) key: Vec<Column>,
+    /// Rows whose time is before it are due: text, like a mark.
+    pub(super) cutoff: String,
+    /// The due columns and cutoffs of the passes before this one: what is due by them is counted there.
+    pub(super) earlier: Vec<(Column, String)>,
+}
+
+impl PassSql {
+    /// Where a stretch of `*rows + 1` rows would end: at most one row, the mark. Reads the index alone.
+    pub(super) fn probe<'a>(&'a self, within: &'a Stretch, rows: &'a i64) -> Query<'a> {
+        let mut query = Query::new();
+        let due = self.due_within(within, &mut query);
+        let offset = query.bind(rows);
+        let marks = self.columns().map(|column| format!("t.{}::text", column.name)).collect::<Vec<_>>().join(", ");
+        query.text = format!(
+            "SELECT {marks} FROM {} t WHERE {due} ORDER BY {} OFFSET {offset} LIMIT 1",
+            self.table,
+            self.names()
+        );
+        query
+    }
+
+    /// Deletes what is due in a stretch and not locked. One row: how many went, and who did it.
+    ///
+    /// The rows are locked first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a row was
+    /// updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
+    /// second look into an index. The condition on the back end's pid is false on every connection but the one that
+    /// holds the lock: nothing goes when a pooler has put another one in its place.
+    pub(super) fn delete<'a>(&'a self, within: &'a Stretch, pid: &'a i32) -> Query<'a> {
+        let mut query = Query::new();
+        let due = self.due_within(within, &mut query);
+        let pid = query.bind(pid);
+        let (table, order) = (&self.table, self.names());
+        query.text = format!(
+            "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY (\
+             SELECT t.ctid FROM {table} t WHERE {due} ORDER BY {order} FOR UPDATE SKIP LOCKED\
+             )) AND pg_backend_pid() = {pid} RETURNING 1) \
+             SELECT count(*), pg_backend_pid() FROM gone"
+        );
+        query
+    }
+
+    /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row: how many of them are not due by an
+    /// earlier pass, how many there were, and when the oldest was due (in seconds since 1970, at least 1; null without one).
+    pub(super) fn count<'a>(&'a self, within: &'a Stretch, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new();
+        let due = self.due_within(within, &mut query);
+        let cap = query.bind(cap);
+        let mut fresh = String::from("true");
+        for (column, cutoff) in &self.earlier {
+            let cutoff = query.bind(cutoff);
+            let _ = write!(fresh, " AND (t.{} < {cutoff}::text::{}) IS NOT TRUE", column.name, column.sql_type);
+        }
+        query.text = format!(
+            "SELECT count(*) FILTER (WHERE fresh), count(*), \
+             greatest(extract(epoch FROM min(due)), 1)::float8 FROM (\
+             SELECT t.{} AS due, {fresh} AS fresh FROM {} t WHERE {due} ORDER BY {} LIMIT {cap}) AS found",
+            self.due.name,
+            self.table,
+            self.names()
+        );
+        query
+    }
+
+    /// `t` is due, and in the stretch. The row comparisons are conditions of the index.
+    fn due_within<'a>(&'a self, within: &'a Stretch, query: &mut Query<'a>) -> String {
+        let cutoff = query.bind(&self.cutoff);
+        let mut condition = format!("t.{} < {cutoff}::text::{}", self.due.name, self.due.sql_type);
+        for (mark, operator) in [(&within.low, ">"), (&within.high, "<=")] {
+            if let Some(mark) = mark {
+                let values: Vec<String> = self
+                    .columns()
+                    .zip(mark)
+                    .map(|(column, value)| format!("{}::text::{}", query.bind(value), column.sql_type))
+                    .collect();
+                let _ = write!(condition, " AND ({}) {operator} ({})", self.names(), values.join(", "));
+            }
+        }
+        condition
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        std::iter::once(&self.due).chain(&self.key)
+    }
+
+    /// `t.due, t.key, …`
+    fn names(&self) -> String {
+        self.columns().map(|column| format!("t.{}", column.name)).collect::<Vec<_>>().join(", ")
+    }
+}
