@@ -239,6 +239,13 @@ pub struct ConfigError(pub Vec<String>);
 struct Mistakes(Vec<String>);
 
 impl Mistakes {
+    fn none_in<T>(self, checked: Option<T>) -> Result<T, ConfigError> {
+        match checked {
+            Some(checked) if self.0.is_empty() => Ok(checked),
+            _ => Err(ConfigError(self.0)),
+        }
+    }
+
     fn note(&mut self, name: &str, what: impl fmt::Display) {
         self.0.push(format!("{name}: {what}"));
     }
@@ -260,20 +267,22 @@ impl Mistakes {
         }
     }
 
-    fn duration(&mut self, name: &str, value: Option<&String>, default: &str) -> Option<Duration> {
-        self.parse(name, value.map(String::as_str), default, |text| {
+    /// What was written, or the default where that is a mistake: so that contradictions are found all the same.
+    fn duration(&mut self, name: &str, value: Option<&String>, default: Duration) -> Duration {
+        let Some(value) = value else { return default };
+        self.parse(name, Some(value), "", |text| {
             humantime::parse_duration(text).map_err(|_| "not a duration such as 30s, 15m or 30d")
         })
+        .unwrap_or(default)
     }
 
     /// A duration that makes no sense at zero.
-    fn span(&mut self, name: &str, value: Option<&String>, default: &str) -> Option<Duration> {
-        let span = self.duration(name, value, default)?;
+    fn span(&mut self, name: &str, value: Option<&String>, default: Duration) -> Duration {
+        let span = self.duration(name, value, default);
         if span.is_zero() {
             self.note(name, "must be longer than nothing");
-            return None;
         }
-        Some(span)
+        span
     }
 
     fn required<'v>(&mut self, name: &str, value: Option<&'v String>, what: &str) -> Option<&'v String> {
@@ -317,7 +326,8 @@ impl DatabaseOptions {
     /// Checks what is needed to reach the database.
     pub fn check(&self) -> Result<DatabaseConfig, ConfigError> {
         let mut mistakes = Mistakes::default();
-        self.check_into(&mut mistakes).ok_or(ConfigError(mistakes.0))
+        let config = self.check_into(&mut mistakes);
+        mistakes.none_in(config)
     }
 
     fn check_into(&self, mistakes: &mut Mistakes) -> Option<DatabaseConfig> {
@@ -340,13 +350,16 @@ impl DatabaseOptions {
         });
         // Longer than any statement of ours takes under load; shorter than a person waits.
         let checkout_timeout =
-            mistakes.span("DATABASE_CHECKOUT_TIMEOUT", self.database_checkout_timeout.as_ref(), "2s");
+            mistakes.span("DATABASE_CHECKOUT_TIMEOUT", self.database_checkout_timeout.as_ref(), Duration::from_secs(2));
         // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or for a sick disk.
-        let statement_timeout =
-            mistakes.span("DATABASE_STATEMENT_TIMEOUT", self.database_statement_timeout.as_ref(), "5s");
-        let idle_timeout = mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), "5m");
-        let (connect, size, checkout_timeout) = (connect?, size?, checkout_timeout?);
-        let (statement_timeout, idle_timeout) = (statement_timeout?, idle_timeout?);
+        let statement_timeout = mistakes.span(
+            "DATABASE_STATEMENT_TIMEOUT",
+            self.database_statement_timeout.as_ref(),
+            Duration::from_secs(5),
+        );
+        let idle_timeout =
+            mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), Duration::from_mins(5));
+        let (connect, size) = (connect?, size?);
         let milliseconds = format!("{}ms", statement_timeout.as_millis().max(1));
         let owner = connect.clone();
         let connect = connect
@@ -367,10 +380,7 @@ impl Options {
     pub fn check(&self) -> Result<Config, ConfigError> {
         let mut mistakes = Mistakes::default();
         let config = self.check_into(&mut mistakes);
-        match config {
-            Some(config) if mistakes.0.is_empty() => Ok(config),
-            _ => Err(ConfigError(mistakes.0)),
-        }
+        mistakes.none_in(config)
     }
 
     fn check_into(&self, mistakes: &mut Mistakes) -> Option<Config> {
@@ -382,7 +392,7 @@ impl Options {
                 client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
             });
         // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
-        let redis_timeout = mistakes.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), "50ms");
+        let redis_timeout = mistakes.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), Duration::from_millis(50));
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
@@ -412,14 +422,17 @@ impl Options {
             mistakes
                 .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
         }
-        let signing_key_delay = mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), "10m");
+        let signing_key_delay =
+            mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
         let lifetimes = self.lifetimes(mistakes);
         let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
-        let sync = mistakes.span("DENYLIST_SYNC_INTERVAL", self.denylist_sync_interval.as_ref(), "30s");
+        let sync =
+            mistakes.span("DENYLIST_SYNC_INTERVAL", self.denylist_sync_interval.as_ref(), Duration::from_secs(30));
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
-        let shutdown_timeout = mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), "20s");
+        let shutdown_timeout =
+            mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
 
         let (public_url, network) = (public_url?, network?);
         let issuer = self.issuer.clone().unwrap_or_else(|| public_url.uri.clone());
@@ -435,38 +448,34 @@ impl Options {
         }
         Some(Config {
             database: database?,
-            redis: RedisConfig { client: redis_client?, prefix, timeout: redis_timeout? },
+            redis: RedisConfig { client: redis_client?, prefix, timeout: redis_timeout },
             bind: bind?,
             ops_bind: ops_bind?,
             public_url,
             network,
             secrets: secrets?,
             signing_keys_dir: self.signing_keys_dir.clone()?,
-            signing_key_delay: signing_key_delay?,
+            signing_key_delay,
             issuer,
             audience,
-            lifetimes: lifetimes?,
+            lifetimes,
             session_limit: session_limit?,
-            denylist_sync_interval: sync?,
-            shutdown_timeout: shutdown_timeout?,
+            denylist_sync_interval: sync,
+            shutdown_timeout,
         })
     }
 
-    fn lifetimes(&self, mistakes: &mut Mistakes) -> Option<Lifetimes> {
-        let access_token = mistakes.span("ACCESS_TOKEN_TTL", self.access_token_ttl.as_ref(), "15m");
-        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), "30d");
-        let session_max_age = mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), "90d");
-        let extend_threshold = mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), "1d");
-        let challenge = mistakes.span("CHALLENGE_TTL", self.challenge_ttl.as_ref(), "5m");
-        let reuse_grace = mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), "10s");
-        let lifetimes = Lifetimes {
-            access_token: access_token?,
-            session: session?,
-            session_max_age: session_max_age?,
-            extend_threshold: extend_threshold?,
-            challenge: challenge?,
-            reuse_grace: reuse_grace?,
-        };
+    fn lifetimes(&self, mistakes: &mut Mistakes) -> Lifetimes {
+        let access_token = mistakes.span("ACCESS_TOKEN_TTL", self.access_token_ttl.as_ref(), Duration::from_mins(15));
+        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24));
+        let session_max_age =
+            mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), Duration::from_hours(90 * 24));
+        let extend_threshold =
+            mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), Duration::from_hours(24));
+        let challenge = mistakes.span("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5));
+        let reuse_grace =
+            mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), Duration::from_secs(10));
+        let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
         // Longer-lived tokens would make the denylist, which holds every revocation of that time, the session store.
         if lifetimes.access_token > Duration::from_mins(30) {
             mistakes.note("ACCESS_TOKEN_TTL", "at most 30m");
@@ -487,7 +496,7 @@ impl Options {
         if lifetimes.reuse_grace > Duration::from_mins(5) {
             mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
         }
-        Some(lifetimes)
+        lifetimes
     }
 }
 

@@ -32,6 +32,7 @@ async fn a_wallet_logs_in_and_is_known() {
     assert_eq!(me.body["session"]["transport"], "token");
     assert_eq!(me.body["session"]["ip"], "127.0.0.1");
     assert_eq!(me.body["session"]["current"], true);
+    assert_eq!(me.body["session"]["last_seen_at"], me.body["session"]["created_at"]);
 
     let again = api.try_login(&wallet).await.tokens();
     let me_again = api.session(&again.access).await;
@@ -66,7 +67,7 @@ async fn only_hashes_are_stored() {
         let bytes = base64_url(&secret[3..]);
         assert!(!everything.contains(&secret[3..]));
         // The part of the token that nobody can guess, as PostgreSQL would print it.
-        assert!(!everything.contains(&hex(&bytes[20..52])), "a secret stands in the database");
+        assert!(!everything.contains(&hex::encode(&bytes[20..52])), "a secret stands in the database");
     }
     let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM token_families").await;
     assert_eq!(stored.len(), 64);
@@ -76,10 +77,6 @@ fn base64_url(text: &str) -> Vec<u8> {
     use base64::Engine as _;
     let end = text.find('.').unwrap_or(text.len());
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&text[..end.min(88)]).unwrap()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]
@@ -129,15 +126,14 @@ fn malleate(signature: &str) -> String {
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
-    let mut bytes: Vec<u8> =
-        (0..64).map(|at| u8::from_str_radix(&signature[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let mut bytes = hex::decode(signature).unwrap();
     let mut carry = 0;
     for (byte, order) in bytes[32..].iter_mut().zip(ORDER) {
         let sum = u16::from(*byte) + u16::from(order) + carry;
         *byte = (sum & 0xff) as u8;
         carry = sum >> 8;
     }
-    hex(&bytes)
+    hex::encode(&bytes)
 }
 
 #[tokio::test]

@@ -51,15 +51,21 @@ async fn a_chain_of_50_leaves_one_row_and_every_link_is_different() {
 #[tokio::test]
 async fn a_rotation_is_an_update_in_place() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let _ = chain(&api, 20).await;
+    // One connection, so that its back end reports them: at most once a second, after a statement.
+    let api = AuthApi::start(&database, &[("DATABASE_POOL_SIZE", "1")]).await;
+    let mut current = api.login(&Wallet::generate()).await;
     let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'token_families'";
     let client = database.client().await;
-    testkit::eventually("the statistics have all 20 updates, all of them HOT", async || {
+    let (mut updates, mut in_place) = (0, 0);
+    testkit::eventually("the statistics have 20 updates", async || {
+        current = api.refresh(&current.refresh).await.tokens();
         let row = client.query_one(counts, &[]).await.unwrap();
-        (row.get::<_, i64>(0), row.get::<_, i64>(1)) == (20, 20)
+        (updates, in_place) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+        updates >= 20
     })
     .await;
+    // HOT, but for the odd one that finds its page full of versions that somebody may still see.
+    assert!(in_place * 100 >= updates * 90, "{in_place} of {updates} rotations were in place");
     let sessions_updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
     assert_eq!(database.one::<i64>(sessions_updated).await, 0, "a day is not won by it: no index is written");
 }

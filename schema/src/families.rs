@@ -19,6 +19,8 @@ pub struct NewTokenFamily {
     pub generation: i64,
     /// Of the first refresh token.
     pub token_hash: TokenHash,
+    /// When the session began.
+    pub rotated_at: DateTime<Utc>,
 }
 
 impl NewTokenFamily {

@@ -18,7 +18,7 @@ pub struct AuthApi {
     pub ops_url: String,
     /// For requests that the methods here do not make.
     pub client: Client,
-    _keys: TempDir,
+    keys: TempDir,
 }
 
 /// What came back.
@@ -86,7 +86,7 @@ impl AuthApi {
         let listening = program.log_event("listening").await;
         let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let api = Self { program, url: url("api"), ops_url: url("ops"), client, _keys: keys };
+        let api = Self { program, url: url("api"), ops_url: url("ops"), client, keys };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
             // Redis is not required to be ready, but a test that wants it gone takes it away itself.
@@ -94,6 +94,17 @@ impl AuthApi {
         })
         .await;
         api
+    }
+
+    /// Its signing keys, for a replica.
+    #[must_use]
+    pub fn copy_of_keys(&self) -> TempDir {
+        let copy = TempDir::new().unwrap();
+        for entry in std::fs::read_dir(self.keys.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
     }
 
     /// Sends a request and reads the answer.

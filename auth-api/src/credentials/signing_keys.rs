@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Value, json};
@@ -137,8 +137,10 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
         .map_err(|error| io(directory, std::io::Error::other(error)))?;
     let path = directory.join(format!("{}-{}.pem", now.format(NAME_TIME), hex::encode(suffix)));
     let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.clone(), reason };
-    let pem =
-        SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(|error| not_a_key(error.to_string()))?;
+    // PKCS#8 v1, without the public half, as openssl itself writes it: OpenSSL 3.0 does not read v2.
+    let pem = KeypairBytes { secret_key: *seed, public_key: None }
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| not_a_key(error.to_string()))?;
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let written = file.and_then(|mut file| file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| io(&path, error))?;

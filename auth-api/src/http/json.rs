@@ -76,10 +76,12 @@ fn is_plain_json(request: &HttpRequest) -> bool {
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.inner().to_string();
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        if error.inner().classify() != serde_json::error::Category::Data {
+            return Problem::Malformed { field: None, detail: format!("Not JSON: {message}.").into() };
+        }
         let field = if path == "." { named_field(&message) } else { Some(path) };
-        Problem::Malformed { field, detail: without_values(error.inner(), &message).into() }
+        Problem::Malformed { field, detail: without_values(&message).into() }
     })?;
     deserializer
         .end()
@@ -95,12 +97,9 @@ fn named_field(message: &str) -> Option<String> {
 }
 
 /// serde's "invalid type: string \"…\", expected …" repeats what was sent, which may be a secret in the wrong place.
-fn without_values(error: &serde_json::Error, message: &str) -> String {
-    match error.classify() {
-        serde_json::error::Category::Data => match message.split_once("expected ") {
-            Some((_, expected)) if message.starts_with("invalid") => format!("Expected {expected}."),
-            _ => format!("{message}."),
-        },
-        _ => format!("Not JSON: {message}."),
+fn without_values(message: &str) -> String {
+    match message.split_once("expected ") {
+        Some((_, expected)) if message.starts_with("invalid") => format!("Expected {expected}."),
+        _ => format!("{message}."),
     }
 }

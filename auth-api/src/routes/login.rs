@@ -156,7 +156,8 @@ async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> 
             max_age: lifetimes.session_max_age,
         };
         let times = session.insert(connection).await?;
-        NewTokenFamily { session_id, generation: 0, token_hash }.insert(connection).await?;
+        let family = NewTokenFamily { session_id, generation: 0, token_hash, rotated_at: times.created_at };
+        family.insert(connection).await?;
         let ended = Session::revoke_beyond_limit(connection, account.id, session_id, limit).await?;
         Ok((account.id, times, ended))
     });

@@ -1,0 +1,252 @@
+//! A revoked session's access token is refused, whatever happens to Redis.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use testkit::{AuthApi, Database, Proxy, Redis, Tokens, Wallet};
+
+/// An API on a Redis of its own, with one session that was logged out and one that lives.
+struct Stage {
+    database: Database,
+    redis: Redis,
+    api: AuthApi,
+    revoked: Tokens,
+    live: Tokens,
+}
+
+impl Stage {
+    async fn set(interval: &str) -> Self {
+        let (database, redis) = (Database::create().await, Redis::start());
+        let env =
+            [("REDIS_URL", redis.url()), ("DENYLIST_SYNC_INTERVAL", interval.into()), ("REDIS_PREFIX", "p".into())];
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let api = AuthApi::start(&database, &env).await;
+        let wallet = Wallet::generate();
+        let (revoked, live) = (api.login(&wallet).await, api.login(&wallet).await);
+        let stage = Self { database, redis, api, revoked, live };
+        stage.trusts_redis().await;
+        stage
+    }
+
+    async fn log_out(&self) {
+        assert_eq!(self.api.logout(&self.revoked.access).await.status, 204);
+    }
+
+    /// The check is right.
+    async fn is_right(&self) {
+        self.api.session(&self.revoked.access).await.is_problem(401, "unauthenticated");
+        assert_eq!(self.api.session(&self.live.access).await.status, 200);
+    }
+
+    async fn lookups(&self, source: &str) -> f64 {
+        self.api.metric(&format!("auth_api_denylist_lookup_duration_seconds_count{{source=\"{source}\"}}")).await
+    }
+
+    /// Waits until look-ups are answered by Redis.
+    async fn trusts_redis(&self) {
+        testkit::eventually("Redis answers look-ups", async || {
+            let before = self.lookups("redis").await;
+            assert_eq!(self.api.session(&self.live.access).await.status, 200);
+            self.lookups("redis").await > before
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_logged_out_token_is_refused_at_once_and_redis_says_so() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    let (redis, postgres) = (stage.lookups("redis").await, stage.lookups("postgres").await);
+    stage.is_right().await;
+    assert!((stage.lookups("redis").await - redis - 2.0).abs() < f64::EPSILON);
+    assert!((stage.lookups("postgres").await - postgres).abs() < f64::EPSILON);
+    let key = format!("{{p}}:deny:{}", stage.revoked.session_id);
+    let ttl = stage.redis.command(&format!("TTL {key}"));
+    // ACCESS_TOKEN_TTL and a minute.
+    let seconds: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
+    assert!((900..=960).contains(&seconds), "{ttl}");
+    assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"));
+}
+
+#[tokio::test]
+async fn a_flush_is_survived() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_and_came_back_empty_is_not_believed() {
+    let mut stage = Stage::set("1h").await;
+    stage.log_out().await;
+    stage.redis.kill();
+    stage.redis.run();
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_redis_restored_from_a_dump_before_the_logout_is_not_believed() {
+    let mut stage = Stage::set("1h").await;
+    stage.redis.save();
+    assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"), "the dump claims to be complete");
+    stage.log_out().await;
+    stage.redis.kill();
+    stage.redis.run();
+    assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"), "and so does what was restored");
+    let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
+    assert!(stage.redis.command(&key).starts_with(":0"));
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+    assert!(stage.redis.command(&key).starts_with(":1"));
+}
+
+#[tokio::test]
+async fn with_redis_down_the_check_is_right_and_logout_works() {
+    let mut stage = Stage::set("1h").await;
+    stage.redis.kill();
+    stage.log_out().await;
+    let postgres = stage.lookups("postgres").await;
+    stage.is_right().await;
+    assert!((stage.lookups("postgres").await - postgres - 2.0).abs() < f64::EPSILON);
+    stage.redis.run();
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn an_api_that_starts_without_redis_works() {
+    let database = Database::create().await;
+    let nowhere = format!("redis://127.0.0.1:{}", testkit::free_port());
+    let api = AuthApi::start(&database, &[("REDIS_URL", &nowhere)]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    assert_eq!(api.session(&tokens.access).await.status, 200);
+    assert_eq!(api.logout(&tokens.access).await.status, 204);
+    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    stage.redis.hang();
+    let timeouts = "auth_api_denylist_errors_total{kind=\"timeout\"}";
+    let before = stage.api.metric(timeouts).await;
+    let redis = stage.lookups("redis").await;
+    for _ in 0..20 {
+        stage.is_right().await;
+    }
+    assert!((stage.lookups("redis").await - redis).abs() < f64::EPSILON, "nothing was believed of it");
+    // One look-up timed out; the others are the rebuild's own tries, twice a second at the most.
+    let lookups = "auth_api_redis_command_duration_seconds_count{command=\"lookup\"}";
+    let tried = stage.api.metric(lookups).await - redis;
+    assert!(tried <= 1.0 + f64::EPSILON, "{tried} look-ups waited for a Redis that hangs");
+    assert!(stage.api.metric(timeouts).await > before);
+    stage.redis.wake();
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_until_then() {
+    let (database, redis) = (Database::create().await, Redis::start());
+    let proxy = Proxy::to(&redis.address()).await;
+    let through = format!("redis://{}", proxy.address());
+    let shared = [("REDIS_PREFIX", "p"), ("DENYLIST_SYNC_INTERVAL", "1h")];
+    let one = AuthApi::start(&database, &[shared[0], shared[1], ("REDIS_URL", &through)]).await;
+    let direct = redis.url();
+    let other =
+        AuthApi::start_with_keys(&database, one.copy_of_keys(), &[shared[0], shared[1], ("REDIS_URL", &direct)]).await;
+    let tokens = one.login(&Wallet::generate()).await;
+    testkit::eventually("both believe Redis", async || {
+        let source = "auth_api_denylist_lookup_duration_seconds_count{source=\"redis\"}";
+        assert_eq!(one.session(&tokens.access).await.status, 200);
+        assert_eq!(other.session(&tokens.access).await.status, 200);
+        one.metric(source).await > 0.0 && other.metric(source).await > 0.0
+    })
+    .await;
+    proxy.cut();
+    assert_eq!(one.logout(&tokens.access).await.status, 204);
+    one.session(&tokens.access).await.is_problem(401, "unauthenticated");
+    proxy.restore();
+    testkit::eventually("the other one refuses it too", async || other.session(&tokens.access).await.status == 401)
+        .await;
+    let key = format!("EXISTS {{p}}:deny:{}", tokens.session_id);
+    testkit::eventually("Redis has it", async || redis.command(&key).starts_with(":1")).await;
+}
+
+#[tokio::test]
+async fn sessions_revoked_behind_our_back_are_denied_by_the_next_rebuild() {
+    let stage = Stage::set("1s").await;
+    // As a process does that dies between its commit and its SET.
+    stage
+        .database
+        .execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{}'", stage.revoked.session_id))
+        .await;
+    let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
+    testkit::eventually("Redis has it", async || stage.redis.command(&key).starts_with(":1")).await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_revocations_are_rebuilt_in_pages() {
+    let stage = Stage::set("1h").await;
+    stage
+        .database
+        .execute(
+            "INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at, revoked_at)
+             SELECT gen_random_uuid(), (SELECT id FROM accounts), now(), now(), now() - (i % 7) * interval '1 second'
+             FROM generate_series(1, 10000) AS i",
+        )
+        .await;
+    assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
+    stage.trusts_redis().await;
+    // The epoch and the marker are the other two keys.
+    assert!(stage.redis.command("DBSIZE").starts_with(":10002"), "{}", stage.redis.command("DBSIZE"));
+}
+
+#[tokio::test]
+async fn with_neither_store_a_bearer_is_answered_503() {
+    let (database, mut redis) = (Database::create().await, Redis::start());
+    let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
+    let redis_url = redis.url();
+    let api = AuthApi::start(
+        &database,
+        &[("DATABASE_URL", &url), ("REDIS_URL", &redis_url), ("DATABASE_CHECKOUT_TIMEOUT", "300ms")],
+    )
+    .await;
+    let tokens = api.login(&Wallet::generate()).await;
+    redis.kill();
+    proxy.cut();
+    let answer = api.session(&tokens.access).await;
+    answer.is_problem(503, "unavailable");
+    assert_eq!(answer.headers["retry-after"], "1");
+    let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let alive = api.client.get(format!("{}/livez", api.ops_url)).send().await.unwrap();
+    assert_eq!(alive.status(), 200);
+    proxy.restore();
+    testkit::eventually("it is back", async || api.session(&tokens.access).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn readyz_reports_a_redis_that_may_evict() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    let redis = async || {
+        let answer = stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json::<serde_json::Value>().await.unwrap()["redis"].clone()
+    };
+    assert_eq!(redis().await["maxmemory_policy"], "noeviction");
+    assert_eq!(redis().await["denylist"], "complete");
+    assert!(redis().await["warning"].is_null());
+    let _ = stage.redis.command("CONFIG SET maxmemory-policy allkeys-lru");
+    assert_eq!(redis().await["maxmemory_policy"], "allkeys-lru");
+    assert!(redis().await["warning"].as_str().unwrap().contains("noeviction"));
+    stage.is_right().await;
+}

@@ -1,0 +1,290 @@
+//! The program: its configuration, its commands, its log, how it starts, waits and stops.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use serde_json::json;
+use testkit::{AuthApi, Database, Program, Wallet, binary, vectors};
+
+async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let (code, program) = Program::run(binary("auth-api"), args, env).await;
+    (code, program.stdout(), program.stderr())
+}
+
+/// A configuration that holds together, on stores that need not be there.
+fn good(keys: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("DATABASE_URL", "postgres://user:hunter2@127.0.0.1/db"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1"),
+        ("PUBLIC_URL", "https://auth.example.test:8443"),
+        ("AUTH_SECRET", AuthApi::SECRET),
+        ("SIGNING_KEYS_DIR", keys),
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
+    let env = [
+        ("REDIS_URL", "http://nonsense"),
+        ("BIND", "nowhere"),
+        ("PUBLIC_URL", "ftp://auth.example.test"),
+        ("STELLAR_NETWORK", "moonnet"),
+        ("AUTH_SECRET", "c2hvcnQ="),
+        ("ACCESS_TOKEN_TTL", "31m"),
+        ("SESSION_TTL", "10d"),
+        ("SESSION_MAX_AGE", "1d"),
+        ("SESSION_LIMIT", "0"),
+        ("CHALLENGE_TTL", "five minutes"),
+        ("DATABASE_POOL_SIZE", "many"),
+    ];
+    for command in ["serve", "config"] {
+        let (code, stdout, stderr) = run(&[command], &env).await;
+        assert_eq!(code, Some(78), "{stderr}");
+        assert_eq!(stdout, "");
+        for name in ["DATABASE_URL", "SIGNING_KEYS_DIR"].iter().chain(env.iter().map(|(name, _)| name)) {
+            // SESSION_TTL is told of by what contradicts it.
+            assert!(stderr.contains(&format!("\n  {name}: ")) || *name == "SESSION_TTL", "{name} in:\n{stderr}");
+        }
+        assert!(!stderr.contains("c2hvcnQ="), "a secret stands in the message");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_may_come_from_a_file_but_not_from_both() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, format!("{}\n", AuthApi::SECRET)).unwrap();
+    let mut env = good("/keys");
+    env.retain(|(name, _)| *name != "AUTH_SECRET");
+    env.push(("AUTH_SECRET_FILE", file.to_str().unwrap()));
+    assert_eq!(run(&["config"], &env).await.0, Some(0));
+    env.push(("AUTH_SECRET", AuthApi::SECRET));
+    let (code, _, stderr) = run(&["config"], &env).await;
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains("AUTH_SECRET: given twice"), "{stderr}");
+    env.retain(|(name, _)| *name != "AUTH_SECRET");
+    std::fs::remove_file(&file).unwrap();
+    assert!(run(&["config"], &env).await.2.contains("AUTH_SECRET_FILE: "));
+}
+
+#[tokio::test]
+async fn config_prints_what_is_in_force_without_secrets() {
+    let (code, stdout, stderr) = run(&["config", "--session-limit", "3"], &good("/keys")).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    for line in [
+        "SESSION_LIMIT=3",
+        "ACCESS_TOKEN_TTL=15m",
+        "SESSION_TTL=30days",
+        "REFRESH_REUSE_GRACE=10s",
+        "STELLAR_NETWORK=pubnet",
+        "ISSUER=https://auth.example.test:8443",
+        "AUTH_SECRET=[redacted]",
+    ] {
+        assert!(stdout.lines().any(|printed| printed == line), "{line} in:\n{stdout}");
+    }
+    assert!(!stdout.contains("hunter2") && !stdout.contains(AuthApi::SECRET), "{stdout}");
+}
+
+#[tokio::test]
+async fn keys_are_made_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::TempDir::new().unwrap();
+    let keys = directory.path().join("new");
+    let (code, stdout, stderr) = run(&["keys", "generate", "--dir", keys.to_str().unwrap()], &[]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let path = std::path::Path::new(stdout.trim());
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    let checked = std::process::Command::new("openssl").args(["pkey", "-noout", "-text", "-in"]).arg(path).output();
+    assert!(String::from_utf8(checked.unwrap().stdout).unwrap().contains("ED25519"));
+
+    let (one, other) = (run(&["keys", "secret"], &[]).await.1, run(&["keys", "secret"], &[]).await.1);
+    assert_ne!(one, other);
+    let mut env = good("/keys");
+    env.retain(|(name, _)| *name != "AUTH_SECRET");
+    env.push(("AUTH_SECRET", one.trim()));
+    assert_eq!(run(&["config"], &env).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_signing_key_that_cannot_be_used_is_told_by_its_file() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let keys = directory.path().to_str().unwrap();
+    let mut env = good(keys);
+    env.extend([("BIND", "127.0.0.1:0"), ("OPS_BIND", "127.0.0.1:0")]);
+    let (code, _, stderr) = run(&["serve"], &env).await;
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains("keys generate"), "{stderr}");
+    for (name, content) in [("mykey.pem", "x"), ("20261121T090000Z-a.pem", "not a key")] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let (code, _, stderr) = run(&["serve"], &env).await;
+        assert_eq!(code, Some(78));
+        assert!(stderr.contains(name), "{stderr}");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn migrate_makes_the_tables_and_says_when_nothing_is_to_be_done() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
+    assert_eq!((code, stdout.lines().count()), (Some(0), 2), "{stdout}");
+    let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("nothing to do"), "{stdout}");
+    let nowhere = format!("postgres://x@127.0.0.1:{}/x", testkit::free_port());
+    let (code, _, stderr) = run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await;
+    assert_eq!(code, Some(69), "{stderr}");
+}
+
+#[tokio::test]
+async fn it_is_not_ready_without_its_tables() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    database.execute("DELETE FROM __diesel_schema_migrations WHERE version = '1002'").await;
+    let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let why: serde_json::Value = ready.json().await.unwrap();
+    assert!(why["postgres"].as_str().unwrap().contains("auth-api migrate"), "{why}");
+}
+
+#[tokio::test]
+async fn a_full_pool_is_answered_503_and_never_hangs() {
+    let database = Database::create().await;
+    let env = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_CHECKOUT_TIMEOUT", "200ms"), ("DENYLIST_SYNC_INTERVAL", "1h")];
+    let api = AuthApi::start(&database, &env).await;
+    let wallet = Wallet::generate();
+    let tokens = api.login(&wallet).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    let waiting = api.challenge(&wallet).await;
+    let signature = wallet.sign(&waiting);
+    let (held, ()) = tokio::join!(api.submit(&waiting, &signature), async {
+        let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                      AND datname = current_database() AND wait_event_type = 'Lock'";
+        testkit::eventually("the login waits for the row", async || {
+            holder.query_one(parked, &[]).await.unwrap().get(0)
+        })
+        .await;
+        let refused = tokio::time::timeout(Duration::from_secs(5), api.refresh(&tokens.refresh)).await.unwrap();
+        refused.is_problem(503, "unavailable");
+        assert_eq!(refused.headers["retry-after"], "1");
+        holder.rollback().await.unwrap();
+    });
+    let _ = held.tokens();
+    let _ = api.refresh(&tokens.refresh).await.tokens();
+    assert!(api.metric("auth_api_db_acquire_timeouts_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_statement_that_waits_too_long_is_given_up() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("DATABASE_STATEMENT_TIMEOUT", "200ms")]).await;
+    let wallet = Wallet::generate();
+    let _ = api.login(&wallet).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    api.try_login(&wallet).await.is_problem(503, "unavailable");
+    holder.rollback().await.unwrap();
+    let _ = api.login(&wallet).await;
+}
+
+#[tokio::test]
+async fn it_heals_after_its_connections_were_killed() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let _ = api.login(&wallet).await;
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE application_name = 'auth-api' AND datname = current_database()",
+        )
+        .await;
+    testkit::eventually("logins work again", async || api.try_login(&wallet).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_under_way_and_exits_0() {
+    let database = Database::create().await;
+    let mut api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let _ = api.login(&wallet).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    let message = api.challenge(&wallet).await;
+    let signature = wallet.sign(&message);
+    let body = json!({ "message": message, "signature": signature });
+    let request = api.client.post(format!("{}/auth/login", api.url)).json(&body).send();
+    let under_way = tokio::spawn(request);
+    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                  AND datname = current_database() AND wait_event_type = 'Lock'";
+    testkit::eventually("the login waits for the row", async || holder.query_one(parked, &[]).await.unwrap().get(0))
+        .await;
+    api.program.signal("TERM");
+    let _ = api.program.log_event("stopping: finishing what is under way").await;
+    testkit::eventually("it accepts nothing new", async || reqwest::Client::new().get(&api.url).send().await.is_err())
+        .await;
+    holder.rollback().await.unwrap();
+    assert_eq!(under_way.await.unwrap().unwrap().status(), 200);
+    assert_eq!(api.program.wait().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_deadline_ends_what_does_not_finish() {
+    let database = Database::create().await;
+    let mut api = AuthApi::start(&database, &[("SHUTDOWN_TIMEOUT", "1s")]).await;
+    let wallet = Wallet::generate();
+    let _ = api.login(&wallet).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    let message = api.challenge(&wallet).await;
+    let body = json!({ "message": message, "signature": wallet.sign(&message) });
+    let under_way = tokio::spawn(api.client.post(format!("{}/auth/login", api.url)).json(&body).send());
+    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                  AND datname = current_database() AND wait_event_type = 'Lock'";
+    testkit::eventually("the login waits for the row", async || holder.query_one(parked, &[]).await.unwrap().get(0))
+        .await;
+    api.program.signal("TERM");
+    assert_eq!(api.program.wait().await.code(), Some(0));
+    drop(under_way);
+}
+
+#[tokio::test]
+async fn no_credential_and_no_secret_stands_in_the_log_or_the_metrics() {
+    let database = Database::create().await;
+    let mut api = AuthApi::start(&database, &[("RUST_LOG", "trace")]).await;
+    let wallet = Wallet::from_seed(vectors::sep53()["seed"].as_str().unwrap());
+    let message = api.challenge(&wallet).await;
+    let signature = wallet.sign(&message);
+    let first = api.submit(&message, &signature).await.tokens();
+    let second = api.refresh(&first.refresh).await.tokens();
+    let _ = api.refresh(&first.refresh).await;
+    let third = api.refresh(&second.refresh).await.tokens();
+    // Refused ones are as secret as others.
+    let _ = api.refresh(&first.refresh).await;
+    let _ = api.submit(&message, &signature).await;
+    let _ = api.post("/auth/login", &json!({ "message": message, "signature": [signature] })).await;
+    let _ = api.session(&third.access).await;
+    let _ = api.send(api.client.get(format!("{}/auth/session?access_token={}", api.url, third.access))).await;
+    let _ = api.logout(&third.access).await;
+    let metrics = api.client.get(format!("{}/metrics", api.ops_url)).send().await.unwrap().text().await.unwrap();
+    api.program.signal("TERM");
+    assert_eq!(api.program.wait().await.code(), Some(0));
+
+    let log = api.program.stderr() + &api.program.stdout() + &metrics;
+    assert!(log.contains("logged in") && log.contains("an old refresh token"), "the log is not what was run");
+    let nonce = message.lines().find_map(|line| line.strip_prefix("Nonce: ")).unwrap();
+    let secrets = [&first, &second, &third].into_iter().flat_map(|tokens| [&tokens.access, &tokens.refresh]);
+    for secret in secrets.map(String::as_str).chain([signature.as_str(), AuthApi::SECRET, nonce, "testkit@"]) {
+        // Any piece of it that is long enough to matter.
+        let piece = secret.get(secret.len() / 2..secret.len() / 2 + 10).unwrap_or(secret);
+        let line = log.lines().find(|line| line.contains(piece));
+        assert_eq!(line, None, "{secret}");
+    }
+}
