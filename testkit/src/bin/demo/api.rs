@@ -69,12 +69,13 @@ impl Api {
 
     /// A few lines of what Prometheus would read.
     pub(crate) async fn show_metrics(&self) -> Result {
-        const SHOWN: [&str; 5] = [
+        const SHOWN: [&str; 6] = [
             "auth_api_logins_total{outcome=\"success\"}",
             "auth_api_refreshes_total{outcome=\"success\"}",
             "auth_api_refreshes_total{outcome=\"retry\"}",
             "auth_api_refreshes_total{outcome=\"reuse\"}",
             "auth_api_sessions_revoked_total{reason=\"reuse\"}",
+            "auth_api_denylist_lookup_duration_seconds_count{source=\"redis\"}",
         ];
         println!("\n   > GET {}/metrics", self.ops);
         let metrics = self.http.get(format!("{}/metrics", self.ops)).send().await?.text().await?;
@@ -95,9 +96,11 @@ impl Answer {
     /// Shows these fields alone, on a line.
     pub(crate) fn show_fields(self, fields: &[&str]) -> Self {
         let body = redacted(&self.body);
-        let shown: Vec<_> = fields.iter().map(|name| format!("{}:{}", json!(name), body[name])).collect();
-        let more = body.as_object().is_some_and(|body| body.len() > fields.len());
-        println!("   < {} {{{}{}}}", self.status.as_u16(), shown.join(","), if more { ",…" } else { "" });
+        let mut shown: Vec<_> = fields.iter().map(|name| format!("{}:{}", json!(name), body[name])).collect();
+        if body.as_object().is_some_and(|body| body.len() > fields.len()) {
+            shown.push("…".into());
+        }
+        println!("   < {} {{{}}}", self.status.as_u16(), shown.join(","));
         self
     }
 
