@@ -28,3 +28,8 @@ diesel::define_sql_function! {
     /// The database's clock now, also in the middle of a transaction, where `now()` stands still.
     fn clock_timestamp() -> diesel::sql_types::Timestamptz;
 }
+
+diesel::define_sql_function! {
+    /// When the statement began. Stable, and so a condition for an index, which `clock_timestamp()` is not.
+    fn statement_timestamp() -> diesel::sql_types::Timestamptz;
+}

@@ -11,10 +11,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
 use crate::accounts::Account;
-use crate::clock_timestamp;
 use crate::ids::{AccountId, SessionId};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
+use crate::{clock_timestamp, statement_timestamp};
 
 /// Why a session was revoked: the closed set of `sessions.revoked_reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,20 +269,22 @@ impl Session {
         after: Option<(DateTime<Utc>, SessionId)>,
         page: i64,
     ) -> QueryResult<Vec<(DateTime<Utc>, SessionId)>> {
-        let mut query = sessions::table
-            .filter(
-                sessions::revoked_at
-                    .gt(clock_timestamp().nullable() - interval(window).into_sql::<Interval>().nullable()),
-            )
+        let query = sessions::table
             .select((sessions::revoked_at.assume_not_null(), sessions::id))
             .order((sessions::revoked_at, sessions::id))
             .limit(page)
             .into_boxed();
-        if let Some((revoked_at, id)) = after {
-            query = query.filter(
-                sessions::revoked_at.gt(revoked_at).or(sessions::revoked_at.eq(revoked_at).and(sessions::id.gt(id))),
-            );
-        }
+        // Each bound is a condition on the index: so a page costs a page.
+        let query = match after {
+            // statement_timestamp() and not clock_timestamp(), which is volatile and so no condition for an index.
+            None => query.filter(
+                sessions::revoked_at
+                    .gt(statement_timestamp().nullable() - interval(window).into_sql::<Interval>().nullable()),
+            ),
+            Some((revoked_at, id)) => query.filter(
+                sessions::revoked_at.ge(revoked_at).and(sessions::revoked_at.gt(revoked_at).or(sessions::id.gt(id))),
+            ),
+        };
         query.load(conn).await
     }
 }

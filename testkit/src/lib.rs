@@ -4,6 +4,7 @@
 //! - [`Database`]: a database of one's own, migrated, on the server that `DATABASE_URL` names.
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
+//! - [`reap`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
 //!
@@ -22,6 +23,7 @@ mod database;
 mod ports;
 mod program;
 mod proxy;
+mod reaper;
 mod redis;
 pub mod vectors;
 mod wallet;
@@ -30,7 +32,7 @@ pub use auth_api::{Answer, AuthApi, Tokens};
 pub use database::Database;
 pub use ports::free_port;
 pub use program::{Program, binary};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Statement};
 pub use redis::Redis;
 pub use wallet::Wallet;
 

@@ -19,7 +19,16 @@ struct Shared {
     upstream: String,
     mode: watch::Sender<Mode>,
     sent: AtomicU64,
-    statements: Mutex<BTreeSet<String>>,
+    statements: Mutex<BTreeSet<Statement>>,
+}
+
+/// A statement that a client prepared or sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Statement {
+    /// Its SQL.
+    pub text: String,
+    /// The oids of its parameters' types, as far as the client said.
+    pub types: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,7 +82,7 @@ impl Proxy {
 
     /// The distinct statements that clients prepared or sent until now.
     #[must_use]
-    pub fn statements(&self) -> BTreeSet<String> {
+    pub fn statements(&self) -> BTreeSet<Statement> {
         self.shared.statements.lock().unwrap().clone()
     }
 
@@ -144,7 +153,7 @@ struct Messages {
 }
 
 impl Messages {
-    fn read(&mut self, bytes: &[u8], statements: &Mutex<BTreeSet<String>>) {
+    fn read(&mut self, bytes: &[u8], statements: &Mutex<BTreeSet<Statement>>) {
         self.pending.extend_from_slice(bytes);
         loop {
             // The first message, the startup packet, has no type byte.
@@ -159,7 +168,7 @@ impl Messages {
             if self.started {
                 match message[0] {
                     b'Q' => record(body, statements),
-                    // Parse: the name of the statement, then its text.
+                    // Parse: the name of the statement, then its text and its parameters' types.
                     b'P' => {
                         if let Some(end) = body.iter().position(|byte| *byte == 0) {
                             record(&body[end + 1..], statements);
@@ -173,7 +182,11 @@ impl Messages {
     }
 }
 
-fn record(text: &[u8], statements: &Mutex<BTreeSet<String>>) {
-    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-    statements.lock().unwrap().insert(String::from_utf8_lossy(&text[..end]).into_owned());
+fn record(body: &[u8], statements: &Mutex<BTreeSet<Statement>>) {
+    let end = body.iter().position(|byte| *byte == 0).unwrap_or(body.len());
+    let text = String::from_utf8_lossy(&body[..end]).into_owned();
+    // A count of two bytes, then the oids of four; a Query message ends before.
+    let types = body.get(end + 3..).unwrap_or_default().chunks_exact(4);
+    let types = types.map(|oid| u32::from_be_bytes(oid.try_into().unwrap())).collect();
+    statements.lock().unwrap().insert(Statement { text, types });
 }

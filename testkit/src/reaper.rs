@@ -1,0 +1,118 @@
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::{Database, Program, binary, eventually};
+
+/// A run of session-reaper that has ended.
+pub struct Reaped {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The object that it printed; null when it printed none.
+    pub report: Value,
+    /// Its logs.
+    pub stderr: String,
+}
+
+impl Reaped {
+    /// What was printed for one target.
+    #[must_use]
+    pub fn target(&self, name: &str) -> &Value {
+        let targets = self.report["targets"].as_array().unwrap_or_else(|| panic!("{}{}", self.report, self.stderr));
+        targets.iter().find(|target| target["target"] == name).unwrap_or_else(|| panic!("no {name}: {}", self.report))
+    }
+}
+
+/// session-reaper with just the rights of its role, in chunks of 100 rows without a pause; `env` overrides all of it.
+/// Logs are JSON.
+#[must_use]
+pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Program {
+    let url = database.url_as("session_reaper");
+    let mut all = vec![
+        ("DATABASE_URL", url.as_str()),
+        ("LOG_FORMAT", "json"),
+        ("RUST_LOG", "info"),
+        ("DUTY_CYCLE", "1"),
+        ("MAX_CHUNK", "100"),
+        // The size stays what it is.
+        ("CHUNK_TIME", "20s"),
+        // A statement that a test has parked waits for a lock.
+        ("LOCK_TIMEOUT", "1m"),
+        ("STATEMENT_TIMEOUT", "1m"),
+        ("OPS_BIND", "127.0.0.1:0"),
+    ];
+    all.extend_from_slice(env);
+    Program::start(binary("session-reaper"), args, &all)
+}
+
+/// Waits until a `run --output json` has ended.
+pub async fn reaped(mut program: Program) -> Reaped {
+    let code = program.wait().await.code();
+    let report = serde_json::from_str(&program.stdout()).unwrap_or(Value::Null);
+    Reaped { code, report, stderr: program.stderr() }
+}
+
+/// `session-reaper run --output json`, from its start to its end.
+pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
+    reaped(start_reaper(database, &["run", "--output", "json"], env)).await
+}
+
+/// Where a [`Parking`] stops a delete from `sessions`.
+#[derive(Clone, Copy, Debug)]
+pub enum ParkAt {
+    /// The statement has its snapshot and has not looked at a row; only once so few rows are left (as it sees them).
+    Statement {
+        /// Rows in the table.
+        rows_left: i64,
+    },
+    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted those before it.
+    Row,
+}
+
+/// Holds every delete from `sessions` at a place, by a trigger that waits for a lock.
+pub struct Parking {
+    holder: Client,
+}
+
+/// Any number.
+const PARKING: i64 = 0x7061_726b;
+
+impl Parking {
+    /// Puts the trigger in place and closes the barrier.
+    pub async fn at(database: &Database, place: ParkAt) -> Self {
+        let (level, condition, wanted) = match place {
+            ParkAt::Statement { rows_left } => {
+                ("STATEMENT", "", format!("(SELECT count(*) FROM sessions) <= {rows_left}"))
+            }
+            ParkAt::Row => ("ROW", "WHEN (OLD.user_agent = 'park')", "true".to_owned()),
+        };
+        let holder = database.client().await;
+        holder
+            .batch_execute(&format!(
+                "CREATE FUNCTION park() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN
+                     IF {wanted} THEN PERFORM pg_advisory_xact_lock_shared({PARKING}); END IF;
+                     RETURN OLD;
+                 END $$;
+                 CREATE TRIGGER park BEFORE DELETE ON sessions FOR EACH {level} {condition} EXECUTE FUNCTION park();
+                 SELECT pg_advisory_lock({PARKING})"
+            ))
+            .await
+            .unwrap();
+        Self { holder }
+    }
+
+    /// Waits until somebody stands at the barrier.
+    pub async fn wait_for_arrival(&self) {
+        eventually("a delete is parked", async || {
+            let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+            self.holder.query_one(waiting, &[]).await.unwrap().get(0)
+        })
+        .await;
+    }
+
+    /// Opens the barrier for good.
+    pub async fn open(self) {
+        self.holder.batch_execute(&format!("SELECT pg_advisory_unlock({PARKING})")).await.unwrap();
+    }
+}
