@@ -3,7 +3,7 @@
 //! Read [`tables`] first (it is generated from the migrations), then the module of the row that interests you:
 //! [`accounts`], [`sessions`], [`families`], [`challenges`] for auth-api, [`runs`] for the reaper. A query lives beside
 //! the row that it reads and is named for what it means. What Diesel's DSL cannot say is a file in `sql/`,
-//! made into a cached, typed statement by [`statement`].
+//! made into a cached, typed statement by `statement.rs`.
 //!
 //! Around the rows: [`connect`] opens a connection (TLS, bounds, application name), [`pool`] keeps a bounded number of
 //! them, [`migrate`] applies the embedded migrations.

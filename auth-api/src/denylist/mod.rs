@@ -4,7 +4,7 @@
 //! moment. So "not denied" is believed only with proof that the list is complete:
 //!
 //! - a look-up reads `deny:{sid}` *and* the marker `deny:complete` in one command;
-//! - the marker is set by a [rebuild](rebuild) from PostgreSQL, only if the random epoch that it began with still stands
+//! - the marker is set by a [`rebuild`] from PostgreSQL, only if the random epoch that it began with still stands
 //!   (a flush in between takes the epoch away), and lives for three sync intervals;
 //! - after each (re)connection this process believes nothing until a rebuild of its own has ended over that connection.
 //!
