@@ -111,13 +111,16 @@ impl Denylist {
         }
     }
 
-    /// Whether a session is denied: revoked, or unknown to the database.
-    pub async fn is_denied(&self, database: &Database, id: SessionId) -> Result<bool, DatabaseError> {
+    /// Whether a session is denied, as Redis has it. `None`: Redis is not to be believed now.
+    pub async fn ask_redis(&self, id: SessionId) -> Option<bool> {
         let started = Instant::now();
-        if let Some(denied) = self.ask_redis(id).await {
-            histogram!(metrics::DENYLIST_LOOKUP, "source" => "redis").record(started.elapsed());
-            return Ok(denied);
-        }
+        let denied = self.look_up(id).await?;
+        histogram!(metrics::DENYLIST_LOOKUP, "source" => "redis").record(started.elapsed());
+        Some(denied)
+    }
+
+    /// Whether a session is denied, as PostgreSQL has it: revoked, expired, or not there at all.
+    pub async fn ask_postgres(&self, database: &Database, id: SessionId) -> Result<bool, DatabaseError> {
         let started = Instant::now();
         let mut connection = database.acquire().await?;
         let live = timed("session_is_live", Session::is_live(&mut connection, id)).await?;
@@ -125,8 +128,7 @@ impl Denylist {
         Ok(!live)
     }
 
-    /// `None`: Redis is not to be believed now.
-    async fn ask_redis(&self, id: SessionId) -> Option<bool> {
+    async fn look_up(&self, id: SessionId) -> Option<bool> {
         let trusted = self.trusted.load(Ordering::SeqCst);
         if trusted == 0 {
             return None;

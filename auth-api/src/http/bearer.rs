@@ -1,16 +1,25 @@
 //! Who is asking: the access token in the Authorization header (RFC 6750 §2.1), and nowhere else.
 
-use actix_web::HttpRequest;
+use std::sync::Arc;
+
 use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, web};
 
 use super::Problem;
 use crate::credentials::access_token::Caller;
 use crate::state::State;
 
 /// The caller, if the token is genuine, has not expired, and its session is not denied.
-pub async fn authenticate(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
+pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Result<Caller, Problem> {
     let caller = genuine(request, state)?;
-    if state.denylist.is_denied(&state.database, caller.session_id).await? {
+    let denied = if let Some(denied) = state.denylist.ask_redis(caller.session_id).await {
+        denied
+    } else {
+        let shared = Arc::clone(state);
+        let asked = async move { shared.denylist.ask_postgres(&shared.database, caller.session_id).await };
+        state.tasks.finish(asked).await??
+    };
+    if denied {
         tracing::info!(session_id = %caller.session_id, "a token of a revoked session was refused");
         return Err(Problem::Unauthenticated);
     }
