@@ -12,21 +12,29 @@ use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
 
-/// Two threads: one for the loop, which waits for the database most of the time, one for everything beside it.
+/// Two threads: one for the loop, one for what goes on beside it.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    // As a task: the thread that is here now is none of the two, and would be woken for each answer of the database.
+    match tokio::spawn(command(cli)).await {
+        Ok(exit) => exit.into(),
+        Err(error) => refuse(&error, Exit::Failed).into(),
+    }
+}
+
+async fn command(cli: Cli) -> Exit {
     let stop = match Stop::on_signals() {
         Ok(stop) => stop,
         Err(error) => return refuse(&error, Exit::Failed),
     };
-    let exit = match cli.command {
+    match cli.command {
         Command::Migrate(options) => match MigrateConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::migrate::migrate(&config.connect).await
             }
-            Err(mistakes) => return refuse(&mistakes, Exit::Misconfigured),
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
         Command::Run(options) => match RunConfig::read(&options) {
             Ok(config) => {
@@ -34,21 +42,20 @@ async fn main() -> ExitCode {
                 telemetry::init(config.log, bar.clone());
                 commands::run::run(&config.sweep, config.output, bar, &stop).await
             }
-            Err(mistakes) => return refuse(&mistakes, Exit::Misconfigured),
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
         Command::Daemon(options) => match DaemonConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::daemon::daemon(&config.sweep, &config.schedule, config.ops_bind, &stop).await
             }
-            Err(mistakes) => return refuse(&mistakes, Exit::Misconfigured),
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
-    };
-    exit.into()
+    }
 }
 
-/// Before there are logs.
-fn refuse(why: &dyn Display, exit: Exit) -> ExitCode {
+/// Said before there are logs.
+fn refuse(why: &dyn Display, exit: Exit) -> Exit {
     let _ = writeln!(std::io::stderr(), "session-reaper: {why}");
-    exit.into()
+    exit
 }
