@@ -1,0 +1,178 @@
+//! Runs that are cut short, and runs that meet each other: whole chunks are done and nothing else.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+
+use testkit::{Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, reaped, start_reaper};
+
+const JSON: [&str; 3] = ["run", "--output", "json"];
+
+async fn left(database: &Database) -> i64 {
+    database.one("SELECT count(*) FROM sessions").await
+}
+
+/// 500 due sessions, of which the third chunk of 100 stops in its middle.
+async fn parked_in_the_third_chunk(args: &[&str], env: &[(&str, &str)]) -> (Database, Parking, Program) {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let program = start_reaper(&database, args, env);
+    parking.wait_for_arrival().await;
+    (database, parking, program)
+}
+
+/// The server has noticed that its client is gone, and has undone what it had not committed.
+async fn nobody_at_work(database: &Database) {
+    let client = database.client().await;
+    eventually("the reaper's connections have ended", async || {
+        let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'session-reaper')";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_reapers_at_once_one_works_and_the_other_says_so() {
+    let (database, parking, first) = parked_in_the_third_chunk(&JSON, &[]).await;
+    let second = reap(&database, &[]).await;
+    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    assert_eq!(second.report["outcome"], "skipped_lock");
+    for name in ["sessions", "consumed_challenges", "reaper_runs"] {
+        assert_eq!(second.target(name)["outcome"], "skipped_lock");
+        assert_eq!(second.target(name)["why"], "another reaper holds the lock");
+    }
+    assert_eq!(second.target("sessions")["deleted"]["expired"], 0);
+    assert_eq!(second.target("sessions")["remaining"], 300);
+
+    parking.open().await;
+    let first = reaped(first).await;
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert_eq!(first.report["outcome"], "success");
+    assert_eq!(first.target("sessions")["deleted"]["expired"], 500);
+    let outcomes: Vec<String> = database.one("SELECT array_agg(outcome ORDER BY started_at) FROM reaper_runs").await;
+    assert_eq!(outcomes, ["success", "skipped_lock"]);
+}
+
+#[tokio::test]
+async fn of_many_that_start_at_once_each_row_goes_once() {
+    let database = Database::create().await;
+    expired_sessions(&database, 1_000).await;
+    let programs: Vec<Program> = (0..6).map(|_| start_reaper(&database, &JSON, &[])).collect();
+    let mut deleted = 0;
+    for program in programs {
+        let run = reaped(program).await;
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let outcomes: Vec<&str> =
+            run.report["targets"].as_array().unwrap().iter().map(|t| t["outcome"].as_str().unwrap()).collect();
+        assert!(outcomes == ["success"; 3] || outcomes == ["skipped_lock"; 3], "all or nothing: {outcomes:?}");
+        deleted += run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
+    }
+    assert_eq!(deleted, 1_000);
+}
+
+#[tokio::test]
+async fn kill_9_inside_a_chunk_undoes_that_chunk_and_leaves_whole_ones() {
+    let (database, parking, mut program) = parked_in_the_third_chunk(&JSON, &[]).await;
+    program.signal("KILL");
+    program.wait().await;
+    nobody_at_work(&database).await;
+    assert_eq!(left(&database).await, 300);
+    assert!(database.one::<bool>("SELECT outcome IS NULL AND finished_at IS NULL FROM reaper_runs").await);
+    parking.open().await;
+    let again = reap(&database, &[]).await;
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.target("sessions")["deleted"]["expired"], 300);
+}
+
+#[tokio::test]
+async fn kill_9_between_chunks_leaves_whole_ones() {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    // The third chunk's statement has begun and has done nothing.
+    let parking = Parking::at(&database, ParkAt::Statement { rows_left: 300 }).await;
+    let mut program = start_reaper(&database, &JSON, &[]);
+    parking.wait_for_arrival().await;
+    program.signal("KILL");
+    program.wait().await;
+    nobody_at_work(&database).await;
+    assert_eq!(left(&database).await, 300);
+    parking.open().await;
+    assert_eq!(reap(&database, &[]).await.target("sessions")["deleted"]["expired"], 300);
+}
+
+#[tokio::test]
+async fn a_lost_lock_connection_ends_the_run_and_a_restart_goes_on() {
+    let (database, parking, program) = parked_in_the_third_chunk(&JSON, &[]).await;
+    let terminated: i64 = database
+        .one(
+            "SELECT count(*) FROM (
+                 SELECT DISTINCT pid FROM pg_locks
+                 WHERE locktype = 'advisory' AND classid = x'53527270'::int AND granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holder
+             WHERE pg_terminate_backend(pid)",
+        )
+        .await;
+    assert_eq!(terminated, 1);
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "failed");
+    let why = run.report["why"].as_str().unwrap();
+    assert!(why.contains("lock was lost") && why.contains("terminating connection"), "{why}");
+    assert_eq!(run.target("sessions")["outcome"], "failed");
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 200);
+    assert_eq!(run.target("sessions")["remaining"], 300);
+    assert_eq!(run.target("consumed_challenges")["outcome"], "failed");
+    assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "failed");
+    assert_eq!(left(&database).await, 300);
+
+    parking.open().await;
+    let again = reap(&database, &[]).await;
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.target("sessions")["deleted"]["expired"], 300);
+}
+
+async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
+    let (database, parking, mut program) = parked_in_the_third_chunk(&JSON, &[]).await;
+    program.signal(signal);
+    program.log_event("asked to stop: finishing the chunk that is under way").await;
+    parking.open().await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(code), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "interrupted");
+    assert_eq!(run.report["why"].as_str().unwrap().matches(&format!("SIG{signal}")).count(), 3);
+    assert_eq!(run.target("sessions")["outcome"], "interrupted");
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300, "the chunk under way was finished");
+    assert_eq!(run.target("sessions")["remaining"], 200);
+    assert_eq!(left(&database).await, 200);
+    assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "interrupted");
+}
+
+#[tokio::test]
+async fn sigterm_finishes_the_chunk() {
+    a_signal_finishes_the_chunk("TERM", 143).await;
+}
+
+#[tokio::test]
+async fn sigint_finishes_the_chunk() {
+    a_signal_finishes_the_chunk("INT", 130).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let (database, _parking, mut program) = parked_in_the_third_chunk(&JSON, &[]).await;
+    program.signal("TERM");
+    program.log_event("asked to stop: finishing the chunk that is under way").await;
+    program.signal("TERM");
+    // It does not wait for the chunk: nobody has opened the barrier.
+    assert_eq!(program.wait().await.code(), Some(143));
+    nobody_at_work(&database).await;
+    assert_eq!(left(&database).await, 300);
+}
+
+#[tokio::test]
+async fn the_lock_is_free_the_moment_a_run_has_ended() {
+    let database = Database::create().await;
+    for _ in 0..5 {
+        assert_eq!(reap(&database, &[]).await.report["outcome"], "success");
+    }
+}

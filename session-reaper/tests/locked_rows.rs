@@ -1,0 +1,105 @@
+//! Rows that somebody else holds or writes while the reaper is at work.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+
+use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_reaper};
+
+const JSON: [&str; 3] = ["run", "--output", "json"];
+
+#[tokio::test]
+async fn a_row_locked_elsewhere_is_skipped_and_told_and_goes_next_time() {
+    let database = Database::create().await;
+    expired_sessions(&database, 250).await;
+    // Due for both reasons: it is one row all the same.
+    database.execute("UPDATE sessions SET revoked_at = now() - interval '8 days' WHERE user_agent = '42'").await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE").await.unwrap();
+
+    let first = reap(&database, &[]).await;
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let target = first.target("sessions");
+    assert_eq!(target["outcome"], "success");
+    assert_eq!(target["deleted"]["expired"], 249);
+    assert_eq!(target["skipped_locked"], 1);
+    assert_eq!(target["remaining"], 1);
+    assert_eq!(target["remaining_capped"], false);
+    assert_eq!(database.one::<String>("SELECT user_agent FROM sessions").await, "42");
+
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let second = reap(&database, &[]).await;
+    assert_eq!(second.target("sessions")["deleted"]["expired"], 1);
+    assert_eq!(second.target("sessions")["skipped_locked"], 0);
+    assert_eq!(second.target("sessions")["remaining"], 0);
+}
+
+#[tokio::test]
+async fn a_row_that_is_let_go_while_the_pass_is_under_way_goes_at_its_end() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE").await.unwrap();
+    // The first chunk leaves 201 rows; the second sees them.
+    let parking = Parking::at(&database, ParkAt::Statement { rows_left: 201 }).await;
+    let run = start_reaper(&database, &JSON, &[]);
+    parking.wait_for_arrival().await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    parking.open().await;
+
+    let run = reaped(run).await;
+    let target = run.target("sessions");
+    assert_eq!(target["deleted"]["expired"], 300);
+    assert_eq!(target["skipped_locked"], 1);
+    assert_eq!(target["remaining"], 0);
+}
+
+#[tokio::test]
+async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_time() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3_000).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE").await.unwrap();
+    // 150 stretches, more than are remembered one by one.
+    let first = reap(&database, &[("MAX_CHUNK", "20")]).await;
+    assert_eq!(first.target("sessions")["deleted"]["expired"], 2_000);
+    assert_eq!(first.target("sessions")["skipped_locked"], 1_000);
+    assert_eq!(first.target("sessions")["remaining"], 1_000);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(reap(&database, &[]).await.target("sessions")["deleted"]["expired"], 1_000);
+}
+
+/// The statement is parked with its snapshot taken and no row looked at; what is committed then it learns only from the
+/// rows themselves, when it locks them.
+async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {
+    let database = Database::create().await;
+    expired_sessions(&database, 50).await;
+    let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
+    let run = start_reaper(&database, &JSON, &[]);
+    parking.wait_for_arrival().await;
+    database.execute(update).await;
+    parking.open().await;
+    (reaped(run).await, database)
+}
+
+#[tokio::test]
+async fn a_row_extended_between_snapshot_and_lock_survives() {
+    let (run, database) = written_between_snapshot_and_lock(
+        "UPDATE sessions SET expires_at = now() + interval '1 day', absolute_expires_at = now() + interval '1 day'
+         WHERE user_agent IN ('1', '20', '50')",
+    )
+    .await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let left: Vec<String> = database.one("SELECT array_agg(user_agent ORDER BY user_agent::int) FROM sessions").await;
+    assert_eq!(left, ["1", "20", "50"]);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 3);
+    let target = run.target("sessions");
+    assert_eq!(target["deleted"]["expired"], 47);
+    assert_eq!(target["skipped_locked"], 0, "nobody holds them, and they are not due");
+    assert_eq!(target["remaining"], 0);
+}
+
+#[tokio::test]
+async fn a_row_only_touched_between_snapshot_and_lock_goes_at_the_second_look() {
+    let (run, database) =
+        written_between_snapshot_and_lock("UPDATE sessions SET last_seen_at = now() WHERE user_agent = '20'").await;
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 50);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
+}

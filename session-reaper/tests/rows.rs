@@ -1,0 +1,188 @@
+//! Which rows go, and which stay.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use testkit::{Database, Reaped, expired_sessions, reap};
+use tokio::runtime::Runtime;
+
+/// A time as SQL, near the cutoff of `days` ago: on the microsecond, within the moment that the test takes, far off, at
+/// either infinity. Few of them, so that many rows share one.
+fn time_around(days: i64) -> impl Strategy<Value = String> {
+    let offset = prop_oneof![
+        (-3_i64..=3).prop_map(|us| format!("interval '{us} us'")),
+        (0_i64..=20).prop_map(|step| format!("interval '{} ms'", step * 20)),
+        (-2_i64..=2).prop_map(|half_days| format!("interval '{} hours'", half_days * 12)),
+    ];
+    prop_oneof![
+        8 => offset.prop_map(move |offset| format!("now() - interval '{days} days' + {offset}")),
+        1 => Just("'-infinity'".to_owned()),
+        1 => Just("'infinity'".to_owned()),
+    ]
+}
+
+async fn fill(database: &Database, rows: &[(String, Option<String>)]) {
+    let values: Vec<String> = rows
+        .iter()
+        .map(|(expires, revoked)| {
+            let revoked = revoked.as_deref().unwrap_or("NULL");
+            format!("(gen_random_uuid(), (SELECT id FROM accounts), {expires}, 'infinity', ({revoked})::timestamptz)")
+        })
+        .collect();
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "TRUNCATE accounts CASCADE; TRUNCATE reaper_runs; DROP TABLE IF EXISTS before;
+             INSERT INTO accounts (id, issuer, subject) VALUES (gen_random_uuid(), 'i', 's')",
+        )
+        .await
+        .unwrap();
+    if !values.is_empty() {
+        let insert = "INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at, revoked_at) VALUES ";
+        client.batch_execute(&format!("{insert}{}", values.join(", "))).await.unwrap();
+    }
+    client.batch_execute("CREATE TABLE before AS TABLE sessions").await.unwrap();
+}
+
+/// What the report must say, from the rows as they were and the start of the run: expired, revoked alone.
+async fn due(database: &Database, reaped: &Reaped) -> (i64, i64) {
+    let started_at = reaped.report["started_at"].as_str().unwrap();
+    let client = database.client().await;
+    let row = client
+        .query_one(
+            &format!(
+                "WITH judged AS (
+                     SELECT id, expires_at < '{started_at}'::timestamptz - interval '1 day' AS expired,
+                            coalesce(revoked_at < '{started_at}'::timestamptz - interval '7 days', false) AS revoked
+                     FROM before)
+                 SELECT count(*) FILTER (WHERE expired), count(*) FILTER (WHERE revoked AND NOT expired),
+                        count(*) FILTER (WHERE (expired OR revoked) AND id IN (SELECT id FROM sessions)),
+                        count(*) FILTER (WHERE NOT (expired OR revoked) AND id NOT IN (SELECT id FROM sessions))
+                 FROM judged"
+            ),
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i64>(2), 0, "due rows are still there");
+    assert_eq!(row.get::<_, i64>(3), 0, "rows went that were not due");
+    (row.get(0), row.get(1))
+}
+
+#[test]
+fn exactly_the_due_rows_go_whatever_their_times_and_the_chunk() {
+    let runtime = Runtime::new().unwrap();
+    let database = runtime.block_on(Database::create());
+    let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+    let rows = vec((time_around(1), option::of(time_around(7))), 0..120);
+    runner
+        .run(&(rows, 1_u32..40), |(rows, chunk)| {
+            runtime.block_on(async {
+                fill(&database, &rows).await;
+                let reaped = reap(&database, &[("MAX_CHUNK", &chunk.to_string())]).await;
+                prop_assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+                let (expired, revoked) = due(&database, &reaped).await;
+                let target = reaped.target("sessions");
+                prop_assert_eq!(&target["deleted"]["expired"], expired);
+                prop_assert_eq!(&target["deleted"]["revoked"], revoked);
+                prop_assert_eq!(&target["remaining"], 0);
+                prop_assert_eq!(&target["skipped_locked"], 0);
+                Ok(())
+            })
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[tokio::test]
+async fn a_session_takes_its_family_along_and_leaves_its_account() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3).await;
+    assert_eq!(reap(&database, &[]).await.code, Some(0));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 0);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM accounts").await, 1);
+}
+
+#[tokio::test]
+async fn challenges_and_old_runs_go_when_they_are_due() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "INSERT INTO consumed_challenges (nonce_hash, expires_at)
+             SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), now() - n * interval '1 minute' FROM generate_series(1, 30) n;
+             INSERT INTO reaper_runs (id, instance, version, started_at, trigger)
+             SELECT gen_random_uuid(), 'i', 'v', now() - n * interval '1 day', 'manual' FROM generate_series(1, 40) n",
+        )
+        .await;
+    let reaped = reap(&database, &[]).await;
+    // Those of exactly 10 minutes and 30 days ago have become due since.
+    assert_eq!(reaped.target("consumed_challenges")["deleted"]["expired"], 21);
+    assert_eq!(reaped.target("reaper_runs")["deleted"]["expired"], 11);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM consumed_challenges").await, 9);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs").await, 29 + 1, "and the run itself");
+}
+
+#[tokio::test]
+async fn retention_is_what_was_asked_for() {
+    let database = Database::create().await;
+    expired_sessions(&database, 5).await;
+    let kept = reap(&database, &[("KEEP_EXPIRED", "11d")]).await;
+    assert_eq!(kept.target("sessions")["deleted"]["expired"], 0);
+    assert_eq!(kept.target("sessions")["why"], "nothing was due");
+    let gone = reap(&database, &[("KEEP_EXPIRED", "9d")]).await;
+    assert_eq!(gone.target("sessions")["deleted"]["expired"], 5);
+}
+
+#[tokio::test]
+async fn many_rows_of_one_time_are_no_trap() {
+    let database = Database::create().await;
+    expired_sessions(&database, 20_000).await;
+    database.execute("UPDATE sessions SET expires_at = date_trunc('day', now()) - interval '20 days'").await;
+    let reaped = reap(&database, &[("MAX_CHUNK", "500")]).await;
+    assert_eq!(reaped.code, Some(0));
+    let target = reaped.target("sessions");
+    assert_eq!(target["deleted"]["expired"], 20_000);
+    // 100, 200, 400, and 500 from there on: nothing was looked at twice.
+    assert_eq!(target["chunks"], 42);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn minus_infinity_goes_and_infinity_and_null_stay() {
+    let database = Database::create().await;
+    expired_sessions(&database, 4).await;
+    database
+        .execute(
+            "UPDATE sessions SET absolute_expires_at = 'infinity';
+             UPDATE sessions SET expires_at = '-infinity' WHERE user_agent = '1';
+             UPDATE sessions SET expires_at = 'infinity' WHERE user_agent IN ('2', '3', '4');
+             UPDATE sessions SET revoked_at = '-infinity' WHERE user_agent = '2';
+             UPDATE sessions SET revoked_at = 'infinity' WHERE user_agent = '3'",
+        )
+        .await;
+    let reaped = reap(&database, &[("MAX_CHUNK", "1")]).await;
+    assert_eq!(reaped.target("sessions")["deleted"]["expired"], 1);
+    assert_eq!(reaped.target("sessions")["deleted"]["revoked"], 1);
+    let left: Vec<String> = database.one("SELECT array_agg(user_agent ORDER BY user_agent) FROM sessions").await;
+    assert_eq!(left, ["3", "4"]);
+}
+
+#[tokio::test]
+async fn a_row_with_the_least_key_of_all_is_not_forgotten() {
+    let database = Database::create().await;
+    expired_sessions(&database, 2).await;
+    database
+        .execute(
+            "DELETE FROM token_families; UPDATE sessions SET expires_at = '-infinity';
+             UPDATE sessions SET id = '00000000-0000-0000-0000-000000000000' WHERE user_agent = '1'",
+        )
+        .await;
+    assert_eq!(reap(&database, &[("MAX_CHUNK", "1")]).await.target("sessions")["deleted"]["expired"], 2);
+}
