@@ -1,0 +1,43 @@
+//! `migrate`.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+
+use testkit::{Database, Program, binary};
+
+#[tokio::test]
+async fn migrating_twice_says_that_nothing_was_missing() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let (code, first) = Program::run(binary("session-reaper"), &["migrate", "--database-url", &url], &[]).await;
+    assert_eq!(code, Some(0), "{}", first.stderr());
+    assert!(first.stdout().lines().all(|line| line.starts_with("applied 2")), "{}", first.stdout());
+    assert!(!first.stdout().is_empty());
+    let (code, second) = Program::run(binary("session-reaper"), &["migrate", "--database-url", &url], &[]).await;
+    assert_eq!((code, second.stdout().as_str()), (Some(0), "nothing was missing\n"));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs").await, 0);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_state").await, 0);
+}
+
+#[tokio::test]
+async fn of_two_that_migrate_at_once_one_does_the_work() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let start = || Program::start(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]);
+    let mut both = [start(), start()];
+    let mut said = Vec::new();
+    for program in &mut both {
+        assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+        said.push(program.stdout());
+    }
+    said.sort();
+    assert!(said[0].starts_with("applied ") && said[1] == "nothing was missing\n", "{said:?}");
+}
+
+#[tokio::test]
+async fn without_the_right_to_make_tables_it_fails() {
+    let database = Database::empty().await;
+    database.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+    let url = database.url_as("session_reaper");
+    let (code, program) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await;
+    assert_eq!(code, Some(1), "{}", program.stderr());
+    assert!(program.stderr().contains("permission denied"), "{}", program.stderr());
+}

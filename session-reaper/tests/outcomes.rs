@@ -1,0 +1,308 @@
+//! How a run ends, what it ends with, and what it says.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+
+use serde_json::Value;
+use testkit::{Database, Program, binary, expired_sessions, free_port, reap, reaped, start_reaper};
+
+const JSON: [&str; 3] = ["run", "--output", "json"];
+
+fn members(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+async fn left(database: &Database) -> i64 {
+    database.one("SELECT count(*) FROM sessions").await
+}
+
+#[tokio::test]
+async fn the_report_is_one_object_and_stands_in_the_history_too() {
+    let database = Database::create().await;
+    expired_sessions(&database, 250).await;
+    let program = start_reaper(&database, &JSON, &[]);
+    let id = program.id();
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    // serde_json sorts what it reads; the order is the unit test's to know.
+    assert_eq!(members(&run.report), ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]);
+    let target = run.target("sessions");
+    assert_eq!(
+        members(target),
+        [
+            "chunks", "deleted", "elapsed_ms", "outcome", "remaining", "remaining_capped", "skipped_locked", "target", "why"
+        ]
+    );
+    assert_eq!(members(&target["deleted"]), ["expired", "revoked"]);
+    assert_eq!(target["deleted"]["expired"], 250);
+    assert_eq!(target["deleted"]["revoked"], 0);
+    assert_eq!(target["chunks"], 3);
+    assert_eq!(target["why"], "every due row is gone");
+    assert_eq!(run.target("consumed_challenges")["why"], "nothing was due");
+    assert_eq!(run.target("consumed_challenges")["chunks"], 0);
+
+    let client = database.client().await;
+    let row = client.query_one("SELECT id::text, instance, version, trigger, outcome, report, started_at::text, finished_at >= started_at FROM reaper_runs", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), run.report["run_id"].as_str().unwrap());
+    assert!(row.get::<_, String>(1).ends_with(&format!(":{id}")));
+    assert_eq!(row.get::<_, String>(2), env!("CARGO_PKG_VERSION"));
+    assert_eq!(row.get::<_, String>(3), "manual");
+    assert_eq!(row.get::<_, String>(4), "success");
+    assert_eq!(row.get::<_, Value>(5), run.report);
+    assert!(row.get::<_, bool>(7));
+    let started_at = run.report["started_at"].as_str().unwrap();
+    assert!(database.one::<bool>(&format!("SELECT started_at = '{started_at}' FROM reaper_runs")).await);
+}
+
+#[tokio::test]
+async fn the_summary_for_people_says_what_went_and_why_it_ended() {
+    let database = Database::create().await;
+    expired_sessions(&database, 1_250).await;
+    let mut program = start_reaper(&database, &["run"], &[]);
+    assert_eq!(program.wait().await.code(), Some(0));
+    let text = program.stdout();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED", "LOCKED", "REMAINING", "TIME", "OUTCOME"]);
+    assert_eq!(lines[1][..6], ["sessions", "expired", "1,250", "13", "0", "0"]);
+    assert_eq!(lines[2], ["revoked", "0"]);
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("success after ") && last.ends_with("1,250 rows deleted: every due row is gone"), "{last}");
+}
+
+#[tokio::test]
+async fn a_budget_of_rows_is_kept_to_the_row_and_ends_partly_done() {
+    let database = Database::create().await;
+    expired_sessions(&database, 1_000).await;
+    let run = reap(&database, &[("MAX_ROWS", "250")]).await;
+    assert_eq!(run.code, Some(3));
+    assert_eq!(run.report["outcome"], "partial");
+    assert_eq!(run.report["why"], "sessions: MAX_ROWS (250) is used up and due rows are left");
+    assert_eq!(run.target("sessions")["outcome"], "partial");
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 250);
+    assert_eq!(run.target("sessions")["remaining"], 750);
+    assert_eq!(run.target("consumed_challenges")["outcome"], "success", "nothing was due there");
+    assert_eq!(left(&database).await, 750);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_just_enough_ends_well() {
+    let database = Database::create().await;
+    expired_sessions(&database, 250).await;
+    let run = reap(&database, &[("MAX_ROWS", "250")]).await;
+    assert_eq!(run.code, Some(0));
+    assert_eq!(run.report["outcome"], "success");
+}
+
+/// Deleting a session takes this long.
+async fn slow_delete(database: &Database, seconds: f64) {
+    database
+        .execute(&format!(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$;
+             CREATE TRIGGER slow BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION slow()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_budget_of_time_ends_partly_done() {
+    let database = Database::create().await;
+    expired_sessions(&database, 1_000).await;
+    slow_delete(&database, 0.005).await;
+    let run = reap(&database, &[("MAX_RUNTIME", "1s"), ("MAX_CHUNK", "20")]).await;
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.report["why"], "sessions: MAX_RUNTIME (1s) is used up and due rows are left");
+    let deleted = run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
+    assert_eq!(deleted % 20, 0, "{deleted}");
+    assert_eq!(left(&database).await, 1_000 - deleted);
+}
+
+#[tokio::test]
+async fn a_chunk_that_takes_too_long_is_tried_with_half_of_it_until_it_fits() {
+    let database = Database::create().await;
+    expired_sessions(&database, 100).await;
+    slow_delete(&database, 0.01).await;
+    let run = reap(&database, &[("STATEMENT_TIMEOUT", "300ms"), ("CHUNK_TIME", "100ms")]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    // 100 rows take a second, 50 take half of one.
+    assert!(run.stderr.matches("a chunk hit STATEMENT_TIMEOUT").count() >= 2, "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 100);
+}
+
+#[tokio::test]
+async fn a_target_whose_every_row_takes_too_long_fails_and_says_where_to_look() {
+    let database = Database::create().await;
+    expired_sessions(&database, 2).await;
+    slow_delete(&database, 5.0).await;
+    let run = reap(&database, &[("STATEMENT_TIMEOUT", "100ms"), ("CHUNK_TIME", "10ms"), ("MAX_CHUNK", "2")]).await;
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["outcome"], "failed");
+    let why = run.target("sessions")["why"].as_str().unwrap();
+    assert!(why.contains("STATEMENT_TIMEOUT") && why.contains("trigger"), "{why}");
+    assert_eq!(left(&database).await, 2);
+}
+
+#[tokio::test]
+async fn a_lock_on_the_table_is_waited_out() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
+    let mut program = start_reaper(&database, &JSON, &[("LOCK_TIMEOUT", "10ms")]);
+    program.log_event("a chunk hit LOCK_TIMEOUT; trying again with half of it").await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 10);
+}
+
+#[tokio::test]
+async fn one_targets_failure_does_not_stop_the_others() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    database
+        .execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+             CREATE TRIGGER no BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION no();
+             INSERT INTO consumed_challenges VALUES (decode(repeat('00', 32), 'hex'), now() - interval '1 day')",
+        )
+        .await;
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "partial");
+    let sessions = run.target("sessions");
+    assert_eq!(sessions["outcome"], "failed");
+    assert!(sessions["why"].as_str().unwrap().contains("not today"), "{sessions}");
+    assert_eq!(sessions["remaining"], 10);
+    assert_eq!(run.target("consumed_challenges")["deleted"]["expired"], 1);
+}
+
+#[tokio::test]
+async fn without_the_tables_of_auth_api_it_says_what_to_do() {
+    let database = Database::create().await;
+    database.execute("DROP TABLE token_families, sessions, consumed_challenges").await;
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    for name in ["sessions", "consumed_challenges"] {
+        let target = run.target(name);
+        assert_eq!(target["outcome"], "failed");
+        assert!(target["why"].as_str().unwrap().contains("auth-api migrate"), "{target}");
+    }
+    assert_eq!(run.target("reaper_runs")["outcome"], "success");
+}
+
+#[tokio::test]
+async fn without_its_own_tables_it_works_and_warns_that_it_keeps_no_history() {
+    let database = Database::create().await;
+    database.execute("DROP TABLE reaper_runs, reaper_state").await;
+    expired_sessions(&database, 10).await;
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 10);
+    assert_eq!(run.report["targets"].as_array().unwrap().len(), 2);
+    assert_eq!(run.stderr.matches("session-reaper migrate").count(), 1, "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn in_a_database_with_nothing_in_it_a_run_fails() {
+    let database = Database::empty().await;
+    let run = reap(&database, &[("DATABASE_URL", &database.url())]).await;
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "failed");
+}
+
+#[tokio::test]
+async fn a_pooler_that_changes_the_server_process_is_refused() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    // What a transaction-pooling proxy does to us, said in SQL: each statement meets another process.
+    database
+        .execute(
+            "CREATE SCHEMA pooler; GRANT USAGE ON SCHEMA pooler TO PUBLIC;
+             CREATE SEQUENCE pooler.pids AS integer; GRANT USAGE ON SEQUENCE pooler.pids TO PUBLIC;
+             CREATE FUNCTION pooler.pg_backend_pid() RETURNS integer LANGUAGE sql VOLATILE
+             AS $$ SELECT nextval('pooler.pids')::integer $$",
+        )
+        .await;
+    let search_path = format!("ALTER DATABASE {} SET search_path = pooler, pg_catalog, public", database.name());
+    database.execute(&search_path).await;
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(65), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "failed");
+    let why = run.report["why"].as_str().unwrap();
+    assert!(why.starts_with("a transaction-pooling proxy stands between"), "{why}");
+    assert_eq!(left(&database).await, 10);
+}
+
+async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (code, program) = Program::run(binary("session-reaper"), args, env).await;
+    assert_eq!(program.stdout(), "");
+    (code, program.stderr())
+}
+
+#[tokio::test]
+async fn an_unreachable_database_ends_with_69() {
+    let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/nowhere", free_port());
+    for command in ["run", "migrate"] {
+        let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
+        assert_eq!(code, Some(69), "{stderr}");
+        assert!(stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
+    let wrong = [
+        ("DATABASE_URL", "mysql://user:hunter2@host/name"),
+        ("CHUNK_TIME", "soon"),
+        ("MAX_CHUNK", "0"),
+        ("DUTY_CYCLE", "1.5"),
+        ("MAX_RUNTIME", "-1s"),
+        ("MAX_ROWS", "many"),
+        ("LOCK_TIMEOUT", "0s"),
+        ("STATEMENT_TIMEOUT", "1ms"),
+        ("KEEP_EXPIRED", "-1d"),
+        ("KEEP_REVOKED", "59m"),
+        ("KEEP_CHALLENGES", "9m"),
+        ("KEEP_RUNS", "for ever"),
+        ("SCHEDULE", "never"),
+        ("TIMEZONE", "Mars/Olympus"),
+        ("OPS_BIND", "here"),
+        ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "a=b=c"),
+    ];
+    let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.starts_with("session-reaper: the configuration has 17 mistakes:\n"), "{stderr}");
+    for (name, value) in &wrong[1..] {
+        assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
+    }
+    assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
+    // The reasons of the bounds that protect auth-api.
+    assert!(stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_unknown_option_is_a_usage_error() {
+    assert_eq!(fails_to_start(&["run", "--fast"], &[]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn the_database_url_may_stand_in_a_file_but_not_twice() {
+    let database = Database::create().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\n", database.url_as("session_reaper"))).unwrap();
+    let path = file.path().to_str().unwrap();
+    let run = reap(&database, &[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let both = reap(&database, &[("DATABASE_URL_FILE", path)]).await;
+    assert_eq!(both.code, Some(78));
+    assert!(both.stderr.contains("leave one of them out"), "{}", both.stderr);
+}
+
+#[tokio::test]
+async fn help_has_an_example_for_each_command() {
+    for command in ["run", "daemon", "migrate"] {
+        let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
+        assert_eq!(code, Some(0));
+        assert!(program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} ")));
+    }
+}
