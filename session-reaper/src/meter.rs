@@ -123,6 +123,7 @@ fn create(targets: &[Target]) {
     for name in [LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
         gauge!(name).set(0);
     }
+    let _ = histogram!(RUN_DURATION);
     for outcome in Outcome::ALL {
         counter!(RUNS, "outcome" => outcome.as_str()).absolute(0);
     }
@@ -135,6 +136,7 @@ fn create(targets: &[Target]) {
             gauge!(gauge, "target" => name.clone()).set(0);
         }
         counter!(ROWS_SKIPPED, "target" => name.clone()).absolute(0);
+        let _ = histogram!(CHUNK_DURATION, "target" => name.clone());
         for outcome in ChunkOutcome::ALL {
             counter!(CHUNKS, "target" => name.clone(), "outcome" => outcome.as_str()).absolute(0);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -14,8 +14,11 @@ pub struct Schedule {
     zone: Tz,
 }
 
-/// Gaps that are looked at for the longest one: more than a week of hourly runs, or a day of runs every five minutes.
+/// Gaps that are looked at for the longest one: a day of runs every five minutes, ten days of hourly ones.
 const GAPS: usize = 300;
+
+/// How far ahead they are looked for: beyond it a schedule does not change any more, and its times are slow to find.
+const HORIZON: TimeDelta = TimeDelta::days(370);
 
 impl Schedule {
     /// Reads five fields as crontab(5) has them, six with seconds before them, or `@hourly` and the like.
@@ -47,7 +50,9 @@ impl Schedule {
     /// The longest time between two runs, as far as can be seen from `from`.
     #[must_use]
     pub fn longest_gap(&self, from: DateTime<Utc>) -> Duration {
-        let times: Vec<DateTime<Utc>> = self.times_after(from).take(GAPS + 1).collect();
+        let mut times: Vec<DateTime<Utc>> = self.times_after(from).take(2).collect();
+        let later = times.last().copied().into_iter().flat_map(|time| self.times_after(time));
+        times.extend(later.take_while(|time| *time <= from + HORIZON).take(GAPS));
         let gaps = times.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok());
         gaps.max().unwrap_or_default()
     }

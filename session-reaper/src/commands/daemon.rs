@@ -31,6 +31,7 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
             return Exit::Failed;
         }
     };
+    meter::interval(schedule.longest_gap(clock::now()));
     let (server, address) = match ops::serve(bind, metrics.clone(), sweep.connect.clone()) {
         Ok(bound) => bound,
         Err(error) => {
@@ -60,9 +61,7 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
 async fn keep_schedule(sweep: &Sweep, schedule: &Schedule, stop: &Stop) {
     let (progress, _) = watch::channel(Progress::default());
     while stop.requested().is_none() {
-        let now = clock::now();
-        meter::interval(schedule.longest_gap(now));
-        let Some(time) = schedule.next(now) else {
+        let Some(time) = schedule.next(clock::now()) else {
             // It had a next time when it was read, and years pass slowly.
             tracing::error!("the schedule has come to its end");
             return;

@@ -8,7 +8,7 @@ use super::sql::{PassSql, Stretch};
 use super::target::{Reason, Target};
 
 /// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
-/// index entries take about a quarter of a second to read; at the slowest pace deleting them takes ten.
+/// index entries take about a quarter of a second to read; deleting as many rows takes several at the least.
 pub(super) const COUNT_CAP: i64 = 1_000_000;
 
 /// The second try of a count that hit its time bound, on cold disks.
@@ -21,7 +21,7 @@ pub(super) struct Backlog {
     pub(super) rows: Vec<u64>,
     /// There are more.
     pub(super) capped: bool,
-    /// The oldest due time that was met, in seconds since 1970, one a reason; `None` without a due row.
+    /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
     pub(super) oldest: Vec<Option<f64>>,
 }
 
@@ -30,10 +30,11 @@ impl Backlog {
         self.rows.iter().sum()
     }
 
-    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds since 1970.
+    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds since 1970. It is at
+    /// least 1 (`-infinity` is a time too): 0 is for "none".
     pub(super) fn oldest_due(&self, target: &Target) -> Option<f64> {
         let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| oldest.map(|time| time + reason.keep.as_secs_f64());
-        self.oldest.iter().zip(&target.reasons).filter_map(fell_due).reduce(f64::min)
+        self.oldest.iter().zip(&target.reasons).filter_map(fell_due).reduce(f64::min).map(|time| time.max(1.0))
     }
 }
 
@@ -72,5 +73,9 @@ async fn count_pass(client: &Client, pass: &PassSql, cap: i64) -> Result<Counted
     let row = client.query_one(&query.text, &query.params).await?;
     let seen: i64 = row.get(1);
     let rows: i64 = row.get(0);
-    Ok(Counted { rows: u64::try_from(rows.min(cap)).unwrap_or(0), capped: seen > cap, oldest: row.get(2) })
+    Ok(Counted {
+        rows: u64::try_from(rows.min(cap)).unwrap_or(0),
+        capped: seen > cap,
+        oldest: row.get::<_, Option<f64>>(2),
+    })
 }

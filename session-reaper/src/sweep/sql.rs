@@ -88,7 +88,7 @@ impl PassSql {
     }
 
     /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row: how many of them are not due by an
-    /// earlier pass, how many there were, and when the oldest was due (in seconds since 1970, at least 1; null without one).
+    /// earlier pass, how many there were, and the time of the oldest (in seconds since 1970, null without one).
     pub(super) fn count<'a>(&'a self, within: &'a Stretch, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new();
         let due = self.due_within(within, &mut query);
@@ -100,7 +100,7 @@ impl PassSql {
         }
         query.text = format!(
             "SELECT count(*) FILTER (WHERE fresh), count(*), \
-             greatest(extract(epoch FROM min(due)), 1)::float8 FROM (\
+             extract(epoch FROM min(due))::float8 FROM (\
              SELECT t.{} AS due, {fresh} AS fresh FROM {} t WHERE {due} ORDER BY {} LIMIT {cap}) AS found",
             self.due.name,
             self.table,

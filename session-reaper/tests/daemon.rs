@@ -1,0 +1,228 @@
+//! `daemon`: its schedule, its end, and what it serves to operators.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, start_reaper};
+
+/// Every second; a run of nothing takes some milliseconds.
+const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
+/// Not while a test is watching.
+const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
+
+struct Daemon {
+    program: Program,
+    ops: String,
+}
+
+impl Daemon {
+    async fn start(database: &Database, env: &[(&str, &str)]) -> Self {
+        let mut program = start_reaper(database, &["daemon"], env);
+        let ops = program.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+        Self { program, ops }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.ops)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The value of one series.
+    async fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+
+    async fn has_run(&self) {
+        eventually("a run has ended well", async || {
+            self.metric("session_reaper_runs_total{outcome=\"success\"}").await >= 1.0
+        })
+        .await;
+    }
+}
+
+fn equal(left: f64, right: f64) -> bool {
+    (left - right).abs() < f64::EPSILON
+}
+
+#[tokio::test]
+async fn it_runs_on_its_schedule_and_measures_what_it_did() {
+    let database = Database::create().await;
+    expired_sessions(&database, 250).await;
+    database
+        .execute(
+            "UPDATE sessions SET revoked_at = now() - interval '9 days', expires_at = now() + interval '1 day',
+                                 absolute_expires_at = now() + interval '1 day' WHERE user_agent::int <= 30",
+        )
+        .await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '100' FOR UPDATE").await.unwrap();
+    let daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    daemon.has_run().await;
+
+    for (series, value) in [
+        ("session_reaper_rows_deleted_total{target=\"sessions\",reason=\"expired\"}", 219.0),
+        ("session_reaper_rows_deleted_total{target=\"sessions\",reason=\"revoked\"}", 30.0),
+        ("session_reaper_rows_deleted_total{target=\"consumed_challenges\",reason=\"expired\"}", 0.0),
+        ("session_reaper_chunks_total{target=\"sessions\",outcome=\"timeout\"}", 0.0),
+        ("session_reaper_chunks_total{target=\"sessions\",outcome=\"failed\"}", 0.0),
+        ("session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}", 1.0),
+        ("session_reaper_backlog_rows{target=\"sessions\",reason=\"revoked\"}", 0.0),
+        ("session_reaper_backlog_capped{target=\"sessions\"}", 0.0),
+        ("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"reaper_runs\"}", 0.0),
+        ("session_reaper_lock_held{target=\"sessions\"}", 0.0),
+        ("session_reaper_lock_attempts_total{result=\"busy\"}", 0.0),
+        ("session_reaper_runs_total{outcome=\"failed\"}", 0.0),
+        ("session_reaper_runs_total{outcome=\"paused\"}", 0.0),
+        ("session_reaper_interval_seconds", 1.0),
+    ] {
+        let measured = daemon.metric(series).await;
+        assert!(equal(measured, value), "{series} is {measured}, not {value}");
+    }
+    for (series, least) in [
+        ("session_reaper_chunks_total{target=\"sessions\",outcome=\"done\"}", 4.0),
+        ("session_reaper_chunk_duration_seconds_count{target=\"sessions\"}", 4.0),
+        ("session_reaper_chunk_size_rows{target=\"sessions\"}", 100.0),
+        ("session_reaper_rows_skipped_locked_total{target=\"sessions\"}", 1.0),
+        ("session_reaper_run_duration_seconds_count", 1.0),
+        ("session_reaper_lock_attempts_total{result=\"acquired\"}", 3.0),
+    ] {
+        let measured = daemon.metric(series).await;
+        assert!(measured >= least, "{series} is {measured}, below {least}");
+    }
+    let now: f64 = database.one("SELECT extract(epoch FROM now())::float8").await;
+    for series in [
+        "session_reaper_last_success_timestamp_seconds",
+        "session_reaper_last_completion_timestamp_seconds",
+        "session_reaper_backlog_sampled_timestamp_seconds",
+    ] {
+        let age = now - daemon.metric(series).await;
+        assert!((-1.0..60.0).contains(&age), "{series} is {age} s old");
+    }
+    // Row 100 expired ten days ago and fell due a day later.
+    let due: f64 = database.one("SELECT extract(epoch FROM expires_at + interval '1 day')::float8 FROM sessions").await;
+    let oldest = daemon.metric("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"sessions\"}").await;
+    assert!((oldest - due).abs() < 0.001, "{oldest} is not {due}");
+    assert!(database.one::<bool>("SELECT bool_and(trigger = 'schedule') FROM reaper_runs").await);
+}
+
+#[tokio::test]
+async fn every_series_is_there_before_the_first_run_with_help() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let (status, text) = daemon.get("/metrics").await;
+    assert_eq!(status, 200);
+    for outcome in ["success", "partial", "skipped_lock", "paused", "failed", "interrupted"] {
+        assert!(equal(daemon.metric(&format!("session_reaper_runs_total{{outcome=\"{outcome}\"}}")).await, 0.0));
+    }
+    for series in [
+        "session_reaper_last_success_timestamp_seconds",
+        "session_reaper_rows_deleted_total{target=\"sessions\",reason=\"revoked\"}",
+        "session_reaper_rows_skipped_locked_total{target=\"consumed_challenges\"}",
+        "session_reaper_last_run_deleted_rows{target=\"reaper_runs\"}",
+        "session_reaper_lock_held{target=\"sessions\"}",
+        "session_reaper_run_duration_seconds_count",
+        "session_reaper_chunk_duration_seconds_count{target=\"consumed_challenges\"}",
+    ] {
+        assert!(equal(daemon.metric(series).await, 0.0), "{series}");
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let series = line.split(['{', ' ']).next().unwrap();
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part)).unwrap_or(series);
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+    assert!(daemon.metric("session_reaper_interval_seconds").await > 364.0 * 86_400.0);
+}
+
+#[tokio::test]
+async fn sigterm_finishes_the_chunk_and_is_a_clean_end() {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    parking.wait_for_arrival().await;
+    assert!(equal(daemon.metric("session_reaper_lock_held{target=\"sessions\"}").await, 1.0));
+    daemon.program.signal("TERM");
+    daemon.program.log_event("asked to stop: finishing the chunk that is under way").await;
+    parking.open().await;
+    let status = daemon.program.wait().await;
+    assert_eq!(status.code(), Some(0), "{}", daemon.program.stderr());
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 200);
+    assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "interrupted");
+}
+
+#[tokio::test]
+async fn sigterm_between_runs_ends_it_at_once() {
+    let database = Database::create().await;
+    let mut daemon = Daemon::start(&database, &[NEVER]).await;
+    daemon.program.signal("TERM");
+    assert_eq!(daemon.program.wait().await.code(), Some(0), "{}", daemon.program.stderr());
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '5'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    parking.wait_for_arrival().await;
+    daemon.program.signal("INT");
+    daemon.program.log_event("asked to stop: finishing the chunk that is under way").await;
+    daemon.program.signal("INT");
+    assert_eq!(daemon.program.wait().await.code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '5'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    parking.wait_for_arrival().await;
+    // Two seconds by the clock that both go by: at least one more time has come.
+    let began = std::time::Instant::now();
+    eventually("two seconds have passed", async || began.elapsed().as_secs() >= 2).await;
+    parking.open().await;
+    let missed = daemon.program.log_event("runs fell due while one was going; they are left out").await;
+    assert!(missed["missed"].as_u64().unwrap() >= 1, "{missed}");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn it_outlives_a_database_that_goes_away_and_says_so() {
+    let database = Database::create().await;
+    let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
+    let mut daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
+    assert_eq!(daemon.get("/livez").await.0, 200);
+    let (status, body) = daemon.get("/readyz").await;
+    assert_eq!((status, body.as_str()), (200, r#"{"database":"reachable","status":"ready"}"#));
+    daemon.has_run().await;
+
+    proxy.cut();
+    daemon.program.log_event("nothing was done; the next run is at its time").await;
+    eventually("it is not ready", async || daemon.get("/readyz").await.0 == 503).await;
+    assert_eq!(daemon.get("/livez").await.0, 200);
+    assert!(daemon.metric("session_reaper_runs_total{outcome=\"failed\"}").await >= 1.0);
+
+    proxy.restore();
+    expired_sessions(&database, 10).await;
+    eventually("it works again", async || database.one::<i64>("SELECT count(*) FROM sessions").await == 0).await;
+    eventually("it is ready again", async || daemon.get("/readyz").await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = Database::create().await;
+    let address = taken.local_addr().unwrap().to_string();
+    let mut program = start_reaper(&database, &["daemon"], &[("OPS_BIND", &address)]);
+    assert_eq!(program.wait().await.code(), Some(1));
+    assert!(program.stderr().contains("OPS_BIND cannot be bound") && program.stderr().contains(&address));
+}
