@@ -1,5 +1,10 @@
 //! Runs that are cut short, and runs that meet each other: whole chunks are done and nothing else.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use testkit::{Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, reaped, start_reaper};
 

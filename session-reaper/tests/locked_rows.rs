@@ -1,5 +1,10 @@
 //! Rows that somebody else holds or writes while the reaper is at work.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_reaper};
 

@@ -1,8 +1,13 @@
 //! How a run ends, what it ends with, and what it says.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use serde_json::Value;
-use testkit::{Database, Program, binary, expired_sessions, free_port, reap, reaped, start_reaper};
+use testkit::{Database, Program, binary, eventually, expired_sessions, free_port, reap, reaped, start_reaper};
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
@@ -28,7 +33,15 @@ async fn the_report_is_one_object_and_stands_in_the_history_too() {
     assert_eq!(
         members(target),
         [
-            "chunks", "deleted", "elapsed_ms", "outcome", "remaining", "remaining_capped", "skipped_locked", "target", "why"
+            "chunks",
+            "deleted",
+            "elapsed_ms",
+            "outcome",
+            "remaining",
+            "remaining_capped",
+            "skipped_locked",
+            "target",
+            "why"
         ]
     );
     assert_eq!(members(&target["deleted"]), ["expired", "revoked"]);
@@ -60,11 +73,17 @@ async fn the_summary_for_people_says_what_went_and_why_it_ended() {
     assert_eq!(program.wait().await.code(), Some(0));
     let text = program.stdout();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED", "LOCKED", "REMAINING", "TIME", "OUTCOME"]);
+    assert_eq!(
+        lines[0],
+        ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED", "LOCKED", "REMAINING", "TIME", "OUTCOME"]
+    );
     assert_eq!(lines[1][..6], ["sessions", "expired", "1,250", "13", "0", "0"]);
     assert_eq!(lines[2], ["revoked", "0"]);
     let last = text.lines().last().unwrap();
-    assert!(last.starts_with("success after ") && last.ends_with("1,250 rows deleted: every due row is gone"), "{last}");
+    assert!(
+        last.starts_with("success after ") && last.ends_with("1,250 rows deleted: every due row is gone"),
+        "{last}"
+    );
 }
 
 #[tokio::test]
@@ -113,6 +132,23 @@ async fn a_budget_of_time_ends_partly_done() {
     let deleted = run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
     assert_eq!(deleted % 20, 0, "{deleted}");
     assert_eq!(left(&database).await, 1_000 - deleted);
+}
+
+#[tokio::test]
+async fn a_run_at_work_says_so_in_its_row() {
+    let database = Database::create().await;
+    expired_sessions(&database, 2_000).await;
+    slow_delete(&database, 0.005).await;
+    let program = start_reaper(&database, &JSON, &[("MAX_CHUNK", "20")]);
+    let client = database.client().await;
+    eventually("the heartbeat is newer than the start", async || {
+        let sql = "SELECT coalesce(bool_or(heartbeat_at > started_at + interval '1 second' AND outcome IS NULL), false)
+                   FROM reaper_runs";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    })
+    .await;
+    program.signal("TERM");
+    assert_eq!(reaped(program).await.code, Some(143));
 }
 
 #[tokio::test]
@@ -209,27 +245,36 @@ async fn in_a_database_with_nothing_in_it_a_run_fails() {
     assert_eq!(run.report["outcome"], "failed");
 }
 
-#[tokio::test]
-async fn a_pooler_that_changes_the_server_process_is_refused() {
+/// What a transaction-pooling proxy does to us, said in SQL: after some statements we meet other server processes.
+async fn refuses_a_pooler_that_shows_after(statements: u32) {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
-    // What a transaction-pooling proxy does to us, said in SQL: each statement meets another process.
     database
-        .execute(
+        .execute(&format!(
             "CREATE SCHEMA pooler; GRANT USAGE ON SCHEMA pooler TO PUBLIC;
-             CREATE SEQUENCE pooler.pids AS integer; GRANT USAGE ON SEQUENCE pooler.pids TO PUBLIC;
-             CREATE FUNCTION pooler.pg_backend_pid() RETURNS integer LANGUAGE sql VOLATILE
-             AS $$ SELECT nextval('pooler.pids')::integer $$",
-        )
+             CREATE SEQUENCE pooler.calls; GRANT USAGE ON SEQUENCE pooler.calls TO PUBLIC;
+             CREATE FUNCTION pooler.pg_backend_pid() RETURNS integer LANGUAGE sql VOLATILE AS
+             $$ SELECT CASE WHEN nextval('pooler.calls') <= {statements} THEN pg_catalog.pg_backend_pid() ELSE 1 END $$;
+             ALTER DATABASE {} SET search_path = pooler, pg_catalog, public",
+            database.name()
+        ))
         .await;
-    let search_path = format!("ALTER DATABASE {} SET search_path = pooler, pg_catalog, public", database.name());
-    database.execute(&search_path).await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(65), "{}", run.stderr);
     assert_eq!(run.report["outcome"], "failed");
     let why = run.report["why"].as_str().unwrap();
     assert!(why.starts_with("a transaction-pooling proxy stands between"), "{why}");
     assert_eq!(left(&database).await, 10);
+}
+
+#[tokio::test]
+async fn a_pooler_that_shows_at_once_is_refused_before_anything_is_set() {
+    refuses_a_pooler_that_shows_after(2).await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_shows_later_is_refused_by_the_chunk() {
+    refuses_a_pooler_that_shows_after(4).await;
 }
 
 async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -303,6 +348,8 @@ async fn help_has_an_example_for_each_command() {
     for command in ["run", "daemon", "migrate"] {
         let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
         assert_eq!(code, Some(0));
-        assert!(program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} ")));
+        assert!(
+            program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} "))
+        );
     }
 }

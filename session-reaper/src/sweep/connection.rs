@@ -1,11 +1,13 @@
-//! The one connection that holds the lock and deletes: losing one loses the other.
+//! The two connections of a run: the one that holds the lock and deletes (losing one loses the other), and one beside it
+//! for counts and the history.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions, chain};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::sql::Query;
 
@@ -18,56 +20,77 @@ pub struct StatementBounds {
     pub lock: Duration,
 }
 
-/// How long the connection may lie idle before the server ends it and frees its locks: what remains of a host that died
-/// without a word. The longest rest between two chunks is a minute ([`super::pace::LONGEST_REST`]).
-const IDLE: &str = "5min";
+/// On both connections.
+///
+/// A stretch has to be walked along its index, whatever the statistics say of a table that was emptied or filled a moment
+/// ago: an index scan stops where the stretch ends, other plans may read the table.
+const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+     SET max_parallel_workers_per_gather = 0; SET jit = off";
 
-/// The only transaction of several statements is the one that takes the locks, which takes milliseconds.
-const IDLE_IN_TRANSACTION: &str = "10s";
+/// On the connection that deletes.
+///
+/// - A delete that a crash undoes is simply due again: its commit need not wait for the disk.
+/// - The bounds of a stretch decide the plan; a generic plan does not know them.
+/// - A host that died without a word holds its locks until the server ends its idle connection: some minutes, and more
+///   than the longest rest between two chunks ([`super::pace::LONGEST_REST`]). The only transaction of several statements
+///   is the one that takes the locks, in milliseconds.
+const DEDICATED: &str = "SET synchronous_commit = off; SET plan_cache_mode = force_custom_plan; \
+     SET idle_session_timeout = '5min'; SET idle_in_transaction_session_timeout = '10s'";
 
 /// How soon a server at work notices that its client has died. Without it a statement of a killed reaper runs to its
 /// end and commits (2.8 s of a 3 s statement); with it, it was rolled back after 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
+/// What a run works with.
+pub(super) struct Connections {
+    pub(super) dedicated: Dedicated,
+    pub(super) beside: Client,
+    /// By the database's clock.
+    pub(super) started_at: DateTime<Utc>,
+    /// The two have been seen to share server processes, or to change them: a pooler stands in between. No setting was
+    /// made then, for it would stay behind for other clients.
+    pub(super) pooled: bool,
+}
+
 /// The connection, its server process, and the statements that were prepared on it.
 pub(super) struct Dedicated {
     pub(super) client: Client,
-    pub(super) pid: i32,
+    pid: i32,
     prepared: HashMap<String, Statement>,
 }
 
-/// Settings that both connections of a run need.
-pub(super) fn common_settings(connect: ConnectOptions, bounds: StatementBounds) -> ConnectOptions {
-    connect
-        .set("statement_timeout", &milliseconds(bounds.statement))
-        .set("lock_timeout", &milliseconds(bounds.lock))
-        .set("TimeZone", "UTC")
-        .set("DateStyle", "ISO")
-        // A stretch has to be walked along its index, whatever the statistics say of a table that was emptied or filled
-        // a moment ago: an index scan stops where the stretch ends, the others may read the table.
-        .set("enable_seqscan", "off")
-        .set("enable_bitmapscan", "off")
-        .set("max_parallel_workers_per_gather", "0")
-        .set("jit", "off")
+impl Connections {
+    pub(super) async fn open(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
+        let (client, beside) = (connect.connect().await?, connect.connect().await?);
+        let (pid, _) = identify(&client).await?;
+        let (pid_beside, started_at) = identify(&beside).await?;
+        let changed = pid != identify(&client).await?.0 || pid_beside != identify(&beside).await?.0;
+        let pooled = changed || pid == pid_beside;
+        if !pooled {
+            set(&client, &beside, bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        }
+        let dedicated = Dedicated { client, pid, prepared: HashMap::new() };
+        Ok(Self { dedicated, beside, started_at, pooled })
+    }
+}
+
+async fn set(client: &Client, beside: &Client, bounds: StatementBounds) -> Result<(), Error> {
+    let (statement, lock) = (bounds.statement.as_millis(), bounds.lock.as_millis());
+    let common = format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}");
+    beside.batch_execute(&common).await?;
+    client.batch_execute(&common).await?;
+    client.batch_execute(DEDICATED).await?;
+    if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
+        // Not every platform can tell; statement_timeout bounds it there.
+        tracing::debug!(error = chain(&error), "the server cannot watch for a client that dies");
+    }
+    Ok(())
 }
 
 impl Dedicated {
-    pub(super) async fn open(connect: ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
-        let client = common_settings(connect, bounds)
-            // A delete that a crash undoes is simply due again.
-            .set("synchronous_commit", "off")
-            // The bounds of a stretch decide the plan; a generic one does not know them.
-            .set("plan_cache_mode", "force_custom_plan")
-            .set("idle_session_timeout", IDLE)
-            .set("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)
-            .connect()
-            .await?;
-        if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
-            // Not every platform can tell; statement_timeout bounds it there.
-            tracing::debug!(error = chain(&error), "the server cannot watch for a client that dies");
-        }
-        let pid = backend_pid(&client).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
-        Ok(Self { client, pid, prepared: HashMap::new() })
+    /// The server process that holds the lock.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// The one row of a statement that always has one.
@@ -92,8 +115,18 @@ impl Dedicated {
     }
 }
 
-pub(super) async fn backend_pid(client: &Client) -> Result<i32, Error> {
-    client.query_one("SELECT pg_backend_pid()", &[]).await.map(|row| row.get(0))
+/// Which server process answers, and what time it is there. In the simple protocol: what the extended one prepares may be
+/// unknown, or somebody else's, behind a pooler.
+async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>), ConnectError> {
+    const SQL: &str = "SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let answer = client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+    let read = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((row.get(0)?.parse().ok()?, DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?))
+        }
+        _ => None,
+    };
+    answer.iter().find_map(read).ok_or_else(|| ConnectError::Connect("the server does not say who it is".to_owned()))
 }
 
 /// What an error means for the loop.
@@ -152,8 +185,4 @@ impl Trouble {
             _ => Self::Other(text),
         }
     }
-}
-
-fn milliseconds(bound: Duration) -> String {
-    format!("{}ms", bound.as_millis())
 }

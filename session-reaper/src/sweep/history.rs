@@ -1,6 +1,7 @@
 //! The run's row in `reaper_runs`. History is a convenience: when it cannot be kept, that is said once and the run goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use schema::connect::chain;
@@ -13,7 +14,7 @@ use tokio_postgres::{Client, Error};
 use super::progress::Progress;
 
 /// How often a run that makes progress says so: one small update in some seconds, beside the loop.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// A run that has its row, with the task that keeps it fresh.
 pub(super) struct History {
@@ -55,8 +56,14 @@ async fn beat(client: Arc<Client>, id: RunId, mut progress: watch::Receiver<Prog
     }
 }
 
+/// Whether it has been said that there is no table: a daemon need not say so at each tick.
+static SAID: AtomicBool = AtomicBool::new(false);
+
 fn not_kept(error: &Error) {
     if runs::is_absent(error) {
+        if SAID.swap(true, Ordering::Relaxed) {
+            return;
+        }
         tracing::warn!("there is no table reaper_runs: no history is kept; `session-reaper migrate` makes it");
     } else {
         tracing::warn!(error = chain(error), "this run is not in the history");

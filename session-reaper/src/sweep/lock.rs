@@ -2,8 +2,8 @@
 //!
 //! The lock on a target is a session advisory lock of [`CLASS`] and the table's oid (`pg_locks`: classid, objid), so
 //! that it belongs to the connection and goes with it. All locks of a run are taken at its start and held to its end.
-//! Taking them is one step as other reapers see it, under a lock of the transaction on ([`CLASS`], 0), which is no
-//! table's oid: of two reapers that start at once one gets all that both want, and the other finds all of it taken.
+//! Taking them is one step as other reapers see it, and so is giving them back, under a lock of the transaction on
+//! ([`CLASS`], 0), which is no table's oid: of two reapers one gets all that both want, and the other finds all of it taken.
 
 use tokio_postgres::{Client, Error};
 
@@ -40,10 +40,19 @@ async fn try_all(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Error> 
     Ok(acquired)
 }
 
-/// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the
-/// next run the moment this one has ended finds them free.
+/// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the next
+/// run the moment this one has ended finds them free. In one step as others see it, like taking them.
+///
+/// And should the connection turn out to be somebody else's too, nothing of ours stays behind on it, settings neither.
 pub(super) async fn release(client: &Client) {
-    if let Err(error) = client.batch_execute("SELECT pg_advisory_unlock_all()").await {
+    let together =
+        format!("BEGIN; {GATE}; SELECT pg_advisory_xact_lock({CLASS}, 0); SELECT pg_advisory_unlock_all(); COMMIT");
+    if let Err(error) = client.batch_execute(&together).await {
+        tracing::debug!(%error, "the locks are not given back in one step");
+        // Else the next statement would find a transaction that has failed.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    if let Err(error) = client.batch_execute("DISCARD ALL").await {
         tracing::debug!(%error, "the locks go with the connection");
     }
 }

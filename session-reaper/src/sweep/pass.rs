@@ -160,7 +160,7 @@ impl Pass<'_, '_> {
             .map(|row| (0..row.len()).map(|column| row.get(column)).collect());
         let stretch = Stretch { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
 
-        let pid = connection.pid;
+        let pid = connection.pid();
         let row = connection.one(&self.sql.delete(&stretch, &pid)).await?;
         let deleted = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
         if row.get::<_, i32>(1) != pid {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use schema::connect::{ConnectError, ConnectOptions, chain};
+use schema::connect::{ConnectError, ConnectOptions};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use super::budget::{Budget, BudgetLimits};
-use super::connection::{Dedicated, StatementBounds, Trouble, common_settings};
+use super::connection::{Connections, StatementBounds, Trouble};
 use super::history::History;
 use super::lock;
 use super::pace::PaceLimits;
@@ -68,12 +68,9 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, ConnectError> {
         let began = Instant::now();
-        let connection = Dedicated::open(self.connect.clone(), self.bounds).await?;
-        let beside = Arc::new(common_settings(self.connect.clone(), self.bounds).connect().await?);
-        let (beside_pid, started_at) = identify(&beside).await?;
-        // One server process for two connections: somebody shares it out.
-        let pooled = beside_pid == connection.pid;
-
+        let Connections { dedicated, beside, started_at, pooled } =
+            Connections::open(&self.connect, self.bounds).await?;
+        let beside = Arc::new(beside);
         let new = NewRun {
             id: RunId::generate(),
             instance: self.instance.clone(),
@@ -86,8 +83,13 @@ impl Sweep {
         let history = History::begin(&beside, &new, progress.subscribe()).await;
 
         let mut stints = Vec::new();
-        let mut worker =
-            Worker { connection, budget: Budget::new(self.budget, began), stop, progress, rest: Duration::ZERO };
+        let mut worker = Worker {
+            connection: dedicated,
+            budget: Budget::new(self.budget, began),
+            stop,
+            progress,
+            rest: Duration::ZERO,
+        };
         let through =
             if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };
         lock::release(&worker.connection.client).await;
@@ -116,7 +118,7 @@ impl Sweep {
     ) -> Result<(), Broken> {
         for target in &self.targets {
             let stint = Stint::prepare(beside, target, started_at).await;
-            stints.extend(stint.map_err(|error| Broken::Failed(chain(&error)))?);
+            stints.extend(stint.map_err(|error| broken("the catalog could not be read", error.into()))?);
         }
         take_locks(worker, stints).await?;
         let mut due = Progress::default();
@@ -159,13 +161,7 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
         Ok(acquired) => acquired,
         Err(trouble) => {
             meter::lock_attempt(LockAttempt::Error);
-            return Err(match trouble {
-                Trouble::Pooler => Broken::Pooler,
-                Trouble::Lost(why) | Trouble::Other(why) => {
-                    Broken::Failed(format!("the lock could not be taken: {why}"))
-                }
-                Trouble::Timeout(bound) => Broken::Failed(format!("the lock could not be taken: {bound}")),
-            });
+            return Err(broken("the locks could not be taken", trouble));
         }
     };
     for (stint, acquired) in stints.iter_mut().filter(|stint| stint.table.is_some()).zip(acquired) {
@@ -179,13 +175,12 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
     Ok(())
 }
 
-/// Which server process answers, and what time it is there.
-async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>), ConnectError> {
-    let row = client
-        .query_one("SELECT pg_backend_pid(), clock_timestamp()", &[])
-        .await
-        .map_err(|error| ConnectError::Connect(chain(&error)))?;
-    Ok((row.get(0), row.get(1)))
+fn broken(what: &str, trouble: Trouble) -> Broken {
+    match trouble {
+        Trouble::Pooler => Broken::Pooler,
+        Trouble::Lost(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
+        Trouble::Timeout(bound) => Broken::Failed(format!("{what}: {bound} struck")),
+    }
 }
 
 fn concluded(
