@@ -1,9 +1,10 @@
 //! The progress bar of `run`: on standard error, and only where that is a terminal.
 
+use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::sweep::Progress;
@@ -11,8 +12,8 @@ use crate::sweep::Progress;
 /// How often it moves by itself, so that a long chunk does not look like a hang.
 const TICK: Duration = Duration::from_millis(100);
 
-const KNOWN: &str = "{spinner} {msg:20} [{bar:30}] {human_pos} of {human_len} rows, {per_sec}, {eta} left";
-const UNKNOWN: &str = "{spinner} {msg:20} {human_pos} rows, {per_sec}, {elapsed}";
+const KNOWN: &str = "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} rows, {rate}, {eta} left";
+const UNKNOWN: &str = "{spinner} {msg} {human_pos} rows, {rate}, {elapsed}";
 
 /// A bar; hidden where nobody would see it.
 #[must_use]
@@ -25,17 +26,21 @@ pub fn new() -> ProgressBar {
 
 /// Shows a run until its sender is gone.
 pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
-    bar.enable_steady_tick(TICK);
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
+        if now.target.is_empty() || (now.due == 0 && now.deleted == 0) {
+            // Nothing has been counted yet, or there is nothing to show.
+            continue;
+        }
         // More than was counted: the count stopped at its cap, or rows fell due meanwhile.
-        let known = !now.due_capped && now.due >= now.deleted;
-        if known && bar.length() != Some(now.due) {
-            bar.set_length(now.due);
-            set_style(&bar, KNOWN);
-        } else if !known && bar.length().is_some() {
-            bar.unset_length();
-            set_style(&bar, UNKNOWN);
+        let length = (!now.due_capped && now.due >= now.deleted).then_some(now.due);
+        if bar.message().is_empty() || bar.length() != length {
+            set_style(&bar, if length.is_some() { KNOWN } else { UNKNOWN });
+            match length {
+                Some(rows) => bar.set_length(rows),
+                None => bar.unset_length(),
+            }
+            bar.enable_steady_tick(TICK);
         }
         bar.set_message(now.target);
         bar.set_position(now.deleted);
@@ -45,7 +50,17 @@ pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
 
 fn set_style(bar: &ProgressBar, template: &str) {
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.set_style(style),
+        Ok(style) => bar.set_style(style.with_key("rate", rate)),
         Err(error) => tracing::debug!(%error, "the progress bar keeps its style"),
     }
+}
+
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates; a rate is not negative"
+    )]
+    let rows = state.per_sec() as u64;
+    let _ = write!(out, "{}/s", HumanCount(rows));
 }

@@ -7,7 +7,7 @@
 )]
 
 use serde_json::Value;
-use testkit::{Database, Program, binary, eventually, expired_sessions, free_port, reap, reaped, start_reaper};
+use testkit::{Database, eventually, expired_sessions, reap, reaped, start_reaper};
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
@@ -275,81 +275,4 @@ async fn a_pooler_that_shows_at_once_is_refused_before_anything_is_set() {
 #[tokio::test]
 async fn a_pooler_that_shows_later_is_refused_by_the_chunk() {
     refuses_a_pooler_that_shows_after(4).await;
-}
-
-async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let (code, program) = Program::run(binary("session-reaper"), args, env).await;
-    assert_eq!(program.stdout(), "");
-    (code, program.stderr())
-}
-
-#[tokio::test]
-async fn an_unreachable_database_ends_with_69() {
-    let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/nowhere", free_port());
-    for command in ["run", "migrate"] {
-        let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
-        assert_eq!(code, Some(69), "{stderr}");
-        assert!(stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"), "{stderr}");
-    }
-}
-
-#[tokio::test]
-async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
-    let wrong = [
-        ("DATABASE_URL", "mysql://user:hunter2@host/name"),
-        ("CHUNK_TIME", "soon"),
-        ("MAX_CHUNK", "0"),
-        ("DUTY_CYCLE", "1.5"),
-        ("MAX_RUNTIME", "-1s"),
-        ("MAX_ROWS", "many"),
-        ("LOCK_TIMEOUT", "0s"),
-        ("STATEMENT_TIMEOUT", "1ms"),
-        ("KEEP_EXPIRED", "-1d"),
-        ("KEEP_REVOKED", "59m"),
-        ("KEEP_CHALLENGES", "9m"),
-        ("KEEP_RUNS", "for ever"),
-        ("SCHEDULE", "never"),
-        ("TIMEZONE", "Mars/Olympus"),
-        ("OPS_BIND", "here"),
-        ("LOG_FORMAT", "xml"),
-        ("RUST_LOG", "a=b=c"),
-    ];
-    let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
-    assert_eq!(code, Some(78), "{stderr}");
-    assert!(stderr.starts_with("session-reaper: the configuration has 17 mistakes:\n"), "{stderr}");
-    for (name, value) in &wrong[1..] {
-        assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
-    }
-    assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
-    // The reasons of the bounds that protect auth-api.
-    assert!(stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"), "{stderr}");
-}
-
-#[tokio::test]
-async fn an_unknown_option_is_a_usage_error() {
-    assert_eq!(fails_to_start(&["run", "--fast"], &[]).await.0, Some(2));
-}
-
-#[tokio::test]
-async fn the_database_url_may_stand_in_a_file_but_not_twice() {
-    let database = Database::create().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), format!("{}\n", database.url_as("session_reaper"))).unwrap();
-    let path = file.path().to_str().unwrap();
-    let run = reap(&database, &[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]).await;
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let both = reap(&database, &[("DATABASE_URL_FILE", path)]).await;
-    assert_eq!(both.code, Some(78));
-    assert!(both.stderr.contains("leave one of them out"), "{}", both.stderr);
-}
-
-#[tokio::test]
-async fn help_has_an_example_for_each_command() {
-    for command in ["run", "daemon", "migrate"] {
-        let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
-        assert_eq!(code, Some(0));
-        assert!(
-            program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} "))
-        );
-    }
 }
