@@ -33,6 +33,7 @@ pub use database::Database;
 pub use ports::free_port;
 pub use program::{Program, binary};
 pub use proxy::{Proxy, Statement};
+pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reaped, start_reaper};
 pub use redis::Redis;
 pub use wallet::Wallet;
 

@@ -116,3 +116,20 @@ impl Parking {
         self.holder.batch_execute(&format!("SELECT pg_advisory_unlock({PARKING})")).await.unwrap();
     }
 }
+
+/// Inserts token sessions of one account, each with its family, that expired ten days ago at the same distance from
+/// each other; `user_agent` is their place in that order, from 1.
+pub async fn expired_sessions(database: &Database, count: i64) {
+    database
+        .execute(&format!(
+            "INSERT INTO accounts (id, issuer, subject) VALUES (gen_random_uuid(), 'stellar:testnet', 'G');
+             WITH added AS (
+                 INSERT INTO sessions (id, account_id, user_agent, expires_at, absolute_expires_at)
+                 SELECT gen_random_uuid(), (SELECT id FROM accounts), n::text, expiry, expiry
+                 FROM generate_series(1, {count}) AS n, LATERAL (SELECT now() - interval '10 days' + n * interval '1 ms') AS e (expiry)
+                 RETURNING id)
+             INSERT INTO token_families (session_id, generation, token_hash)
+             SELECT id, 0, decode(repeat('00', 32), 'hex') FROM added"
+        ))
+        .await;
+}
