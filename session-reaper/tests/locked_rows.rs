@@ -75,6 +75,8 @@ async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_ti
 /// rows themselves, when it locks them.
 async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {
     let database = Database::create().await;
+    let strict = format!("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'", database.name());
+    database.execute(&strict).await;
     expired_sessions(&database, 50).await;
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
     let run = start_reaper(&database, &JSON, &[]);

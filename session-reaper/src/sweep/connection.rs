@@ -29,13 +29,15 @@ const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_se
 
 /// On the connection that deletes.
 ///
+/// - Read committed is what looks at a row again when it was updated between snapshot and lock; stricter levels, which a
+///   role or a database may have as their default, fail there.
 /// - A delete that a crash undoes is simply due again: its commit need not wait for the disk.
 /// - The bounds of a stretch decide the plan; a generic plan does not know them.
 /// - A host that died without a word holds its locks until the server ends its idle connection: some minutes, and more
 ///   than the longest rest between two chunks ([`super::pace::LONGEST_REST`]). The only transaction of several statements
 ///   is the one that takes the locks, in milliseconds.
-const DEDICATED: &str = "SET synchronous_commit = off; SET plan_cache_mode = force_custom_plan; \
-     SET idle_session_timeout = '5min'; SET idle_in_transaction_session_timeout = '10s'";
+const DEDICATED: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
+     SET plan_cache_mode = force_custom_plan; SET idle_session_timeout = '5min'; SET idle_in_transaction_session_timeout = '10s'";
 
 /// How soon a server at work notices that its client has died. Without it a statement of a killed reaper runs to its
 /// end and commits (2.8 s of a 3 s statement); with it, it was rolled back after 0.2 s.
