@@ -75,6 +75,36 @@ async fn of_many_that_start_at_once_each_row_goes_once() {
     assert_eq!(deleted, 1_000);
 }
 
+/// Holds what a reaper holds while it takes its locks.
+async fn taking_locks(database: &Database) -> tokio_postgres::Client {
+    let holder = database.client().await;
+    holder.execute("SELECT pg_advisory_lock($1, 0)", &[&session_reaper::sweep::LOCK_CLASS]).await.unwrap();
+    holder
+}
+
+#[tokio::test]
+async fn the_locks_are_taken_when_nobody_else_is_taking_them() {
+    let database = Database::create().await;
+    let holder = taking_locks(&database).await;
+    let program = start_reaper(&database, &JSON, &[]);
+    eventually("the run waits for its turn", async || {
+        let sql = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 0 AND NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+        holder.query_one(sql, &[]).await.unwrap().get(0)
+    })
+    .await;
+    holder.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    assert_eq!(reaped(program).await.report["outcome"], "success");
+}
+
+#[tokio::test]
+async fn who_takes_its_locks_for_ever_is_another_reaper_at_work() {
+    let database = Database::create().await;
+    let _holder = taking_locks(&database).await;
+    let run = reap(&database, &[]).await;
+    assert_eq!((run.code, &run.report["outcome"]), (Some(0), &"skipped_lock".into()), "{}", run.stderr);
+}
+
 #[tokio::test]
 async fn kill_9_inside_a_chunk_undoes_that_chunk_and_leaves_whole_ones() {
     let (database, parking, mut program) = parked_in_the_third_chunk(&JSON, &[]).await;

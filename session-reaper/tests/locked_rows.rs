@@ -71,6 +71,25 @@ async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_ti
     assert_eq!(reap(&database, &[]).await.target("sessions")["deleted"]["expired"], 1_000);
 }
 
+#[tokio::test]
+async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_they_are_let_go() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3_000).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE").await.unwrap();
+    // When the first look comes to its last stretches, a few more than the thousand that are locked are left.
+    let parking = Parking::at(&database, ParkAt::Statement { rows_left: 1_020 }).await;
+    let run = start_reaper(&database, &JSON, &[("MAX_CHUNK", "20")]);
+    parking.wait_for_arrival().await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    parking.open().await;
+    let run = reaped(run).await;
+    let target = run.target("sessions");
+    assert!(target["skipped_locked"].as_i64().unwrap() > 900, "{target}");
+    assert_eq!(target["deleted"]["expired"], 3_000);
+    assert_eq!(target["remaining"], 0);
+}
+
 /// The statement is parked with its snapshot taken and no row looked at; what is committed then it learns only from the
 /// rows themselves, when it locks them.
 async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {

@@ -44,13 +44,15 @@ async fn try_all(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Error> 
 /// run the moment this one has ended finds them free. In one step as others see it, like taking them.
 ///
 /// And should the connection turn out to be somebody else's too, nothing of ours stays behind on it, settings neither.
-pub(super) async fn release(client: &Client) {
-    let together =
-        format!("BEGIN; {GATE}; SELECT pg_advisory_xact_lock({CLASS}, 0); SELECT pg_advisory_unlock_all(); COMMIT");
-    if let Err(error) = client.batch_execute(&together).await {
-        tracing::debug!(%error, "the locks are not given back in one step");
-        // Else the next statement would find a transaction that has failed.
-        let _ = client.batch_execute("ROLLBACK").await;
+pub(super) async fn release(client: &Client, held: bool) {
+    if held {
+        let together =
+            format!("BEGIN; {GATE}; SELECT pg_advisory_xact_lock({CLASS}, 0); SELECT pg_advisory_unlock_all(); COMMIT");
+        if let Err(error) = client.batch_execute(&together).await {
+            tracing::debug!(%error, "the locks are not given back in one step");
+            // Else the next statement would find a transaction that has failed.
+            let _ = client.batch_execute("ROLLBACK").await;
+        }
     }
     if let Err(error) = client.batch_execute("DISCARD ALL").await {
         tracing::debug!(%error, "the locks go with the connection");

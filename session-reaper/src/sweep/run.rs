@@ -92,7 +92,7 @@ impl Sweep {
         };
         let through =
             if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };
-        lock::release(&worker.connection.client).await;
+        lock::release(&worker.connection.client, stints.iter().any(|stint| stint.locked)).await;
 
         let mut targets = Vec::new();
         for stint in stints {
@@ -167,6 +167,7 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
     for (stint, acquired) in stints.iter_mut().filter(|stint| stint.table.is_some()).zip(acquired) {
         meter::lock_attempt(if acquired { LockAttempt::Acquired } else { LockAttempt::Busy });
         meter::lock_held(&stint.target.name, acquired);
+        stint.locked = acquired;
         if !acquired {
             tracing::info!(target_table = stint.target.name, "another reaper holds the lock");
             stint.end = Some(End::Busy);

@@ -135,3 +135,62 @@ impl PassSql {
         self.columns().map(|column| format!("t.{}", column.name)).collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::Ident;
+    use super::*;
+
+    fn column(name: &str, sql_type: &str) -> Column {
+        Column { name: Ident::new(name), sql_type: sql_type.to_owned() }
+    }
+
+    fn pass() -> PassSql {
+        PassSql {
+            table: Ident::new("sessions").to_string(),
+            due: column("revoked_at", "timestamptz"),
+            key: vec![column("id", "uuid")],
+            cutoff: "c".to_owned(),
+            earlier: vec![(column("expires_at", "timestamptz"), "e".to_owned())],
+        }
+    }
+
+    fn between() -> Stretch {
+        let mark = |time: &str, id: &str| Some(vec![time.to_owned(), id.to_owned()]);
+        Stretch { low: mark("1", "a"), high: mark("2", "b") }
+    }
+
+    #[test]
+    fn a_probe_reads_where_a_stretch_ends_from_the_index() {
+        let (pass, from_the_start) = (pass(), Stretch::default());
+        assert_eq!(
+            pass.probe(&from_the_start, &9).text,
+            r#"SELECT t."revoked_at"::text, t."id"::text FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
+        );
+    }
+
+    #[test]
+    fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
+        let (pass, between) = (pass(), between());
+        let delete = pass.delete(&between, &7);
+        assert_eq!(
+            delete.text,
+            r#"WITH gone AS (DELETE FROM "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND (t."revoked_at", t."id") > ($2::text::timestamptz, $3::text::uuid) AND (t."revoked_at", t."id") <= ($4::text::timestamptz, $5::text::uuid) ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $6 RETURNING 1) SELECT count(*), pg_backend_pid() FROM gone"#
+        );
+        assert_eq!(format!("{:?}", delete.params), r#"["c", "1", "a", "2", "b", 7]"#);
+    }
+
+    #[test]
+    fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
+        let (pass, from_the_start) = (pass(), Stretch::default());
+        assert_eq!(
+            pass.count(&from_the_start, &99).text,
+            r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM min(due))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::text::timestamptz) IS NOT TRUE AS fresh FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
+        );
+    }
+
+    #[test]
+    fn no_name_is_anything_but_a_name() {
+        assert_eq!(Ident::new("Sess\"; DROP TABLE x; --").to_string(), r#""Sess""; DROP TABLE x; --""#);
+    }
+}

@@ -18,6 +18,8 @@ pub(super) struct Stint<'a> {
     pub(super) target: &'a Target,
     /// `None` when it cannot be worked on.
     pub(super) table: Option<Table>,
+    /// Its lock is ours.
+    pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
     pub(super) end: Option<End>,
     /// One a pass that was begun.
@@ -54,7 +56,7 @@ impl<'a> Stint<'a> {
                 (None, Some(End::Failed(why)))
             }
         };
-        Ok(Some(Self { target, table, end, tallies: Vec::new(), elapsed: Duration::ZERO }))
+        Ok(Some(Self { target, table, locked: false, end, tallies: Vec::new(), elapsed: Duration::ZERO }))
     }
 
     /// Does one pass a reason, and remembers how that ended.
