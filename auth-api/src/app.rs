@@ -53,7 +53,8 @@ impl App {
         })
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(config.shutdown_timeout.as_secs())
+        // In whole seconds; ours, below, is exact.
+        .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
         .bind(config.bind)
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
@@ -115,7 +116,7 @@ impl App {
             state.tasks.drain().await;
         };
         tokio::select! {
-            result = tokio::time::timeout(shutdown_timeout + Duration::from_secs(1), drained) => {
+            result = tokio::time::timeout(shutdown_timeout, drained) => {
                 if result.is_err() {
                     tracing::warn!("some requests were not finished within the deadline");
                 }

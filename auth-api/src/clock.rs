@@ -1,7 +1,7 @@
 //! The time by which things expire: the database's, carried forward by this machine's monotonic clock.
 //!
 //! A host whose wall clock is an hour wrong must not accept what has expired or refuse what has not. So the wall clock is
-//! read once, for the time before the database first answers, and never again.
+//! not asked; until the database has been heard once, there is no time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -12,22 +12,27 @@ use chrono::{DateTime, Utc};
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    /// The database's time when `started` was, in microseconds since 1970.
+    /// The database's time when `started` was, in microseconds since 1970; [`UNKNOWN`] until it has been heard.
     origin: AtomicI64,
 }
 
+const UNKNOWN: i64 = i64::MIN;
+
 impl Clock {
-    /// Starts from this host's wall clock until the first [`sync`](Self::sync).
+    /// Does not know the time until the first [`sync`](Self::sync).
     #[must_use]
     pub fn new() -> Self {
-        Self { started: Instant::now(), origin: AtomicI64::new(host_now().timestamp_micros()) }
+        Self { started: Instant::now(), origin: AtomicI64::new(UNKNOWN) }
     }
 
-    /// Now.
+    /// Now, if the database has been heard.
     #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
-        let micros = self.origin.load(Ordering::Relaxed).saturating_add(self.elapsed());
-        DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    pub fn now(&self) -> Option<DateTime<Utc>> {
+        let origin = self.origin.load(Ordering::Relaxed);
+        if origin == UNKNOWN {
+            return None;
+        }
+        DateTime::from_timestamp_micros(origin.saturating_add(self.elapsed()))
     }
 
     /// Takes over what the database has just said.
@@ -46,7 +51,7 @@ impl Default for Clock {
     }
 }
 
-/// This host's wall clock: for names of files, and until the database has been heard.
+/// This host's wall clock: for the names of files, which people read.
 #[must_use]
 pub fn host_now() -> DateTime<Utc> {
     Utc::now()

@@ -71,7 +71,7 @@ pub struct Options {
     /// Lifetime of a session in any case [default: 90d]
     #[arg(long, env)]
     session_max_age: Option<String>,
-    /// A session's expiry is written when this much is won by it [default: 1d]
+    /// A session's expiry is written when this much is won by it [default: 1d, or a thirtieth of a short `SESSION_TTL`]
     #[arg(long, env)]
     extend_threshold: Option<String>,
     /// Lifetime of a challenge [default: 5m]
@@ -234,6 +234,10 @@ impl fmt::Debug for RedisConfig {
 #[error("the configuration has {} mistake{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const TEN_YEARS: Duration = Duration::from_hours(24 * 3653);
+
 /// Collects mistakes instead of stopping at the first.
 #[derive(Default)]
 struct Mistakes(Vec<String>);
@@ -276,11 +280,23 @@ impl Mistakes {
         .unwrap_or(default)
     }
 
-    /// A duration that makes no sense at zero.
-    fn span(&mut self, name: &str, value: Option<&String>, default: Duration) -> Duration {
+    /// A duration that makes no sense at zero, nor beyond `longest`.
+    fn span(&mut self, name: &str, value: Option<&String>, default: Duration, longest: Duration) -> Duration {
         let span = self.duration(name, value, default);
         if span.is_zero() {
             self.note(name, "must be longer than nothing");
+        }
+        if span > longest {
+            self.note(name, format_args!("at most {}", humantime::format_duration(longest)));
+        }
+        span
+    }
+
+    /// The same for what stands in tokens and messages, which count whole seconds.
+    fn seconds(&mut self, name: &str, value: Option<&String>, default: Duration, longest: Duration) -> Duration {
+        let span = self.span(name, value, default, longest);
+        if span.subsec_nanos() != 0 {
+            self.note(name, "must be whole seconds");
         }
         span
     }
@@ -322,6 +338,15 @@ impl Mistakes {
     }
 }
 
+impl DatabaseConfig {
+    /// How long we wait for a query, or a transaction of some, whatever became of the server: twice what the server
+    /// itself allows for one statement, and a second for the way.
+    #[must_use]
+    pub fn query_bound(&self) -> Duration {
+        self.statement_timeout * 2 + Duration::from_secs(1)
+    }
+}
+
 impl DatabaseOptions {
     /// Checks what is needed to reach the database.
     pub fn check(&self) -> Result<DatabaseConfig, ConfigError> {
@@ -349,16 +374,21 @@ impl DatabaseOptions {
             text.parse().ok().filter(|size| (1..=1000).contains(size)).ok_or("not a number from 1 to 1000")
         });
         // Longer than any statement of ours takes under load; shorter than a person waits.
-        let checkout_timeout =
-            mistakes.span("DATABASE_CHECKOUT_TIMEOUT", self.database_checkout_timeout.as_ref(), Duration::from_secs(2));
+        let checkout_timeout = mistakes.span(
+            "DATABASE_CHECKOUT_TIMEOUT",
+            self.database_checkout_timeout.as_ref(),
+            Duration::from_secs(2),
+            HOUR,
+        );
         // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or for a sick disk.
         let statement_timeout = mistakes.span(
             "DATABASE_STATEMENT_TIMEOUT",
             self.database_statement_timeout.as_ref(),
             Duration::from_secs(5),
+            HOUR,
         );
         let idle_timeout =
-            mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), Duration::from_mins(5));
+            mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), Duration::from_mins(5), HOUR);
         let (connect, size) = (connect?, size?);
         let milliseconds = format!("{}ms", statement_timeout.as_millis().max(1));
         let owner = connect.clone();
@@ -392,7 +422,12 @@ impl Options {
                 client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
             });
         // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
-        let redis_timeout = mistakes.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), Duration::from_millis(50));
+        let redis_timeout = mistakes.span(
+            "REDIS_TIMEOUT",
+            self.redis_timeout.as_ref(),
+            Duration::from_millis(50),
+            Duration::from_secs(10),
+        );
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
@@ -428,8 +463,12 @@ impl Options {
         let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
-        let sync =
-            mistakes.span("DENYLIST_SYNC_INTERVAL", self.denylist_sync_interval.as_ref(), Duration::from_secs(30));
+        let sync = mistakes.seconds(
+            "DENYLIST_SYNC_INTERVAL",
+            self.denylist_sync_interval.as_ref(),
+            Duration::from_secs(30),
+            HOUR,
+        );
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout =
             mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
@@ -466,35 +505,26 @@ impl Options {
     }
 
     fn lifetimes(&self, mistakes: &mut Mistakes) -> Lifetimes {
-        let access_token = mistakes.span("ACCESS_TOKEN_TTL", self.access_token_ttl.as_ref(), Duration::from_mins(15));
-        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24));
+        let access_token = mistakes.seconds(
+            "ACCESS_TOKEN_TTL",
+            self.access_token_ttl.as_ref(),
+            Duration::from_mins(15),
+            Duration::from_mins(30),
+        );
+        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24), TEN_YEARS);
         let session_max_age =
-            mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), Duration::from_hours(90 * 24));
+            mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), Duration::from_hours(90 * 24), TEN_YEARS);
         let extend_threshold =
-            mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), Duration::from_hours(24));
-        let challenge = mistakes.span("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5));
+            mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
+        let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
         let reuse_grace =
             mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), Duration::from_secs(10));
         let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
-        // Longer-lived tokens would make the denylist, which holds every revocation of that time, the session store.
-        if lifetimes.access_token > Duration::from_mins(30) {
-            mistakes.note("ACCESS_TOKEN_TTL", "at most 30m");
-        }
-        // For as long as it lives, somebody who was shown it can have it signed by somebody else.
-        if lifetimes.challenge > Duration::from_hours(1) {
-            mistakes.note("CHALLENGE_TTL", "at most 1h");
-        }
-        if lifetimes.session < lifetimes.access_token {
-            mistakes.note("SESSION_TTL", "must not be shorter than ACCESS_TOKEN_TTL");
-        }
-        if lifetimes.session_max_age < lifetimes.session {
-            mistakes.note("SESSION_MAX_AGE", "must not be shorter than SESSION_TTL");
-        }
-        if lifetimes.session_max_age > Duration::from_hours(24 * 3660) {
-            mistakes.note("SESSION_MAX_AGE", "at most ten years");
-        }
         if lifetimes.reuse_grace > Duration::from_mins(5) {
             mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
+        }
+        if lifetimes.extend_threshold >= lifetimes.session {
+            mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }
         lifetimes
     }

@@ -1,10 +1,15 @@
 //! What every request shares.
 
 use std::future::Future;
-use std::time::Instant;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ::metrics::{counter, gauge, histogram};
+use chrono::{DateTime, Utc};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
 use schema::pool::{CheckoutError, Pool, PooledConnection};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -15,6 +20,7 @@ use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
+use crate::http::Problem;
 use crate::metrics;
 
 /// Made once, shared by all workers.
@@ -25,7 +31,7 @@ pub struct State {
     pub lifetimes: Lifetimes,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
-    /// The database's time.
+    /// The database's time; see [`State::now`].
     pub clock: Clock,
     /// What tokens are made genuine with.
     pub secrets: Secrets,
@@ -71,9 +77,20 @@ impl State {
             database: Database {
                 pool: schema::pool::build(config.database.connect.clone(), config.database.pool),
                 size: config.database.pool.size,
+                query_bound: config.database.query_bound(),
             },
             denylist: Denylist::new(&config.redis, lifetimes.access_token, config.denylist_sync_interval),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
+        })
+    }
+}
+
+impl State {
+    /// The database's time, carried forward. Until the database has been heard once nobody knows what has expired.
+    pub fn now(&self) -> Result<DateTime<Utc>, Problem> {
+        self.clock.now().ok_or_else(|| {
+            tracing::warn!("the database has not been heard yet: its clock is not known");
+            Problem::Unavailable
         })
     }
 }
@@ -82,6 +99,7 @@ impl State {
 pub struct Database {
     pool: Pool,
     size: u32,
+    query_bound: Duration,
 }
 
 /// The database could not do what was asked of it.
@@ -117,14 +135,20 @@ impl DatabaseError {
 
 impl Database {
     /// A connection, or an error once the checkout's time is over.
-    pub async fn acquire(&self) -> Result<PooledConnection<'_>, DatabaseError> {
+    pub async fn acquire(&self) -> Result<Lease<'_>, DatabaseError> {
         let started = Instant::now();
         let connection = self.pool.get().await;
         histogram!(metrics::DB_ACQUIRE).record(started.elapsed());
-        connection.map_err(|error| {
-            counter!(metrics::DB_ACQUIRE_TIMEOUTS).increment(1);
-            error.into()
-        })
+        match connection {
+            Ok(connection) => {
+                let watch = Watch { bound: self.query_bound, overdue: Arc::default() };
+                Ok(Lease { connection, watch })
+            }
+            Err(error) => {
+                counter!(metrics::DB_ACQUIRE_TIMEOUTS).increment(1);
+                Err(error.into())
+            }
+        }
     }
 
     /// Sets the gauges that describe the pool.
@@ -137,12 +161,65 @@ impl Database {
     }
 }
 
-/// Runs a query and measures it under its name.
-pub async fn timed<T, E>(name: &'static str, query: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// A connection on loan. One on which a query was given up goes back broken, so that the pool throws it away: the
+/// answer may still come, and nobody else must wait behind it.
+pub struct Lease<'p> {
+    connection: PooledConnection<'p>,
+    watch: Watch,
+}
+
+/// Bounds the queries on a connection.
+#[derive(Clone)]
+pub struct Watch {
+    bound: Duration,
+    overdue: Arc<AtomicBool>,
+}
+
+impl Lease<'_> {
+    /// What [`timed`] needs of it, while the query has the connection.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+}
+
+impl Deref for Lease<'_> {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lease<'_> {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if self.watch.overdue.load(Ordering::Relaxed) {
+            AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection).set_in_error();
+        }
+    }
+}
+
+/// Runs a query, measures it under its name, and gives it up when its time is over. The server has a bound of its own
+/// (`statement_timeout`); this one is for a server, or a network, that does not answer at all.
+pub async fn timed<T, E: From<DieselError>>(
+    watch: Watch,
+    name: &'static str,
+    query: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let started = Instant::now();
-    let result = query.await;
+    let result = tokio::time::timeout(watch.bound, query).await;
     histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
-    result
+    result.unwrap_or_else(|_| {
+        watch.overdue.store(true, Ordering::Relaxed);
+        let why = format!("no answer within {} s", watch.bound.as_secs());
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(why)).into())
+    })
 }
 
 /// Work that must be finished once begun: a client that hangs up drops its request's future, and a revocation that was

@@ -21,7 +21,7 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
         ("DATABASE_STATEMENT_TIMEOUT", "20s"),
         ("RUST_LOG", "warn,auth_api::commands=info"),
     ];
-    let api = AuthApi::start(&database, &env).await;
+    let mut api = AuthApi::start(&database, &env).await;
     let wallets: Vec<Wallet> = (0..ACCOUNTS).map(|_| Wallet::generate()).collect();
     let statuses: Vec<AtomicUsize> = (0..600).map(|_| AtomicUsize::new(0)).collect();
     let end = Instant::now() + LASTS;
@@ -68,6 +68,11 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
         .collect();
     assert!(seen.keys().all(|status| [200, 204, 401].contains(status)), "{seen:?}\n{}", api.program.stderr());
     assert!(seen[&200] > 500, "{seen:?}");
+    // Its back ends report when they go.
+    api.program.signal("TERM");
+    assert_eq!(api.program.wait().await.code(), Some(0));
+    let gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'auth-api' AND datname = current_database()";
+    testkit::eventually("its connections have ended", async || database.one(gone).await).await;
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(database.one::<i64>(deadlocks).await, 0);
     let most = "SELECT coalesce(max(live), 0) FROM (

@@ -14,10 +14,15 @@ struct Stage {
 
 impl Stage {
     async fn set(interval: &str) -> Self {
+        Self::set_with(interval, &[]).await
+    }
+
+    async fn set_with(interval: &str, more: &[(&str, &str)]) -> Self {
         let (database, redis) = (Database::create().await, Redis::start());
         let env =
             [("REDIS_URL", redis.url()), ("DENYLIST_SYNC_INTERVAL", interval.into()), ("REDIS_PREFIX", "p".into())];
-        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        env.extend_from_slice(more);
         let api = AuthApi::start(&database, &env).await;
         let wallet = Wallet::generate();
         let (revoked, live) = (api.login(&wallet).await, api.login(&wallet).await);
@@ -32,7 +37,7 @@ impl Stage {
 
     /// The check is right.
     async fn is_right(&self) {
-        self.api.session(&self.revoked.access).await.is_problem(401, "unauthenticated");
+        self.api.denies(&self.revoked.access).await;
         assert_eq!(self.api.session(&self.live.access).await.status, 200);
     }
 
@@ -126,12 +131,12 @@ async fn an_api_that_starts_without_redis_works() {
     let tokens = api.login(&Wallet::generate()).await;
     assert_eq!(api.session(&tokens.access).await.status, 200);
     assert_eq!(api.logout(&tokens.access).await.status, 204);
-    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+    api.denies(&tokens.access).await;
 }
 
 #[tokio::test]
 async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
-    let stage = Stage::set("1h").await;
+    let stage = Stage::set_with("1h", &[("REDIS_TIMEOUT", "50ms")]).await;
     stage.log_out().await;
     stage.redis.hang();
     let timeouts = "auth_api_denylist_errors_total{kind=\"timeout\"}";
@@ -249,4 +254,62 @@ async fn readyz_reports_a_redis_that_may_evict() {
     assert_eq!(redis().await["maxmemory_policy"], "allkeys-lru");
     assert!(redis().await["warning"].as_str().unwrap().contains("noeviction"));
     stage.is_right().await;
+}
+
+#[tokio::test]
+async fn reuse_and_the_session_limit_deny_too() {
+    let stage = Stage::set_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
+    let third = stage.api.login(&Wallet::generate()).await;
+    let next = stage.api.refresh(&third.refresh).await.tokens();
+    stage.api.refresh(&third.refresh).await.is_problem(401, "refresh_refused");
+    let denied = |id: &str| stage.redis.command(&format!("EXISTS {{p}}:deny:{id}")).starts_with(":1");
+    assert!(denied(&third.session_id));
+    stage.api.denies(&next.access).await;
+
+    let wallet = Wallet::generate();
+    let (oldest, _) = (stage.api.login(&wallet).await, stage.api.login(&wallet).await);
+    assert!(!denied(&oldest.session_id));
+    let _ = stage.api.login(&wallet).await;
+    assert!(denied(&oldest.session_id));
+    stage.api.denies(&oldest.access).await;
+}
+
+#[tokio::test]
+async fn a_repeated_logout_denies_again() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    let key = format!("{{p}}:deny:{}", stage.revoked.session_id);
+    let _ = stage.redis.command(&format!("DEL {key}"));
+    stage.log_out().await;
+    assert!(stage.redis.command(&format!("EXISTS {key}")).starts_with(":1"));
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_let_us_write_is_left_to_postgres_and_complained_about_once() {
+    let stage = Stage::set("1h").await;
+    stage.log_out().await;
+    let _ = stage.redis.command("ACL SETUSER default -eval");
+    assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
+    let tries = "auth_api_redis_command_duration_seconds_count{command=\"rebuild\"}";
+    let before = stage.api.metric(tries).await;
+    stage.is_right().await;
+    testkit::eventually("it has tried three times", async || stage.api.metric(tries).await >= before + 9.0).await;
+    stage.is_right().await;
+    assert_eq!(stage.api.program.log_events("denylist not rebuilt").len(), 1);
+    let _ = stage.redis.command("ACL SETUSER default +eval");
+    stage.trusts_redis().await;
+}
+
+#[tokio::test]
+async fn readyz_leaves_the_denylist_alone_when_redis_does_not_tell() {
+    let stage = Stage::set("1h").await;
+    let _ = stage.redis.command("ACL SETUSER default -info");
+    for _ in 0..5 {
+        let ready = stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
+        assert_eq!(ready.status(), 200);
+        let redis = stage.lookups("redis").await;
+        assert_eq!(stage.api.session(&stage.live.access).await.status, 200);
+        assert!(stage.lookups("redis").await > redis, "it was answered by PostgreSQL");
+    }
 }

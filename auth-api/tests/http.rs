@@ -23,6 +23,7 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
         ("/auth/challenge", "{".into(), None),
         ("/auth/challenge", "[]".into(), None),
         ("/auth/challenge", "null".into(), None),
+        ("/auth/challenge", json!([address]).to_string(), None),
         ("/auth/challenge", "\"G\"".into(), None),
         ("/auth/challenge", "{}".into(), Some("address")),
         ("/auth/challenge", json!({ "address": 7 }).to_string(), Some("address")),
@@ -62,9 +63,50 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
 async fn what_was_sent_is_not_repeated_in_an_error() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
-    let body = json!({ "message": ["a-secret-in-the-wrong-place"], "signature": { "a-secret": 1 } });
-    let answer = api.post("/auth/login", &body).await;
-    assert!(!answer.body.to_string().contains("a-secret"), "{answer:?}");
+    let long = "x".repeat(100) + "a-secret";
+    for body in [
+        json!({ "message": ["a-secret-in-the-wrong-place"], "signature": { "a-secret": 1 } }),
+        json!({ "message": "m", "signature": "s", "transport": "a-secret" }),
+        json!({ "message": "m", "signature": "s", long: "a-secret" }),
+    ] {
+        let answer = api.post("/auth/login", &body).await;
+        answer.is_problem(400, "malformed");
+        assert!(!answer.body.to_string().contains("a-secret"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    use std::io::{Read as _, Write as _};
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let mut socket = std::net::TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(25))).unwrap();
+    let head =
+        "POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    // To the end: the connection is closed.
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"malformed\""), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_read_may_be_asked_for_without_its_body() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    for url in [
+        format!("{}/.well-known/jwks.json", api.url),
+        format!("{}/livez", api.ops_url),
+        format!("{}/readyz", api.ops_url),
+        format!("{}/metrics", api.ops_url),
+    ] {
+        let answer = api.send(api.client.head(&url)).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, Some("")), "{url}");
+        let answer = api.send(api.client.post(&url)).await;
+        answer.is_problem(405, "method_not_allowed");
+        assert_eq!(answer.headers["allow"], "GET, HEAD");
+    }
 }
 
 #[tokio::test]

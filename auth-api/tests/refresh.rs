@@ -24,6 +24,12 @@ async fn is_dead(api: &AuthApi, tokens: &Tokens) {
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
 }
 
+/// The same for a session that was revoked: the denylist knows, too.
+async fn is_revoked(api: &AuthApi, tokens: &Tokens) {
+    is_dead(api, tokens).await;
+    api.denies(&tokens.access).await;
+}
+
 /// A chain of refreshes, first token first.
 async fn chain(api: &AuthApi, length: usize) -> Vec<Tokens> {
     let mut chain = vec![api.login(&Wallet::generate()).await];
@@ -109,7 +115,7 @@ async fn the_predecessor_past_the_grace_kills_the_session() {
     grace_is_over(&database).await;
     api.refresh(&chain[0].refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
-    is_dead(&api, &chain[1]).await;
+    is_revoked(&api, &chain[1]).await;
     assert!((refreshes(&api, "reuse").await - 1.0).abs() < f64::EPSILON);
 }
 
@@ -119,7 +125,7 @@ async fn a_grace_of_zero_is_none() {
     let api = AuthApi::start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let chain = chain(&api, 1).await;
     api.refresh(&chain[0].refresh).await.is_problem(401, "refresh_refused");
-    is_dead(&api, &chain[1]).await;
+    is_revoked(&api, &chain[1]).await;
 }
 
 #[tokio::test]
@@ -130,7 +136,7 @@ async fn a_token_two_or_forty_generations_back_kills_the_session_within_the_grac
         let chain = chain(&api, 41).await;
         api.refresh(&chain[41 - back].refresh).await.is_problem(401, "refresh_refused");
         assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"), "{back} back");
-        is_dead(&api, &chain[41]).await;
+        is_revoked(&api, &chain[41]).await;
     }
 }
 
@@ -253,7 +259,7 @@ async fn a_rotation_that_races_a_revocation_never_survives_it() {
         let (refreshed, logged_out) = tokio::join!(api.refresh(&tokens.refresh), api.logout(&tokens.access));
         assert_eq!(logged_out.status, 204);
         if refreshed.status == 200 {
-            is_dead(&api, &refreshed.tokens()).await;
+            is_revoked(&api, &refreshed.tokens()).await;
         } else {
             refreshed.is_problem(401, "refresh_refused");
         }
@@ -277,4 +283,40 @@ async fn all_refusals_are_the_same_to_the_byte_but_for_the_request_id() {
         (answer.status, format!("{headers:?}"), answer.body.to_string())
     };
     assert!(answers.iter().all(|answer| comparable(answer) == comparable(&answers[0])), "{answers:?}");
+}
+
+#[tokio::test]
+async fn reuse_is_counted_and_logged_for_a_client_that_hangs_up() {
+    use std::io::Write as _;
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let chain = chain(&api, 3).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let body = serde_json::json!({ "refresh_token": chain[0].refresh }).to_string();
+    let mut socket = std::net::TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
+    let head = "POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length";
+    write!(socket, "{head}: {}\r\n\r\n{body}", body.len()).unwrap();
+    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                  AND datname = current_database() AND wait_event_type = 'Lock'";
+    testkit::eventually("the second look waits", async || holder.query_one(parked, &[]).await.unwrap().get(0)).await;
+    socket.shutdown(std::net::Shutdown::Both).unwrap();
+    drop(socket);
+    holder.rollback().await.unwrap();
+    testkit::eventually("it is counted", async || (refreshes(&api, "reuse").await - 1.0).abs() < f64::EPSILON).await;
+    let told = api.program.log_events("an old refresh token was presented; its session is revoked");
+    assert_eq!(told.len(), 1);
+    is_revoked(&api, &chain[3]).await;
+}
+
+#[tokio::test]
+async fn a_short_session_ttl_slides_as_well() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("SESSION_TTL", "30m")]).await;
+    let tokens = api.login(&Wallet::generate()).await;
+    database.execute("UPDATE sessions SET expires_at = expires_at - interval '5 minutes'").await;
+    let _ = api.refresh(&tokens.refresh).await.tokens();
+    let minutes = "SELECT round(extract(epoch FROM expires_at - now()) / 60)::int FROM sessions";
+    assert_eq!(database.one::<i32>(minutes).await, 30);
 }

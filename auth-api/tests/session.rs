@@ -51,7 +51,7 @@ async fn logout_ends_the_session_at_once_and_twice_is_the_same() {
     let answer = api.logout(&tokens.access).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.headers["cache-control"], "no-store");
-    api.session(&tokens.access).await.is_problem(401, "unauthenticated");
+    api.denies(&tokens.access).await;
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(api.logout(&tokens.access).await.status, 204);
     assert_eq!(database.one::<String>("SELECT revoked_reason FROM sessions").await, "logout");
@@ -78,6 +78,14 @@ async fn logout_by_refresh_token() {
     let answer = api.send(both.json(&json!({ "refresh_token": other.refresh }))).await;
     answer.is_problem(400, "malformed");
     assert_eq!(api.session(&one.access).await.status, 200);
+    // An access token that is no good, sent along out of habit, does not keep the session alive.
+    for other in ["Bearer expired", "Basic eDp5"] {
+        let tokens = api.login(&Wallet::generate()).await;
+        let request = api.client.post(format!("{}/auth/logout", api.url)).header("authorization", other);
+        let answer = api.send(request.json(&json!({ "refresh_token": tokens.refresh }))).await;
+        assert_eq!(answer.status, 204, "{other}");
+        api.denies(&tokens.access).await;
+    }
 }
 
 #[tokio::test]

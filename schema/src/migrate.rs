@@ -49,8 +49,8 @@ pub enum MigrateError {
     /// Another migration was still at work when [`LOCK_TIMEOUT`] had passed.
     #[error("another migration has been at work for {} s; try again when it has ended", LOCK_TIMEOUT.as_secs())]
     Busy,
-    /// A migration failed; each runs in a transaction, so the ones before it stand and it left nothing behind.
-    #[error("migration failed: {0}")]
+    /// The database refused something. Each migration runs in a transaction: one that failed left nothing behind.
+    #[error("migrations: {0}")]
     Failed(String),
 }
 
@@ -85,13 +85,14 @@ pub async fn pending(conn: &mut AsyncPgConnection, set: MigrationSet) -> Result<
             version -> Text,
         }
     }
-    let applied: Vec<String> =
-        match __diesel_schema_migrations::table.select(__diesel_schema_migrations::version).load(conn).await {
-            Ok(versions) => versions,
-            // Diesel names the SQLSTATE of an undefined table "unknown"; what we cannot read we do not count as applied.
-            Err(Error::DatabaseError(_, _)) => Vec::new(),
-            Err(error) => return Err(MigrateError::Failed(chain(&error))),
-        };
+    let failed = |error: Error| MigrateError::Failed(chain(&error));
+    let known = diesel::dsl::sql::<diesel::sql_types::Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
+    let applied: Vec<String> = if diesel::select(known).get_result(conn).await.map_err(failed)? {
+        let versions = __diesel_schema_migrations::table.select(__diesel_schema_migrations::version);
+        versions.load(conn).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
     Ok(set.versions()?.into_iter().filter(|version| !applied.contains(version)).collect())
 }
 

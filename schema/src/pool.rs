@@ -8,7 +8,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
-use crate::connect::ConnectOptions;
+use crate::connect::{CONNECT_TIMEOUT, ConnectOptions};
 
 /// A pool of connections to PostgreSQL.
 pub type Pool = bb8::Pool<AsyncPgConnection>;
@@ -45,9 +45,12 @@ pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
         async move {
             let bad = |e: String| ConnectionError::BadConnection(e);
             let (client, connection) = connect.open().await.map_err(|e| bad(e.to_string()))?;
-            let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-            connection.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
-            Ok(connection)
+            let set_up = async {
+                let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+                connection.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
+                Ok(connection)
+            };
+            tokio::time::timeout(CONNECT_TIMEOUT, set_up).await.unwrap_or_else(|_| Err(bad("no answer in time".into())))
         }
         .boxed()
     });

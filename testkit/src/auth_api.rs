@@ -75,6 +75,9 @@ impl AuthApi {
             ("STELLAR_NETWORK", "testnet"),
             ("AUTH_SECRET", Self::SECRET),
             ("SIGNING_KEYS_DIR", keys.path().to_str().unwrap()),
+            // Patient, because machines that test are busy: a test of impatience says how long.
+            ("DATABASE_CHECKOUT_TIMEOUT", "20s"),
+            ("REDIS_TIMEOUT", "500ms"),
             ("LOG_FORMAT", "json"),
             ("RUST_LOG", "debug"),
         ];
@@ -148,6 +151,15 @@ impl AuthApi {
     /// GET /auth/session with an access token.
     pub async fn session(&self, access_token: &str) -> Answer {
         self.send(self.client.get(format!("{}/auth/session", self.url)).bearer_auth(access_token)).await
+    }
+
+    /// The access token is refused, and it was the denylist that said so: not the look at the session itself that
+    /// follows in this endpoint.
+    pub async fn denies(&self, access_token: &str) {
+        let denials = || self.program.log_events("a token of a revoked session was refused").len();
+        let before = denials();
+        self.session(access_token).await.is_problem(401, "unauthenticated");
+        crate::eventually("the denylist has refused it", async || denials() > before).await;
     }
 
     /// Logs the session of an access token out.

@@ -13,6 +13,8 @@ use super::signing_keys::SigningKeys;
 
 const TYP: &str = "at+jwt";
 const CLIENT_ID: &str = "auth-api";
+/// What is added to the life of a token wherever it is reckoned with: half of what the denylist adds.
+const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
 /// Ours are about 600 bytes; nobody makes us parse more.
 const MAX_LENGTH: usize = 4096;
 
@@ -64,6 +66,9 @@ pub enum InvalidAccessToken {
     /// Its time is over.
     #[error("expired")]
     Expired,
+    /// It lives for longer than tokens do now.
+    #[error("lives for longer than ACCESS_TOKEN_TTL")]
+    TooLong,
 }
 
 #[derive(Serialize)]
@@ -144,6 +149,10 @@ impl AccessTokens {
             jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| InvalidAccessToken::NotOurs)?.claims;
         if now.timestamp() >= claims.exp {
             return Err(InvalidAccessToken::Expired);
+        }
+        // Made when ACCESS_TOKEN_TTL was longer: the denylist forgets a session before this token ends.
+        if claims.exp - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
+            return Err(InvalidAccessToken::TooLong);
         }
         Ok(Caller { session_id: SessionId(claims.sid) })
     }

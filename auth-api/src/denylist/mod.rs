@@ -94,7 +94,7 @@ impl Denylist {
             // One connection, multiplexed: it is cloned out and given back at once. A second one might end at another
             // server after a failover, and what is known of the one would be believed of the other.
             .max_size(1)
-            .connection_timeout(config.timeout * WRITE_PATIENCE)
+            .connection_timeout(config.timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_on_check_out(true)
@@ -123,7 +123,7 @@ impl Denylist {
     pub async fn ask_postgres(&self, database: &Database, id: SessionId) -> Result<bool, DatabaseError> {
         let started = Instant::now();
         let mut connection = database.acquire().await?;
-        let live = timed("session_is_live", Session::is_live(&mut connection, id)).await?;
+        let live = timed(connection.watch(), "session_is_live", Session::is_live(&mut connection, id)).await?;
         histogram!(metrics::DENYLIST_LOOKUP, "source" => "postgres").record(started.elapsed());
         Ok(!live)
     }
@@ -143,7 +143,12 @@ impl Denylist {
                 self.distrust();
                 None
             }
-            Err(_) => None,
+            Err(failure) => {
+                if self.distrust() {
+                    tracing::warn!(error = %failure, "Redis failed; the denylist is read from PostgreSQL");
+                }
+                None
+            }
         }
     }
 
@@ -160,17 +165,23 @@ impl Denylist {
         let denied: Result<(u64, ()), _> = self.command("deny", self.timeout * WRITE_PATIENCE, &pipeline).await;
         if let Err(failure) = denied {
             tracing::warn!(sessions = ids.len(), error = %failure, "revoked sessions could not be denied in Redis yet");
-            self.missed.fetch_add(1, Ordering::SeqCst);
-            self.distrust();
+            self.doubt();
         }
+    }
+
+    /// A session may have been revoked without being denied. The marker is taken away as soon as Redis answers, and every
+    /// process asks PostgreSQL until the list is complete.
+    pub fn doubt(&self) {
+        self.missed.fetch_add(1, Ordering::SeqCst);
+        self.distrust();
     }
 
     fn push_denial(&self, pipeline: &mut Pipeline, id: SessionId) {
         pipeline.cmd("SET").arg(self.key(id)).arg(1).arg("EX").arg(self.window.as_secs()).ignore();
     }
 
-    /// Sends a pipeline within `patience` and returns the number of the connection it went over. A failure ends the
-    /// trust in that connection.
+    /// Sends a pipeline within `patience` and returns the number of the connection it went over. A connection that did not
+    /// answer is not used again; one that answered with an error (no right, out of memory) is.
     async fn command<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -192,11 +203,8 @@ impl Denylist {
             Err(_) => RedisFailure::Timeout(patience),
         };
         counter!(metrics::DENYLIST_ERRORS, "kind" => failure.kind()).increment(1);
-        if let Some(link) = used {
+        if let (Some(link), "timeout" | "connection") = (used, failure.kind()) {
             link.give_up();
-        }
-        if self.distrust() {
-            tracing::warn!(command = name, error = %failure, "Redis failed; the denylist is read from PostgreSQL");
         }
         Err(failure)
     }

@@ -13,9 +13,9 @@ use crate::state::{Database, DatabaseError, State, timed};
 /// Sessions a page of a rebuild: a few milliseconds of either store.
 const PAGE: i64 = 1000;
 
-/// Between two tries when a rebuild failed. The first is quick, for the moment after a restart; a Redis that stays away
-/// is asked twice a second, which costs nothing.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Between two tries when a rebuild failed: quick at first, for the moment after a restart, then twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// Why a rebuild did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -43,22 +43,32 @@ return 0";
 /// whenever somebody found that the list is not to be believed.
 pub async fn keep_in_sync(state: &State) {
     let denylist = &state.denylist;
+    let mut retry = FIRST_RETRY;
+    let mut told = String::new();
     loop {
-        let next = match sync(denylist, &state.database, &state.clock).await {
+        match sync(denylist, &state.database, &state.clock).await {
             Ok(denied) => {
                 tracing::debug!(denied, "denylist rebuilt");
-                denylist.sync_interval
+                (retry, told) = (FIRST_RETRY, String::new());
+                tokio::select! {
+                    () = tokio::time::sleep(denylist.sync_interval) => {}
+                    () = denylist.wake.notified() => {
+                        // Several findings of one trouble are one rebuild.
+                        tokio::time::sleep(jitter(Duration::from_millis(10))).await;
+                    }
+                }
             }
             Err(error) => {
-                tracing::warn!(%error, "denylist not rebuilt; PostgreSQL answers for it");
-                jitter(RETRY_AFTER)
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(next) => {}
-            () = denylist.wake.notified() => {
-                // Several findings of one trouble are one rebuild; and a rebuild that fails at once is no busy loop.
-                tokio::time::sleep(jitter(Duration::from_millis(10))).await;
+                // What failed once fails many times: it is told when it changes.
+                let text = error.to_string();
+                if text == told {
+                    tracing::debug!(%error, "denylist still not rebuilt");
+                } else {
+                    tracing::warn!(%error, "denylist not rebuilt");
+                    told = text;
+                }
+                tokio::time::sleep(jitter(retry)).await;
+                retry = (retry * 2).min(LAST_RETRY);
             }
         }
     }
@@ -74,12 +84,12 @@ fn jitter(duration: Duration) -> Duration {
 async fn sync(denylist: &Denylist, database: &Database, clock: &Clock) -> Result<usize, RebuildError> {
     {
         let mut connection = database.acquire().await?;
-        let now = timed("database_now", sessions::database_now(&mut connection)).await;
+        let now = timed(connection.watch(), "database_now", sessions::database_now(&mut connection)).await;
         clock.sync(now.map_err(DatabaseError::from)?);
     }
     let denied = denylist.rebuild(database).await?;
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-    gauge!(metrics::DENYLIST_SYNCED).set(clock.now().timestamp() as f64);
+    gauge!(metrics::DENYLIST_SYNCED).set(clock.now().map_or(0, |now| now.timestamp()) as f64);
     Ok(denied)
 }
 
@@ -88,25 +98,32 @@ impl Denylist {
     async fn rebuild(&self, database: &Database) -> Result<usize, RebuildError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
-        let epoch = Uuid::from_bytes(random).simple().to_string();
+        let fresh = Uuid::from_bytes(random).simple().to_string();
         let missed = self.missed.load(Ordering::SeqCst);
 
         let mut begin = redis::pipe();
-        // The epoch outlives any rebuild; one that takes longer finds it gone and starts over.
-        begin.cmd("SET").arg(self.epoch()).arg(&epoch).arg("EX").arg(600).ignore();
         if missed > 0 {
+            // The marker claims too much, and so would that of a rebuild that has begun: a new epoch stops it.
             begin.cmd("DEL").arg(self.marker()).ignore();
+            begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
+        } else {
+            // One that stands is shared: rebuilds side by side write the same list, and need not stop each other.
+            begin.cmd("SET").arg(self.epoch()).arg(&fresh).arg("NX").ignore();
         }
+        // It outlives any rebuild; one that takes longer finds it gone and starts over.
+        begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
+        begin.cmd("GET").arg(self.epoch());
         let patience = self.timeout * WRITE_PATIENCE;
-        let (number, ()) = self.command("rebuild", patience, &begin).await?;
+        let (number, (epoch,)): (u64, (String,)) = self.command("rebuild", patience, &begin).await?;
 
         let mut denied = 0;
         let mut after = None;
         loop {
             let page = {
                 let mut connection = database.acquire().await?;
+                let watch = connection.watch();
                 let page = Session::revoked_within(&mut connection, self.window, after, PAGE);
-                timed("sessions_revoked_within", page).await.map_err(DatabaseError::from)?
+                timed(watch, "sessions_revoked_within", page).await.map_err(DatabaseError::from)?
             };
             let Some(last) = page.last() else { break };
             after = Some(*last);

@@ -29,7 +29,7 @@ pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Re
 /// The caller, if the token is genuine and has not expired. Its session may be over.
 pub fn genuine(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
     let token = token(request).ok_or(Problem::Unauthenticated)?;
-    state.access_tokens.verify(token, state.clock.now()).map_err(|reason| {
+    state.access_tokens.verify(token, state.now()?).map_err(|reason| {
         tracing::info!(%reason, "an access token was refused");
         Problem::Unauthenticated
     })
@@ -41,9 +41,4 @@ fn token(request: &HttpRequest) -> Option<&str> {
     let (header, None) = (headers.next()?, headers.next()) else { return None };
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
-}
-
-/// Whether any credential was sent in the Authorization header.
-pub fn is_present(request: &HttpRequest) -> bool {
-    request.headers().contains_key(AUTHORIZATION)
 }

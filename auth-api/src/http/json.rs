@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_ENCODING;
@@ -16,6 +17,10 @@ pub struct Json<T>(pub T);
 
 /// Ten times the largest body that makes sense.
 const MAX_BODY: usize = 16 * 1024;
+/// A client on the worst of networks sends 16 KiB in this time; one that does not keeps a connection busy.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than any field of ours: of an unknown one this much is repeated.
+const LONGEST_NAME: usize = 32;
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Error = Problem;
@@ -28,9 +33,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             if !acceptable {
                 return Err(Problem::UnsupportedMediaType);
             }
-            let payload = payload.map_err(|_| cut_short())?;
-            let body = payload.to_bytes_limited(MAX_BODY).await.map_err(|_| Problem::TooLarge)?;
-            parse(&body.map_err(|_| cut_short())?).map(Self)
+            parse(&read(payload).await?).map(Self)
         })
     }
 }
@@ -47,9 +50,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
         let acceptable = is_plain_json(request);
         let payload = web::Payload::from_request(request, payload).into_inner();
         Box::pin(async move {
-            let payload = payload.map_err(|_| cut_short())?;
-            let body = payload.to_bytes_limited(MAX_BODY).await.map_err(|_| Problem::TooLarge)?;
-            let body = body.map_err(|_| cut_short())?;
+            let body = read(payload).await?;
             if body.is_empty() {
                 return Ok(Self(None));
             }
@@ -61,8 +62,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     }
 }
 
-fn cut_short() -> Problem {
-    Problem::Malformed { field: None, detail: "The body ended early.".into() }
+/// Reads a body to its end, within its size and its time.
+async fn read(payload: Result<web::Payload, actix_web::Error>) -> Result<Bytes, Problem> {
+    let body = payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(MAX_BODY);
+    let body = tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| Problem::BodyCutShort)?;
+    body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
 }
 
 fn is_plain_json(request: &HttpRequest) -> bool {
@@ -74,6 +78,10 @@ fn is_plain_json(request: &HttpRequest) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    // serde would take an array for a struct, its fields in order.
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::Malformed { field: None, detail: "The body must be a JSON object.".into() });
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
@@ -81,6 +89,7 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
             return Problem::Malformed { field: None, detail: format!("Not JSON: {message}.").into() };
         }
         let field = if path == "." { named_field(&message) } else { Some(path) };
+        let field = field.map(|name| name.chars().take(LONGEST_NAME).collect());
         Problem::Malformed { field, detail: without_values(&message).into() }
     })?;
     deserializer
@@ -93,13 +102,17 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
 fn named_field(message: &str) -> Option<String> {
     let (what, rest) = message.split_once(" field `")?;
     let (name, _) = rest.split_once('`')?;
-    matches!(what, "missing" | "unknown" | "duplicate").then(|| name.chars().take(64).collect())
+    matches!(what, "missing" | "unknown" | "duplicate").then(|| name.to_owned())
 }
 
-/// serde's "invalid type: string \"…\", expected …" repeats what was sent, which may be a secret in the wrong place.
+/// serde's messages repeat what was sent, which may be a secret in the wrong place: only what was expected is told.
 fn without_values(message: &str) -> String {
-    match message.split_once("expected ") {
-        Some((_, expected)) if message.starts_with("invalid") => format!("Expected {expected}."),
-        _ => format!("{message}."),
+    let what = message.split(" field `").next().unwrap_or_default();
+    match (what, message.rsplit_once("expected ")) {
+        ("missing", _) => "It is missing.".into(),
+        ("duplicate", _) => "It stands there twice.".into(),
+        ("unknown", Some((_, expected))) => format!("There is no such field; expected {expected}."),
+        (_, Some((_, expected))) => format!("Expected {expected}."),
+        _ => "Not what is expected here.".into(),
     }
 }

@@ -33,38 +33,44 @@ pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let started = Instant::now();
-    let _in_flight = InFlight::begin();
-    let (method, route) = (method(request.method()), route(&request));
+    let mut observed = Observed::begin(&request);
     let id = request.extensions().get::<RequestId>().copied();
     let mut response = next.call(request).await?;
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
-    let (status, elapsed) = (response.status(), started.elapsed());
-    histogram!(metrics::HTTP_REQUEST, "method" => method, "route" => route, "status" => status.as_str().to_owned())
-        .record(elapsed);
-    tracing::info!(
-        status = status.as_u16(),
-        elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        "answered"
-    );
+    observed.status = response.status().as_u16();
     Ok(response)
 }
 
-/// Counts a request for as long as it lives, also when its client hangs up.
-struct InFlight;
+/// A request that is being served. Dropping it notes how it ended, also when its client hung up before.
+struct Observed {
+    started: Instant,
+    span: Span,
+    method: &'static str,
+    route: String,
+    status: u16,
+}
 
-impl InFlight {
-    fn begin() -> Self {
+/// What proxies log for a client that did not wait for its answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Observed {
+    fn begin(request: &ServiceRequest) -> Self {
         gauge!(metrics::HTTP_IN_FLIGHT).increment(1);
-        Self
+        let (method, route) = (method(request.method()), route(request));
+        Self { started: Instant::now(), span: Span::current(), method, route, status: CLIENT_CLOSED_REQUEST }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Observed {
     fn drop(&mut self) {
         gauge!(metrics::HTTP_IN_FLIGHT).decrement(1);
+        let (elapsed, route) = (self.started.elapsed(), std::mem::take(&mut self.route));
+        histogram!(metrics::HTTP_REQUEST, "method" => self.method, "route" => route, "status" => self.status.to_string())
+            .record(elapsed);
+        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(parent: &self.span, status = self.status, elapsed_us, "answered");
     }
 }
 

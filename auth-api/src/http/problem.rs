@@ -19,6 +19,8 @@ pub enum Problem {
         /// What is wrong with it.
         detail: Cow<'static, str>,
     },
+    /// 400: the body did not come to its end, or not in time. The connection is closed: what may still come is no request.
+    BodyCutShort,
     /// 400: not the address of a wallet that can log in.
     InvalidAddress(InvalidAddress),
     /// 401: every refused login, one body for all reasons.
@@ -61,6 +63,9 @@ impl Problem {
     fn parts(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
         match self {
             Self::Malformed { detail, .. } => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
+            Self::BodyCutShort => {
+                (StatusCode::BAD_REQUEST, "malformed", "The body ended early, or did not arrive in time.".into())
+            }
             Self::InvalidAddress(error) => (StatusCode::BAD_REQUEST, "invalid_address", error.to_string().into()),
             Self::LoginRefused => (
                 StatusCode::UNAUTHORIZED,
@@ -122,6 +127,9 @@ impl ResponseError for Problem {
             Self::Malformed { field: Some(field), .. } => body["field"] = json!(field),
             Self::InvalidAddress(_) => body["field"] = json!("address"),
             _ => {}
+        }
+        if matches!(self, Self::BodyCutShort) {
+            response.force_close();
         }
         if let Some((name, value)) = self.header() {
             response.insert_header((name, value));

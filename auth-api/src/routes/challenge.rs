@@ -22,6 +22,6 @@ struct Answer {
 
 pub(super) async fn post(state: web::Data<State>, request: Json<Request>) -> Result<HttpResponse, Problem> {
     let address = AccountAddress::parse(&request.0.address).map_err(Problem::InvalidAddress)?;
-    let challenge = state.challenges.issue(&address, state.clock.now())?;
+    let challenge = state.challenges.issue(&address, state.now()?)?;
     Ok(HttpResponse::Ok().json(Answer { message: challenge.message, expires_at: challenge.expires_at }))
 }

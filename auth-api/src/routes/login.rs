@@ -70,7 +70,7 @@ pub(super) async fn post(
         LoginOutcome::Malformed.count();
         Problem::malformed("signature", error.to_string())
     })?;
-    let challenge = match state.challenges.verify(&request.message, &signature, state.clock.now()) {
+    let challenge = match state.challenges.verify(&request.message, &signature, state.now()?) {
         Ok(challenge) => challenge,
         Err(reason) => {
             let outcome = match reason {
@@ -83,29 +83,7 @@ pub(super) async fn post(
     let address = challenge.address.clone();
     let client = Client::of(&http);
     let shared = Arc::clone(&state);
-    let begun = state
-        .tasks
-        .finish(async move {
-            let begun = begin(&shared, &challenge, client).await;
-            if let Ok(begun) = &begun {
-                shared.denylist.deny(&begun.ended).await;
-            }
-            begun
-        })
-        .await?;
-    let begun = match begun {
-        Ok(begun) => begun,
-        Err(Refused::Reason(outcome)) => return Err(refuse(outcome, outcome.as_str())),
-        Err(Refused::Database(error)) => {
-            LoginOutcome::Unavailable.count();
-            return Err(error.into());
-        }
-        Err(Refused::Random(error)) => return Err(error.into()),
-    };
-    LoginOutcome::Success.count();
-    metrics::count_created();
-    metrics::count_revoked(RevokedReason::Limit, begun.ended.len());
-    tracing::info!(session_id = %begun.session_id, account_id = %begun.account_id, ended = begun.ended.len(), "logged in");
+    let begun = state.tasks.finish(async move { log_in(&shared, &challenge, client).await }).await??;
     let pair = Pair {
         grant: Grant {
             session_id: begun.session_id,
@@ -127,6 +105,33 @@ fn refuse(outcome: LoginOutcome, reason: &str) -> Problem {
     Problem::LoginRefused
 }
 
+/// Begins a session and denies those that had to end for it, and counts and tells how that went: here, where it also
+/// happens for a client that has hung up.
+async fn log_in(state: &State, challenge: &AnsweredChallenge, client: Client) -> Result<Begin, Problem> {
+    match begin(state, challenge, client).await {
+        Ok(begun) => {
+            state.denylist.deny(&begun.ended).await;
+            LoginOutcome::Success.count();
+            metrics::count_created();
+            metrics::count_revoked(RevokedReason::Limit, begun.ended.len());
+            let (session_id, account_id, ended) = (begun.session_id, begun.account_id, begun.ended.len());
+            tracing::info!(%session_id, %account_id, ended, "logged in");
+            Ok(begun)
+        }
+        Err(Refused::Reason(outcome)) => Err(refuse(outcome, outcome.as_str())),
+        Err(Refused::Database(error)) => {
+            LoginOutcome::Unavailable.count();
+            // It may have been committed all the same: then somebody has to be denied.
+            state.denylist.doubt();
+            Err(error.into())
+        }
+        Err(Refused::Random(error)) => {
+            LoginOutcome::Unavailable.count();
+            Err(error.into())
+        }
+    }
+}
+
 /// The login transaction. The account's row lock comes first: logins of one account stand in line, so that the limit is
 /// exact and the last to commit is among the sessions that stay.
 async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> Result<Begin, Refused> {
@@ -137,6 +142,7 @@ async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> 
     let (lifetimes, limit) = (state.lifetimes, state.session_limit);
 
     let mut connection = state.database.acquire().await?;
+    let watch = connection.watch();
     let transaction = connection.transaction(async |connection| {
         let account = Account::log_in(connection, issuer, challenge.address.as_str()).await?;
         if account.disabled_at.is_some() {
@@ -161,7 +167,7 @@ async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> 
         let ended = Session::revoke_beyond_limit(connection, account.id, session_id, limit).await?;
         Ok((account.id, times, ended))
     });
-    let (account_id, times, ended) = timed("login", transaction).await?;
+    let (account_id, times, ended) = timed(watch, "login", transaction).await?;
     Ok(Begin { account_id, session_id, times, refresh_token, ended })
 }
 

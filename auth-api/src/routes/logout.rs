@@ -24,39 +24,48 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: OptionalJson<Request>,
 ) -> Result<HttpResponse, Problem> {
-    let by_refresh_token = match request.0 {
-        // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to.
-        Some(request) => Some(
-            RefreshToken::parse(&request.refresh_token, &state.secrets)
-                .map_err(|_| Problem::Unauthenticated)?
-                .session_id(),
-        ),
-        None => None,
-    };
-    let by_bearer = if bearer::is_present(&http) { Some(bearer::genuine(&http, &state)?.session_id) } else { None };
-    let session_id = match (by_bearer, by_refresh_token) {
-        (Some(one), Some(other)) if one != other => {
-            return Err(Problem::malformed("refresh_token", "It belongs to another session than the access token."));
+    let session_id = match request.0 {
+        // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to. Clients
+        // send their access token along with everything; that it has expired is no reason to keep the session.
+        Some(request) => {
+            let token =
+                RefreshToken::parse(&request.refresh_token, &state.secrets).map_err(|_| Problem::Unauthenticated)?;
+            let by_bearer = bearer::genuine(&http, &state).ok().map(|caller| caller.session_id);
+            if by_bearer.is_some_and(|id| id != token.session_id()) {
+                return Err(Problem::malformed(
+                    "refresh_token",
+                    "It belongs to another session than the access token.",
+                ));
+            }
+            token.session_id()
         }
-        (Some(id), _) | (None, Some(id)) => id,
-        (None, None) => return Err(Problem::Unauthenticated),
+        None => bearer::genuine(&http, &state)?.session_id,
     };
     let shared = Arc::clone(&state);
-    let ended = state.tasks.finish(async move { end(&shared, session_id).await }).await??;
-    if ended {
-        metrics::count_revoked(RevokedReason::Logout, 1);
-        tracing::info!(%session_id, "logged out");
-    }
+    state.tasks.finish(async move { end(&shared, session_id).await }).await??;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn end(state: &State, session_id: SessionId) -> Result<bool, DatabaseError> {
-    let ended = {
+/// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
+async fn end(state: &State, session_id: SessionId) -> Result<(), DatabaseError> {
+    let revoked = {
         let mut connection = state.database.acquire().await?;
-        timed("revoke_session", Session::revoke(&mut connection, session_id, RevokedReason::Logout)).await?
+        let watch = connection.watch();
+        let revoke = Session::revoke(&mut connection, session_id, RevokedReason::Logout);
+        timed(watch, "revoke_session", revoke).await
     };
-    if ended {
-        state.denylist.deny(&[session_id]).await;
+    match revoked {
+        Ok(ended) => {
+            state.denylist.deny(&[session_id]).await;
+            if ended {
+                metrics::count_revoked(RevokedReason::Logout, 1);
+                tracing::info!(%session_id, "logged out");
+            }
+            Ok(())
+        }
+        Err(error) => {
+            state.denylist.doubt();
+            Err(error.into())
+        }
     }
-    Ok(ended)
 }

@@ -10,7 +10,7 @@ mod session;
 mod tokens;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Route};
+use actix_web::{HttpResponse, Resource, Route};
 
 use crate::http::Problem;
 
@@ -27,17 +27,24 @@ pub fn api(config: &mut ServiceConfig) {
     at("/auth/refresh", POST, |route| route.to(refresh::post));
     at("/auth/logout", POST, |route| route.to(logout::post));
     at("/auth/session", GET, |route| route.to(session::get));
-    at("/.well-known/jwks.json", GET, |route| route.to(jwks::get));
+    config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
     config.default_service(web::to(not_found));
 }
 
 /// The operations port.
 pub fn operations(config: &mut ServiceConfig) {
     config
-        .route("/livez", web::get().to(ops::livez))
-        .route("/readyz", web::get().to(ops::readyz))
-        .route("/metrics", web::get().to(ops::metrics))
+        .service(readable("/livez", |route| route.to(ops::livez)))
+        .service(readable("/readyz", |route| route.to(ops::readyz)))
+        .service(readable("/metrics", |route| route.to(ops::metrics)))
         .default_service(web::to(not_found));
+}
+
+/// What is read may be asked for without its body, too.
+fn readable(path: &str, handler: fn(Route) -> Route) -> Resource {
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, HEAD")) };
+    let resource = web::resource(path).route(handler(web::get())).route(handler(web::head()));
+    resource.default_service(web::to(other))
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {

@@ -28,6 +28,9 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn postgres(state: &State) -> Result<(), String> {
+    if state.clock.now().is_none() {
+        return Err("the database's clock has not been read yet".into());
+    }
     let mut connection = state.database.acquire().await.map_err(|error| error.to_string())?;
     let pending = migrate::pending(&mut connection, MigrationSet::Auth).await.map_err(|error| error.to_string())?;
     if pending.is_empty() {

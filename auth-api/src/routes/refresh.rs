@@ -5,15 +5,17 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, web};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::families::{Rotated, Rotation, Standing};
+use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
 
 use super::tokens::Pair;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::{Json, Problem};
 use crate::metrics::{self, RefreshOutcome};
-use crate::state::{State, timed};
+use crate::state::{Lease, State, timed};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,30 +43,23 @@ pub(super) async fn post(
     let session_id = token.session_id();
     let shared = Arc::clone(&state);
     let refreshed = state.tasks.finish(async move { refresh(&shared, token).await }).await?;
-    match refreshed.inspect_err(|_| RefreshOutcome::Unavailable.count())? {
-        Refreshed::Next { session, successor, retry } => {
-            let outcome = if retry { RefreshOutcome::Retry } else { RefreshOutcome::Success };
-            outcome.count();
-            tracing::debug!(%session_id, outcome = outcome.as_str(), "refreshed");
-            let pair = Pair {
-                grant: Grant {
-                    session_id,
-                    account_id: session.account_id,
-                    wallet: &session.subject,
-                    now: session.now,
-                    absolute_expires_at: session.absolute_expires_at,
-                },
-                refresh_token: successor,
-                refresh_expires_at: session.expires_at,
-            };
-            pair.answer(&state)
-        }
-        Refreshed::Refused(outcome) => Err(refuse(outcome, Some(session_id))),
-    }
+    let (session, successor) = refreshed?;
+    let pair = Pair {
+        grant: Grant {
+            session_id,
+            account_id: session.account_id,
+            wallet: &session.subject,
+            now: session.now,
+            absolute_expires_at: session.absolute_expires_at,
+        },
+        refresh_token: successor,
+        refresh_expires_at: session.expires_at,
+    };
+    pair.answer(&state)
 }
 
 /// The reason is for us: the client gets the same answer for all of them.
-fn refuse(outcome: RefreshOutcome, session_id: Option<schema::ids::SessionId>) -> Problem {
+fn refuse(outcome: RefreshOutcome, session_id: Option<SessionId>) -> Problem {
     outcome.count();
     let session_id = session_id.map(tracing::field::display);
     if outcome == RefreshOutcome::Reuse {
@@ -75,13 +70,33 @@ fn refuse(outcome: RefreshOutcome, session_id: Option<schema::ids::SessionId>) -
     Problem::RefreshRefused
 }
 
-async fn refresh(state: &State, token: RefreshToken) -> Result<Refreshed, Problem> {
+/// Refreshes, and counts and tells how that ended: here, where it also happens for a client that has hung up.
+async fn refresh(state: &State, token: RefreshToken) -> Result<(Rotated, RefreshToken), Problem> {
+    let session_id = token.session_id();
+    match decide(state, token).await {
+        Ok(Refreshed::Next { session, successor, retry }) => {
+            let outcome = if retry { RefreshOutcome::Retry } else { RefreshOutcome::Success };
+            outcome.count();
+            tracing::debug!(%session_id, outcome = outcome.as_str(), "refreshed");
+            Ok((session, successor))
+        }
+        Ok(Refreshed::Refused(outcome)) => Err(refuse(outcome, Some(session_id))),
+        Err(problem) => {
+            RefreshOutcome::Unavailable.count();
+            Err(problem)
+        }
+    }
+}
+
+async fn decide(state: &State, token: RefreshToken) -> Result<Refreshed, Problem> {
     let mut connection = state.database.acquire().await?;
     if let Some(next) = rotate(state, &mut connection, &token).await? {
         return Ok(next);
     }
+    let watch = connection.watch();
     let second_look = connection.transaction(async |connection| look_again(state, connection, &token).await);
-    let refreshed = timed("refresh_second_look", second_look).await?;
+    // It may have been committed all the same: then somebody has to be denied.
+    let refreshed = timed(watch, "refresh_second_look", second_look).await.inspect_err(|_| state.denylist.doubt())?;
     drop(connection);
     if matches!(refreshed, Refreshed::Refused(RefreshOutcome::Reuse)) {
         metrics::count_revoked(RevokedReason::Reuse, 1);
@@ -91,11 +106,7 @@ async fn refresh(state: &State, token: RefreshToken) -> Result<Refreshed, Proble
 }
 
 /// One round trip: the common case. `None`: the token is not the current one of a live session.
-async fn rotate(
-    state: &State,
-    connection: &mut AsyncPgConnection,
-    token: &RefreshToken,
-) -> Result<Option<Refreshed>, Problem> {
+async fn rotate(state: &State, connection: &mut Lease<'_>, token: &RefreshToken) -> Result<Option<Refreshed>, Problem> {
     let Some(generation) = token.generation().checked_add(1) else { return Ok(None) };
     let session_id = token.session_id();
     let successor = RefreshToken::generate(&state.secrets, session_id, generation)?;
@@ -106,21 +117,24 @@ async fn rotate(
         successor: successor.hash(),
         sealed_successor: token.seal(&successor)?,
     };
-    let Some(mut session) = timed("rotate", rotation.apply(connection)).await? else { return Ok(None) };
+    let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
+        return Ok(None);
+    };
     slide(state, connection, token, &mut session).await;
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
 /// Moves the session's expiry along, when that is worth a write. The rotation has been committed: if this fails, the
 /// client still gets its tokens, and the next refresh moves it.
-async fn slide(state: &State, connection: &mut AsyncPgConnection, token: &RefreshToken, session: &mut Rotated) {
+async fn slide(state: &State, connection: &mut Lease<'_>, token: &RefreshToken, session: &mut Rotated) {
     let (ttl, threshold) = (state.lifetimes.session, state.lifetimes.extend_threshold);
     // The configuration bounds both to years.
     let slid = chrono::Duration::from_std(ttl).map_or(session.expires_at, |ttl| session.now + ttl);
     let won = slid.min(session.absolute_expires_at) - session.expires_at;
     if won.to_std().is_ok_and(|won| won >= threshold) {
+        let watch = connection.watch();
         let extend = Session::extend(connection, token.session_id(), ttl, threshold);
-        match timed("extend_session", extend).await {
+        match timed(watch, "extend_session", extend).await {
             Ok(extended) => session.expires_at = extended.unwrap_or(session.expires_at),
             Err(error) => tracing::warn!(%error, "a session's expiry was not moved along"),
         }
@@ -158,7 +172,7 @@ async fn look_again(
 /// grace: the client lost our answer, or two tabs raced. The chain never forks.
 fn retried(state: &State, standing: &Standing, token: &RefreshToken) -> Option<RefreshToken> {
     let age = standing.session.now.signed_duration_since(standing.rotated_at).to_std().unwrap_or_default();
-    let predecessor = standing.previous_hash == Some(token.hash())
+    let predecessor = standing.previous_hash.is_some_and(|previous| previous.0.ct_eq(&token.hash().0).into())
         && i64::from(token.generation()) + 1 == standing.generation
         && age < state.lifetimes.reuse_grace;
     predecessor.then(|| token.unseal(standing.sealed_successor.as_deref()?)).flatten()

@@ -44,7 +44,8 @@ pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<Ht
     let found = state.tasks.finish(async move {
         let mut connection = shared.database.acquire().await?;
         Ok::<_, DatabaseError>(
-            timed("find_live_session", Session::find_live(&mut connection, caller.session_id)).await?,
+            timed(connection.watch(), "find_live_session", Session::find_live(&mut connection, caller.session_id))
+                .await?,
         )
     });
     // Not denied and yet not live: it has expired, or was revoked this moment.
