@@ -22,6 +22,19 @@ const REFRESHES: &str = "auth_api_refreshes_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
+/// Every name that a query is timed under.
+const QUERIES: [&str; 9] = [
+    "login",
+    "rotate",
+    "extend_session",
+    "refresh_second_look",
+    "revoke_session",
+    "find_live_session",
+    "session_is_live",
+    "sessions_revoked_within",
+    "database_now",
+];
+
 /// How a login ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
@@ -182,5 +195,11 @@ pub(crate) fn create() {
     describe_counter!(DB_ACQUIRE_TIMEOUTS, "Times that no connection to PostgreSQL could be had.");
     counter!(DB_ACQUIRE_TIMEOUTS).absolute(0);
     describe_histogram!(DB_QUERY, "Time a query took, by its name in the code.");
+    for query in QUERIES {
+        let _ = histogram!(DB_QUERY, "query" => query);
+    }
+    for state in ["idle", "busy"] {
+        gauge!(DB_CONNECTIONS, "state" => state).set(0);
+    }
     describe_gauge!(SIGNING_KEY_CREATED, "When a signing key was made, in seconds since 1970, by its id.");
 }

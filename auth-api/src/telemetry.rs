@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::config::ConfigError;
 use crate::metrics;
 
 /// How log lines look.
@@ -21,7 +22,8 @@ pub enum LogFormat {
 /// Sends events to standard error, filtered by `RUST_LOG` (default `info`).
 pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(directives) => EnvFilter::try_new(directives)?,
+        Ok(directives) => EnvFilter::try_new(&directives)
+            .map_err(|error| ConfigError(vec![format!("RUST_LOG: {error} (it is {directives:?})")]))?,
         Err(_) => EnvFilter::new("info"),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -61,7 +61,7 @@ id! {
 
 /// A blake3 hash of a token or a nonce: what is stored instead of it.
 ///
-/// Equality is `blake3::Hash`'s business where it must be constant in time; here it is the database's.
+/// Where equality must not depend on time it is compared with `subtle`, or by the database.
 #[derive(Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct TokenHash(pub [u8; 32]);
