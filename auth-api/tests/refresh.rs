@@ -298,9 +298,7 @@ async fn reuse_is_counted_and_logged_for_a_client_that_hangs_up() {
     let mut socket = std::net::TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
     let head = "POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length";
     write!(socket, "{head}: {}\r\n\r\n{body}", body.len()).unwrap();
-    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
-                  AND datname = current_database() AND wait_event_type = 'Lock'";
-    testkit::eventually("the second look waits", async || holder.query_one(parked, &[]).await.unwrap().get(0)).await;
+    testkit::waits_for_a_lock(&holder, "auth-api").await;
     socket.shutdown(std::net::Shutdown::Both).unwrap();
     drop(socket);
     holder.rollback().await.unwrap();

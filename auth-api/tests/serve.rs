@@ -163,12 +163,7 @@ async fn a_full_pool_is_answered_503_and_never_hangs() {
     let waiting = api.challenge(&wallet).await;
     let signature = wallet.sign(&waiting);
     let (held, ()) = tokio::join!(api.submit(&waiting, &signature), async {
-        let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
-                      AND datname = current_database() AND wait_event_type = 'Lock'";
-        testkit::eventually("the login waits for the row", async || {
-            holder.query_one(parked, &[]).await.unwrap().get(0)
-        })
-        .await;
+        testkit::waits_for_a_lock(&holder, "auth-api").await;
         let refused = tokio::time::timeout(Duration::from_secs(5), api.refresh(&tokens.refresh)).await.unwrap();
         refused.is_problem(503, "unavailable");
         assert_eq!(refused.headers["retry-after"], "1");
@@ -243,10 +238,7 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
     let body = json!({ "message": message, "signature": signature });
     let request = api.client.post(format!("{}/auth/login", api.url)).json(&body).send();
     let under_way = tokio::spawn(request);
-    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
-                  AND datname = current_database() AND wait_event_type = 'Lock'";
-    testkit::eventually("the login waits for the row", async || holder.query_one(parked, &[]).await.unwrap().get(0))
-        .await;
+    testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
     let _ = api.program.log_event("stopping: finishing what is under way").await;
     testkit::eventually("it accepts nothing new", async || reqwest::Client::new().get(&api.url).send().await.is_err())
@@ -270,10 +262,7 @@ async fn a_deadline_ends_what_does_not_finish() {
     let message = api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
     let under_way = tokio::spawn(api.client.post(format!("{}/auth/login", api.url)).json(&body).send());
-    let parked = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'auth-api'
-                  AND datname = current_database() AND wait_event_type = 'Lock'";
-    testkit::eventually("the login waits for the row", async || holder.query_one(parked, &[]).await.unwrap().get(0))
-        .await;
+    testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));
     drop(under_way);

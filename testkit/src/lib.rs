@@ -47,3 +47,13 @@ pub async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// Waits until a statement of `application`, in the database that `client` is connected to, waits for a lock.
+pub async fn waits_for_a_lock(client: &impl tokio_postgres::GenericClient, application: &str) {
+    let waiting = "SELECT count(*) > 0 FROM pg_stat_activity
+                   WHERE application_name = $1 AND datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(&format!("{application} waits for a lock"), async || {
+        client.query_one(waiting, &[&application]).await.unwrap().get(0)
+    })
+    .await;
+}

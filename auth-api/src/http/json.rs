@@ -27,13 +27,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let acceptable = is_plain_json(request);
-        let payload = web::Payload::from_request(request, payload).into_inner();
+        let body = Body::of(request, payload);
         Box::pin(async move {
-            if !acceptable {
+            if !body.plain_json {
                 return Err(Problem::UnsupportedMediaType);
             }
-            parse(&read(payload).await?).map(Self)
+            parse(&body.read().await?).map(Self)
         })
     }
 }
@@ -47,26 +46,39 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let acceptable = is_plain_json(request);
-        let payload = web::Payload::from_request(request, payload).into_inner();
+        let body = Body::of(request, payload);
         Box::pin(async move {
-            let body = read(payload).await?;
-            if body.is_empty() {
+            let plain_json = body.plain_json;
+            let bytes = body.read().await?;
+            if bytes.is_empty() {
                 return Ok(Self(None));
             }
-            if !acceptable {
+            if !plain_json {
                 return Err(Problem::UnsupportedMediaType);
             }
-            parse(&body).map(|value| Self(Some(value)))
+            parse(&bytes).map(|value| Self(Some(value)))
         })
     }
 }
 
-/// Reads a body to its end, within its size and its time.
-async fn read(payload: Result<web::Payload, actix_web::Error>) -> Result<Bytes, Problem> {
-    let body = payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(MAX_BODY);
-    let body = tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| Problem::BodyCutShort)?;
-    body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
+/// A body that has not been read.
+struct Body {
+    plain_json: bool,
+    payload: Result<web::Payload, actix_web::Error>,
+}
+
+impl Body {
+    fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
+        let payload = web::Payload::from_request(request, payload).into_inner();
+        Self { plain_json: is_plain_json(request), payload }
+    }
+
+    /// Reads it to its end, within its size and its time.
+    async fn read(self) -> Result<Bytes, Problem> {
+        let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(MAX_BODY);
+        let body = tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| Problem::BodyCutShort)?;
+        body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
+    }
 }
 
 fn is_plain_json(request: &HttpRequest) -> bool {

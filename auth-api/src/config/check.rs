@@ -1,0 +1,225 @@
+//! From what was written to a configuration that holds together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use redis::IntoConnectionInfo as _;
+use schema::connect::ConnectOptions;
+use schema::pool::PoolOptions;
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::mistakes::{ConfigError, Mistakes};
+use super::{Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig};
+use crate::credentials::Secrets;
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const TEN_YEARS: Duration = Duration::from_hours(24 * 3653);
+
+impl DatabaseOptions {
+    /// Checks what is needed to reach the database.
+    pub fn check(&self) -> Result<DatabaseConfig, ConfigError> {
+        let mut mistakes = Mistakes::default();
+        let config = self.check_into(&mut mistakes);
+        mistakes.none_in(config)
+    }
+
+    fn check_into(&self, mistakes: &mut Mistakes) -> Option<DatabaseConfig> {
+        let url = mistakes.secret(
+            "DATABASE_URL",
+            self.database_url.as_ref(),
+            self.database_url_file.as_ref(),
+            "postgres://user:password@host/database",
+        );
+        let connect = url.and_then(|url| match ConnectOptions::new(url.expose_secret(), "auth-api") {
+            Ok(connect) => Some(connect),
+            Err(error) => {
+                mistakes.0.push(error.to_string());
+                None
+            }
+        });
+        // A back end costs the server about 10 MB and PostgreSQL is busiest at a few times its cores.
+        let size = mistakes.parse("DATABASE_POOL_SIZE", self.database_pool_size.as_deref(), "16", |text| {
+            text.parse().ok().filter(|size| (1..=1000).contains(size)).ok_or("not a number from 1 to 1000")
+        });
+        // Longer than any statement of ours takes under load; shorter than a person waits.
+        let checkout_timeout = mistakes.span(
+            "DATABASE_CHECKOUT_TIMEOUT",
+            self.database_checkout_timeout.as_ref(),
+            Duration::from_secs(2),
+            HOUR,
+        );
+        // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or for a sick disk.
+        let statement_timeout = mistakes.span(
+            "DATABASE_STATEMENT_TIMEOUT",
+            self.database_statement_timeout.as_ref(),
+            Duration::from_secs(5),
+            HOUR,
+        );
+        let idle_timeout =
+            mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), Duration::from_mins(5), HOUR);
+        let (connect, size) = (connect?, size?);
+        let milliseconds = format!("{}ms", statement_timeout.as_millis().max(1));
+        let owner = connect.clone();
+        let connect = connect
+            .set("statement_timeout", &milliseconds)
+            // A transaction of ours that stands still has lost its process; its locks must not stay.
+            .set("idle_in_transaction_session_timeout", &milliseconds);
+        Some(DatabaseConfig {
+            connect,
+            owner,
+            pool: PoolOptions { size, checkout_timeout, idle_timeout },
+            statement_timeout,
+        })
+    }
+}
+
+impl Options {
+    /// Checks everything and tells everything that is wrong.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        let mut mistakes = Mistakes::default();
+        let config = self.check_into(&mut mistakes);
+        mistakes.none_in(config)
+    }
+
+    fn check_into(&self, mistakes: &mut Mistakes) -> Option<Config> {
+        let database = self.database.check_into(mistakes);
+        let redis_client = mistakes
+            .secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_ref(), "redis://host:6379")
+            .and_then(|url| {
+                let client = url.expose_secret().into_connection_info().and_then(redis::Client::open);
+                client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
+            });
+        // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
+        let redis_timeout = mistakes.span(
+            "REDIS_TIMEOUT",
+            self.redis_timeout.as_ref(),
+            Duration::from_millis(50),
+            Duration::from_secs(10),
+        );
+        let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
+        let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
+        let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let public_url = mistakes
+            .required(
+                "PUBLIC_URL",
+                self.public_url.as_ref(),
+                "the URL that clients use, such as https://auth.example.com",
+            )
+            .and_then(|text| mistakes.parse("PUBLIC_URL", Some(text), "", public_url));
+        let network = mistakes.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
+            "pubnet" => Ok(Network::Pubnet),
+            "testnet" => Ok(Network::Testnet),
+            _ => Err("neither pubnet nor testnet"),
+        });
+        let secrets = mistakes
+            .secret(
+                "AUTH_SECRET",
+                self.auth_secret.as_ref(),
+                self.auth_secret_file.as_ref(),
+                "32 bytes as base64; `auth-api keys secret` prints a fresh one",
+            )
+            .and_then(|text| {
+                Secrets::parse(text.expose_secret()).map_err(|error| mistakes.note("AUTH_SECRET", error)).ok()
+            });
+        if self.signing_keys_dir.is_none() {
+            mistakes
+                .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
+        }
+        let signing_key_delay =
+            mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
+        let lifetimes = self.lifetimes(mistakes);
+        let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
+            text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
+        });
+        let sync = mistakes.seconds(
+            "DENYLIST_SYNC_INTERVAL",
+            self.denylist_sync_interval.as_ref(),
+            Duration::from_secs(30),
+            HOUR,
+        );
+        // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
+        let shutdown_timeout =
+            mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
+
+        let (public_url, network) = (public_url?, network?);
+        let issuer = self.issuer.clone().unwrap_or_else(|| public_url.uri.clone());
+        let audience = self.audience.clone().unwrap_or_else(|| public_url.uri.clone());
+        for (name, value) in [("ISSUER", &issuer), ("AUDIENCE", &audience)] {
+            if value.is_empty() {
+                mistakes.note(name, "must not be empty");
+            }
+        }
+        let prefix = self.redis_prefix.clone().unwrap_or_else(|| default_redis_prefix(&issuer, network));
+        if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
+            mistakes.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
+        }
+        Some(Config {
+            database: database?,
+            redis: RedisConfig { client: redis_client?, prefix, timeout: redis_timeout },
+            bind: bind?,
+            ops_bind: ops_bind?,
+            public_url,
+            network,
+            secrets: secrets?,
+            signing_keys_dir: self.signing_keys_dir.clone()?,
+            signing_key_delay,
+            issuer,
+            audience,
+            lifetimes,
+            session_limit: session_limit?,
+            denylist_sync_interval: sync,
+            shutdown_timeout,
+        })
+    }
+
+    fn lifetimes(&self, mistakes: &mut Mistakes) -> Lifetimes {
+        let access_token = mistakes.seconds(
+            "ACCESS_TOKEN_TTL",
+            self.access_token_ttl.as_ref(),
+            Duration::from_mins(15),
+            Duration::from_mins(30),
+        );
+        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24), TEN_YEARS);
+        let session_max_age =
+            mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), Duration::from_hours(90 * 24), TEN_YEARS);
+        let extend_threshold =
+            mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
+        let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
+        let reuse_grace =
+            mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), Duration::from_secs(10));
+        let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
+        if lifetimes.reuse_grace > Duration::from_mins(5) {
+            mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
+        }
+        if lifetimes.extend_threshold >= lifetimes.session {
+            mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
+        }
+        lifetimes
+    }
+}
+
+/// Two deployments on one Redis must not believe each other's marker.
+fn default_redis_prefix(issuer: &str, network: Network) -> String {
+    let hash =
+        blake3::Hasher::new().update(issuer.as_bytes()).update(b"\0").update(network.caip2().as_bytes()).finalize();
+    format!("auth-{}", &hash.to_hex()[..12])
+}
+
+fn public_url(text: &str) -> Result<PublicUrl, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with https:// or http://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("must have no user, query or fragment".into());
+    }
+    // It stands in the message that a wallet signs: one line of ASCII, under 1 KB in all.
+    if !text.chars().all(|c| c.is_ascii_graphic()) || text.len() > 256 {
+        return Err("must be at most 256 characters of ASCII".into());
+    }
+    let host = url.host_str().ok_or("must name a host")?;
+    let domain = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    Ok(PublicUrl { uri: text.to_owned(), domain })
+}

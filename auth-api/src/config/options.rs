@@ -1,0 +1,106 @@
+//! What can be set, as clap reads it: text, to be checked all at once.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What can be set, as it was written. Each flag is also a variable; secrets may come from a file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Configuration")]
+pub struct Options {
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
+    /// `redis://` or `rediss://` URL of the denylist
+    #[arg(long, env, hide_env_values = true)]
+    pub(super) redis_url: Option<String>,
+    /// A file that holds `REDIS_URL`
+    #[arg(long, env)]
+    pub(super) redis_url_file: Option<PathBuf>,
+    /// What all keys in Redis begin with [default: made from issuer and network]
+    #[arg(long, env)]
+    pub(super) redis_prefix: Option<String>,
+    /// How long a command may take before the database is asked instead [default: 50ms]
+    #[arg(long, env)]
+    pub(super) redis_timeout: Option<String>,
+    /// Where the API listens [default: 127.0.0.1:8080]
+    #[arg(long, env)]
+    pub(super) bind: Option<String>,
+    /// Where health and metrics listen [default: 127.0.0.1:9080]
+    #[arg(long, env)]
+    pub(super) ops_bind: Option<String>,
+    /// The URL that clients use; its host is what wallets show when they sign
+    #[arg(long, env)]
+    pub(super) public_url: Option<String>,
+    /// `pubnet` or `testnet` [default: pubnet]
+    #[arg(long, env)]
+    pub(super) stellar_network: Option<String>,
+    /// 32 bytes as base64; several, comma-separated: the first makes new credentials, all verify
+    #[arg(long, env, hide_env_values = true)]
+    pub(super) auth_secret: Option<String>,
+    /// A file that holds `AUTH_SECRET`
+    #[arg(long, env)]
+    pub(super) auth_secret_file: Option<PathBuf>,
+    /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`
+    #[arg(long, env)]
+    pub(super) signing_keys_dir: Option<PathBuf>,
+    /// How old a key must be before it signs, so that verifiers have seen it published [default: 10m]
+    #[arg(long, env)]
+    pub(super) signing_key_delay: Option<String>,
+    /// `iss` of access tokens [default: `PUBLIC_URL`]
+    #[arg(long, env)]
+    pub(super) issuer: Option<String>,
+    /// `aud` of access tokens [default: `PUBLIC_URL`]
+    #[arg(long, env)]
+    pub(super) audience: Option<String>,
+    /// Lifetime of an access token, at most 30m [default: 15m]
+    #[arg(long, env)]
+    pub(super) access_token_ttl: Option<String>,
+    /// Lifetime of a session that is not used [default: 30d]
+    #[arg(long, env)]
+    pub(super) session_ttl: Option<String>,
+    /// Lifetime of a session in any case [default: 90d]
+    #[arg(long, env)]
+    pub(super) session_max_age: Option<String>,
+    /// A session's expiry is written when this much is won by it [default: 1d, or a thirtieth of a short `SESSION_TTL`]
+    #[arg(long, env)]
+    pub(super) extend_threshold: Option<String>,
+    /// Lifetime of a challenge [default: 5m]
+    #[arg(long, env)]
+    pub(super) challenge_ttl: Option<String>,
+    /// How long a refresh may be repeated and get the same answer [default: 10s]
+    #[arg(long, env)]
+    pub(super) refresh_reuse_grace: Option<String>,
+    /// Live sessions of an account at the most [default: 10]
+    #[arg(long, env)]
+    pub(super) session_limit: Option<String>,
+    /// Between two rebuilds of the denylist [default: 30s]
+    #[arg(long, env)]
+    pub(super) denylist_sync_interval: Option<String>,
+    /// How long requests under way may take when we are told to stop [default: 20s]
+    #[arg(long, env)]
+    pub(super) shutdown_timeout: Option<String>,
+}
+
+/// How to reach PostgreSQL: all that `migrate` needs.
+#[derive(Args, Clone, Debug, Default)]
+#[allow(clippy::struct_field_names, reason = "the fields name the flags")]
+pub struct DatabaseOptions {
+    /// `postgres://user:password@host/database`; `sslmode=verify-full` checks the server's certificate
+    #[arg(long, env, hide_env_values = true)]
+    pub(super) database_url: Option<String>,
+    /// A file that holds `DATABASE_URL`
+    #[arg(long, env)]
+    pub(super) database_url_file: Option<PathBuf>,
+    /// Connections at the most [default: 16]
+    #[arg(long, env)]
+    pub(super) database_pool_size: Option<String>,
+    /// How long a request waits for a connection before it is answered 503 [default: 2s]
+    #[arg(long, env)]
+    pub(super) database_checkout_timeout: Option<String>,
+    /// How long a statement may take [default: 5s]
+    #[arg(long, env)]
+    pub(super) database_statement_timeout: Option<String>,
+    /// How long an unused connection is kept [default: 5m]
+    #[arg(long, env)]
+    pub(super) database_idle_timeout: Option<String>,
+}
