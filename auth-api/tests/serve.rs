@@ -83,6 +83,8 @@ async fn config_prints_what_is_in_force_without_secrets() {
     ] {
         assert!(stdout.lines().any(|printed| printed == line), "{line} in:\n{stdout}");
     }
+    let (_, braced, _) = run(&["config", "--redis-prefix", "{mine}"], &good("/keys")).await;
+    assert!(braced.contains("REDIS_PREFIX=mine\n"), "{braced}");
     assert!(!stdout.contains("hunter2") && !stdout.contains(AuthApi::SECRET), "{stdout}");
 }
 

@@ -151,7 +151,11 @@ impl Options {
                 mistakes.note(name, "must not be empty");
             }
         }
-        let prefix = self.redis_prefix.clone().unwrap_or_else(|| default_redis_prefix(&issuer, network));
+        // With or without the braces of the hash tag: both mean the same.
+        let bare =
+            |prefix: &String| prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
+        let given = self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
+        let prefix = given.unwrap_or_else(|| default_redis_prefix(&issuer, network));
         if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
             mistakes.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
         }
