@@ -7,6 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -100,8 +101,14 @@ impl ConnectOptions {
     /// Opens a connection of one's own, outside any pool. It is driven by a task of the current runtime and ends when
     /// the [`Client`] is dropped.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
+        self.connect_with_driver().await.map(|(client, _driver)| client)
+    }
+
+    /// The same, with the task that drives the connection: aborting it ends the connection at once, and every query on it
+    /// with an error. That is how a query is given up whose server does not answer.
+    pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
         let (client, connection) = self.open().await?;
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = chain(&error), "a database connection ended");
             }
@@ -112,7 +119,7 @@ impl ConnectOptions {
                 .map_err(|_| ConnectError::Timeout)?
                 .map_err(|e| ConnectError::Connect(chain(&e)))?;
         }
-        Ok(client)
+        Ok((client, driver.abort_handle()))
     }
 }
 

@@ -280,7 +280,8 @@ fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) ->
 /// For how long auth-api still needs rows is for these bounds to know.
 fn retention(options: &Sweeping, mistakes: &mut Mistakes) -> Retention {
     let range = |least, because| DurationRange { least, most: LONGEST_KEEP, because };
-    let expired = range(Duration::ZERO, "an expired session works nowhere, but support may want to see it");
+    let expired =
+        range(HOUR, "the denylist is rebuilt from sessions that were revoked lately, expired ones among them");
     let revoked = range(HOUR, "the denylist is rebuilt from sessions that were revoked lately");
     let challenges = range(10 * MINUTE, "a challenge whose use is forgotten could be used again");
     let runs = range(Duration::ZERO, "it is the reaper's own history");

@@ -24,11 +24,8 @@ async fn main() -> ExitCode {
 }
 
 async fn command(cli: Cli) -> Exit {
-    let stop = match Stop::on_signals() {
-        Ok(stop) => stop,
-        Err(error) => return refuse(&error, Exit::Failed),
-    };
     match cli.command {
+        // A signal ends this one at once, as it does any program: a migration is a transaction.
         Command::Migrate(options) => match MigrateConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -36,20 +33,22 @@ async fn command(cli: Cli) -> Exit {
             }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
-        Command::Run(options) => match RunConfig::read(&options) {
-            Ok(config) => {
+        Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
+            (Ok(config), Ok(stop)) => {
                 let bar = bar::new();
                 telemetry::init(config.log, bar.clone());
                 commands::run::run(&config.sweep, config.output, bar, &stop).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (_, Err(error)) => refuse(&error, Exit::Failed),
         },
-        Command::Daemon(options) => match DaemonConfig::read(&options) {
-            Ok(config) => {
+        Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
+            (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::daemon::daemon(&config.sweep, &config.schedule, config.ops_bind, &stop).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (_, Err(error)) => refuse(&error, Exit::Failed),
         },
     }
 }

@@ -13,6 +13,7 @@ mod history;
 mod lock;
 mod pace;
 mod pass;
+mod patience;
 mod progress;
 mod report;
 mod run;

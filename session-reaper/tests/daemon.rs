@@ -74,7 +74,6 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         ("session_reaper_backlog_rows{target=\"sessions\",reason=\"revoked\"}", 0.0),
         ("session_reaper_backlog_capped{target=\"sessions\"}", 0.0),
         ("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"reaper_runs\"}", 0.0),
-        ("session_reaper_lock_held{target=\"sessions\"}", 0.0),
         ("session_reaper_lock_attempts_total{result=\"busy\"}", 0.0),
         ("session_reaper_runs_total{outcome=\"failed\"}", 0.0),
         ("session_reaper_runs_total{outcome=\"paused\"}", 0.0),
@@ -225,4 +224,24 @@ async fn an_address_that_is_taken_is_told() {
     let mut program = start_reaper(&database, &["daemon"], &[("OPS_BIND", &address)]);
     assert_eq!(program.wait().await.code(), Some(1));
     assert!(program.stderr().contains("OPS_BIND cannot be bound") && program.stderr().contains(&address));
+}
+
+#[tokio::test]
+async fn what_could_not_be_counted_is_not_shown_as_nothing() {
+    let database = Database::create().await;
+    expired_sessions(&database, 50).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    // Held back from being deleted at first, so that there is a backlog to be counted; then the table cannot be read.
+    holder.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let daemon = Daemon::start(&database, &[EVERY_SECOND, ("LOCK_TIMEOUT", "50ms")]).await;
+    let backlog = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
+    testkit::eventually("the backlog is counted", async || equal(daemon.metric(backlog).await, 50.0)).await;
+    holder.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
+    testkit::eventually("the count has failed", async || {
+        !daemon.program.log_events("due rows could not be counted").is_empty()
+    })
+    .await;
+    assert!(equal(daemon.metric(backlog).await, 50.0), "{}", daemon.metric(backlog).await);
+    holder.rollback().await.unwrap();
 }

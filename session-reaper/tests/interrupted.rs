@@ -6,7 +6,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, reaped, start_reaper};
+use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, reap, reaped, start_reaper};
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
@@ -210,4 +210,50 @@ async fn the_lock_is_free_the_moment_a_run_has_ended() {
     for _ in 0..5 {
         assert_eq!(reap(&database, &[]).await.report["outcome"], "success");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up() {
+    let database = Database::create().await;
+    let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("STATEMENT_TIMEOUT", "1s"),
+        ("LOCK_TIMEOUT", "500ms"),
+        ("CHUNK_TIME", "100ms"),
+    ];
+    expired_sessions(&database, 300).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '50'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let program = start_reaper(&database, &JSON, &env);
+    parking.wait_for_arrival().await;
+    proxy.stall();
+    // Nothing that it asks is answered any more. It would take forever; the test waits for 20 seconds.
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("the server does not answer"), "{}", run.stderr);
+    parking.open().await;
+    // The proxy kept the server's half open.
+    proxy.cut();
+    nobody_at_work(&database).await;
+    assert_eq!(reap(&database, &[]).await.code, Some(0));
+    assert_eq!(left(&database).await, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_lost_its_second_connection_is_in_the_history_all_the_same() {
+    let (database, parking, program) = parked_in_the_third_chunk(&JSON, &[]).await;
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'session-reaper' AND wait_event_type <> 'Lock'",
+        )
+        .await;
+    parking.open().await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["remaining"], 0);
+    assert_eq!(run.target("sessions")["remaining_capped"], false);
+    let outcomes: Vec<Option<String>> = database.one("SELECT array_agg(outcome) FROM reaper_runs").await;
+    assert_eq!(outcomes, [Some("success".to_owned())]);
 }

@@ -11,6 +11,24 @@ use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_r
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
 #[tokio::test]
+async fn a_row_whose_family_is_held_is_passed_over_and_the_others_go() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    let mut client = database.client().await;
+    let holder = client.transaction().await.unwrap();
+    let held =
+        "SELECT FROM token_families WHERE session_id = (SELECT id FROM sessions WHERE user_agent = '150') FOR UPDATE";
+    holder.execute(held, &[]).await.unwrap();
+    let first = reap(&database, &[("LOCK_TIMEOUT", "50ms")]).await;
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert_eq!(first.report["targets"][0]["deleted"]["expired"], 299);
+    assert_eq!(first.report["targets"][0]["remaining"], 1);
+    assert_eq!(database.one::<String>("SELECT string_agg(user_agent, ',') FROM sessions").await, "150");
+    holder.rollback().await.unwrap();
+    assert_eq!(reap(&database, &[]).await.report["targets"][0]["deleted"]["expired"], 1);
+}
+
+#[tokio::test]
 async fn a_row_locked_elsewhere_is_skipped_and_told_and_goes_next_time() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;

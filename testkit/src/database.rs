@@ -11,8 +11,7 @@ pub struct Database {
     name: String,
 }
 
-/// The roles that `deploy/postgres/roles.sql` makes; tests log in as members of them, so that a role's own password is
-/// left alone.
+/// The roles that the programs have.
 const ROLES: &str = include_str!("../../deploy/postgres/roles.sql");
 
 /// Serialises the making of the template; any constant does.
@@ -61,13 +60,12 @@ impl Database {
         with_database(&self.server, &self.name)
     }
 
-    /// Its URL as a login that has just the rights of `role` (`auth_api` or `session_reaper`).
+    /// Its URL with just the rights of `role` (`auth_api` or `session_reaper`): the owner logs in and becomes that role,
+    /// so that no login of the tests' own is left behind on the server.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         let url = self.url();
-        let (scheme, rest) = url.split_once("://").unwrap();
-        let (_, host) = rest.split_once('@').unwrap_or(("", rest));
-        format!("{scheme}://testkit_{role}:testkit@{host}")
+        format!("{url}{}options=-c%20role%3D{role}", if url.contains('?') { '&' } else { '?' })
     }
 
     /// A connection with the owner's rights.
@@ -144,18 +142,6 @@ async fn template(server: &str) -> String {
         }
         let client = options.connect().await.unwrap();
         client.batch_execute(ROLES).await.unwrap();
-        for role in ["auth_api", "session_reaper"] {
-            client
-                .batch_execute(&format!(
-                    "DO $$ BEGIN
-                         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'testkit_{role}') THEN
-                             CREATE ROLE testkit_{role} LOGIN PASSWORD 'testkit' IN ROLE {role};
-                         END IF;
-                     END $$"
-                ))
-                .await
-                .unwrap();
-        }
         drop(client);
         // The client's connection ends a moment after it was dropped, and a database in use is not renamed.
         admin

@@ -83,7 +83,8 @@ async fn run(sweep: &Sweep, stop: &Stop, progress: &watch::Sender<Progress>) {
     let began = std::time::Instant::now();
     if let Err(error) = sweep.run(Trigger::Schedule, stop, progress).await {
         tracing::error!(%error, "nothing was done; the next run is at its time");
-        meter::run_ended(Outcome::Failed, began.elapsed(), []);
+        let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
+        meter::run_ended(Outcome::Failed, began.elapsed(), none);
     }
 }
 

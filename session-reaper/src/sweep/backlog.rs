@@ -1,9 +1,9 @@
 //! What is due, counted up to a cap.
 
 use schema::connect::chain;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
-use super::connection::Trouble;
+use super::connection::{Beside, Trouble};
 use super::sql::{PassSql, Stretch};
 use super::target::{Reason, Target};
 
@@ -21,6 +21,8 @@ pub(super) struct Backlog {
     pub(super) rows: Vec<u64>,
     /// There are more.
     pub(super) capped: bool,
+    /// Some could not be counted at all.
+    pub(super) unknown: bool,
     /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
     pub(super) oldest: Vec<Option<f64>>,
 }
@@ -39,17 +41,18 @@ impl Backlog {
 }
 
 /// Counts. What could not be counted is told, and counts as "more than was seen".
-pub(super) async fn count(client: &Client, target: &str, passes: &[PassSql]) -> Backlog {
+pub(super) async fn count(beside: &Beside, target: &str, passes: &[PassSql]) -> Backlog {
     let mut backlog = Backlog::default();
     for pass in passes {
-        let counted = match count_pass(client, pass, COUNT_CAP).await {
+        let counted = match count_pass(beside, pass, COUNT_CAP).await {
             Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
-                count_pass(client, pass, SMALL_CAP).await
+                count_pass(beside, pass, SMALL_CAP).await
             }
             counted => counted,
         };
         let counted = counted.unwrap_or_else(|error| {
             tracing::warn!(target_table = target, error = chain(&error), "due rows could not be counted");
+            backlog.unknown = true;
             Counted { rows: 0, capped: true, oldest: None }
         });
         backlog.rows.push(counted.rows);
@@ -65,12 +68,12 @@ struct Counted {
     oldest: Option<f64>,
 }
 
-async fn count_pass(client: &Client, pass: &PassSql, cap: i64) -> Result<Counted, Error> {
+async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Counted, Error> {
     let all = Stretch::default();
     // One more than the cap: exactly the cap is not "more".
     let look_at = cap + 1;
     let query = pass.count(&all, &look_at);
-    let row = client.query_one(&query.text, &query.params).await?;
+    let row = beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?;
     let seen: i64 = row.get(1);
     let rows: i64 = row.get(0);
     Ok(Counted {

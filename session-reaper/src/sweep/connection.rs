@@ -2,6 +2,7 @@
 //! for counts and the history.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use schema::connect::{ConnectError, ConnectOptions, chain};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
+use super::patience::Patience;
 use super::sql::Query;
 
 /// How long any statement of a run may take, and wait for a lock.
@@ -46,7 +48,7 @@ const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 /// What a run works with.
 pub(super) struct Connections {
     pub(super) dedicated: Dedicated,
-    pub(super) beside: Client,
+    pub(super) beside: Beside,
     /// By the database's clock.
     pub(super) started_at: DateTime<Utc>,
     /// The two have been seen to share server processes, or to change them: a pooler stands in between. No setting was
@@ -54,33 +56,62 @@ pub(super) struct Connections {
     pub(super) pooled: bool,
 }
 
+/// The connection for counts and the history.
+pub(super) struct Beside {
+    pub(super) client: Arc<Client>,
+    pub(super) patience: Patience,
+}
+
+impl Beside {
+    /// Opens another one, when the first was lost and something is left to be written.
+    pub(super) async fn reopen(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
+        let (client, driver) = connect.connect_with_driver().await?;
+        let patience = Patience::new(driver, bounds);
+        let set = patience.with(1, client.batch_execute(&common(bounds))).await;
+        set.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        Ok(Self { client: Arc::new(client), patience })
+    }
+}
+
 /// The connection, its server process, and the statements that were prepared on it.
 pub(super) struct Dedicated {
     pub(super) client: Client,
+    pub(super) patience: Patience,
     pid: i32,
     prepared: HashMap<String, Statement>,
 }
 
 impl Connections {
     pub(super) async fn open(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
-        let (client, beside) = (connect.connect().await?, connect.connect().await?);
-        let (pid, _) = identify(&client).await?;
-        let (pid_beside, started_at) = identify(&beside).await?;
-        let changed = pid != identify(&client).await?.0 || pid_beside != identify(&beside).await?.0;
+        let (client, driver) = connect.connect_with_driver().await?;
+        let (beside, driver_beside) = connect.connect_with_driver().await?;
+        let (patience, patience_beside) = (Patience::new(driver, bounds), Patience::new(driver_beside, bounds));
+        let (pid, _) = patience.with(1, identify(&client)).await?;
+        let (pid_beside, started_at) = patience_beside.with(1, identify(&beside)).await?;
+        let changed = pid != patience.with(1, identify(&client)).await?.0
+            || pid_beside != patience_beside.with(1, identify(&beside)).await?.0;
         let pooled = changed || pid == pid_beside;
         if !pooled {
-            set(&client, &beside, bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+            let set = async {
+                patience_beside.with(1, beside.batch_execute(&common(bounds))).await?;
+                patience.with(3, set(&client, bounds)).await
+            };
+            set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         }
-        let dedicated = Dedicated { client, pid, prepared: HashMap::new() };
+        let dedicated = Dedicated { client, patience, pid, prepared: HashMap::new() };
+        let beside = Beside { client: Arc::new(beside), patience: patience_beside };
         Ok(Self { dedicated, beside, started_at, pooled })
     }
 }
 
-async fn set(client: &Client, beside: &Client, bounds: StatementBounds) -> Result<(), Error> {
+/// [`COMMON`] with the bounds.
+fn common(bounds: StatementBounds) -> String {
     let (statement, lock) = (bounds.statement.as_millis(), bounds.lock.as_millis());
-    let common = format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}");
-    beside.batch_execute(&common).await?;
-    client.batch_execute(&common).await?;
+    format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}")
+}
+
+async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
+    client.batch_execute(&common(bounds)).await?;
     client.batch_execute(DEDICATED).await?;
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
         // Not every platform can tell; statement_timeout bounds it there.
@@ -90,7 +121,7 @@ async fn set(client: &Client, beside: &Client, bounds: StatementBounds) -> Resul
 }
 
 impl Dedicated {
-    /// The server process that holds the lock.
+    /// The server process that answered at the start; it takes the locks, and no other may delete.
     pub(super) fn pid(&self) -> i32 {
         self.pid
     }
@@ -98,20 +129,20 @@ impl Dedicated {
     /// The one row of a statement that always has one.
     pub(super) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
         let statement = self.prepare(&query.text).await?;
-        self.client.query_one(&statement, &query.params).await
+        self.patience.with(1, self.client.query_one(&statement, &query.params)).await
     }
 
     /// The row of a statement that has one or none.
     pub(super) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
         let statement = self.prepare(&query.text).await?;
-        self.client.query_opt(&statement, &query.params).await
+        self.patience.with(1, self.client.query_opt(&statement, &query.params)).await
     }
 
     async fn prepare(&mut self, text: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.prepared.get(text) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(text).await?;
+        let statement = self.patience.with(1, self.client.prepare(text)).await?;
         self.prepared.insert(text.to_owned(), statement.clone());
         Ok(statement)
     }

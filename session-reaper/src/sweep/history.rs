@@ -9,6 +9,7 @@ use schema::runs::{self, NewRun, Outcome, RunId};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::progress::Progress;
@@ -16,9 +17,12 @@ use super::progress::Progress;
 /// How often a run that makes progress says so: one small update in some seconds, beside the loop.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
+/// How often the end of a run is tried to be written, and how long to stand back in between.
+pub(super) const END_TRIES: usize = 5;
+const STAND_BACK: Duration = Duration::from_millis(200);
+
 /// A run that has its row, with the task that keeps it fresh.
 pub(super) struct History {
-    client: Arc<Client>,
     id: RunId,
     heartbeat: JoinHandle<()>,
 }
@@ -31,14 +35,20 @@ impl History {
             return None;
         }
         let heartbeat = tokio::spawn(beat(Arc::clone(client), run.id, progress));
-        Some(Self { client: Arc::clone(client), id: run.id, heartbeat })
+        Some(Self { id: run.id, heartbeat })
     }
 
-    /// Writes how it ended.
-    pub(super) async fn end(self, outcome: Outcome, report: &Value) {
+    /// Writes how it ended. A row without an end says that the run was killed, so a short lock on it is waited out.
+    pub(super) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
         self.heartbeat.abort();
-        if let Err(error) = runs::finish(&self.client, self.id, outcome, report).await {
-            not_kept(&error);
+        for try_left in (0..END_TRIES).rev() {
+            match runs::finish(client, self.id, outcome, report).await {
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 => {
+                    tokio::time::sleep(STAND_BACK).await;
+                }
+                Err(error) => return not_kept(&error),
+                Ok(()) => return,
+            }
         }
     }
 }

@@ -15,10 +15,13 @@ pub const CLASS: i32 = 0x5352_7270;
 /// How long to wait while another reaper takes its locks, which takes it milliseconds.
 const GATE: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// Tries the lock of each table; `true` where it was free.
-pub(super) async fn acquire(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Trouble> {
-    match try_all(client, oids).await {
-        Ok(acquired) => Ok(acquired),
+const TRY: &str = "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1, $2) END";
+
+/// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the one whose chunks will go:
+/// a lock that a pooler let another one take would protect nothing, and stay behind there.
+pub(super) async fn acquire(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Vec<bool>, Trouble> {
+    match try_all(client, pid, oids).await {
+        Ok(acquired) => acquired.ok_or(Trouble::Pooler),
         Err(error) => match Trouble::from(error) {
             // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by the server.
             Trouble::Timeout(_) => Ok(vec![false; oids.len()]),
@@ -27,17 +30,19 @@ pub(super) async fn acquire(client: &mut Client, oids: &[u32]) -> Result<Vec<boo
     }
 }
 
-async fn try_all(client: &mut Client, oids: &[u32]) -> Result<Vec<bool>, Error> {
+/// `None`: the transaction runs on another server process.
+async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<Vec<bool>>, Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(GATE).await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1, 0)", &[&CLASS]).await?;
     let mut acquired = Vec::with_capacity(oids.len());
     for oid in oids {
-        let row = transaction.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&CLASS, &oid.cast_signed()]).await?;
-        acquired.push(row.get(0));
+        let row = transaction.query_one(TRY, &[&CLASS, &oid.cast_signed(), &pid]).await?;
+        let Some(free) = row.get(0) else { return Ok(None) };
+        acquired.push(free);
     }
     transaction.commit().await?;
-    Ok(acquired)
+    Ok(Some(acquired))
 }
 
 /// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the next

@@ -30,6 +30,11 @@ const REMEMBERED: usize = 64;
 const LOCK_TRIES: u32 = 20;
 const STAND_BACK: Duration = Duration::from_millis(250);
 
+/// How often a single row is tried whose deletion waits for a lock, and how many such rows in a row are passed over: more
+/// of them are a lock on a whole table.
+const ROW_TRIES: u32 = 3;
+const ROWS_PASSED_OVER: u32 = 5;
+
 /// Why a pass ended before all of it was examined.
 #[derive(Clone, Debug)]
 pub(super) enum Halt {
@@ -70,6 +75,8 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) pace: Pace,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
+    /// Rows in a row that were left where they are.
+    pub(super) passed_over: u32,
 }
 
 /// A chunk that was committed.
@@ -120,15 +127,25 @@ impl Pass<'_, '_> {
 
     /// Takes the next chunk of what lies ahead, in as many tries as it needs.
     async fn chunk(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Halt> {
-        let mut timeouts = 0;
+        let (mut timeouts, mut at_one_row) = (0, 0);
         loop {
             self.worker.may_go_on().await?;
             let began = Instant::now();
             let trouble = match self.attempt(ahead, look).await {
-                Ok(chunk) => return Ok(chunk),
+                Ok(chunk) => {
+                    self.passed_over = 0;
+                    return Ok(chunk);
+                }
                 Err(trouble) => trouble,
             };
             timeouts += 1;
+            at_one_row += u32::from(self.pace.size() <= 1 && trouble == Trouble::Timeout(Bound::Lock));
+            if at_one_row >= ROW_TRIES && self.passed_over < ROWS_PASSED_OVER {
+                meter::chunk(self.target, ChunkOutcome::TimedOut);
+                if let Some(chunk) = self.pass_over(ahead, look).await? {
+                    return Ok(chunk);
+                }
+            }
             let bound = match bound_to_retry(trouble, self.pace.size(), timeouts) {
                 Ok(bound) => bound,
                 Err(halt) => {
@@ -147,6 +164,30 @@ impl Pass<'_, '_> {
             );
             meter::chunk(self.target, ChunkOutcome::Retried);
         }
+    }
+
+    /// Leaves one row where it is: it is free, but something that goes with it is not (a cascade to a row that somebody
+    /// holds). It counts as locked, and gets its second look. `None` at the end of what lies ahead.
+    async fn pass_over(&mut self, ahead: &Stretch, look: Look) -> Result<Option<Chunk>, Halt> {
+        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &0)).await;
+        let row = match row.map_err(Trouble::from) {
+            Ok(row) => row,
+            // Not even the index can be read: it is the table that somebody holds.
+            Err(Trouble::Timeout(_)) => return Ok(None),
+            Err(trouble) => return Err(halt(trouble)),
+        };
+        let reached: Option<Mark> = row.map(|row| (0..row.len()).map(|column| row.get(column)).collect());
+        self.passed_over += 1;
+        if reached.is_some() && look == Look::First {
+            self.tally.skipped_locked += 1;
+            meter::skipped_locked(self.target, 1);
+            tracing::warn!(
+                target_table = self.target,
+                reason = self.reason,
+                "a row that goes with a due one is locked"
+            );
+        }
+        Ok(reached.map(|mark| Chunk { low: ahead.low.clone(), reached: Some(mark), left_some: look == Look::First }))
     }
 
     async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
@@ -239,8 +280,16 @@ fn bound_to_retry(trouble: Trouble, rows: u32, timeouts: u32) -> Result<Bound, H
              it; see pg_locks, or raise LOCK_TIMEOUT"
         ))),
         Trouble::Timeout(bound) => Ok(bound),
-        Trouble::Lost(why) => Err(Halt::Lost(why)),
-        Trouble::Pooler => Err(Halt::Pooler),
-        Trouble::Other(why) => Err(Halt::Failed(why)),
+        trouble => Err(halt(trouble)),
+    }
+}
+
+/// What ends a pass at once.
+fn halt(trouble: Trouble) -> Halt {
+    match trouble {
+        Trouble::Lost(why) => Halt::Lost(why),
+        Trouble::Pooler => Halt::Pooler,
+        Trouble::Other(why) => Halt::Failed(why),
+        Trouble::Timeout(bound) => Halt::Failed(format!("{bound} struck")),
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
         let backlog = Backlog {
             rows: vec![remaining],
             capped: targets.iter().any(|target| target.remaining_capped),
-            oldest: Vec::new(),
+            ..Backlog::default()
         };
         (Outcome::Success, why_done(targets.iter().map(TargetReport::deleted_rows).sum(), &backlog))
     }
@@ -197,7 +197,7 @@ mod tests {
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),
         };
-        TargetReport::new(worked, &Backlog { rows: vec![remaining], capped: false, oldest: vec![None] })
+        TargetReport::new(worked, &Backlog { rows: vec![remaining], capped: false, ..Backlog::default() })
     }
 
     fn outcome(targets: &[TargetReport]) -> Outcome {

@@ -1,17 +1,15 @@
 //! The recipe of a run.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
-use tokio_postgres::Client;
 
 use super::budget::{Budget, BudgetLimits};
-use super::connection::{Connections, StatementBounds, Trouble};
-use super::history::History;
+use super::connection::{Beside, Connections, StatementBounds, Trouble};
+use super::history::{END_TRIES, History};
 use super::lock;
 use super::pace::PaceLimits;
 use super::pass::{Halt, Worker};
@@ -70,7 +68,6 @@ impl Sweep {
         let began = Instant::now();
         let Connections { dedicated, beside, started_at, pooled } =
             Connections::open(&self.connect, self.bounds).await?;
-        let beside = Arc::new(beside);
         let new = NewRun {
             id: RunId::generate(),
             instance: self.instance.clone(),
@@ -80,7 +77,7 @@ impl Sweep {
         };
         tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
         progress.send_replace(Progress::default());
-        let history = History::begin(&beside, &new, progress.subscribe()).await;
+        let history = beside.patience.with(1, History::begin(&beside.client, &new, progress.subscribe())).await;
 
         let mut stints = Vec::new();
         let mut worker = Worker {
@@ -92,7 +89,18 @@ impl Sweep {
         };
         let through =
             if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };
-        lock::release(&worker.connection.client, stints.iter().any(|stint| stint.locked)).await;
+        let patience = worker.connection.patience.clone();
+        let held = stints.iter().any(|stint| stint.locked);
+        patience.with(3, lock::release(&worker.connection.client, held)).await;
+
+        // What is counted and written at the end is not to be lost with a connection.
+        let mut beside = beside;
+        if beside.client.is_closed() {
+            match Beside::reopen(&self.connect, self.bounds).await {
+                Ok(another) => beside = another,
+                Err(error) => tracing::warn!(%error, "the end of this run cannot be written"),
+            }
+        }
 
         let mut targets = Vec::new();
         for stint in stints {
@@ -102,7 +110,8 @@ impl Sweep {
         }
         let (report, exit) = concluded(&new, began, targets, through, stop);
         if let Some(history) = history {
-            history.end(report.outcome, &serde_json::to_value(&report).unwrap_or_default()).await;
+            let written = serde_json::to_value(&report).unwrap_or_default();
+            beside.patience.with(END_TRIES, history.end(&beside.client, report.outcome, &written)).await;
         }
         tell(&report);
         Ok(Finished { report, exit })
@@ -112,12 +121,12 @@ impl Sweep {
     async fn work<'a>(
         &'a self,
         worker: &mut Worker<'_>,
-        beside: &Client,
+        beside: &Beside,
         started_at: DateTime<Utc>,
         stints: &mut Vec<Stint<'a>>,
     ) -> Result<(), Broken> {
         for target in &self.targets {
-            let stint = Stint::prepare(beside, target, started_at).await;
+            let stint = beside.patience.with(1, Stint::prepare(&beside.client, target, started_at)).await;
             stints.extend(stint.map_err(|error| broken("the catalog could not be read", error.into()))?);
         }
         take_locks(worker, stints).await?;
@@ -157,7 +166,10 @@ impl Sweep {
 /// Takes the locks of all tables that are there; whoever's is taken is not worked on.
 async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Broken> {
     let oids: Vec<u32> = stints.iter().filter_map(|stint| stint.table.as_ref().map(|table| table.oid)).collect();
-    let acquired = match lock::acquire(&mut worker.connection.client, &oids).await {
+    let (pid, patience) = (worker.connection.pid(), worker.connection.patience.clone());
+    // BEGIN, the gate and its lock, COMMIT.
+    let statements = oids.len() + 4;
+    let acquired = match patience.with(statements, lock::acquire(&mut worker.connection.client, pid, &oids)).await {
         Ok(acquired) => acquired,
         Err(trouble) => {
             meter::lock_attempt(LockAttempt::Error);

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Error};
 
 use super::backlog::{self, Backlog};
 use super::catalog::{self, Found, Located};
+use super::connection::Beside;
 use super::pace::{Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker};
 use super::report::{End, TargetReport, Worked};
@@ -66,8 +67,15 @@ impl<'a> Stint<'a> {
         let mut result = Ok(());
         for (reason, sql) in self.target.reasons.iter().zip(self.table.iter().flat_map(|table| &table.passes)) {
             let (target, reason) = (self.target.name.as_str(), reason.name.as_str());
-            let mut pass =
-                Pass { target, reason, sql, pace: Pace::new(pace), worker: &mut *worker, tally: Tally::default() };
+            let mut pass = Pass {
+                target,
+                reason,
+                sql,
+                pace: Pace::new(pace),
+                worker: &mut *worker,
+                tally: Tally::default(),
+                passed_over: 0,
+            };
             result = pass.work().await;
             self.tallies.push(pass.tally);
             if result.is_err() {
@@ -79,10 +87,13 @@ impl<'a> Stint<'a> {
     }
 
     /// Counts what is due, and says so in the metrics.
-    pub(super) async fn backlog(&self, client: &Client) -> Backlog {
+    pub(super) async fn backlog(&self, beside: &Beside) -> Backlog {
         let Some(table) = &self.table else { return Backlog::default() };
-        let backlog = backlog::count(client, &self.target.name, &table.passes).await;
-        meter::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
+        let backlog = backlog::count(beside, &self.target.name, &table.passes).await;
+        // What was not counted is not known: the last that was is still the best there is.
+        if !backlog.unknown {
+            meter::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
+        }
         backlog
     }
 
