@@ -273,6 +273,12 @@ async fn a_pooler_that_shows_at_once_is_refused_before_anything_is_set() {
 }
 
 #[tokio::test]
-async fn a_pooler_that_shows_later_is_refused_by_the_chunk() {
+async fn a_pooler_that_shows_at_the_locks_is_refused_before_one_is_taken() {
     refuses_a_pooler_that_shows_after(4).await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_shows_later_is_refused_by_the_chunk() {
+    // Two looks at each connection, and one for each of the three locks.
+    refuses_a_pooler_that_shows_after(4 + 3).await;
 }
