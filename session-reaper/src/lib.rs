@@ -12,7 +12,7 @@
 //! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given there.
 //! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
 //! - [`schedule`] and [`ops`] are the daemon's: when to run, and what operators see.
-//! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock.
+//! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
 //! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
 
 pub mod bar;
@@ -22,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod meter;
+pub mod nearest;
 pub mod ops;
 pub mod schedule;
 pub mod stop;

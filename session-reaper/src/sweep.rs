@@ -1,6 +1,6 @@
 //! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
 //!
-//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`sql`] puts it into words.
+//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`due`] tells its cutoffs, [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
 //! - [`pass`]: one target, one reason, chunk by chunk, at the [`pace`] that is wanted and within the [`budget`].
 //! - [`backlog`]: counts of what is due; [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end.
@@ -9,8 +9,10 @@ mod backlog;
 mod budget;
 mod catalog;
 mod connection;
+mod due;
 mod history;
 mod lock;
+mod name;
 mod pace;
 mod pass;
 mod patience;
@@ -24,8 +26,9 @@ mod target;
 pub use budget::BudgetLimits;
 pub use connection::StatementBounds;
 pub use lock::CLASS as LOCK_CLASS;
+pub use name::{Ident, TableName};
 pub use pace::PaceLimits;
 pub use progress::Progress;
 pub use report::{Report, TargetReport};
 pub use run::{Finished, Sweep};
-pub use target::{Absent, Ident, Reason, Retention, Target, built_in};
+pub use target::{Absent, Reason, Retention, Target, Unit, built_in, history};

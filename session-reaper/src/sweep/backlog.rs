@@ -4,7 +4,7 @@ use schema::connect::chain;
 use tokio_postgres::Error;
 
 use super::connection::{Beside, Trouble};
-use super::sql::{PassSql, Stretch};
+use super::sql::{Counted, PassSql, Stretch};
 use super::target::{Reason, Target};
 
 /// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
@@ -53,7 +53,7 @@ pub(super) async fn count(beside: &Beside, target: &str, passes: &[PassSql]) -> 
         let counted = counted.unwrap_or_else(|error| {
             tracing::warn!(target_table = target, error = chain(&error), "due rows could not be counted");
             backlog.unknown = true;
-            Counted { rows: 0, capped: true, oldest: None }
+            Due { rows: 0, capped: true, oldest: None }
         });
         backlog.rows.push(counted.rows);
         backlog.capped |= counted.capped;
@@ -62,23 +62,21 @@ pub(super) async fn count(beside: &Beside, target: &str, passes: &[PassSql]) -> 
     backlog
 }
 
-struct Counted {
+struct Due {
     rows: u64,
     capped: bool,
     oldest: Option<f64>,
 }
 
-async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Counted, Error> {
+async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Due, Error> {
     let all = Stretch::default();
     // One more than the cap: exactly the cap is not "more".
     let look_at = cap + 1;
     let query = pass.count(&all, &look_at);
-    let row = beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?;
-    let seen: i64 = row.get(1);
-    let rows: i64 = row.get(0);
-    Ok(Counted {
-        rows: u64::try_from(rows.min(cap)).unwrap_or(0),
-        capped: seen > cap,
-        oldest: row.get::<_, Option<f64>>(2),
+    let counted = Counted::of(&beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?);
+    Ok(Due {
+        rows: u64::try_from(counted.fresh.min(cap)).unwrap_or(0),
+        capped: counted.seen > cap,
+        oldest: counted.oldest,
     })
 }

@@ -17,7 +17,7 @@ use super::budget::{Budget, Spent};
 use super::connection::{Bound, Dedicated, Trouble};
 use super::pace::Pace;
 use super::progress::Progress;
-use super::sql::{Mark, PassSql, Stretch};
+use super::sql::{Counted, Mark, PassSql, Stretch};
 use crate::meter::{self, ChunkOutcome};
 use crate::stop::{Signal, Stop};
 
@@ -210,8 +210,9 @@ impl Pass<'_, '_> {
         let elapsed = began.elapsed();
         self.committed(deleted);
 
-        // All that the probe saw is gone; at the end of the pass nobody has counted what there was.
-        let whole = reached.is_some() && deleted >= u64::from(asked);
+        // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key
+        // there may be more than it saw.
+        let whole = reached.is_some() && !self.sql.key.is_empty() && deleted >= u64::from(asked);
         let left = if whole || look == Look::Again { 0 } else { self.count_left(&stretch).await? };
         let examined = if reached.is_some() { u64::from(asked) } else { deleted + left };
         if examined > 0 {
@@ -233,20 +234,21 @@ impl Pass<'_, '_> {
 
     /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has just touched it.
     async fn count_left(&mut self, stretch: &Stretch) -> Result<u64, Trouble> {
-        let row = match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await.map_err(Trouble::from) {
-            Ok(row) => row,
-            // At least one, for all we know: the second look and the final count will tell.
-            Err(Trouble::Timeout(bound)) => {
-                tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
-                return Ok(1);
-            }
-            Err(trouble) => return Err(trouble),
-        };
+        let counted =
+            match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await.map_err(Trouble::from) {
+                Ok(row) => Counted::of(&row),
+                // At least one, for all we know: the second look and the final count will tell.
+                Err(Trouble::Timeout(bound)) => {
+                    tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
+                    return Ok(1);
+                }
+                Err(trouble) => return Err(trouble),
+            };
         // A row that is due for several reasons is counted in the first of their passes.
-        let skipped = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+        let skipped = u64::try_from(counted.fresh).unwrap_or(0);
         self.tally.skipped_locked += skipped;
         meter::skipped_locked(self.target, skipped);
-        Ok(u64::try_from(row.get::<_, i64>(1)).unwrap_or(0))
+        Ok(u64::try_from(counted.all).unwrap_or(0))
     }
 }
 

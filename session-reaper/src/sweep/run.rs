@@ -16,7 +16,7 @@ use super::pass::{Halt, Worker};
 use super::progress::Progress;
 use super::report::{End, Report, TargetReport, conclude, milliseconds};
 use super::stint::Stint;
-use super::target::Target;
+use super::target::{Absent, Target};
 use crate::exit::Exit;
 use crate::meter::{self, LockAttempt};
 use crate::stop::Stop;
@@ -117,6 +117,26 @@ impl Sweep {
         Ok(Finished { report, exit })
     }
 
+    /// Of each preset that has no table at all here, its first target, as failed.
+    fn wholly_absent<'a>(&'a self, found: &[Stint<'a>]) -> Vec<Stint<'a>> {
+        let preset = |target: &'a Target| match &target.absent {
+            Absent::LeftOutOf(preset) => Some(preset.as_str()),
+            Absent::Fails(_) | Absent::LeftOut => None,
+        };
+        let mut settled: Vec<&str> = found.iter().filter_map(|stint| preset(stint.target)).collect();
+        let mut absent = Vec::new();
+        for target in &self.targets {
+            if let Some(name) = preset(target).filter(|name| !settled.contains(name)) {
+                settled.push(name);
+                let why = format!(
+                    "none of the tables of preset {name} is here: is it the right database, and the right search_path?"
+                );
+                absent.push(Stint::failed(target, why));
+            }
+        }
+        absent
+    }
+
     /// Finds the tables, takes their locks, and works on one after the other.
     async fn work<'a>(
         &'a self,
@@ -126,9 +146,12 @@ impl Sweep {
         stints: &mut Vec<Stint<'a>>,
     ) -> Result<(), Broken> {
         for target in &self.targets {
-            let stint = beside.patience.with(1, Stint::prepare(&beside.client, target, started_at)).await;
+            // Looking it up, a name like it, a condition tried for each reason.
+            let statements = 2 + target.reasons.len();
+            let stint = beside.patience.with(statements, Stint::prepare(&beside.client, target, started_at)).await;
             stints.extend(stint.map_err(|error| broken("the catalog could not be read", error.into()))?);
         }
+        stints.extend(self.wholly_absent(stints));
         take_locks(worker, stints).await?;
         let mut due = Progress::default();
         for stint in stints.iter().filter(|stint| stint.end.is_none()) {

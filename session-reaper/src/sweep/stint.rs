@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use schema::connect::chain;
 use tokio_postgres::{Client, Error};
 
 use super::backlog::{self, Backlog};
 use super::catalog::{self, Found, Located};
 use super::connection::Beside;
+use super::due::Due;
 use super::pace::{Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker};
 use super::report::{End, TargetReport, Worked};
-use super::sql::PassSql;
+use super::sql::{Only, PassSql, Stretch};
 use super::target::{Absent, Target};
 use crate::meter;
 
@@ -42,27 +44,44 @@ impl<'a> Stint<'a> {
         started_at: DateTime<Utc>,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
-            (Found::Table(located), _) => passes(target, located, started_at),
-            (Found::NoColumn(column), _) => Err(format!("{} has no column {column}", target.table)),
-            (Found::NoTable, Absent::Fails(advice)) => Err(format!("there is no table {}: {advice}", target.table)),
+            (Found::Table(located), _) => match passes(target, located, started_at) {
+                Ok(table) => tried(client, table).await?,
+                Err(why) => Err(format!("{}: {why}", target.table.spelt())),
+            },
+            (Found::Unfit(why), _) => Err(why),
+            (Found::NoTable, Absent::Fails(advice)) => {
+                let hint = catalog::similar_table(client, &target.table).await?;
+                Err(format!("there is no table {}: {advice}{hint}", target.table))
+            }
             (Found::NoTable, Absent::LeftOut) => {
                 tracing::debug!(target_table = target.name, "left out: there is no such table");
                 return Ok(None);
             }
-        };
-        let (table, end) = match table {
-            Ok(table) => (Some(table), None),
-            Err(why) => {
-                tracing::error!(target_table = target.name, why, "the target failed");
-                (None, Some(End::Failed(why)))
+            (Found::NoTable, Absent::LeftOutOf(preset)) => {
+                tracing::info!(target_table = target.name, preset, "left out: there is no such table");
+                return Ok(None);
             }
         };
-        Ok(Some(Self { target, table, locked: false, end, tallies: Vec::new(), elapsed: Duration::ZERO }))
+        Ok(Some(match table {
+            Ok(table) => Self::new(target, Some(table), None),
+            Err(why) => Self::failed(target, why),
+        }))
+    }
+
+    /// A target that cannot be worked on.
+    pub(super) fn failed(target: &'a Target, why: String) -> Self {
+        tracing::error!(target_table = target.name, why, "the target failed");
+        Self::new(target, None, Some(End::Failed(why)))
+    }
+
+    fn new(target: &'a Target, table: Option<Table>, end: Option<End>) -> Self {
+        Self { target, table, locked: false, end, tallies: Vec::new(), elapsed: Duration::ZERO }
     }
 
     /// Does one pass a reason, and remembers how that ended.
     pub(super) async fn work(&mut self, worker: &mut Worker<'_>, pace: PaceLimits) -> Result<(), Halt> {
         let began = Instant::now();
+        let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| progress.target.clone_from(&self.target.name));
         let mut result = Ok(());
         for (reason, sql) in self.target.reasons.iter().zip(self.table.iter().flat_map(|table| &table.passes)) {
@@ -115,20 +134,34 @@ impl<'a> Stint<'a> {
 
 /// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
 fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Result<Table, String> {
-    let mut passes: Vec<PassSql> = Vec::new();
-    for (reason, due) in target.reasons.iter().zip(located.due) {
-        let cutoff = TimeDelta::from_std(reason.keep).ok().and_then(|keep| started_at.checked_sub_signed(keep));
-        let Some(cutoff) = cutoff else {
-            return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));
-        };
-        passes.push(PassSql {
-            table: target.table.to_string(),
-            due,
-            key: located.key.clone(),
-            // To the microsecond, as PostgreSQL keeps time.
-            cutoff: cutoff.to_rfc3339_opts(SecondsFormat::Micros, true),
-            earlier: passes.iter().map(|pass| (pass.due.clone(), pass.cutoff.clone())).collect(),
-        });
+    if located.key.is_empty() {
+        tracing::warn!(
+            target_table = target.name,
+            "no primary key, and nothing else that is unique and never null: rows of one time go in one chunk, however many"
+        );
     }
-    Ok(Table { oid: located.oid, passes })
+    let reasons = target.reasons.iter().zip(located.due);
+    let due = reasons.map(|(reason, column)| Due::new(reason, column, started_at)).collect::<Result<Vec<_>, _>>()?;
+    let group = target.group.clone().map(|group| (group, due.clone()));
+    let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });
+    let passes = due.iter().enumerate().map(|(index, this)| PassSql {
+        table: target.table.to_string(),
+        due: this.clone(),
+        key: located.key.clone(),
+        earlier: due[..index].to_vec(),
+        only: only.clone(),
+    });
+    Ok(Table { oid: located.oid, passes: passes.collect() })
+}
+
+/// Has the server read a condition that somebody wrote, before anything is deleted by it.
+async fn tried(client: &Client, table: Table) -> Result<Result<Table, String>, Error> {
+    for pass in table.passes.iter().filter(|pass| pass.only.is_some()) {
+        if let Err(error) = client.prepare(&pass.delete(&Stretch::default(), &0).text).await {
+            let Some(told) = error.as_db_error() else { return Err(error) };
+            let hint = told.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            return Ok(Err(format!("`where` or `group` cannot be used: {}{hint}", chain(&error))));
+        }
+    }
+    Ok(Ok(table))
 }

@@ -1,29 +1,20 @@
-//! What to reap, as data: a table, its key, and the reasons for which one of its rows is due.
+//! What to reap, as data: a table, and the reasons for which one of its rows is due.
 
-use std::fmt;
 use std::time::Duration;
 
-/// A table or column. [`fmt::Display`] quotes it for SQL, so that no name can be anything but a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ident(String);
+use chrono_tz::Tz;
 
-impl Ident {
-    /// The name as the catalog has it, unquoted.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
+use super::name::{Ident, TableName};
 
-    /// The name as the catalog has it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Ident {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.replace('"', "\"\""))
-    }
+/// What an integer column counts since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
 }
 
 /// Why a row may go: the time in `column` is longer ago than `keep`. A row whose `column` is null is not due.
@@ -35,6 +26,10 @@ pub struct Reason {
     pub column: Ident,
     /// How long after that time the row is still needed.
     pub keep: Duration,
+    /// Whose time a column without time zone is in; of no matter to one with it.
+    pub zone: Option<Tz>,
+    /// What an integer column counts.
+    pub unit: Option<Unit>,
 }
 
 /// What it means when a target's table is not there.
@@ -44,21 +39,27 @@ pub enum Absent {
     Fails(String),
     /// There is nothing to do.
     LeftOut,
+    /// There is nothing to do, unless all tables of this preset are missing.
+    LeftOutOf(String),
 }
 
-/// A table with the reasons for which its rows are due, and the key that tells rows of one time apart.
+/// A table with the reasons for which its rows are due.
 ///
-/// Each reason needs an index on its column followed by the key, which the pass walks along.
+/// Each reason needs an index on its column, best followed by the primary key, which the pass walks along.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// In reports and labels.
     pub name: String,
-    /// The table, found along the `search_path`.
-    pub table: Ident,
-    /// Unique and not null.
-    pub key: Vec<Ident>,
+    /// Where its rows are.
+    pub table: TableName,
     /// One pass each, in this order. A row that is due for several is counted under the first.
     pub reasons: Vec<Reason>,
+    /// A condition in SQL on the row `t`: one that does not meet it is not due.
+    pub filter: Option<String>,
+    /// Rows that are alike in it go when all of them are due; where it is null, a row is by itself.
+    pub group: Option<Ident>,
+    /// Rows in a chunk at the most, where it is not what the run has.
+    pub chunk: Option<u32>,
     /// When there is no such table.
     pub absent: Absent,
 }
@@ -80,23 +81,36 @@ pub struct Retention {
 #[must_use]
 pub fn built_in(keep: &Retention) -> Vec<Target> {
     let auth = || Absent::Fails("run `auth-api migrate` on this database, or name the right one".to_owned());
-    let reason = |name: &str, column: &str, keep| Reason { name: name.to_owned(), column: Ident::new(column), keep };
-    let target = |table: &str, key: &str, reasons, absent| Target {
-        name: table.to_owned(),
-        table: Ident::new(table),
-        key: vec![Ident::new(key)],
-        reasons,
-        absent,
-    };
     vec![
         // Each session takes its one token family along by ON DELETE CASCADE.
         target(
             "sessions",
-            "id",
             vec![reason("expired", "expires_at", keep.expired), reason("revoked", "revoked_at", keep.revoked)],
             auth(),
         ),
-        target("consumed_challenges", "nonce_hash", vec![reason("expired", "expires_at", keep.challenges)], auth()),
-        target("reaper_runs", "id", vec![reason("expired", "started_at", keep.runs)], Absent::LeftOut),
+        target("consumed_challenges", vec![reason("expired", "expires_at", keep.challenges)], auth()),
+        history(keep),
     ]
+}
+
+/// The reaper's own table.
+#[must_use]
+pub fn history(keep: &Retention) -> Target {
+    target("reaper_runs", vec![reason("expired", "started_at", keep.runs)], Absent::LeftOut)
+}
+
+fn reason(name: &str, column: &str, keep: Duration) -> Reason {
+    Reason { name: name.to_owned(), column: Ident::new(column), keep, zone: None, unit: None }
+}
+
+fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
+    Target {
+        name: table.to_owned(),
+        table: TableName { schema: None, name: Ident::new(table) },
+        reasons,
+        filter: None,
+        group: None,
+        chunk: None,
+        absent,
+    }
 }

@@ -1,0 +1,132 @@
+//! When a row is due, in the words of its column: the cutoff in the column's own type, so that its index is used.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use super::catalog::Column;
+use super::target::{Reason, Unit};
+
+/// A due column, and the time before which its rows are due.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    pub(super) column: Column,
+    /// As text that casts to the column's type, like a mark.
+    pub(super) cutoff: String,
+    pub(super) counts: Counts,
+}
+
+/// How a value of the column tells a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// By itself.
+    Instant,
+    /// By the clocks of this zone.
+    Local(chrono_tz::Tz),
+    /// As so many of these a second since 1970.
+    PerSecond(i64),
+}
+
+impl Due {
+    /// Puts `started_at` less what is kept into the terms of the column; else says why it has none.
+    pub(super) fn new(reason: &Reason, column: Column, started_at: DateTime<Utc>) -> Result<Self, String> {
+        let (name, sql_type) = (reason.column.spelt(), column.sql_type.as_str());
+        let cutoff = TimeDelta::from_std(reason.keep).ok().and_then(|keep| started_at.checked_sub_signed(keep));
+        let Some(cutoff) = cutoff else {
+            return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));
+        };
+        let of_integers = || reason.unit.map(|_| format!("{name} is {sql_type}: leave `unit` out, it is for integers"));
+        let local =
+            |format: &str, zone: chrono_tz::Tz| cutoff.with_timezone(&zone).naive_local().format(format).to_string();
+        let (cutoff, counts) = match sql_type {
+            "timestamp with time zone" => {
+                // To the microsecond, as PostgreSQL keeps time.
+                of_integers().map_or(Ok((cutoff.to_rfc3339_opts(SecondsFormat::Micros, true), Counts::Instant)), Err)
+            }
+            "timestamp without time zone" => match (of_integers(), reason.zone) {
+                (Some(why), _) => Err(why),
+                (None, Some(zone)) => Ok((local("%Y-%m-%d %H:%M:%S%.6f", zone), Counts::Local(zone))),
+                (None, None) => Err(format!("{name} is {sql_type}: say whose time it is, such as zone = \"UTC\"")),
+            },
+            "date" => {
+                let zone = reason.zone.unwrap_or(chrono_tz::UTC);
+                of_integers().map_or(Ok((local("%Y-%m-%d", zone), Counts::Local(zone))), Err)
+            }
+            "smallint" | "integer" | "bigint" => match (reason.unit, reason.zone) {
+                (Some(unit), None) => integer(cutoff, unit, &name, sql_type),
+                (_, Some(_)) => Err(format!("{name} is {sql_type}: leave `zone` out, it counts from 1970 in UTC")),
+                (None, None) => {
+                    Err(format!("{name} is {sql_type}: say what it counts since 1970, unit = \"s\", \"ms\" or \"us\""))
+                }
+            },
+            _ => Err(format!(
+                "{name} is {sql_type}: a due column is a timestamp with or without time zone, a date, or an integer"
+            )),
+        }?;
+        Ok(Self { column, cutoff, counts })
+    }
+}
+
+fn integer(cutoff: DateTime<Utc>, unit: Unit, name: &str, sql_type: &str) -> Result<(String, Counts), String> {
+    let per_second = match unit {
+        Unit::Seconds => 1,
+        Unit::Milliseconds => 1_000,
+        Unit::Microseconds => 1_000_000,
+    };
+    // A whole number is before the cutoff when it is below the next whole number.
+    let micros = 1_000_000 / per_second;
+    let whole = -(-cutoff.timestamp_micros()).div_euclid(micros);
+    let fits = match sql_type {
+        "smallint" => i16::try_from(whole).is_ok(),
+        "integer" => i32::try_from(whole).is_ok(),
+        _ => true,
+    };
+    if fits {
+        Ok((whole.to_string(), Counts::PerSecond(per_second)))
+    } else {
+        Err(format!("{name} is {sql_type}, which has no room for such a time: another `unit` must be meant"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sweep::name::Ident;
+
+    fn due(sql_type: &str, zone: Option<&str>, unit: Option<Unit>) -> Result<String, String> {
+        let zone = zone.map(|zone| zone.parse().unwrap());
+        let keep = Duration::from_hours(1);
+        let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
+        let column = Column { name: Ident::new("c"), sql_type: sql_type.to_owned() };
+        let started_at = "2026-03-01T00:30:00.000001Z".parse().unwrap();
+        Due::new(&reason, column, started_at).map(|due| due.cutoff)
+    }
+
+    #[test]
+    fn a_cutoff_is_told_in_the_type_of_its_column() {
+        assert_eq!(due("timestamp with time zone", None, None).unwrap(), "2026-02-28T23:30:00.000001Z");
+        let zone = Some("Europe/Berlin");
+        assert_eq!(due("timestamp without time zone", zone, None).unwrap(), "2026-03-01 00:30:00.000001");
+        assert_eq!(due("date", zone, None).unwrap(), "2026-03-01");
+        assert_eq!(due("date", None, None).unwrap(), "2026-02-28");
+        // Rounded up: the second that has begun is over.
+        assert_eq!(due("integer", None, Some(Unit::Seconds)).unwrap(), "1772321401");
+        assert_eq!(due("bigint", None, Some(Unit::Milliseconds)).unwrap(), "1772321400001");
+        assert_eq!(due("bigint", None, Some(Unit::Microseconds)).unwrap(), "1772321400000001");
+    }
+
+    #[test]
+    fn a_combination_that_means_nothing_is_refused() {
+        for (sql_type, zone, unit, hint) in [
+            ("timestamp without time zone", None, None, "zone ="),
+            ("timestamp with time zone", None, Some(Unit::Seconds), "leave `unit` out"),
+            ("bigint", None, None, "unit ="),
+            ("bigint", Some("UTC"), Some(Unit::Seconds), "leave `zone` out"),
+            ("integer", None, Some(Unit::Milliseconds), "no room"),
+            ("text", None, None, "a due column is"),
+        ] {
+            let why = due(sql_type, zone, unit).unwrap_err();
+            assert!(why.contains(hint), "{sql_type}: {why}");
+        }
+    }
+}
