@@ -1,5 +1,10 @@
 //! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
 
+mod file;
+mod place;
+mod presets;
+mod reaped;
+mod targets;
 mod values;
 
 use std::net::SocketAddr;
@@ -13,7 +18,7 @@ use values::{DurationRange, given};
 
 use crate::cli::{Common, Daemon, Run, Sweeping};
 use crate::schedule::Schedule;
-use crate::sweep::{BudgetLimits, PaceLimits, Retention, StatementBounds, Sweep, built_in};
+use crate::sweep::{BudgetLimits, PaceLimits, StatementBounds, Sweep};
 
 /// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
 /// second: should we and a request ever wait for each other, we are the ones who give way.
@@ -39,7 +44,6 @@ const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
 
 /// Longer is a slip of the pen; and PostgreSQL's calendar has a beginning.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
@@ -228,7 +232,7 @@ fn sweep(common: &Common, options: &Sweeping, mistakes: &mut Mistakes) -> Option
         runtime: given(runtime).map(|_| mistakes.duration("MAX_RUNTIME", runtime, HOUR, &any)),
         rows: mistakes.whole("MAX_ROWS", options.max_rows.as_ref(), 1..=u64::MAX >> 1, "leave it out for all rows"),
     };
-    let targets = built_in(&retention(options, mistakes));
+    let targets = reaped::targets(options, mistakes);
     Some(Sweep { connect: connect?, targets, pace, budget, bounds, instance: instance() })
 }
 
@@ -274,22 +278,6 @@ fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) ->
         chunk_time: mistakes.duration("CHUNK_TIME", options.chunk_time.as_ref(), CHUNK_TIME, &chunk_time),
         max_chunk: max_chunk.unwrap_or(MAX_CHUNK),
         duty_cycle,
-    }
-}
-
-/// For how long auth-api still needs rows is for these bounds to know.
-fn retention(options: &Sweeping, mistakes: &mut Mistakes) -> Retention {
-    let range = |least, because| DurationRange { least, most: LONGEST_KEEP, because };
-    let expired =
-        range(HOUR, "the denylist is rebuilt from sessions that were revoked lately, expired ones among them");
-    let revoked = range(HOUR, "the denylist is rebuilt from sessions that were revoked lately");
-    let challenges = range(10 * MINUTE, "a challenge whose use is forgotten could be used again");
-    let runs = range(Duration::ZERO, "it is the reaper's own history");
-    Retention {
-        expired: mistakes.duration("KEEP_EXPIRED", options.keep_expired.as_ref(), DAY, &expired),
-        revoked: mistakes.duration("KEEP_REVOKED", options.keep_revoked.as_ref(), 7 * DAY, &revoked),
-        challenges: mistakes.duration("KEEP_CHALLENGES", options.keep_challenges.as_ref(), 10 * MINUTE, &challenges),
-        runs: mistakes.duration("KEEP_RUNS", options.keep_runs.as_ref(), 30 * DAY, &runs),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading one value of each kind. What is wrong is collected, so that all of it is told at once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ pub struct Mistakes(Vec<Mistake>);
 /// A name, what was given for it (not for a secret), and what would be right.
 #[derive(Debug, PartialEq, Eq)]
 struct Mistake {
-    name: &'static str,
+    name: Cow<'static, str>,
     given: Option<String>,
     right: String,
 }
@@ -18,12 +19,17 @@ struct Mistake {
 impl Mistakes {
     /// Notes that `name` cannot be `given`.
     pub(super) fn add(&mut self, name: &'static str, given: &str, right: impl Into<String>) {
-        self.0.push(Mistake { name, given: Some(given.to_owned()), right: right.into() });
+        self.0.push(Mistake { name: name.into(), given: Some(given.to_owned()), right: right.into() });
     }
 
     /// Notes something about `name` whose value is a secret, or which has none.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
-        self.0.push(Mistake { name, given: None, right: right.into() });
+        self.0.push(Mistake { name: name.into(), given: None, right: right.into() });
+    }
+
+    /// Notes something at a place in a file.
+    pub(super) fn add_at(&mut self, place: String, right: impl Into<String>) {
+        self.0.push(Mistake { name: place.into(), given: None, right: right.into() });
     }
 
     pub(super) fn is_empty(&self) -> bool {

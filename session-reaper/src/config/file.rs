@@ -1,0 +1,170 @@
+//! `reaper.toml`: what stands in it, checked for itself. What it means beside presets is [`super::targets`]'s.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::place::{Found, Source};
+use super::presets::PRESETS;
+use super::{HOUR, LONGEST_KEEP, MINUTE};
+use crate::nearest::nearest;
+use crate::sweep::{Ident, Reason, TableName, Unit};
+
+/// As `MAX_CHUNK`.
+const CHUNK: RangeInclusive<u32> = 1..=100_000;
+
+const DUE: &str = r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
+
+/// What a file says.
+pub(super) struct File {
+    /// Names and texts.
+    pub(super) presets: Vec<(&'static str, &'static str)>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A `[[target]]`. A key that was not given is `None`; a `filter` or `group` may have been taken away by "".
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// The byte where it begins.
+    pub(super) at: usize,
+    pub(super) table: TableName,
+    /// The table of a preset that is elsewhere, or called otherwise, here.
+    pub(super) replaces: Option<TableName>,
+    pub(super) due: Option<Vec<Reason>>,
+    pub(super) filter: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) enabled: Option<bool>,
+    pub(super) chunk: Option<u32>,
+}
+
+/// Reads a file. What is wrong is noted in the source, and left out here.
+pub(super) fn read(source: &mut Source<'_>) -> File {
+    let mut file = File { presets: Vec::new(), entries: Vec::new() };
+    let Some(table) = source.parse() else { return file };
+    let [preset, target] = source.keys(&table, ["preset", "target"]);
+    if let Some(found) = preset {
+        file.presets = presets(source, &found);
+    }
+    for (at, table) in source.tables(target, "is written [[target]], once for each table").unwrap_or_default() {
+        file.entries.extend(entry(source, at, table));
+    }
+    file
+}
+
+/// One name, or an array of them.
+fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str, &'static str)> {
+    let values: Vec<&Spanned<DeValue<'_>>> = match found.value.get_ref() {
+        DeValue::Array(array) => array.iter().collect(),
+        _ => vec![found.value],
+    };
+    let mut presets = Vec::new();
+    for value in values {
+        let Some(name) = value.get_ref().as_str() else {
+            source.wrong(value.span().start, "preset: the name of a preset, or an array of names, is wanted");
+            continue;
+        };
+        if let Some(preset) = PRESETS.iter().find(|(known, _)| *known == name) {
+            presets.push(*preset);
+            continue;
+        }
+        let names = || PRESETS.iter().map(|(known, _)| *known);
+        let near = nearest(name, names().map(|known| (known, known)));
+        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let known = names().collect::<Vec<_>>().join(", ");
+        source.wrong(value.span().start, format!("preset = {name:?}: there is none{near} (known: {known})"));
+    }
+    presets
+}
+
+fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
+    const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
+    const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
+    let [table, replaces, due, filter, group, children, enabled, chunk] =
+        source.keys(keys, ["table", "replaces", "due", "where", "group", "children", "enabled", "chunk"]);
+    if table.is_none() {
+        source.wrong(at, "[[target]] without `table`");
+    }
+    if let Some(children) = children {
+        let right =
+            "not supported yet: delete them by a [[target]] of their own before this one, or let ON DELETE CASCADE";
+        source.wrong_value(&children, right);
+    }
+    let table = source.read(table, TableName::parse, TABLE);
+    let replaces = source.read(replaces, TableName::parse, TABLE);
+    let due = source.tables(due, DUE).map(|reasons| reasons_of(source, at, &reasons));
+    let filter = source.text(filter).map(|text| text.trim().to_owned());
+    let column = |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
+    let group = source.read(group, column, COLUMN);
+    let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
+    let table = table?;
+    if let Some(due) = &due {
+        for name in [Some(&table), replaces.as_ref()].into_iter().flatten() {
+            least_retentions(source, keys, name, due);
+        }
+    }
+    Some(Entry { at, table, replaces, due, filter, group, enabled, chunk })
+}
+
+fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    if tables.is_empty() {
+        source.wrong(at, format!("due: {DUE}"));
+    }
+    for (at, table) in tables {
+        let Some(reason) = reason(source, *at, table) else { continue };
+        if reasons.iter().any(|other| other.name == reason.name) {
+            source.wrong(*at, format!("reason = {:?}: the second of this name in one target", reason.name));
+        }
+        reasons.push(reason);
+    }
+    reasons
+}
+
+fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option<Reason> {
+    const UNITS: [(&str, Unit); 3] = [("s", Unit::Seconds), ("ms", Unit::Milliseconds), ("us", Unit::Microseconds)];
+    let [name, column, keep, zone, unit] = source.keys(table, ["reason", "column", "keep", "zone", "unit"]);
+    for (key, found) in [("reason", &name), ("column", &column), ("keep", &keep)] {
+        if found.is_none() {
+            source.wrong(at, format!("due: an entry without `{key}`; {DUE}"));
+        }
+    }
+    let plain = |text: &str| {
+        let fit = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        (!text.is_empty() && text.chars().all(fit)).then(|| text.to_owned())
+    };
+    let name = source.read(name, plain, "a word of letters, digits, _ and - is wanted; it is a label");
+    let column =
+        source.read(column, Ident::parse, r#"the name of a column is wanted, '"expiresAt"' for one with capitals"#);
+    let keep = source.read(keep, duration, "a duration from 0s to 36525d is wanted, such as 1d or 36h");
+    let zone =
+        source.read(zone, |text| text.parse().ok(), "a name of the IANA time zone database, such as UTC, is wanted");
+    let unit = source.read(
+        unit,
+        |text| UNITS.iter().find(|(known, _)| *known == text).map(|(_, unit)| *unit),
+        r#""s", "ms" or "us" is wanted"#,
+    );
+    Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|duration| *duration <= LONGEST_KEEP)
+}
+
+/// For how long auth-api still needs rows, whoever says what is kept.
+fn least_retentions(source: &mut Source<'_>, keys: &DeTable<'_>, table: &TableName, due: &[Reason]) {
+    let bounds = [
+        ("sessions", "expires_at", HOUR, "the denylist is rebuilt from revoked sessions, expired ones among them"),
+        ("sessions", "revoked_at", HOUR, "the denylist is rebuilt from sessions that were revoked lately"),
+        ("consumed_challenges", "expires_at", 10 * MINUTE, "a challenge whose use is forgotten could be used again"),
+    ];
+    for (name, column, least, because) in bounds {
+        let short = |reason: &&Reason| reason.column.as_str() == column && reason.keep < least;
+        if let Some(reason) = due.iter().filter(|_| table.name.as_str() == name).find(short) {
+            let (keep, least) = (humantime::format_duration(reason.keep), humantime::format_duration(least));
+            let at = keys.get("due").map_or(0, |due| due.span().start);
+            source.wrong(at, format!("keep = \"{keep}\" of {column}: at least {least} for {name}; {because}"));
+        }
+    }
+}

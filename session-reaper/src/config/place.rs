@@ -1,0 +1,134 @@
+//! Reading a TOML file value by value, so that every mistake in it is told with its line and column.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::values::Mistakes;
+use crate::nearest::nearest;
+
+/// A file, and what is wrong with it.
+pub(super) struct Source<'s> {
+    pub(super) name: &'s str,
+    pub(super) text: &'s str,
+    pub(super) mistakes: &'s mut Mistakes,
+}
+
+/// A value and the key that it stands under.
+pub(super) struct Found<'v, 's> {
+    pub(super) key: &'v str,
+    pub(super) value: &'v Spanned<DeValue<'s>>,
+}
+
+impl<'s> Source<'s> {
+    /// The whole file; `None` when it is not TOML, of which all is told.
+    pub(super) fn parse(&mut self) -> Option<DeTable<'s>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            self.wrong(error.span().map_or(0, |span| span.start), error.message());
+        }
+        errors.is_empty().then(|| table.into_inner())
+    }
+
+    /// Notes a mistake at a byte of the text.
+    pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        self.mistakes.add_at(format!("{}:{line}:{column}", self.name), what);
+    }
+
+    /// Notes that a value cannot be what it is.
+    pub(super) fn wrong_value(&mut self, found: &Found<'_, '_>, right: impl std::fmt::Display) {
+        let shown = match found.value.get_ref() {
+            DeValue::String(text) => format!(" = {text:?}"),
+            DeValue::Integer(number) => format!(" = {number}"),
+            DeValue::Boolean(truth) => format!(" = {truth}"),
+            _ => String::new(),
+        };
+        self.wrong(found.value.span().start, format!("{}{shown}: {right}", found.key));
+    }
+
+    /// The values of the known keys of a table, in their order; what else is there is told, with the nearest of them.
+    pub(super) fn keys<'v, const N: usize>(
+        &mut self,
+        table: &'v DeTable<'s>,
+        known: [&'static str; N],
+    ) -> [Option<Found<'v, 's>>; N] {
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref();
+            let near = nearest(name, known.map(|key| (key, key)))
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
+            self.wrong(key.span().start, format!("unknown key `{name}`{near} (known: {})", known.join(", ")));
+        }
+        known.map(|key| table.get(key).map(|value| Found { key, value }))
+    }
+
+    /// A text.
+    pub(super) fn text<'v>(&mut self, found: Option<Found<'v, 's>>) -> Option<&'v str> {
+        let found = found?;
+        let text = found.value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_value(&found, "a text in quotes is wanted");
+        }
+        text
+    }
+
+    /// A text that `read` can make something of; else `right` says what would be.
+    pub(super) fn read<T>(
+        &mut self,
+        found: Option<Found<'_, 's>>,
+        read: impl FnOnce(&str) -> Option<T>,
+        right: &str,
+    ) -> Option<T> {
+        let found = found?;
+        let value = found.value.get_ref().as_str().and_then(read);
+        if value.is_none() {
+            self.wrong_value(&found, right);
+        }
+        value
+    }
+
+    /// A whole number within a range.
+    pub(super) fn whole(&mut self, found: Option<Found<'_, 's>>, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let found = found?;
+        let integer = found.value.get_ref().as_integer();
+        let number = integer.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok());
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            self.wrong_value(&found, format!("a whole number from {} to {} is wanted", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, found: Option<Found<'_, 's>>) -> Option<bool> {
+        let found = found?;
+        let truth = found.value.get_ref().as_bool();
+        if truth.is_none() {
+            self.wrong_value(&found, "true or false is wanted");
+        }
+        truth
+    }
+
+    /// The tables of an array.
+    pub(super) fn tables<'v>(
+        &mut self,
+        found: Option<Found<'v, 's>>,
+        right: &str,
+    ) -> Option<Vec<(usize, &'v DeTable<'s>)>> {
+        let found = found?;
+        let Some(array) = found.value.get_ref().as_array() else {
+            self.wrong_value(&found, right);
+            return None;
+        };
+        let mut tables = Vec::new();
+        for value in array {
+            match value.get_ref().as_table() {
+                Some(table) => tables.push((value.span().start, table)),
+                None => self.wrong(value.span().start, format!("{}: {right}", found.key)),
+            }
+        }
+        Some(tables)
+    }
+}

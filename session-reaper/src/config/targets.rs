@@ -1,0 +1,194 @@
+//! From files and presets to targets: a preset's come first, and are changed key by key by what the file says of them.
+
+use super::file::{self, Entry};
+use super::place::Source;
+use super::values::Mistakes;
+use crate::sweep::{Absent, Ident, Target};
+
+/// The targets of a file.
+pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
+    let mut source = Source { name, text, mistakes };
+    let file = file::read(&mut source);
+    let mut entries: Vec<(Entry, Option<&'static str>)> = Vec::new();
+    for (preset, text) in file.presets {
+        let mut source = Source { name: preset, text, mistakes: &mut *source.mistakes };
+        entries.extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
+    }
+    // A preset may have a table twice: the first entry for it changes the first, the second the second.
+    let mut changed = vec![false; entries.len()];
+    for entry in file.entries {
+        let wanted = entry.replaces.as_ref().unwrap_or(&entry.table);
+        let place = (0..changed.len()).find(|&index| !changed[index] && entries[index].0.table == *wanted);
+        match place {
+            Some(index) => {
+                changed[index] = true;
+                change(&mut entries[index].0, entry);
+            }
+            None if entry.replaces.is_some() => {
+                source.wrong(entry.at, format!("replaces = {:?}: no preset of this file has it", wanted.spelt()));
+            }
+            None => entries.push((entry, None)),
+        }
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for (entry, preset) in entries {
+        if entry.due.is_none() {
+            source.wrong(entry.at, format!(
+                    "[[target]] {} without `due`, and no preset has it; one in another schema, or by another name, takes \
+                     `replaces`",
+                    entry.table.spelt()
+                ));
+        }
+        if entry.enabled != Some(false) {
+            let target = target(entry, preset, &targets);
+            targets.push(target);
+        }
+    }
+    if targets.is_empty() && source.mistakes.is_empty() {
+        source.wrong(0, "nothing to do: neither a preset nor a [[target]] that is enabled");
+    }
+    targets
+}
+
+fn change(entry: &mut Entry, by: Entry) {
+    entry.table = by.table;
+    entry.due = by.due.or(entry.due.take());
+    entry.filter = by.filter.or(entry.filter.take());
+    entry.group = by.group.or(entry.group.take());
+    entry.enabled = by.enabled.or(entry.enabled);
+    entry.chunk = by.chunk.or(entry.chunk);
+}
+
+fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
+    let spelt = entry.table.spelt();
+    let same = before.iter().filter(|target| target.table == entry.table).count();
+    Target {
+        // Two targets may be of one table; their names tell them apart.
+        name: if same == 0 { spelt } else { format!("{spelt}#{}", same + 1) },
+        table: entry.table,
+        reasons: entry.due.unwrap_or_default(),
+        filter: entry.filter.filter(|filter| !filter.is_empty()),
+        group: entry.group.as_deref().and_then(Ident::parse),
+        chunk: entry.chunk,
+        absent: match preset {
+            Some(preset) => Absent::LeftOutOf(preset.to_owned()),
+            None => Absent::Fails("the configuration names it".to_owned()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::presets::PRESETS;
+    use super::*;
+
+    fn targets(text: &str) -> Result<Vec<Target>, String> {
+        let mut mistakes = Mistakes::default();
+        let targets = read("reaper.toml", text, &mut mistakes);
+        if mistakes.is_empty() { Ok(targets) } else { Err(mistakes.to_string()) }
+    }
+
+    #[test]
+    fn every_preset_can_be_loaded() {
+        for (name, _) in PRESETS {
+            let found = targets(&format!("preset = {name:?}")).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert!(!found.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_preset_is_changed_key_by_key() {
+        let changed = targets(
+            "preset = ['tower-sessions', 'doorkeeper']
+             [[target]]
+             table = 'mine.session'
+             replaces = 'tower_sessions.session'
+             [[target]]
+             table = 'oauth_access_tokens'
+             [[target]]
+             table = 'oauth_access_tokens'
+             enabled = false
+             [[target]]
+             table = 'codes'
+             replaces = 'oauth_access_grants'
+             where = ''
+             chunk = 7",
+        )
+        .unwrap();
+        let told: Vec<(&str, &str)> =
+            changed.iter().map(|target| (target.name.as_str(), target.reasons[0].name.as_str())).collect();
+        assert_eq!(told, [("mine.session", "expired"), ("oauth_access_tokens", "revoked"), ("codes", "expired")]);
+        assert_eq!((changed[2].filter.as_deref(), changed[2].chunk), (None, Some(7)));
+    }
+
+    #[test]
+    fn a_table_of_the_same_name_elsewhere_is_another_table() {
+        let both = targets(
+            "preset = 'supabase-auth'
+             [[target]]
+             table = 'app.sessions'
+             due = [{ reason = 'expired', column = 'ends', keep = '1d' }]",
+        )
+        .unwrap();
+        let named = |name| both.iter().filter(|target| target.name == name).count();
+        assert_eq!((named("auth.sessions"), named("app.sessions")), (1, 1));
+    }
+
+    #[test]
+    fn a_floor_holds_under_another_name_too() {
+        let due = "due = [{ reason = 'revoked', column = 'revoked_at', keep = '1m' }]";
+        for table in ["table = 'auth.sessions'", "table = 'logins'\nreplaces = 'sessions'"] {
+            let why = targets(&format!("preset = 'auth-api'\n[[target]]\n{table}\n{due}")).unwrap_err();
+            assert!(why.contains("at least 1h for sessions"), "{why}");
+        }
+    }
+
+    #[test]
+    fn two_targets_of_one_table_have_two_names() {
+        let names: Vec<String> =
+            targets("preset = 'doorkeeper'").unwrap().into_iter().map(|target| target.name).collect();
+        assert_eq!(names, ["oauth_access_tokens", "oauth_access_tokens#2", "oauth_access_grants"]);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place() {
+        let why = targets(
+            r#"
+presett = "django"
+preset = "djngo"
+[[target]]
+table = "two words"
+[[target]]
+table = "t"
+due = [{ reason = "expired", colum = "c", column = "c", keep = "soon", unit = "min", zone = "Mars" }]
+chunk = 0
+enabled = "yes"
+children = [{ table = "u", column = "t_id" }]
+[[target]]
+table = "u"
+[[target]]
+table = "sessions"
+due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
+"#,
+        )
+        .unwrap_err();
+        for told in [
+            "reaper.toml:2:1: unknown key `presett`; did you mean `preset`?",
+            "reaper.toml:3:10: preset = \"djngo\": there is none; did you mean \"django\"?",
+            "reaper.toml:5:9: table = \"two words\":",
+            "reaper.toml:8:30: unknown key `colum`; did you mean `column`?",
+            "reaper.toml:8:64: keep = \"soon\":",
+            "unit = \"min\":",
+            "zone = \"Mars\":",
+            "reaper.toml:9:9: chunk = 0:",
+            "reaper.toml:10:11: enabled = \"yes\":",
+            "reaper.toml:11:12: children: not supported yet",
+            "reaper.toml:12:1: [[target]] u without `due`",
+            "reaper.toml:16:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
+        ] {
+            assert!(why.contains(told), "{told}\n{why}");
+        }
+        let broken = targets("preset = \n[[target]\n").unwrap_err();
+        assert!(broken.contains("reaper.toml:1:"), "{broken}");
+    }
+}
