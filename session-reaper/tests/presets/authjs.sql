@@ -1,0 +1,15 @@
+-- @auth/pg-adapter 1.11.3, as its schema.sql makes them: no foreign keys, and no index but the primary keys.
+
+CREATE TABLE verification_token (
+    identifier text        NOT NULL,
+    expires    timestamptz NOT NULL,
+    token      text        NOT NULL,
+    PRIMARY KEY (identifier, token)
+);
+
+CREATE TABLE sessions (
+    id             serial       PRIMARY KEY,
+    "userId"       integer      NOT NULL,
+    expires        timestamptz  NOT NULL,
+    "sessionToken" varchar(255) NOT NULL
+);

@@ -1,0 +1,10 @@
+-- connect-pg-simple 10.0.0, as its table.sql (and createTableIfMissing) makes it.
+
+CREATE TABLE session (
+    sid    varchar      NOT NULL,
+    sess   json         NOT NULL,
+    expire timestamp(6) NOT NULL,
+    CONSTRAINT session_pkey PRIMARY KEY (sid)
+);
+
+CREATE INDEX "IDX_session_expire" ON session (expire);

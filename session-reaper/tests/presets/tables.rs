@@ -1,0 +1,141 @@
+//! Tables as a project makes them, filled with rows of every kind around the retentions.
+
+use testkit::{Database, Reaped, reap};
+use tokio_postgres::Client;
+
+/// Rows in each table.
+const ROWS: u32 = 3_000;
+
+/// A preset, its tables, and what its page says.
+pub(crate) struct Case {
+    pub(crate) preset: &'static str,
+    /// In the order in which they are worked on; with the schema that they are in.
+    pub(crate) tables: &'static [(&'static str, &'static str)],
+    /// Columns of which anything at all will not do, as SQL in which `i` is the number of the row.
+    pub(crate) columns: &'static [(&'static str, &'static str)],
+    /// `:now` is the start of the run; a time of this preset without time zone is in UTC.
+    pub(crate) due: &'static str,
+}
+
+/// Any value, as SQL in which `i` is the number of the row. Times are around the usual retentions, exactly too.
+fn any(sql_type: &str, nullable: bool) -> String {
+    let base =
+        "now() - (ARRAY['0', '1 day', '1 day', '3 days', '7 days', '30 days'])[1 + floor(random() * 6)::int]::interval";
+    let offset = "(ARRAY['0', '1 us', '-1 us', '40 ms', '-40 ms', '1 hour', '-1 hour', '5 days', '-5 days', '-60 days'])\
+                  [1 + floor(random() * 10)::int]::interval";
+    // Nothing is within the run's own time of its start: conditions go by the time of their statement.
+    let time = format!(
+        "CASE floor(random() * 60) WHEN 0 THEN 'infinity' WHEN 1 THEN '-infinity' ELSE
+             (SELECT CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END
+              FROM (SELECT {base} + {offset} AS at) AS t WHERE i > 0) END::timestamptz"
+    );
+    let value = match sql_type {
+        "timestamp with time zone" => time,
+        "timestamp without time zone" => format!("({time}) AT TIME ZONE 'UTC'"),
+        "text" | "character varying" => "md5(random()::text || i)".to_owned(),
+        "uuid" => "gen_random_uuid()".to_owned(),
+        "bigint" | "integer" => "i".to_owned(),
+        "smallint" => "floor(random() * 8)::int".to_owned(),
+        "boolean" => "random() < 0.5".to_owned(),
+        "json" | "jsonb" => "'{}'".to_owned(),
+        "bytea" => "''::bytea".to_owned(),
+        "inet" => "'192.0.2.1'::inet".to_owned(),
+        _ => "NULL".to_owned(),
+    };
+    if nullable { format!("CASE WHEN random() < 0.7 THEN ({value})::{sql_type} END") } else { value }
+}
+
+async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str)]) {
+    let columns = client
+        .query(
+            "SELECT quote_ident(a.attname), format_type(a.atttypid, -1), NOT a.attnotnull FROM pg_attribute a
+             WHERE a.attrelid = ($1::text || '.' || $2::text)::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''",
+            &[&schema, &table],
+        )
+        .await
+        .unwrap();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for column in columns {
+        let (name, sql_type, nullable): (String, String, bool) = (column.get(0), column.get(1), column.get(2));
+        let special = special.iter().find(|(column, _)| *column == format!("{table}.{name}"));
+        values.push(special.map_or_else(|| any(&sql_type, nullable), |(_, value)| (*value).to_owned()));
+        names.push(name);
+    }
+    let (names, values) = (names.join(", "), values.join(", "));
+    // As a replica: what these tables refer to need not be there.
+    client
+        .batch_execute(&format!(
+            "SET session_replication_role = replica;
+             INSERT INTO {schema}.{table} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS i
+             ON CONFLICT DO NOTHING;
+             SET session_replication_role = origin;
+             CREATE TABLE expected.{table} AS TABLE {schema}.{table}"
+        ))
+        .await
+        .unwrap_or_else(|error| panic!("{table}: {error:?}"));
+}
+
+/// The indexes that a preset's page tells to create.
+fn indexes(preset: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(format!("{}/../docs/presets/{preset}.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let statements = page.lines().filter(|line| line.starts_with("CREATE INDEX CONCURRENTLY "));
+    statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
+}
+
+/// A run with this `reaper.toml`, by the owner of the tables.
+pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let path = file.path().to_str().unwrap();
+    reap(database, &[("DATABASE_URL", &database.url()), ("REAPER_CONFIG", path)]).await
+}
+
+/// A database with the tables of a preset, and the indexes that its page tells to create.
+pub(crate) async fn made(preset: &str) -> Database {
+    let database = Database::empty().await;
+    let file = format!("{}/tests/presets/{preset}.sql", env!("CARGO_MANIFEST_DIR"));
+    database.execute(&std::fs::read_to_string(file).unwrap()).await;
+    let client = database.client().await;
+    for index in indexes(preset) {
+        client.batch_execute(&index).await.unwrap_or_else(|error| panic!("{index}: {error:?}"));
+    }
+    client.batch_execute("CREATE SCHEMA expected").await.unwrap();
+    database
+}
+
+/// Fills the tables, runs the preset, and compares what is left with what the page says.
+pub(crate) async fn exactly_the_due_rows_go(case: Case) {
+    let database = made(case.preset).await;
+    let client = database.client().await;
+    for (schema, table) in case.tables {
+        fill(&client, schema, table, case.columns).await;
+    }
+    let reaped = reap_by(&database, &format!("preset = {:?}", case.preset)).await;
+    assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
+    for target in reaped.report["targets"].as_array().unwrap() {
+        assert_eq!(target["skipped_locked"], 0, "{target}");
+        // A target further down may have taken what held them; they go with the next run.
+        let released = target["target"] == "oauth2_provider_refreshtoken";
+        assert!(released || target["remaining"] == 0, "{target}");
+        assert!(target["deleted"].as_object().unwrap().values().all(|rows| rows.as_i64() > Some(0)), "{target}");
+    }
+    let now = format!("'{}'::timestamptz", reaped.report["started_at"].as_str().unwrap());
+    let due = case.due.replace(":utc", &format!("{now} AT TIME ZONE 'UTC'")).replace(":now", &now);
+    client.batch_execute(&format!("SET search_path = expected; {due}; RESET search_path")).await.unwrap();
+    for (schema, table) in case.tables {
+        let row = client
+            .query_one(
+                &format!(
+                    "SELECT (SELECT count(*) FROM (SELECT t::text FROM {schema}.{table} t EXCEPT SELECT t::text FROM expected.{table} t) AS x),
+                            (SELECT count(*) FROM (SELECT t::text FROM expected.{table} t EXCEPT SELECT t::text FROM {schema}.{table} t) AS x),
+                            (SELECT count(*) FROM {schema}.{table})"
+                ),
+                &[],
+            )
+            .await
+            .unwrap();
+        let (due, kept, left): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!((due, kept), (0, 0), "{table}: due rows that are there, other rows that are gone");
+        assert!(left > 0, "{table}");
+    }
+}
