@@ -36,6 +36,16 @@ pid_of() { # NAME
     [[ $(birth_of "$pid") == "$birth" ]] && echo "$pid"
 }
 
+# Notes for whom the servers run, and tells whether that process is gone. Of another machine's or another container's
+# processes, whose files these may be too, nobody can tell from here: theirs are not abandoned.
+own() { echo "$1 $(birth_of "$1") $(readlink /proc/self/ns/pid)" >"$STACK_DIR/owner"; } # PID
+abandoned() {
+    local pid birth space boot
+    { read -r pid birth space <"$STACK_DIR/owner"; } 2>/dev/null || return 1
+    boot=$(</proc/sys/kernel/random/boot_id)
+    [[ ${birth%/*} == "$boot" && $space == "$(readlink /proc/self/ns/pid)" && $(birth_of "$pid") != "$birth" ]]
+}
+
 running() { pid_of "$1" >/dev/null; }
 
 # Starts a program in a session of its own (Ctrl-C is not for it) and waits until it is ready. Its output goes to
