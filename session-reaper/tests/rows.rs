@@ -186,3 +186,27 @@ async fn a_row_with_the_least_key_of_all_is_not_forgotten() {
         .await;
     assert_eq!(reap(&database, &[("MAX_CHUNK", "1")]).await.target("sessions")["deleted"]["expired"], 2);
 }
+
+#[tokio::test]
+async fn a_chunk_commits_without_waiting_for_the_disk_and_its_connection_has_its_bounds() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    database
+        .execute(
+            "CREATE TABLE seen (setting text);
+             GRANT INSERT ON seen TO PUBLIC;
+             CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 INSERT INTO seen SELECT concat_ws(' ', current_setting('synchronous_commit'),
+                     current_setting('idle_session_timeout'), current_setting('lock_timeout'),
+                     current_setting('statement_timeout'), current_setting('client_connection_check_interval'));
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER look BEFORE DELETE ON sessions FOR EACH STATEMENT EXECUTE FUNCTION look()",
+        )
+        .await;
+    let env = [("LOCK_TIMEOUT", "70ms"), ("STATEMENT_TIMEOUT", "3s"), ("CHUNK_TIME", "1s")];
+    let run = reap(&database, &env).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(database.one::<String>("SELECT DISTINCT setting FROM seen").await, "off 5min 70ms 3s 200ms");
+}
