@@ -77,15 +77,6 @@ impl RedisFailure {
     }
 }
 
-impl From<bb8::RunError<RedisError>> for RedisFailure {
-    fn from(error: bb8::RunError<RedisError>) -> Self {
-        match error {
-            bb8::RunError::User(error) => Self::Redis(error),
-            bb8::RunError::TimedOut => Self::Timeout(Duration::ZERO),
-        }
-    }
-}
-
 impl Denylist {
     /// Connects when it is first used.
     #[must_use]
@@ -210,7 +201,10 @@ impl Denylist {
     }
 
     async fn link(&self) -> Result<Link, RedisFailure> {
-        Ok(self.pool.get().await?.clone())
+        self.pool.get().await.map(|link| link.clone()).map_err(|error| match error {
+            bb8::RunError::User(error) => RedisFailure::Redis(error),
+            bb8::RunError::TimedOut => RedisFailure::Timeout(self.timeout),
+        })
     }
 
     /// Believes nothing until the next rebuild, and asks for it. Whether that is news.

@@ -169,14 +169,12 @@ impl Pass<'_, '_> {
     /// Leaves one row where it is: it is free, but something that goes with it is not (a cascade to a row that somebody
     /// holds). It counts as locked, and gets its second look. `None` at the end of what lies ahead.
     async fn pass_over(&mut self, ahead: &Stretch, look: Look) -> Result<Option<Chunk>, Halt> {
-        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &0)).await;
-        let row = match row.map_err(Trouble::from) {
-            Ok(row) => row,
+        let reached = match self.mark_at(ahead, 0).await {
+            Ok(reached) => reached,
             // Not even the index can be read: it is the table that somebody holds.
             Err(Trouble::Timeout(_)) => return Ok(None),
             Err(trouble) => return Err(halt(trouble)),
         };
-        let reached: Option<Mark> = row.map(|row| (0..row.len()).map(|column| row.get(column)).collect());
         self.passed_over += 1;
         if reached.is_some() && look == Look::First {
             self.tally.skipped_locked += 1;
@@ -190,17 +188,19 @@ impl Pass<'_, '_> {
         Ok(reached.map(|mark| Chunk { low: ahead.low.clone(), reached: Some(mark), left_some: look == Look::First }))
     }
 
+    /// The place of the row that `offset` others lie before, if there are so many.
+    async fn mark_at(&mut self, ahead: &Stretch, offset: i64) -> Result<Option<Mark>, Trouble> {
+        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
+        Ok(row.map(|row| (0..row.len()).map(|column| row.get(column)).collect()))
+    }
+
     async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
-        let connection = &mut self.worker.connection;
         let began = Instant::now();
         let asked = self.worker.budget.at_most(self.pace.size());
-        let offset = i64::from(asked) - 1;
-        let reached: Option<Mark> = connection
-            .at_most_one(&self.sql.probe(ahead, &offset))
-            .await?
-            .map(|row| (0..row.len()).map(|column| row.get(column)).collect());
+        let reached = self.mark_at(ahead, i64::from(asked) - 1).await?;
         let stretch = Stretch { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
 
+        let connection = &mut self.worker.connection;
         let pid = connection.pid();
         let row = connection.one(&self.sql.delete(&stretch, &pid)).await?;
         let deleted = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
