@@ -30,6 +30,20 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
                             session-reaper run --max-runtime 5m --output json | jq .outcome")]
     Run(Run),
+    /// Says whether every target is safe to reap, and what to run where one is not
+    ///
+    /// Looks at tables, indexes, foreign keys, privileges, and the plans of the statements that a run uses. Changes nothing.
+    /// Ends with 0 safe, 2 usage, 65 unsafe, 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
+    Check(Check),
+    /// Shows what would go now, by target and reason, and deletes nothing
+    ///
+    /// Counts on the indexes, up to a cap, and says what a run would refuse. Ends with 0, 2 usage, 65 a target would be refused,
+    /// 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
+    Plan(Plan),
     /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
     #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
@@ -79,6 +93,12 @@ pub struct Sweeping {
     /// How long a chunk may take before it is given up and half of it tried [default: 5s]
     #[arg(long, env = "STATEMENT_TIMEOUT", value_name = "DURATION")]
     pub statement_timeout: Option<String>,
+    /// Rows of a table that a statement may read from one end to the other [default: 10000]
+    #[arg(long, env = "MAX_SCAN_ROWS", value_name = "ROWS")]
+    pub max_scan_rows: Option<String>,
+    /// The part of a table that its first run may delete without being asked for [default: 0.9]
+    #[arg(long, env = "MAX_FRACTION", value_name = "SHARE")]
+    pub max_fraction: Option<String>,
     /// How long to keep sessions that have expired [default: 1d]
     #[arg(long, env = "KEEP_EXPIRED", value_name = "DURATION")]
     pub keep_expired: Option<String>,
@@ -96,6 +116,43 @@ pub struct Sweeping {
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    #[arg(long)]
+    pub force_unsafe: bool,
+    /// It is meant that nearly all of a table goes in its first run
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `plan`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Show the statements, too
+    #[arg(long)]
+    pub sql: bool,
+}
+
+/// `check`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Check {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
     pub common: Common,
@@ -125,4 +182,7 @@ pub struct Daemon {
     /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    #[arg(long)]
+    pub force_unsafe: bool,
 }

@@ -1,7 +1,9 @@
 //! One file a subcommand.
 
+pub mod check;
 pub mod daemon;
 pub mod migrate;
+pub mod plan;
 pub mod run;
 
 use std::io::Write as _;

@@ -16,9 +16,9 @@ use tracing_subscriber::EnvFilter;
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
-use crate::cli::{Common, Daemon, Run, Sweeping};
+use crate::cli::{Check, Common, Daemon, Plan, Run, Sweeping};
 use crate::schedule::Schedule;
-use crate::sweep::{BudgetLimits, PaceLimits, StatementBounds, Sweep};
+use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep};
 
 /// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
 /// second: should we and a request ever wait for each other, we are the ones who give way.
@@ -39,6 +39,13 @@ const DUTY_CYCLE: f64 = 0.2;
 
 /// Every quarter of an hour: a tick that finds nothing costs a few milliseconds.
 const SCHEDULE: &str = "*/15 * * * *";
+
+/// Some megabytes, which are read in milliseconds.
+const MAX_SCAN_ROWS: u64 = 10_000;
+
+/// A table of sessions that has not been reaped for long has mostly dead ones; one of which nearly all would go looks like a
+/// wrong column.
+const MAX_FRACTION: f64 = 0.9;
 
 const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
 
@@ -97,6 +104,30 @@ pub struct RunConfig {
     pub log: LogConfig,
 }
 
+/// Of `check`.
+#[derive(Debug)]
+pub struct CheckConfig {
+    /// What would be done.
+    pub sweep: Sweep,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `plan`.
+#[derive(Debug)]
+pub struct PlanConfig {
+    /// What would be done.
+    pub sweep: Sweep,
+    /// Show statements.
+    pub sql: bool,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
 /// Of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
@@ -127,13 +158,39 @@ impl RunConfig {
     pub fn read(given: &Run) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = mistakes.choice(
-            "OUTPUT",
-            given.output.as_ref(),
-            Output::Text,
-            &[("text", Output::Text), ("json", Output::Json)],
-        );
-        match sweep(&given.common, &given.sweeping, &mut mistakes) {
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(
+            &given.common,
+            &given.sweeping,
+            Consent { force_unsafe: given.force_unsafe, yes: given.yes },
+            &mut mistakes,
+        ) {
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl PlanConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Plan) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl CheckConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Check) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
             _ => Err(mistakes),
         }
@@ -154,11 +211,16 @@ impl DaemonConfig {
                 OPS_BIND
             }
         };
-        match (sweep(&options.common, &options.sweeping, &mut mistakes), schedule) {
+        let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
+        match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
             (Some(sweep), Some(schedule)) if mistakes.is_empty() => Ok(Self { sweep, schedule, ops_bind, log }),
             _ => Err(mistakes),
         }
     }
+}
+
+fn output(given: Option<&String>, mistakes: &mut Mistakes) -> Output {
+    mistakes.choice("OUTPUT", given, Output::Text, &[("text", Output::Text), ("json", Output::Json)])
 }
 
 fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {
@@ -218,7 +280,14 @@ fn schedule(options: &Daemon, mistakes: &mut Mistakes) -> Option<Schedule> {
         .ok()
 }
 
-fn sweep(common: &Common, options: &Sweeping, mistakes: &mut Mistakes) -> Option<Sweep> {
+/// What somebody said on the command line, and nowhere else, so that it is not left standing.
+#[derive(Clone, Copy, Default)]
+struct Consent {
+    force_unsafe: bool,
+    yes: bool,
+}
+
+fn sweep(common: &Common, options: &Sweeping, consent: Consent, mistakes: &mut Mistakes) -> Option<Sweep> {
     let connect = database(common, mistakes);
     let bounds = bounds(options, mistakes);
     let pace = pace(options, bounds, mistakes);
@@ -232,8 +301,23 @@ fn sweep(common: &Common, options: &Sweeping, mistakes: &mut Mistakes) -> Option
         runtime: given(runtime).map(|_| mistakes.duration("MAX_RUNTIME", runtime, HOUR, &any)),
         rows: mistakes.whole("MAX_ROWS", options.max_rows.as_ref(), 1..=u64::MAX >> 1, "leave it out for all rows"),
     };
+    let scan = mistakes.whole(
+        "MAX_SCAN_ROWS",
+        options.max_scan_rows.as_ref(),
+        0..=u64::MAX >> 1,
+        "a table of more rows is not read from one end to the other",
+    );
+    let gate = Rules { max_scan_rows: scan.unwrap_or(MAX_SCAN_ROWS), force_unsafe: consent.force_unsafe };
+    let max_fraction = given(options.max_fraction.as_ref()).map_or(MAX_FRACTION, |text| match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => share,
+        _ => {
+            mistakes.add("MAX_FRACTION", text, "a part of a table from 0 to 1; 1 lets all of it go without a word");
+            MAX_FRACTION
+        }
+    });
+    let first_run = FirstRun { max_fraction, confirmed: consent.yes };
     let targets = reaped::targets(options, mistakes);
-    Some(Sweep { connect: connect?, targets, pace, budget, bounds, instance: instance() })
+    Some(Sweep { connect: connect?, targets, pace, budget, bounds, gate, first_run, instance: instance() })
 }
 
 fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {

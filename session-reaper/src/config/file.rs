@@ -45,6 +45,7 @@ pub(super) struct Entry {
     pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
     pub(super) chunk: Option<u32>,
+    pub(super) confirmed: Option<bool>,
 }
 
 /// Reads a file. What is wrong is noted in the source, and left out here.
@@ -87,8 +88,10 @@ fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str,
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    let [table, replaces, due, filter, group, children, order, enabled, chunk] =
-        source.keys(keys, ["table", "replaces", "due", "where", "group", "children", "order", "enabled", "chunk"]);
+    let [table, replaces, due, filter, group, children, order, enabled, chunk, confirmed] = source.keys(
+        keys,
+        ["table", "replaces", "due", "where", "group", "children", "order", "enabled", "chunk", "confirmed"],
+    );
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
     }
@@ -101,13 +104,14 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
     let order = source.read(order, order_of, r#""index" or "heap" is wanted; without it each pass chooses"#);
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
+    let confirmed = source.truth(confirmed);
     let table = table?;
     if let Some(due) = &due {
         for name in [Some(&table), replaces.as_ref()].into_iter().flatten() {
             least_retentions(source, keys, name, due);
         }
     }
-    Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk })
+    Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk, confirmed })
 }
 
 fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {

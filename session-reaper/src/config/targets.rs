@@ -59,6 +59,7 @@ fn change(entry: &mut Entry, by: Entry) {
     entry.order = by.order.or(entry.order);
     entry.enabled = by.enabled.or(entry.enabled);
     entry.chunk = by.chunk.or(entry.chunk);
+    entry.confirmed = by.confirmed.or(entry.confirmed);
 }
 
 fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
@@ -74,6 +75,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         children: entry.children.unwrap_or_default(),
         order: entry.order,
         chunk: entry.chunk,
+        confirmed: entry.confirmed.unwrap_or(false),
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
             None => Absent::Fails("the configuration names it".to_owned()),

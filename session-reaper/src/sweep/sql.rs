@@ -213,6 +213,36 @@ impl PassSql {
         query
     }
 
+    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One row; null without one.
+    pub(super) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due.condition(&mut query);
+        let cap = query.bind(cap);
+        let free = self.only_these(&mut query).unwrap_or_else(|| "true".to_owned());
+        let back = self.columns().map(|column| format!("t.{} DESC", column.name)).collect::<Vec<_>>().join(", ");
+        let (name, table) = (&self.due.column.name, &self.table);
+        query.text = format!(
+            "SELECT {} FROM (SELECT t.{name} AS due, {free} AS free FROM ONLY {table} t WHERE {due} ORDER BY {back} \
+             LIMIT {cap}) AS found",
+            self.due.epoch("max(due) FILTER (WHERE free)")
+        );
+        query
+    }
+
+    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by this reason or an earlier
+    /// one and may go.
+    pub(super) fn sample(&self, percent: f64) -> Query<'_> {
+        let mut query = Query::new(self.values);
+        let reasons = self.earlier.iter().chain([&self.due]);
+        let due = reasons.map(|due| due.condition(&mut query)).collect::<Vec<_>>().join(" OR ");
+        let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
+        query.text = format!(
+            "SELECT count(*), count(*) FILTER (WHERE ({due}){only}) FROM ONLY {} t TABLESAMPLE SYSTEM ({percent})",
+            self.table
+        );
+        query
+    }
+
     /// `t` is not due by an earlier pass.
     fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
         let mut fresh = String::from("true");

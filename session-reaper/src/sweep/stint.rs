@@ -11,10 +11,13 @@ use super::blocks::Blocks;
 use super::catalog::{self, Found, Leaf, Located};
 use super::connection::Beside;
 use super::due::Due;
+use super::gate::{self, Code, Finding, Rules, Subject};
 use super::gear::Survey;
+use super::guard::{self, FirstRun};
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker, halt};
 use super::report::{End, TargetReport, Worked};
+use super::share::Share;
 use super::sql::{Group, Only, PassSql, Stretch, Values};
 use super::target::{Absent, Order, Target};
 use crate::meter;
@@ -23,6 +26,12 @@ pub(super) struct Stint<'a> {
     pub(super) target: &'a Target,
     /// `None` when it cannot be worked on.
     pub(super) table: Option<Table>,
+    /// What the gate says of it.
+    pub(super) findings: Vec<Finding>,
+    /// Of these, what it goes on in spite of.
+    pub(super) forced: Vec<Code>,
+    /// As far as is known, nobody has worked on it before.
+    first: bool,
     /// Its lock is ours.
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
@@ -47,13 +56,14 @@ impl<'a> Stint<'a> {
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
             (Found::Table(located), _) => match passes(target, located, started_at) {
-                Ok(table) => tried(client, table).await?,
-                Err(why) => Err(format!("{}: {why}", target.table.spelt())),
+                Ok(table) => tried(client, table).await?.map_err(|why| Finding::plain(Code::ConditionRefused, why)),
+                Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
-            (Found::Unfit(why), _) => Err(why),
+            (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
             (Found::NoTable, Absent::Fails(advice)) => {
                 let hint = catalog::similar_table(client, &target.table).await?;
-                Err(format!("there is no table {}: {advice}{hint}", target.table))
+                let why = format!("there is no table {}: {advice}{hint}", target.table);
+                Err(Finding::plain(Code::NoTable, why))
             }
             (Found::NoTable, Absent::LeftOut) => {
                 tracing::debug!(target_table = target.name, "left out: there is no such table");
@@ -65,25 +75,115 @@ impl<'a> Stint<'a> {
             }
         };
         Ok(Some(match table {
-            Ok(table) => Self::new(target, Some(table), None),
-            Err(why) => Self::failed(target, why),
+            Ok(table) => Self::new(target, Some(table), Vec::new()),
+            Err(finding) => Self::new(target, None, vec![finding]),
         }))
     }
 
-    /// A target that cannot be worked on.
-    pub(super) fn failed(target: &'a Target, why: String) -> Self {
-        tracing::error!(target_table = target.name, why, "the target failed");
-        Self::new(target, None, Some(End::Failed(why)))
+    /// A target whose table is not there.
+    pub(super) fn absent(target: &'a Target, why: String) -> Self {
+        Self::new(target, None, vec![Finding::plain(Code::NoTable, why)])
     }
 
-    fn new(target: &'a Target, table: Option<Table>, end: Option<End>) -> Self {
+    fn new(target: &'a Target, table: Option<Table>, findings: Vec<Finding>) -> Self {
         Self {
             target,
             table,
+            findings,
+            forced: Vec::new(),
+            first: false,
             locked: false,
-            end,
+            end: None,
             tallies: vec![Tally::default(); target.reasons.len()],
             elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Finds out whether it is safe to work on.
+    pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
+        if let Some(table) = &self.table {
+            let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
+            for (leaf, passes) in &table.leaves {
+                let subject = Subject { target: self.target, oid: leaf.oid, passes, chunk };
+                self.findings.extend(gate::examine(beside, &subject, rules).await?);
+            }
+        } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
+            self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
+        }
+        meter::checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        Ok(())
+    }
+
+    /// Leaves the target alone when it is unsafe, unless it is to be forced and can be.
+    pub(super) fn pass_gate(&mut self, rules: Rules) {
+        let target = self.target.name.as_str();
+        let (grave, others): (Vec<&Finding>, Vec<&Finding>) = self.findings.iter().partition(|found| found.is_unsafe());
+        for Finding { code, what, remedy, .. } in others {
+            tracing::debug!(target_table = target, code = code.as_str(), what, remedy, "found");
+        }
+        if grave.is_empty() {
+            return;
+        }
+        if rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced()) {
+            for Finding { code, what, remedy, .. } in &grave {
+                tracing::warn!(target_table = target, code = code.as_str(), what, remedy, "unsafe, and forced");
+                if !self.forced.contains(code) {
+                    self.forced.push(*code);
+                }
+            }
+            return;
+        }
+        // That says nothing about its safety.
+        let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
+        let why = grave.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        self.end = Some(if absent {
+            tracing::error!(target_table = target, why, "the target failed");
+            End::Failed(why)
+        } else {
+            for Finding { code, what, remedy, .. } in &grave {
+                tracing::error!(
+                    target_table = target,
+                    code = code.as_str(),
+                    what,
+                    remedy,
+                    "unsafe: the target is left alone"
+                );
+            }
+            End::Unsafe(why)
+        });
+        // Neither locked nor counted: without an index a count would read all of it.
+        self.table = None;
+    }
+
+    /// The statements for each of its tables.
+    pub(super) fn tables(&self) -> Vec<&[PassSql]> {
+        self.table.iter().flat_map(|table| &table.leaves).map(|(_, passes)| passes.as_slice()).collect()
+    }
+
+    /// Leaves the target alone when this is its first run and nearly all of it would go.
+    pub(super) async fn pass_guard(&mut self, beside: &Beside, rules: FirstRun) {
+        if self.table.is_none() || guard::has_run(beside, self.target).await {
+            return;
+        }
+        self.first = true;
+        if guard::is_settled(self.target, rules) {
+            return;
+        }
+        let share = Share::of(beside, &self.tables()).await;
+        if let Some(finding) = guard::judge(self.target, share, rules) {
+            let why = finding.to_string();
+            tracing::error!(target_table = self.target.name, why, "unsafe: the target is left alone");
+            self.findings.push(finding);
+            self.end = Some(End::Unsafe(why));
+            self.table = None;
+        }
+    }
+
+    /// Notes that the target has been worked on, for the guard before its next run.
+    pub(super) async fn has_worked(&mut self, beside: &Beside) {
+        if self.first && !matches!(self.end, Some(End::Failed(_))) {
+            self.first = false;
+            guard::note_run(beside, self.target).await;
         }
     }
 
@@ -141,6 +241,7 @@ impl<'a> Stint<'a> {
             chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
+            forced: self.forced.into_iter().map(Code::as_str).collect(),
         };
         TargetReport::new(worked, backlog)
     }

@@ -73,6 +73,8 @@ pub struct Target {
     pub order: Option<Order>,
     /// Rows in a chunk at the most, where it is not what the run has.
     pub chunk: Option<u32>,
+    /// Somebody said that nearly all of the table may go the first time.
+    pub confirmed: bool,
     /// When there is no such table.
     pub absent: Absent,
 }
@@ -126,6 +128,8 @@ fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
         children: Vec::new(),
         order: None,
         chunk: None,
+        // Of these the bounds of what is kept are known, and used challenges are nearly all due, always.
+        confirmed: true,
         absent,
     }
 }
