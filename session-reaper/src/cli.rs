@@ -22,6 +22,12 @@ pub enum Command {
     /// It works without them, and keeps no history then. Twice in a row is as good as once.
     #[command(after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app")]
     Migrate(#[command(flatten)] Common),
+    /// Writes a reaper.toml with every key explained, to begin with
+    ///
+    /// It needs no database, and never overwrites a file.
+    #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
+                            session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
+    Init(Init),
     /// Deletes what is due, once
     ///
     /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done (a target failed, or a
@@ -105,6 +111,17 @@ pub struct Run {
     /// What to print on standard output: text or json [default: text]
     #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
     pub output: Option<String>,
+}
+
+/// `init`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Init {
+    /// What to write; - for standard output
+    #[arg(value_name = "FILE", default_value = "reaper.toml")]
+    pub file: String,
+    /// A preset to put into it, may be given more than once [default: auth-api]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Vec<String>,
 }
 
 /// `daemon`

@@ -8,15 +8,17 @@ mod targets;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
+pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
-use crate::cli::{Common, Daemon, Run, Sweeping};
+use crate::cli::{Common, Daemon, Init, Run, Sweeping};
 use crate::schedule::Schedule;
 use crate::sweep::{BudgetLimits, PaceLimits, StatementBounds, Sweep};
 
@@ -41,6 +43,9 @@ const DUTY_CYCLE: f64 = 0.2;
 const SCHEDULE: &str = "*/15 * * * *";
 
 const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
+
+/// What is reaped where there is no file.
+const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -86,6 +91,15 @@ pub struct MigrateConfig {
     pub log: LogConfig,
 }
 
+/// Of `init`.
+#[derive(Debug)]
+pub struct InitConfig {
+    /// What to write; none for standard output.
+    pub file: Option<PathBuf>,
+    /// The names of the presets in it.
+    pub presets: Vec<&'static str>,
+}
+
 /// Of `run`.
 #[derive(Debug)]
 pub struct RunConfig {
@@ -122,17 +136,32 @@ impl MigrateConfig {
     }
 }
 
+impl InitConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Init) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let mut chosen = Vec::new();
+        for name in &given.preset {
+            match presets::find(name) {
+                Ok((name, _)) if chosen.contains(&name) => {}
+                Ok((name, _)) => chosen.push(name),
+                Err(why) => mistakes.add("--preset", name, why),
+            }
+        }
+        if given.preset.is_empty() {
+            chosen.push(DEFAULT_PRESET);
+        }
+        let file = (given.file != "-").then(|| PathBuf::from(&given.file));
+        if mistakes.is_empty() { Ok(Self { file, presets: chosen }) } else { Err(mistakes) }
+    }
+}
+
 impl RunConfig {
     /// Reads it, or says everything that is wrong.
     pub fn read(given: &Run) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = mistakes.choice(
-            "OUTPUT",
-            given.output.as_ref(),
-            Output::Text,
-            &[("text", Output::Text), ("json", Output::Json)],
-        );
+        let output = output(given.output.as_ref(), &mut mistakes);
         match sweep(&given.common, &given.sweeping, &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
             _ => Err(mistakes),
@@ -175,6 +204,10 @@ fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogCon
     });
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     LogConfig { format, filter, colour }
+}
+
+fn output(given: Option<&String>, mistakes: &mut Mistakes) -> Output {
+    mistakes.choice("OUTPUT", given, Output::Text, &[("text", Output::Text), ("json", Output::Json)])
 }
 
 fn database(common: &Common, mistakes: &mut Mistakes) -> Option<ConnectOptions> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
-use session_reaper::config::{DaemonConfig, MigrateConfig, RunConfig};
+use session_reaper::config::{DaemonConfig, InitConfig, MigrateConfig, RunConfig};
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
@@ -31,6 +31,13 @@ async fn command(cli: Cli) -> Exit {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::migrate::migrate(&config.connect).await
             }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Init(options) => match InitConfig::read(&options) {
+            Ok(config) => match commands::init::init(&config) {
+                Ok(()) => Exit::Done,
+                Err(why) => refuse(&why, Exit::Failed),
+            },
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
         Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
