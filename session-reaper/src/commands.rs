@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub mod daemon;
+pub mod discover;
 pub mod init;
 pub mod migrate;
 pub mod run;

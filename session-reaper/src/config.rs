@@ -18,7 +18,7 @@ pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
-use crate::cli::{Common, Daemon, Init, Run, Sweeping};
+use crate::cli::{Common, Daemon, Discover, Init, Run, Sweeping};
 use crate::schedule::Schedule;
 use crate::sweep::{BudgetLimits, PaceLimits, StatementBounds, Sweep};
 
@@ -91,6 +91,17 @@ pub struct MigrateConfig {
     pub log: LogConfig,
 }
 
+/// Of `discover`.
+#[derive(Debug)]
+pub struct DiscoverConfig {
+    /// Where.
+    pub connect: ConnectOptions,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
 /// Of `init`.
 #[derive(Debug)]
 pub struct InitConfig {
@@ -131,6 +142,19 @@ impl MigrateConfig {
         let log = log(given, "warn", &mut mistakes);
         match database(given, &mut mistakes) {
             Some(connect) if mistakes.is_empty() => Ok(Self { connect, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl DiscoverConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Discover) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match database(&given.common, &mut mistakes) {
+            Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
             _ => Err(mistakes),
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
-use session_reaper::config::{DaemonConfig, InitConfig, MigrateConfig, RunConfig};
+use session_reaper::config::{DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, RunConfig};
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
@@ -38,6 +38,14 @@ async fn command(cli: Cli) -> Exit {
                 Ok(()) => Exit::Done,
                 Err(why) => refuse(&why, Exit::Failed),
             },
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        // As with `migrate`: it changes nothing that a signal could leave half done.
+        Command::Discover(options) => match DiscoverConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::discover::discover(&config.connect, config.output).await
+            }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
         Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
