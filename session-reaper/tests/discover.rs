@@ -274,7 +274,8 @@ async fn how_sure_it_is_follows_from_names_and_from_what_stands_beside() {
         ("deleted_at timestamptz", "posts", Some("low")),
         ("last_activity int", "web_sessions", Some("low")),
         ("expires_at timestamptz, refresh_token text", "oauth_tokens", Some("medium")),
-        ("expires_at timestamptz, status text", "invitations", Some("medium")),
+        ("expires_at timestamptz, status text", "verifications", Some("medium")),
+        ("expires_at timestamptz", "invites", Some("medium")),
         ("expires_at timestamptz, valid_until timestamptz", "otps", Some("medium")),
     ] {
         database.execute(&format!("CREATE TABLE {table} ({columns})")).await;
@@ -302,6 +303,15 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
     {
         assert!(config(&found).contains(told), "{told}\n{}", config(&found));
     }
+    // Of a preset's, too.
+    let database = with_preset("django").await;
+    database.execute("CREATE TABLE carts (session text REFERENCES django_session ON DELETE CASCADE)").await;
+    let found = discover(&database.url()).await;
+    assert!(
+        config(&found).contains("#     rows of public.carts refer to it by ON DELETE CASCADE"),
+        "{}",
+        config(&found)
+    );
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! Reading the catalog: one read-only transaction, three queries.
+//! Reading the catalog: one read-only transaction, a few queries.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use schema::connect::{ConnectError, ConnectOptions, chain};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::signs::{BESIDE, GROUPS, OWN};
@@ -136,10 +136,6 @@ async fn read_by(client: &Client, wanted: &[Ident]) -> Result<Catalog, DiscoverE
         .flat_map(|table| table.columns.iter().filter(|column| asked(table, column)).map(|column| (table.oid, column)))
         .map(|(oid, column)| (oid, column.name.as_str().to_owned()))
         .unzip();
-    let facts = &[(&oids as _, Type::OID_ARRAY), (&columns as _, Type::TEXT_ARRAY)];
-    let facts = client.query_typed(include_str!("columns.sql"), facts).await?;
-    let columns = facts.iter().map(facts_of).collect();
-
     let rows = client.query_typed(include_str!("references.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
     let mut references: HashMap<u32, Vec<Reference>> = HashMap::new();
     for row in rows {
@@ -148,6 +144,7 @@ async fn read_by(client: &Client, wanted: &[Ident]) -> Result<Catalog, DiscoverE
         let reference = Reference { from, on_delete: row.get(3), to_itself: row.get(4) };
         references.entry(row.get(0)).or_default().push(reference);
     }
+    let columns = columns_of(client, &oids, &columns).await?;
     client.batch_execute("ROLLBACK").await?;
     Ok(Catalog { database, role, tables, columns, references })
 }
@@ -172,7 +169,22 @@ fn table(row: &Row) -> Table {
     }
 }
 
-fn facts_of(row: &Row) -> ((u32, String), Facts) {
-    let (lowest, highest): (Option<f64>, Option<f64>) = (row.get(3), row.get(4));
-    ((row.get(0), row.get(1)), Facts { indexed: row.get(2), values: lowest.zip(highest) })
+/// The last of the queries: what it sets is for the rest of the transaction.
+async fn columns_of(
+    client: &Client,
+    oids: &Vec<u32>,
+    names: &Vec<String>,
+) -> Result<HashMap<(u32, String), Facts>, Error> {
+    let params: [(&(dyn ToSql + Sync), Type); 2] = [(oids, Type::OID_ARRAY), (names, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(include_str!("indexes.sql"), &params).await?;
+    let facts = rows.iter().map(|row| ((row.get(0), row.get(1)), Facts { indexed: row.get(2), values: None }));
+    let mut facts: HashMap<(u32, String), Facts> = facts.collect();
+    client.batch_execute("SET LOCAL enable_nestloop = off").await?;
+    for row in client.query_typed(include_str!("values.sql"), &params).await? {
+        let (lowest, highest): (Option<f64>, Option<f64>) = (row.get(2), row.get(3));
+        if let Some(facts) = facts.get_mut(&(row.get(0), row.get(1))) {
+            facts.values = lowest.zip(highest);
+        }
+    }
+    Ok(facts)
 }

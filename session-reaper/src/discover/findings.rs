@@ -52,6 +52,8 @@ pub(super) struct PresetTable {
     pub(super) elsewhere: bool,
     /// Its condition names other tables without their schema, which elsewhere may be those of somebody else.
     pub(super) names_others: bool,
+    /// What refers to it.
+    pub(super) notes: Vec<String>,
     /// Indexes that are to be created first.
     pub(super) missing_indexes: Vec<String>,
     #[serde(skip)]

@@ -6,7 +6,7 @@ use super::catalog::{Catalog, Column, Reference, Table};
 use super::findings::{FoundColumn, FoundTarget, Group, missing_index};
 use super::names::{is_noun, run_together, words};
 use super::signs::{
-    BESIDE, COLUMNS, CONSEQUENCES, Consequence, LONG_NOUN, Meaning, NOISE, Place, Rows, Sureness, TABLES,
+    ASKED_FOR, BESIDE, COLUMNS, CONSEQUENCES, Consequence, LONG_NOUN, Meaning, NOISE, Place, Rows, Sureness, TABLES,
 };
 use crate::sweep::Unit;
 
@@ -81,8 +81,7 @@ pub(super) fn target(table: &Table, catalog: &Catalog) -> Option<FoundTarget> {
         (Rows::Lasting, Some(noun)) => format!("its name speaks of {noun:?}: such rows are often meant to stay"),
         _ => "its name does not tell whether its rows are meant to go".to_owned(),
     }];
-    notes.extend(catalog.references(table).iter().map(note));
-    notes.dedup();
+    notes.extend(references(table, catalog));
     if table.partitioned {
         notes.push("it is partitioned: where whole partitions are due, dropping them is cheaper".to_owned());
     }
@@ -219,7 +218,9 @@ fn doubts(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading, 
     let beside = table.columns.iter().find_map(|beside| {
         BESIDE.iter().find(|(name, _)| run_together(beside.name.as_str()) == *name).map(|(_, why)| (beside, why))
     });
+    let asked_for = ASKED_FOR.iter().find(|(noun, _)| Some(*noun) == reading.noun);
     [
+        asked_for.map(|(_, why)| (*why).to_owned()),
         other.map(|other| format!("{} tells the same", other.name.spelt())),
         beside.map(|(beside, why)| format!("there is {}, and {why}", beside.name.spelt())),
         (!catalog.references(table).is_empty()).then(|| "other rows refer to these, see above".to_owned()),
@@ -246,6 +247,13 @@ fn doubt_of_times(values: Option<(f64, f64)>) -> Option<String> {
         "its values go back to {}, and such a time may mean never",
         day.unwrap_or_else(|| "before all time".to_owned())
     ))
+}
+
+/// What the foreign keys that point at a table mean for deleting its rows.
+pub(super) fn references(table: &Table, catalog: &Catalog) -> Vec<String> {
+    let mut notes: Vec<String> = catalog.references(table).iter().map(note).collect();
+    notes.dedup();
+    notes
 }
 
 fn note(reference: &Reference) -> String {

@@ -91,10 +91,16 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
             format!("- {}: {name}, {}{off}", table.table, rows(table.rows))
         }
     });
-    for index in table.missing_indexes.iter().filter(|_| !table.off) {
+    if table.off || !preset.live() {
+        return;
+    }
+    for note in &table.notes {
+        lines.comment(&format!("    {note}"));
+    }
+    for index in &table.missing_indexes {
         lines.comment(&format!("    first: {index};"));
     }
-    let (Some(name), true) = (&table.found, preset.live() && !table.off) else { return };
+    let Some(name) = &table.found else { return };
     let again = preset.how == How::Again;
     if !again && !table.elsewhere {
         return;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::catalog::{Catalog, Table};
 use super::findings::{FoundPreset, How, PresetTable, missing_index};
+use super::judge;
 use crate::config::{Preset, PresetTarget};
 use crate::sweep::{Ident, Reason};
 
@@ -51,6 +52,7 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
             off: !target.enabled,
             elsewhere: table.is_some_and(|table| !led_to(table)),
             names_others: target.filter.as_ref().is_some_and(|filter| words(filter).any(|word| word == "from")),
+            notes: table.map(|table| judge::references(table, catalog)).unwrap_or_default(),
             missing_indexes: table.map(missing).unwrap_or_default(),
             oid: table.map(|table| table.oid),
             text: target.text,

@@ -225,6 +225,10 @@ pub(super) const TABLES: &[(Place, Rows, &[&str])] = &[
     ]),
 ];
 
+/// Fleeting rows that are asked for long after they have expired.
+pub(super) const ASKED_FOR: &[(&str, &str)] =
+    &[("invite", "who invited whom may be asked for later"), ("invitation", "who invited whom may be asked for later")];
+
 /// A noun of so many letters counts at the end of a word, too: `refreshtoken`.
 pub(super) const LONG_NOUN: usize = 5;
 
@@ -247,6 +251,7 @@ pub(super) const BESIDE: &[(&str, &str)] = &[
     ("deliveredat", "a delivered row is a record"),
     // The tokens of another service, by which it may be used for as long as the refresh token is good.
     ("refreshtoken", REFRESH),
+    ("refreshtokenid", REFRESH),
     ("refreshtokenhash", REFRESH),
     ("refreshtokenencrypted", REFRESH),
     ("encryptedrefreshtoken", REFRESH),
