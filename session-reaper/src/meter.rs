@@ -22,6 +22,8 @@ const LAST_RUN_DELETED: &str = "session_reaper_last_run_deleted_rows";
 const RUNS: &str = "session_reaper_runs_total";
 const RUN_DURATION: &str = "session_reaper_run_duration_seconds";
 const ROWS_DELETED: &str = "session_reaper_rows_deleted_total";
+/// The `reason` of rows that went because they referred to a due one.
+pub(crate) const CHILDREN: &str = "children";
 const ROWS_SKIPPED: &str = "session_reaper_rows_skipped_locked_total";
 const CHUNKS: &str = "session_reaper_chunks_total";
 const CHUNK_DURATION: &str = "session_reaper_chunk_duration_seconds";
@@ -139,6 +141,9 @@ fn create(targets: &[Target]) {
         let _ = histogram!(CHUNK_DURATION, "target" => name.clone());
         for outcome in ChunkOutcome::ALL {
             counter!(CHUNKS, "target" => name.clone(), "outcome" => outcome.as_str()).absolute(0);
+        }
+        if !target.children.is_empty() {
+            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => CHILDREN).absolute(0);
         }
         for reason in &target.reasons {
             counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone()).absolute(0);

@@ -57,7 +57,8 @@ fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
         cells.extend(of_target.iter().map(|cell| if first { cell.clone() } else { String::new() }));
         cells
     };
-    target.deleted.iter().enumerate().map(line).collect()
+    let children = target.children.map(|rows| ("children".to_owned(), rows));
+    target.deleted.iter().chain(&children).enumerate().map(line).collect()
 }
 
 /// `1234567` as `1,234,567`.

@@ -2,14 +2,18 @@
 //!
 //! - [`target`]: what to reap, as data; [`catalog`] finds it, [`due`] tells its cutoffs, [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
-//! - [`pass`]: one target, one reason, chunk by chunk, at the [`pace`] that is wanted and within the [`budget`].
+//! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
+//!   chooses the order in which it goes, [`blocks`] is that of the heap.
 //! - [`backlog`]: counts of what is due; [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end.
 
 mod backlog;
+mod blocks;
 mod budget;
 mod catalog;
+mod chunk;
 mod connection;
 mod due;
+mod gear;
 mod history;
 mod lock;
 mod name;
@@ -31,4 +35,4 @@ pub use pace::PaceLimits;
 pub use progress::Progress;
 pub use report::{Report, TargetReport};
 pub use run::{Finished, Sweep};
-pub use target::{Absent, Reason, Retention, Target, Unit, built_in, history};
+pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};

@@ -8,12 +8,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::place::{Found, Source};
 use super::{HOUR, LONGEST_KEEP, MINUTE};
-use crate::sweep::{Ident, Reason, TableName, Unit};
+use crate::sweep::{Ident, Order, Reason, TableName, Unit};
 
 /// As `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
 const DUE: &str = r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
+
+const CHILDREN: &str = r#"an array such as [{ table = "tokens", column = "session_id" }] is wanted"#;
+
+const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
+
+const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
 
 /// What a file says.
 pub(super) struct File {
@@ -33,6 +39,8 @@ pub(super) struct Entry {
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,
     pub(super) group: Option<String>,
+    pub(super) children: Option<Vec<(TableName, Ident)>>,
+    pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
     pub(super) chunk: Option<u32>,
 }
@@ -72,17 +80,10 @@ fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str,
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
-    const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
-    let [table, replaces, due, filter, group, children, enabled, chunk] =
-        source.keys(keys, ["table", "replaces", "due", "where", "group", "children", "enabled", "chunk"]);
+    let [table, replaces, due, filter, group, children, order, enabled, chunk] =
+        source.keys(keys, ["table", "replaces", "due", "where", "group", "children", "order", "enabled", "chunk"]);
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
-    }
-    if let Some(children) = children {
-        let right =
-            "not supported yet: delete them by a [[target]] of their own before this one, or let ON DELETE CASCADE";
-        source.wrong_value(&children, right);
     }
     let table = source.read(table, TableName::parse, TABLE);
     let replaces = source.read(replaces, TableName::parse, TABLE);
@@ -90,6 +91,8 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let filter = source.text(filter).map(|text| text.trim().to_owned());
     let column = |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
+    let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
+    let order = source.read(order, order_of, r#""index" or "heap" is wanted; without it each pass chooses"#);
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
     let table = table?;
     if let Some(due) = &due {
@@ -97,7 +100,7 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
             least_retentions(source, keys, name, due);
         }
     }
-    Some(Entry { at, table, replaces, due, filter, group, enabled, chunk })
+    Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk })
 }
 
 fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {
@@ -139,6 +142,29 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
         r#""s", "ms" or "us" is wanted"#,
     );
     Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
+}
+
+fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) -> Vec<(TableName, Ident)> {
+    let mut children = Vec::new();
+    for (at, keys) in tables {
+        let [table, column] = source.keys(keys, ["table", "column"]);
+        for (key, found) in [("table", &table), ("column", &column)] {
+            if found.is_none() {
+                source.wrong(*at, format!("children: an entry without `{key}`; {CHILDREN}"));
+            }
+        }
+        let (table, column) = (source.read(table, TableName::parse, TABLE), source.read(column, Ident::parse, COLUMN));
+        children.extend(table.zip(column));
+    }
+    children
+}
+
+fn order_of(text: &str) -> Option<Order> {
+    match text {
+        "index" => Some(Order::Index),
+        "heap" => Some(Order::Heap),
+        _ => None,
+    }
 }
 
 fn duration(text: &str) -> Option<Duration> {

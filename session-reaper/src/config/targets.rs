@@ -107,6 +107,8 @@ fn change(entry: &mut Entry, by: Entry) {
     entry.due = by.due.or(entry.due.take());
     entry.filter = by.filter.or(entry.filter.take());
     entry.group = by.group.or(entry.group.take());
+    entry.children = by.children.or(entry.children.take());
+    entry.order = by.order.or(entry.order);
     entry.enabled = by.enabled.or(entry.enabled);
     entry.chunk = by.chunk.or(entry.chunk);
 }
@@ -121,6 +123,8 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         reasons: entry.due.unwrap_or_default(),
         filter: entry.filter.filter(|filter| !filter.is_empty()),
         group: entry.group.as_deref().and_then(Ident::parse),
+        children: entry.children.unwrap_or_default(),
+        order: entry.order,
         chunk: entry.chunk,
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
@@ -227,7 +231,8 @@ table = "t"
 due = [{ reason = "expired", colum = "c", column = "c", keep = "soon", unit = "min", zone = "Mars" }]
 chunk = 0
 enabled = "yes"
-children = [{ table = "u", column = "t_id" }]
+children = [{ table = "u", colum = "t_id" }]
+order = "best"
 [[target]]
 table = "u"
 [[target]]
@@ -246,9 +251,11 @@ due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
             "zone = \"Mars\":",
             "reaper.toml:9:9: chunk = 0:",
             "reaper.toml:10:11: enabled = \"yes\":",
-            "reaper.toml:11:12: children: not supported yet",
-            "reaper.toml:12:1: [[target]] u without `due`",
-            "reaper.toml:16:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
+            "reaper.toml:11:28: unknown key `colum`; did you mean `column`?",
+            "reaper.toml:11:13: children: an entry without `column`",
+            "reaper.toml:12:9: order = \"best\":",
+            "reaper.toml:13:1: [[target]] u without `due`",
+            "reaper.toml:17:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
         ] {
             assert!(why.contains(told), "{told}\n{why}");
         }

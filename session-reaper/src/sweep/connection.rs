@@ -171,6 +171,8 @@ pub(super) enum Trouble {
     Lost(String),
     /// Another server process answered than the one that holds the lock.
     Pooler,
+    /// The table is not there any more.
+    Gone(String),
     /// Anything else: this target is not to be worked on.
     Other(String),
 }
@@ -209,6 +211,7 @@ impl Trouble {
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
+            SqlState::UNDEFINED_TABLE => Self::Gone(text),
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW

@@ -63,6 +63,9 @@ pub struct TargetReport {
     pub remaining_capped: bool,
     /// Wall time.
     pub elapsed_ms: u64,
+    /// Rows of the target's `children` that went before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children: Option<u64>,
 }
 
 /// How the work on a target ended.
@@ -82,6 +85,7 @@ pub(super) struct Worked {
     pub(super) target: String,
     pub(super) end: End,
     pub(super) deleted: Vec<(String, u64)>,
+    pub(super) children: Option<u64>,
     pub(super) chunks: u64,
     pub(super) skipped_locked: u64,
     pub(super) elapsed: Duration,
@@ -111,6 +115,7 @@ impl TargetReport {
             remaining,
             remaining_capped: backlog.capped,
             elapsed_ms: milliseconds(worked.elapsed),
+            children: worked.children,
         }
     }
 
@@ -193,6 +198,7 @@ mod tests {
             target: "t".into(),
             end,
             deleted: vec![("expired".into(), 3)],
+            children: None,
             chunks: 1,
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),

@@ -153,20 +153,21 @@ impl Sweep {
         }
         stints.extend(self.wholly_absent(stints));
         take_locks(worker, stints).await?;
-        let mut due = Progress::default();
+        let (mut due, mut backlogs) = (Progress::default(), Vec::new());
         for stint in stints.iter().filter(|stint| stint.end.is_none()) {
             let backlog = stint.backlog(beside).await;
             due.due += backlog.total();
             due.due_capped |= backlog.capped;
+            backlogs.push(backlog);
         }
         worker.progress.send_replace(due);
 
-        for stint in stints.iter_mut().filter(|stint| stint.end.is_none()) {
-            let end = match stint.work(worker, self.pace).await {
+        for (stint, backlog) in stints.iter_mut().filter(|stint| stint.end.is_none()).zip(&backlogs) {
+            let end = match stint.work(worker, self.pace, backlog).await {
                 Ok(()) => End::Done,
                 Err(Halt::Stopped(signal)) => End::Stopped(signal),
                 Err(Halt::Spent(spent)) => End::Spent(spent),
-                Err(Halt::Failed(why)) => {
+                Err(Halt::Failed(why) | Halt::Gone(why)) => {
                     tracing::error!(target_table = stint.target.name, why, "the target failed");
                     End::Failed(why)
                 }
@@ -214,7 +215,7 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
 fn broken(what: &str, trouble: Trouble) -> Broken {
     match trouble {
         Trouble::Pooler => Broken::Pooler,
-        Trouble::Lost(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
+        Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
         Trouble::Timeout(bound) => Broken::Failed(format!("{what}: {bound} struck")),
     }
 }
