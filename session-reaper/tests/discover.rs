@@ -298,9 +298,12 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
     let found = discover(&database.url()).await;
     let (live, _) = judged(&found, "public.login_tokens").unwrap();
     assert!(!live);
-    for told in
-        ["# - rows of public.letters refer to it by ON DELETE CASCADE", "# - its own rows refer to it: a row that"]
-    {
+    let children = r#"by children = [{ table = "public.letters", column = "token" }]"#;
+    for told in [
+        children,
+        "# - rows of public.letters refer to it by ON DELETE CASCADE",
+        "# - its own rows refer to it, and a row that",
+    ] {
         assert!(config(&found).contains(told), "{told}\n{}", config(&found));
     }
     // Of a preset's, too.
@@ -459,6 +462,9 @@ async fn what_is_not_a_users_own_table_is_left_out() {
     assert_eq!(found["targets"][0]["rows"], 2);
     // A partitioned table takes no CONCURRENTLY.
     assert_eq!(found["targets"][0]["columns"][0]["missing_index"], "CREATE INDEX ON public.codes (expires_at)");
+    database.execute("INSERT INTO codes VALUES (3, now() - interval '31 days')").await;
+    let reaped = reap_by(&database, config(&found)).await;
+    assert_eq!(reaped.target("public.codes")["deleted"]["expired"], 1, "{}{}", config(&found), reaped.stderr);
 }
 
 #[tokio::test]

@@ -80,6 +80,8 @@ pub(super) struct Facts {
 /// A foreign key that points at a table.
 pub(super) struct Reference {
     pub(super) from: TableName,
+    /// Its column, when it has only one.
+    pub(super) column: Option<Ident>,
     pub(super) to_itself: bool,
     /// As `pg_constraint.confdeltype` has it.
     pub(super) on_delete: String,
@@ -141,7 +143,12 @@ async fn read_by(client: &Client, wanted: &[Ident]) -> Result<Catalog, DiscoverE
     for row in rows {
         let from =
             TableName { schema: Some(Ident::new(row.get::<_, String>(1))), name: Ident::new(row.get::<_, String>(2)) };
-        let reference = Reference { from, on_delete: row.get(3), to_itself: row.get(4) };
+        let reference = Reference {
+            from,
+            on_delete: row.get(3),
+            to_itself: row.get(4),
+            column: row.get::<_, Option<String>>(5).map(Ident::new),
+        };
         references.entry(row.get(0)).or_default().push(reference);
     }
     let columns = columns_of(client, &oids, &columns).await?;

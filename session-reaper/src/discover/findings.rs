@@ -50,7 +50,7 @@ pub(super) struct PresetTable {
     pub(super) off: bool,
     /// The preset's name for it does not lead to it: it takes `replaces`.
     pub(super) elsewhere: bool,
-    /// Its condition names other tables without their schema, which elsewhere may be those of somebody else.
+    /// Its condition, or its children, names other tables without their schema, which elsewhere may be those of somebody else.
     pub(super) names_others: bool,
     /// What refers to it.
     pub(super) notes: Vec<String>,

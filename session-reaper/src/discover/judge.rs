@@ -5,6 +5,7 @@ use chrono::DateTime;
 use super::catalog::{Catalog, Column, Reference, Table};
 use super::findings::{FoundColumn, FoundTarget, Group, missing_index};
 use super::names::{is_noun, run_together, words};
+use super::proposal::quoted;
 use super::signs::{
     ASKED_FOR, BESIDE, COLUMNS, CONSEQUENCES, Consequence, LONG_NOUN, Meaning, NOISE, Place, Rows, Sureness, TABLES,
 };
@@ -259,13 +260,16 @@ pub(super) fn references(table: &Table, catalog: &Catalog) -> Vec<String> {
 fn note(reference: &Reference) -> String {
     let from = reference.from.spelt();
     let rows = if reference.to_itself { "its own rows".to_owned() } else { format!("rows of {from}") };
+    let children = reference.column.as_ref().filter(|_| !reference.to_itself).map(|column| {
+        let (table, column) = (quoted(&from), quoted(&column.spelt()));
+        format!(", in chunks of their own by children = [{{ table = {table}, column = {column} }}]")
+    });
+    let children = children.unwrap_or_default();
     match reference.on_delete.as_str() {
-        "c" => format!(
-            "{rows} refer to it by ON DELETE CASCADE: they go along, whatever they are, and without an index on the reference each row that goes is a scan"
-        ),
+        "c" => format!("{rows} refer to it by ON DELETE CASCADE and go along, live or not{children}"),
         "n" | "d" => format!("{rows} refer to it, and are changed when theirs goes (ON DELETE SET NULL or DEFAULT)"),
         _ => format!(
-            "{rows} refer to it: a row that is referred to cannot be deleted; put them first as a target of their own, or say so in `where`"
+            "{rows} refer to it, and a row that is referred to cannot be deleted; say so in `where`, or let them go{children}"
         ),
     }
 }

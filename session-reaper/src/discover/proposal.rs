@@ -106,7 +106,7 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
         return;
     }
     if table.names_others {
-        lines.comment("    Its `where` names other tables without their schema: copy it, and say the schema, before this is used.");
+        lines.comment("    Its `where` or `children` names other tables without their schema: copy it, and say the schema, before this is used.");
     }
     if again {
         for line in table.text.lines() {
@@ -184,7 +184,7 @@ fn rows(rows: Option<u64>) -> String {
 }
 
 /// As a text in TOML; in single quotes where that saves escapes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let literal = text.contains('"') && !text.contains('\'') && !text.chars().any(char::is_control);
     if literal {
         return format!("'{text}'");

@@ -51,7 +51,8 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
             rows: table.and_then(|table| table.rows),
             off: !target.enabled,
             elsewhere: table.is_some_and(|table| !led_to(table)),
-            names_others: target.filter.as_ref().is_some_and(|filter| words(filter).any(|word| word == "from")),
+            names_others: target.filter.as_ref().is_some_and(|filter| words(filter).any(|word| word == "from"))
+                || target.text.contains("\nchildren"),
             notes: table.map(|table| judge::references(table, catalog)).unwrap_or_default(),
             missing_indexes: table.map(missing).unwrap_or_default(),
             oid: table.map(|table| table.oid),
