@@ -22,6 +22,21 @@ pub enum Command {
     /// It works without them, and keeps no history then. Twice in a row is as good as once.
     #[command(after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app")]
     Migrate(#[command(flatten)] Common),
+    /// Writes a reaper.toml with every key explained, to begin with
+    ///
+    /// It needs no database, and never overwrites a file. For a database that is there, see discover.
+    #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
+                            session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
+    Init(Init),
+    /// Proposes a reaper.toml for a database, from what its catalog says; reads no table and changes nothing
+    ///
+    /// What is certain stands in it as it is, what is not is commented out with the reason. Ends with 0 also when nothing is
+    /// found, 1 failed, 69 database unreachable, 78 bad configuration.
+    #[command(
+        after_help = "Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
+                            session-reaper discover --output json | jq '.targets[] | select(.live) | .table'"
+    )]
+    Discover(Discover),
     /// Deletes what is due, once
     ///
     /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done (a target failed, or a
@@ -162,6 +177,28 @@ pub struct Check {
     /// What to print on standard output: text or json [default: text]
     #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
     pub output: Option<String>,
+}
+
+/// `discover`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Discover {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    /// What to print on standard output: text (a reaper.toml) or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+}
+
+/// `init`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Init {
+    /// What to write; - for standard output
+    #[arg(value_name = "FILE", default_value = "reaper.toml")]
+    pub file: String,
+    /// A preset to put into it, may be given more than once [default: auth-api]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Vec<String>,
 }
 
 /// `daemon`

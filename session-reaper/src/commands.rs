@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod daemon;
+pub mod discover;
+pub mod init;
 pub mod migrate;
 pub mod plan;
 pub mod run;

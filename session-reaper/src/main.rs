@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
-use session_reaper::config::{CheckConfig, DaemonConfig, MigrateConfig, PlanConfig, RunConfig};
+use session_reaper::config::{
+    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PlanConfig, RunConfig,
+};
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
@@ -45,6 +47,21 @@ async fn command(cli: Cli) -> Exit {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::plan::plan(&config.sweep, config.sql, config.output).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Init(options) => match InitConfig::read(&options) {
+            Ok(config) => match commands::init::init(&config) {
+                Ok(()) => Exit::Done,
+                Err(why) => refuse(&why, Exit::Failed),
+            },
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        // As with `migrate`: it changes nothing that a signal could leave half done.
+        Command::Discover(options) => match DiscoverConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::discover::discover(&config.connect, config.output).await
             }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },

@@ -7,9 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::place::{Found, Source};
-use super::presets::PRESETS;
 use super::{HOUR, LONGEST_KEEP, MINUTE};
-use crate::nearest::nearest;
 use crate::sweep::{Ident, Order, Reason, TableName, Unit};
 
 /// As `MAX_CHUNK`.
@@ -74,15 +72,10 @@ fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str,
             source.wrong(value.span().start, "preset: the name of a preset, or an array of names, is wanted");
             continue;
         };
-        if let Some(preset) = PRESETS.iter().find(|(known, _)| *known == name) {
-            presets.push(*preset);
-            continue;
+        match super::presets::find(name) {
+            Ok(preset) => presets.push(preset),
+            Err(why) => source.wrong(value.span().start, format!("preset = {name:?}: {why}")),
         }
-        let names = || PRESETS.iter().map(|(known, _)| *known);
-        let near = nearest(name, names().map(|known| (known, known)));
-        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-        let known = names().collect::<Vec<_>>().join(", ");
-        source.wrong(value.span().start, format!("preset = {name:?}: there is none{near} (known: {known})"));
     }
     presets
 }

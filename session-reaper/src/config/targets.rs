@@ -2,8 +2,60 @@
 
 use super::file::{self, Entry};
 use super::place::Source;
+use super::presets::PRESETS;
 use super::values::Mistakes;
-use crate::sweep::{Absent, Ident, Target};
+use crate::sweep::{Absent, Ident, Reason, TableName, Target};
+
+/// What a preset says of one table, whether it is switched on or not.
+#[derive(Clone, Debug)]
+pub struct PresetTarget {
+    /// The table, as its project names it.
+    pub table: TableName,
+    /// Why its rows go.
+    pub reasons: Vec<Reason>,
+    /// The condition on the row `t`.
+    pub filter: Option<String>,
+    /// What keeps rows together.
+    pub group: Option<Ident>,
+    /// Whether it is reaped unless somebody says otherwise.
+    pub enabled: bool,
+    /// How it is written, from `[[target]]` on.
+    pub text: &'static str,
+}
+
+/// A preset.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    /// What it is called in `preset = "…"`.
+    pub name: &'static str,
+    /// Its tables; one may be there twice.
+    pub targets: Vec<PresetTarget>,
+}
+
+/// All presets, for those who look for their tables or show them. That each can be read is a test's to say.
+#[must_use]
+pub fn presets() -> Vec<Preset> {
+    PRESETS.iter().map(|(name, text)| Preset { name, targets: preset_targets(name, text) }).collect()
+}
+
+fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
+    let mut mistakes = Mistakes::default();
+    let entries = file::read(&mut Source { name, text, mistakes: &mut mistakes }).entries;
+    let ends = entries.iter().skip(1).map(|entry| entry.at).chain([text.len()]).collect::<Vec<_>>();
+    let of = |(entry, end): (Entry, usize)| {
+        let text = text.get(entry.at..end).unwrap_or_default();
+        PresetTarget {
+            table: entry.table,
+            reasons: entry.due.unwrap_or_default(),
+            filter: entry.filter,
+            group: entry.group.as_deref().and_then(Ident::parse),
+            enabled: entry.enabled != Some(false),
+            // What stands between is about the next one.
+            text: text.rsplit_once("\n\n").map_or(text, |(own, _)| own).trim_end(),
+        }
+    };
+    entries.into_iter().zip(ends).map(of).collect()
+}
 
 /// The targets of a file.
 pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
@@ -85,7 +137,6 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
 
 #[cfg(test)]
 mod tests {
-    use super::super::presets::PRESETS;
     use super::*;
 
     fn targets(text: &str) -> Result<Vec<Target>, String> {
@@ -99,6 +150,19 @@ mod tests {
         for (name, _) in PRESETS {
             let found = targets(&format!("preset = {name:?}")).unwrap_or_else(|why| panic!("{name}: {why}"));
             assert!(!found.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_each_target_of_a_preset_says_all_of_it() {
+        for preset in presets() {
+            let whole = preset.targets.iter().map(|target| target.text).collect::<Vec<_>>().join("\n");
+            let whole = targets(&whole).unwrap_or_else(|why| panic!("{}: {why}\n{whole}", preset.name));
+            let loaded = targets(&format!("preset = {:?}", preset.name)).unwrap();
+            let told = |targets: &[Target]| {
+                targets.iter().map(|t| format!("{:?}", (&t.name, &t.reasons, &t.filter, &t.group))).collect::<Vec<_>>()
+            };
+            assert_eq!(told(&whole), told(&loaded), "{}", preset.name);
         }
     }
 
