@@ -220,6 +220,8 @@ impl Pass<'_, '_> {
             self.pace.chunk_done(examined, elapsed);
             self.worker.rest = self.pace.rest(elapsed);
             meter::chunk_done(self.target, elapsed, self.pace.size());
+            let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(target_table = self.target, rows = examined, deleted, elapsed_us, "a chunk was committed");
         }
         Ok(Chunk { low: stretch.low, reached, left_some: left > 0 })
     }
