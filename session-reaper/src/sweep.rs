@@ -32,6 +32,7 @@ mod share;
 mod sql;
 mod stint;
 mod target;
+mod writers;
 
 pub use budget::BudgetLimits;
 pub use check::{Checked, CheckedServer, CheckedTarget};

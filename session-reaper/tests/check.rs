@@ -190,11 +190,11 @@ async fn a_partial_index_that_misses_due_rows_does_not_do() {
     is_unsafe(&database, T, &[&expected]).await;
     // Where it cannot be proved from the due column alone, `where` does not help: stretches are found without it.
     is_unsafe(&database, &format!("{T}where = \"t.kind = 'a'\""), &[&expected]).await;
-    // The second has every due row for years to come; the planner, which knows the cutoff only when it runs, cannot know.
-    for predicate in ["due > '2020-01-01'", "due < '2100-01-01'"] {
-        database.execute(&format!("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE {predicate}")).await;
-        is_unsafe(&database, T, &[&["partial-index: "]]).await;
-    }
+    database.execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due > '2020-01-01'").await;
+    is_unsafe(&database, T, &[&["partial-index: "]]).await;
+    // This one has every due row for years to come, and PostgreSQL can prove it.
+    database.execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due < '2100-01-01'").await;
+    is_safe(&database, T).await;
 }
 
 #[tokio::test]

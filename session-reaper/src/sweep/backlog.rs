@@ -30,6 +30,12 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
+    /// Nothing is due.
+    pub(super) fn none(target: &Target) -> Self {
+        let reasons = target.reasons.len();
+        Self { rows: vec![0; reasons], oldest: vec![None; reasons], ..Self::default() }
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.rows.iter().sum()
     }
@@ -42,12 +48,15 @@ impl Backlog {
     }
 }
 
+/// Rows that are counted before a run: enough to choose the order of a pass by, and to see it through.
+pub(super) const START_CAP: i64 = 100_000;
+
 /// Counts, each of the tables with the passes of all reasons. What could not be counted is told, and counts as "more than
 /// was seen".
-pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]]) -> Backlog {
+pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]], cap: i64) -> Backlog {
     let reasons = target.reasons.len();
-    let mut backlog = Backlog { rows: vec![0; reasons], oldest: vec![None; reasons], ..Backlog::default() };
-    let mut left = vec![COUNT_CAP; reasons];
+    let mut backlog = Backlog::none(target);
+    let mut left = vec![cap; reasons];
     for passes in tables {
         for (reason, pass) in passes.iter().enumerate() {
             let counted = match count_pass(beside, pass, left[reason]).await {

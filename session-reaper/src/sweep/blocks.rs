@@ -1,6 +1,6 @@
 //! The order of the heap: a range of blocks at a time. Pure.
 
-use super::sql::{Mark, Stretch};
+use super::sql::{Mark, Stretch, Text};
 
 /// How far a walk in the heap's order goes, and how many due rows a block of it has.
 #[derive(Clone, Debug)]
@@ -58,11 +58,11 @@ impl Blocks {
 
 /// The beginning of a block.
 fn mark(block: u64) -> Mark {
-    vec![format!("({block},0)")]
+    vec![Text(format!("({block},0)"))]
 }
 
 fn block(mark: &Mark) -> u64 {
-    let number = |text: &String| text.strip_prefix('(')?.split(',').next()?.parse().ok();
+    let number = |text: &Text| text.0.strip_prefix('(')?.split(',').next()?.parse().ok();
     mark.first().and_then(number).unwrap_or(0)
 }
 

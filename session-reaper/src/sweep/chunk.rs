@@ -5,14 +5,14 @@ use std::time::Instant;
 use super::backlog::COUNT_CAP;
 use super::connection::Trouble;
 use super::pass::{CROWD, Chunk, Look, Next, Pass};
-use super::sql::{Counted, Deleted, Mark, Stretch};
+use super::sql::{self, Counted, Mark, Stretch};
 use crate::meter;
 
 impl Pass<'_, '_> {
     /// The place of the row that `offset` others lie before, if there are so many.
     pub(super) async fn mark_at(&mut self, ahead: &Stretch, offset: i64) -> Result<Option<Mark>, Trouble> {
         let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
-        Ok(row.map(|row| (0..row.len()).map(|column| row.get(column)).collect()))
+        Ok(row.as_ref().map(sql::mark))
     }
 
     pub(super) async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
@@ -31,25 +31,17 @@ impl Pass<'_, '_> {
         }
         let stretch = Stretch { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
 
-        let connection = &mut self.worker.connection;
-        let (pid, most) = (connection.pid(), i64::from(asked));
-        let deleted = Deleted::of(&connection.one(&self.sql.delete(&stretch, &most, &pid)).await?, asked.into());
-        if deleted.pid != pid {
-            return Err(Trouble::Pooler);
-        }
+        let deleted = self.delete(&stretch, asked).await?;
         let elapsed = began.elapsed();
         self.committed(&deleted);
-
-        let left = if deleted.full || look == Look::Again {
+        // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key there
+        // may be more than it saw.
+        let all_that_was_seen =
+            self.blocks.is_none() && reached.is_some() && !self.sql.key.is_empty() && deleted.rows >= u64::from(asked);
+        let left = if deleted.full || deleted.alone || all_that_was_seen {
             0
-        } else if let Some((fresh, all)) = deleted.seen {
-            self.skipped(fresh.saturating_sub(deleted.rows));
-            all.saturating_sub(deleted.rows)
         } else {
-            // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key
-            // there may be more than it saw.
-            let whole = reached.is_some() && !self.sql.key.is_empty() && deleted.rows >= u64::from(asked);
-            if whole { 0 } else { self.count_left(&stretch).await? }
+            self.count_left(&stretch, look).await?
         };
         let gone = deleted.rows + deleted.children;
         let examined = if let Some(gear) = &mut self.blocks {
@@ -79,6 +71,28 @@ impl Pass<'_, '_> {
         Ok(Chunk { low: stretch.low, next, left_some: left > 0 })
     }
 
+    /// Deletes what it can in a stretch.
+    async fn delete(&mut self, stretch: &Stretch, most: u32) -> Result<Deleted, Trouble> {
+        let connection = &mut self.worker.connection;
+        let (pid, limit) = (connection.pid(), i64::from(most));
+        let query = self.sql.delete(stretch, &limit, &pid);
+        let mut deleted = Deleted::default();
+        if !self.sql.children.is_empty() {
+            let (rows, children) = sql::with_children(&connection.one(&query).await?);
+            deleted.full = children.iter().any(|count| *count >= u64::from(most));
+            (deleted.rows, deleted.children) = (rows, children.iter().sum());
+        } else if self.blocks.is_none() {
+            deleted.rows = connection.execute(&query).await?;
+        } else {
+            let (rows, writers) = connection.execute_and_look(&query).await?;
+            let before = self.writers.replace(writers);
+            deleted.alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
+            deleted.rows = rows;
+        }
+        deleted.full |= self.blocks.is_some() && deleted.rows >= u64::from(most);
+        Ok(deleted)
+    }
+
     /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.
     async fn is_crowded(&mut self, ahead: &Stretch, reached: Option<&Mark>, asked: u32) -> Result<bool, Trouble> {
         let Some(reached) = reached else { return Ok(false) };
@@ -105,24 +119,39 @@ impl Pass<'_, '_> {
     }
 
     /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has just touched it.
-    async fn count_left(&mut self, stretch: &Stretch) -> Result<u64, Trouble> {
-        let counted =
-            match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await.map_err(Trouble::from) {
-                Ok(row) => Counted::of(&row),
+    async fn count_left(&mut self, stretch: &Stretch, look: Look) -> Result<u64, Trouble> {
+        let counted = match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await {
+            Ok(row) => Counted::of(&row),
+            Err(error) => match Trouble::from(error) {
                 // At least one, for all we know: the second look and the final count will tell.
-                Err(Trouble::Timeout(bound)) => {
+                Trouble::Timeout(bound) => {
                     tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
+                    self.tally.left += u64::from(look == Look::Again);
                     return Ok(1);
                 }
-                Err(trouble) => return Err(trouble),
-            };
+                trouble => return Err(trouble),
+            },
+        };
         // A row that is due for several reasons is counted in the first of their passes.
-        self.skipped(counted.fresh);
+        match look {
+            Look::First => {
+                self.tally.skipped_locked += counted.fresh;
+                meter::skipped_locked(self.target, counted.fresh);
+            }
+            Look::Again => self.tally.left += counted.all,
+        }
         Ok(counted.all)
     }
+}
 
-    fn skipped(&mut self, rows: u64) {
-        self.tally.skipped_locked += rows;
-        meter::skipped_locked(self.target, rows);
-    }
+/// What a statement deleted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deleted {
+    rows: u64,
+    /// Rows of the target's children.
+    children: u64,
+    /// There may be more in the stretch: as many went as were allowed, of rows or of some child's.
+    full: bool,
+    /// Nobody else was writing: what did not go was not due.
+    alone: bool,
 }

@@ -12,7 +12,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::patience::Patience;
-use super::sql::Query;
+use super::sql::{NOT_OURS, Query};
+use super::writers::Writers;
 
 /// How long any statement of a run may take, and wait for a lock.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +144,21 @@ impl Dedicated {
         self.pid
     }
 
+    /// How many rows a statement changed.
+    pub(super) async fn execute(&mut self, query: &Query<'_>) -> Result<u64, Error> {
+        let statement = self.prepare(&query.text).await?;
+        self.patience.with(1, self.client.execute(&statement, &query.params)).await
+    }
+
+    /// How many rows a statement changed, and who was writing right after it: on the same way to the server.
+    pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Writers), Error> {
+        let (statement, look) = (self.prepare(&query.text).await?, self.prepare(Writers::SQL).await?);
+        let both =
+            async { tokio::join!(self.client.execute(&statement, &query.params), self.client.query_one(&look, &[])) };
+        let (changed, writers) = self.patience.with(2, both).await;
+        Ok((changed?, Writers::of(&writers?)))
+    }
+
     /// The one row of a statement that always has one.
     pub(super) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
         let statement = self.prepare(&query.text).await?;
@@ -226,6 +242,7 @@ impl Trouble {
         match *code {
             SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
+            SqlState::INVALID_TEXT_REPRESENTATION if text.contains(NOT_OURS) => Self::Pooler,
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),

@@ -3,14 +3,15 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::catalog::Column;
+use super::sql::Text;
 use super::target::{Reason, Unit};
 
 /// A due column, and the time before which its rows are due.
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) column: Column,
-    /// As text that casts to the column's type, like a mark.
-    pub(super) cutoff: String,
+    /// Of the column's type, like a value of a mark.
+    pub(super) cutoff: Text,
     pub(super) counts: Counts,
 }
 
@@ -61,7 +62,7 @@ impl Due {
                 "{name} is {sql_type}: a due column is a timestamp with or without time zone, a date, or an integer"
             )),
         }?;
-        Ok(Self { column, cutoff, counts })
+        Ok(Self { column, cutoff: Text(cutoff), counts })
     }
 }
 
@@ -99,7 +100,7 @@ mod tests {
         let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
         let column = Column { name: Ident::new("c"), sql_type: sql_type.to_owned() };
         let started_at = "2026-03-01T00:30:00.000001Z".parse().unwrap();
-        Due::new(&reason, column, started_at).map(|due| due.cutoff)
+        Due::new(&reason, column, started_at).map(|due| due.cutoff.0)
     }
 
     #[test]

@@ -28,7 +28,7 @@ use self::indexes::{Index, Wanted};
 use self::plans::{Bounds, Judge, Plan};
 use self::table::Table;
 use super::connection::{Beside, Bound, Trouble};
-use super::sql::{Mark, PassSql, Stretch};
+use super::sql::{self, PassSql, Stretch};
 use super::target::{Absent, Target};
 
 /// How long a lock on the table is waited for, and how long to stand back after each `lock_timeout`: one that is held for
@@ -260,7 +260,7 @@ async fn first_chunk(beside: &Beside, pass: &PassSql, rows: i64) -> Result<Stret
     for offset in [0, rows] {
         let query = pass.probe(&stretch, &offset);
         let mark = match beside.row(&query.text, &query.params).await {
-            Ok(row) => row.map(|row| (0..row.len()).map(|column| row.get(column)).collect::<Mark>()),
+            Ok(row) => row.as_ref().map(sql::mark),
             // Of cold disks, and many dead entries at the head of the index, a run has to find a way out; not we.
             Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(Stretch::default()),
             Err(error) => return Err(error),

@@ -70,9 +70,9 @@ impl Survey {
         }))
     }
 
-    /// The order for so many due rows as were counted; `None` when counting them was given up.
+    /// The order for so many due rows as were counted; `None` when counting them was given up, at more than are few.
     pub(super) fn choose(&self, counted: Option<u64>) -> Choice {
-        let due = counted.map_or(self.estimated, as_f64);
+        let due = counted.map_or(self.estimated.max(MANY), as_f64);
         if self.ties && self.commonest * self.rows > f64::from(CROWD) {
             return (Order::Heap, "too many rows share one time, which the index does not tell apart");
         }

@@ -22,6 +22,7 @@ use super::pace::{Most, Pace, PaceLimits};
 use super::progress::Progress;
 use super::sql::{Mark, PassSql, Stretch};
 use super::target::Order;
+use super::writers::Writers;
 use crate::meter::{self, ChunkOutcome};
 use crate::stop::{Signal, Stop};
 
@@ -78,6 +79,8 @@ pub(super) struct Tally {
     pub(super) children: u64,
     pub(super) chunks: u64,
     pub(super) skipped_locked: u64,
+    /// Due rows that were still held, or there, at the second look.
+    pub(super) left: u64,
 }
 
 impl Tally {
@@ -86,6 +89,7 @@ impl Tally {
         self.children += other.children;
         self.chunks += other.chunks;
         self.skipped_locked += other.skipped_locked;
+        self.left += other.left;
     }
 }
 
@@ -108,6 +112,8 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.
     pub(super) at_one_time: u32,
+    /// After the last chunk, in the order of the heap.
+    pub(super) writers: Option<Writers>,
 }
 
 /// A chunk that was committed.
@@ -286,6 +292,9 @@ impl Pass<'_, '_> {
                 reason = self.reason,
                 "a row that goes with a due one is locked"
             );
+        }
+        if look == Look::Again {
+            self.tally.left += 1;
         }
         let low = ahead.low.clone();
         Ok(reached.map(|mark| Chunk { low, next: Next::After(mark), left_some: look == Look::First }))

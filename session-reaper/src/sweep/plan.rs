@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Error;
 
-use super::backlog::{self, Backlog};
+use super::backlog::{self, Backlog, COUNT_CAP};
 use super::connection::{Beside, Connections};
 use super::gate::Finding;
 use super::guard;
 use super::report::milliseconds;
 use super::run::Sweep;
 use super::share::Share;
-use super::sql::{PassSql, Stretch};
+use super::sql::{self, PassSql, Stretch};
 use super::stint::Stint;
 
 /// Without a history: what a row took where most was measured, with its cascade.
@@ -132,7 +132,7 @@ impl Sweep {
         if tables.is_empty() || !planned.refused.is_empty() {
             return Ok(planned);
         }
-        let backlog = backlog::count(beside, target, &tables).await;
+        let backlog = backlog::count(beside, target, &tables, COUNT_CAP).await;
         planned.due = due(beside, stint, &tables, &backlog).await;
         let share = Share::of(beside, &tables).await;
         // A table that takes too long to sample has none.
@@ -208,7 +208,7 @@ async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Err
     let (written, all, last) = (pass.written(), Stretch::default(), SHOWN - 1);
     let probe = pass.probe(&all, &last);
     let row = beside.patience.with(1, beside.client.query_opt(&probe.text, &probe.params)).await?;
-    let high = row.map(|row| (0..row.len()).map(|column| row.get(column)).collect());
+    let high = row.as_ref().map(sql::mark);
     let pid: i32 = beside.patience.with(1, beside.client.query_one("SELECT pg_backend_pid()", &[])).await?.get(0);
     let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])

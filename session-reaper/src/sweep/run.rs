@@ -8,6 +8,7 @@ use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
 use tokio_postgres::Error;
 
+use super::backlog::START_CAP;
 use super::budget::{Budget, BudgetLimits};
 use super::connection::{Beside, Connections, StatementBounds, Trouble};
 use super::gate::{self, Rules};
@@ -115,7 +116,7 @@ impl Sweep {
         let mut targets = Vec::new();
         for stint in stints {
             meter::lock_held(&stint.target.name, false);
-            let backlog = stint.backlog(&beside).await;
+            let backlog = stint.remaining(&beside).await;
             targets.push(stint.report(&backlog));
         }
         let (report, exit) = concluded(&new, began, targets, through, refused, stop);
@@ -182,7 +183,7 @@ impl Sweep {
         take_locks(worker, stints).await?;
         let (mut due, mut backlogs) = (Progress::default(), Vec::new());
         for stint in stints.iter().filter(|stint| stint.end.is_none()) {
-            let backlog = stint.backlog(beside).await;
+            let backlog = stint.backlog(beside, START_CAP).await;
             due.due += backlog.total();
             due.due_capped |= backlog.capped;
             backlogs.push(backlog);

@@ -1,8 +1,7 @@
 //! The text of every statement of the loop. This is the one place that builds SQL from a target.
 //!
 //! A *mark* is a place in the order of a pass: in that of an index the due time and the key of a row, in that of the heap
-//! the beginning of a block. Its values travel as text and are cast to the column's own type by the server, so that they
-//! are exact for every type, `infinity` included.
+//! the beginning of a block. Its values travel as [`Text`].
 //!
 //! Where a table has no key, marks in the index are due times alone, and rows of one time are in one stretch.
 //!
@@ -19,8 +18,8 @@ mod tests;
 
 use std::fmt::Write as _;
 
-pub(super) use answer::{Counted, Deleted};
-pub(super) use query::{Query, Values};
+pub(super) use answer::{Counted, mark, with_children};
+pub(super) use query::{Query, Text, Values};
 
 use super::catalog::{Child, Column};
 use super::due::{Counts, Due};
@@ -28,7 +27,10 @@ use super::name::Ident;
 use super::target::Order;
 
 /// A place: the due time and the key of one row, or a block, as text.
-pub(super) type Mark = Vec<String>;
+pub(super) type Mark = Vec<Text>;
+
+/// What the server says when a statement that deletes comes to another process than it was made for.
+pub(super) const NOT_OURS: &str = "session-reaper: not the server process that holds its lock, but ";
 
 /// What lies between two places: after `low`, up to and with `high`. Without one it is open there.
 #[derive(Clone, Debug, Default)]
@@ -112,12 +114,12 @@ impl PassSql {
     }
 
     /// Deletes what is due in a stretch and not locked: `*most` rows at the most where a stretch may have any number of
-    /// them. One row, for [`Deleted::of`].
+    /// them. It tells how many rows went; with children it is a query that has one row, for [`with_children`].
     ///
     /// The rows are locked first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a row was
     /// updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
-    /// second look into an index. The condition on the back end's pid is false on every connection but the one that
-    /// holds the lock: nothing goes when a pooler has put another one in its place.
+    /// second look into an index. On every server process but `*pid`, the one that holds the lock, the statement is an error:
+    /// nothing goes when a pooler has put another one in its place.
     pub(super) fn delete<'a>(&'a self, within: &'a Stretch, most: &'a i64, pid: &'a i32) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
@@ -128,34 +130,24 @@ impl PassSql {
         };
         let table = &self.table;
         let free = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order} FOR UPDATE SKIP LOCKED");
-        // Looked at in the same snapshot: what was due before this statement.
-        let seen = match self.order {
-            Order::Index => String::new(),
-            Order::Heap => {
-                let fresh = self.fresh(&mut query);
-                format!(
-                    ", (SELECT ARRAY[count(*) FILTER (WHERE {fresh}), count(*)] FROM ONLY {table} t WHERE {due}{only}) AS seen"
-                )
-            }
-        };
-        let pid = query.bind(pid);
+        let ours = format!(
+            "CASE WHEN pg_backend_pid() = {} THEN true ELSE ('{NOT_OURS}' || pg_backend_pid())::boolean END",
+            query.bind(pid)
+        );
         query.text = if self.children.is_empty() {
-            format!(
-                "WITH gone AS (DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND pg_backend_pid() = {pid} \
-                 RETURNING 1) SELECT count(*), pg_backend_pid(){seen} FROM gone"
-            )
+            format!("DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND {ours}")
         } else {
             let most = query.bind(most);
-            self.delete_with_children(&free, &pid, &most, &seen)
+            self.delete_with_children(&free, &ours, &most)
         };
         query
     }
 
-    /// Children first, `most` of each table; when that was fewer than there may be, their parents stay.
+    /// Children first, `most` of each table; when that was fewer than there may be, their parents go, too.
     ///
     /// A child that somebody holds is waited for: the parent's own cascade, or its absence, would not pass it over either. The
     /// lock in the lateral sub-select also keeps it one look into the child's index for each parent.
-    fn delete_with_children(&self, free: &str, pid: &str, most: &str, seen: &str) -> String {
+    fn delete_with_children(&self, free: &str, ours: &str, most: &str) -> String {
         let table = &self.table;
         let mut parts = vec![format!("held AS MATERIALIZED ({free})")];
         let keys = self.children.iter().enumerate();
@@ -170,20 +162,16 @@ impl PassSql {
             parts.push(format!(
                 "children{n} AS (DELETE FROM ONLY {of} WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL \
                  (SELECT c.ctid FROM ONLY {of} c WHERE c.{column} = p.key{n} FOR UPDATE) AS r LIMIT {most})) \
-                 AND pg_backend_pid() = {pid} RETURNING 1)"
+                 AND {ours} RETURNING 1)"
             ));
             let _ = write!(whole, " AND (SELECT count(*) FROM children{n}) < {most}");
             counts.push(format!("(SELECT count(*) FROM children{n})"));
         }
         parts.push(format!(
             "gone AS (DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) \
-             AND pg_backend_pid() = {pid}{whole} RETURNING 1)"
+             AND {ours}{whole} RETURNING 1)"
         ));
-        format!(
-            "WITH {} SELECT count(*), pg_backend_pid(){seen}, ARRAY[{}] AS children FROM gone",
-            parts.join(", "),
-            counts.join(", ")
-        )
+        format!("WITH {} SELECT count(*), ARRAY[{}] FROM gone", parts.join(", "), counts.join(", "))
     }
 
     /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`Counted::of`].
@@ -283,15 +271,14 @@ impl PassSql {
             match self.order {
                 Order::Index => {
                     let columns = self.columns().zip(mark);
-                    let values: Vec<String> = columns
-                        .map(|(column, value)| format!("{}::text::{}", query.bind(value), column.sql_type))
-                        .collect();
+                    let values: Vec<String> =
+                        columns.map(|(column, value)| format!("{}::{}", query.bind(value), column.sql_type)).collect();
                     let _ = write!(condition, " AND ({}) {operator} ({})", self.names(), values.join(", "));
                 }
                 // No row is at the beginning of a block itself: places in one are counted from 1.
                 Order::Heap => {
                     for value in mark {
-                        let _ = write!(condition, " AND t.ctid {operator} {}::text::tid", query.bind(value));
+                        let _ = write!(condition, " AND t.ctid {operator} {}::tid", query.bind(value));
                     }
                 }
             }
@@ -313,7 +300,7 @@ impl Due {
     /// `t` is due by it.
     fn condition<'a>(&'a self, query: &mut Query<'a>) -> String {
         let cutoff = query.bind(&self.cutoff);
-        format!("t.{} < {cutoff}::text::{}", self.column.name, self.column.sql_type)
+        format!("t.{} < {cutoff}::{}", self.column.name, self.column.sql_type)
     }
 
     /// A value of the column in seconds since 1970.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use schema::connect::chain;
 use tokio_postgres::{Client, Error};
 
-use super::backlog::{self, Backlog};
+use super::backlog::{self, Backlog, COUNT_CAP};
 use super::blocks::Blocks;
 use super::catalog::{self, Found, Leaf, Located};
 use super::connection::Beside;
@@ -218,16 +218,28 @@ impl<'a> Stint<'a> {
         Ok(())
     }
 
-    /// Counts what is due, and says so in the metrics.
-    pub(super) async fn backlog(&self, beside: &Beside) -> Backlog {
-        let Some(table) = &self.table else { return Backlog::default() };
-        let passes: Vec<&[PassSql]> = table.leaves.iter().map(|(_, passes)| passes.as_slice()).collect();
-        let backlog = backlog::count(beside, self.target, &passes).await;
+    /// Counts what is due, up to a cap, and says so in the metrics.
+    pub(super) async fn backlog(&self, beside: &Beside, cap: i64) -> Backlog {
+        if self.table.is_none() {
+            return Backlog::default();
+        }
+        let backlog = backlog::count(beside, self.target, &self.tables(), cap).await;
         // What was not counted is not known: the last that was is still the best there is.
         if !backlog.unknown {
             meter::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
         }
         backlog
+    }
+
+    /// What is due after the work. When all of it was examined and nothing was left that is known; else it is counted, which
+    /// takes walking over the dead entries that the work has left in the index.
+    pub(super) async fn remaining(&self, beside: &Beside) -> Backlog {
+        if matches!(self.end, Some(End::Done)) && self.tallies.iter().all(|tally| tally.left == 0) {
+            let none = Backlog::none(self.target);
+            meter::backlog(self.target, &none.rows, false, None);
+            return none;
+        }
+        self.backlog(beside, COUNT_CAP).await
     }
 
     /// The stint is over: what it came to, with `backlog` still there.
@@ -314,6 +326,7 @@ async fn begin<'p, 'w>(
         tally: Tally::default(),
         passed_over: 0,
         at_one_time: 0,
+        writers: None,
     })
 }
 

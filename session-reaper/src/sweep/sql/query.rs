@@ -1,12 +1,24 @@
 //! A statement and what it is given.
 
-use tokio_postgres::types::ToSql;
+use std::error::Error;
+use std::fmt;
+
+use bytes::BytesMut;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// What a placeholder may stand for: a text, or a number.
 pub(in crate::sweep) trait Value: ToSql + Sync {
     /// As one would write it in the statement itself.
     fn literal(&self) -> String;
 }
+
+/// A value of any type, as PostgreSQL writes and reads it: exact for every type, `infinity` included.
+///
+/// It is sent as text for a parameter of the column's own type. A parameter of type text and a cast in the statement would do
+/// as well, but not every such cast is known before the rows are: in the order of the heap it was made for each row, and took
+/// 0.8 of 2.4 µs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sweep) struct Text(pub(in crate::sweep) String);
 
 /// Where the values of a statement are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +53,32 @@ impl<'a> Query<'a> {
     }
 }
 
-impl Value for String {
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ToSql for Text {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+impl Value for Text {
     fn literal(&self) -> String {
-        format!("'{}'", self.replace('\'', "''"))
+        format!("'{}'", self.0.replace('\'', "''"))
     }
 }
 
