@@ -114,6 +114,11 @@ impl Program {
         assert!(status.success(), "no process {} to send SIG{name}", self.id());
     }
 
+    /// The same, to one that may have ended meanwhile.
+    pub(crate) fn signal_if_alive(&self, name: &str) {
+        let _ = Command::new("kill").args(["-s", name, &self.id().to_string()]).stderr(Stdio::null()).status();
+    }
+
     /// Waits until it has ended, and has been read to the end.
     pub async fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -132,6 +137,15 @@ impl Program {
         let mut program = Self::start(program, args, env);
         let status = program.wait().await;
         (status.code(), program)
+    }
+
+    /// Whether it runs no more; then all of its output is there.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().unwrap().is_some();
+        if ended {
+            self.join_readers();
+        }
+        ended
     }
 
     fn join_readers(&mut self) {
