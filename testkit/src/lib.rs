@@ -3,6 +3,7 @@
 //!
 //! - [`Database`]: a database of one's own, migrated, on the server that `DATABASE_URL` names.
 //! - [`Server`]: a PostgreSQL of the test's own, with settings of its own; [`Replica`] follows one, and can be paused.
+//! - [`PgBouncer`]: a pooler in front of a server.
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
 //! - [`reap`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
@@ -21,6 +22,7 @@
 
 mod auth_api;
 mod database;
+mod pgbouncer;
 mod ports;
 mod program;
 mod proxy;
@@ -33,6 +35,7 @@ mod wallet;
 
 pub use auth_api::{Answer, AuthApi, Tokens};
 pub use database::Database;
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
 pub use program::{Program, binary};
 pub use proxy::{Proxy, Statement};
