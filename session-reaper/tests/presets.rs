@@ -75,7 +75,7 @@ async fn prisma_refresh_tokens() {
     exactly_the_due_rows_go(Case {
         preset: "prisma-refresh-tokens",
         tables: &[("public", "refresh_tokens")],
-        columns: &[("refresh_tokens.family", "'f' || floor(random() * 1000)")],
+        columns: &[("refresh_tokens.family", "'f' || floor(random() * 17000)")],
         due: "DELETE FROM refresh_tokens WHERE family IN (
                   SELECT family FROM refresh_tokens GROUP BY family
                   HAVING bool_and(expires_at < :utc - interval '1 day'
@@ -116,19 +116,18 @@ async fn django_oauth_toolkit() {
         columns: &[
             (
                 "oauth2_provider_refreshtoken.token_family",
-                "CASE WHEN random() < 0.8 THEN lpad(floor(random() * 1500)::text, 32, '0')::uuid END",
+                "CASE WHEN random() < 0.8 THEN lpad(floor(random() * 25000)::text, 32, '0')::uuid END",
             ),
             ("oauth2_provider_refreshtoken.access_token_id", "CASE WHEN random() < 0.3 THEN i END"),
             ("oauth2_provider_accesstoken.source_refresh_token_id", "CASE WHEN random() < 0.3 THEN i END"),
             ("oauth2_provider_grant.code_challenge_method", "'S256'"),
             ("oauth2_provider_accesstoken.id_token_id", "CASE WHEN random() < 0.5 THEN i END"),
         ],
-        due: "DELETE FROM oauth2_provider_refreshtoken r WHERE NOT EXISTS (
-                  SELECT FROM oauth2_provider_refreshtoken f
-                  WHERE (f.id = r.id OR f.token_family = r.token_family)
-                      AND NOT (f.revoked IS NOT NULL AND f.revoked < :now - interval '1 day'
-                               AND f.id NOT IN (SELECT source_refresh_token_id FROM oauth2_provider_accesstoken
-                                                WHERE source_refresh_token_id IS NOT NULL)));
+        due: "CREATE TABLE kept AS SELECT id, token_family FROM oauth2_provider_refreshtoken
+                  WHERE revoked IS NULL OR revoked >= :now - interval '1 day'
+                      OR id IN (SELECT source_refresh_token_id FROM oauth2_provider_accesstoken);
+              DELETE FROM oauth2_provider_refreshtoken WHERE id NOT IN (SELECT id FROM kept) AND (token_family IS NULL
+                  OR token_family NOT IN (SELECT token_family FROM kept WHERE token_family IS NOT NULL));
               DELETE FROM oauth2_provider_accesstoken WHERE expires < :now - interval '1 day'
                   AND id NOT IN (SELECT access_token_id FROM oauth2_provider_refreshtoken WHERE access_token_id IS NOT NULL);
               DELETE FROM oauth2_provider_idtoken WHERE expires < :now - interval '1 day'
@@ -154,7 +153,7 @@ async fn supabase_auth() {
         ],
         columns: &[
             ("sessions.id", "md5(i::text)::uuid"),
-            ("refresh_tokens.session_id", "md5(floor(1 + random() * 6000)::int::text)::uuid"),
+            ("refresh_tokens.session_id", "md5(floor(1 + random() * 100000)::int::text)::uuid"),
             ("webauthn_challenges.challenge_type", "'signup'"),
         ],
         due: "DELETE FROM refresh_tokens WHERE revoked AND updated_at < :now - interval '1 day';
