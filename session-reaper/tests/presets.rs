@@ -10,12 +10,23 @@
 #[path = "presets/tables.rs"]
 mod tables;
 
-use tables::{Case, exactly_the_due_rows_go, made, reap_by};
+use tables::{Case, as_written, exactly_the_due_rows_go, indexed, reap_by};
 use testkit::{Database, expired_sessions};
+
+/// The tables of a preset, and the indexes that its page tells to create.
+async fn made(preset: &str) -> Database {
+    let database = as_written(preset).await;
+    indexed(&database, preset).await;
+    database
+}
+
+async fn on_tables_as_written(case: Case) {
+    exactly_the_due_rows_go(&made(case.preset).await, case).await;
+}
 
 #[tokio::test]
 async fn connect_pg_simple() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "connect-pg-simple",
         tables: &[("public", "session")],
         columns: &[],
@@ -26,7 +37,7 @@ async fn connect_pg_simple() {
 
 #[tokio::test]
 async fn django() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "django",
         tables: &[("public", "django_session")],
         columns: &[],
@@ -37,7 +48,7 @@ async fn django() {
 
 #[tokio::test]
 async fn tower_sessions() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "tower-sessions",
         tables: &[("tower_sessions", "session")],
         columns: &[],
@@ -48,7 +59,7 @@ async fn tower_sessions() {
 
 #[tokio::test]
 async fn better_auth() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "better-auth",
         tables: &[("public", "session"), ("public", "verification")],
         columns: &[],
@@ -60,7 +71,7 @@ async fn better_auth() {
 
 #[tokio::test]
 async fn authjs() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "authjs",
         tables: &[("public", "sessions"), ("public", "verification_token")],
         columns: &[],
@@ -72,7 +83,7 @@ async fn authjs() {
 
 #[tokio::test]
 async fn prisma_refresh_tokens() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "prisma-refresh-tokens",
         tables: &[("public", "refresh_tokens")],
         columns: &[("refresh_tokens.family", "'f' || floor(random() * 17000)")],
@@ -86,7 +97,7 @@ async fn prisma_refresh_tokens() {
 
 #[tokio::test]
 async fn doorkeeper() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "doorkeeper",
         tables: &[("public", "oauth_access_tokens"), ("public", "oauth_access_grants")],
         columns: &[
@@ -104,7 +115,7 @@ async fn doorkeeper() {
 
 #[tokio::test]
 async fn django_oauth_toolkit() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "django-oauth-toolkit",
         tables: &[
             ("public", "oauth2_provider_refreshtoken"),
@@ -140,7 +151,7 @@ async fn django_oauth_toolkit() {
 
 #[tokio::test]
 async fn supabase_auth() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "supabase-auth",
         tables: &[
             ("auth", "refresh_tokens"),
@@ -171,7 +182,7 @@ async fn supabase_auth() {
 
 #[tokio::test]
 async fn ory_hydra() {
-    exactly_the_due_rows_go(Case {
+    on_tables_as_written(Case {
         preset: "ory-hydra",
         tables: &[
             ("public", "hydra_oauth2_access"),

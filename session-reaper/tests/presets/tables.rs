@@ -92,12 +92,11 @@ pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
     reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await
 }
 
-/// A database with the tables of a preset, and the indexes that its page tells to create.
-pub(crate) async fn made(preset: &str) -> Database {
+/// The tables of a preset as `tests/presets/` has them.
+pub(crate) async fn as_written(preset: &str) -> Database {
     let database = Database::empty().await;
     let file = format!("{}/tests/presets/{preset}.sql", env!("CARGO_MANIFEST_DIR"));
     database.execute(&std::fs::read_to_string(file).unwrap()).await;
-    indexed(&database, preset).await;
     database
 }
 
@@ -109,13 +108,8 @@ pub(crate) async fn indexed(database: &Database, preset: &str) {
     }
 }
 
-/// Makes the tables of a preset, and proves it on them.
-pub(crate) async fn exactly_the_due_rows_go(case: Case) {
-    exactly_the_due_rows_go_from(&made(case.preset).await, case).await;
-}
-
 /// Fills the tables, runs the preset, and compares what is left with what the page says.
-pub(crate) async fn exactly_the_due_rows_go_from(database: &Database, case: Case) {
+pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
     let client = database.client().await;
     client.batch_execute("CREATE SCHEMA expected").await.unwrap();
     for (schema, table) in case.tables {
