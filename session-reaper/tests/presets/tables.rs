@@ -95,9 +95,14 @@ pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
 /// The tables of a preset as `tests/presets/` has them.
 pub(crate) async fn as_written(preset: &str) -> Database {
     let database = Database::empty().await;
+    write_tables(&database, preset).await;
+    database
+}
+
+/// Makes them in a database that is there.
+pub(crate) async fn write_tables(database: &Database, preset: &str) {
     let file = format!("{}/tests/presets/{preset}.sql", env!("CARGO_MANIFEST_DIR"));
     database.execute(&std::fs::read_to_string(file).unwrap()).await;
-    database
 }
 
 /// Creates the indexes that a preset's page tells to create.
