@@ -64,12 +64,13 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
         names.push(name);
     }
     let (names, values) = (names.join(", "), values.join(", "));
-    // As a replica: what these tables refer to need not be there.
+    // As a replica: what these tables refer to need not be there. Their statistics are those of a table in use.
     client
         .batch_execute(&format!(
             "SET session_replication_role = replica;
              INSERT INTO {schema}.{table} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS i, ({TIMES}) AS t;
              SET session_replication_role = origin;
+             ANALYZE {schema}.{table};
              CREATE UNLOGGED TABLE expected.{table} AS TABLE {schema}.{table}"
         ))
         .await
