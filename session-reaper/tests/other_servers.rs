@@ -6,7 +6,8 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, PgBouncer, PoolMode, expired_sessions, reap};
+use serde_json::Value;
+use testkit::{Database, PgBouncer, PoolMode, Program, Server, binary, expired_sessions, reap};
 use tokio_postgres::{Client, NoTls};
 
 async fn left(database: &Database) -> i64 {
@@ -47,6 +48,18 @@ async fn advisory_locks(database: &Database) -> i64 {
         .await
 }
 
+/// `check` ends with 65 for one thing of the server: what it is, and what to do.
+async fn refused_by_check(url: &str, code: &str) -> String {
+    let args = ["check", "--output", "json"];
+    let (exit, program) = Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", url)]).await;
+    let found: Value = serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
+    assert_eq!(exit, Some(65), "{found}");
+    let findings = found["server"]["findings"].as_array().unwrap();
+    assert_eq!(findings.iter().map(|finding| &finding["code"]).collect::<Vec<_>>(), [code], "{found}");
+    let text = |member: &str| findings[0][member].as_str().unwrap_or_default().to_owned();
+    format!("{}: {}", text("what"), text("remedy"))
+}
+
 #[tokio::test]
 async fn behind_pgbouncer_in_transaction_mode_a_run_is_refused_and_leaves_nothing_behind() {
     let database = Database::create().await;
@@ -61,6 +74,8 @@ async fn behind_pgbouncer_in_transaction_mode_a_run_is_refused_and_leaves_nothin
     let why = run.report["why"].as_str().unwrap();
     assert!(why.contains("transaction-pooling proxy") && why.contains("session mode"), "{why}");
     assert_eq!(left(&database).await, 250);
+    let found = refused_by_check(pooler.url(), "pooler").await;
+    assert!(found.contains("transaction-pooling proxy") && found.contains("Connect to PostgreSQL itself"), "{found}");
     assert_eq!(advisory_locks(&database).await, 0);
     assert_eq!(set_behind(&pooler).await, Vec::<String>::new());
 }
@@ -76,4 +91,23 @@ async fn through_pgbouncer_in_session_mode_a_run_works() {
     assert_eq!(left(&database).await, 0);
     assert_eq!(advisory_locks(&database).await, 0);
     assert_eq!(set_behind(&pooler).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_streaming_replica_is_refused_with_where_to_connect_instead() {
+    let primary = Server::start(&[]).await;
+    let database = primary.database().await;
+    expired_sessions(&database, 250).await;
+    let replica = primary.replica().await;
+    let url = replica.url_of(&database);
+
+    let run = reap(&database, &[("DATABASE_URL", &url)]).await;
+    assert_eq!(run.code, Some(65), "{}{}", run.report, run.stderr);
+    assert_eq!(run.report["outcome"], "failed");
+    let why = run.report["why"].as_str().unwrap();
+    assert!(why.contains("a replica is at the other end") && why.contains("connect to the primary"), "{why}");
+    assert_eq!(left(&database).await, 250);
+
+    let found = refused_by_check(&url, "replica").await;
+    assert!(found.contains("a replica is at the other end") && found.contains("connect to the primary"), "{found}");
 }

@@ -14,8 +14,8 @@ mod tables;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use tables::{Case, as_written, exactly_the_due_rows_go, indexed};
-use testkit::{Database, Program};
+use tables::{Case, as_written, exactly_the_due_rows_go, indexed, reap_by};
+use testkit::{Database, Program, binary};
 
 /// A program in `tests/packages/` that uses the package as an application does.
 struct Package {
@@ -139,4 +139,48 @@ async fn tower_sessions_loses_nothing_that_it_could_still_read() {
         due: "DELETE FROM session WHERE expiry_date < :now - interval '1 day'",
     };
     the_package_loses_nothing_that_it_could_still_read(Package::tower_sessions(), case, "id").await;
+}
+
+/// What `check` finds unsafe of the tables as the package makes them, with its exit code.
+async fn checked(database: &Database, preset: &str) -> (Option<i32>, Vec<Value>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("preset = {preset:?}")).unwrap();
+    let (url, path) = (database.url(), file.path().to_str().unwrap());
+    let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)];
+    let (code, program) = Program::run(binary("session-reaper"), &["check", "--output", "json"], &env).await;
+    let found: Value = serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
+    let findings = found["targets"][0]["findings"].as_array().unwrap();
+    (code, findings.iter().filter(|finding| finding["level"] == "unsafe").cloned().collect())
+}
+
+#[tokio::test]
+async fn connect_pg_simple_and_django_are_safe_as_they_come() {
+    for (package, preset) in [(Package::connect_pg_simple(), "connect-pg-simple"), (Package::django(), "django")] {
+        let database = Database::empty().await;
+        package.run(&database, "make", &["1"]).await;
+        assert_eq!(checked(&database, preset).await, (Some(0), Vec::new()), "{preset}");
+    }
+}
+
+#[tokio::test]
+async fn tower_sessions_is_refused_as_it_comes_until_the_index_that_is_told_has_been_created() {
+    let database = Database::empty().await;
+    Package::tower_sessions().run(&database, "make", &["-72", "1"]).await;
+    let (code, found) = checked(&database, "tower-sessions").await;
+    assert_eq!((code, found.len()), (Some(65), 1), "{found:?}");
+    assert_eq!(found[0]["code"], "no-index");
+    let remedy = found[0]["remedy"].as_str().unwrap();
+
+    let preset = "preset = 'tower-sessions'";
+    let refused = reap_by(&database, preset).await;
+    assert_eq!(refused.code, Some(65), "{}", refused.stderr);
+    let why = refused.target("tower_sessions.session")["why"].as_str().unwrap();
+    assert!(why.contains(remedy) && remedy.starts_with("CREATE INDEX CONCURRENTLY "), "{why}");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM tower_sessions.session").await, 2);
+
+    database.execute(remedy).await;
+    assert_eq!(checked(&database, "tower-sessions").await, (Some(0), Vec::new()));
+    let run = reap_by(&database, preset).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("tower_sessions.session")["deleted"]["expired"], 1);
 }
