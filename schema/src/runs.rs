@@ -126,6 +126,13 @@ pub async fn finish(client: &Client, id: RunId, outcome: Outcome, report: &Value
         .map(drop)
 }
 
+/// The reports of the last runs that ended, newest first.
+pub async fn last_reports(client: &Client) -> Result<Vec<Value>, Error> {
+    const SQL: &str =
+        "SELECT report FROM reaper_runs WHERE report IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 50";
+    Ok(client.query(SQL, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
 /// Whether `error` says that the table is not there: the reaper's migrations were not applied, and may stay so.
 #[must_use]
 pub fn is_absent(error: &Error) -> bool {

@@ -22,6 +22,21 @@ pub enum Command {
     /// It works without them, and keeps no history then. Twice in a row is as good as once.
     #[command(after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app")]
     Migrate(#[command(flatten)] Common),
+    /// Writes a reaper.toml with every key explained, to begin with
+    ///
+    /// It needs no database, and never overwrites a file. For a database that is there, see discover.
+    #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
+                            session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
+    Init(Init),
+    /// Proposes a reaper.toml for a database, from what its catalog says; reads no table and changes nothing
+    ///
+    /// What is certain stands in it as it is, what is not is commented out with the reason. Ends with 0 also when nothing is
+    /// found, 1 failed, 69 database unreachable, 78 bad configuration.
+    #[command(
+        after_help = "Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
+                            session-reaper discover --output json | jq '.targets[] | select(.live) | .table'"
+    )]
+    Discover(Discover),
     /// Deletes what is due, once
     ///
     /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done (a target failed, or a
@@ -30,6 +45,20 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
                             session-reaper run --max-runtime 5m --output json | jq .outcome")]
     Run(Run),
+    /// Says whether every target is safe to reap, and what to run where one is not
+    ///
+    /// Looks at tables, indexes, foreign keys, privileges, and the plans of the statements that a run uses. Changes nothing.
+    /// Ends with 0 safe, 2 usage, 65 unsafe, 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
+    Check(Check),
+    /// Shows what would go now, by target and reason, and deletes nothing
+    ///
+    /// Counts on the indexes, up to a cap, and says what a run would refuse. Ends with 0, 2 usage, 65 a target would be refused,
+    /// 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
+    Plan(Plan),
     /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
     #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
@@ -79,6 +108,12 @@ pub struct Sweeping {
     /// How long a chunk may take before it is given up and half of it tried [default: 5s]
     #[arg(long, env = "STATEMENT_TIMEOUT", value_name = "DURATION")]
     pub statement_timeout: Option<String>,
+    /// Rows of a table that a statement may read from one end to the other [default: 10000]
+    #[arg(long, env = "MAX_SCAN_ROWS", value_name = "ROWS")]
+    pub max_scan_rows: Option<String>,
+    /// The part of a table that its first run may delete without being asked for [default: 0.9]
+    #[arg(long, env = "MAX_FRACTION", value_name = "SHARE")]
+    pub max_fraction: Option<String>,
     /// How long to keep sessions that have expired [default: 1d]
     #[arg(long, env = "KEEP_EXPIRED", value_name = "DURATION")]
     pub keep_expired: Option<String>,
@@ -105,6 +140,65 @@ pub struct Run {
     /// What to print on standard output: text or json [default: text]
     #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
     pub output: Option<String>,
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    #[arg(long)]
+    pub force_unsafe: bool,
+    /// It is meant that nearly all of a table goes in its first run
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `plan`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Show the statements, too
+    #[arg(long)]
+    pub sql: bool,
+}
+
+/// `check`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Check {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+}
+
+/// `discover`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Discover {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    /// What to print on standard output: text (a reaper.toml) or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+}
+
+/// `init`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Init {
+    /// What to write; - for standard output
+    #[arg(value_name = "FILE", default_value = "reaper.toml")]
+    pub file: String,
+    /// A preset to put into it, may be given more than once [default: auth-api]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Vec<String>,
 }
 
 /// `daemon`
@@ -125,4 +219,7 @@ pub struct Daemon {
     /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    #[arg(long)]
+    pub force_unsafe: bool,
 }

@@ -1,7 +1,11 @@
 //! One file a subcommand.
 
+pub mod check;
 pub mod daemon;
+pub mod discover;
+pub mod init;
 pub mod migrate;
+pub mod plan;
 pub mod run;
 
 use std::io::Write as _;

@@ -4,43 +4,33 @@ mod file;
 mod place;
 mod presets;
 mod reaped;
+mod sweeping;
 mod targets;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
+use sweeping::{Consent, sweep};
+pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
-use values::{DurationRange, given};
+use values::given;
 
-use crate::cli::{Common, Daemon, Run, Sweeping};
+use crate::cli::{Check, Common, Daemon, Discover, Init, Plan, Run};
 use crate::schedule::Schedule;
-use crate::sweep::{BudgetLimits, PaceLimits, StatementBounds, Sweep};
-
-/// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
-/// second: should we and a request ever wait for each other, we are the ones who give way.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
-
-/// Hundreds of times what a chunk aims at. A chunk that takes longer holds its rows for too long.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// About a thousand rows. Beside traffic, chunks of 1,000 rows with a pause had half the effect on its 99th percentile
-/// of chunks of 5,000.
-const CHUNK_TIME: Duration = Duration::from_millis(10);
-
-/// Beyond it chunks get longer and not faster: 500 to 720 thousand rows a second from 5,000 to 50,000.
-const MAX_CHUNK: u32 = 5_000;
-
-/// With it the 99th percentile of the traffic beside was 2 times what it is without a reaper, and 3 times without it.
-const DUTY_CYCLE: f64 = 0.2;
+use crate::sweep::Sweep;
 
 /// Every quarter of an hour: a tick that finds nothing costs a few milliseconds.
 const SCHEDULE: &str = "*/15 * * * *";
 
 const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
+
+/// What is reaped where there is no file.
+const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -86,11 +76,55 @@ pub struct MigrateConfig {
     pub log: LogConfig,
 }
 
+/// Of `discover`.
+#[derive(Debug)]
+pub struct DiscoverConfig {
+    /// Where.
+    pub connect: ConnectOptions,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `init`.
+#[derive(Debug)]
+pub struct InitConfig {
+    /// What to write; none for standard output.
+    pub file: Option<PathBuf>,
+    /// The names of the presets in it.
+    pub presets: Vec<&'static str>,
+}
+
 /// Of `run`.
 #[derive(Debug)]
 pub struct RunConfig {
     /// What to do.
     pub sweep: Sweep,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `check`.
+#[derive(Debug)]
+pub struct CheckConfig {
+    /// What would be done.
+    pub sweep: Sweep,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `plan`.
+#[derive(Debug)]
+pub struct PlanConfig {
+    /// What would be done.
+    pub sweep: Sweep,
+    /// Show statements.
+    pub sql: bool,
     /// How to tell.
     pub output: Output,
     /// Logs.
@@ -122,18 +156,77 @@ impl MigrateConfig {
     }
 }
 
+impl DiscoverConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Discover) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match database(&given.common, &mut mistakes) {
+            Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl InitConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Init) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let mut chosen = Vec::new();
+        for name in &given.preset {
+            match presets::find(name) {
+                Ok((name, _)) if chosen.contains(&name) => {}
+                Ok((name, _)) => chosen.push(name),
+                Err(why) => mistakes.add("--preset", name, why),
+            }
+        }
+        if given.preset.is_empty() {
+            chosen.push(DEFAULT_PRESET);
+        }
+        let file = (given.file != "-").then(|| PathBuf::from(&given.file));
+        if mistakes.is_empty() { Ok(Self { file, presets: chosen }) } else { Err(mistakes) }
+    }
+}
+
 impl RunConfig {
     /// Reads it, or says everything that is wrong.
     pub fn read(given: &Run) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = mistakes.choice(
-            "OUTPUT",
-            given.output.as_ref(),
-            Output::Text,
-            &[("text", Output::Text), ("json", Output::Json)],
-        );
-        match sweep(&given.common, &given.sweeping, &mut mistakes) {
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(
+            &given.common,
+            &given.sweeping,
+            Consent { force_unsafe: given.force_unsafe, yes: given.yes },
+            &mut mistakes,
+        ) {
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl PlanConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Plan) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl CheckConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Check) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(given.output.as_ref(), &mut mistakes);
+        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
             _ => Err(mistakes),
         }
@@ -154,11 +247,16 @@ impl DaemonConfig {
                 OPS_BIND
             }
         };
-        match (sweep(&options.common, &options.sweeping, &mut mistakes), schedule) {
+        let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
+        match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
             (Some(sweep), Some(schedule)) if mistakes.is_empty() => Ok(Self { sweep, schedule, ops_bind, log }),
             _ => Err(mistakes),
         }
     }
+}
+
+fn output(given: Option<&String>, mistakes: &mut Mistakes) -> Output {
+    mistakes.choice("OUTPUT", given, Output::Text, &[("text", Output::Text), ("json", Output::Json)])
 }
 
 fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {
@@ -216,74 +314,4 @@ fn schedule(options: &Daemon, mistakes: &mut Mistakes) -> Option<Schedule> {
             mistakes.add("SCHEDULE", cron, format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"));
         })
         .ok()
-}
-
-fn sweep(common: &Common, options: &Sweeping, mistakes: &mut Mistakes) -> Option<Sweep> {
-    let connect = database(common, mistakes);
-    let bounds = bounds(options, mistakes);
-    let pace = pace(options, bounds, mistakes);
-    let any = DurationRange {
-        least: Duration::from_secs(1),
-        most: LONGEST_KEEP,
-        because: "a run that may take no time does nothing",
-    };
-    let runtime = options.max_runtime.as_ref();
-    let budget = BudgetLimits {
-        runtime: given(runtime).map(|_| mistakes.duration("MAX_RUNTIME", runtime, HOUR, &any)),
-        rows: mistakes.whole("MAX_ROWS", options.max_rows.as_ref(), 1..=u64::MAX >> 1, "leave it out for all rows"),
-    };
-    let targets = reaped::targets(options, mistakes);
-    Some(Sweep { connect: connect?, targets, pace, budget, bounds, instance: instance() })
-}
-
-fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {
-    let statement = DurationRange {
-        least: Duration::from_millis(100),
-        most: HOUR,
-        because: "a chunk takes milliseconds, and holds its rows meanwhile",
-    };
-    let lock = DurationRange {
-        least: Duration::from_millis(1),
-        most: MINUTE,
-        because: "it bounds how long others wait behind a chunk that waits",
-    };
-    StatementBounds {
-        statement: mistakes.duration(
-            "STATEMENT_TIMEOUT",
-            options.statement_timeout.as_ref(),
-            STATEMENT_TIMEOUT,
-            &statement,
-        ),
-        lock: mistakes.duration("LOCK_TIMEOUT", options.lock_timeout.as_ref(), LOCK_TIMEOUT, &lock),
-    }
-}
-
-fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) -> PaceLimits {
-    let chunk_time = DurationRange {
-        least: Duration::from_millis(1),
-        most: bounds.statement / 2,
-        because: "a chunk has to fit into STATEMENT_TIMEOUT with room to spare",
-    };
-    let max_chunk = mistakes
-        .whole("MAX_CHUNK", options.max_chunk.as_ref(), 1..=100_000, "larger chunks are longer and no faster")
-        .and_then(|rows| u32::try_from(rows).ok());
-    let duty_cycle = given(options.duty_cycle.as_ref()).map_or(DUTY_CYCLE, |text| match text.parse::<f64>() {
-        Ok(share) if (0.01..=1.0).contains(&share) => share,
-        _ => {
-            mistakes.add("DUTY_CYCLE", text, "a share of time from 0.01 to 1; 1 leaves no pause between chunks");
-            DUTY_CYCLE
-        }
-    });
-    PaceLimits {
-        chunk_time: mistakes.duration("CHUNK_TIME", options.chunk_time.as_ref(), CHUNK_TIME, &chunk_time),
-        max_chunk: max_chunk.unwrap_or(MAX_CHUNK),
-        duty_cycle,
-    }
-}
-
-/// Which process on which host, for the history.
-fn instance() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "unknown".to_owned());
-    format!("{host}:{}", std::process::id())
 }

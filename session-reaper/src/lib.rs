@@ -11,6 +11,7 @@
 //!
 //! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given there.
 //! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
+//! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
 //! - [`schedule`] and [`ops`] are the daemon's: when to run, and what operators see.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
 //! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod discover;
 pub mod exit;
 pub mod meter;
 pub mod nearest;

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
-use session_reaper::config::{DaemonConfig, MigrateConfig, RunConfig};
+use session_reaper::config::{
+    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PlanConfig, RunConfig,
+};
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
@@ -30,6 +32,36 @@ async fn command(cli: Cli) -> Exit {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::migrate::migrate(&config.connect).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        // Nor is there anything to finish here: it only reads.
+        Command::Check(options) => match CheckConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::check::check(&config.sweep, config.output).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Plan(options) => match PlanConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::plan::plan(&config.sweep, config.sql, config.output).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Init(options) => match InitConfig::read(&options) {
+            Ok(config) => match commands::init::init(&config) {
+                Ok(()) => Exit::Done,
+                Err(why) => refuse(&why, Exit::Failed),
+            },
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        // As with `migrate`: it changes nothing that a signal could leave half done.
+        Command::Discover(options) => match DiscoverConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::discover::discover(&config.connect, config.output).await
             }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },

@@ -22,6 +22,8 @@ const LAST_RUN_DELETED: &str = "session_reaper_last_run_deleted_rows";
 const RUNS: &str = "session_reaper_runs_total";
 const RUN_DURATION: &str = "session_reaper_run_duration_seconds";
 const ROWS_DELETED: &str = "session_reaper_rows_deleted_total";
+/// The `reason` of rows that went because they referred to a due one.
+pub(crate) const CHILDREN: &str = "children";
 const ROWS_SKIPPED: &str = "session_reaper_rows_skipped_locked_total";
 const CHUNKS: &str = "session_reaper_chunks_total";
 const CHUNK_DURATION: &str = "session_reaper_chunk_duration_seconds";
@@ -31,6 +33,7 @@ const BACKLOG_CAPPED: &str = "session_reaper_backlog_capped";
 const BACKLOG_OLDEST: &str = "session_reaper_backlog_oldest_due_timestamp_seconds";
 const BACKLOG_SAMPLED: &str = "session_reaper_backlog_sampled_timestamp_seconds";
 const LOCK_ATTEMPTS: &str = "session_reaper_lock_attempts_total";
+const CHECKS: &str = "session_reaper_checks_total";
 const LOCK_HELD: &str = "session_reaper_lock_held";
 
 /// Around the 10 ms that a chunk aims at, up to the statement timeout.
@@ -114,6 +117,7 @@ fn describe() {
     describe_gauge!(BACKLOG_OLDEST, "When the oldest row of the backlog fell due; 0 without one.");
     describe_gauge!(BACKLOG_SAMPLED, "When the backlog was last looked at; 0 before the first time.");
     describe_counter!(LOCK_ATTEMPTS, "Tries for the lock of a target, by result.");
+    describe_counter!(CHECKS, "Looks at whether a target is safe to work on, by result.");
     describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
 }
 
@@ -136,9 +140,15 @@ fn create(targets: &[Target]) {
             gauge!(gauge, "target" => name.clone()).set(0);
         }
         counter!(ROWS_SKIPPED, "target" => name.clone()).absolute(0);
+        for result in ["safe", "unsafe"] {
+            counter!(CHECKS, "target" => name.clone(), "result" => result).absolute(0);
+        }
         let _ = histogram!(CHUNK_DURATION, "target" => name.clone());
         for outcome in ChunkOutcome::ALL {
             counter!(CHUNKS, "target" => name.clone(), "outcome" => outcome.as_str()).absolute(0);
+        }
+        if !target.children.is_empty() {
+            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => CHILDREN).absolute(0);
         }
         for reason in &target.reasons {
             counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone()).absolute(0);
@@ -183,6 +193,11 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
+}
+
+/// A look at whether a target is safe.
+pub(crate) fn checked(target: &str, safe: bool) {
+    counter!(CHECKS, "target" => target.to_owned(), "result" => if safe { "safe" } else { "unsafe" }).increment(1);
 }
 
 /// A try for a lock.

@@ -13,22 +13,9 @@ const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
 /// The whole summary, with a newline at its end.
 #[must_use]
 pub fn text(report: &Report) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
-    rows.extend(report.targets.iter().flat_map(target_rows));
-    let widths: Vec<usize> =
-        (0..HEAD.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .zip(WORDS)
-            .map(|((cell, width), word)| if word { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
+    let rows: Vec<Vec<String>> = report.targets.iter().flat_map(target_rows).collect();
+    let mut text = columns(HEAD, WORDS, &rows);
+    // Writing to a String cannot fail.
     let _ = writeln!(
         text,
         "\n{} after {}, {} rows deleted: {}",
@@ -37,6 +24,25 @@ pub fn text(report: &Report) -> String {
         grouped(report.deleted_rows()),
         report.why
     );
+    text
+}
+
+/// Lines of cells below each other, each column as wide as its widest cell; words stand to the left.
+pub(crate) fn columns<const N: usize>(head: [&str; N], words: [bool; N], rows: &[Vec<String>]) -> String {
+    let head = head.map(str::to_owned).to_vec();
+    let lines = || std::iter::once(&head).chain(rows);
+    let widest = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(widest).collect();
+    let mut text = String::new();
+    for row in lines() {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .zip(words)
+            .map(|((cell, width), word)| if word { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
     text
 }
 
@@ -57,11 +63,12 @@ fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
         cells.extend(of_target.iter().map(|cell| if first { cell.clone() } else { String::new() }));
         cells
     };
-    target.deleted.iter().enumerate().map(line).collect()
+    let children = target.children.map(|rows| ("children".to_owned(), rows));
+    target.deleted.iter().chain(&children).enumerate().map(line).collect()
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -74,7 +81,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Milliseconds for what is short, else as one would say it.
-fn time(ms: u64) -> String {
+pub(crate) fn time(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
         1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),

@@ -2,33 +2,47 @@
 //!
 //! - [`target`]: what to reap, as data; [`catalog`] finds it, [`due`] tells its cutoffs, [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
-//! - [`pass`]: one target, one reason, chunk by chunk, at the [`pace`] that is wanted and within the [`budget`].
+//! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
+//! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
+//!   chooses the order in which it goes, [`blocks`] is that of the heap.
 //! - [`backlog`]: counts of what is due; [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end.
 
 mod backlog;
+mod blocks;
 mod budget;
 mod catalog;
+mod check;
+mod chunk;
 mod connection;
 mod due;
+mod gate;
+mod gear;
+mod guard;
 mod history;
 mod lock;
 mod name;
 mod pace;
 mod pass;
 mod patience;
+mod plan;
 mod progress;
 mod report;
 mod run;
+mod share;
 mod sql;
 mod stint;
 mod target;
 
 pub use budget::BudgetLimits;
+pub use check::{Checked, CheckedServer, CheckedTarget};
 pub use connection::StatementBounds;
+pub use gate::{Code, Finding, Level, Rules};
+pub use guard::FirstRun;
 pub use lock::CLASS as LOCK_CLASS;
 pub use name::{Ident, TableName};
 pub use pace::PaceLimits;
+pub use plan::{Plan, PlannedReason, PlannedTarget};
 pub use progress::Progress;
 pub use report::{Report, TargetReport};
 pub use run::{Finished, Sweep};
-pub use target::{Absent, Reason, Retention, Target, Unit, built_in, history};
+pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};

@@ -12,7 +12,7 @@ async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, St
 #[tokio::test]
 async fn an_unreachable_database_ends_with_69() {
     let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/nowhere", free_port());
-    for command in ["run", "migrate"] {
+    for command in ["run", "check", "migrate"] {
         let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
         assert_eq!(code, Some(69), "{stderr}");
         assert!(stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"), "{stderr}");
@@ -71,7 +71,7 @@ async fn the_database_url_may_stand_in_a_file_but_not_twice() {
 
 #[tokio::test]
 async fn help_has_an_example_for_each_command() {
-    for command in ["run", "daemon", "migrate"] {
+    for command in ["run", "check", "daemon", "migrate"] {
         let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
         assert_eq!(code, Some(0));
         assert!(

@@ -75,6 +75,7 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         ("session_reaper_backlog_capped{target=\"sessions\"}", 0.0),
         ("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"reaper_runs\"}", 0.0),
         ("session_reaper_lock_attempts_total{result=\"busy\"}", 0.0),
+        ("session_reaper_checks_total{target=\"sessions\",result=\"unsafe\"}", 0.0),
         ("session_reaper_runs_total{outcome=\"failed\"}", 0.0),
         ("session_reaper_runs_total{outcome=\"paused\"}", 0.0),
         ("session_reaper_interval_seconds", 1.0),
@@ -89,6 +90,7 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         ("session_reaper_rows_skipped_locked_total{target=\"sessions\"}", 1.0),
         ("session_reaper_run_duration_seconds_count", 1.0),
         ("session_reaper_lock_attempts_total{result=\"acquired\"}", 3.0),
+        ("session_reaper_checks_total{target=\"sessions\",result=\"safe\"}", 1.0),
     ] {
         let measured = daemon.metric(series).await;
         assert!(measured >= least, "{series} is {measured}, below {least}");

@@ -224,7 +224,8 @@ async fn the_tables_of_auth_api() {
     // A live session holds its account; without one the account goes.
     database
         .execute(
-            "UPDATE accounts SET last_login_at = now() - interval '2 years';
+            "CREATE INDEX ON accounts (last_login_at, id);
+             UPDATE accounts SET last_login_at = now() - interval '2 years';
              INSERT INTO accounts (id, issuer, subject, last_login_at)
              VALUES (gen_random_uuid(), 'i', 'held', now() - interval '2 years');
              INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)

@@ -51,9 +51,9 @@ pub async fn reaped(mut program: Program) -> Reaped {
     Reaped { code, report, stderr: program.stderr() }
 }
 
-/// `session-reaper run --output json`, from its start to its end.
+/// `session-reaper run --yes --output json`, from its start to its end: in a test nearly all of a table may be due.
 pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
-    reaped(start_reaper(database, &["run", "--output", "json"], env)).await
+    reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
 
 /// Where a [`Parking`] stops a delete from `sessions`.

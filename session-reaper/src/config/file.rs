@@ -7,15 +7,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::place::{Found, Source};
-use super::presets::PRESETS;
 use super::{HOUR, LONGEST_KEEP, MINUTE};
-use crate::nearest::nearest;
-use crate::sweep::{Ident, Reason, TableName, Unit};
+use crate::sweep::{Ident, Order, Reason, TableName, Unit};
 
 /// As `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
 const DUE: &str = r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
+
+const CHILDREN: &str = r#"an array such as [{ table = "tokens", column = "session_id" }] is wanted"#;
+
+const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
+
+const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
 
 /// What a file says.
 pub(super) struct File {
@@ -35,8 +39,11 @@ pub(super) struct Entry {
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,
     pub(super) group: Option<String>,
+    pub(super) children: Option<Vec<(TableName, Ident)>>,
+    pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
     pub(super) chunk: Option<u32>,
+    pub(super) confirmed: Option<bool>,
 }
 
 /// Reads a file. What is wrong is noted in the source, and left out here.
@@ -65,31 +72,21 @@ fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str,
             source.wrong(value.span().start, "preset: the name of a preset, or an array of names, is wanted");
             continue;
         };
-        if let Some(preset) = PRESETS.iter().find(|(known, _)| *known == name) {
-            presets.push(*preset);
-            continue;
+        match super::presets::find(name) {
+            Ok(preset) => presets.push(preset),
+            Err(why) => source.wrong(value.span().start, format!("preset = {name:?}: {why}")),
         }
-        let names = || PRESETS.iter().map(|(known, _)| *known);
-        let near = nearest(name, names().map(|known| (known, known)));
-        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-        let known = names().collect::<Vec<_>>().join(", ");
-        source.wrong(value.span().start, format!("preset = {name:?}: there is none{near} (known: {known})"));
     }
     presets
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
-    const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
-    let [table, replaces, due, filter, group, children, enabled, chunk] =
-        source.keys(keys, ["table", "replaces", "due", "where", "group", "children", "enabled", "chunk"]);
+    let [table, replaces, due, filter, group, children, order, enabled, chunk, confirmed] = source.keys(
+        keys,
+        ["table", "replaces", "due", "where", "group", "children", "order", "enabled", "chunk", "confirmed"],
+    );
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
-    }
-    if let Some(children) = children {
-        let right =
-            "not supported yet: delete them by a [[target]] of their own before this one, or let ON DELETE CASCADE";
-        source.wrong_value(&children, right);
     }
     let table = source.read(table, TableName::parse, TABLE);
     let replaces = source.read(replaces, TableName::parse, TABLE);
@@ -97,14 +94,17 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let filter = source.text(filter).map(|text| text.trim().to_owned());
     let column = |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
+    let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
+    let order = source.read(order, order_of, r#""index" or "heap" is wanted; without it each pass chooses"#);
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
+    let confirmed = source.truth(confirmed);
     let table = table?;
     if let Some(due) = &due {
         for name in [Some(&table), replaces.as_ref()].into_iter().flatten() {
             least_retentions(source, keys, name, due);
         }
     }
-    Some(Entry { at, table, replaces, due, filter, group, enabled, chunk })
+    Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk, confirmed })
 }
 
 fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {
@@ -146,6 +146,29 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
         r#""s", "ms" or "us" is wanted"#,
     );
     Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
+}
+
+fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) -> Vec<(TableName, Ident)> {
+    let mut children = Vec::new();
+    for (at, keys) in tables {
+        let [table, column] = source.keys(keys, ["table", "column"]);
+        for (key, found) in [("table", &table), ("column", &column)] {
+            if found.is_none() {
+                source.wrong(*at, format!("children: an entry without `{key}`; {CHILDREN}"));
+            }
+        }
+        let (table, column) = (source.read(table, TableName::parse, TABLE), source.read(column, Ident::parse, COLUMN));
+        children.extend(table.zip(column));
+    }
+    children
+}
+
+fn order_of(text: &str) -> Option<Order> {
+    match text {
+        "index" => Some(Order::Index),
+        "heap" => Some(Order::Heap),
+        _ => None,
+    }
 }
 
 fn duration(text: &str) -> Option<Duration> {

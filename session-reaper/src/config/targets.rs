@@ -2,8 +2,60 @@
 
 use super::file::{self, Entry};
 use super::place::Source;
+use super::presets::PRESETS;
 use super::values::Mistakes;
-use crate::sweep::{Absent, Ident, Target};
+use crate::sweep::{Absent, Ident, Reason, TableName, Target};
+
+/// What a preset says of one table, whether it is switched on or not.
+#[derive(Clone, Debug)]
+pub struct PresetTarget {
+    /// The table, as its project names it.
+    pub table: TableName,
+    /// Why its rows go.
+    pub reasons: Vec<Reason>,
+    /// The condition on the row `t`.
+    pub filter: Option<String>,
+    /// What keeps rows together.
+    pub group: Option<Ident>,
+    /// Whether it is reaped unless somebody says otherwise.
+    pub enabled: bool,
+    /// How it is written, from `[[target]]` on.
+    pub text: &'static str,
+}
+
+/// A preset.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    /// What it is called in `preset = "…"`.
+    pub name: &'static str,
+    /// Its tables; one may be there twice.
+    pub targets: Vec<PresetTarget>,
+}
+
+/// All presets, for those who look for their tables or show them. That each can be read is a test's to say.
+#[must_use]
+pub fn presets() -> Vec<Preset> {
+    PRESETS.iter().map(|(name, text)| Preset { name, targets: preset_targets(name, text) }).collect()
+}
+
+fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
+    let mut mistakes = Mistakes::default();
+    let entries = file::read(&mut Source { name, text, mistakes: &mut mistakes }).entries;
+    let ends = entries.iter().skip(1).map(|entry| entry.at).chain([text.len()]).collect::<Vec<_>>();
+    let of = |(entry, end): (Entry, usize)| {
+        let text = text.get(entry.at..end).unwrap_or_default();
+        PresetTarget {
+            table: entry.table,
+            reasons: entry.due.unwrap_or_default(),
+            filter: entry.filter,
+            group: entry.group.as_deref().and_then(Ident::parse),
+            enabled: entry.enabled != Some(false),
+            // What stands between is about the next one.
+            text: text.rsplit_once("\n\n").map_or(text, |(own, _)| own).trim_end(),
+        }
+    };
+    entries.into_iter().zip(ends).map(of).collect()
+}
 
 /// The targets of a file.
 pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
@@ -55,8 +107,11 @@ fn change(entry: &mut Entry, by: Entry) {
     entry.due = by.due.or(entry.due.take());
     entry.filter = by.filter.or(entry.filter.take());
     entry.group = by.group.or(entry.group.take());
+    entry.children = by.children.or(entry.children.take());
+    entry.order = by.order.or(entry.order);
     entry.enabled = by.enabled.or(entry.enabled);
     entry.chunk = by.chunk.or(entry.chunk);
+    entry.confirmed = by.confirmed.or(entry.confirmed);
 }
 
 fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
@@ -69,7 +124,10 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         reasons: entry.due.unwrap_or_default(),
         filter: entry.filter.filter(|filter| !filter.is_empty()),
         group: entry.group.as_deref().and_then(Ident::parse),
+        children: entry.children.unwrap_or_default(),
+        order: entry.order,
         chunk: entry.chunk,
+        confirmed: entry.confirmed.unwrap_or(false),
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
             None => Absent::Fails("the configuration names it".to_owned()),
@@ -79,7 +137,6 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
 
 #[cfg(test)]
 mod tests {
-    use super::super::presets::PRESETS;
     use super::*;
 
     fn targets(text: &str) -> Result<Vec<Target>, String> {
@@ -93,6 +150,19 @@ mod tests {
         for (name, _) in PRESETS {
             let found = targets(&format!("preset = {name:?}")).unwrap_or_else(|why| panic!("{name}: {why}"));
             assert!(!found.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_each_target_of_a_preset_says_all_of_it() {
+        for preset in presets() {
+            let whole = preset.targets.iter().map(|target| target.text).collect::<Vec<_>>().join("\n");
+            let whole = targets(&whole).unwrap_or_else(|why| panic!("{}: {why}\n{whole}", preset.name));
+            let loaded = targets(&format!("preset = {:?}", preset.name)).unwrap();
+            let told = |targets: &[Target]| {
+                targets.iter().map(|t| format!("{:?}", (&t.name, &t.reasons, &t.filter, &t.group))).collect::<Vec<_>>()
+            };
+            assert_eq!(told(&whole), told(&loaded), "{}", preset.name);
         }
     }
 
@@ -163,7 +233,8 @@ table = "t"
 due = [{ reason = "expired", colum = "c", column = "c", keep = "soon", unit = "min", zone = "Mars" }]
 chunk = 0
 enabled = "yes"
-children = [{ table = "u", column = "t_id" }]
+children = [{ table = "u", colum = "t_id" }]
+order = "best"
 [[target]]
 table = "u"
 [[target]]
@@ -182,9 +253,11 @@ due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
             "zone = \"Mars\":",
             "reaper.toml:9:9: chunk = 0:",
             "reaper.toml:10:11: enabled = \"yes\":",
-            "reaper.toml:11:12: children: not supported yet",
-            "reaper.toml:12:1: [[target]] u without `due`",
-            "reaper.toml:16:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
+            "reaper.toml:11:28: unknown key `colum`; did you mean `column`?",
+            "reaper.toml:11:13: children: an entry without `column`",
+            "reaper.toml:12:9: order = \"best\":",
+            "reaper.toml:13:1: [[target]] u without `due`",
+            "reaper.toml:17:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
         ] {
             assert!(why.contains(told), "{told}\n{why}");
         }

@@ -23,6 +23,8 @@ pub(super) struct Backlog {
     pub(super) capped: bool,
     /// Some could not be counted at all.
     pub(super) unknown: bool,
+    /// Rows that each pass would look at, table by table; `None` where counting was given up.
+    pub(super) seen: Vec<Option<u64>>,
     /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
     pub(super) oldest: Vec<Option<f64>>,
 }
@@ -40,31 +42,47 @@ impl Backlog {
     }
 }
 
-/// Counts. What could not be counted is told, and counts as "more than was seen".
-pub(super) async fn count(beside: &Beside, target: &str, passes: &[PassSql]) -> Backlog {
-    let mut backlog = Backlog::default();
-    for pass in passes {
-        let counted = match count_pass(beside, pass, COUNT_CAP).await {
-            Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
-                count_pass(beside, pass, SMALL_CAP).await
-            }
-            counted => counted,
-        };
-        let counted = counted.unwrap_or_else(|error| {
-            tracing::warn!(target_table = target, error = chain(&error), "due rows could not be counted");
-            backlog.unknown = true;
-            Due { rows: 0, capped: true, oldest: None }
-        });
-        backlog.rows.push(counted.rows);
-        backlog.capped |= counted.capped;
-        backlog.oldest.push(counted.oldest);
+/// Counts, each of the tables with the passes of all reasons. What could not be counted is told, and counts as "more than
+/// was seen".
+pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]]) -> Backlog {
+    let reasons = target.reasons.len();
+    let mut backlog = Backlog { rows: vec![0; reasons], oldest: vec![None; reasons], ..Backlog::default() };
+    let mut left = vec![COUNT_CAP; reasons];
+    for passes in tables {
+        for (reason, pass) in passes.iter().enumerate() {
+            let counted = match count_pass(beside, pass, left[reason]).await {
+                Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
+                    count_pass(beside, pass, SMALL_CAP.min(left[reason])).await
+                }
+                counted => counted,
+            };
+            let counted = match counted {
+                Ok(counted) => counted,
+                // A partition that was dropped has no due rows.
+                Err(error) if matches!(Trouble::of(&error), Trouble::Gone(_)) => {
+                    backlog.seen.push(Some(0));
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(target_table = target.name, error = chain(&error), "due rows could not be counted");
+                    backlog.unknown = true;
+                    Due { rows: 0, seen: None, oldest: None }
+                }
+            };
+            left[reason] -= counted.seen.map_or(left[reason], |seen| i64::try_from(seen).unwrap_or(left[reason]));
+            backlog.rows[reason] += counted.rows;
+            backlog.capped |= counted.seen.is_none();
+            backlog.seen.push(counted.seen);
+            backlog.oldest[reason] = [backlog.oldest[reason], counted.oldest].into_iter().flatten().reduce(f64::min);
+        }
     }
     backlog
 }
 
 struct Due {
     rows: u64,
-    capped: bool,
+    /// `None`: there are more than may be looked at.
+    seen: Option<u64>,
     oldest: Option<f64>,
 }
 
@@ -74,9 +92,10 @@ async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Due, Er
     let look_at = cap + 1;
     let query = pass.count(&all, &look_at);
     let counted = Counted::of(&beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?);
+    let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {
-        rows: u64::try_from(counted.fresh.min(cap)).unwrap_or(0),
-        capped: counted.seen > cap,
+        rows: counted.fresh.min(cap),
+        seen: Some(counted.seen).filter(|seen| *seen <= cap),
         oldest: counted.oldest,
     })
 }

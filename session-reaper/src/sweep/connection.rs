@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions, chain};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::patience::Patience;
@@ -35,11 +36,13 @@ const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_se
 ///   role or a database may have as their default, fail there.
 /// - A delete that a crash undoes is simply due again: its commit need not wait for the disk.
 /// - The bounds of a stretch decide the plan; a generic plan does not know them.
-/// - A host that died without a word holds its locks until the server ends its idle connection: some minutes, and more
-///   than the longest rest between two chunks ([`super::pace::LONGEST_REST`]). The only transaction of several statements
-///   is the one that takes the locks, in milliseconds.
+/// - The only transaction of several statements is the one that takes the locks, in milliseconds.
 const DEDICATED: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
-     SET plan_cache_mode = force_custom_plan; SET idle_session_timeout = '5min'; SET idle_in_transaction_session_timeout = '10s'";
+     SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
+
+/// A host that died without a word holds its locks until the server ends its idle connection: some minutes, and more than
+/// the longest rest between two chunks ([`super::pace::LONGEST_REST`]).
+const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
 /// How soon a server at work notices that its client has died. Without it a statement of a killed reaper runs to its
 /// end and commits (2.8 s of a 3 s statement); with it, it was rolled back after 0.2 s.
@@ -63,6 +66,14 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    pub(super) async fn rows(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        self.patience.with(1, self.client.query(text, params)).await
+    }
+
+    pub(super) async fn row(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
+        self.patience.with(1, self.client.query_opt(text, params)).await
+    }
+
     /// Opens another one, when the first was lost and something is left to be written.
     pub(super) async fn reopen(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
@@ -94,7 +105,7 @@ impl Connections {
         if !pooled {
             let set = async {
                 patience_beside.with(1, beside.batch_execute(&common(bounds))).await?;
-                patience.with(3, set(&client, bounds)).await
+                patience.with(4, set(&client, bounds)).await
             };
             set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         }
@@ -113,6 +124,12 @@ fn common(bounds: StatementBounds) -> String {
 async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
     client.batch_execute(&common(bounds)).await?;
     client.batch_execute(DEDICATED).await?;
+    if let Err(error) = client.batch_execute(END_IDLE).await {
+        // Before PostgreSQL 14, which is told where the server is looked at.
+        if error.code() != Some(&SqlState::UNDEFINED_OBJECT) {
+            return Err(error);
+        }
+    }
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
         // Not every platform can tell; statement_timeout bounds it there.
         tracing::debug!(error = chain(&error), "the server cannot watch for a client that dies");
@@ -171,6 +188,8 @@ pub(super) enum Trouble {
     Lost(String),
     /// Another server process answered than the one that holds the lock.
     Pooler,
+    /// The table is not there any more.
+    Gone(String),
     /// Anything else: this target is not to be worked on.
     Other(String),
 }
@@ -209,6 +228,7 @@ impl Trouble {
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
+            SqlState::UNDEFINED_TABLE => Self::Gone(text),
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW

@@ -45,7 +45,14 @@ impl Pace {
     /// A chunk of `rows` took `elapsed`: the next has the size that should take the wanted time, at most twice this one's.
     pub(super) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
         // What a short chunk costs is mostly its round trips; it says little about rows.
-        if rows == 0 || rows.saturating_mul(2) < u64::from(self.size) {
+        if rows.saturating_mul(2) >= u64::from(self.size) {
+            self.learn(rows, elapsed);
+        }
+    }
+
+    /// As [`Pace::chunk_done`], whatever the size of the chunk.
+    pub(super) fn learn(&mut self, rows: u64, elapsed: Duration) {
+        if rows == 0 {
             return;
         }
         let newest = elapsed.as_secs_f64() / as_f64(rows);
@@ -77,6 +84,31 @@ impl Pace {
         )]
         let rows = rows as u32;
         rows
+    }
+}
+
+/// Rows in a chunk at the most, where its size is not in rows: fewer for a while when even so few were too many.
+#[derive(Clone, Debug)]
+pub(super) struct Most {
+    limit: u32,
+    rows: u32,
+}
+
+impl Most {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, rows: limit }
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    pub(super) fn halve(&mut self) {
+        self.rows = (self.rows / 2).max(1);
+    }
+
+    pub(super) fn chunk_done(&mut self) {
+        self.rows = self.rows.saturating_mul(2).min(self.limit);
     }
 }
 

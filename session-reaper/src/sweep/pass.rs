@@ -6,18 +6,22 @@
 //! thousand rows a second; the same with one statement that materialises the stretch 410 to 440; a `LIMIT` inside the
 //! locking select 500 to 550, but it examines without a bound where many rows are locked.
 //!
+//! In the order of the heap a stretch is a range of blocks, and nobody has to be asked where it ends.
+//!
 //! Rows that were locked are counted, and their stretches looked at once more when the pass has come to its end.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::backlog::COUNT_CAP;
+use super::blocks::Blocks;
 use super::budget::{Budget, Spent};
 use super::connection::{Bound, Dedicated, Trouble};
-use super::pace::Pace;
+use super::gear;
+use super::pace::{Most, Pace, PaceLimits};
 use super::progress::Progress;
-use super::sql::{Counted, Mark, PassSql, Stretch};
+use super::sql::{Mark, PassSql, Stretch};
+use super::target::Order;
 use crate::meter::{self, ChunkOutcome};
 use crate::stop::{Signal, Stop};
 
@@ -35,6 +39,10 @@ const STAND_BACK: Duration = Duration::from_millis(250);
 const ROW_TRIES: u32 = 3;
 const ROWS_PASSED_OVER: u32 = 5;
 
+/// More rows of one time than the index can tell apart without sorting them for each chunk, or at all: from here on the
+/// order of the heap is the better one.
+pub(super) const CROWD: u32 = 10_000;
+
 /// Why a pass ended before all of it was examined.
 #[derive(Clone, Debug)]
 pub(super) enum Halt {
@@ -44,6 +52,8 @@ pub(super) enum Halt {
     Spent(Spent),
     /// This target cannot be worked on; others can.
     Failed(String),
+    /// The table is not there any more.
+    Gone(String),
     /// The connection is gone, and the lock with it.
     Lost(String),
     /// Something between us and PostgreSQL gave us another connection.
@@ -64,33 +74,65 @@ pub(super) struct Worker<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) deleted: u64,
+    /// Rows of the target's children.
+    pub(super) children: u64,
     pub(super) chunks: u64,
     pub(super) skipped_locked: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.deleted += other.deleted;
+        self.children += other.children;
+        self.chunks += other.chunks;
+        self.skipped_locked += other.skipped_locked;
+    }
 }
 
 pub(super) struct Pass<'p, 'w> {
     pub(super) target: &'p str,
     pub(super) reason: &'p str,
-    pub(super) sql: &'p PassSql,
+    pub(super) sql: PassSql,
+    /// In the order of the heap; `None` in that of the index.
+    pub(super) blocks: Option<Blocks>,
+    /// Should rows of one time turn out to be too many for the order of the index.
+    pub(super) may_shift: bool,
+    pub(super) limits: PaceLimits,
+    /// Of rows; in the order of the heap of blocks.
     pub(super) pace: Pace,
+    /// Rows in a chunk of blocks at the most.
+    pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
     /// Rows in a row that were left where they are.
     pub(super) passed_over: u32,
+    /// Rows that shared the time of the last ones.
+    pub(super) at_one_time: u32,
 }
 
 /// A chunk that was committed.
-struct Chunk {
+pub(super) struct Chunk {
     /// Where its stretch began.
-    low: Option<Mark>,
-    /// Where it ended; `None` at the end of what was walked.
-    reached: Option<Mark>,
+    pub(super) low: Option<Mark>,
+    pub(super) next: Next,
     /// Rows are due in it that were not deleted.
-    left_some: bool,
+    pub(super) left_some: bool,
+}
+
+/// What comes after a chunk.
+pub(super) enum Next {
+    /// What lies behind its end.
+    After(Mark),
+    /// More of the same stretch.
+    Same,
+    /// Nothing.
+    End,
+    /// The same from the beginning, in the order of the heap.
+    Shift,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     First,
     Again,
 }
@@ -98,29 +140,62 @@ enum Look {
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
     pub(super) async fn work(&mut self) -> Result<(), Halt> {
-        let skipped = self.walk(Stretch::default(), Look::First).await?;
-        for stretch in skipped {
+        let mut skipped = self.walk(self.whole(), Look::First).await?;
+        if skipped.is_none() {
+            self.shift().await?;
+            skipped = self.walk(self.whole(), Look::First).await?;
+        }
+        for stretch in skipped.unwrap_or_default() {
             self.walk(stretch, Look::Again).await?;
         }
         Ok(())
     }
 
-    /// Walks through a stretch of any length, and returns the stretches in which something due was left.
-    async fn walk(&mut self, mut ahead: Stretch, look: Look) -> Result<Vec<Stretch>, Halt> {
+    fn whole(&self) -> Stretch {
+        self.blocks.as_ref().map(Blocks::whole).unwrap_or_default()
+    }
+
+    /// From the order of the index into that of the heap.
+    async fn shift(&mut self) -> Result<(), Halt> {
+        tracing::info!(
+            target_table = self.target,
+            reason = self.reason,
+            "one time has more rows than a chunk: going on in the order of the heap"
+        );
+        let connection = &self.worker.connection;
+        let blocks = gear::blocks(&connection.client, &self.sql.table);
+        let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
+        self.blocks = Some(Blocks::new(blocks));
+        self.pace = Pace::new(self.limits);
+        self.sql.order = Order::Heap;
+        self.may_shift = false;
+        // They are come to again.
+        self.tally.skipped_locked = 0;
+        Ok(())
+    }
+
+    /// Walks through a stretch of any length, and returns the stretches in which something due was left; `None` when it has
+    /// to be walked through in the other order.
+    async fn walk(&mut self, mut ahead: Stretch, look: Look) -> Result<Option<Vec<Stretch>>, Halt> {
         let mut skipped: Vec<Stretch> = Vec::new();
         loop {
             let chunk = self.chunk(&ahead, look).await?;
             if chunk.left_some {
-                let high = chunk.reached.clone().or_else(|| ahead.high.clone());
+                let high = match &chunk.next {
+                    Next::After(mark) => Some(mark.clone()),
+                    _ => ahead.high.clone(),
+                };
                 if skipped.len() < REMEMBERED {
                     skipped.push(Stretch { low: chunk.low, high });
                 } else if let Some(last) = skipped.last_mut() {
                     last.high = high;
                 }
             }
-            match chunk.reached {
-                Some(mark) => ahead.low = Some(mark),
-                None => return Ok(skipped),
+            match chunk.next {
+                Next::After(mark) => ahead.low = Some(mark),
+                Next::Same => {}
+                Next::End => return Ok(Some(skipped)),
+                Next::Shift => return Ok(None),
             }
         }
     }
@@ -134,19 +209,20 @@ impl Pass<'_, '_> {
             let trouble = match self.attempt(ahead, look).await {
                 Ok(chunk) => {
                     self.passed_over = 0;
+                    self.most.chunk_done();
                     return Ok(chunk);
                 }
                 Err(trouble) => trouble,
             };
             timeouts += 1;
-            at_one_row += u32::from(self.pace.size() <= 1 && trouble == Trouble::Timeout(Bound::Lock));
+            at_one_row += u32::from(self.smallest() && trouble == Trouble::Timeout(Bound::Lock));
             if at_one_row >= ROW_TRIES && self.passed_over < ROWS_PASSED_OVER {
                 meter::chunk(self.target, ChunkOutcome::TimedOut);
                 if let Some(chunk) = self.pass_over(ahead, look).await? {
                     return Ok(chunk);
                 }
             }
-            let bound = match bound_to_retry(trouble, self.pace.size(), timeouts) {
+            let bound = match bound_to_retry(trouble, self.smallest(), timeouts) {
                 Ok(bound) => bound,
                 Err(halt) => {
                     meter::chunk(self.target, ChunkOutcome::Failed);
@@ -154,26 +230,52 @@ impl Pass<'_, '_> {
                 }
             };
             meter::chunk(self.target, ChunkOutcome::TimedOut);
-            self.pace.chunk_timed_out();
+            self.halve();
             self.worker.rest = self.pace.rest(began.elapsed()).max(STAND_BACK);
             tracing::warn!(
                 target_table = self.target,
                 reason = self.reason,
-                next_rows = self.pace.size(),
+                next_rows = self.next_rows(),
                 "a chunk hit {bound}; trying again with half of it"
             );
             meter::chunk(self.target, ChunkOutcome::Retried);
         }
     }
 
-    /// Leaves one row where it is: it is free, but something that goes with it is not (a cascade to a row that somebody
-    /// holds). It counts as locked, and gets its second look. `None` at the end of what lies ahead.
+    /// A chunk was too much. Below a block there are still its rows.
+    fn halve(&mut self) {
+        if self.blocks.is_some() && self.pace.size() <= 1 {
+            self.most.halve();
+        } else {
+            self.pace.chunk_timed_out();
+        }
+    }
+
+    /// A chunk can be no smaller.
+    fn smallest(&self) -> bool {
+        self.pace.size() <= 1 && (self.blocks.is_none() || self.most.rows() <= 1)
+    }
+
+    /// Rows that the next chunk asks for.
+    pub(super) fn next_rows(&self) -> u32 {
+        match &self.blocks {
+            None => self.pace.size(),
+            Some(blocks) => blocks.rows(self.pace.size()).min(self.most.rows()),
+        }
+    }
+
+    /// Leaves one row where it is, in the order of the heap one block: it is free, but something that goes with it is not
+    /// (a cascade to a row that somebody holds). It counts as locked, and gets its second look. `None` at the end of what
+    /// lies ahead.
     async fn pass_over(&mut self, ahead: &Stretch, look: Look) -> Result<Option<Chunk>, Halt> {
-        let reached = match self.mark_at(ahead, 0).await {
-            Ok(reached) => reached,
-            // Not even the index can be read: it is the table that somebody holds.
-            Err(Trouble::Timeout(_)) => return Ok(None),
-            Err(trouble) => return Err(halt(trouble)),
+        let reached = match &self.blocks {
+            Some(blocks) => blocks.reach(ahead, 1, 1).0,
+            None => match self.mark_at(ahead, 0).await {
+                Ok(reached) => reached,
+                // Not even the index can be read: it is the table that somebody holds.
+                Err(Trouble::Timeout(_)) => return Ok(None),
+                Err(trouble) => return Err(halt(trouble)),
+            },
         };
         self.passed_over += 1;
         if reached.is_some() && look == Look::First {
@@ -185,70 +287,8 @@ impl Pass<'_, '_> {
                 "a row that goes with a due one is locked"
             );
         }
-        Ok(reached.map(|mark| Chunk { low: ahead.low.clone(), reached: Some(mark), left_some: look == Look::First }))
-    }
-
-    /// The place of the row that `offset` others lie before, if there are so many.
-    async fn mark_at(&mut self, ahead: &Stretch, offset: i64) -> Result<Option<Mark>, Trouble> {
-        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
-        Ok(row.map(|row| (0..row.len()).map(|column| row.get(column)).collect()))
-    }
-
-    async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
-        let began = Instant::now();
-        let asked = self.worker.budget.at_most(self.pace.size());
-        let reached = self.mark_at(ahead, i64::from(asked) - 1).await?;
-        let stretch = Stretch { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
-
-        let connection = &mut self.worker.connection;
-        let pid = connection.pid();
-        let row = connection.one(&self.sql.delete(&stretch, &pid)).await?;
-        let deleted = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
-        if row.get::<_, i32>(1) != pid {
-            return Err(Trouble::Pooler);
-        }
-        let elapsed = began.elapsed();
-        self.committed(deleted);
-
-        // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key
-        // there may be more than it saw.
-        let whole = reached.is_some() && !self.sql.key.is_empty() && deleted >= u64::from(asked);
-        let left = if whole || look == Look::Again { 0 } else { self.count_left(&stretch).await? };
-        let examined = if reached.is_some() { u64::from(asked) } else { deleted + left };
-        if examined > 0 {
-            self.tally.chunks += 1;
-            self.pace.chunk_done(examined, elapsed);
-            self.worker.rest = self.pace.rest(elapsed);
-            meter::chunk_done(self.target, elapsed, self.pace.size());
-        }
-        Ok(Chunk { low: stretch.low, reached, left_some: left > 0 })
-    }
-
-    /// Rows of a chunk that has been committed are counted before anything else can fail.
-    fn committed(&mut self, deleted: u64) {
-        self.tally.deleted += deleted;
-        self.worker.budget.spend(deleted);
-        self.worker.progress.send_modify(|progress| progress.deleted += deleted);
-        meter::deleted(self.target, self.reason, deleted);
-    }
-
-    /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has just touched it.
-    async fn count_left(&mut self, stretch: &Stretch) -> Result<u64, Trouble> {
-        let counted =
-            match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await.map_err(Trouble::from) {
-                Ok(row) => Counted::of(&row),
-                // At least one, for all we know: the second look and the final count will tell.
-                Err(Trouble::Timeout(bound)) => {
-                    tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
-                    return Ok(1);
-                }
-                Err(trouble) => return Err(trouble),
-            };
-        // A row that is due for several reasons is counted in the first of their passes.
-        let skipped = u64::try_from(counted.fresh).unwrap_or(0);
-        self.tally.skipped_locked += skipped;
-        meter::skipped_locked(self.target, skipped);
-        Ok(u64::try_from(counted.all).unwrap_or(0))
+        let low = ahead.low.clone();
+        Ok(reached.map(|mark| Chunk { low, next: Next::After(mark), left_some: look == Look::First }))
     }
 }
 
@@ -270,9 +310,9 @@ impl Worker<'_> {
 }
 
 /// The bound that struck, when the chunk may be tried again; else why not.
-fn bound_to_retry(trouble: Trouble, rows: u32, timeouts: u32) -> Result<Bound, Halt> {
+fn bound_to_retry(trouble: Trouble, smallest: bool, timeouts: u32) -> Result<Bound, Halt> {
     match trouble {
-        Trouble::Timeout(Bound::Statement) if rows <= 1 => Err(Halt::Failed(
+        Trouble::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
             "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on delete, a foreign key to this table \
              without an index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
@@ -287,10 +327,11 @@ fn bound_to_retry(trouble: Trouble, rows: u32, timeouts: u32) -> Result<Bound, H
 }
 
 /// What ends a pass at once.
-fn halt(trouble: Trouble) -> Halt {
+pub(super) fn halt(trouble: Trouble) -> Halt {
     match trouble {
         Trouble::Lost(why) => Halt::Lost(why),
         Trouble::Pooler => Halt::Pooler,
+        Trouble::Gone(why) => Halt::Gone(why),
         Trouble::Other(why) => Halt::Failed(why),
         Trouble::Timeout(bound) => Halt::Failed(format!("{bound} struck")),
     }

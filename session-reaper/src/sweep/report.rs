@@ -63,6 +63,12 @@ pub struct TargetReport {
     pub remaining_capped: bool,
     /// Wall time.
     pub elapsed_ms: u64,
+    /// Rows of the target's `children` that went before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children: Option<u64>,
+    /// What was unsafe and overridden, by its codes; left out when nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<&'static str>,
 }
 
 /// How the work on a target ended.
@@ -75,6 +81,8 @@ pub(super) enum End {
     /// Another reaper holds its lock.
     Busy,
     Failed(String),
+    /// It was not begun.
+    Unsafe(String),
 }
 
 /// The work on a target, before what remains has been counted.
@@ -82,9 +90,11 @@ pub(super) struct Worked {
     pub(super) target: String,
     pub(super) end: End,
     pub(super) deleted: Vec<(String, u64)>,
+    pub(super) children: Option<u64>,
     pub(super) chunks: u64,
     pub(super) skipped_locked: u64,
     pub(super) elapsed: Duration,
+    pub(super) forced: Vec<&'static str>,
 }
 
 impl TargetReport {
@@ -99,7 +109,7 @@ impl TargetReport {
             }
             End::Stopped(signal) => (Outcome::Interrupted, format!("stopped by {signal}")),
             End::Busy => (Outcome::SkippedLock, "another reaper holds the lock".to_owned()),
-            End::Failed(why) => (Outcome::Failed, why),
+            End::Failed(why) | End::Unsafe(why) => (Outcome::Failed, why),
         };
         Self {
             target: worked.target,
@@ -111,6 +121,8 @@ impl TargetReport {
             remaining,
             remaining_capped: backlog.capped,
             elapsed_ms: milliseconds(worked.elapsed),
+            children: worked.children,
+            forced: worked.forced,
         }
     }
 
@@ -193,9 +205,11 @@ mod tests {
             target: "t".into(),
             end,
             deleted: vec![("expired".into(), 3)],
+            children: None,
             chunks: 1,
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),
+            forced: Vec::new(),
         };
         TargetReport::new(worked, &Backlog { rows: vec![remaining], capped: false, ..Backlog::default() })
     }

@@ -6,9 +6,12 @@ use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
+use tokio_postgres::Error;
 
 use super::budget::{Budget, BudgetLimits};
 use super::connection::{Beside, Connections, StatementBounds, Trouble};
+use super::gate::{self, Rules};
+use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
 use super::pace::PaceLimits;
@@ -34,6 +37,10 @@ pub struct Sweep {
     pub budget: BudgetLimits,
     /// How long a statement may take.
     pub bounds: StatementBounds,
+    /// What is safe.
+    pub gate: Rules,
+    /// What is too much for a first run.
+    pub first_run: FirstRun,
     /// Who we are, for the history.
     pub instance: String,
 }
@@ -51,9 +58,11 @@ pub struct Finished {
 enum Broken {
     Failed(String),
     Pooler,
+    /// The server is not one to work on.
+    Unsafe(String),
 }
 
-const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
+pub(super) const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
      different server processes, so that its lock protects nothing. Connect to PostgreSQL itself, or through a pooler in \
      session mode; nothing was deleted without the lock";
 
@@ -102,13 +111,14 @@ impl Sweep {
             }
         }
 
+        let refused = stints.iter().any(|stint| matches!(stint.end, Some(End::Unsafe(_))));
         let mut targets = Vec::new();
         for stint in stints {
             meter::lock_held(&stint.target.name, false);
             let backlog = stint.backlog(&beside).await;
             targets.push(stint.report(&backlog));
         }
-        let (report, exit) = concluded(&new, began, targets, through, stop);
+        let (report, exit) = concluded(&new, began, targets, through, refused, stop);
         if let Some(history) = history {
             let written = serde_json::to_value(&report).unwrap_or_default();
             beside.patience.with(END_TRIES, history.end(&beside.client, report.outcome, &written)).await;
@@ -131,10 +141,25 @@ impl Sweep {
                 let why = format!(
                     "none of the tables of preset {name} is here: is it the right database, and the right search_path?"
                 );
-                absent.push(Stint::failed(target, why));
+                absent.push(Stint::absent(target, why));
             }
         }
         absent
+    }
+
+    /// Finds the tables, and what there is to say of each.
+    pub(super) async fn examined(&self, beside: &Beside, started_at: DateTime<Utc>) -> Result<Vec<Stint<'_>>, Error> {
+        let mut stints = Vec::new();
+        for target in &self.targets {
+            // Looking it up, a name like it, a condition tried for each reason.
+            let statements = 2 + target.reasons.len();
+            stints.extend(beside.patience.with(statements, Stint::prepare(&beside.client, target, started_at)).await?);
+        }
+        stints.extend(self.wholly_absent(&stints));
+        for stint in &mut stints {
+            stint.examine(beside, self.gate, self.pace).await?;
+        }
+        Ok(stints)
     }
 
     /// Finds the tables, takes their locks, and works on one after the other.
@@ -145,28 +170,31 @@ impl Sweep {
         started_at: DateTime<Utc>,
         stints: &mut Vec<Stint<'a>>,
     ) -> Result<(), Broken> {
-        for target in &self.targets {
-            // Looking it up, a name like it, a condition tried for each reason.
-            let statements = 2 + target.reasons.len();
-            let stint = beside.patience.with(statements, Stint::prepare(&beside.client, target, started_at)).await;
-            stints.extend(stint.map_err(|error| broken("the catalog could not be read", error.into()))?);
+        let unread = |error: Error| broken("the catalog could not be read", error.into());
+        let server = gate::server::examine(beside).await.map_err(unread)?;
+        let forced = gate::pass_server(&server, self.gate).map_err(Broken::Unsafe)?;
+        *stints = self.examined(beside, started_at).await.map_err(unread)?;
+        for stint in stints.iter_mut() {
+            stint.forced.clone_from(&forced);
+            stint.pass_gate(self.gate);
+            stint.pass_guard(beside, self.first_run).await;
         }
-        stints.extend(self.wholly_absent(stints));
         take_locks(worker, stints).await?;
-        let mut due = Progress::default();
+        let (mut due, mut backlogs) = (Progress::default(), Vec::new());
         for stint in stints.iter().filter(|stint| stint.end.is_none()) {
             let backlog = stint.backlog(beside).await;
             due.due += backlog.total();
             due.due_capped |= backlog.capped;
+            backlogs.push(backlog);
         }
         worker.progress.send_replace(due);
 
-        for stint in stints.iter_mut().filter(|stint| stint.end.is_none()) {
-            let end = match stint.work(worker, self.pace).await {
+        for (stint, backlog) in stints.iter_mut().filter(|stint| stint.end.is_none()).zip(&backlogs) {
+            let end = match stint.work(worker, self.pace, backlog).await {
                 Ok(()) => End::Done,
                 Err(Halt::Stopped(signal)) => End::Stopped(signal),
                 Err(Halt::Spent(spent)) => End::Spent(spent),
-                Err(Halt::Failed(why)) => {
+                Err(Halt::Failed(why) | Halt::Gone(why)) => {
                     tracing::error!(target_table = stint.target.name, why, "the target failed");
                     End::Failed(why)
                 }
@@ -181,6 +209,7 @@ impl Sweep {
                 }
             };
             stint.end = Some(end);
+            stint.has_worked(beside).await;
         }
         Ok(())
     }
@@ -214,7 +243,7 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
 fn broken(what: &str, trouble: Trouble) -> Broken {
     match trouble {
         Trouble::Pooler => Broken::Pooler,
-        Trouble::Lost(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
+        Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
         Trouble::Timeout(bound) => Broken::Failed(format!("{what}: {bound} struck")),
     }
 }
@@ -224,20 +253,22 @@ fn concluded(
     began: Instant,
     targets: Vec<TargetReport>,
     through: Result<(), Broken>,
+    refused: bool,
     stop: &Stop,
 ) -> (Report, Exit) {
     let broken = match &through {
-        Err(Broken::Pooler) => Some(Exit::Unsafe),
+        Err(Broken::Pooler | Broken::Unsafe(_)) => Some(Exit::Unsafe),
         Err(Broken::Failed(_)) => Some(Exit::Failed),
         Ok(()) => None,
     };
     let (outcome, why) = match through {
         Err(Broken::Pooler) => (Outcome::Failed, POOLER.to_owned()),
-        Err(Broken::Failed(why)) => (Outcome::Failed, why),
+        Err(Broken::Failed(why) | Broken::Unsafe(why)) => (Outcome::Failed, why),
         Ok(()) => conclude(&targets),
     };
     let exit = broken.unwrap_or(match outcome {
         Outcome::Success | Outcome::SkippedLock | Outcome::Paused => Exit::Done,
+        Outcome::Partial | Outcome::Failed if refused => Exit::Unsafe,
         Outcome::Partial => Exit::Partly,
         Outcome::Failed => Exit::Failed,
         Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),

@@ -1,57 +1,48 @@
 //! The text of every statement of the loop. This is the one place that builds SQL from a target.
 //!
-//! A *mark* is a place in the index of a pass: the due time and the key of a row. Its values travel as text and are
-//! cast to the column's own type by the server, so that they are exact for every type, `infinity` included.
+//! A *mark* is a place in the order of a pass: in that of an index the due time and the key of a row, in that of the heap
+//! the beginning of a block. Its values travel as text and are cast to the column's own type by the server, so that they
+//! are exact for every type, `infinity` included.
 //!
-//! Where a table has no key, marks are due times alone, and rows of one time are in one stretch.
+//! Where a table has no key, marks in the index are due times alone, and rows of one time are in one stretch.
 //!
-//! A target's *filter* and *group* are conditions on a row that was found by its place in the index: they never say
-//! where a stretch begins or ends, so that what they keep is examined once and left behind.
+//! A target's *filter* and *group* are conditions on a row that was found by its place: they never say where a stretch
+//! begins or ends, so that what they keep is examined once and left behind.
 //!
-//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due` the bare name would mean the text.
+//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due` the bare name would mean the text. **Every
+//! table is `ONLY` that table**: a `ctid` means nothing in the tables that inherit from it.
+
+mod answer;
+mod query;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+pub(super) use answer::{Counted, Deleted};
+pub(super) use query::{Query, Values};
 
-use super::catalog::Column;
+use super::catalog::{Child, Column};
 use super::due::{Counts, Due};
 use super::name::Ident;
+use super::target::Order;
 
-/// The due time and the key of one row, as text.
+/// A place: the due time and the key of one row, or a block, as text.
 pub(super) type Mark = Vec<String>;
 
-/// A stretch of the index: after `low`, up to and with `high`. Without one it is open there.
+/// What lies between two places: after `low`, up to and with `high`. Without one it is open there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stretch {
     pub(super) low: Option<Mark>,
     pub(super) high: Option<Mark>,
 }
 
-/// A statement and its parameters, numbered as they were pushed.
-pub(super) struct Query<'a> {
-    pub(super) text: String,
-    pub(super) params: Vec<&'a (dyn ToSql + Sync)>,
-}
-
-impl<'a> Query<'a> {
-    fn new() -> Self {
-        Self { text: String::new(), params: Vec::new() }
-    }
-
-    /// Takes the value in and returns its placeholder.
-    fn bind(&mut self, value: &'a (dyn ToSql + Sync)) -> String {
-        self.params.push(value);
-        format!("${}", self.params.len())
-    }
-}
-
-/// One pass: a table in the order of one of its due columns.
+/// One pass: a table in the order of one of its due columns, or of its blocks.
 #[derive(Clone, Debug)]
 pub(super) struct PassSql {
     /// Quoted.
     pub(super) table: String,
+    pub(super) order: Order,
     pub(super) due: Due,
     /// Empty when the table has none.
     pub(super) key: Vec<Column>,
@@ -59,6 +50,9 @@ pub(super) struct PassSql {
     pub(super) earlier: Vec<Due>,
     /// `None` when every row that is due may go.
     pub(super) only: Option<Only>,
+    /// They go first.
+    pub(super) children: Vec<Child>,
+    pub(super) values: Values,
 }
 
 /// Which of the due rows may go.
@@ -66,82 +60,196 @@ pub(super) struct PassSql {
 pub(super) struct Only {
     /// SQL on the row `t`.
     pub(super) filter: Option<String>,
-    /// With every reason of the target.
-    pub(super) group: Option<(Ident, Vec<Due>)>,
+    pub(super) group: Option<Group>,
 }
 
-/// What [`PassSql::count`] found.
-pub(super) struct Counted {
-    /// Due and free to go, and not due by an earlier pass.
-    pub(super) fresh: i64,
-    /// Due and free to go.
-    pub(super) all: i64,
-    /// Looked at.
-    pub(super) seen: i64,
-    /// Of `all`, in seconds since 1970.
-    pub(super) oldest: Option<f64>,
+/// Rows that go together.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) column: Ident,
+    /// Quoted: the whole table, of which the pass may see a partition.
+    pub(super) table: String,
+    /// Every reason of the target.
+    pub(super) reasons: Vec<Due>,
 }
 
 impl PassSql {
-    /// Where a stretch of `*rows + 1` rows would end: at most one row, the mark. Reads the index alone.
+    /// The same in another order.
+    pub(super) fn ordered(&self, order: Order) -> Self {
+        Self { order, ..self.clone() }
+    }
+
+    /// The same with its values written out.
+    pub(super) fn written(&self) -> Self {
+        Self { values: Values::Written, ..self.clone() }
+    }
+
+    /// Where a stretch of `*rows + 1` rows would end, children counted: at most one row, the mark. Reads indexes alone.
+    ///
+    /// A parent is there once for each of its children, and once without any. `OFFSET 0` keeps it one look into a child's
+    /// index for each parent, in the parents' order, so that it ends where it has seen enough.
     pub(super) fn probe<'a>(&'a self, within: &'a Stretch, rows: &'a i64) -> Query<'a> {
-        let mut query = Query::new();
+        let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let offset = query.bind(rows);
         let marks = self.columns().map(|column| format!("t.{}::text", column.name)).collect::<Vec<_>>().join(", ");
+        let child = |child: &Child| {
+            format!("SELECT FROM ONLY {} c WHERE c.{} = t.{}", child.table, child.column, child.refers_to)
+        };
+        let children = match self.children.as_slice() {
+            [] => String::new(),
+            children => {
+                let each = children.iter().map(child).collect::<Vec<_>>().join(" UNION ALL ");
+                format!(" LEFT JOIN LATERAL ({each} OFFSET 0) AS r ON true")
+            }
+        };
         query.text = format!(
-            "SELECT {marks} FROM {} t WHERE {due} ORDER BY {} OFFSET {offset} LIMIT 1",
+            "SELECT {marks} FROM ONLY {} t{children} WHERE {due} ORDER BY {} OFFSET {offset} LIMIT 1",
             self.table,
             self.names()
         );
         query
     }
 
-    /// Deletes what is due in a stretch and not locked. One row: how many went, and who did it.
+    /// Deletes what is due in a stretch and not locked: `*most` rows at the most where a stretch may have any number of
+    /// them. One row, for [`Deleted::of`].
     ///
     /// The rows are locked first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a row was
     /// updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
     /// second look into an index. The condition on the back end's pid is false on every connection but the one that
     /// holds the lock: nothing goes when a pooler has put another one in its place.
-    pub(super) fn delete<'a>(&'a self, within: &'a Stretch, pid: &'a i32) -> Query<'a> {
-        let mut query = Query::new();
+    pub(super) fn delete<'a>(&'a self, within: &'a Stretch, most: &'a i64, pid: &'a i32) -> Query<'a> {
+        let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
+        let order = match self.order {
+            Order::Index => format!(" ORDER BY {}", self.names()),
+            Order::Heap => format!(" LIMIT {}", query.bind(most)),
+        };
+        let table = &self.table;
+        let free = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order} FOR UPDATE SKIP LOCKED");
+        // Looked at in the same snapshot: what was due before this statement.
+        let seen = match self.order {
+            Order::Index => String::new(),
+            Order::Heap => {
+                let fresh = self.fresh(&mut query);
+                format!(
+                    ", (SELECT ARRAY[count(*) FILTER (WHERE {fresh}), count(*)] FROM ONLY {table} t WHERE {due}{only}) AS seen"
+                )
+            }
+        };
         let pid = query.bind(pid);
-        let (table, order) = (&self.table, self.names());
-        query.text = format!(
-            "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY (\
-             SELECT t.ctid FROM {table} t WHERE {due}{only} ORDER BY {order} FOR UPDATE SKIP LOCKED\
-             )) AND pg_backend_pid() = {pid} RETURNING 1) \
-             SELECT count(*), pg_backend_pid() FROM gone"
-        );
+        query.text = if self.children.is_empty() {
+            format!(
+                "WITH gone AS (DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND pg_backend_pid() = {pid} \
+                 RETURNING 1) SELECT count(*), pg_backend_pid(){seen} FROM gone"
+            )
+        } else {
+            let most = query.bind(most);
+            self.delete_with_children(&free, &pid, &most, &seen)
+        };
         query
+    }
+
+    /// Children first, `most` of each table; when that was fewer than there may be, their parents stay.
+    ///
+    /// A child that somebody holds is waited for: the parent's own cascade, or its absence, would not pass it over either. The
+    /// lock in the lateral sub-select also keeps it one look into the child's index for each parent.
+    fn delete_with_children(&self, free: &str, pid: &str, most: &str, seen: &str) -> String {
+        let table = &self.table;
+        let mut parts = vec![format!("held AS MATERIALIZED ({free})")];
+        let keys = self.children.iter().enumerate();
+        let keys = keys.map(|(n, child)| format!("t.{} AS key{n}", child.refers_to)).collect::<Vec<_>>().join(", ");
+        // Not of a row that was updated after the snapshot: it is not deleted here, so its children stay, too.
+        parts.push(format!(
+            "parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM held)))"
+        ));
+        let (mut whole, mut counts) = (String::new(), Vec::new());
+        for (n, child) in self.children.iter().enumerate() {
+            let (of, column) = (&child.table, &child.column);
+            parts.push(format!(
+                "children{n} AS (DELETE FROM ONLY {of} WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL \
+                 (SELECT c.ctid FROM ONLY {of} c WHERE c.{column} = p.key{n} FOR UPDATE) AS r LIMIT {most})) \
+                 AND pg_backend_pid() = {pid} RETURNING 1)"
+            ));
+            let _ = write!(whole, " AND (SELECT count(*) FROM children{n}) < {most}");
+            counts.push(format!("(SELECT count(*) FROM children{n})"));
+        }
+        parts.push(format!(
+            "gone AS (DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) \
+             AND pg_backend_pid() = {pid}{whole} RETURNING 1)"
+        ));
+        format!(
+            "WITH {} SELECT count(*), pg_backend_pid(){seen}, ARRAY[{}] AS children FROM gone",
+            parts.join(", "),
+            counts.join(", ")
+        )
     }
 
     /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`Counted::of`].
     pub(super) fn count<'a>(&'a self, within: &'a Stretch, cap: &'a i64) -> Query<'a> {
-        let mut query = Query::new();
+        let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let cap = query.bind(cap);
-        let mut fresh = String::from("true");
-        for earlier in &self.earlier {
-            let _ = write!(fresh, " AND ({}) IS NOT TRUE", earlier.condition(&mut query));
-        }
-        let (name, table, order) = (&self.due.column.name, &self.table, self.names());
+        let fresh = self.fresh(&mut query);
+        let (name, table) = (&self.due.column.name, &self.table);
+        let order = match self.order {
+            Order::Index => format!(" ORDER BY {}", self.names()),
+            Order::Heap => String::new(),
+        };
         query.text = match self.only_these(&mut query) {
             None => format!(
                 "SELECT count(*) FILTER (WHERE fresh), count(*), {} FROM (\
-                 SELECT t.{name} AS due, {fresh} AS fresh FROM {table} t WHERE {due} ORDER BY {order} LIMIT {cap}) AS found",
+                 SELECT t.{name} AS due, {fresh} AS fresh FROM ONLY {table} t WHERE {due}{order} LIMIT {cap}) AS found",
                 self.due.epoch("min(due)")
             ),
             Some(only) => format!(
                 "SELECT count(*) FILTER (WHERE fresh AND free), count(*), {}, count(*) FILTER (WHERE free) FROM (\
-                 SELECT t.{name} AS due, {fresh} AS fresh, {only} AS free FROM {table} t WHERE {due} ORDER BY {order} \
+                 SELECT t.{name} AS due, {fresh} AS fresh, {only} AS free FROM ONLY {table} t WHERE {due}{order} \
                  LIMIT {cap}) AS found",
                 self.due.epoch("min(due) FILTER (WHERE free)")
             ),
         };
         query
+    }
+
+    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One row; null without one.
+    pub(super) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due.condition(&mut query);
+        let cap = query.bind(cap);
+        let free = self.only_these(&mut query).unwrap_or_else(|| "true".to_owned());
+        let back = self.columns().map(|column| format!("t.{} DESC", column.name)).collect::<Vec<_>>().join(", ");
+        let (name, table) = (&self.due.column.name, &self.table);
+        query.text = format!(
+            "SELECT {} FROM (SELECT t.{name} AS due, {free} AS free FROM ONLY {table} t WHERE {due} ORDER BY {back} \
+             LIMIT {cap}) AS found",
+            self.due.epoch("max(due) FILTER (WHERE free)")
+        );
+        query
+    }
+
+    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by this reason or an earlier
+    /// one and may go.
+    pub(super) fn sample(&self, percent: f64) -> Query<'_> {
+        let mut query = Query::new(self.values);
+        let reasons = self.earlier.iter().chain([&self.due]);
+        let due = reasons.map(|due| due.condition(&mut query)).collect::<Vec<_>>().join(" OR ");
+        let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
+        query.text = format!(
+            "SELECT count(*), count(*) FILTER (WHERE ({due}){only}) FROM ONLY {} t TABLESAMPLE SYSTEM ({percent})",
+            self.table
+        );
+        query
+    }
+
+    /// `t` is not due by an earlier pass.
+    fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let mut fresh = String::from("true");
+        for earlier in &self.earlier {
+            let _ = write!(fresh, " AND ({}) IS NOT TRUE", earlier.condition(query));
+        }
+        fresh
     }
 
     /// What else must be true of `t`. A condition in `IS TRUE` is of no use to an index or a join: it is looked at row by
@@ -155,14 +263,13 @@ impl PassSql {
         let mut conditions = Vec::new();
         let filter = only.filter.as_ref().map(|filter| format!("(\n{filter}\n) IS TRUE"));
         conditions.extend(filter.clone());
-        if let Some((group, reasons)) = &only.group {
+        if let Some(Group { column, table, reasons }) = &only.group {
             let due: Vec<String> = reasons.iter().map(|due| due.condition(query)).collect();
             let due = format!("({})", due.join(" OR "));
             let due = filter.map(|filter| format!("{due} AND {filter}")).unwrap_or(due);
             conditions.push(format!(
-                "(NOT EXISTS (SELECT FROM (SELECT t.{group} AS of_row) AS one, {} t \
-                 WHERE t.{group} = one.of_row AND ({due}) IS NOT TRUE OFFSET 0)) IS TRUE",
-                self.table
+                "(NOT EXISTS (SELECT FROM (SELECT t.{column} AS of_row) AS one, {table} t \
+                 WHERE t.{column} = one.of_row AND ({due}) IS NOT TRUE OFFSET 0)) IS TRUE"
             ));
         }
         Some(conditions.join(" AND "))
@@ -172,13 +279,21 @@ impl PassSql {
     fn due_within<'a>(&'a self, within: &'a Stretch, query: &mut Query<'a>) -> String {
         let mut condition = self.due.condition(query);
         for (mark, operator) in [(&within.low, ">"), (&within.high, "<=")] {
-            if let Some(mark) = mark {
-                let values: Vec<String> = self
-                    .columns()
-                    .zip(mark)
-                    .map(|(column, value)| format!("{}::text::{}", query.bind(value), column.sql_type))
-                    .collect();
-                let _ = write!(condition, " AND ({}) {operator} ({})", self.names(), values.join(", "));
+            let Some(mark) = mark else { continue };
+            match self.order {
+                Order::Index => {
+                    let columns = self.columns().zip(mark);
+                    let values: Vec<String> = columns
+                        .map(|(column, value)| format!("{}::text::{}", query.bind(value), column.sql_type))
+                        .collect();
+                    let _ = write!(condition, " AND ({}) {operator} ({})", self.names(), values.join(", "));
+                }
+                // No row is at the beginning of a block itself: places in one are counted from 1.
+                Order::Heap => {
+                    for value in mark {
+                        let _ = write!(condition, " AND t.ctid {operator} {}::text::tid", query.bind(value));
+                    }
+                }
             }
         }
         condition
@@ -208,97 +323,5 @@ impl Due {
             Counts::Local(zone) => format!("extract(epoch FROM ({value})::timestamp AT TIME ZONE '{zone}')::float8"),
             Counts::PerSecond(many) => format!("({value})::float8 / {many}"),
         }
-    }
-}
-
-impl Counted {
-    /// Reads the row of [`PassSql::count`].
-    pub(super) fn of(row: &Row) -> Self {
-        let seen = row.get(1);
-        // Without a filter all that was seen is free to go.
-        let all = if row.len() > 3 { row.get(3) } else { seen };
-        Self { fresh: row.get(0), all, seen, oldest: row.get(2) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(name: &str, sql_type: &str) -> Column {
-        Column { name: Ident::new(name), sql_type: sql_type.to_owned() }
-    }
-
-    fn due(name: &str, cutoff: &str) -> Due {
-        Due { column: column(name, "timestamptz"), cutoff: cutoff.to_owned(), counts: Counts::Instant }
-    }
-
-    fn pass() -> PassSql {
-        PassSql {
-            table: Ident::new("sessions").to_string(),
-            due: due("revoked_at", "c"),
-            key: vec![column("id", "uuid")],
-            earlier: vec![due("expires_at", "e")],
-            only: None,
-        }
-    }
-
-    fn between() -> Stretch {
-        let mark = |time: &str, id: &str| Some(vec![time.to_owned(), id.to_owned()]);
-        Stretch { low: mark("1", "a"), high: mark("2", "b") }
-    }
-
-    #[test]
-    fn a_probe_reads_where_a_stretch_ends_from_the_index() {
-        let (pass, from_the_start) = (pass(), Stretch::default());
-        assert_eq!(
-            pass.probe(&from_the_start, &9).text,
-            r#"SELECT t."revoked_at"::text, t."id"::text FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
-        );
-    }
-
-    #[test]
-    fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
-        let (pass, between) = (pass(), between());
-        let delete = pass.delete(&between, &7);
-        assert_eq!(
-            delete.text,
-            r#"WITH gone AS (DELETE FROM "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND (t."revoked_at", t."id") > ($2::text::timestamptz, $3::text::uuid) AND (t."revoked_at", t."id") <= ($4::text::timestamptz, $5::text::uuid) ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $6 RETURNING 1) SELECT count(*), pg_backend_pid() FROM gone"#
-        );
-        assert_eq!(format!("{:?}", delete.params), r#"["c", "1", "a", "2", "b", 7]"#);
-    }
-
-    #[test]
-    fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
-        let (pass, from_the_start) = (pass(), Stretch::default());
-        assert_eq!(
-            pass.count(&from_the_start, &99).text,
-            r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM min(due))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::text::timestamptz) IS NOT TRUE AS fresh FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
-        );
-    }
-
-    #[test]
-    fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
-        let group = (Ident::new("family"), vec![due("expires_at", "e"), due("revoked_at", "c")]);
-        let only = Only { filter: Some("t.kind = 'x' -- why".to_owned()), group: Some(group) };
-        let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
-        let (all, some) = (Stretch::default(), Stretch { low: Some(vec!["1".to_owned()]), high: None });
-        assert_eq!(
-            pass.probe(&all, &9).text,
-            r#"SELECT t."revoked_at"::text FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1"#
-        );
-        assert_eq!(
-            pass.delete(&some, &7).text,
-            r#"WITH gone AS (DELETE FROM "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND (t."revoked_at") > ($2::text::timestamptz) AND (
-t.kind = 'x' -- why
-) IS TRUE AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "sessions" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::text::timestamptz OR t."revoked_at" < $4::text::timestamptz) AND (
-t.kind = 'x' -- why
-) IS TRUE) IS NOT TRUE OFFSET 0)) IS TRUE ORDER BY t."revoked_at" FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $5 RETURNING 1) SELECT count(*), pg_backend_pid() FROM gone"#
-        );
-    }
-
-    #[test]
-    fn no_name_is_anything_but_a_name() {
-        assert_eq!(Ident::new("Sess\"; DROP TABLE x; --").to_string(), r#""Sess""; DROP TABLE x; --""#);
     }
 }

@@ -7,33 +7,44 @@ use schema::connect::chain;
 use tokio_postgres::{Client, Error};
 
 use super::backlog::{self, Backlog};
-use super::catalog::{self, Found, Located};
+use super::blocks::Blocks;
+use super::catalog::{self, Found, Leaf, Located};
 use super::connection::Beside;
 use super::due::Due;
-use super::pace::{Pace, PaceLimits};
-use super::pass::{Halt, Pass, Tally, Worker};
+use super::gate::{self, Code, Finding, Rules, Subject};
+use super::gear::Survey;
+use super::guard::{self, FirstRun};
+use super::pace::{Most, Pace, PaceLimits};
+use super::pass::{Halt, Pass, Tally, Worker, halt};
 use super::report::{End, TargetReport, Worked};
-use super::sql::{Only, PassSql, Stretch};
-use super::target::{Absent, Target};
+use super::share::Share;
+use super::sql::{Group, Only, PassSql, Stretch, Values};
+use super::target::{Absent, Order, Target};
 use crate::meter;
 
 pub(super) struct Stint<'a> {
     pub(super) target: &'a Target,
     /// `None` when it cannot be worked on.
     pub(super) table: Option<Table>,
+    /// What the gate says of it.
+    pub(super) findings: Vec<Finding>,
+    /// Of these, what it goes on in spite of.
+    pub(super) forced: Vec<Code>,
+    /// As far as is known, nobody has worked on it before.
+    first: bool,
     /// Its lock is ours.
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
     pub(super) end: Option<End>,
-    /// One a pass that was begun.
+    /// One a reason.
     tallies: Vec<Tally>,
     elapsed: Duration,
 }
 
 pub(super) struct Table {
     pub(super) oid: u32,
-    /// One a reason.
-    passes: Vec<PassSql>,
+    /// The tables that its rows are in, with a pass a reason each.
+    leaves: Vec<(Leaf, Vec<PassSql>)>,
 }
 
 impl<'a> Stint<'a> {
@@ -45,13 +56,14 @@ impl<'a> Stint<'a> {
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
             (Found::Table(located), _) => match passes(target, located, started_at) {
-                Ok(table) => tried(client, table).await?,
-                Err(why) => Err(format!("{}: {why}", target.table.spelt())),
+                Ok(table) => tried(client, table).await?.map_err(|why| Finding::plain(Code::ConditionRefused, why)),
+                Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
-            (Found::Unfit(why), _) => Err(why),
+            (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
             (Found::NoTable, Absent::Fails(advice)) => {
                 let hint = catalog::similar_table(client, &target.table).await?;
-                Err(format!("there is no table {}: {advice}{hint}", target.table))
+                let why = format!("there is no table {}: {advice}{hint}", target.table);
+                Err(Finding::plain(Code::NoTable, why))
             }
             (Found::NoTable, Absent::LeftOut) => {
                 tracing::debug!(target_table = target.name, "left out: there is no such table");
@@ -63,52 +75,154 @@ impl<'a> Stint<'a> {
             }
         };
         Ok(Some(match table {
-            Ok(table) => Self::new(target, Some(table), None),
-            Err(why) => Self::failed(target, why),
+            Ok(table) => Self::new(target, Some(table), Vec::new()),
+            Err(finding) => Self::new(target, None, vec![finding]),
         }))
     }
 
-    /// A target that cannot be worked on.
-    pub(super) fn failed(target: &'a Target, why: String) -> Self {
-        tracing::error!(target_table = target.name, why, "the target failed");
-        Self::new(target, None, Some(End::Failed(why)))
+    /// A target whose table is not there.
+    pub(super) fn absent(target: &'a Target, why: String) -> Self {
+        Self::new(target, None, vec![Finding::plain(Code::NoTable, why)])
     }
 
-    fn new(target: &'a Target, table: Option<Table>, end: Option<End>) -> Self {
-        Self { target, table, locked: false, end, tallies: Vec::new(), elapsed: Duration::ZERO }
+    fn new(target: &'a Target, table: Option<Table>, findings: Vec<Finding>) -> Self {
+        Self {
+            target,
+            table,
+            findings,
+            forced: Vec::new(),
+            first: false,
+            locked: false,
+            end: None,
+            tallies: vec![Tally::default(); target.reasons.len()],
+            elapsed: Duration::ZERO,
+        }
     }
 
-    /// Does one pass a reason, and remembers how that ended.
-    pub(super) async fn work(&mut self, worker: &mut Worker<'_>, pace: PaceLimits) -> Result<(), Halt> {
+    /// Finds out whether it is safe to work on.
+    pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
+        if let Some(table) = &self.table {
+            let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
+            for (leaf, passes) in &table.leaves {
+                let subject = Subject { target: self.target, oid: leaf.oid, passes, chunk };
+                self.findings.extend(gate::examine(beside, &subject, rules).await?);
+            }
+        } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
+            self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
+        }
+        meter::checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        Ok(())
+    }
+
+    /// Leaves the target alone when it is unsafe, unless it is to be forced and can be.
+    pub(super) fn pass_gate(&mut self, rules: Rules) {
+        let target = self.target.name.as_str();
+        let (grave, others): (Vec<&Finding>, Vec<&Finding>) = self.findings.iter().partition(|found| found.is_unsafe());
+        for Finding { code, what, remedy, .. } in others {
+            tracing::debug!(target_table = target, code = code.as_str(), what, remedy, "found");
+        }
+        if grave.is_empty() {
+            return;
+        }
+        if rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced()) {
+            for Finding { code, what, remedy, .. } in &grave {
+                tracing::warn!(target_table = target, code = code.as_str(), what, remedy, "unsafe, and forced");
+                if !self.forced.contains(code) {
+                    self.forced.push(*code);
+                }
+            }
+            return;
+        }
+        // That says nothing about its safety.
+        let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
+        let why = grave.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        self.end = Some(if absent {
+            tracing::error!(target_table = target, why, "the target failed");
+            End::Failed(why)
+        } else {
+            for Finding { code, what, remedy, .. } in &grave {
+                tracing::error!(
+                    target_table = target,
+                    code = code.as_str(),
+                    what,
+                    remedy,
+                    "unsafe: the target is left alone"
+                );
+            }
+            End::Unsafe(why)
+        });
+        // Neither locked nor counted: without an index a count would read all of it.
+        self.table = None;
+    }
+
+    /// The statements for each of its tables.
+    pub(super) fn tables(&self) -> Vec<&[PassSql]> {
+        self.table.iter().flat_map(|table| &table.leaves).map(|(_, passes)| passes.as_slice()).collect()
+    }
+
+    /// Leaves the target alone when this is its first run and nearly all of it would go.
+    pub(super) async fn pass_guard(&mut self, beside: &Beside, rules: FirstRun) {
+        if self.table.is_none() || guard::has_run(beside, self.target).await {
+            return;
+        }
+        self.first = true;
+        if guard::is_settled(self.target, rules) {
+            return;
+        }
+        let share = Share::of(beside, &self.tables()).await;
+        if let Some(finding) = guard::judge(self.target, share, rules) {
+            let why = finding.to_string();
+            tracing::error!(target_table = self.target.name, why, "unsafe: the target is left alone");
+            self.findings.push(finding);
+            self.end = Some(End::Unsafe(why));
+            self.table = None;
+        }
+    }
+
+    /// Notes that the target has been worked on, for the guard before its next run.
+    pub(super) async fn has_worked(&mut self, beside: &Beside) {
+        if self.first && !matches!(self.end, Some(End::Failed(_))) {
+            self.first = false;
+            guard::note_run(beside, self.target).await;
+        }
+    }
+
+    /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there is to do.
+    pub(super) async fn work(
+        &mut self,
+        worker: &mut Worker<'_>,
+        pace: PaceLimits,
+        backlog: &Backlog,
+    ) -> Result<(), Halt> {
         let began = Instant::now();
         let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| progress.target.clone_from(&self.target.name));
-        let mut result = Ok(());
-        for (reason, sql) in self.target.reasons.iter().zip(self.table.iter().flat_map(|table| &table.passes)) {
-            let (target, reason) = (self.target.name.as_str(), reason.name.as_str());
-            let mut pass = Pass {
-                target,
-                reason,
-                sql,
-                pace: Pace::new(pace),
-                worker: &mut *worker,
-                tally: Tally::default(),
-                passed_over: 0,
-            };
-            result = pass.work().await;
-            self.tallies.push(pass.tally);
-            if result.is_err() {
-                break;
-            }
-        }
+        let result = self.passes(worker, pace, backlog).await;
         self.elapsed = began.elapsed();
         result
+    }
+
+    async fn passes(&mut self, worker: &mut Worker<'_>, pace: PaceLimits, backlog: &Backlog) -> Result<(), Halt> {
+        let Some(table) = &self.table else { return Ok(()) };
+        let mut counted = backlog.seen.chunks(self.target.reasons.len());
+        for (leaf, passes) in &table.leaves {
+            let due = counted.next().unwrap_or_default();
+            match of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies).await {
+                // Whoever drops partitions may do so at any time.
+                Err(Halt::Gone(why)) if leaf.oid != table.oid && is_gone(worker, leaf).await? => {
+                    tracing::info!(target_table = self.target.name, why, "a partition was dropped");
+                }
+                done => done?,
+            }
+        }
+        Ok(())
     }
 
     /// Counts what is due, and says so in the metrics.
     pub(super) async fn backlog(&self, beside: &Beside) -> Backlog {
         let Some(table) = &self.table else { return Backlog::default() };
-        let backlog = backlog::count(beside, &self.target.name, &table.passes).await;
+        let passes: Vec<&[PassSql]> = table.leaves.iter().map(|(_, passes)| passes.as_slice()).collect();
+        let backlog = backlog::count(beside, self.target, &passes).await;
         // What was not counted is not known: the last that was is still the best there is.
         if !backlog.unknown {
             meter::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
@@ -118,23 +232,94 @@ impl<'a> Stint<'a> {
 
     /// The stint is over: what it came to, with `backlog` still there.
     pub(super) fn report(self, backlog: &Backlog) -> TargetReport {
-        let tallied = |index: usize| self.tallies.get(index).copied().unwrap_or_default();
-        let reasons = self.target.reasons.iter().enumerate();
+        let reasons = self.target.reasons.iter().zip(&self.tallies);
         let worked = Worked {
             target: self.target.name.clone(),
             end: self.end.unwrap_or_else(|| End::Failed("not begun: the run had to end".to_owned())),
-            deleted: reasons.map(|(index, reason)| (reason.name.clone(), tallied(index).deleted)).collect(),
+            deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
+            children: (!self.target.children.is_empty()).then(|| self.tallies.iter().map(|tally| tally.children).sum()),
             chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
+            forced: self.forced.into_iter().map(Code::as_str).collect(),
         };
         TargetReport::new(worked, backlog)
     }
 }
 
+/// One pass a reason on one table. Of each, `due` rows were counted.
+async fn of_leaf(
+    target: &Target,
+    leaf: &Leaf,
+    passes: &[PassSql],
+    due: &[Option<u64>],
+    pace: PaceLimits,
+    worker: &mut Worker<'_>,
+    tallies: &mut [Tally],
+) -> Result<(), Halt> {
+    for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
+        let due = due.get(index).copied().flatten();
+        let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
+        let result = pass.work().await;
+        tally.add(pass.tally);
+        result?;
+    }
+    Ok(())
+}
+
+async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Halt> {
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    let found = patience.with(1, client.query_opt("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid])).await;
+    Ok(found.map_err(|error| halt(error.into()))?.is_none())
+}
+
+/// A pass at its beginning, in the order that promises to be the quicker one.
+async fn begin<'p, 'w>(
+    target: &'p Target,
+    reason: &'p str,
+    leaf: &Leaf,
+    sql: &PassSql,
+    due: Option<u64>,
+    limits: PaceLimits,
+    worker: &'p mut Worker<'w>,
+) -> Result<Pass<'p, 'w>, Halt> {
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    let survey = patience.with(2, Survey::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
+    let Some(survey) = survey else { return Err(Halt::Gone(format!("{} is not there any more", leaf.table.spelt()))) };
+    let chosen = target.order.map(|order| (order, "the configuration says so"));
+    let (order, why) = chosen.unwrap_or_else(|| survey.choose(due));
+    let name = match order {
+        Order::Index => "index",
+        Order::Heap => "heap",
+    };
+    tracing::info!(
+        target_table = target.name,
+        reason,
+        table = leaf.table.spelt(),
+        due,
+        order = name,
+        why,
+        "pass begins"
+    );
+    Ok(Pass {
+        target: &target.name,
+        reason,
+        sql: sql.ordered(order),
+        blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks)),
+        may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || survey.ties),
+        limits,
+        pace: Pace::new(limits),
+        most: Most::new(limits.max_chunk),
+        worker,
+        tally: Tally::default(),
+        passed_over: 0,
+        at_one_time: 0,
+    })
+}
+
 /// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
 fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Result<Table, String> {
-    if located.key.is_empty() {
+    if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
             target_table = target.name,
             "no primary key, and nothing else that is unique and never null: rows of one time go in one chunk, however many"
@@ -142,22 +327,32 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Resul
     }
     let reasons = target.reasons.iter().zip(located.due);
     let due = reasons.map(|(reason, column)| Due::new(reason, column, started_at)).collect::<Result<Vec<_>, _>>()?;
-    let group = target.group.clone().map(|group| (group, due.clone()));
+    let group = target.group.clone();
+    let group = group.map(|column| Group { column, table: target.table.to_string(), reasons: due.clone() });
     let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });
-    let passes = due.iter().enumerate().map(|(index, this)| PassSql {
-        table: target.table.to_string(),
-        due: this.clone(),
-        key: located.key.clone(),
-        earlier: due[..index].to_vec(),
-        only: only.clone(),
-    });
-    Ok(Table { oid: located.oid, passes: passes.collect() })
+    let passes = |leaf: &Leaf| {
+        let pass = |(index, this): (usize, &Due)| PassSql {
+            table: leaf.table.to_string(),
+            order: Order::Index,
+            due: this.clone(),
+            key: leaf.key.clone(),
+            earlier: due[..index].to_vec(),
+            only: only.clone(),
+            children: located.children.clone(),
+            values: Values::Bound,
+        };
+        due.iter().enumerate().map(pass).collect()
+    };
+    let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
+    Ok(Table { oid: located.oid, leaves })
 }
 
 /// Has the server read a condition that somebody wrote, before anything is deleted by it.
 async fn tried(client: &Client, table: Table) -> Result<Result<Table, String>, Error> {
-    for pass in table.passes.iter().filter(|pass| pass.only.is_some()) {
-        if let Err(error) = client.prepare(&pass.delete(&Stretch::default(), &0).text).await {
+    // The same condition on tables of the same columns.
+    let passes = table.leaves.iter().take(1).flat_map(|(_, passes)| passes);
+    for pass in passes.filter(|pass| pass.only.is_some()) {
+        if let Err(error) = client.prepare(&pass.delete(&Stretch::default(), &0, &0).text).await {
             let Some(told) = error.as_db_error() else { return Err(error) };
             let hint = told.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
             return Ok(Err(format!("`where` or `group` cannot be used: {}{hint}", chain(&error))));

@@ -32,6 +32,15 @@ pub struct Reason {
     pub unit: Option<Unit>,
 }
 
+/// In which order a pass comes to the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Along the index on the due column, from the oldest: reads what is due and nothing else.
+    Index,
+    /// Along the table, a range of its blocks at a time: reads all of it, and each block once.
+    Heap,
+}
+
 /// What it means when a target's table is not there.
 #[derive(Clone, Debug)]
 pub enum Absent {
@@ -58,8 +67,14 @@ pub struct Target {
     pub filter: Option<String>,
     /// Rows that are alike in it go when all of them are due; where it is null, a row is by itself.
     pub group: Option<Ident>,
+    /// Tables whose rows refer to this one's, and the columns that do: they go first, and count as rows of a chunk.
+    pub children: Vec<(TableName, Ident)>,
+    /// In which order rows are come to; `None` when that is for each pass to choose.
+    pub order: Option<Order>,
     /// Rows in a chunk at the most, where it is not what the run has.
     pub chunk: Option<u32>,
+    /// Somebody said that nearly all of the table may go the first time.
+    pub confirmed: bool,
     /// When there is no such table.
     pub absent: Absent,
 }
@@ -110,7 +125,11 @@ fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
         reasons,
         filter: None,
         group: None,
+        children: Vec::new(),
+        order: None,
         chunk: None,
+        // Of these the bounds of what is kept are known, and used challenges are nearly all due, always.
+        confirmed: true,
         absent,
     }
 }

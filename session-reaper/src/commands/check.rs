@@ -1,0 +1,66 @@
+//! `check`: whether every target is safe to reap, and what to run where one is not.
+
+use std::fmt::Write as _;
+
+use super::print;
+use crate::config::Output;
+use crate::exit::Exit;
+use crate::sweep::{Checked, Finding, Level, Sweep};
+
+/// Looks, and tells on standard output what there is to say.
+pub async fn check(sweep: &Sweep, output: Output) -> Exit {
+    match sweep.check().await {
+        Ok(checked) => {
+            match output {
+                Output::Text => print(&text(&checked)),
+                // From the value itself: a `Value` in between would sort its members.
+                Output::Json => print(&format!("{}\n", serde_json::to_string(&checked).unwrap_or_default())),
+            }
+            if checked.safe { Exit::Done } else { Exit::Unsafe }
+        }
+        Err(error) => {
+            tracing::error!(%error, "nothing could be looked at");
+            Exit::Unreachable
+        }
+    }
+}
+
+/// A block for the server, when there is something to say of it, and one for each target.
+fn text(checked: &Checked) -> String {
+    let mut text = String::new();
+    if !checked.server.findings.is_empty() {
+        block(&mut text, "the server", checked.server.safe, &checked.server.findings);
+    }
+    for target in &checked.targets {
+        let name = if target.target == target.table {
+            target.target.clone()
+        } else {
+            format!("{} ({})", target.target, target.table)
+        };
+        block(&mut text, &name, target.safe, &target.findings);
+    }
+    let grave = checked.targets.iter().filter(|target| !target.safe).count();
+    let _ = match (checked.safe, checked.server.safe) {
+        (true, _) => writeln!(text, "safe: every target can be reaped"),
+        (false, false) => writeln!(text, "unsafe: nothing can be reaped on this server"),
+        (false, true) => writeln!(text, "unsafe: {grave} of {} targets would be left alone", checked.targets.len()),
+    };
+    text
+}
+
+fn block(text: &mut String, name: &str, safe: bool, findings: &[Finding]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{name}: {}", if safe { "safe" } else { "unsafe" });
+    for finding in findings {
+        let level = match finding.level {
+            Level::Unsafe => "UNSAFE",
+            Level::Warning => "warning",
+            Level::Note => "note",
+        };
+        let _ = writeln!(text, "  {level:<7}  {}: {}", finding.code.as_str(), finding.what);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "           → {remedy}");
+        }
+    }
+    text.push('\n');
+}

@@ -1,0 +1,25 @@
+//! `discover`: a proposal on standard output.
+
+use schema::connect::ConnectOptions;
+
+use super::print;
+use crate::config::Output;
+use crate::discover::{self, DiscoverError};
+use crate::exit::Exit;
+
+/// Prints what could be reaped.
+pub async fn discover(connect: &ConnectOptions, output: Output) -> Exit {
+    match discover::discover(connect).await {
+        Ok(findings) => {
+            match output {
+                Output::Text => print(&findings.config),
+                Output::Json => print(&format!("{}\n", serde_json::to_string(&findings).unwrap_or_default())),
+            }
+            Exit::Done
+        }
+        Err(error) => {
+            tracing::error!(%error, "nothing was found out");
+            if matches!(error, DiscoverError::Connect(_)) { Exit::Unreachable } else { Exit::Failed }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `plan`: what would go now, and why.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::print;
+use crate::config::Output;
+use crate::exit::Exit;
+use crate::summary::{columns, grouped, time};
+use crate::sweep::{Plan, PlannedReason, PlannedTarget, Sweep};
+
+const HEAD: [&str; 8] = ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
+
+/// Columns of words; the others are numbers and stand to the right.
+const WORDS: [bool; 8] = [true, true, false, true, true, false, false, false];
+
+/// Counts, and tells on standard output.
+pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
+    match sweep.plan(sql).await {
+        Ok(plan) => {
+            match output {
+                Output::Text => print(&text(&plan)),
+                // From the value itself: a `Value` in between would sort its members.
+                Output::Json => print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default())),
+            }
+            if plan.targets.iter().any(|target| !target.refused.is_empty()) { Exit::Unsafe } else { Exit::Done }
+        }
+        Err(error) => {
+            tracing::error!(%error, "nothing could be counted");
+            Exit::Unreachable
+        }
+    }
+}
+
+fn text(plan: &Plan) -> String {
+    let rows: Vec<Vec<String>> = plan.targets.iter().flat_map(target_rows).collect();
+    let mut text = columns(HEAD, WORDS, &rows);
+    let capped = plan.targets.iter().flat_map(|target| &target.due).any(|reason| reason.capped);
+    if capped {
+        text.push_str("\n+ there are more: counting stopped there, and chunks and time are for what was counted\n");
+    }
+    // Writing to a String cannot fail.
+    for target in &plan.targets {
+        for finding in &target.refused {
+            let _ = writeln!(text, "\n{} would be left alone: {}", target.target, finding.what);
+            if let Some(remedy) = &finding.remedy {
+                let _ = writeln!(text, "  → {remedy}");
+            }
+        }
+    }
+    for target in plan.targets.iter().filter(|target| !target.sql.is_empty()) {
+        let _ = writeln!(
+            text,
+            "\n-- {}: where a chunk ends, and what takes it (which deletes only by the reaper's own",
+            target.target
+        );
+        let _ = writeln!(text, "-- connection: the pid is another one elsewhere)");
+        for statement in &target.sql {
+            let _ = writeln!(text, "{statement}");
+        }
+    }
+    text.push_str("\nnothing was deleted\n");
+    text
+}
+
+/// One line a reason. What is told of the target as a whole stands on the first.
+fn target_rows(target: &PlannedTarget) -> Vec<Vec<String>> {
+    if target.due.is_empty() {
+        let mut cells = vec![String::new(); HEAD.len()];
+        cells[0].clone_from(&target.target);
+        "not counted".clone_into(&mut cells[1]);
+        return vec![cells];
+    }
+    let share = target.share.map(|share| format!("{:.1} %", share * 100.0)).unwrap_or_default();
+    let of_target = [share, grouped(target.chunks), time(target.estimated_ms)];
+    let line = |(index, reason): (usize, &PlannedReason)| {
+        let first = index == 0;
+        let mut cells = vec![
+            if first { target.target.clone() } else { String::new() },
+            reason.reason.clone(),
+            format!("{}{}", grouped(reason.rows), if reason.capped { "+" } else { "" }),
+            moment(reason.oldest_due),
+            moment(reason.newest_due),
+        ];
+        cells.extend(of_target.iter().map(|cell| if first { cell.clone() } else { String::new() }));
+        cells
+    };
+    target.due.iter().enumerate().map(line).collect()
+}
+
+fn moment(time: Option<DateTime<Utc>>) -> String {
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default()
+}

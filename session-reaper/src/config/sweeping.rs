@@ -1,0 +1,124 @@
+//! How a run goes about it: bounds, pace, budgets, and what is safe.
+
+use std::time::Duration;
+
+use super::values::{DurationRange, Mistakes, given};
+use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped};
+use crate::cli::{Common, Sweeping};
+use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep};
+
+/// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
+/// second: should we and a request ever wait for each other, we are the ones who give way.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Hundreds of times what a chunk aims at. A chunk that takes longer holds its rows for too long.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// About a thousand rows. Beside traffic, chunks of 1,000 rows with a pause had half the effect on its 99th percentile
+/// of chunks of 5,000.
+const CHUNK_TIME: Duration = Duration::from_millis(10);
+
+/// Beyond it chunks get longer and not faster: 500 to 720 thousand rows a second from 5,000 to 50,000.
+const MAX_CHUNK: u32 = 5_000;
+
+/// With it the 99th percentile of the traffic beside was 2 times what it is without a reaper, and 3 times without it.
+const DUTY_CYCLE: f64 = 0.2;
+
+/// Some megabytes, which are read in milliseconds.
+const MAX_SCAN_ROWS: u64 = 10_000;
+
+/// A table of sessions that has not been reaped for long has mostly dead ones; one of which nearly all would go looks like a
+/// wrong column.
+const MAX_FRACTION: f64 = 0.9;
+
+/// What somebody said on the command line, and nowhere else, so that it is not left standing.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Consent {
+    pub(super) force_unsafe: bool,
+    pub(super) yes: bool,
+}
+
+pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mistakes: &mut Mistakes) -> Option<Sweep> {
+    let connect = database(common, mistakes);
+    let bounds = bounds(options, mistakes);
+    let pace = pace(options, bounds, mistakes);
+    let any = DurationRange {
+        least: Duration::from_secs(1),
+        most: LONGEST_KEEP,
+        because: "a run that may take no time does nothing",
+    };
+    let runtime = options.max_runtime.as_ref();
+    let budget = BudgetLimits {
+        runtime: given(runtime).map(|_| mistakes.duration("MAX_RUNTIME", runtime, HOUR, &any)),
+        rows: mistakes.whole("MAX_ROWS", options.max_rows.as_ref(), 1..=u64::MAX >> 1, "leave it out for all rows"),
+    };
+    let scan = mistakes.whole(
+        "MAX_SCAN_ROWS",
+        options.max_scan_rows.as_ref(),
+        0..=u64::MAX >> 1,
+        "a table of more rows is not read from one end to the other",
+    );
+    let gate = Rules { max_scan_rows: scan.unwrap_or(MAX_SCAN_ROWS), force_unsafe: consent.force_unsafe };
+    let max_fraction = given(options.max_fraction.as_ref()).map_or(MAX_FRACTION, |text| match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => share,
+        _ => {
+            mistakes.add("MAX_FRACTION", text, "a part of a table from 0 to 1; 1 lets all of it go without a word");
+            MAX_FRACTION
+        }
+    });
+    let first_run = FirstRun { max_fraction, confirmed: consent.yes };
+    let targets = reaped::targets(options, mistakes);
+    Some(Sweep { connect: connect?, targets, pace, budget, bounds, gate, first_run, instance: instance() })
+}
+
+fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {
+    let statement = DurationRange {
+        least: Duration::from_millis(100),
+        most: HOUR,
+        because: "a chunk takes milliseconds, and holds its rows meanwhile",
+    };
+    let lock = DurationRange {
+        least: Duration::from_millis(1),
+        most: MINUTE,
+        because: "it bounds how long others wait behind a chunk that waits",
+    };
+    StatementBounds {
+        statement: mistakes.duration(
+            "STATEMENT_TIMEOUT",
+            options.statement_timeout.as_ref(),
+            STATEMENT_TIMEOUT,
+            &statement,
+        ),
+        lock: mistakes.duration("LOCK_TIMEOUT", options.lock_timeout.as_ref(), LOCK_TIMEOUT, &lock),
+    }
+}
+
+fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) -> PaceLimits {
+    let chunk_time = DurationRange {
+        least: Duration::from_millis(1),
+        most: bounds.statement / 2,
+        because: "a chunk has to fit into STATEMENT_TIMEOUT with room to spare",
+    };
+    let max_chunk = mistakes
+        .whole("MAX_CHUNK", options.max_chunk.as_ref(), 1..=100_000, "larger chunks are longer and no faster")
+        .and_then(|rows| u32::try_from(rows).ok());
+    let duty_cycle = given(options.duty_cycle.as_ref()).map_or(DUTY_CYCLE, |text| match text.parse::<f64>() {
+        Ok(share) if (0.01..=1.0).contains(&share) => share,
+        _ => {
+            mistakes.add("DUTY_CYCLE", text, "a share of time from 0.01 to 1; 1 leaves no pause between chunks");
+            DUTY_CYCLE
+        }
+    });
+    PaceLimits {
+        chunk_time: mistakes.duration("CHUNK_TIME", options.chunk_time.as_ref(), CHUNK_TIME, &chunk_time),
+        max_chunk: max_chunk.unwrap_or(MAX_CHUNK),
+        duty_cycle,
+    }
+}
+
+/// Which process on which host, for the history.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "unknown".to_owned());
+    format!("{host}:{}", std::process::id())
+}

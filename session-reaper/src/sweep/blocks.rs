@@ -1,0 +1,119 @@
+//! The order of the heap: a range of blocks at a time. Pure.
+
+use super::sql::{Mark, Stretch};
+
+/// How far a walk in the heap's order goes, and how many due rows a block of it has.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    /// The table's blocks when the walk began: rows that come later are not due yet.
+    end: u64,
+    /// Due rows a block, of late.
+    density: f64,
+}
+
+/// The weight of the newest stretch in the density, when it has fewer due rows than those before.
+const NEWEST: f64 = 0.3;
+
+impl Blocks {
+    pub(super) fn new(end: u64) -> Self {
+        Self { end, density: 0.0 }
+    }
+
+    /// All of them.
+    pub(super) fn whole(&self) -> Stretch {
+        Stretch { low: None, high: Some(mark(self.end)) }
+    }
+
+    /// Where a stretch of so many blocks ends, or of fewer when they would have more due rows than `rows`; and how many
+    /// they are. Without an end it reaches to the end of what lies ahead.
+    pub(super) fn reach(&self, ahead: &Stretch, blocks: u32, rows: u64) -> (Option<Mark>, u64) {
+        let fitting = as_f64(rows) / self.density;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates, which is what is meant; a density of 0 lets any number fit"
+        )]
+        let blocks = u64::from(blocks).min(fitting as u64).max(1);
+        let low = ahead.low.as_ref().map_or(0, block);
+        let high = ahead.high.as_ref().map_or(self.end, block);
+        let left = high.saturating_sub(low);
+        if blocks < left { (Some(mark(low + blocks)), blocks) } else { (None, left) }
+    }
+
+    /// So many blocks had so many due rows; at least, when `full`.
+    pub(super) fn seen(&mut self, blocks: u64, rows: u64, full: bool) {
+        let newest = as_f64(rows) / as_f64(blocks.max(1)) * if full { 2.0 } else { 1.0 };
+        let smoothed = self.density + NEWEST * (newest - self.density);
+        // Denser than expected counts at once: the next stretch is not to have more than a chunk again.
+        self.density = smoothed.max(newest);
+    }
+
+    /// Due rows that so many blocks should have.
+    pub(super) fn rows(&self, blocks: u32) -> u32 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let rows = (f64::from(blocks) * self.density).ceil() as u32;
+        rows
+    }
+}
+
+/// The beginning of a block.
+fn mark(block: u64) -> Mark {
+    vec![format!("({block},0)")]
+}
+
+fn block(mark: &Mark) -> u64 {
+    let number = |text: &String| text.strip_prefix('(')?.split(',').next()?.parse().ok();
+    mark.first().and_then(number).unwrap_or(0)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "blocks and rows of a chunk, far below 2^53")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Walks over blocks that have so many due rows each; returns what each stretch had.
+    fn walk(rows: &[u64], blocks: u32, most: u64) -> Vec<u64> {
+        let mut gear = Blocks::new(rows.len() as u64);
+        let (mut ahead, mut from, mut chunks) = (gear.whole(), 0, Vec::new());
+        loop {
+            let (reached, taken) = gear.reach(&ahead, blocks, most);
+            let to = from + usize::try_from(taken).unwrap();
+            let due = rows[from..to].iter().sum();
+            chunks.push(due);
+            gear.seen(taken, due, false);
+            match reached {
+                Some(mark) => ahead.low = Some(mark),
+                None => return chunks,
+            }
+            from = to;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_comes_to_each_block_once_and_ends(rows in prop::collection::vec(0_u64..200, 0..500), blocks in 1_u32..100, most in 1_u64..1000) {
+            prop_assert_eq!(walk(&rows, blocks, most).iter().sum::<u64>(), rows.iter().sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn stretches_get_shorter_where_blocks_are_full_of_due_rows() {
+        let chunks = walk(&[50; 200], 100, 500);
+        // The first cannot know.
+        assert_eq!(chunks[0], 5_000);
+        assert!(chunks[1..].iter().all(|due| *due <= 500), "{chunks:?}");
+    }
+
+    #[test]
+    fn a_stretch_that_was_full_is_tried_again_shorter() {
+        let mut gear = Blocks::new(100);
+        gear.seen(10, 500, true);
+        assert_eq!(gear.reach(&gear.whole(), 100, 500), (Some(mark(5)), 5));
+    }
+}

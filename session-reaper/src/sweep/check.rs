@@ -1,0 +1,70 @@
+//! What `check` does: all that a run does before its first delete, and nothing after it.
+
+use schema::connect::{ConnectError, chain};
+use serde::Serialize;
+
+use super::connection::Connections;
+use super::gate::{self, Code, Finding};
+use super::run::{POOLER, Sweep};
+
+/// What was found. The names and the order of its members are an interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// Every target can be worked on.
+    pub safe: bool,
+    /// What holds for all of them.
+    pub server: CheckedServer,
+    /// In the order in which they would be worked on; none when the server is reached through a pooler.
+    pub targets: Vec<CheckedTarget>,
+}
+
+/// What was found of the server.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedServer {
+    /// It is one to work on.
+    pub safe: bool,
+    /// Unsafe ones first.
+    pub findings: Vec<Finding>,
+}
+
+/// What was found of a target.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedTarget {
+    /// Its name in reports.
+    pub target: String,
+    /// Its table.
+    pub table: String,
+    /// It can be worked on.
+    pub safe: bool,
+    /// Unsafe ones first.
+    pub findings: Vec<Finding>,
+}
+
+impl Sweep {
+    /// Looks at the server and at every target, and changes nothing. Fails only when the database cannot be reached.
+    pub async fn check(&self) -> Result<Checked, ConnectError> {
+        let Connections { dedicated: _dedicated, beside, started_at, pooled } =
+            Connections::open(&self.connect, self.bounds).await?;
+        if pooled {
+            // What is asked would be asked of different processes, and under other settings.
+            return Ok(Checked::new(vec![Finding::plain(Code::Pooler, POOLER)], Vec::new()));
+        }
+        let lost = |error: tokio_postgres::Error| ConnectError::Connect(chain(&error));
+        let server = gate::server::examine(&beside).await.map_err(lost)?;
+        let stints = self.examined(&beside, started_at).await.map_err(lost)?;
+        let targets = stints.into_iter().map(|stint| CheckedTarget {
+            target: stint.target.name.clone(),
+            table: stint.target.table.spelt(),
+            safe: !stint.findings.iter().any(Finding::is_unsafe),
+            findings: stint.findings,
+        });
+        Ok(Checked::new(server, targets.collect()))
+    }
+}
+
+impl Checked {
+    fn new(server: Vec<Finding>, targets: Vec<CheckedTarget>) -> Self {
+        let server = CheckedServer { safe: !server.iter().any(Finding::is_unsafe), findings: server };
+        Self { safe: server.safe && targets.iter().all(|target| target.safe), server, targets }
+    }
+}

@@ -1,0 +1,127 @@
+//! One try at one chunk: where it ends, what went, what was left.
+
+use std::time::Instant;
+
+use super::backlog::COUNT_CAP;
+use super::connection::Trouble;
+use super::pass::{CROWD, Chunk, Look, Next, Pass};
+use super::sql::{Counted, Deleted, Mark, Stretch};
+use crate::meter;
+
+impl Pass<'_, '_> {
+    /// The place of the row that `offset` others lie before, if there are so many.
+    pub(super) async fn mark_at(&mut self, ahead: &Stretch, offset: i64) -> Result<Option<Mark>, Trouble> {
+        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
+        Ok(row.map(|row| (0..row.len()).map(|column| row.get(column)).collect()))
+    }
+
+    pub(super) async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
+        let began = Instant::now();
+        let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
+        let asked = self.worker.budget.at_most(rows);
+        let (reached, blocks) = if let Some(blocks) = &self.blocks {
+            blocks.reach(ahead, self.pace.size(), asked.into())
+        } else {
+            // Of children as many as of parents may be behind the last parent's first.
+            let rows = if self.sql.children.is_empty() { asked } else { asked.div_ceil(2) };
+            (self.mark_at(ahead, i64::from(rows) - 1).await?, 0)
+        };
+        if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
+            return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
+        }
+        let stretch = Stretch { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
+
+        let connection = &mut self.worker.connection;
+        let (pid, most) = (connection.pid(), i64::from(asked));
+        let deleted = Deleted::of(&connection.one(&self.sql.delete(&stretch, &most, &pid)).await?, asked.into());
+        if deleted.pid != pid {
+            return Err(Trouble::Pooler);
+        }
+        let elapsed = began.elapsed();
+        self.committed(&deleted);
+
+        let left = if deleted.full || look == Look::Again {
+            0
+        } else if let Some((fresh, all)) = deleted.seen {
+            self.skipped(fresh.saturating_sub(deleted.rows));
+            all.saturating_sub(deleted.rows)
+        } else {
+            // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key
+            // there may be more than it saw.
+            let whole = reached.is_some() && !self.sql.key.is_empty() && deleted.rows >= u64::from(asked);
+            if whole { 0 } else { self.count_left(&stretch).await? }
+        };
+        let gone = deleted.rows + deleted.children;
+        let examined = if let Some(gear) = &mut self.blocks {
+            gear.seen(blocks, deleted.rows + left, deleted.full);
+            self.pace.learn(blocks, elapsed);
+            gone + left
+        } else {
+            let examined = if reached.is_some() { u64::from(asked) } else { gone + left };
+            self.pace.chunk_done(examined, elapsed);
+            examined
+        };
+        self.worker.rest = self.pace.rest(elapsed);
+        if examined > 0 {
+            self.tally.chunks += 1;
+            meter::chunk_done(self.target, elapsed, self.next_rows());
+            tracing::debug!(
+                target_table = self.target,
+                reason = self.reason,
+                rows = gone,
+                left,
+                elapsed_us = elapsed.as_micros(),
+                "chunk"
+            );
+        }
+        let next = if deleted.full { Next::Same } else { reached.map_or(Next::End, Next::After) };
+        Ok(Chunk { low: stretch.low, next, left_some: left > 0 })
+    }
+
+    /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.
+    async fn is_crowded(&mut self, ahead: &Stretch, reached: Option<&Mark>, asked: u32) -> Result<bool, Trouble> {
+        let Some(reached) = reached else { return Ok(false) };
+        if self.sql.key.is_empty() {
+            let far = self.mark_at(ahead, i64::from(asked) + i64::from(CROWD)).await?;
+            return Ok(far.is_some_and(|far| far == *reached));
+        }
+        let same = ahead.low.as_ref().is_some_and(|low| low.first() == reached.first());
+        self.at_one_time = if same { self.at_one_time.saturating_add(asked) } else { 0 };
+        Ok(self.at_one_time > CROWD)
+    }
+
+    /// Rows of a chunk that has been committed are counted before anything else can fail.
+    fn committed(&mut self, deleted: &Deleted) {
+        self.tally.deleted += deleted.rows;
+        self.tally.children += deleted.children;
+        let gone = deleted.rows + deleted.children;
+        self.worker.budget.spend(gone);
+        self.worker.progress.send_modify(|progress| progress.deleted += gone);
+        meter::deleted(self.target, self.reason, deleted.rows);
+        if deleted.children > 0 {
+            meter::deleted(self.target, meter::CHILDREN, deleted.children);
+        }
+    }
+
+    /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has just touched it.
+    async fn count_left(&mut self, stretch: &Stretch) -> Result<u64, Trouble> {
+        let counted =
+            match self.worker.connection.one(&self.sql.count(stretch, &COUNT_CAP)).await.map_err(Trouble::from) {
+                Ok(row) => Counted::of(&row),
+                // At least one, for all we know: the second look and the final count will tell.
+                Err(Trouble::Timeout(bound)) => {
+                    tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
+                    return Ok(1);
+                }
+                Err(trouble) => return Err(trouble),
+            };
+        // A row that is due for several reasons is counted in the first of their passes.
+        self.skipped(counted.fresh);
+        Ok(counted.all)
+    }
+
+    fn skipped(&mut self, rows: u64) {
+        self.tally.skipped_locked += rows;
+        meter::skipped_locked(self.target, rows);
+    }
+}

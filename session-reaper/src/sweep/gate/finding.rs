@@ -1,0 +1,241 @@
+//! What was found: a closed set of codes, each with its level, and docs/check.md with a line for each.
+
+use serde::{Serialize, Serializer};
+
+/// What a finding means for the reaper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The target is not worked on.
+    Unsafe,
+    /// It is, and somebody should know.
+    Warning,
+    /// So it is, and it does no harm.
+    Note,
+}
+
+/// What kind of thing was found. The names are an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "docs/check.md says what each means and what to run")]
+pub enum Code {
+    // The server.
+    Pooler,
+    Replica,
+    ReadOnly,
+    OldServer,
+    // The target.
+    NoTable,
+    Unfit,
+    ConditionRefused,
+    Locked,
+    NearlyAll,
+    NoIndex,
+    InvalidIndex,
+    PartialIndex,
+    GroupNotIndexed,
+    ForeignKeyNotIndexed,
+    SequentialScan,
+    UnboundedIndexScan,
+    Sort,
+    OtherIndex,
+    PrivilegeMissing,
+    RowSecurity,
+    ForeignKeyHolds,
+    LargeCascade,
+    DeleteTrigger,
+    AutovacuumOff,
+    VacuumHeldBack,
+    PlanUnseen,
+    IndexWithoutKey,
+    NoKey,
+    Cascade,
+    SparePrivilege,
+}
+
+impl Code {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 30] = [
+        Self::Pooler,
+        Self::Replica,
+        Self::ReadOnly,
+        Self::OldServer,
+        Self::NoTable,
+        Self::Unfit,
+        Self::ConditionRefused,
+        Self::Locked,
+        Self::NearlyAll,
+        Self::NoIndex,
+        Self::InvalidIndex,
+        Self::PartialIndex,
+        Self::GroupNotIndexed,
+        Self::ForeignKeyNotIndexed,
+        Self::SequentialScan,
+        Self::UnboundedIndexScan,
+        Self::Sort,
+        Self::OtherIndex,
+        Self::PrivilegeMissing,
+        Self::RowSecurity,
+        Self::ForeignKeyHolds,
+        Self::LargeCascade,
+        Self::DeleteTrigger,
+        Self::AutovacuumOff,
+        Self::VacuumHeldBack,
+        Self::PlanUnseen,
+        Self::IndexWithoutKey,
+        Self::NoKey,
+        Self::Cascade,
+        Self::SparePrivilege,
+    ];
+
+    /// In reports and documentation.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pooler => "pooler",
+            Self::Replica => "replica",
+            Self::ReadOnly => "read-only",
+            Self::OldServer => "old-server",
+            Self::NoTable => "no-table",
+            Self::Unfit => "unfit",
+            Self::ConditionRefused => "condition-refused",
+            Self::Locked => "locked",
+            Self::NearlyAll => "nearly-all",
+            Self::NoIndex => "no-index",
+            Self::InvalidIndex => "invalid-index",
+            Self::PartialIndex => "partial-index",
+            Self::GroupNotIndexed => "group-not-indexed",
+            Self::ForeignKeyNotIndexed => "foreign-key-not-indexed",
+            Self::SequentialScan => "sequential-scan",
+            Self::UnboundedIndexScan => "unbounded-index-scan",
+            Self::Sort => "sort",
+            Self::OtherIndex => "other-index",
+            Self::PrivilegeMissing => "privilege-missing",
+            Self::RowSecurity => "row-security",
+            Self::ForeignKeyHolds => "foreign-key-holds",
+            Self::LargeCascade => "large-cascade",
+            Self::DeleteTrigger => "delete-trigger",
+            Self::AutovacuumOff => "autovacuum-off",
+            Self::VacuumHeldBack => "vacuum-held-back",
+            Self::PlanUnseen => "plan-unseen",
+            Self::IndexWithoutKey => "index-without-key",
+            Self::NoKey => "no-key",
+            Self::Cascade => "cascade",
+            Self::SparePrivilege => "spare-privilege",
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn level(self) -> Level {
+        match self {
+            Self::ForeignKeyHolds
+            | Self::LargeCascade
+            | Self::DeleteTrigger
+            | Self::AutovacuumOff
+            | Self::VacuumHeldBack
+            | Self::PlanUnseen
+            | Self::IndexWithoutKey
+            | Self::NoKey => Level::Warning,
+            Self::Cascade | Self::SparePrivilege => Level::Note,
+            _ => Level::Unsafe,
+        }
+    }
+
+    /// Whether `--force-unsafe` may go on all the same: what is slow may be wanted, what cannot work or has no lock may not.
+    #[must_use]
+    pub fn may_be_forced(self) -> bool {
+        matches!(
+            self,
+            Self::OldServer
+                | Self::NoIndex
+                | Self::InvalidIndex
+                | Self::PartialIndex
+                | Self::GroupNotIndexed
+                | Self::ForeignKeyNotIndexed
+                | Self::SequentialScan
+                | Self::UnboundedIndexScan
+                | Self::Sort
+                | Self::OtherIndex
+                | Self::PrivilegeMissing
+                | Self::RowSecurity
+        )
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One thing that was found. The names and the order of its members are an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it means.
+    pub level: Level,
+    /// What kind.
+    pub code: Code,
+    /// In words.
+    pub what: String,
+    /// What to run, or to do.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub(in crate::sweep) fn new(code: Code, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: code.level(), code, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// One that says what to do in itself.
+    pub(in crate::sweep) fn plain(code: Code, what: impl Into<String>) -> Self {
+        Self { level: code.level(), code, what: what.into(), remedy: None }
+    }
+
+    /// Whether the target is not to be worked on.
+    #[must_use]
+    pub fn is_unsafe(&self) -> bool {
+        self.level == Level::Unsafe
+    }
+}
+
+/// What and its remedy, on one line.
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.remedy {
+            Some(remedy) => write!(f, "{}: {remedy}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_documentation_under_its_level() {
+        let page = include_str!("../../../../docs/check.md");
+        let mut level = "";
+        let mut found = Vec::new();
+        for line in page.lines() {
+            level = line.strip_prefix("## ").unwrap_or(level);
+            if let Some((code, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`')) {
+                found.push((code, level));
+            }
+        }
+        let expected: Vec<(&str, &str)> = Code::ALL
+            .iter()
+            .map(|code| {
+                (
+                    code.as_str(),
+                    match code.level() {
+                        Level::Unsafe => "Unsafe",
+                        Level::Warning => "Warnings",
+                        Level::Note => "Notes",
+                    },
+                )
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+}

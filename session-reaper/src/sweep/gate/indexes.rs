@@ -1,0 +1,160 @@
+//! Whether there is an index for a pass to walk along: on its due column, best followed by the key.
+
+use tokio_postgres::Error;
+
+use super::finding::{Code, Finding};
+use crate::sweep::catalog::Column;
+use crate::sweep::connection::Beside;
+use crate::sweep::name::{Ident, TableName};
+
+/// The columns of an expression index are null there. `plain`: in the order of ORDER BY with nulls last, forwards or backwards.
+const INDEXES: &str = "
+    SELECT n.nspname::text, c.relname::text, m.amname::text, i.indisvalid AND i.indisready AND i.indislive, i.indisunique,
+        pg_get_expr(i.indpred, i.indrelid),
+        ARRAY (SELECT a.attname::text FROM generate_series(0, i.indnkeyatts - 1) AS part
+               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[part] AND a.attnum > 0
+               ORDER BY part),
+        i.indoption[0] IN (0, 3)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_am m ON m.oid = c.relam
+    WHERE i.indrelid = $1
+    ORDER BY c.relname";
+
+/// An index of the table.
+pub(super) struct Index {
+    /// As it is known in plans.
+    pub(super) name: String,
+    spelt: String,
+    method: String,
+    valid: bool,
+    unique: bool,
+    pub(super) predicate: Option<String>,
+    columns: Vec<Option<String>>,
+    plain: bool,
+}
+
+impl Index {
+    fn leads_with(&self, column: &Ident) -> bool {
+        self.columns.first().and_then(Option::as_deref) == Some(column.as_str())
+    }
+
+    /// Whether a pass could walk along it, if its predicate allows.
+    pub(super) fn could_serve(&self, column: &Ident) -> bool {
+        self.leads_with(column) && self.valid && self.method == "btree" && self.plain
+    }
+
+    /// Whether `column = …` is a look-up in it.
+    fn looks_up(&self, column: &Ident) -> bool {
+        let not_null = [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.spelt())];
+        self.leads_with(column)
+            && self.valid
+            && matches!(self.method.as_str(), "btree" | "hash")
+            && self.predicate.as_ref().is_none_or(|predicate| not_null.contains(predicate))
+    }
+
+    /// Whether rows of one time have an order of their own in it.
+    pub(super) fn breaks_ties(&self, key: &[Column]) -> bool {
+        self.columns
+            .get(1)
+            .is_some_and(|next| next.as_deref().is_some_and(|next| key.iter().any(|k| k.name.as_str() == next)))
+    }
+}
+
+pub(super) async fn read(beside: &Beside, oid: u32) -> Result<Vec<Index>, Error> {
+    let rows = beside.rows(INDEXES, &[&oid]).await?;
+    let indexes = rows.into_iter().map(|row| {
+        let (schema, name): (String, String) = (row.get(0), row.get(1));
+        let spelt = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.spelt();
+        Index {
+            name,
+            spelt,
+            method: row.get(2),
+            valid: row.get(3),
+            unique: row.get(4),
+            predicate: row.get(5),
+            columns: row.get(6),
+            plain: row.get::<_, Option<bool>>(7).unwrap_or(false),
+        }
+    });
+    Ok(indexes.collect())
+}
+
+/// What an index should be on.
+pub(super) struct Wanted<'a> {
+    pub(super) table: &'a TableName,
+    pub(super) column: &'a Ident,
+    pub(super) key: &'a [Column],
+    /// It is null in most rows.
+    pub(super) mostly_null: bool,
+}
+
+impl Wanted<'_> {
+    fn create(&self) -> String {
+        let key = self.key.iter().map(|column| &column.name).filter(|name| *name != self.column);
+        let columns: Vec<String> = std::iter::once(self.column).chain(key).map(Ident::spelt).collect();
+        let column = self.column.spelt();
+        let only = if self.mostly_null { format!(" WHERE {column} IS NOT NULL") } else { String::new() };
+        format!("CREATE INDEX CONCURRENTLY ON {} ({}){only}", self.table.spelt(), columns.join(", "))
+    }
+}
+
+/// None of the indexes serves a pass: which are there, and why they do not do.
+pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
+    let (table, column, create) = (wanted.table.spelt(), wanted.column.spelt(), wanted.create());
+    let nearly: Vec<&Index> = indexes.iter().filter(|index| index.leads_with(wanted.column)).collect();
+    if let Some(index) = nearly.iter().find(|index| !index.valid) {
+        let name = &index.spelt;
+        let remedy = if index.unique {
+            // It was given up because of rows that are alike, and would be again.
+            format!("DROP INDEX CONCURRENTLY {name}; {create}")
+        } else {
+            format!("REINDEX INDEX CONCURRENTLY {name}")
+        };
+        return Finding::new(
+            Code::InvalidIndex,
+            format!(
+                "the index {name} on {table} ({column}) is invalid: its CREATE or REINDEX CONCURRENTLY has failed, or is not through yet"
+            ),
+            remedy,
+        );
+    }
+    if let Some(index) = nearly.iter().find(|index| index.could_serve(wanted.column)) {
+        let (name, predicate) = (&index.spelt, index.predicate.as_deref().unwrap_or_default());
+        return Finding::new(
+            Code::PartialIndex,
+            format!("the index {name} on {table} ({column}) is partial and misses due rows: it has those {predicate}"),
+            create,
+        );
+    }
+    let told = match nearly.first() {
+        Some(index) if index.method != "btree" => {
+            format!("; {} is of the kind {}, which has no order", index.spelt, index.method)
+        }
+        Some(index) => {
+            format!("; {} has nulls where ORDER BY has not, and would be sorted for each chunk", index.spelt)
+        }
+        None => {
+            let within =
+                indexes.iter().find(|index| index.columns.iter().flatten().any(|name| name == wanted.column.as_str()));
+            within.map(|index| format!("; in {} it is not the first column", index.spelt)).unwrap_or_default()
+        }
+    };
+    let what = format!("{table} has no index that begins with {column}: each chunk would read the whole table{told}");
+    Finding::new(Code::NoIndex, what, create)
+}
+
+/// A column by which rows are looked up one by one.
+pub(super) fn look_up(code: Code, table: &TableName, column: &Ident, indexes: &[Index], why: &str) -> Option<Finding> {
+    if indexes.iter().any(|index| index.looks_up(column)) {
+        return None;
+    }
+    let invalid = indexes.iter().find(|index| index.leads_with(column) && !index.valid);
+    let told = invalid.map(|index| format!("; {} is invalid", index.spelt)).unwrap_or_default();
+    let drop = invalid.map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.spelt)).unwrap_or_default();
+    let (table, column) = (table.spelt(), column.spelt());
+    Some(Finding::new(
+        code,
+        format!("{table} has no index that begins with {column}, {why}{told}"),
+        format!("{drop}CREATE INDEX CONCURRENTLY ON {table} ({column})"),
+    ))
+}

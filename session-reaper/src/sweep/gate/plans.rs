@@ -1,0 +1,246 @@
+//! The plans of the very statements that a run uses: none of them may walk without a bound.
+//!
+//! EXPLAIN plans and does not run, under the settings of a run's own connections. On a small table any plan will do, and the
+//! planner knows: only what is done to a large one is held against a plan.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tokio_postgres::Error;
+
+use super::finding::{Code, Finding};
+use super::table::estimated_rows;
+use crate::sweep::connection::Beside;
+use crate::sweep::name::{Ident, TableName};
+use crate::sweep::sql::Query;
+
+const SIZES: &str = "
+    SELECT c.reltuples, c.relpages, pg_relation_size(c.oid) / current_setting('block_size')::bigint
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+
+/// A plan, as `EXPLAIN (FORMAT JSON, VERBOSE)` tells it.
+pub(super) struct Plan(Value);
+
+/// A node that reads a table.
+struct Scan {
+    table: TableName,
+    kind: Kind,
+    index: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By the conditions of an index, or by place.
+    Bounded,
+    Sequential,
+    /// Along all of an index.
+    WholeIndex,
+}
+
+/// A node that sorts all that comes to it.
+struct Sorted {
+    rows: u64,
+    first_key: String,
+}
+
+impl Plan {
+    pub(super) async fn of(beside: &Beside, query: &Query<'_>) -> Result<Self, Error> {
+        let text = format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", query.text);
+        let row = beside.row(&text, &query.params).await?;
+        Ok(Self(row.map(|row| row.get(0)).unwrap_or_default()))
+    }
+
+    /// The names of the indexes of `table` that it reads by a condition.
+    pub(super) fn indexes_of(&self, table: &TableName) -> Vec<String> {
+        let (scans, _) = self.read();
+        let bounded = scans.into_iter().filter(|scan| scan.kind == Kind::Bounded && scan.table == *table);
+        bounded.filter_map(|scan| scan.index).collect()
+    }
+
+    fn read(&self) -> (Vec<Scan>, Vec<Sorted>) {
+        let (mut scans, mut sorts) = (Vec::new(), Vec::new());
+        walk(&self.0[0]["Plan"], false, &mut TableName { schema: None, name: Ident::new("") }, &mut scans, &mut sorts);
+        (scans, sorts)
+    }
+}
+
+/// `limited`: right below a LIMIT, so that a scan without a filter reads no more than that.
+fn walk(node: &Value, limited: bool, around: &mut TableName, scans: &mut Vec<Scan>, sorts: &mut Vec<Sorted>) {
+    let text = |name: &str| node[name].as_str();
+    let kind = text("Node Type").unwrap_or_default();
+    if let (Some(schema), Some(relation)) = (text("Schema"), text("Relation Name")) {
+        *around = TableName { schema: Some(Ident::new(schema)), name: Ident::new(relation) };
+    }
+    let first_rows = limited && node["Filter"].is_null();
+    let scan = match kind {
+        "Seq Scan" | "Sample Scan" if !first_rows => Some(Kind::Sequential),
+        "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
+            Some(if node["Index Cond"].is_null() && !first_rows { Kind::WholeIndex } else { Kind::Bounded })
+        }
+        _ => None,
+    };
+    if let Some(kind) = scan {
+        scans.push(Scan { table: around.clone(), kind, index: text("Index Name").map(str::to_owned) });
+    }
+    let below = node["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if kind == "Sort" {
+        let rows = below.first().and_then(|input| input["Plan Rows"].as_f64()).unwrap_or_default();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, and never negative")]
+        sorts
+            .push(Sorted { rows: rows as u64, first_key: node["Sort Key"][0].as_str().unwrap_or_default().to_owned() });
+    }
+    for input in below {
+        walk(input, kind == "Limit", around, scans, sorts);
+    }
+}
+
+/// What a pass may do, and what is known of its table.
+pub(super) struct Bounds<'a> {
+    pub(super) table: &'a TableName,
+    pub(super) rows: u64,
+    pub(super) max_scan_rows: u64,
+    /// The indexes that a pass may walk along; empty when that there is none has been said.
+    pub(super) along: &'a [String],
+    /// Without the key in the index all rows of one time are sorted, by this column first.
+    pub(super) sorts_by: Option<&'a Ident>,
+}
+
+/// Judges plans, and says the same thing once.
+pub(super) struct Judge<'a> {
+    beside: &'a Beside,
+    sizes: HashMap<String, u64>,
+    said: Vec<(Code, String)>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(beside: &'a Beside) -> Self {
+        Self { beside, sizes: HashMap::new(), said: Vec::new(), findings: Vec::new() }
+    }
+
+    /// `statement` says which one it is.
+    pub(super) async fn judge(&mut self, plan: &Plan, statement: &str, bounds: &Bounds<'_>) -> Result<(), Error> {
+        let (scans, sorts) = plan.read();
+        let own = |scan: &Scan| scan.table == *bounds.table;
+        let large = bounds.rows > bounds.max_scan_rows;
+        for scan in scans.iter().filter(|scan| scan.kind != Kind::Bounded) {
+            if own(scan) && bounds.along.is_empty() {
+                continue;
+            }
+            let rows = if own(scan) { bounds.rows } else { self.size(&scan.table).await? };
+            if rows <= bounds.max_scan_rows {
+                continue;
+            }
+            let (code, how) = match (scan.kind, &scan.index) {
+                (Kind::WholeIndex, Some(index)) => (Code::UnboundedIndexScan, format!("along the whole index {index}")),
+                _ => (Code::SequentialScan, "from its beginning to its end".to_owned()),
+            };
+            let table = scan.table.spelt();
+            let what = format!("{statement} would read {table}, about {rows} rows, {how}");
+            let remedy = if own(scan) {
+                format!(
+                    "ANALYZE {table}, whose statistics may be old; a sub-select on it should be a look-up by its key"
+                )
+            } else {
+                format!(
+                    "write what `where` says of {table} as a look-up by an indexed column that ends in OFFSET 0, and ANALYZE \
+                     {table}; or allow it: --max-scan-rows"
+                )
+            };
+            self.say(code, &table, what, remedy);
+        }
+        let table = bounds.table.spelt();
+        if !large || bounds.along.is_empty() {
+            return Ok(());
+        }
+        let ties = bounds.sorts_by.map(|column| format!(".{}", column.spelt()));
+        let sort = sorts.iter().find(|sort| {
+            sort.rows > bounds.max_scan_rows
+                && !ties.as_ref().is_some_and(|ties| sort.first_key.ends_with(ties.as_str()))
+        });
+        if let Some(sort) = sort {
+            let what = format!("{statement} would sort about {} rows", sort.rows);
+            self.say(Code::Sort, &table, what, format!("ANALYZE {table}, whose statistics may be old"));
+        }
+        let used = plan.indexes_of(bounds.table);
+        if !used.iter().any(|index| bounds.along.contains(index)) {
+            let what = format!(
+                "{statement} would not walk along {}, but look {table} up by {}",
+                bounds.along.join(" or "),
+                if used.is_empty() { "no index".to_owned() } else { used.join(", ") }
+            );
+            let remedy = format!("ANALYZE {table}, whose statistics may be old");
+            self.say(Code::OtherIndex, &table, what, remedy);
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, code: Code, table: &str, what: String, remedy: String) {
+        let about = (code, table.to_owned());
+        if !self.said.contains(&about) {
+            self.said.push(about);
+            self.findings.push(Finding::new(code, what, remedy));
+        }
+    }
+
+    async fn size(&mut self, table: &TableName) -> Result<u64, Error> {
+        let name = table.to_string();
+        if let Some(rows) = self.sizes.get(&name) {
+            return Ok(*rows);
+        }
+        let schema = table.schema.as_ref().map(Ident::as_str).unwrap_or_default();
+        let row = self.beside.row(SIZES, &[&schema, &table.name.as_str()]).await?;
+        let rows = row.map_or(0, |row| estimated_rows(row.get(0), row.get(1), row.get(2)));
+        self.sizes.insert(name, rows);
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scans(plan: &Value) -> Vec<(String, Kind)> {
+        let (scans, _) = Plan(json!([{ "Plan": plan }])).read();
+        scans.into_iter().map(|scan| (scan.table.spelt(), scan.kind)).collect()
+    }
+
+    impl std::fmt::Debug for Kind {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(match self {
+                Self::Bounded => "bounded",
+                Self::Sequential => "sequential",
+                Self::WholeIndex => "whole index",
+            })
+        }
+    }
+
+    #[test]
+    fn a_scan_is_bounded_by_a_condition_of_its_index_or_by_a_limit_on_what_it_reads() {
+        let on = |kind: &str, more: Value| {
+            let mut node = json!({ "Node Type": kind, "Schema": "s", "Relation Name": "t", "Index Name": "i" });
+            node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            node
+        };
+        let limited = |node: Value| json!({ "Node Type": "Limit", "Plans": [node] });
+        let none = || json!({});
+        for (plan, expected) in [
+            (on("Seq Scan", none()), Kind::Sequential),
+            (on("Index Scan", none()), Kind::WholeIndex),
+            (on("Index Only Scan", json!({ "Filter": "x" })), Kind::WholeIndex),
+            (on("Index Scan", json!({ "Index Cond": "x" })), Kind::Bounded),
+            (limited(on("Index Only Scan", none())), Kind::Bounded),
+            (limited(on("Index Only Scan", json!({ "Filter": "x" }))), Kind::WholeIndex),
+            (limited(on("Seq Scan", json!({ "Filter": "x" }))), Kind::Sequential),
+        ] {
+            assert_eq!(scans(&plan), [("s.t".to_owned(), expected)], "{plan}");
+        }
+        assert_eq!(scans(&limited(on("Seq Scan", none()))), []);
+        // The name of the table is in the node around.
+        let bitmap = json!({ "Node Type": "Bitmap Heap Scan", "Schema": "s", "Relation Name": "u",
+            "Plans": [{ "Node Type": "Bitmap Index Scan", "Index Name": "i" }] });
+        assert_eq!(scans(&bitmap), [("s.u".to_owned(), Kind::WholeIndex)]);
+    }
+}

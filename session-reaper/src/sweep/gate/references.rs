@@ -1,0 +1,132 @@
+//! Foreign keys that point at the table, and at the tables that they cascade to.
+
+use tokio_postgres::Error;
+
+use super::finding::{Code, Finding};
+use super::table::estimated_rows;
+use crate::sweep::connection::Beside;
+use crate::sweep::name::{Ident, TableName};
+
+/// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it counts.
+const MANY_CHILDREN: u64 = 20;
+
+/// Every foreign key that a delete comes to, once. One of a partition that is only its table's is left out.
+///
+/// An index serves when its first columns are those of the key, in any order (or some of them, if they are unique), and
+/// none but a null is missing from it.
+const REFERENCES: &str = "
+    WITH RECURSIVE reached AS (
+        SELECT $1::oid AS oid
+        UNION
+        SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid
+        WHERE k.contype = 'f' AND k.confdeltype = 'c')
+    SELECT format('%I', k.conname), n.nspname::text, c.relname::text,
+        ARRAY (SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS part (attnum, i)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum ORDER BY i),
+        k.confdeltype::text, pn.nspname::text, p.relname::text,
+        EXISTS (SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+                WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indisready AND i.indislive
+                    AND m.amname IN ('btree', 'hash')
+                    AND (i.indpred IS NULL OR EXISTS (
+                        SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+                            AND pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname)))
+                    AND CASE WHEN i.indisunique AND i.indnkeyatts <= cardinality(k.conkey)
+                        THEN (i.indkey::int2[])[0:i.indnkeyatts - 1] <@ k.conkey
+                        ELSE (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey END),
+        ARRAY (SELECT format('%I.%I', xn.nspname, x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+               JOIN pg_namespace xn ON xn.oid = x.relnamespace
+               WHERE i.indrelid = k.conrelid AND NOT i.indisvalid AND i.indkey[0] = k.conkey[1]),
+        c.relkind = 'p', c.reltuples, c.relpages, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+        p.reltuples, p.relpages, pg_relation_size(p.oid) / current_setting('block_size')::bigint
+    FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
+        JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE NOT EXISTS (SELECT FROM pg_constraint whole
+                      WHERE whole.oid = k.conparentid AND whole.confrelid = k.confrelid)
+    ORDER BY n.nspname, c.relname, k.conname";
+
+/// What the database does with rows that refer to one that goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDelete {
+    Refuse,
+    Cascade,
+    Clear,
+}
+
+/// `first`: the tables whose rows the reaper deletes itself before their parents.
+pub(super) async fn examine(beside: &Beside, oid: u32, first: &[TableName]) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for row in beside.rows(REFERENCES, &[&oid]).await? {
+        let named = |schema: usize, name: usize| TableName {
+            schema: Some(Ident::new(row.get::<_, String>(schema))),
+            name: Ident::new(row.get::<_, String>(name)),
+        };
+        let (key, child, parent): (String, TableName, TableName) = (row.get(0), named(1, 2), named(5, 6));
+        let columns: Vec<String> =
+            row.get::<_, Vec<String>>(3).into_iter().map(|name| Ident::new(name).spelt()).collect();
+        let action = match row.get(4) {
+            "c" => OnDelete::Cascade,
+            "n" | "d" => OnDelete::Clear,
+            _ => OnDelete::Refuse,
+        };
+        let taken_first = first.iter().any(|table| table.name == child.name && same_schema(table, &child));
+        let (spelt, columns, parent) = (child.spelt(), columns.join(", "), parent.spelt());
+
+        if !row.get::<_, bool>(7) {
+            let invalid: Vec<String> = row.get(8);
+            let told = if invalid.is_empty() { String::new() } else { format!("; {} is invalid", invalid.join(", ")) };
+            let drop: String = invalid.iter().flat_map(|index| ["DROP INDEX CONCURRENTLY ", index, "; "]).collect();
+            // On a partitioned table PostgreSQL has no CONCURRENTLY.
+            let create = if row.get(9) {
+                format!("CREATE INDEX ON {spelt} ({columns}), or CONCURRENTLY on each of its partitions first")
+            } else {
+                format!("CREATE INDEX CONCURRENTLY ON {spelt} ({columns})")
+            };
+            findings.push(Finding::new(
+                Code::ForeignKeyNotIndexed,
+                format!(
+                    "the foreign key {key} of {spelt} points at {parent}, and no index begins with its {columns}: every \
+                     row that goes would read all of {spelt}{told}"
+                ),
+                format!("{drop}{create}"),
+            ));
+        }
+        match action {
+            OnDelete::Refuse if !taken_first => findings.push(Finding::new(
+                Code::ForeignKeyHolds,
+                format!("{spelt} ({columns}) refers to {parent} by {key}, which has no ON DELETE: a chunk fails on a row that is still referred to"),
+                format!("let rows of {spelt} go first, as a target before this one, or leave such rows out by `where`"),
+            )),
+            OnDelete::Cascade => {
+                findings.push(Finding::plain(
+                    Code::Cascade,
+                    format!("rows of {spelt} go along with the row of {parent} that they refer to ({key}, ON DELETE CASCADE)"),
+                ));
+                let children = estimated_rows(row.get(10), row.get(11), row.get(12));
+                let parents = estimated_rows(row.get(13), row.get(14), row.get(15)).max(1);
+                if !taken_first && children / parents >= MANY_CHILDREN {
+                    findings.push(Finding::new(
+                        Code::LargeCascade,
+                        format!(
+                            "{spelt} has about {} rows for each row of {parent}, and they go in the same statement: chunks \
+                             are that many times as large",
+                            children / parents
+                        ),
+                        format!("put them first: children = [{{ table = '{spelt}', column = '{columns}' }}]"),
+                    ));
+                }
+            }
+            OnDelete::Clear => findings.push(Finding::plain(
+                Code::Cascade,
+                format!("{spelt} ({columns}) is set to null or its default when its row of {parent} goes ({key})"),
+            )),
+            OnDelete::Refuse => {}
+        }
+    }
+    Ok(findings)
+}
+
+/// A name without a schema stands for the table of that name.
+fn same_schema(named: &TableName, found: &TableName) -> bool {
+    named.schema.is_none() || named.schema == found.schema
+}

@@ -1,0 +1,238 @@
+//! The table itself: what this role may do with it, whether it sees all rows, what else happens when a row goes.
+
+use tokio_postgres::{Error, Row};
+
+use super::finding::{Code, Finding};
+use crate::sweep::connection::Beside;
+use crate::sweep::name::{Ident, TableName};
+
+/// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a table counts as large
+/// too early rather than too late.
+const ROWS_A_PAGE: f32 = 60.0;
+
+/// Rows of a table, by its density when it was last looked at and its size now, as the planner estimates them.
+pub(super) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
+    #[allow(clippy::cast_precision_loss, reason = "an estimate")]
+    let density = if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_A_PAGE };
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, and never negative"
+    )]
+    let rows = (density * pages_now as f32) as u64;
+    rows
+}
+
+/// Needs no privilege on the table. `$1` is its oid, `$2` the due columns.
+///
+/// Policies: who may see a row in spite of row-level security, for each of the three things that a delete with FOR UPDATE does.
+const TABLE: &str = "
+    SELECT n.nspname::text, c.relname::text, c.reltuples, c.relpages,
+        pg_relation_size(c.oid) / current_setting('block_size')::bigint, current_user::text,
+        has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE'),
+        has_any_column_privilege(c.oid, 'UPDATE'),
+        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), pg_has_role(c.relowner, 'USAGE'),
+        ARRAY (SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p
+               WHERE has_table_privilege(c.oid, p)),
+        row_security_active(c.oid),
+        ARRAY (SELECT format('%I', p.polname) FROM pg_policy p
+               WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd <> 'a'
+                   AND coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') <> 'true'
+                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE'))),
+        NOT EXISTS (SELECT FROM unnest('{r,w,d}'::\"char\"[]) AS wanted WHERE NOT EXISTS (
+                SELECT FROM pg_policy p
+                WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('*', wanted)
+                    AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+                    AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE')))),
+        ARRAY (SELECT format('%I', t.tgname) FROM pg_trigger t
+               WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 8 = 8
+               ORDER BY t.tgname),
+        coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) AS o
+                  WHERE o.option_name = 'autovacuum_enabled'), true),
+        ARRAY (SELECT coalesce(s.most_common_freqs[1], 0) FROM unnest($2::text[]) WITH ORDINALITY AS due (name, i)
+               LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = due.name
+                   AND NOT s.inherited
+               ORDER BY i),
+        ARRAY (SELECT coalesce(s.null_frac, 0) FROM unnest($2::text[]) WITH ORDINALITY AS due (name, i)
+               LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = due.name
+                   AND NOT s.inherited
+               ORDER BY i)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = $1";
+
+/// What the catalog says of a table.
+#[allow(clippy::struct_excessive_bools, reason = "so many are in the catalog, and any of them may go with any other")]
+pub(super) struct Table {
+    pub(super) name: TableName,
+    pub(super) rows: u64,
+    /// The first due column.
+    due: Option<Ident>,
+    role: Ident,
+    schema_usage: bool,
+    select: bool,
+    delete: bool,
+    update: bool,
+    superuser: bool,
+    owner: bool,
+    spare: Vec<String>,
+    row_security: bool,
+    restricting: Vec<String>,
+    all_permitted: bool,
+    triggers: Vec<String>,
+    autovacuum: bool,
+    /// One a reason: the share of rows that have the time that is most common.
+    pub(super) most_of_one_time: Vec<f32>,
+    /// One a reason: the share of rows in which it is null.
+    pub(super) nulls: Vec<f32>,
+}
+
+impl Table {
+    /// `None` when it was dropped a moment ago.
+    pub(super) async fn read(beside: &Beside, oid: u32, due: &[&str]) -> Result<Option<Self>, Error> {
+        let row = beside.row(TABLE, &[&oid, &due]).await?;
+        Ok(row.map(|row| Self::of(&row, due.first().map(|name| Ident::new(*name)))))
+    }
+
+    fn of(row: &Row, due: Option<Ident>) -> Self {
+        let (schema, name, role): (String, String, String) = (row.get(0), row.get(1), row.get(5));
+        Self {
+            name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
+            rows: estimated_rows(row.get(2), row.get(3), row.get(4)),
+            due,
+            role: Ident::new(role),
+            schema_usage: row.get(6),
+            select: row.get(7),
+            delete: row.get(8),
+            update: row.get(9),
+            superuser: row.get::<_, Option<bool>>(10).unwrap_or(false),
+            owner: row.get(11),
+            spare: row.get(12),
+            row_security: row.get(13),
+            restricting: row.get(14),
+            all_permitted: row.get(15),
+            triggers: row.get(16),
+            autovacuum: row.get(17),
+            most_of_one_time: row.get(18),
+            nulls: row.get(19),
+        }
+    }
+
+    /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
+    pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (table, role) = (self.name.spelt(), self.role.spelt());
+        if self.row_security && !(self.all_permitted && self.restricting.is_empty()) {
+            let policy = format!("CREATE POLICY session_reaper ON {table} TO {role} USING (true)");
+            let bypass = format!("ALTER ROLE {role} BYPASSRLS");
+            findings.push(Finding::new(
+                Code::RowSecurity,
+                format!("row-level security may hide rows of {table} from {role}: they would never be found due"),
+                if self.restricting.is_empty() {
+                    format!("{policy} (or, as a superuser, {bypass})")
+                } else {
+                    let names = self.restricting.join(", ");
+                    format!(
+                        "{bypass}, as a superuser: the restrictive policies {names} hold whatever else is permitted"
+                    )
+                },
+            ));
+        }
+        if !self.triggers.is_empty() {
+            findings.push(Finding::new(
+                Code::DeleteTrigger,
+                format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
+                "what they do is done for every row that goes, and makes chunks longer; one that waits, or keeps a row, \
+                 is known by chunks that time out and rows that remain",
+            ));
+        }
+        if !self.autovacuum {
+            findings.push(Finding::new(
+                Code::AutovacuumOff,
+                format!("autovacuum is off for {table}: the space of deleted rows is not given back"),
+                format!("ALTER TABLE {table} RESET (autovacuum_enabled)"),
+            ));
+        }
+        if self.superuser {
+            let what = format!("{role} is a superuser: it may do more than to delete what is due");
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                what,
+                format!("use a role of its own: {}", self.grant(true)),
+            ));
+        } else if self.owner {
+            let what = format!("{role} has the rights of the owner of {table}: it may drop it");
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                what,
+                format!("use a role of its own: {}", self.grant(true)),
+            ));
+        } else if !self.spare.is_empty() && !ours {
+            let spare = self.spare.join(", ");
+            // Without UPDATE as a whole it needs it on a column.
+            let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
+            let update = if whole { format!("; {}", self.granted(&["UPDATE"], &role)) } else { String::new() };
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                format!("{role} may do more with {table} than a reaper needs: {spare}"),
+                format!("REVOKE {spare} ON {table} FROM {role}{update}"),
+            ));
+        }
+        findings
+    }
+
+    /// The server has refused a statement, in `words`: what to grant.
+    pub(super) fn privilege_missing(&self, words: &str) -> Finding {
+        let grant = self.grant(false);
+        let remedy = if grant.is_empty() {
+            // The table itself is not it: another one, which a condition reads.
+            format!("`where` needs it: grant it to {}, SELECT on a table and USAGE on its schema", self.role.spelt())
+        } else {
+            grant
+        };
+        Finding::new(Code::PrivilegeMissing, format!("{} may not do it: {words}", self.role.spelt()), remedy)
+    }
+
+    /// A statement that grants what is missing, or all that a reaper needs.
+    fn grant(&self, all: bool) -> String {
+        let mut wanted = Vec::new();
+        for (name, there) in [("SELECT", self.select), ("DELETE", self.delete), ("UPDATE", self.update)] {
+            if all || !there {
+                wanted.push(name);
+            }
+        }
+        let role = if all { "session_reaper".to_owned() } else { self.role.spelt() };
+        let mut statements = Vec::new();
+        if let Some(schema) = self.name.schema.as_ref().filter(|_| all || !self.schema_usage) {
+            statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.spelt()));
+        }
+        if !wanted.is_empty() {
+            statements.push(self.granted(&wanted, &role));
+        }
+        statements.join("; ")
+    }
+
+    /// FOR UPDATE takes UPDATE on some column, whichever.
+    fn granted(&self, privileges: &[&str], role: &str) -> String {
+        let column = self.due.as_ref().map(|due| format!(" ({})", due.spelt())).unwrap_or_default();
+        let words = privileges
+            .iter()
+            .map(|word| if *word == "UPDATE" { format!("UPDATE{column}") } else { (*word).to_owned() });
+        format!("GRANT {} ON {} TO {role}", words.collect::<Vec<_>>().join(", "), self.name.spelt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_estimated_by_density_and_present_size() {
+        assert_eq!(estimated_rows(1_000.0, 10, 20), 2_000);
+        assert_eq!(estimated_rows(0.0, 10, 20), 0);
+        // Never analysed, or emptied by a vacuum and filled again.
+        assert_eq!(estimated_rows(-1.0, 0, 100), 6_000);
+        assert_eq!(estimated_rows(0.0, 0, 100), 6_000);
+        assert_eq!(estimated_rows(-1.0, 0, 0), 0);
+    }
+}

@@ -1,0 +1,232 @@
+//! What `plan` tells: what a run would do now, counted and not done.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use schema::connect::{ConnectError, chain};
+use schema::runs;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Error;
+
+use super::backlog::{self, Backlog};
+use super::connection::{Beside, Connections};
+use super::gate::Finding;
+use super::guard;
+use super::report::milliseconds;
+use super::run::Sweep;
+use super::share::Share;
+use super::sql::{PassSql, Stretch};
+use super::stint::Stint;
+
+/// Without a history: what a row took where most was measured, with its cascade.
+const TIME_A_ROW: Duration = Duration::from_micros(10);
+
+/// A run that deleted fewer rows of a target says little about how long many take.
+const TELLING: u64 = 1_000;
+
+/// Of a condition's newest row no more than so many are looked at.
+const NEWEST_CAP: i64 = 1_000;
+
+/// Rows of the chunk whose statements are shown.
+const SHOWN: i64 = 1_000;
+
+/// What would be done. The names and the order of its members are an interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// By the database's clock; what is due counts from here.
+    pub planned_at: DateTime<Utc>,
+    /// In the order in which they would be worked on.
+    pub targets: Vec<PlannedTarget>,
+}
+
+/// What would be done to one target.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedTarget {
+    /// Its name in reports.
+    pub target: String,
+    /// Its table.
+    pub table: String,
+    /// What keeps a run from working on it.
+    pub refused: Vec<Finding>,
+    /// What is due; empty when that was not counted, because it would take reading the table.
+    pub due: Vec<PlannedReason>,
+    /// Rows of the table.
+    pub rows: Option<u64>,
+    /// They were not counted: blocks were sampled.
+    pub rows_estimated: bool,
+    /// The part of them that would go, from 0 to 1.
+    pub share: Option<f64>,
+    /// About how many chunks.
+    pub chunks: u64,
+    /// About how long, pauses between chunks included.
+    pub estimated_ms: u64,
+    /// What the estimate goes by: `history` or `default`.
+    pub estimated_by: &'static str,
+    /// The statements of the first chunk, when they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sql: Vec<String>,
+}
+
+/// What is due for one reason. A row that is due for several is counted under the first.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedReason {
+    /// Its name.
+    pub reason: String,
+    /// Rows.
+    pub rows: u64,
+    /// There are more: counting stopped there.
+    pub capped: bool,
+    /// When the oldest fell due.
+    pub oldest_due: Option<DateTime<Utc>>,
+    /// When the newest fell due.
+    pub newest_due: Option<DateTime<Utc>>,
+}
+
+impl PlannedTarget {
+    /// Rows that would go, as far as they were counted.
+    #[must_use]
+    pub fn due_rows(&self) -> u64 {
+        self.due.iter().map(|reason| reason.rows).sum()
+    }
+}
+
+impl Sweep {
+    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, or
+    /// is lost.
+    pub async fn plan(&self, sql: bool) -> Result<Plan, ConnectError> {
+        let Connections { dedicated: _dedicated, beside, started_at, .. } =
+            Connections::open(&self.connect, self.bounds).await?;
+        let lost = |error: Error| ConnectError::Connect(chain(&error));
+        let reports = runs::last_reports(&beside.client).await.unwrap_or_default();
+        let mut targets = Vec::new();
+        for stint in self.examined(&beside, started_at).await.map_err(lost)? {
+            targets.push(self.planned(&beside, &stint, &reports, sql).await.map_err(lost)?);
+        }
+        Ok(Plan { planned_at: started_at, targets })
+    }
+
+    async fn planned(
+        &self,
+        beside: &Beside,
+        stint: &Stint<'_>,
+        reports: &[Value],
+        sql: bool,
+    ) -> Result<PlannedTarget, Error> {
+        let target = stint.target;
+        let mut planned = PlannedTarget {
+            target: target.name.clone(),
+            table: target.table.spelt(),
+            refused: stint.findings.iter().filter(|finding| finding.is_unsafe()).cloned().collect(),
+            due: Vec::new(),
+            rows: None,
+            rows_estimated: false,
+            share: None,
+            chunks: 0,
+            estimated_ms: 0,
+            estimated_by: "default",
+            sql: Vec::new(),
+        };
+        // Without an index a count would read the table.
+        let tables: Vec<&[PassSql]> = stint.tables();
+        if tables.is_empty() || !planned.refused.is_empty() {
+            return Ok(planned);
+        }
+        let backlog = backlog::count(beside, target, &tables).await;
+        planned.due = due(beside, stint, &tables, &backlog).await;
+        let share = Share::of(beside, &tables).await;
+        // A table that takes too long to sample has none.
+        if let Ok(share) = &share {
+            planned.rows = Some(rounded(share.rows));
+            planned.rows_estimated = share.sampled;
+            planned.share = Some(share.fraction());
+        }
+        if !guard::has_run(beside, target).await {
+            planned.refused.extend(guard::judge(target, share, self.first_run));
+        }
+        self.estimate(&mut planned, reports);
+        if sql {
+            let passes: Vec<&PassSql> = tables.iter().copied().flatten().collect();
+            for pass in passes {
+                planned.sql.extend(first_chunk(beside, pass).await?);
+            }
+        }
+        Ok(planned)
+    }
+
+    /// By what the last run that deleted many did; else by what was measured.
+    fn estimate(&self, planned: &mut PlannedTarget, reports: &[Value]) {
+        let rows = planned.due_rows();
+        let targets = reports.iter().filter_map(|report| report["targets"].as_array()).flatten();
+        let before = targets.filter(|target| target["target"] == planned.target.as_str()).find_map(|target| {
+            let deleted: u64 = target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
+            let (chunks, elapsed_ms) = (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
+            (deleted >= TELLING && chunks > 0).then_some((deleted, chunks, elapsed_ms))
+        });
+        if let Some((deleted, chunks, elapsed_ms)) = before {
+            planned.chunks = (rows * chunks).div_ceil(deleted);
+            planned.estimated_ms = rows.saturating_mul(elapsed_ms) / deleted;
+            planned.estimated_by = "history";
+        } else {
+            let limit = u128::from(self.pace.max_chunk);
+            let fitting = (self.pace.chunk_time.as_micros() / TIME_A_ROW.as_micros()).clamp(1, limit);
+            planned.chunks = rows.div_ceil(u64::try_from(fitting).unwrap_or(1));
+            let work = TIME_A_ROW.as_secs_f64() * as_f64(rows) / self.pace.duty_cycle;
+            planned.estimated_ms = milliseconds(Duration::try_from_secs_f64(work).unwrap_or(Duration::MAX));
+        }
+    }
+}
+
+async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog: &Backlog) -> Vec<PlannedReason> {
+    let reasons = stint.target.reasons.len();
+    let mut due = Vec::with_capacity(reasons);
+    for (index, reason) in stint.target.reasons.iter().enumerate() {
+        let fell_due = |time: f64| moment(time + reason.keep.as_secs_f64());
+        let mut newest: Option<f64> = None;
+        let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.get(index)).collect();
+        for pass in passes {
+            let cap = if pass.only.is_some() { NEWEST_CAP } else { 1 };
+            let query = pass.newest(&cap);
+            // Of a partition that was dropped a moment ago, or that takes too long, it is not told.
+            let row = beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await;
+            newest = [newest, row.ok().and_then(|row| row.get(0))].into_iter().flatten().reduce(f64::max);
+        }
+        due.push(PlannedReason {
+            reason: reason.name.clone(),
+            rows: backlog.rows.get(index).copied().unwrap_or(0),
+            capped: backlog.unknown || backlog.seen.iter().skip(index).step_by(reasons).any(Option::is_none),
+            oldest_due: backlog.oldest.get(index).copied().flatten().and_then(fell_due),
+            newest_due: newest.and_then(fell_due),
+        });
+    }
+    due
+}
+
+/// Where the first chunk would end, and the statement that would take it. It carries our own back end's pid, so that it deletes
+/// nothing where it is pasted.
+async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Error> {
+    let (written, all, last) = (pass.written(), Stretch::default(), SHOWN - 1);
+    let probe = pass.probe(&all, &last);
+    let row = beside.patience.with(1, beside.client.query_opt(&probe.text, &probe.params)).await?;
+    let high = row.map(|row| (0..row.len()).map(|column| row.get(column)).collect());
+    let pid: i32 = beside.patience.with(1, beside.client.query_one("SELECT pg_backend_pid()", &[])).await?.get(0);
+    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid).text;
+    Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
+}
+
+fn moment(seconds: f64) -> Option<DateTime<Utc>> {
+    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
+    let micros = (seconds * 1e6) as i64;
+    DateTime::from_timestamp_micros(micros)
+}
+
+fn rounded(rows: f64) -> u64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and it is a count")]
+    let rows = rows.round() as u64;
+    rows
+}
+
+#[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}

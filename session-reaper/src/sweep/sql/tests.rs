@@ -1,0 +1,123 @@
+use super::super::name::TableName;
+use super::*;
+
+fn column(name: &str, sql_type: &str) -> Column {
+    Column { name: Ident::new(name), sql_type: sql_type.to_owned() }
+}
+
+fn due(name: &str, cutoff: &str) -> Due {
+    Due { column: column(name, "timestamptz"), cutoff: cutoff.to_owned(), counts: Counts::Instant }
+}
+
+fn pass() -> PassSql {
+    PassSql {
+        table: Ident::new("sessions").to_string(),
+        due: due("revoked_at", "c"),
+        key: vec![column("id", "uuid")],
+        earlier: vec![due("expires_at", "e")],
+        only: None,
+        order: Order::Index,
+        children: Vec::new(),
+        values: Values::Bound,
+    }
+}
+
+fn between() -> Stretch {
+    let mark = |time: &str, id: &str| Some(vec![time.to_owned(), id.to_owned()]);
+    Stretch { low: mark("1", "a"), high: mark("2", "b") }
+}
+
+#[test]
+fn a_probe_reads_where_a_stretch_ends_from_the_index() {
+    let (pass, from_the_start) = (pass(), Stretch::default());
+    assert_eq!(
+        pass.probe(&from_the_start, &9).text,
+        r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
+    );
+}
+
+#[test]
+fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
+    let (pass, between) = (pass(), between());
+    let delete = pass.delete(&between, &9, &7);
+    assert_eq!(
+        delete.text,
+        r#"WITH gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND (t."revoked_at", t."id") > ($2::text::timestamptz, $3::text::uuid) AND (t."revoked_at", t."id") <= ($4::text::timestamptz, $5::text::uuid) ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $6 RETURNING 1) SELECT count(*), pg_backend_pid() FROM gone"#
+    );
+    assert_eq!(format!("{:?}", delete.params), r#"["c", "1", "a", "2", "b", 7]"#);
+}
+
+#[test]
+fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
+    let (pass, from_the_start) = (pass(), Stretch::default());
+    assert_eq!(
+        pass.count(&from_the_start, &99).text,
+        r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM min(due))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::text::timestamptz) IS NOT TRUE AS fresh FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
+    );
+}
+
+#[test]
+fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
+    let reasons = vec![due("expires_at", "e"), due("revoked_at", "c")];
+    let group = Group { column: Ident::new("family"), table: "\"whole\"".to_owned(), reasons };
+    let only = Only { filter: Some("t.kind = 'x' -- why".to_owned()), group: Some(group) };
+    let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
+    let (all, some) = (Stretch::default(), Stretch { low: Some(vec!["1".to_owned()]), high: None });
+    assert_eq!(
+        pass.probe(&all, &9).text,
+        r#"SELECT t."revoked_at"::text FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1"#
+    );
+    assert_eq!(
+        pass.delete(&some, &9, &7).text,
+        r#"WITH gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND (t."revoked_at") > ($2::text::timestamptz) AND (
+t.kind = 'x' -- why
+) IS TRUE AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::text::timestamptz OR t."revoked_at" < $4::text::timestamptz) AND (
+t.kind = 'x' -- why
+) IS TRUE) IS NOT TRUE OFFSET 0)) IS TRUE ORDER BY t."revoked_at" FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $5 RETURNING 1) SELECT count(*), pg_backend_pid() FROM gone"#
+    );
+}
+
+#[test]
+fn no_name_is_anything_but_a_name() {
+    assert_eq!(Ident::new("Sess\"; DROP TABLE x; --").to_string(), r#""Sess""; DROP TABLE x; --""#);
+}
+
+#[test]
+fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
+    let pass = pass().ordered(Order::Heap);
+    let mark = |block: &str| Some(vec![block.to_owned()]);
+    let blocks = Stretch { low: mark("(8,0)"), high: mark("(16,0)") };
+    let delete = pass.delete(&blocks, &9, &7);
+    assert_eq!(
+        delete.text,
+        r#"WITH gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND t.ctid > $2::text::tid AND t.ctid <= $3::text::tid LIMIT $4 FOR UPDATE SKIP LOCKED)) AND pg_backend_pid() = $6 RETURNING 1) SELECT count(*), pg_backend_pid(), (SELECT ARRAY[count(*) FILTER (WHERE true AND (t."expires_at" < $5::text::timestamptz) IS NOT TRUE), count(*)] FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz AND t.ctid > $2::text::tid AND t.ctid <= $3::text::tid) AS seen FROM gone"#
+    );
+}
+
+#[test]
+fn children_go_with_their_parents_unless_they_are_too_many() {
+    let child = Child {
+        table: TableName::parse("tokens").unwrap(),
+        column: Ident::new("session_id"),
+        refers_to: Ident::new("id"),
+    };
+    let pass = PassSql { children: vec![child], earlier: Vec::new(), ..pass() };
+    let all = Stretch::default();
+    assert_eq!(
+        pass.probe(&all, &9).text,
+        r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "sessions" t LEFT JOIN LATERAL (SELECT FROM ONLY "tokens" c WHERE c."session_id" = t."id" OFFSET 0) AS r ON true WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
+    );
+    assert_eq!(
+        pass.delete(&all, &9, &7).text,
+        r#"WITH held AS MATERIALIZED (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::text::timestamptz ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "sessions" t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM held))), children0 AS (DELETE FROM ONLY "tokens" WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL (SELECT c.ctid FROM ONLY "tokens" c WHERE c."session_id" = p.key0 FOR UPDATE) AS r LIMIT $3)) AND pg_backend_pid() = $2 RETURNING 1), gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) AND pg_backend_pid() = $2 AND (SELECT count(*) FROM children0) < $3 RETURNING 1) SELECT count(*), pg_backend_pid(), ARRAY[(SELECT count(*) FROM children0)] AS children FROM gone"#
+    );
+}
+
+#[test]
+fn a_statement_can_be_written_out() {
+    let (pass, between) = (PassSql { earlier: Vec::new(), ..pass() }.written(), between());
+    let probe = pass.probe(&between, &9);
+    assert!(probe.params.is_empty());
+    assert!(probe.text.contains(r#"t."revoked_at" < 'c'::text::timestamptz"#), "{}", probe.text);
+    assert!(probe.text.ends_with("OFFSET 9 LIMIT 1"), "{}", probe.text);
+}

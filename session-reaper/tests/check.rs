@@ -1,0 +1,604 @@
+//! `check`, and the gate that each run passes: what is unsafe is found and told with what to run, and left alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use serde_json::Value;
+use testkit::{Database, Program, Reaped, binary, expired_sessions, reaped, start_reaper};
+
+/// The target `t`, with the columns id and due.
+const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+
+/// Twenty thousand rows, a tenth of them due.
+const ROWS: &str = "INSERT INTO t (id, due) SELECT n, now() + (n - 2000) * interval '1 hour' - interval '1 day'
+                    FROM generate_series(1, 20000) AS n";
+
+/// A database with the table `t` and what else `sql` makes.
+async fn with_t(columns: &str, sql: &str) -> Database {
+    let database = Database::empty().await;
+    database.execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz {columns})")).await;
+    // One by one: some may not stand in a transaction.
+    let client = database.client().await;
+    for statement in sql.split(";;") {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    database
+}
+
+async fn check_with(url: &str, config: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let mut all = vec!["check"];
+    all.extend_from_slice(args);
+    let env = [("DATABASE_URL", url), ("REAPER_CONFIG", file.path().to_str().unwrap())];
+    let (code, program) = Program::run(binary("session-reaper"), &all, &env).await;
+    (code, program.stdout(), program.stderr())
+}
+
+/// What is found of the first target, with the exit code.
+async fn check_as(url: &str, config: &str) -> (Option<i32>, Value) {
+    let (code, stdout, stderr) = check_with(url, config, &["--output", "json"]).await;
+    let found: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+    assert_eq!(found["safe"] == true, code == Some(0), "{found}");
+    (code, found["targets"][0].clone())
+}
+
+async fn check(database: &Database, config: &str) -> (Option<i32>, Value) {
+    check_as(&database.url(), config).await
+}
+
+/// Everything that was found of one level, as `code: what → remedy`.
+fn told(target: &Value, level: &str) -> Vec<String> {
+    let findings = target["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == level);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    findings
+        .map(|finding| format!("{}: {} → {}", text(&finding["code"]), text(&finding["what"]), text(&finding["remedy"])))
+        .collect()
+}
+
+/// Asserts that nothing but this is unsafe: a finding for each, and in it its parts.
+async fn is_unsafe(database: &Database, config: &str, expected: &[&[&str]]) {
+    let (code, target) = check(database, config).await;
+    assert_eq!(code, Some(65), "{target}");
+    let found = told(&target, "unsafe");
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, parts) in found.iter().zip(expected) {
+        for part in *parts {
+            assert!(found.contains(part), "{part}\n{found}");
+        }
+    }
+}
+
+async fn is_safe(database: &Database, config: &str) -> Value {
+    let (code, target) = check(database, config).await;
+    assert_eq!((code, told(&target, "unsafe")), (Some(0), Vec::new()), "{target}");
+    target
+}
+
+async fn run_with(database: &Database, config: &str, args: &[&str]) -> Reaped {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let (url, mut all) = (database.url(), vec!["run", "--output", "json"]);
+    all.extend_from_slice(args);
+    let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", file.path().to_str().unwrap())];
+    reaped(start_reaper(database, &all, &env)).await
+}
+
+#[tokio::test]
+async fn the_tables_of_auth_api_are_safe_for_the_role_that_comes_with_them() {
+    let database = Database::create().await;
+    expired_sessions(&database, 20_000).await;
+    database.execute("ANALYZE").await;
+    let url = database.url_as("session_reaper");
+    let (code, stdout, stderr) = check_with(&url, "preset = 'auth-api'", &["--output", "json"]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    let names: Vec<&Value> = found["targets"].as_array().unwrap().iter().map(|target| &target["target"]).collect();
+    assert_eq!(names, ["sessions", "consumed_challenges", "reaper_runs"]);
+    assert_eq!(found["server"]["safe"], true);
+    for target in found["targets"].as_array().unwrap() {
+        assert!(told(target, "warning").is_empty(), "{target}");
+    }
+    // What is told is the one table that goes along, and nothing that the role has beyond its need.
+    let notes = told(&found["targets"][0], "note");
+    assert!(notes.len() == 1 && notes[0].starts_with("cascade: rows of public.token_families go along"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn the_object_has_its_members_in_their_order() {
+    let database = with_t("", "CREATE INDEX ON t (due)").await;
+    let (code, stdout, _) = check_with(&database.url(), T, &["--output", "json"]).await;
+    assert_eq!(code, Some(0), "{stdout}");
+    let head = r#"{"safe":true,"server":{"safe":true,"findings":[]},"targets":[{"target":"t","table":"t","safe":true,"findings":[{"level":"note","code":"spare-privilege","what":""#;
+    assert!(stdout.starts_with(head), "{stdout}");
+    assert!(stdout.contains(r#""remedy":"use a role of its own: GRANT USAGE ON SCHEMA public TO session_reaper; GRANT SELECT, DELETE, UPDATE (due) ON public.t TO session_reaper"}]}"#), "{stdout}");
+}
+
+#[tokio::test]
+async fn the_text_says_what_to_run() {
+    let database = with_t("", "").await;
+    let (code, stdout, _) = check_with(&database.url(), T, &[]).await;
+    assert_eq!(code, Some(65));
+    let head = "t: unsafe\n  UNSAFE   no-index: public.t has no index that begins with due: each chunk would read the whole table\n           → CREATE INDEX CONCURRENTLY ON public.t (due, id)\n";
+    assert!(stdout.starts_with(head), "{stdout}");
+    assert!(stdout.ends_with("\nunsafe: 1 of 1 targets would be left alone\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
+    let database = with_t(", note text, small integer", "CREATE INDEX ON t (due);; CREATE VIEW seen AS TABLE t").await;
+    for (config, parts) in [
+        (T.replace("'t'", "'tt'"), ["no-table: there is no table", "did you mean public.t?"]),
+        (T.replace("'due'", "'deu'"), ["unfit: ", "did you mean due?"]),
+        (T.replace("'due'", "'note'"), ["unfit: ", "note is text: a due column is"]),
+        (T.replace("'t'", "'seen'"), ["unfit: ", "seen is a view"]),
+        // The start of the run, less what is kept, does not fit into the column.
+        (
+            T.replace("'due',", "'small', unit = 'ms',"),
+            ["unfit: ", "small is integer, which has no room for such a time"],
+        ),
+        (format!("{T}where = 't.nothing'"), ["condition-refused: ", "nothing"]),
+        (format!("{T}where = '1 / 0 = t.id'"), ["condition-refused: ", "division by zero"]),
+    ] {
+        is_unsafe(&database, &config, &[&parts]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_has_to_be_there_whatever_the_size_of_the_table() {
+    let database = with_t("", "CREATE INDEX mine ON t (due, id)").await;
+    is_safe(&database, T).await;
+    database.execute("DROP INDEX mine").await;
+    let create = "CREATE INDEX CONCURRENTLY ON public.t (due, id)";
+    is_unsafe(&database, T, &[&["no-index: public.t has no index that begins with due", create]]).await;
+    for (index, why) in [
+        ("ON t (id, due)", "in public.mine it is not the first column"),
+        ("ON t USING brin (due)", "public.mine is of the kind brin"),
+        ("ON t USING hash (due)", "public.mine is of the kind hash"),
+        // ORDER BY due has its nulls at the end: the rows would be sorted.
+        ("ON t (due NULLS FIRST)", "public.mine has nulls where ORDER BY has not"),
+        ("ON t (due DESC NULLS LAST)", "public.mine has nulls where ORDER BY has not"),
+    ] {
+        database.execute(&format!("CREATE INDEX mine {index}")).await;
+        is_unsafe(&database, T, &[&["no-index: ", why, create]]).await;
+        database.execute("DROP INDEX mine").await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_may_be_descending_or_leave_out_what_is_never_due() {
+    for index in ["(due DESC)", "(due DESC NULLS FIRST, id)", "(due) WHERE due IS NOT NULL"] {
+        let database = with_t("", &format!("CREATE INDEX ON t {index};; {ROWS};; ANALYZE t")).await;
+        is_safe(&database, T).await;
+        // As it says, so it is.
+        let run = run_with(&database, T, &[]).await;
+        assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(0), &2000.into()), "{}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_partial_index_that_misses_due_rows_does_not_do() {
+    let database = with_t(", kind text", "CREATE INDEX mine ON t (due) WHERE kind = 'a'").await;
+    let expected = [
+        "partial-index: the index public.mine on public.t (due) is partial",
+        "kind = 'a'",
+        "CREATE INDEX CONCURRENTLY ON public.t (due, id)",
+    ];
+    is_unsafe(&database, T, &[&expected]).await;
+    // Where it cannot be proved from the due column alone, `where` does not help: stretches are found without it.
+    is_unsafe(&database, &format!("{T}where = \"t.kind = 'a'\""), &[&expected]).await;
+    // The second has every due row for years to come; the planner, which knows the cutoff only when it runs, cannot know.
+    for predicate in ["due > '2020-01-01'", "due < '2100-01-01'"] {
+        database.execute(&format!("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE {predicate}")).await;
+        is_unsafe(&database, T, &[&["partial-index: "]]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_failed_is_told_with_what_mends_it() {
+    let database = with_t("", "INSERT INTO t VALUES (1, '2020-01-01'), (2, '2020-01-01')").await;
+    let client = database.client().await;
+    client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY mine ON t (due)").await.unwrap_err();
+    let expected = [
+        "invalid-index: the index public.mine on public.t (due) is invalid",
+        "DROP INDEX CONCURRENTLY public.mine; CREATE INDEX CONCURRENTLY ON public.t (due, id)",
+    ];
+    is_unsafe(&database, T, &[&expected]).await;
+    let remedy = expected[1];
+    for statement in remedy.split("; ") {
+        client.batch_execute(statement).await.unwrap();
+    }
+    is_safe(&database, T).await;
+}
+
+#[tokio::test]
+async fn a_group_needs_an_index_of_its_own() {
+    let config = format!("{T}group = 'fam'");
+    let database = with_t(", fam text", "CREATE INDEX ON t (due, id)").await;
+    let create = "CREATE INDEX CONCURRENTLY ON public.t (fam)";
+    is_unsafe(&database, &config, &[&["group-not-indexed: public.t has no index that begins with fam", create]]).await;
+    database.execute("CREATE INDEX mine ON t (fam) WHERE fam <> ''").await;
+    is_unsafe(&database, &config, &[&["group-not-indexed: "]]).await;
+    database.execute("DROP INDEX mine; CREATE INDEX mine ON t (fam) WHERE fam IS NOT NULL").await;
+    is_safe(&database, &config).await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
+    let database = with_t(
+        "",
+        "CREATE INDEX ON t (due, id);;
+         CREATE TABLE \"Child\" (id int PRIMARY KEY, t_id bigint CONSTRAINT mine REFERENCES t ON DELETE CASCADE)",
+    )
+    .await;
+    let expected = [
+        "foreign-key-not-indexed: the foreign key mine of public.\"Child\" points at public.t",
+        "CREATE INDEX CONCURRENTLY ON public.\"Child\" (t_id)",
+    ];
+    // No row is in either: whatever the size.
+    is_unsafe(&database, T, &[&expected]).await;
+    for (index, good) in [
+        ("(id, t_id)", false),
+        ("(t_id) WHERE id > 0", false),
+        ("(t_id) WHERE t_id IS NOT NULL", true),
+        ("USING hash (t_id)", true),
+        ("(t_id DESC, id)", true),
+    ] {
+        database.execute(&format!("CREATE INDEX other ON \"Child\" {index}")).await;
+        if good {
+            let target = is_safe(&database, T).await;
+            let notes = told(&target, "note");
+            assert!(
+                notes.iter().any(|note| note.starts_with("cascade: rows of public.\"Child\" go along")),
+                "{target}"
+            );
+        } else {
+            is_unsafe(&database, T, &[&expected]).await;
+        }
+        database.execute("DROP INDEX other").await;
+    }
+    // An invalid one is none.
+    database.execute("INSERT INTO t VALUES (1, now()); INSERT INTO \"Child\" VALUES (1, 1), (2, 1)").await;
+    let client = database.client().await;
+    client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY other ON \"Child\" (t_id)").await.unwrap_err();
+    is_unsafe(&database, T, &[&["public.other is invalid", "DROP INDEX CONCURRENTLY public.other; CREATE INDEX"]])
+        .await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_is_followed_where_it_cascades_and_back_to_its_own_table() {
+    let database = with_t(
+        ", parent bigint REFERENCES t ON DELETE SET NULL",
+        "CREATE INDEX ON t (due, id);;
+         CREATE TABLE a (id int PRIMARY KEY, t_id bigint REFERENCES t ON DELETE CASCADE);; CREATE INDEX ON a (t_id);;
+         CREATE TABLE b (a_id int REFERENCES a);;
+         CREATE TABLE c (x int, y int, UNIQUE (x, y));;
+         CREATE TABLE d (id bigint, due timestamptz)",
+    )
+    .await;
+    let own = ["the foreign key t_parent_fkey of public.t points at public.t", "ON public.t (parent)"];
+    let further = ["the foreign key b_a_id_fkey of public.b points at public.a", "ON public.b (a_id)"];
+    is_unsafe(&database, T, &[&further, &own]).await;
+    database.execute("CREATE INDEX ON t (parent); CREATE INDEX ON b (a_id)").await;
+    let target = is_safe(&database, T).await;
+    let warnings = told(&target, "warning");
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("foreign-key-holds: public.b (a_id) refers to public.a"),
+        "{warnings:?}"
+    );
+    assert_eq!(told(&target, "note").iter().filter(|note| note.starts_with("cascade: ")).count(), 2, "{target}");
+}
+
+#[tokio::test]
+async fn a_foreign_key_of_several_columns_needs_all_of_them_first() {
+    let database = with_t(
+        ", tenant int, UNIQUE (tenant, id)",
+        "CREATE INDEX ON t (due, id);;
+         CREATE TABLE a (tenant int, t_id bigint, FOREIGN KEY (tenant, t_id) REFERENCES t (tenant, id) ON DELETE CASCADE);;
+         CREATE INDEX ON a (tenant)",
+    )
+    .await;
+    is_unsafe(
+        &database,
+        T,
+        &[&["foreign-key-not-indexed: ", "no index begins with its tenant, t_id", "ON public.a (tenant, t_id)"]],
+    )
+    .await;
+    database.execute("CREATE INDEX ON a (t_id, tenant)").await;
+    is_safe(&database, T).await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_of_a_partitioned_table_needs_an_index_on_all_of_it() {
+    let database = with_t(
+        "",
+        "CREATE INDEX ON t (due, id);;
+         CREATE TABLE a (t_id bigint REFERENCES t ON DELETE CASCADE) PARTITION BY RANGE (t_id);;
+         CREATE TABLE a1 PARTITION OF a DEFAULT;; CREATE INDEX ON a1 (t_id)",
+    )
+    .await;
+    is_unsafe(
+        &database,
+        T,
+        &[&["the foreign key a_t_id_fkey of public.a points at", "CREATE INDEX ON public.a (t_id)"]],
+    )
+    .await;
+    database.execute("CREATE INDEX ON a (t_id)").await;
+    is_safe(&database, T).await;
+}
+
+#[tokio::test]
+async fn many_rows_that_go_along_are_told() {
+    let database = with_t(
+        "",
+        "CREATE INDEX ON t (due, id);; INSERT INTO t VALUES (1, now()), (2, now());;
+         CREATE TABLE a (t_id bigint REFERENCES t ON DELETE CASCADE);; CREATE INDEX ON a (t_id);;
+         INSERT INTO a SELECT 1 + n % 2 FROM generate_series(1, 1000) AS n;; ANALYZE t, a",
+    )
+    .await;
+    let warnings = told(&is_safe(&database, T).await, "warning");
+    assert!(
+        warnings.len() == 1
+            && warnings[0].starts_with("large-cascade: public.a has about 500 rows for each row of public.t"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].ends_with("children = [{ table = 'public.a', column = 't_id' }]"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn what_a_role_may_not_do_is_told_with_the_grant() {
+    let database = Database::create().await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "CREATE SCHEMA app; CREATE TABLE app.t (id bigint PRIMARY KEY, due timestamptz, other bigint); CREATE INDEX ON app.t (due, id);
+             CREATE TABLE app.more (id bigint PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+    let config = T.replace("'t'", "'app.t'");
+    let url = database.url_as("session_reaper");
+    // Each time what is told is granted, and no more.
+    for grant in
+        ["GRANT USAGE ON SCHEMA app TO session_reaper", "GRANT SELECT, DELETE, UPDATE (due) ON app.t TO session_reaper"]
+    {
+        let (code, target) = check_as(&url, &config).await;
+        let found = told(&target, "unsafe");
+        assert!(code == Some(65) && found.len() == 1 && found[0].starts_with("privilege-missing: "), "{found:?}");
+        assert!(found[0].ends_with(&format!(" → {grant}")), "{found:?}");
+        client.batch_execute(grant).await.unwrap();
+    }
+    let (code, target) = check_as(&url, &config).await;
+    assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
+    // One right at a time, and one of a table that `where` reads.
+    for (revoke, grant) in [
+        ("SELECT", "GRANT SELECT ON app.t TO session_reaper"),
+        ("DELETE", "GRANT DELETE ON app.t TO session_reaper"),
+        ("UPDATE (due)", "GRANT UPDATE (due) ON app.t TO session_reaper"),
+    ] {
+        client.batch_execute(&format!("REVOKE {revoke} ON app.t FROM session_reaper")).await.unwrap();
+        let found = told(&check_as(&url, &config).await.1, "unsafe");
+        assert!(found.len() == 1 && found[0].ends_with(&format!(" → {grant}")), "{found:?}");
+        client.batch_execute(grant).await.unwrap();
+    }
+    let reads = format!("{config}where = 'EXISTS (SELECT FROM app.more m WHERE m.id = t.other OFFSET 0)'");
+    let found = told(&check_as(&url, &reads).await.1, "unsafe");
+    assert!(
+        found.len() == 1 && found[0].starts_with("privilege-missing: ") && found[0].contains("table more"),
+        "{found:?}"
+    );
+    // What is more than it needs.
+    client.batch_execute("GRANT INSERT, TRUNCATE, UPDATE ON app.t TO session_reaper").await.unwrap();
+    let notes = told(&check_as(&url, &config).await.1, "note");
+    assert!(
+        notes.len() == 1 && notes[0].contains("REVOKE INSERT, UPDATE, TRUNCATE ON app.t FROM session_reaper"),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_level_security_that_may_hide_rows_is_unsafe() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             GRANT SELECT, DELETE, UPDATE (due) ON t TO session_reaper;
+             ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON t USING (id < 100)",
+        )
+        .await;
+    let url = database.url_as("session_reaper");
+    let policy = "CREATE POLICY session_reaper ON public.t TO session_reaper USING (true)";
+    let found = told(&check_as(&url, T).await.1, "unsafe");
+    assert!(found.len() == 1 && found[0].starts_with("row-security: ") && found[0].contains(policy), "{found:?}");
+    // It may see all rows, and delete some.
+    database.execute(&policy.replace("session_reaper ON public.t", "reads ON t FOR SELECT")).await;
+    assert_eq!(check_as(&url, T).await.0, Some(65));
+    database.execute(policy).await;
+    assert_eq!(check_as(&url, T).await.0, Some(0));
+    database.execute("CREATE POLICY never ON t AS RESTRICTIVE USING (id > 5)").await;
+    let found = told(&check_as(&url, T).await.1, "unsafe");
+    assert!(found.len() == 1 && found[0].contains("BYPASSRLS") && found[0].contains("never"), "{found:?}");
+    // Whoever sees everything has nothing to fear.
+    is_safe(&database, T).await;
+}
+
+#[tokio::test]
+async fn what_else_happens_when_a_row_goes_is_told() {
+    let database = with_t(
+        "",
+        "CREATE INDEX ON t (due, id);;
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';;
+         CREATE TRIGGER audit AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION f();;
+         CREATE TRIGGER off BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f();; ALTER TABLE t DISABLE TRIGGER off;;
+         CREATE TRIGGER other AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();;
+         ALTER TABLE t SET (autovacuum_enabled = false)",
+    )
+    .await;
+    let warnings = told(&is_safe(&database, T).await, "warning");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("delete-trigger: triggers of public.t fire on delete: audit → "), "{warnings:?}");
+    assert!(warnings[1].ends_with("ALTER TABLE public.t RESET (autovacuum_enabled)"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn rows_of_one_time_are_told_when_nothing_orders_them() {
+    let database = with_t(
+        "",
+        "CREATE INDEX mine ON t (due);;
+         INSERT INTO t SELECT n, '2020-01-01'::timestamptz FROM generate_series(1, 20000) AS n;; ANALYZE t",
+    )
+    .await;
+    let warnings = told(&is_safe(&database, T).await, "warning");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("index-without-key: about 20000 rows"), "{warnings:?}");
+    database.execute("DROP INDEX mine; CREATE INDEX ON t (due, id)").await;
+    assert_eq!(told(&is_safe(&database, T).await, "warning"), Vec::<String>::new());
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL").await;
+    let warnings = told(&is_safe(&database, T).await, "warning");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("no-key: "), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_condition_that_reads_a_large_table_is_unsafe_and_one_that_reads_a_small_one_is_not() {
+    let database = with_t(
+        ", other bigint",
+        &format!(
+            "CREATE INDEX ON t (due, id);; {ROWS};; CREATE TABLE big (id bigint PRIMARY KEY, kind text);;
+             INSERT INTO big SELECT n, 'x' FROM generate_series(1, 20000) AS n;; ANALYZE t, big"
+        ),
+    )
+    .await;
+    let config = |condition: &str| format!("{T}where = \"{condition}\"");
+    let scan = config("EXISTS (SELECT FROM big b WHERE b.kind = 'y' OFFSET 0)");
+    is_unsafe(&database, &scan, &[&["would read public.big, about 20000 rows", "OFFSET 0"]]).await;
+    is_safe(&database, &config("NOT EXISTS (SELECT FROM big b WHERE b.id = t.other OFFSET 0)")).await;
+    // The same table, when so many rows may be read.
+    let (code, stdout, _) = check_with(&database.url(), &scan, &["--max-scan-rows", "20000"]).await;
+    assert_eq!(code, Some(0), "{stdout}");
+    database.execute("TRUNCATE big; INSERT INTO big SELECT n, 'x' FROM generate_series(1, 5000) AS n").await;
+    is_safe(&database, &scan).await;
+}
+
+#[tokio::test]
+async fn a_run_leaves_an_unsafe_target_alone_and_works_on_the_others() {
+    let database = with_t("", ROWS).await;
+    database.execute("CREATE TABLE u (id bigint PRIMARY KEY, due timestamptz); CREATE INDEX ON u (due, id); INSERT INTO u TABLE t").await;
+    let both = format!("{T}{}", T.replace("'t'", "'u'"));
+    let run = run_with(&database, &both, &[]).await;
+    assert_eq!(run.code, Some(65), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "partial");
+    let (t, u) = (run.target("t"), run.target("u"));
+    assert_eq!((&t["outcome"], &t["deleted"]["old"], &t["chunks"]), (&"failed".into(), &0.into(), &0.into()));
+    assert!(t["why"].as_str().unwrap().ends_with(": CREATE INDEX CONCURRENTLY ON public.t (due, id)"), "{t}");
+    assert_eq!((&u["outcome"], &u["deleted"]["old"]), (&"success".into(), &2000.into()));
+    assert!(t.get("forced").is_none() && u.get("forced").is_none());
+    assert!(run.stderr.contains(r#""code":"no-index""#), "{}", run.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
+
+    let alone = run_with(&database, T, &[]).await;
+    assert_eq!((alone.code, &alone.report["outcome"]), (Some(65), &"failed".into()), "{}", alone.stderr);
+}
+
+#[tokio::test]
+async fn what_is_forced_is_done_and_stands_in_the_record() {
+    let database = Database::create().await;
+    database.execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); {ROWS}")).await;
+    let run = run_with(&database, T, &["--force-unsafe"]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let t = run.target("t");
+    assert_eq!((&t["deleted"]["old"], &t["forced"]), (&2000.into(), &serde_json::json!(["no-index"])));
+    assert!(run.target("reaper_runs").get("forced").is_none());
+    assert!(run.stderr.contains("unsafe, and forced"), "{}", run.stderr);
+    let recorded = database.one::<String>("SELECT report -> 'targets' -> 0 ->> 'forced' FROM reaper_runs").await;
+    assert_eq!(recorded, r#"["no-index"]"#);
+
+    // What cannot be done cannot be forced.
+    let run = run_with(&database, &T.replace("'due'", "'id'"), &["--force-unsafe"]).await;
+    assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(65), &0.into()), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_delete_is_unsafe_for_every_target() {
+    let database = Database::create().await;
+    let url = format!("{}%20-c%20default_transaction_read_only%3Don", database.url_as("session_reaper"));
+    let (code, stdout, _) = check_with(&url, "preset = 'auth-api'", &["--output", "json"]).await;
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &found["server"]["safe"]), (Some(65), &false.into()), "{found}");
+    assert_eq!(found["server"]["findings"][0]["code"], "read-only");
+    let run = testkit::reap(&database, &[("DATABASE_URL", &url)]).await;
+    assert_eq!(run.code, Some(65), "{}", run.stderr);
+    assert!(run.report["why"].as_str().unwrap().contains("default_transaction_read_only"), "{}", run.report);
+}
+
+#[tokio::test]
+async fn an_index_on_what_is_mostly_null_need_not_have_the_nulls() {
+    let database = with_t("", "INSERT INTO t SELECT n FROM generate_series(1, 1000) AS n;; ANALYZE t").await;
+    let create = "CREATE INDEX CONCURRENTLY ON public.t (due, id) WHERE due IS NOT NULL";
+    is_unsafe(&database, T, &[&["no-index: ", create]]).await;
+    database.execute(&create.replace(" CONCURRENTLY", "")).await;
+    is_safe(&database, T).await;
+}
+
+#[tokio::test]
+async fn two_million_rows_are_checked_in_less_than_a_second() {
+    let database = with_t(
+        ", kind text",
+        "INSERT INTO t (id, due, kind) SELECT n, now() - n * interval '1 s', 'x' FROM generate_series(1, 2000000) AS n;;
+         CREATE INDEX ON t (due, id);; CREATE INDEX ON t (kind);; ANALYZE t",
+    )
+    .await;
+    let config = format!("{T}group = 'kind'\nwhere = \"t.kind <> 'y'\"");
+    let began = std::time::Instant::now();
+    is_safe(&database, &config).await;
+    let elapsed = began.elapsed();
+    assert!(elapsed < std::time::Duration::from_secs(1), "{elapsed:?}");
+    database.execute("DROP INDEX t_due_id_idx").await;
+    let began = std::time::Instant::now();
+    is_unsafe(&database, &config, &[&["no-index: "]]).await;
+    let elapsed = began.elapsed();
+    assert!(elapsed < std::time::Duration::from_secs(1), "{elapsed:?}");
+}
+
+#[tokio::test]
+async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_which_are_those_of_its_page() {
+    let folder = |path: &str| format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    let mut presets: Vec<String> = std::fs::read_dir(folder("tests/presets"))
+        .unwrap()
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".sql")?.to_owned()))
+        .collect();
+    presets.sort();
+    assert_eq!(presets.len(), 10);
+    let mut missing = 0;
+    for preset in presets {
+        let database = Database::empty().await;
+        let client = database.client().await;
+        let tables = std::fs::read_to_string(folder(&format!("tests/presets/{preset}.sql"))).unwrap();
+        client.batch_execute(&tables).await.unwrap();
+        let page = std::fs::read_to_string(folder(&format!("../docs/presets/{preset}.md"))).unwrap();
+        let config = format!("preset = '{preset}'");
+        let url = database.url();
+
+        let (_, stdout, stderr) = check_with(&url, &config, &["--output", "json"]).await;
+        let found: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+        let mut remedies: Vec<String> = Vec::new();
+        for finding in found["targets"].as_array().unwrap().iter().flat_map(|t| t["findings"].as_array().unwrap()) {
+            if finding["level"] == "unsafe" {
+                remedies.push(finding["remedy"].as_str().unwrap().to_owned());
+            }
+        }
+        remedies.sort();
+        remedies.dedup();
+        for remedy in &remedies {
+            let (_, on) = remedy.split_once(" ON ").unwrap();
+            let on = on.trim_start_matches("public.");
+            assert!(page.contains(on), "{preset}: {remedy} is not on its page");
+            client.batch_execute(remedy).await.unwrap_or_else(|error| panic!("{preset}: {remedy}: {error:?}"));
+        }
+        missing += remedies.len();
+        let (code, stdout, _) = check_with(&url, &config, &[]).await;
+        assert_eq!(code, Some(0), "{preset}: {stdout}");
+    }
+    assert!(missing > 10, "{missing} were missing");
+}

@@ -1,0 +1,275 @@
+//! How a target's rows lie: in partitions, in tables that inherit, with children, in the order of the heap.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use testkit::{Database, Reaped, reap};
+
+async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) -> Reaped {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let (url, path) = (database.url(), file.path().to_str().unwrap().to_owned());
+    let mut all = vec![("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path.as_str())];
+    all.extend_from_slice(env);
+    reap(database, &all).await
+}
+
+fn target(more: &str) -> String {
+    format!("[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]\n{more}")
+}
+
+async fn with(sql: &str) -> Database {
+    let database = Database::empty().await;
+    database.execute(sql).await;
+    database
+}
+
+/// A range of times each, one more level below the third, and one for what fits nowhere.
+const PARTITIONED: &str = "
+    CREATE TABLE t (id int, due timestamptz, family int) PARTITION BY RANGE (due);
+    CREATE SCHEMA parts;
+    CREATE TABLE parts.\"P 1\" (family int, due timestamptz, id int);
+    ALTER TABLE t ATTACH PARTITION parts.\"P 1\" FOR VALUES FROM (MINVALUE) TO ('2020-01-01Z');
+    CREATE TABLE t2 PARTITION OF t FOR VALUES FROM ('2020-01-01Z') TO ('2021-01-01Z');
+    CREATE TABLE t3 PARTITION OF t FOR VALUES FROM ('2021-01-01Z') TO ('2022-01-01Z') PARTITION BY HASH (id);
+    CREATE TABLE t3a PARTITION OF t3 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE t3b PARTITION OF t3 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    CREATE TABLE rest PARTITION OF t DEFAULT;
+    CREATE INDEX ON t (due, id); CREATE INDEX ON t (family);";
+
+#[tokio::test]
+async fn a_partitioned_table_is_reaped_partition_by_partition() {
+    let database = with(PARTITIONED).await;
+    // 1,000 each in 2019, 2020, 2021, and 500 live ones.
+    database
+        .execute(
+            "INSERT INTO t SELECT n, timestamptz '2019-01-01Z' + (n % 3) * interval '1 year' + n * interval '1 minute'
+             FROM generate_series(1, 3000) AS n;
+             INSERT INTO t SELECT n, now() + interval '1 day' FROM generate_series(1, 500) AS n",
+        )
+        .await;
+    let holder = database.client().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM t WHERE due < '2020-01-01Z' ORDER BY id LIMIT 7 FOR UPDATE")
+        .await
+        .unwrap();
+    let reaped = reap_by(&database, &target(""), &[]).await;
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    let told = reaped.target("t");
+    assert_eq!(
+        (&told["deleted"]["old"], &told["skipped_locked"], &told["remaining"]),
+        (&2993.into(), &7.into(), &7.into())
+    );
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE due > now()").await, 500);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 507);
+}
+
+#[tokio::test]
+async fn a_group_is_whole_across_partitions() {
+    let database = with(PARTITIONED).await;
+    // Family 1 has a live row in another partition; family 2 has none.
+    database
+        .execute(
+            "INSERT INTO t SELECT n, timestamptz '2019-06-01Z' + n * interval '1 hour', 1 + n % 2 FROM generate_series(1, 100) AS n;
+             INSERT INTO t VALUES (0, now(), 1), (0, '2021-03-01Z', 2)",
+        )
+        .await;
+    let reaped = reap_by(&database, &target("group = 'family'"), &[]).await;
+    assert_eq!(reaped.target("t")["deleted"]["old"], 51, "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE family = 1").await, 51);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_dropped_meanwhile_is_no_failure() {
+    let database = with(PARTITIONED).await;
+    database
+        .execute(
+            "INSERT INTO t SELECT n, timestamptz '2019-01-01Z' + (n % 3) * interval '1 year' FROM generate_series(1, 3000) AS n;
+             CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$;
+             CREATE TRIGGER hold BEFORE DELETE ON t2 FOR EACH STATEMENT EXECUTE FUNCTION hold();",
+        )
+        .await;
+    let holder = database.client().await;
+    holder.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
+    let dropper = async {
+        testkit::waits_for_a_lock(&holder, "session-reaper").await;
+        // The catalog was read when this partition was there.
+        holder.batch_execute("DROP TABLE t3; SELECT pg_advisory_unlock(4711)").await.unwrap();
+    };
+    let config = target("");
+    let (reaped, ()) = tokio::join!(reap_by(&database, &config, &[]), dropper);
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    assert_eq!(reaped.target("t")["deleted"]["old"], 2000, "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
+}
+
+#[tokio::test]
+async fn a_row_in_a_table_that_inherits_is_not_taken_for_another() {
+    // The same places (ctid) in both tables: due rows in one, live ones in the other.
+    let database = with(
+        "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (t);
+         CREATE INDEX ON t (due); CREATE INDEX ON heir (due);
+         INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 THEN now() - interval '2 days' END FROM generate_series(1, 200) AS n;
+         INSERT INTO heir SELECT n, CASE WHEN n % 2 = 1 THEN now() - interval '2 days' END FROM generate_series(1, 200) AS n",
+    )
+    .await;
+    for order in ["order = 'index'", "order = 'heap'"] {
+        let reaped = reap_by(&database, &target(order), &[]).await;
+        assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE due IS NULL").await, 200);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 200);
+        database
+            .execute("INSERT INTO t SELECT n + 1000, now() - interval '2 days' FROM generate_series(1, 200) AS n")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded() {
+    let database = with(
+        "CREATE TABLE t (id int PRIMARY KEY, due timestamptz, kind text); CREATE INDEX ON t (due);
+         INSERT INTO t SELECT n, now() - (n % 4) * interval '20 hours', CASE WHEN n % 3 = 0 THEN 'stay' END FROM generate_series(1, 20000) AS n;
+         CREATE TABLE wanted AS SELECT id FROM t WHERE due >= now() - interval '1 day' OR kind = 'stay'",
+    )
+    .await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM t WHERE id IN (2, 4, 5, 10007) FOR UPDATE").await.unwrap();
+    let config = target("order = 'heap'\nwhere = \"t.kind IS DISTINCT FROM 'stay'\"");
+    let reaped = reap_by(&database, &config, &[]).await;
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    let told = reaped.target("t");
+    // 2, 10007 are due and not kept, and held.
+    assert_eq!((&told["skipped_locked"], &told["remaining"]), (&2.into(), &2.into()), "{}", reaped.stderr);
+    assert!(reaped.stderr.contains(r#""order":"heap","why":"the configuration says so""#), "{}", reaped.stderr);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id NOT IN (SELECT id FROM wanted)").await, 2);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM wanted WHERE id NOT IN (SELECT id FROM t)").await, 0);
+    // MAX_CHUNK is 100.
+    let deleted = told["deleted"]["old"].as_u64().unwrap();
+    assert!(told["chunks"].as_u64().unwrap() >= deleted / 100, "{told}");
+}
+
+#[tokio::test]
+async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by_time() {
+    let database = with(
+        "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+         INSERT INTO t SELECT n, now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * n * interval '2 days' FROM generate_series(1, 120000) AS n;
+         ANALYZE t",
+    )
+    .await;
+    let fast = [("MAX_CHUNK", "5000")];
+    let first = reap_by(&database, &target(""), &fast).await;
+    assert_eq!(first.target("t")["deleted"]["old"], 60_000, "{}", first.stderr);
+    assert!(first.stderr.contains(r#""order":"heap","why":"a due row a block or more""#), "{}", first.stderr);
+    database.execute("UPDATE t SET due = now() - interval '3 days' WHERE id % 100 = 0").await;
+    let second = reap_by(&database, &target(""), &fast).await;
+    assert_eq!(second.target("t")["deleted"]["old"], 1200, "{}", second.stderr);
+    assert!(
+        second.stderr.contains(r#""order":"index","why":"fewer due rows than the table has blocks""#),
+        "{}",
+        second.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_at_one_time_that_the_index_cannot_tell_apart_is_taken_by_block() {
+    for key in ["PRIMARY KEY", ""] {
+        let database = with(&format!(
+            "CREATE TABLE t (id int {key}, due timestamptz); CREATE INDEX ON t (due);
+             INSERT INTO t SELECT n, date_trunc('day', now()) - interval '9 days' FROM generate_series(1, 40000) AS n;
+             INSERT INTO t SELECT -n, now() FROM generate_series(1, 100) AS n"
+        ))
+        .await;
+        let reaped = reap_by(&database, &target(""), &[("MAX_CHUNK", "1000")]).await;
+        assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+        assert_eq!(reaped.target("t")["deleted"]["old"], 40_000, "{}", reaped.stderr);
+        assert!(reaped.stderr.contains("going on in the order of the heap"), "{key}: {}", reaped.stderr);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
+        // No chunk had more than a thousand of them.
+        assert!(reaped.target("t")["chunks"].as_u64().unwrap() >= 40, "{}", reaped.report);
+    }
+}
+
+const FAMILIES: &str = "
+    CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+    CREATE TABLE kids (n int, parent int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON kids (parent);
+    INSERT INTO t SELECT n, now() - CASE WHEN n <= 300 THEN interval '2 days' ELSE interval '1 hour' END FROM generate_series(1, 400) AS n;
+    INSERT INTO kids SELECT n, p FROM generate_series(1, 400) AS p, generate_series(1, CASE p WHEN 7 THEN 5000 WHEN 350 THEN 500 ELSE p % 4 END) AS n;";
+
+#[tokio::test]
+async fn children_go_first_in_chunks_that_count_them() {
+    for order in ["", "order = 'heap'"] {
+        let database = with(FAMILIES).await;
+        let due: i64 = database.one("SELECT count(*) FROM kids WHERE parent <= 300").await;
+        let all: i64 = database.one("SELECT count(*) FROM kids").await;
+        // What goes in one transaction, of both tables together.
+        database
+            .execute(
+                "CREATE TABLE gone (xid bigint, rows int);
+                 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN INSERT INTO gone VALUES (txid_current(), 1); RETURN OLD; END $$;
+                 CREATE TRIGGER note BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();
+                 CREATE TRIGGER note BEFORE DELETE ON kids FOR EACH ROW EXECUTE FUNCTION note();",
+            )
+            .await;
+        let config = target(&format!("children = [{{ table = 'kids', column = 'parent' }}]\n{order}"));
+        let reaped = reap_by(&database, &config, &[]).await;
+        assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+        let told = reaped.target("t");
+        assert_eq!((&told["deleted"]["old"], &told["remaining"]), (&300.into(), &0.into()), "{}", reaped.stderr);
+        assert_eq!(told["children"], due, "{}", reaped.stderr);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM kids").await, all - due);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
+        let largest: i64 =
+            database.one("SELECT max(n) FROM (SELECT count(*) AS n FROM gone GROUP BY xid) AS chunks").await;
+        // MAX_CHUNK is 100, of parents and of children.
+        assert!(largest <= 200, "{order} {largest}");
+    }
+}
+
+#[tokio::test]
+async fn children_of_a_parent_that_is_held_or_kept_stay() {
+    let database = with(FAMILIES).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM t WHERE id = 7 FOR UPDATE").await.unwrap();
+    let config = target("children = [{ table = 'kids', column = 'parent' }]\nwhere = 't.id <> 11'");
+    let reaped = reap_by(&database, &config, &[]).await;
+    assert_eq!(reaped.target("t")["deleted"]["old"], 298, "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent = 7").await, 5000);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent = 11").await, 3);
+}
+
+#[tokio::test]
+async fn children_without_a_foreign_key_refer_to_the_primary_key() {
+    let database = with(FAMILIES).await;
+    database.execute("ALTER TABLE kids DROP CONSTRAINT kids_parent_fkey").await;
+    let reaped = reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[]).await;
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent <= 300").await, 0);
+}
+
+#[tokio::test]
+async fn children_that_cannot_be_are_refused_with_what_is_wrong() {
+    let database = with(
+        "CREATE TABLE t (id int, due timestamptz); CREATE INDEX ON t (due);
+         CREATE TABLE kids (parent int); CREATE TABLE parted (parent int) PARTITION BY HASH (parent);
+         INSERT INTO t VALUES (1, now() - interval '9 days')",
+    )
+    .await;
+    for (table, column, told) in [
+        ("kidz", "parent", "children: there is no table kidz; did you mean public.kids?"),
+        ("kids", "parents", "did you mean parent?"),
+        ("kids", "parent", "no foreign key says what kids.parent refers to"),
+        ("parted", "parent", "its rows are not all in one ordinary table"),
+    ] {
+        let config = target(&format!("children = [{{ table = '{table}', column = '{column}' }}]"));
+        let reaped = reap_by(&database, &config, &[]).await;
+        let why = reaped.target("t")["why"].as_str().unwrap();
+        assert!(why.contains(told), "{told}\n{why}");
+    }
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1);
+}

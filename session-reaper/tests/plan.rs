@@ -1,0 +1,201 @@
+//! `plan`: what would go, counted and not done; and the guard before a first run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use serde_json::Value;
+use testkit::{Database, Program, Reaped, binary, expired_sessions, reaped, start_reaper};
+
+/// `session-reaper ARGS...` by a file; its exit code, standard output and standard error.
+async fn reaper(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let (url, path) = (database.url(), file.path().to_str().unwrap().to_owned());
+    let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path.as_str()), ("DUTY_CYCLE", "1")];
+    let (code, program) = Program::run(binary("session-reaper"), args, &env).await;
+    (code, program.stdout(), program.stderr())
+}
+
+async fn plan(database: &Database, config: &str) -> (Option<i32>, Value) {
+    let (code, stdout, stderr) = reaper(database, config, &["plan", "--output", "json"]).await;
+    (code, serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}{stderr}")))
+}
+
+async fn run(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, Value) {
+    let (code, stdout, stderr) = reaper(database, config, &[&["run", "--output", "json"], args].concat()).await;
+    (code, serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}{stderr}")))
+}
+
+const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }, { reason = 'ended', column = 'ended_at', keep = '2h' }]\n";
+
+/// 4,000 rows: 1,000 old, of which 400 ended as well, 200 that only ended, 2,800 live.
+async fn filled() -> Database {
+    let database = Database::empty().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, due timestamptz, ended_at timestamptz);
+             CREATE INDEX ON t (due, id); CREATE INDEX ON t (ended_at, id);
+             INSERT INTO t SELECT n, CASE WHEN n <= 1000 THEN timestamptz '2026-01-01Z' + n * interval '1 second' ELSE now() END,
+                 CASE WHEN n > 600 AND n <= 1200 THEN timestamptz '2026-02-01Z' + n * interval '1 second' END
+             FROM generate_series(1, 4000) AS n",
+        )
+        .await;
+    database
+}
+
+#[tokio::test]
+async fn a_plan_counts_by_reason_and_deletes_nothing() {
+    let database = filled().await;
+    let (code, plan) = plan(&database, T).await;
+    assert_eq!(code, Some(0), "{plan}");
+    let target = &plan["targets"][0];
+    let told = |reason: usize, what: &str| target["due"][reason][what].clone();
+    assert_eq!((told(0, "reason"), told(0, "rows")), ("old".into(), 1000.into()));
+    // What is due for both is counted under the first.
+    assert_eq!((told(1, "reason"), told(1, "rows"), told(1, "capped")), ("ended".into(), 200.into(), false.into()));
+    // A day after the time of the row.
+    assert_eq!(
+        (told(0, "oldest_due"), told(0, "newest_due")),
+        ("2026-01-02T00:00:01Z".into(), "2026-01-02T00:16:40Z".into())
+    );
+    assert_eq!((&target["rows"], &target["rows_estimated"]), (&4000.into(), &false.into()));
+    assert_eq!(target["share"], 0.3);
+    assert_eq!((&target["chunks"], &target["estimated_by"]), (&2.into(), &"default".into()));
+    assert!(target["refused"].as_array().unwrap().is_empty(), "{plan}");
+    assert!(target.get("sql").is_none());
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 4000);
+
+    let (code, text, _) = reaper(&database, T, &["plan", "--sql"]).await;
+    assert_eq!(code, Some(0));
+    for told in ["1,000", "30.0 %", "nothing was deleted", "FOR UPDATE SKIP LOCKED", "OFFSET 999 LIMIT 1"] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    // As they are shown they can be run, and delete nothing on another connection.
+    let client = database.client().await;
+    for statement in text.lines().filter(|line| line.starts_with("SELECT ") || line.starts_with("WITH ")) {
+        client.batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
+    }
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 4000);
+}
+
+#[tokio::test]
+async fn a_plan_waits_for_nobody_and_nobody_waits_for_it() {
+    let database = filled().await;
+    // Rows that somebody holds are due all the same.
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE; SELECT FROM t FOR UPDATE").await.unwrap();
+    let (code, plan) = plan(&database, T).await;
+    assert_eq!((code, &plan["targets"][0]["due"][0]["rows"]), (Some(0), &1000.into()), "{plan}");
+}
+
+#[tokio::test]
+async fn what_a_run_would_refuse_is_told_and_not_counted() {
+    let database = filled().await;
+    database.execute("DROP INDEX t_due_id_idx").await;
+    let (code, plan) = plan(&database, T).await;
+    assert_eq!(code, Some(65), "{plan}");
+    let target = &plan["targets"][0];
+    assert_eq!((&target["refused"][0]["code"], &target["due"]), (&"no-index".into(), &Value::Array(Vec::new())));
+    assert!(target["refused"][0]["remedy"].as_str().unwrap().starts_with("CREATE INDEX CONCURRENTLY"), "{plan}");
+}
+
+#[tokio::test]
+async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3000).await;
+    let env = [("MAX_ROWS", "2000"), ("DUTY_CYCLE", "1")];
+    let Reaped { code, .. } = reaped(start_reaper(&database, &["run", "--output", "json"], &env)).await;
+    assert_eq!(code, Some(3));
+    let url = database.url_as("session_reaper");
+    let env = [("DATABASE_URL", url.as_str())];
+    let (code, program) = Program::run(binary("session-reaper"), &["plan", "--output", "json"], &env).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    let plan: Value = serde_json::from_str(&program.stdout()).unwrap();
+    let sessions = &plan["targets"][0];
+    assert_eq!((&sessions["due"][0]["rows"], &sessions["estimated_by"]), (&1000.into(), &"history".into()), "{plan}");
+    // The run before took chunks of 100.
+    assert_eq!(sessions["chunks"], 10, "{plan}");
+}
+
+const ALL: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\n";
+
+/// Milliseconds that are taken for seconds are far in the future; seconds that are taken for milliseconds are all due.
+async fn of_seconds(rows: i32) -> Database {
+    let database = Database::empty().await;
+    database
+        .execute(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, due bigint); CREATE INDEX ON t (due, id);
+             INSERT INTO t SELECT n, extract(epoch FROM now())::bigint + 3600 FROM generate_series(1, {rows}) AS n"
+        ))
+        .await;
+    database
+}
+
+#[tokio::test]
+async fn a_first_run_that_would_take_nearly_all_is_refused_until_it_is_confirmed() {
+    let database = of_seconds(1001).await;
+    let wrong = ALL.replace("'s'", "'ms'");
+    let (code, report) = run(&database, &wrong, &[]).await;
+    assert_eq!(code, Some(65), "{report}");
+    let why = report["targets"][0]["why"].as_str().unwrap();
+    for told in ["would delete 1001 of the 1001 rows of t", "more than 0.9", "run --yes", "confirmed = true"] {
+        assert!(why.contains(told), "{told}\n{why}");
+    }
+    assert_eq!(plan(&database, &wrong).await.0, Some(65));
+    assert_eq!(run(&database, &wrong, &["--force-unsafe"]).await.0, Some(65), "that is not what it is for");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1001);
+
+    assert_eq!(run(&database, &wrong, &["--max-fraction", "1"]).await.0, Some(0));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
+    for (more, args) in [("", &["--yes"][..]), ("confirmed = true\n", &[])] {
+        let database = of_seconds(1001).await;
+        assert_eq!(run(&database, &format!("{wrong}{more}"), args).await.0, Some(0));
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_small_table_and_a_share_that_is_not_too_large_need_no_word() {
+    let small = of_seconds(1000).await;
+    assert_eq!(run(&small, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(0));
+    let database = of_seconds(2000).await;
+    database.execute("UPDATE t SET due = due - 7 * 86400 WHERE id <= 1800").await;
+    assert_eq!(run(&database, ALL, &["--max-fraction", "0.89"]).await.0, Some(65));
+    assert_eq!(run(&database, ALL, &[]).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_target_that_has_run_is_trusted_until_it_goes_by_another_column() {
+    let database = of_seconds(2000).await;
+    let url = database.url();
+    let (code, _) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())]).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(run(&database, ALL, &[]).await.0, Some(0), "nothing was due");
+    database.execute("UPDATE t SET due = due - 7 * 86400; ALTER TABLE t ADD made bigint; UPDATE t SET made = due; CREATE INDEX ON t (made)").await;
+    assert_eq!(run(&database, &ALL.replace("'due'", "'made'"), &[]).await.0, Some(65));
+    let (code, report) = run(&database, ALL, &[]).await;
+    assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &2000.into()), "{report}");
+}
+
+#[tokio::test]
+async fn a_share_of_a_large_table_is_seen_by_sampling() {
+    let database = Database::empty().await;
+    // 300,000 rows of 100 bytes: more blocks than are looked at. Statistics are of an empty table.
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, due bigint, pad text) WITH (autovacuum_enabled = off); CREATE INDEX ON t (due, id);
+             ANALYZE t;
+             INSERT INTO t SELECT n, extract(epoch FROM now())::bigint - CASE WHEN n % 20 = 0 THEN 0 ELSE 864000 END, repeat('x', 80)
+             FROM generate_series(1, 300000) AS n",
+        )
+        .await;
+    let (code, plan) = plan(&database, ALL).await;
+    assert_eq!(code, Some(65), "{plan}");
+    let target = &plan["targets"][0];
+    assert_eq!((&target["due"][0]["rows"], &target["rows_estimated"]), (&285_000.into(), &true.into()), "{plan}");
+    assert!((target["share"].as_f64().unwrap() - 0.95).abs() < 0.02, "{plan}");
+    assert!((target["rows"].as_f64().unwrap() / 300_000.0 - 1.0).abs() < 0.2, "{plan}");
+}
