@@ -50,7 +50,7 @@ fn durations(log: &str) -> BTreeMap<&str, Vec<f64>> {
 /// middle is held to ten times, or 20 ms where the first took next to nothing; and any single one to 250 ms at the least: to
 /// walk over all that is kept takes seconds. What is executed a few times is not of the loop: looks into the catalog, and
 /// counts of the backlog, which end at `STATEMENT_TIMEOUT` if not before.
-fn nothing_got_slower(log: &str) {
+fn nothing_got_slower(log: &str, at_least: usize) {
     const SMALLER: usize = 4;
     let median = |took: &[f64]| {
         let mut took = took.to_vec();
@@ -70,13 +70,14 @@ fn nothing_got_slower(log: &str) {
             deletes += took.len();
         }
     }
-    assert!(deletes > 1_000, "{deletes} deletes are in the log");
+    assert!(deletes >= at_least, "{deletes} deletes are in the log");
 }
 
-/// Runs the preset, in chunks of a thousand rows, and returns how many went.
-async fn deleted(database: &Database) -> i64 {
+/// Runs the preset in this order, in chunks of a thousand rows, and returns how many went.
+async fn deleted(database: &Database, order: &str) -> i64 {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "preset = 'prisma-refresh-tokens'").unwrap();
+    let config = format!("preset = 'prisma-refresh-tokens'\n[[target]]\ntable = 'refresh_tokens'\norder = '{order}'");
+    std::fs::write(file.path(), config).unwrap();
     let env = [
         ("DATABASE_URL", database.url()),
         ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned()),
@@ -104,18 +105,21 @@ async fn in_a_million_tokens_a_family_goes_when_all_of_it_is_due_and_no_statemen
         ("log_line_prefix", "%a "),
     ];
     let server = Server::start(&settings).await;
-    let database = server.empty_database().await;
+    // With the reaper's own tables, which know of the first run when the second one would empty the table.
+    let database = server.database().await;
     write_tables(&database, "prisma-refresh-tokens").await;
     database.execute(FILL).await;
     indexed(&database, "prisma-refresh-tokens").await;
 
-    assert_eq!(deleted(&database).await, 500_000);
+    assert_eq!(deleted(&database, "index").await, 500_000);
     let of_live_families = "SELECT count(*) FROM refresh_tokens WHERE substr(family, 8)::int % 2 = 0";
     assert_eq!(database.one::<i64>(of_live_families).await, 500_000);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens").await, 500_000);
-    nothing_got_slower(&server.log());
+    let log = server.log();
+    nothing_got_slower(&log, 1_000);
 
     database.execute("UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE expires_at > now()").await;
-    assert_eq!(deleted(&database).await, 500_000);
+    assert_eq!(deleted(&database, "heap").await, 500_000);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens").await, 0);
+    nothing_got_slower(&server.log()[log.len()..], 100);
 }

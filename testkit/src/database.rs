@@ -42,12 +42,7 @@ impl Database {
 
     /// A database with nothing in it.
     pub async fn empty() -> Self {
-        Self::empty_on(server_url()).await
-    }
-
-    /// The same, on the server with this superuser's URL.
-    pub(crate) async fn empty_on(server: String) -> Self {
-        Self::from_template(server, "template0").await
+        Self::from_template(server_url(), "template0").await
     }
 
     async fn from_template(server: String, template: &str) -> Self {

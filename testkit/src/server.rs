@@ -87,11 +87,6 @@ impl Server {
         Database::create_on(self.url()).await
     }
 
-    /// A database with nothing in it, like [`Database::empty`].
-    pub async fn empty_database(&self) -> Database {
-        Database::empty_on(self.url()).await
-    }
-
     /// What it has logged until now.
     #[must_use]
     pub fn log(&self) -> String {
