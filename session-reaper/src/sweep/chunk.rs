@@ -65,13 +65,14 @@ impl Pass<'_, '_> {
         if examined > 0 {
             self.tally.chunks += 1;
             meter::chunk_done(self.target, elapsed, self.next_rows());
+            let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(
                 target_table = self.target,
                 reason = self.reason,
-                rows = gone,
-                left,
-                elapsed_us = elapsed.as_micros(),
-                "chunk"
+                rows = gone + left,
+                deleted = gone,
+                elapsed_us,
+                "a chunk was committed"
             );
         }
         let next = if deleted.full { Next::Same } else { reached.map_or(Next::End, Next::After) };

@@ -1,0 +1,18 @@
+-- The table of a case: `sessions` of migrations/auth in its columns, constraints and indexes, without what refers to it and
+-- what it refers to, so that deleting is measured and not a cascade, whose cost is the same for everybody.
+CREATE TABLE sessions (
+    id                  uuid        PRIMARY KEY,
+    account_id          uuid        NOT NULL,
+    token_hash          bytea       CHECK (octet_length(token_hash) = 32),
+    user_agent          text        CHECK (octet_length(user_agent) <= 1024),
+    ip                  inet,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    last_seen_at        timestamptz NOT NULL DEFAULT now(),
+    expires_at          timestamptz NOT NULL,
+    absolute_expires_at timestamptz NOT NULL,
+    revoked_at          timestamptz,
+    revoked_reason      text        CHECK (revoked_reason IN
+        ('logout', 'user', 'admin', 'limit', 'reuse', 'superseded', 'disabled', 'client')),
+    CONSTRAINT sessions_expires_before_absolute CHECK (expires_at <= absolute_expires_at),
+    CONSTRAINT sessions_reason_only_when_revoked CHECK (revoked_reason IS NULL OR revoked_at IS NOT NULL)
+) WITH (fillfactor = 85, autovacuum_enabled = false);

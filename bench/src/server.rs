@@ -1,0 +1,163 @@
+//! The server that is measured on: a template for each layout, and a copy of it for each measurement, so that all begin
+//! with the same bytes.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use schema::connect::ConnectOptions;
+use tokio_postgres::Client;
+use url::Url;
+
+use crate::case::Layout;
+
+const TABLE: &str = include_str!("../sql/table.sql");
+const FILL: &str = include_str!("../sql/fill.sql");
+const INDEXES: &str = include_str!("../sql/indexes.sql");
+
+/// Settings that decide what a delete costs; they are part of the result.
+const SETTINGS: [&str; 8] = [
+    "server_version",
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "shared_buffers",
+    "max_wal_size",
+    "checkpoint_timeout",
+    "wal_level",
+];
+
+/// The server, and the databases that were made on it.
+pub(crate) struct Server {
+    url: Url,
+    admin: Client,
+    /// No two runs get in each other's way.
+    prefix: String,
+    made: Vec<String>,
+}
+
+/// A database that was just made.
+pub(crate) struct Copy {
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    name: String,
+}
+
+impl Server {
+    pub(crate) async fn at(url: &str) -> Result<Self> {
+        let admin = connect(url).await?;
+        let url = Url::parse(url).context("DATABASE_URL has to be a URL")?;
+        Ok(Self { url, admin, prefix: format!("bench_{}", std::process::id()), made: Vec::new() })
+    }
+
+    /// `name = value, …`
+    pub(crate) async fn settings(&self) -> Result<String> {
+        let mut text = String::new();
+        for name in SETTINGS {
+            let value: String = self.admin.query_one("SELECT current_setting($1)", &[&name]).await?.get(0);
+            let separator = if text.is_empty() { "" } else { ", " };
+            write!(text, "{separator}{name} = {value}")?;
+        }
+        Ok(text)
+    }
+
+    /// What it survives a crash with.
+    pub(crate) async fn is_durable(&self) -> Result<bool> {
+        let sql = "SELECT count(*) = 3 FROM pg_settings
+                   WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'on'";
+        Ok(self.admin.query_one(sql, &[]).await?.get(0))
+    }
+
+    /// Makes the template of `rows` rows, half of them due, and returns its name and the size of the table in bytes.
+    pub(crate) async fn template(&mut self, layout: Layout, rows: u64) -> Result<(String, i64)> {
+        let name = format!("{}_{}_{rows}", self.prefix, layout.name());
+        self.create(&name, "template0").await?;
+        let client = connect(&self.url_of(&name)).await?;
+        client.batch_execute(TABLE).await?;
+        let fill = FILL.replace("{place}", layout.place()).replace("{rows}", &rows.to_string());
+        client.batch_execute(&fill).await?;
+        // VACUUM takes no company in its batch.
+        for statement in INDEXES.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            client.batch_execute(statement).await?;
+        }
+        let bytes = client.query_one("SELECT pg_relation_size('sessions')", &[]).await?.get(0);
+        drop(client);
+        Ok((name, bytes))
+    }
+
+    /// A copy, with everything on disk, and the log from here on its own.
+    pub(crate) async fn copy(&mut self, template: &str) -> Result<Copy> {
+        let name = format!("{}_run", self.prefix);
+        self.create(&name, template).await?;
+        let url = self.url_of(&name);
+        let client = connect(&url).await?;
+        client.batch_execute("CHECKPOINT").await?;
+        Ok(Copy { url, client, name })
+    }
+
+    async fn create(&mut self, name: &str, template: &str) -> Result<()> {
+        // Whoever was connected to the template a moment ago may not have gone yet.
+        let gone = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        self.admin.execute(gone, &[&template]).await?;
+        self.drop(name).await?;
+        let version: i32 = self.admin.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
+        // Through the log, page by page, would be slower; before 15 there was no choice.
+        let strategy = if version >= 150_000 { "STRATEGY file_copy" } else { "" };
+        self.admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}")).await?;
+        self.made.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Ends with a database.
+    pub(crate) async fn drop(&mut self, name: &str) -> Result<()> {
+        self.admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+        self.made.retain(|made| made != name);
+        Ok(())
+    }
+
+    /// Ends with all that were made.
+    pub(crate) async fn clear(&mut self) -> Result<()> {
+        for name in self.made.clone() {
+            self.drop(&name).await?;
+        }
+        Ok(())
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        let mut url = self.url.clone();
+        url.set_path(name);
+        url.into()
+    }
+}
+
+impl Copy {
+    /// A transaction that holds a snapshot of now until it is dropped.
+    pub(crate) async fn old_snapshot(&self) -> Result<Client> {
+        let client = connect(&self.url).await?;
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await?;
+        Ok(client)
+    }
+
+    /// Where the log ends, in bytes.
+    pub(crate) async fn wal_position(&self) -> Result<u64> {
+        let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
+        Ok(u64::try_from(self.client.query_one(sql, &[]).await?.get::<_, i64>(0))?)
+    }
+
+    /// Rows that are due and rows that are not.
+    pub(crate) async fn rows(&self) -> Result<(u64, u64)> {
+        let sql = "SELECT count(*) FILTER (WHERE due), count(*) FILTER (WHERE NOT due)
+                   FROM (SELECT expires_at < now() - interval '1 day' AS due FROM sessions) AS every";
+        let row = self.client.query_one(sql, &[]).await?;
+        Ok((u64::try_from(row.get::<_, i64>(0))?, u64::try_from(row.get::<_, i64>(1))?))
+    }
+
+    /// Ends with it.
+    pub(crate) async fn drop(self, server: &mut Server) -> Result<()> {
+        drop(self.client);
+        server.drop(&self.name).await
+    }
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    Ok(ConnectOptions::new(url, "bench")?.connect().await?)
+}
