@@ -20,7 +20,11 @@ const TEMPLATE_LOCK: i64 = 0x7465_7374;
 impl Database {
     /// A database with both sets of migrations and the roles, copied from a template that the first test makes.
     pub async fn create() -> Self {
-        let server = server_url();
+        Self::create_on(server_url()).await
+    }
+
+    /// The same, on the server with this superuser's URL.
+    pub(crate) async fn create_on(server: String) -> Self {
         // On a runtime of its own: applying migrations takes a multi-threaded one, which a test need not have.
         let url = server.clone();
         let template = tokio::task::spawn_blocking(move || {
@@ -105,14 +109,14 @@ fn server_url() -> String {
     std::env::var("DATABASE_URL").expect("DATABASE_URL names the server to test on: run `make test`")
 }
 
-fn with_database(url: &str, name: &str) -> String {
+pub(crate) fn with_database(url: &str, name: &str) -> String {
     let (base, query) = url.split_once('?').map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
     let (scheme, rest) = base.split_once("://").expect("DATABASE_URL is a URL");
     let host = rest.split_once('/').map_or(rest, |(host, _)| host);
     format!("{scheme}://{host}/{name}{query}")
 }
 
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     ConnectOptions::new(url, "testkit").unwrap().connect().await.unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -2,6 +2,8 @@
 //! as processes, wallets sign.
 //!
 //! - [`Database`]: a database of one's own, migrated, on the server that `DATABASE_URL` names.
+//! - [`Server`]: a PostgreSQL of the test's own, with settings of its own; [`Replica`] follows one, and can be paused.
+//! - [`PgBouncer`]: a pooler in front of a server.
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
 //! - [`reap`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
@@ -20,21 +22,26 @@
 
 mod auth_api;
 mod database;
+mod pgbouncer;
 mod ports;
 mod program;
 mod proxy;
 mod reaper;
 mod redis;
+mod server;
+mod unprivileged;
 pub mod vectors;
 mod wallet;
 
 pub use auth_api::{Answer, AuthApi, Tokens};
 pub use database::Database;
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
 pub use program::{Program, binary};
 pub use proxy::{Proxy, Statement};
 pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reaped, start_reaper};
 pub use redis::Redis;
+pub use server::{Replica, Server};
 pub use wallet::Wallet;
 
 use std::time::{Duration, Instant};

@@ -16,8 +16,22 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// How long anything that a program was asked to do may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What a process inherits, if it is set: what programs need to run, and what tools that watch them have set. Nothing that
+/// configures ours, so that the shell from which tests are run does not change them.
+const INHERITED: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RUST_BACKTRACE",
+    "LLVM_PROFILE_FILE",
+];
+
+/// How long anything that a program was asked to do may take: a bound for what hangs, not a measure of what works. Some
+/// runs delete a million rows on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A process of ours: its output is kept, and it is killed when this is dropped.
 pub struct Program {
@@ -28,15 +42,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with these arguments and variables and none of the variables that configure our programs.
+    /// Starts `program` with these arguments and variables, and of the variables around it only those that say nothing
+    /// about what it does.
     pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program.as_ref());
-        for name in ["DATABASE_URL", "REDIS_URL", "RUST_LOG"] {
-            command.env_remove(name);
-        }
-        command.args(args).envs(env.iter().copied());
+        command.args(args);
+        Self::spawn(command, env)
+    }
+
+    pub(crate) fn spawn(mut command: Command, env: &[(&str, &str)]) -> Self {
+        command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(env.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.as_ref().display()));
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let readers = vec![
             collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
@@ -96,6 +114,11 @@ impl Program {
         assert!(status.success(), "no process {} to send SIG{name}", self.id());
     }
 
+    /// The same, to one that may have ended meanwhile.
+    pub(crate) fn signal_if_alive(&self, name: &str) {
+        let _ = Command::new("kill").args(["-s", name, &self.id().to_string()]).stderr(Stdio::null()).status();
+    }
+
     /// Waits until it has ended, and has been read to the end.
     pub async fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -114,6 +137,15 @@ impl Program {
         let mut program = Self::start(program, args, env);
         let status = program.wait().await;
         (status.code(), program)
+    }
+
+    /// Whether it runs no more; then all of its output is there.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().unwrap().is_some();
+        if ended {
+            self.join_readers();
+        }
+        ended
     }
 
     fn join_readers(&mut self) {

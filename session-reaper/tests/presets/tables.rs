@@ -4,7 +4,7 @@ use testkit::{Database, Reaped, reap};
 use tokio_postgres::Client;
 
 /// Rows in each table.
-const ROWS: u32 = 3_000;
+const ROWS: i64 = 50_000;
 
 /// A preset, its tables, and what its page says.
 pub(crate) struct Case {
@@ -17,22 +17,24 @@ pub(crate) struct Case {
     pub(crate) due: &'static str,
 }
 
-/// Any value, as SQL in which `i` is the number of the row. Times are around the usual retentions, exactly too.
-fn any(sql_type: &str, nullable: bool) -> String {
-    let base =
-        "now() - (ARRAY['0', '1 day', '1 day', '3 days', '7 days', '30 days'])[1 + floor(random() * 6)::int]::interval";
-    let offset = "(ARRAY['0', '1 us', '-1 us', '40 ms', '-40 ms', '1 hour', '-1 hour', '5 days', '-5 days', '-60 days'])\
-                  [1 + floor(random() * 10)::int]::interval";
-    // Nothing is within the run's own time of its start: conditions go by the time of their statement.
-    let time = format!(
-        "CASE floor(random() * 60) WHEN 0 THEN 'infinity' WHEN 1 THEN '-infinity' ELSE
-             (SELECT CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END
-              FROM (SELECT {base} + {offset} AS at) AS t WHERE i > 0) END::timestamptz"
-    );
+/// Some times around the usual retentions, exactly too, as SQL. None is within the run's own time of its start: conditions
+/// go by the time of their statement.
+const TIMES: &str = "
+    SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
+        || ARRAY['infinity', '-infinity', 'infinity', '-infinity']::timestamptz[] AS times
+    FROM unnest(ARRAY['0', '1 day', '3 days', '7 days', '30 days']::interval[]) AS keep,
+        unnest(ARRAY['0', '1 us', '-1 us', '40 ms', '-40 ms', '1 hour', '-1 hour', '5 days', '-5 days', '-60 days']::interval[])
+            AS around,
+        generate_series(0, 3) AS minutes, LATERAL (SELECT now() - keep + around + minutes * interval '1 minute') AS t (at)";
+
+/// Any value, as SQL in which `i` is the number of the row and `times` are those to choose from. A text is like none in
+/// another table, which would make it a reference.
+fn any(table: &str, sql_type: &str, nullable: bool) -> String {
+    let time = "times[1 + floor(random() * cardinality(times))::int]";
     let value = match sql_type {
-        "timestamp with time zone" => time,
+        "timestamp with time zone" => time.to_owned(),
         "timestamp without time zone" => format!("({time}) AT TIME ZONE 'UTC'"),
-        "text" | "character varying" => "md5(random()::text || i)".to_owned(),
+        "text" | "character varying" => format!("'{table} ' || i"),
         "uuid" => "gen_random_uuid()".to_owned(),
         "bigint" | "integer" => "i".to_owned(),
         "smallint" => "floor(random() * 8)::int".to_owned(),
@@ -58,18 +60,18 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
     for column in columns {
         let (name, sql_type, nullable): (String, String, bool) = (column.get(0), column.get(1), column.get(2));
         let special = special.iter().find(|(column, _)| *column == format!("{table}.{name}"));
-        values.push(special.map_or_else(|| any(&sql_type, nullable), |(_, value)| (*value).to_owned()));
+        values.push(special.map_or_else(|| any(table, &sql_type, nullable), |(_, value)| (*value).to_owned()));
         names.push(name);
     }
     let (names, values) = (names.join(", "), values.join(", "));
-    // As a replica: what these tables refer to need not be there.
+    // As a replica: what these tables refer to need not be there. Their statistics are those of a table in use.
     client
         .batch_execute(&format!(
             "SET session_replication_role = replica;
-             INSERT INTO {schema}.{table} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS i
-             ON CONFLICT DO NOTHING;
+             INSERT INTO {schema}.{table} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS i, ({TIMES}) AS t;
              SET session_replication_role = origin;
-             CREATE TABLE expected.{table} AS TABLE {schema}.{table}"
+             ANALYZE {schema}.{table};
+             CREATE UNLOGGED TABLE expected.{table} AS TABLE {schema}.{table}"
         ))
         .await
         .unwrap_or_else(|error| panic!("{table}: {error:?}"));
@@ -82,35 +84,44 @@ fn indexes(preset: &str) -> Vec<String> {
     statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
 }
 
-/// A run with this `reaper.toml`, by the owner of the tables.
+/// A run with this `reaper.toml`, by the owner of the tables, in chunks of a size that is usual.
 pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
     let path = file.path().to_str().unwrap();
-    reap(database, &[("DATABASE_URL", &database.url()), ("REAPER_CONFIG", path)]).await
+    let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", path.to_owned()), ("MAX_CHUNK", "5000".to_owned())];
+    reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await
 }
 
-/// A database with the tables of a preset, and the indexes that its page tells to create.
-pub(crate) async fn made(preset: &str) -> Database {
+/// The tables of a preset as `tests/presets/` has them.
+pub(crate) async fn as_written(preset: &str) -> Database {
     let database = Database::empty().await;
+    write_tables(&database, preset).await;
+    database
+}
+
+/// Makes them in a database that is there.
+pub(crate) async fn write_tables(database: &Database, preset: &str) {
     let file = format!("{}/tests/presets/{preset}.sql", env!("CARGO_MANIFEST_DIR"));
     database.execute(&std::fs::read_to_string(file).unwrap()).await;
+}
+
+/// Creates the indexes that a preset's page tells to create.
+pub(crate) async fn indexed(database: &Database, preset: &str) {
     let client = database.client().await;
     for index in indexes(preset) {
         client.batch_execute(&index).await.unwrap_or_else(|error| panic!("{index}: {error:?}"));
     }
-    client.batch_execute("CREATE SCHEMA expected").await.unwrap();
-    database
 }
 
 /// Fills the tables, runs the preset, and compares what is left with what the page says.
-pub(crate) async fn exactly_the_due_rows_go(case: Case) {
-    let database = made(case.preset).await;
+pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
     let client = database.client().await;
+    client.batch_execute("CREATE SCHEMA expected").await.unwrap();
     for (schema, table) in case.tables {
         fill(&client, schema, table, case.columns).await;
     }
-    let reaped = reap_by(&database, &format!("preset = {:?}", case.preset)).await;
+    let reaped = reap_by(database, &format!("preset = {:?}", case.preset)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     for target in reaped.report["targets"].as_array().unwrap() {
         assert_eq!(target["skipped_locked"], 0, "{target}");
@@ -127,15 +138,15 @@ pub(crate) async fn exactly_the_due_rows_go(case: Case) {
             .query_one(
                 &format!(
                     "SELECT (SELECT count(*) FROM (SELECT t::text FROM {schema}.{table} t EXCEPT SELECT t::text FROM expected.{table} t) AS x),
-                            (SELECT count(*) FROM (SELECT t::text FROM expected.{table} t EXCEPT SELECT t::text FROM {schema}.{table} t) AS x),
-                            (SELECT count(*) FROM {schema}.{table})"
+                            (SELECT count(*) FROM {schema}.{table}), (SELECT count(*) FROM expected.{table})"
                 ),
                 &[],
             )
             .await
             .unwrap();
-        let (due, kept, left): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        assert_eq!((due, kept), (0, 0), "{table}: due rows that are there, other rows that are gone");
+        let (due, left, expected): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!(due, 0, "{table}: rows are there that should be gone, or are not as they were");
+        assert_eq!(left, expected, "{table}: rows are gone that were not due");
         assert!(left > 0, "{table}");
     }
 }

@@ -1,0 +1,113 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::unprivileged::Unprivileged;
+use crate::{Database, Program, free_port};
+
+/// Debian's `PgBouncer` in front of the server of a database, ended with the test. It has two server connections at the
+/// most.
+pub struct PgBouncer {
+    url: String,
+    program: Program,
+    _directory: TempDir,
+}
+
+/// For how long a client has a server connection to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// Until it leaves.
+    Session,
+    /// Until its transaction ends.
+    Transaction,
+}
+
+impl PgBouncer {
+    /// Starts one. The program is `PGBOUNCER`, or Debian's.
+    pub async fn before(database: &Database, mode: PoolMode) -> Self {
+        let url = database.url();
+        let (user, password, host, port) = parts(&url);
+        let owner = Unprivileged::user();
+        let directory = owner.directory();
+        let (users, config) = (directory.path().join("users.txt"), directory.path().join("pgbouncer.ini"));
+        std::fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
+        owner.give(&users);
+
+        for _ in 0..5 {
+            let listen = free_port();
+            let mode = if mode == PoolMode::Session { "session" } else { "transaction" };
+            let text = format!(
+                "[databases]\n\
+                 * = host={host} port={port}\n\
+                 [pgbouncer]\n\
+                 listen_addr = 127.0.0.1\n\
+                 listen_port = {listen}\n\
+                 unix_socket_dir =\n\
+                 auth_type = scram-sha-256\n\
+                 auth_file = {}\n\
+                 pool_mode = {mode}\n\
+                 default_pool_size = 2\n\
+                 server_reset_query = DISCARD ALL\n",
+                users.display()
+            );
+            std::fs::write(&config, text).unwrap();
+            owner.give(&config);
+            let mut program = Program::spawn(owner.command(&executable(), &[config.to_str().unwrap()]), &[]);
+            if listens(&mut program, listen).await {
+                let url = format!("postgres://{user}:{password}@127.0.0.1:{listen}/{}", database.name());
+                return Self { url, program, _directory: directory };
+            }
+            assert!(program.stderr().contains("in use"), "{}", program.stderr());
+        }
+        panic!("no port is left to PgBouncer");
+    }
+
+    /// The database through it, with the owner's rights.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it has logged until now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.program.stderr()
+    }
+}
+
+/// The user, the password, the host and the port of a URL.
+fn parts(url: &str) -> (String, String, String, u16) {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    let Some(tokio_postgres::config::Host::Tcp(host)) = config.get_hosts().first() else {
+        panic!("DATABASE_URL names no host");
+    };
+    let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    (config.get_user().unwrap_or("postgres").to_owned(), password, host.clone(), port)
+}
+
+/// Debian has it where only root's PATH leads.
+fn executable() -> PathBuf {
+    if let Some(named) = std::env::var_os("PGBOUNCER") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = directories.map(|directory| directory.join("pgbouncer")).find(|program| program.exists());
+    found.expect("pgbouncer is not installed: run `make test`, or set PGBOUNCER")
+}
+
+/// Waits until it listens; `false` when it has ended instead.
+async fn listens(program: &mut Program, port: u16) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if program.has_ended() {
+            return false;
+        }
+        assert!(Instant::now() < deadline, "PgBouncer does not listen:\n{}", program.stderr());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    true
+}

@@ -1,0 +1,53 @@
+//! The servers that a test has to itself are what they say they are.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+
+use testkit::{Server, eventually};
+use tokio_postgres::Client;
+
+#[tokio::test]
+async fn a_server_has_the_settings_that_it_was_given_and_ends_with_its_owner() {
+    let server = Server::start(&[("autovacuum", "off"), ("log_min_duration_statement", "0")]).await;
+    let client = server.client().await;
+    assert_eq!(client.query_one("SHOW autovacuum", &[]).await.unwrap().get::<_, String>(0), "off");
+    eventually("the statement is logged", async || server.log().contains(": SHOW autovacuum")).await;
+    drop(server.database().await);
+
+    let url = server.url();
+    drop(server);
+    assert!(tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err());
+}
+
+async fn rows(replica: &Client) -> i64 {
+    replica.query_one("SELECT count(*) FROM rows", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_replica_follows_its_primary_unless_it_is_paused() {
+    let primary = Server::start(&[]).await;
+    let writer = primary.client().await;
+    writer.batch_execute("CREATE TABLE rows AS SELECT 1").await.unwrap();
+    let replica = primary.replica().await;
+    let reader = replica.client().await;
+    eventually("it streams", async || {
+        let streams = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'";
+        writer.query_one(streams, &[]).await.unwrap().get(0)
+    })
+    .await;
+
+    writer.batch_execute("INSERT INTO rows VALUES (2)").await.unwrap();
+    replica.catch_up().await;
+    assert_eq!(rows(&reader).await, 2);
+
+    replica.pause().await;
+    writer.batch_execute("INSERT INTO rows VALUES (3)").await.unwrap();
+    eventually("the replica has received what it does not replay", async || {
+        let received = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) > 0";
+        reader.query_one(received, &[]).await.unwrap().get(0)
+    })
+    .await;
+    assert_eq!(rows(&reader).await, 2);
+
+    replica.resume().await;
+    replica.catch_up().await;
+    assert_eq!(rows(&reader).await, 3);
+}
