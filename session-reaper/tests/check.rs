@@ -602,3 +602,71 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
     }
     assert!(missing > 10, "{missing} were missing");
 }
+
+#[tokio::test]
+async fn each_partition_needs_its_index_and_its_rights() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE p (id bigint, due timestamptz) PARTITION BY RANGE (due);
+             CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
+             CREATE INDEX ON p1 (due, id);
+             GRANT SELECT, DELETE, UPDATE (due) ON p, p1, p2 TO session_reaper",
+        )
+        .await;
+    let (config, url) = (T.replace("'t'", "'p'"), database.url_as("session_reaper"));
+    let found = |target: &Value| told(target, "unsafe");
+    let (_, target) = check_as(&url, &config).await;
+    assert!(found(&target).len() == 1 && found(&target)[0].ends_with("ON public.p2 (due)"), "{target}");
+    database.execute("CREATE INDEX ON p (due, id)").await;
+    assert_eq!(check_as(&url, &config).await.0, Some(0));
+    database.execute("REVOKE DELETE ON p1 FROM session_reaper").await;
+    let (_, target) = check_as(&url, &config).await;
+    assert!(
+        found(&target).len() == 1 && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
+        "{target}"
+    );
+    // What refers to the whole refers to each partition; it is said once for each.
+    database
+        .execute(
+            "GRANT DELETE ON p1 TO session_reaper; ALTER TABLE p ADD PRIMARY KEY (id, due);
+             CREATE TABLE c (id bigint, due timestamptz, FOREIGN KEY (id, due) REFERENCES p ON DELETE CASCADE)",
+        )
+        .await;
+    let (_, target) = check_as(&url, &config).await;
+    let all = found(&target);
+    assert!(
+        !all.is_empty() && all.iter().all(|one| one.ends_with("CREATE INDEX CONCURRENTLY ON public.c (id, due)")),
+        "{all:?}"
+    );
+}
+
+#[tokio::test]
+async fn children_need_an_index_and_rights_of_their_own() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             CREATE TABLE c (id bigint PRIMARY KEY, t_id bigint REFERENCES t); CREATE TABLE free (t_id bigint);
+             GRANT SELECT, DELETE, UPDATE (due) ON t TO session_reaper",
+        )
+        .await;
+    let url = database.url_as("session_reaper");
+    let config = format!("{T}children = [{{ table = 'c', column = 't_id' }}, {{ table = 'free', column = 't_id' }}]");
+    let (code, target) = check_as(&url, &config).await;
+    let found = told(&target, "unsafe");
+    assert!(code == Some(65) && found.len() == 3, "{found:#?}");
+    assert!(
+        found[0].starts_with("foreign-key-not-indexed: ") && found[0].ends_with("ON public.c (t_id)"),
+        "{found:#?}"
+    );
+    assert!(found[1].starts_with("child-not-indexed: ") && found[1].ends_with("ON public.free (t_id)"), "{found:#?}");
+    let grant = "GRANT SELECT, DELETE, UPDATE (t_id) ON public.c TO session_reaper; \
+                 GRANT SELECT, DELETE, UPDATE (t_id) ON public.free TO session_reaper";
+    assert!(found[2].ends_with(&format!(" → {grant}")), "{found:#?}");
+    database.execute(&format!("CREATE INDEX ON c (t_id); CREATE INDEX ON free (t_id); {grant}")).await;
+    let (code, target) = check_as(&url, &config).await;
+    // That c holds its parents is no matter when it goes first.
+    assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
+}

@@ -181,9 +181,10 @@ impl Table {
         findings
     }
 
-    /// The server has refused a statement, in `words`: what to grant.
-    pub(super) fn privilege_missing(&self, words: &str) -> Finding {
-        let grant = self.grant(false);
+    /// The server has refused a statement on this table and its `children`, in `words`: what to grant.
+    pub(super) fn privilege_missing(&self, children: &[Self], words: &str) -> Finding {
+        let grants = std::iter::once(self).chain(children).map(|table| table.grant(false));
+        let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
             // The table itself is not it: another one, which a condition reads.
             format!("`where` needs it: grant it to {}, SELECT on a table and USAGE on its schema", self.role.spelt())
