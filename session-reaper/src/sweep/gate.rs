@@ -3,6 +3,7 @@
 //!
 //! - [`finding`]: what is told, and the closed set of its codes.
 //! - [`server`]: what is wrong for every target.
+//! - [`subject`]: a target, from its catalog to its plans.
 //! - [`table`], [`indexes`], [`references`]: what the catalog says of one table.
 //! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would carry them out.
 //!
@@ -15,23 +16,18 @@ mod pass;
 mod plans;
 mod references;
 pub(super) mod server;
+mod subject;
 mod table;
 
 use std::time::{Duration, Instant};
 
-use schema::connect::chain;
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
 
 pub use finding::{Code, Finding, Level};
+pub(super) use subject::Subject;
 
-use self::pass::Walk;
-use self::plans::Judge;
-use self::table::Table;
 use super::connection::{Beside, Bound, Trouble};
-use super::name::TableName;
-use super::sql::PassSql;
-use super::target::{Absent, Target};
+use super::target::Target;
 
 /// How long a lock on the table is waited for, and how long to stand back after each `lock_timeout`: one that is held for
 /// some seconds (a migration's) is waited out, as between chunks.
@@ -47,23 +43,12 @@ pub struct Rules {
     pub force_unsafe: bool,
 }
 
-/// One table of a target, with the statements that a run uses on it.
-pub(super) struct Subject<'a> {
-    pub(super) target: &'a Target,
-    pub(super) oid: u32,
-    /// Not the table that was named, but one of those that it is made up of.
-    pub(super) partition: bool,
-    pub(super) passes: &'a [PassSql],
-    /// Rows in a chunk at the most.
-    pub(super) chunk: u32,
-}
-
-/// Everything that is to be said of a table. Fails only when the connection does.
+/// Everything that is to be said of a target, the gravest first. Fails only when the connection does.
 pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules) -> Result<Vec<Finding>, Error> {
     let began = Instant::now();
     loop {
         let error = match subject.examine(beside, rules).await {
-            Ok(findings) => return Ok(findings),
+            Ok(findings) => return Ok(in_order(findings)),
             Err(error) => error,
         };
         let table = subject.target.table.spelt();
@@ -76,8 +61,6 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
                     "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
                 )]);
             }
-            // Whoever drops partitions may do so at any time.
-            Trouble::Gone(_) if subject.partition => return Ok(Vec::new()),
             Trouble::Gone(why) | Trouble::Other(why) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
             }
@@ -87,7 +70,7 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
 }
 
 /// The gravest first, and the same thing once, however many partitions it is told of.
-pub(super) fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
+fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     let mut once: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {
         if !once.iter().any(|told| told.code == finding.code && told.what == finding.what) {
@@ -129,76 +112,4 @@ pub(super) async fn unfit(beside: &Beside, target: &Target, why: String) -> Resu
         }
     }
     Ok(Finding::plain(Code::Unfit, why))
-}
-
-impl Subject<'_> {
-    async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
-        let due: Vec<&str> = self.passes.iter().map(|pass| pass.due.column.name.as_str()).collect();
-        let Some(table) = Table::read(beside, self.oid, &due).await? else {
-            let gone =
-                || Finding::plain(Code::NoTable, format!("{} was dropped a moment ago", self.target.table.spelt()));
-            return Ok(if self.partition { Vec::new() } else { vec![gone()] });
-        };
-        let indexes = indexes::read(beside, self.oid).await?;
-        // What it is not asked to do with its own history it does all the same: it writes it.
-        let ours = matches!(self.target.absent, Absent::LeftOut);
-        let mut findings = table.judge(ours);
-        let children = self.children(beside, &mut findings).await?;
-        if let Some(group) = &self.target.group {
-            let why = "by which the other rows of a group are looked up: each would be a scan of the table";
-            findings.extend(indexes::look_up(Code::GroupNotIndexed, &table.name, group, &indexes, why));
-        }
-        let mut judge = Judge::new(beside);
-        for (number, pass) in self.passes.iter().enumerate() {
-            let walk = Walk { subject: self, table: &table, indexes: &indexes, number, pass, rules };
-            let examined = walk.examine(beside, &mut judge).await;
-            let Err(error) = examined.map(|found| findings.extend(found)) else { continue };
-            match (error.code(), &pass.only) {
-                (Some(&SqlState::INSUFFICIENT_PRIVILEGE), _) => {
-                    findings.push(table.privilege_missing(&children, &chain(&error)));
-                    break;
-                }
-                (Some(_), Some(_)) if matches!(Trouble::of(&error), Trouble::Other(_)) => {
-                    let what = format!("`where` or `group` cannot be used: {}", chain(&error));
-                    findings.push(Finding::plain(Code::ConditionRefused, what));
-                    break;
-                }
-                _ => return Err(error),
-            }
-        }
-        findings.extend(judge.findings);
-        if self.passes.first().is_some_and(|pass| pass.key.is_empty()) {
-            let name = table.name.spelt();
-            findings.push(Finding::new(
-                Code::NoKey,
-                format!(
-                    "{name} has no key that is unique and never null: rows of one time go in one chunk, however many"
-                ),
-                format!("ALTER TABLE {name} ADD PRIMARY KEY (…), where the application allows it"),
-            ));
-        }
-        Ok(findings)
-    }
-
-    /// What refers to the table, and what holds for the tables whose rows go first.
-    async fn children(&self, beside: &Beside, findings: &mut Vec<Finding>) -> Result<Vec<Table>, Error> {
-        let first = self.passes.first().map(|pass| pass.children.as_slice()).unwrap_or_default();
-        let named: Vec<TableName> = first.iter().map(|child| child.table.clone()).collect();
-        findings.extend(references::examine(beside, self.oid, &named).await?);
-        let mut children = Vec::new();
-        for child in first {
-            let row = beside.row("SELECT to_regclass($1)::oid", &[&child.table.to_string()]).await?;
-            let Some(oid) = row.and_then(|row| row.get::<_, Option<u32>>(0)) else { continue };
-            let Some(table) = Table::read(beside, oid, &[child.column.as_str()]).await? else { continue };
-            findings.extend(table.judge(false));
-            findings.extend(references::examine(beside, oid, &[]).await?);
-            let why = "by which the rows that go first are looked up: each look would be a scan of that table";
-            let indexes = indexes::read(beside, oid).await?;
-            let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column, &indexes, why);
-            // A foreign key that has no index says the same.
-            findings.extend(finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)));
-            children.push(table);
-        }
-        Ok(children)
-    }
 }

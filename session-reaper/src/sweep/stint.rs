@@ -103,13 +103,8 @@ impl<'a> Stint<'a> {
     pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
-            let mut findings = Vec::new();
-            for (leaf, passes) in &table.leaves {
-                let partition = leaf.oid != table.oid;
-                let subject = Subject { target: self.target, oid: leaf.oid, partition, passes, chunk };
-                findings.extend(gate::examine(beside, &subject, rules).await?);
-            }
-            self.findings = gate::in_order(findings);
+            let subject = Subject { target: self.target, oid: table.oid, leaves: &table.leaves, chunk };
+            self.findings = gate::examine(beside, &subject, rules).await?;
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
         }

@@ -26,6 +26,12 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Whether there is an index that serves it, whatever the planner thinks.
+    pub(super) fn has_whole_index(&self) -> bool {
+        let column = &self.pass.due.column.name;
+        self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
+    }
+
     pub(super) async fn examine(&self, beside: &Beside, judge: &mut Judge<'_>) -> Result<Vec<Finding>, Error> {
         let Self { subject, table, indexes, number, pass, rules } = *self;
         let mut findings = Vec::new();
