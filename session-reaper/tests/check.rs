@@ -142,6 +142,7 @@ async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
         ),
         (format!("{T}where = 't.nothing'"), ["condition-refused: ", "nothing"]),
         (format!("{T}where = '1 / 0 = t.id'"), ["condition-refused: ", "division by zero"]),
+        (format!("{T}where = 'EXISTS (SELECT FROM nowhere)'"), ["condition-refused: ", "nowhere"]),
     ] {
         is_unsafe(&database, &config, &[&parts]).await;
     }
@@ -666,4 +667,24 @@ async fn children_need_an_index_and_rights_of_their_own() {
     let (code, target) = check_as(&url, &config).await;
     // That c holds its parents is no matter when it goes first.
     assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_is_told_and_is_no_danger() {
+    let database = with_t("", &format!("CREATE INDEX ON t (due, id);; {ROWS}")).await;
+    let config = format!("{T}where = 't.id > 0'");
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    is_unsafe(&database, &config, &[&["locked: t, or what refers to it, could not be looked at: LOCK_TIMEOUT struck"]])
+        .await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &config).unwrap();
+    let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
+    assert_eq!(code, Some(1), "{}", program.stderr());
+    holder.batch_execute("COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
+    // Who lets others read lets us look at nearly everything.
+    let target = is_safe(&database, &config).await;
+    assert!(told(&target, "warning")[0].starts_with("plan-unseen: "), "{target}");
 }

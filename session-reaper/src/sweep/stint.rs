@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use schema::connect::chain;
 use tokio_postgres::{Client, Error};
 
 use super::backlog::{self, Backlog};
@@ -18,7 +17,7 @@ use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker, halt};
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
-use super::sql::{Group, Only, PassSql, Stretch, Values};
+use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Absent, Order, Target};
 use crate::meter;
 
@@ -56,7 +55,7 @@ impl<'a> Stint<'a> {
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
             (Found::Table(located), _) => match passes(target, located, started_at) {
-                Ok(table) => tried(client, table).await?.map_err(|why| Finding::plain(Code::ConditionRefused, why)),
+                Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
             (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
@@ -343,18 +342,4 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Resul
     };
     let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
     Ok(Table { oid: located.oid, leaves })
-}
-
-/// Has the server read a condition that somebody wrote, before anything is deleted by it.
-async fn tried(client: &Client, table: Table) -> Result<Result<Table, String>, Error> {
-    // The same condition on tables of the same columns.
-    let passes = table.leaves.iter().take(1).flat_map(|(_, passes)| passes);
-    for pass in passes.filter(|pass| pass.only.is_some()) {
-        if let Err(error) = client.prepare(&pass.delete(&Stretch::default(), &0, &0).text).await {
-            let Some(told) = error.as_db_error() else { return Err(error) };
-            let hint = told.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            return Ok(Err(format!("`where` or `group` cannot be used: {}{hint}", chain(&error))));
-        }
-    }
-    Ok(Ok(table))
 }

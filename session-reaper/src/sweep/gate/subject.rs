@@ -94,8 +94,10 @@ impl Subject<'_> {
                     findings.push(table.privilege_missing(&known.children, &chain(&error)));
                     break;
                 }
-                (Some(_), Some(_)) if matches!(Trouble::of(&error), Trouble::Other(_)) => {
-                    let what = format!("`where` or `group` cannot be used: {}", chain(&error));
+                (Some(_), Some(_)) if self.refuses(beside, leaf, &error).await? => {
+                    let hint = error.as_db_error().and_then(|told| told.hint());
+                    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    let what = format!("`where` or `group` cannot be used: {}{hint}", chain(&error));
                     findings.push(Finding::plain(Code::ConditionRefused, what));
                     break;
                 }
@@ -113,6 +115,15 @@ impl Subject<'_> {
             ));
         }
         Ok(findings)
+    }
+
+    /// Whether it is the condition that the server does not want: something that it names is not there, and not the table.
+    async fn refuses(&self, beside: &Beside, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
+        Ok(match Trouble::of(error) {
+            Trouble::Other(_) => true,
+            Trouble::Gone(_) => beside.row("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid]).await?.is_some(),
+            _ => false,
+        })
     }
 
     /// What refers to the tables, and what holds for those whose rows go first.
