@@ -641,6 +641,24 @@ async fn each_partition_needs_its_index_and_its_rights() {
 }
 
 #[tokio::test]
+async fn a_run_does_not_tell_the_same_of_every_partition() {
+    let database = Database::empty().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint, due timestamptz) PARTITION BY HASH (id);
+             DO $$ BEGIN FOR i IN 0..19 LOOP
+                 EXECUTE format('CREATE TABLE t%s PARTITION OF t FOR VALUES WITH (MODULUS 20, REMAINDER %s)', i, i);
+             END LOOP; END $$",
+        )
+        .await;
+    let run = run_with(&database, T, &[]).await;
+    let why = run.target("t")["why"].as_str().unwrap();
+    assert_eq!((run.code, why.matches("CREATE INDEX CONCURRENTLY ON public.t").count()), (Some(65), 5), "{why}");
+    assert!(why.ends_with("; and 15 more, which `session-reaper check` tells"), "{why}");
+    assert_eq!(told(&check(&database, T).await.1, "unsafe").len(), 20);
+}
+
+#[tokio::test]
 async fn children_need_an_index_and_rights_of_their_own() {
     let database = Database::create().await;
     database

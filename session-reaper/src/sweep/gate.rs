@@ -34,6 +34,9 @@ use super::target::Target;
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const STAND_BACK: Duration = Duration::from_millis(250);
 
+/// Findings of a target that a run tells; a table with hundreds of partitions may have as many.
+pub(super) const TOLD: usize = 5;
+
 /// What the gate goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -81,6 +84,15 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     once
 }
 
+/// Why a run leaves a target alone, on one line.
+pub(super) fn why(grave: &[&Finding]) -> String {
+    let mut told: Vec<String> = grave.iter().take(TOLD).map(ToString::to_string).collect();
+    if grave.len() > TOLD {
+        told.push(format!("and {} more, which `session-reaper check` tells", grave.len() - TOLD));
+    }
+    told.join("; ")
+}
+
 /// What of the server is forced; else why no target is to be worked on.
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let grave: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
@@ -89,7 +101,7 @@ pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code
     }
     let forced = rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced());
     if !grave.is_empty() && !forced {
-        return Err(grave.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        return Err(why(&grave));
     }
     for Finding { code, what, remedy, .. } in &grave {
         tracing::warn!(code = code.as_str(), what, remedy, "unsafe, and forced");

@@ -132,12 +132,12 @@ impl<'a> Stint<'a> {
         }
         // That says nothing about its safety.
         let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
-        let why = grave.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let why = gate::why(&grave);
         self.end = Some(if absent {
             tracing::error!(target_table = target, why, "the target failed");
             End::Failed(why)
         } else {
-            for Finding { code, what, remedy, .. } in &grave {
+            for Finding { code, what, remedy, .. } in grave.iter().take(gate::TOLD) {
                 tracing::error!(
                     target_table = target,
                     code = code.as_str(),
