@@ -142,6 +142,7 @@ async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
         ),
         (format!("{T}where = 't.nothing'"), ["condition-refused: ", "nothing"]),
         (format!("{T}where = '1 / 0 = t.id'"), ["condition-refused: ", "division by zero"]),
+        (format!("{T}where = 'EXISTS (SELECT FROM nowhere)'"), ["condition-refused: ", "nowhere"]),
     ] {
         is_unsafe(&database, &config, &[&parts]).await;
     }
@@ -601,4 +602,107 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
         assert_eq!(code, Some(0), "{preset}: {stdout}");
     }
     assert!(missing > 10, "{missing} were missing");
+}
+
+#[tokio::test]
+async fn each_partition_needs_its_index_and_its_rights() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE p (id bigint, due timestamptz) PARTITION BY RANGE (due);
+             CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
+             CREATE INDEX ON p1 (due, id);
+             GRANT SELECT, DELETE, UPDATE (due) ON p, p1, p2 TO session_reaper",
+        )
+        .await;
+    let (config, url) = (T.replace("'t'", "'p'"), database.url_as("session_reaper"));
+    let found = |target: &Value| told(target, "unsafe");
+    let (_, target) = check_as(&url, &config).await;
+    assert!(found(&target).len() == 1 && found(&target)[0].ends_with("ON public.p2 (due)"), "{target}");
+    database.execute("CREATE INDEX ON p (due, id)").await;
+    assert_eq!(check_as(&url, &config).await.0, Some(0));
+    database.execute("REVOKE DELETE ON p1 FROM session_reaper").await;
+    let (_, target) = check_as(&url, &config).await;
+    assert!(
+        found(&target).len() == 1 && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
+        "{target}"
+    );
+    // What refers to the whole refers to each partition; it is said once.
+    database
+        .execute(
+            "GRANT DELETE ON p1 TO session_reaper; ALTER TABLE p ADD PRIMARY KEY (id, due);
+             CREATE TABLE c (id bigint, due timestamptz, FOREIGN KEY (id, due) REFERENCES p ON DELETE CASCADE)",
+        )
+        .await;
+    let (_, target) = check_as(&url, &config).await;
+    let all = found(&target);
+    assert!(all.len() == 1 && all[0].ends_with("CREATE INDEX CONCURRENTLY ON public.c (id, due)"), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_run_does_not_tell_the_same_of_every_partition() {
+    let database = Database::empty().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint, due timestamptz) PARTITION BY HASH (id);
+             DO $$ BEGIN FOR i IN 0..19 LOOP
+                 EXECUTE format('CREATE TABLE t%s PARTITION OF t FOR VALUES WITH (MODULUS 20, REMAINDER %s)', i, i);
+             END LOOP; END $$",
+        )
+        .await;
+    let run = run_with(&database, T, &[]).await;
+    let why = run.target("t")["why"].as_str().unwrap();
+    assert_eq!((run.code, why.matches("CREATE INDEX CONCURRENTLY ON public.t").count()), (Some(65), 5), "{why}");
+    assert!(why.ends_with("; and 15 more, which `session-reaper check` tells"), "{why}");
+    assert_eq!(told(&check(&database, T).await.1, "unsafe").len(), 20);
+}
+
+#[tokio::test]
+async fn children_need_an_index_and_rights_of_their_own() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             CREATE TABLE c (id bigint PRIMARY KEY, t_id bigint REFERENCES t); CREATE TABLE free (t_id bigint);
+             GRANT SELECT, DELETE, UPDATE (due) ON t TO session_reaper",
+        )
+        .await;
+    let url = database.url_as("session_reaper");
+    let config = format!("{T}children = [{{ table = 'c', column = 't_id' }}, {{ table = 'free', column = 't_id' }}]");
+    let (code, target) = check_as(&url, &config).await;
+    let found = told(&target, "unsafe");
+    assert!(code == Some(65) && found.len() == 3, "{found:#?}");
+    assert!(
+        found[0].starts_with("foreign-key-not-indexed: ") && found[0].ends_with("ON public.c (t_id)"),
+        "{found:#?}"
+    );
+    assert!(found[1].starts_with("child-not-indexed: ") && found[1].ends_with("ON public.free (t_id)"), "{found:#?}");
+    let grant = "GRANT SELECT, DELETE, UPDATE (t_id) ON public.c TO session_reaper; \
+                 GRANT SELECT, DELETE, UPDATE (t_id) ON public.free TO session_reaper";
+    assert!(found[2].ends_with(&format!(" → {grant}")), "{found:#?}");
+    database.execute(&format!("CREATE INDEX ON c (t_id); CREATE INDEX ON free (t_id); {grant}")).await;
+    let (code, target) = check_as(&url, &config).await;
+    // That c holds its parents is no matter when it goes first.
+    assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_is_told_and_is_no_danger() {
+    let database = with_t("", &format!("CREATE INDEX ON t (due, id);; {ROWS}")).await;
+    let config = format!("{T}where = 't.id > 0'");
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    is_unsafe(&database, &config, &[&["locked: t, or what refers to it, could not be looked at: LOCK_TIMEOUT struck"]])
+        .await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &config).unwrap();
+    let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
+    assert_eq!(code, Some(1), "{}", program.stderr());
+    holder.batch_execute("COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
+    // Who lets others read lets us look at nearly everything.
+    let target = is_safe(&database, &config).await;
+    assert!(told(&target, "warning")[0].starts_with("plan-unseen: "), "{target}");
 }

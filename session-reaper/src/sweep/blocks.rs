@@ -21,7 +21,7 @@ impl Blocks {
 
     /// All of them.
     pub(super) fn whole(&self) -> Stretch {
-        Stretch { low: None, high: Some(mark(self.end)) }
+        Stretch { low: Some(mark(0)), high: Some(mark(self.end)) }
     }
 
     /// Where a stretch of so many blocks ends, or of fewer when they would have more due rows than `rows`; and how many

@@ -3,7 +3,7 @@
 use schema::connect::{ConnectError, chain};
 use serde::Serialize;
 
-use super::connection::Connections;
+use super::connection::{Connections, Trouble};
 use super::gate::{self, Code, Finding};
 use super::run::{POOLER, Sweep};
 
@@ -47,11 +47,18 @@ impl Sweep {
             Connections::open(&self.connect, self.bounds).await?;
         if pooled {
             // What is asked would be asked of different processes, and under other settings.
-            return Ok(Checked::new(vec![Finding::plain(Code::Pooler, POOLER)], Vec::new()));
+            return Ok(pooler());
         }
-        let lost = |error: tokio_postgres::Error| ConnectError::Connect(chain(&error));
-        let server = gate::server::examine(&beside).await.map_err(lost)?;
-        let stints = self.examined(&beside, started_at).await.map_err(lost)?;
+        let examined = async {
+            let server = gate::server::examine(&beside).await?;
+            Ok((server, self.examined(&beside, started_at).await?))
+        };
+        let (server, stints) = match examined.await {
+            Ok(examined) => examined,
+            // One that changes processes only when others want them.
+            Err(error) if Trouble::of(&error) == Trouble::Pooler => return Ok(pooler()),
+            Err(error) => return Err(ConnectError::Connect(chain(&error))),
+        };
         let targets = stints.into_iter().map(|stint| CheckedTarget {
             target: stint.target.name.clone(),
             table: stint.target.table.spelt(),
@@ -60,6 +67,10 @@ impl Sweep {
         });
         Ok(Checked::new(server, targets.collect()))
     }
+}
+
+fn pooler() -> Checked {
+    Checked::new(vec![Finding::plain(Code::Pooler, POOLER)], Vec::new())
 }
 
 impl Checked {

@@ -152,8 +152,8 @@ impl Sweep {
     pub(super) async fn examined(&self, beside: &Beside, started_at: DateTime<Utc>) -> Result<Vec<Stint<'_>>, Error> {
         let mut stints = Vec::new();
         for target in &self.targets {
-            // Looking it up, a name like it, a condition tried for each reason.
-            let statements = 2 + target.reasons.len();
+            // Looking it up, and each child; a name like one that is not there.
+            let statements = 2 + target.children.len();
             stints.extend(beside.patience.with(statements, Stint::prepare(&beside.client, target, started_at)).await?);
         }
         stints.extend(self.wholly_absent(&stints));

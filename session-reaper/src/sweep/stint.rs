@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use schema::connect::chain;
 use tokio_postgres::{Client, Error};
 
 use super::backlog::{self, Backlog, COUNT_CAP};
@@ -18,7 +17,7 @@ use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker, halt};
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
-use super::sql::{Group, Only, PassSql, Stretch, Values};
+use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Absent, Order, Target};
 use crate::meter;
 
@@ -56,7 +55,7 @@ impl<'a> Stint<'a> {
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
             (Found::Table(located), _) => match passes(target, located, started_at) {
-                Ok(table) => tried(client, table).await?.map_err(|why| Finding::plain(Code::ConditionRefused, why)),
+                Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
             (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
@@ -103,10 +102,8 @@ impl<'a> Stint<'a> {
     pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
-            for (leaf, passes) in &table.leaves {
-                let subject = Subject { target: self.target, oid: leaf.oid, passes, chunk };
-                self.findings.extend(gate::examine(beside, &subject, rules).await?);
-            }
+            let subject = Subject { target: self.target, oid: table.oid, leaves: &table.leaves, chunk };
+            self.findings = gate::examine(beside, &subject, rules).await?;
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
         }
@@ -135,12 +132,12 @@ impl<'a> Stint<'a> {
         }
         // That says nothing about its safety.
         let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
-        let why = grave.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let why = gate::why(&grave);
         self.end = Some(if absent {
             tracing::error!(target_table = target, why, "the target failed");
             End::Failed(why)
         } else {
-            for Finding { code, what, remedy, .. } in &grave {
+            for Finding { code, what, remedy, .. } in grave.iter().take(gate::TOLD) {
                 tracing::error!(
                     target_table = target,
                     code = code.as_str(),
@@ -358,18 +355,4 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Resul
     };
     let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
     Ok(Table { oid: located.oid, leaves })
-}
-
-/// Has the server read a condition that somebody wrote, before anything is deleted by it.
-async fn tried(client: &Client, table: Table) -> Result<Result<Table, String>, Error> {
-    // The same condition on tables of the same columns.
-    let passes = table.leaves.iter().take(1).flat_map(|(_, passes)| passes);
-    for pass in passes.filter(|pass| pass.only.is_some()) {
-        if let Err(error) = client.prepare(&pass.delete(&Stretch::default(), &0, &0).text).await {
-            let Some(told) = error.as_db_error() else { return Err(error) };
-            let hint = told.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            return Ok(Err(format!("`where` or `group` cannot be used: {}{hint}", chain(&error))));
-        }
-    }
-    Ok(Ok(table))
 }

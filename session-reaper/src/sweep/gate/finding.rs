@@ -34,6 +34,7 @@ pub enum Code {
     PartialIndex,
     GroupNotIndexed,
     ForeignKeyNotIndexed,
+    ChildNotIndexed,
     SequentialScan,
     UnboundedIndexScan,
     Sort,
@@ -54,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -69,6 +70,7 @@ impl Code {
         Self::PartialIndex,
         Self::GroupNotIndexed,
         Self::ForeignKeyNotIndexed,
+        Self::ChildNotIndexed,
         Self::SequentialScan,
         Self::UnboundedIndexScan,
         Self::Sort,
@@ -105,6 +107,7 @@ impl Code {
             Self::PartialIndex => "partial-index",
             Self::GroupNotIndexed => "group-not-indexed",
             Self::ForeignKeyNotIndexed => "foreign-key-not-indexed",
+            Self::ChildNotIndexed => "child-not-indexed",
             Self::SequentialScan => "sequential-scan",
             Self::UnboundedIndexScan => "unbounded-index-scan",
             Self::Sort => "sort",
@@ -152,6 +155,7 @@ impl Code {
                 | Self::PartialIndex
                 | Self::GroupNotIndexed
                 | Self::ForeignKeyNotIndexed
+                | Self::ChildNotIndexed
                 | Self::SequentialScan
                 | Self::UnboundedIndexScan
                 | Self::Sort

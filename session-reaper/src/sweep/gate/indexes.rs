@@ -1,5 +1,7 @@
 //! Whether there is an index for a pass to walk along: on its due column, best followed by the key.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
@@ -14,10 +16,10 @@ const INDEXES: &str = "
         ARRAY (SELECT a.attname::text FROM generate_series(0, i.indnkeyatts - 1) AS part
                LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[part] AND a.attnum > 0
                ORDER BY part),
-        i.indoption[0] IN (0, 3)
+        i.indoption[0] IN (0, 3), i.indrelid
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_am m ON m.oid = c.relam
-    WHERE i.indrelid = $1
+    WHERE i.indrelid = ANY ($1)
     ORDER BY c.relname";
 
 /// An index of the table.
@@ -60,12 +62,13 @@ impl Index {
     }
 }
 
-pub(super) async fn read(beside: &Beside, oid: u32) -> Result<Vec<Index>, Error> {
-    let rows = beside.rows(INDEXES, &[&oid]).await?;
-    let indexes = rows.into_iter().map(|row| {
+/// The indexes of each table.
+pub(super) async fn read(beside: &Beside, oids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Error> {
+    let mut indexes: HashMap<u32, Vec<Index>> = HashMap::new();
+    for row in beside.rows(INDEXES, &[&oids]).await? {
         let (schema, name): (String, String) = (row.get(0), row.get(1));
         let spelt = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.spelt();
-        Index {
+        indexes.entry(row.get(8)).or_default().push(Index {
             name,
             spelt,
             method: row.get(2),
@@ -74,9 +77,9 @@ pub(super) async fn read(beside: &Beside, oid: u32) -> Result<Vec<Index>, Error>
             predicate: row.get(5),
             columns: row.get(6),
             plain: row.get::<_, Option<bool>>(7).unwrap_or(false),
-        }
-    });
-    Ok(indexes.collect())
+        });
+    }
+    Ok(indexes)
 }
 
 /// What an index should be on.

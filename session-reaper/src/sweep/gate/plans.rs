@@ -95,12 +95,13 @@ fn walk(node: &Value, limited: bool, around: &mut TableName, scans: &mut Vec<Sca
 }
 
 /// What a pass may do, and what is known of its table.
+#[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
-    /// The indexes that a pass may walk along; empty when that there is none has been said.
-    pub(super) along: &'a [String],
+    /// The indexes that a pass may walk along: none when that has been said, `None` where it goes by blocks.
+    pub(super) along: Option<&'a [String]>,
     /// Without the key in the index all rows of one time are sorted, by this column first.
     pub(super) sorts_by: Option<&'a Ident>,
 }
@@ -124,7 +125,7 @@ impl<'a> Judge<'a> {
         let own = |scan: &Scan| scan.table == *bounds.table;
         let large = bounds.rows > bounds.max_scan_rows;
         for scan in scans.iter().filter(|scan| scan.kind != Kind::Bounded) {
-            if own(scan) && bounds.along.is_empty() {
+            if own(scan) && bounds.along.is_some_and(<[String]>::is_empty) {
                 continue;
             }
             let rows = if own(scan) { bounds.rows } else { self.size(&scan.table).await? };
@@ -150,9 +151,7 @@ impl<'a> Judge<'a> {
             self.say(code, &table, what, remedy);
         }
         let table = bounds.table.spelt();
-        if !large || bounds.along.is_empty() {
-            return Ok(());
-        }
+        let Some(along) = bounds.along.filter(|along| large && !along.is_empty()) else { return Ok(()) };
         let ties = bounds.sorts_by.map(|column| format!(".{}", column.spelt()));
         let sort = sorts.iter().find(|sort| {
             sort.rows > bounds.max_scan_rows
@@ -163,10 +162,10 @@ impl<'a> Judge<'a> {
             self.say(Code::Sort, &table, what, format!("ANALYZE {table}, whose statistics may be old"));
         }
         let used = plan.indexes_of(bounds.table);
-        if !used.iter().any(|index| bounds.along.contains(index)) {
+        if !used.iter().any(|index| along.contains(index)) {
             let what = format!(
                 "{statement} would not walk along {}, but look {table} up by {}",
-                bounds.along.join(" or "),
+                along.join(" or "),
                 if used.is_empty() { "no index".to_owned() } else { used.join(", ") }
             );
             let remedy = format!("ANALYZE {table}, whose statistics may be old");

@@ -10,13 +10,13 @@ use crate::sweep::name::{Ident, TableName};
 /// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it counts.
 const MANY_CHILDREN: u64 = 20;
 
-/// Every foreign key that a delete comes to, once. One of a partition that is only its table's is left out.
+/// Every foreign key that a delete comes to, once. Of a partitioned table's own that of the whole is enough, on either side.
 ///
 /// An index serves when its first columns are those of the key, in any order (or some of them, if they are unique), and
 /// none but a null is missing from it.
 const REFERENCES: &str = "
     WITH RECURSIVE reached AS (
-        SELECT $1::oid AS oid
+        SELECT unnest($1::oid[]) AS oid
         UNION
         SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid
         WHERE k.contype = 'f' AND k.confdeltype = 'c')
@@ -42,7 +42,7 @@ const REFERENCES: &str = "
         JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
     WHERE NOT EXISTS (SELECT FROM pg_constraint whole
-                      WHERE whole.oid = k.conparentid AND whole.confrelid = k.confrelid)
+                      WHERE whole.oid = k.conparentid AND whole.confrelid IN (SELECT oid FROM reached))
     ORDER BY n.nspname, c.relname, k.conname";
 
 /// What the database does with rows that refer to one that goes.
@@ -54,9 +54,9 @@ enum OnDelete {
 }
 
 /// `first`: the tables whose rows the reaper deletes itself before their parents.
-pub(super) async fn examine(beside: &Beside, oid: u32, first: &[TableName]) -> Result<Vec<Finding>, Error> {
+pub(super) async fn examine(beside: &Beside, oids: &[u32], first: &[TableName]) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
-    for row in beside.rows(REFERENCES, &[&oid]).await? {
+    for row in beside.rows(REFERENCES, &[&oids]).await? {
         let named = |schema: usize, name: usize| TableName {
             schema: Some(Ident::new(row.get::<_, String>(schema))),
             name: Ident::new(row.get::<_, String>(name)),

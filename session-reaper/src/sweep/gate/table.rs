@@ -1,5 +1,7 @@
 //! The table itself: what this role may do with it, whether it sees all rows, what else happens when a row goes.
 
+use std::collections::HashMap;
+
 use tokio_postgres::{Error, Row};
 
 use super::finding::{Code, Finding};
@@ -24,7 +26,7 @@ pub(super) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u6
     rows
 }
 
-/// Needs no privilege on the table. `$1` is its oid, `$2` the due columns.
+/// Needs no privilege on the tables. `$1` are their oids, `$2` the due columns.
 ///
 /// Policies: who may see a row in spite of row-level security, for each of the three things that a delete with FOR UPDATE does.
 const TABLE: &str = "
@@ -57,9 +59,10 @@ const TABLE: &str = "
         ARRAY (SELECT coalesce(s.null_frac, 0) FROM unnest($2::text[]) WITH ORDINALITY AS due (name, i)
                LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = due.name
                    AND NOT s.inherited
-               ORDER BY i)
+               ORDER BY i),
+        c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = $1";
+    WHERE c.oid = ANY ($1) AND pg_relation_size(c.oid) IS NOT NULL";
 
 /// What the catalog says of a table.
 #[allow(clippy::struct_excessive_bools, reason = "so many are in the catalog, and any of them may go with any other")]
@@ -88,10 +91,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `None` when it was dropped a moment ago.
-    pub(super) async fn read(beside: &Beside, oid: u32, due: &[&str]) -> Result<Option<Self>, Error> {
-        let row = beside.row(TABLE, &[&oid, &due]).await?;
-        Ok(row.map(|row| Self::of(&row, due.first().map(|name| Ident::new(*name)))))
+    /// All that are there.
+    pub(super) async fn read(beside: &Beside, oids: &[u32], due: &[&str]) -> Result<HashMap<u32, Self>, Error> {
+        let rows = beside.rows(TABLE, &[&oids, &due]).await?;
+        let first = due.first().map(|name| Ident::new(*name));
+        Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
     }
 
     fn of(row: &Row, due: Option<Ident>) -> Self {
@@ -116,6 +120,11 @@ impl Table {
             most_of_one_time: row.get(18),
             nulls: row.get(19),
         }
+    }
+
+    /// Whether this role has every right that it takes.
+    pub(super) fn may_be_reaped(&self) -> bool {
+        self.schema_usage && self.select && self.delete && self.update
     }
 
     /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
@@ -181,9 +190,10 @@ impl Table {
         findings
     }
 
-    /// The server has refused a statement, in `words`: what to grant.
-    pub(super) fn privilege_missing(&self, words: &str) -> Finding {
-        let grant = self.grant(false);
+    /// The server has refused a statement on this table and its `children`, in `words`: what to grant.
+    pub(super) fn privilege_missing(&self, children: &[Self], words: &str) -> Finding {
+        let grants = std::iter::once(self).chain(children).map(|table| table.grant(false));
+        let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
             // The table itself is not it: another one, which a condition reads.
             format!("`where` needs it: grant it to {}, SELECT on a table and USAGE on its schema", self.role.spelt())

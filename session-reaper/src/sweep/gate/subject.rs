@@ -1,0 +1,155 @@
+//! A target, and what there is to say of it: by the catalog, all of its tables at once; then table by table, pass by pass.
+
+use std::collections::HashMap;
+
+use schema::connect::chain;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::finding::{Code, Finding};
+use super::indexes::{self, Index};
+use super::pass::Walk;
+use super::plans::Judge;
+use super::table::Table;
+use super::{Rules, references};
+use crate::sweep::catalog::Leaf;
+use crate::sweep::connection::{Beside, Trouble};
+use crate::sweep::name::TableName;
+use crate::sweep::sql::PassSql;
+use crate::sweep::target::{Absent, Target};
+
+/// A target with the statements that a run uses on it.
+pub(in crate::sweep) struct Subject<'a> {
+    pub(in crate::sweep) target: &'a Target,
+    /// The table that was named.
+    pub(in crate::sweep) oid: u32,
+    /// The tables that its rows are in, with a pass a reason each.
+    pub(in crate::sweep) leaves: &'a [(Leaf, Vec<PassSql>)],
+    /// Rows in a chunk at the most.
+    pub(in crate::sweep) chunk: u32,
+}
+
+/// What has been found out of a target before its passes are looked at.
+struct Known {
+    tables: HashMap<u32, Table>,
+    indexes: HashMap<u32, Vec<Index>>,
+    /// Those whose rows go first.
+    children: Vec<Table>,
+}
+
+impl Subject<'_> {
+    pub(super) async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
+        let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
+        let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
+        let mut findings = Vec::new();
+        let known = Known {
+            tables: Table::read(beside, &oids, &due).await?,
+            indexes: indexes::read(beside, &oids).await?,
+            children: self.children(beside, &oids, &mut findings).await?,
+        };
+        let mut judge = Judge::new(beside);
+        let mut planned = false;
+        for (leaf, passes) in self.leaves {
+            // Whoever drops partitions may do so at any time.
+            let Some(table) = known.tables.get(&leaf.oid) else { continue };
+            // What plans a condition has need not be asked of every small partition.
+            let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
+            planned = true;
+            match self.leaf(beside, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
+                Ok(found) => findings.extend(found),
+                Err(error) if leaf.oid != self.oid && matches!(Trouble::of(&error), Trouble::Gone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        findings.extend(judge.findings);
+        Ok(findings)
+    }
+
+    async fn leaf(
+        &self,
+        beside: &Beside,
+        (leaf, passes, table): (&Leaf, &[PassSql], &Table),
+        known: &Known,
+        rules: Rules,
+        by_catalog: bool,
+        judge: &mut Judge<'_>,
+    ) -> Result<Vec<Finding>, Error> {
+        let indexes = known.indexes.get(&leaf.oid).map(Vec::as_slice).unwrap_or_default();
+        // What it is not asked to do with its own history it does all the same: it writes it.
+        let ours = matches!(self.target.absent, Absent::LeftOut);
+        let mut findings = table.judge(ours);
+        if let Some(group) = &self.target.group {
+            let why = "by which the other rows of a group are looked up: each would be a scan of the table";
+            findings.extend(indexes::look_up(Code::GroupNotIndexed, &table.name, group, indexes, why));
+        }
+        for (number, pass) in passes.iter().enumerate() {
+            let walk = Walk { subject: self, table, indexes, number, pass, rules };
+            if by_catalog && walk.has_whole_index() {
+                continue;
+            }
+            let examined = walk.examine(beside, judge).await;
+            let Err(error) = examined.map(|found| findings.extend(found)) else { continue };
+            match (error.code(), &pass.only) {
+                (Some(&SqlState::INSUFFICIENT_PRIVILEGE), _) => {
+                    findings.push(table.privilege_missing(&known.children, &chain(&error)));
+                    break;
+                }
+                (Some(_), Some(_)) if self.refuses(beside, leaf, &error).await? => {
+                    let hint = error.as_db_error().and_then(|told| told.hint());
+                    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    let what = format!("`where` or `group` cannot be used: {}{hint}", chain(&error));
+                    findings.push(Finding::plain(Code::ConditionRefused, what));
+                    break;
+                }
+                _ => return Err(error),
+            }
+        }
+        if leaf.key.is_empty() {
+            let name = table.name.spelt();
+            findings.push(Finding::new(
+                Code::NoKey,
+                format!(
+                    "{name} has no key that is unique and never null: rows of one time go in one chunk, however many"
+                ),
+                format!("ALTER TABLE {name} ADD PRIMARY KEY (…), where the application allows it"),
+            ));
+        }
+        Ok(findings)
+    }
+
+    /// Whether it is the condition that the server does not want: something that it names is not there, and not the table.
+    async fn refuses(&self, beside: &Beside, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
+        Ok(match Trouble::of(error) {
+            Trouble::Other(_) => true,
+            Trouble::Gone(_) => beside.row("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid]).await?.is_some(),
+            _ => false,
+        })
+    }
+
+    /// What refers to the tables, and what holds for those whose rows go first.
+    async fn children(&self, beside: &Beside, oids: &[u32], findings: &mut Vec<Finding>) -> Result<Vec<Table>, Error> {
+        let passes = self.leaves.iter().flat_map(|(_, passes)| passes);
+        let first = passes.map(|pass| pass.children.as_slice()).next().unwrap_or_default();
+        let named: Vec<TableName> = first.iter().map(|child| child.table.clone()).collect();
+        let mut reached = oids.to_vec();
+        reached.push(self.oid);
+        findings.extend(references::examine(beside, &reached, &named).await?);
+        let mut children = Vec::new();
+        for child in first {
+            let row = beside.row("SELECT to_regclass($1)::oid", &[&child.table.to_string()]).await?;
+            let Some(oid) = row.and_then(|row| row.get::<_, Option<u32>>(0)) else { continue };
+            let Some(table) = Table::read(beside, &[oid], &[child.column.as_str()]).await?.remove(&oid) else {
+                continue;
+            };
+            findings.extend(table.judge(false));
+            findings.extend(references::examine(beside, &[oid], &[]).await?);
+            let why = "by which the rows that go first are looked up: each look would be a scan of that table";
+            let indexes = indexes::read(beside, &[oid]).await?.remove(&oid).unwrap_or_default();
+            let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column, &indexes, why);
+            // A foreign key that has no index says the same.
+            findings.extend(finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)));
+            children.push(table);
+        }
+        Ok(children)
+    }
+}
