@@ -192,7 +192,7 @@ pub(crate) fn reaper_toml(target: &str) -> String {
 pub(crate) fn reaper_command(program: &PathBuf, url: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("DATABASE_URL", url).env("DUTY_CYCLE", "1").env("LOG_FORMAT", "json");
-    command.env("RUST_LOG", "warn,session_reaper::sweep::pass=debug");
+    command.env("RUST_LOG", "warn,session_reaper=debug");
     command
 }
 

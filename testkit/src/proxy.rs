@@ -110,6 +110,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(&shared.upstream).await else { return };
+            // Else what comes in small pieces, as pipelined statements do, waits 40 ms for its acknowledgement here.
+            if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
+                return;
+            }
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             let mut refused = shared.mode.subscribe();

@@ -1,12 +1,16 @@
 //! One try at one chunk: where it ends, what went, what was left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::backlog::COUNT_CAP;
 use super::connection::Trouble;
 use super::pass::{CROWD, Chunk, Look, Next, Pass};
-use super::sql::{self, Counted, Mark, Stretch};
+use super::sql::{self, Counted, Manner, Mark, Stretch};
 use crate::meter;
+
+/// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end that began just now, and
+/// not so long that those who wait for the chunk would notice.
+const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
     /// The place of the row that `offset` others lie before, if there are so many.
@@ -33,6 +37,9 @@ impl Pass<'_, '_> {
 
         let deleted = self.delete(&stretch, asked).await?;
         let elapsed = began.elapsed();
+        // The way there and back is nobody's load, and smaller chunks would not make it shorter.
+        let trips = if self.blocks.is_some() { 1 } else { 2 };
+        let work = self.worker.connection.at_the_server(elapsed, trips);
         self.committed(&deleted);
         // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key there
         // may be more than it saw.
@@ -46,14 +53,14 @@ impl Pass<'_, '_> {
         let gone = deleted.rows + deleted.children;
         let examined = if let Some(gear) = &mut self.blocks {
             gear.seen(blocks, deleted.rows + left, deleted.full);
-            self.pace.learn(blocks, elapsed);
+            self.pace.learn(blocks, work);
             gone + left
         } else {
             let examined = if reached.is_some() { u64::from(asked) } else { gone + left };
-            self.pace.chunk_done(examined, elapsed);
+            self.pace.chunk_done(examined, work);
             examined
         };
-        self.worker.rest = self.pace.rest(elapsed);
+        self.worker.rest = self.pace.rest(work);
         if examined > 0 {
             self.tally.chunks += 1;
             meter::chunk_done(self.target, elapsed, self.next_rows());
@@ -73,24 +80,36 @@ impl Pass<'_, '_> {
 
     /// Deletes what it can in a stretch.
     async fn delete(&mut self, stretch: &Stretch, most: u32) -> Result<Deleted, Trouble> {
+        let manner = self.manner();
         let connection = &mut self.worker.connection;
         let (pid, limit) = (connection.pid(), i64::from(most));
-        let query = self.sql.delete(stretch, &limit, &pid);
+        let query = self.sql.delete(stretch, &limit, &pid, manner);
         let mut deleted = Deleted::default();
-        if !self.sql.children.is_empty() {
+        if self.sql.children.is_empty() {
+            connection
+                .wait_for_locks(match manner {
+                    Manner::PassingOver => None,
+                    Manner::Waiting => Some(WAITING),
+                })
+                .await?;
+            let (rows, writers) = connection.execute_and_look(&query).await?;
+            let before = self.writers.replace(writers);
+            deleted.rows = rows;
+            deleted.alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
+            self.worker.alone = deleted.alone;
+        } else {
             let (rows, children) = sql::with_children(&connection.one(&query).await?);
             deleted.full = children.iter().any(|count| *count >= u64::from(most));
             (deleted.rows, deleted.children) = (rows, children.iter().sum());
-        } else if self.blocks.is_none() {
-            deleted.rows = connection.execute(&query).await?;
-        } else {
-            let (rows, writers) = connection.execute_and_look(&query).await?;
-            let before = self.writers.replace(writers);
-            deleted.alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
-            deleted.rows = rows;
         }
         deleted.full |= self.blocks.is_some() && deleted.rows >= u64::from(most);
         Ok(deleted)
+    }
+
+    /// Rows are passed over unless nobody was writing a moment ago.
+    pub(super) fn manner(&self) -> Manner {
+        let alone = self.worker.alone && !self.held_up;
+        if alone && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
     }
 
     /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions, chain};
@@ -90,6 +90,11 @@ pub(super) struct Dedicated {
     pub(super) client: Client,
     pub(super) patience: Patience,
     pid: i32,
+    /// How long the way there and back takes.
+    round_trip: Duration,
+    lock_timeout: Duration,
+    /// What `lock_timeout` is now.
+    waits: Duration,
     prepared: HashMap<String, Statement>,
 }
 
@@ -100,8 +105,10 @@ impl Connections {
         let (patience, patience_beside) = (Patience::new(driver, bounds), Patience::new(driver_beside, bounds));
         let (pid, _) = patience.with(1, identify(&client)).await?;
         let (pid_beside, started_at) = patience_beside.with(1, identify(&beside)).await?;
-        let changed = pid != patience.with(1, identify(&client)).await?.0
-            || pid_beside != patience_beside.with(1, identify(&beside)).await?.0;
+        let asked = Instant::now();
+        let again = patience.with(1, identify(&client)).await?.0;
+        let round_trip = asked.elapsed();
+        let changed = pid != again || pid_beside != patience_beside.with(1, identify(&beside)).await?.0;
         let pooled = changed || pid == pid_beside;
         if !pooled {
             let set = async {
@@ -110,7 +117,8 @@ impl Connections {
             };
             set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         }
-        let dedicated = Dedicated { client, patience, pid, prepared: HashMap::new() };
+        let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
+        let dedicated = Dedicated { client, patience, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
         let beside = Beside { client: Arc::new(beside), patience: patience_beside };
         Ok(Self { dedicated, beside, started_at, pooled })
     }
@@ -144,10 +152,20 @@ impl Dedicated {
         self.pid
     }
 
-    /// How many rows a statement changed.
-    pub(super) async fn execute(&mut self, query: &Query<'_>) -> Result<u64, Error> {
-        let statement = self.prepare(&query.text).await?;
-        self.patience.with(1, self.client.execute(&statement, &query.params)).await
+    /// Of `elapsed`, in which so many statements were sent one after the other, what the server had a hand in.
+    pub(super) fn at_the_server(&self, elapsed: Duration, statements: u32) -> Duration {
+        elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
+    }
+
+    /// How long statements wait for a lock from here on; at the most and by default as long as `lock_timeout` says.
+    pub(super) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
+        let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
+        if wait != self.waits {
+            let set = format!("SET lock_timeout = {}", wait.as_millis());
+            self.patience.with(1, self.client.batch_execute(&set)).await?;
+            self.waits = wait;
+        }
+        Ok(())
     }
 
     /// How many rows a statement changed, and who was writing right after it: on the same way to the server.

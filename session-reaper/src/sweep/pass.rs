@@ -20,7 +20,7 @@ use super::connection::{Bound, Dedicated, Trouble};
 use super::gear;
 use super::pace::{Most, Pace, PaceLimits};
 use super::progress::Progress;
-use super::sql::{Mark, PassSql, Stretch};
+use super::sql::{Manner, Mark, PassSql, Stretch};
 use super::target::Order;
 use super::writers::Writers;
 use crate::meter::{self, ChunkOutcome};
@@ -69,6 +69,8 @@ pub(super) struct Worker<'a> {
     pub(super) progress: &'a watch::Sender<Progress>,
     /// What the database is owed after the last chunk; taken before the next one.
     pub(super) rest: Duration,
+    /// When the last chunk went nobody else was writing.
+    pub(super) alone: bool,
 }
 
 /// What a pass has done; right also when it was cut short.
@@ -112,7 +114,9 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.
     pub(super) at_one_time: u32,
-    /// After the last chunk, in the order of the heap.
+    /// A chunk waited in vain: from there on rows are passed over.
+    pub(super) held_up: bool,
+    /// After the last chunk.
     pub(super) writers: Option<Writers>,
 }
 
@@ -212,7 +216,15 @@ impl Pass<'_, '_> {
         loop {
             self.worker.may_go_on().await?;
             let began = Instant::now();
-            let trouble = match self.attempt(ahead, look).await {
+            let mut tried = self.attempt(ahead, look).await;
+            if matches!(tried, Err(Trouble::Timeout(Bound::Lock))) && self.manner() == Manner::Waiting {
+                // Somebody came after all: the same at once, leaving what is held.
+                meter::chunk(self.target, ChunkOutcome::TimedOut);
+                meter::chunk(self.target, ChunkOutcome::Retried);
+                self.held_up = true;
+                tried = self.attempt(ahead, look).await;
+            }
+            let trouble = match tried {
                 Ok(chunk) => {
                     self.passed_over = 0;
                     self.most.chunk_done();

@@ -16,7 +16,7 @@ use super::guard;
 use super::report::milliseconds;
 use super::run::Sweep;
 use super::share::Share;
-use super::sql::{self, PassSql, Stretch};
+use super::sql::{self, Manner, PassSql, Stretch};
 use super::stint::Stint;
 
 /// Without a history: what a row took where most was measured, with its cascade.
@@ -210,7 +210,7 @@ async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Err
     let row = beside.patience.with(1, beside.client.query_opt(&probe.text, &probe.params)).await?;
     let high = row.as_ref().map(sql::mark);
     let pid: i32 = beside.patience.with(1, beside.client.query_one("SELECT pg_backend_pid()", &[])).await?.get(0);
-    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid).text;
+    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid, Manner::PassingOver).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
 }
 

@@ -96,6 +96,7 @@ impl Sweep {
             stop,
             progress,
             rest: Duration::ZERO,
+            alone: false,
         };
         let through =
             if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };

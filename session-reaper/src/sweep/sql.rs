@@ -57,6 +57,15 @@ pub(super) struct PassSql {
     pub(super) values: Values,
 }
 
+/// What a delete does about a row that somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Leaves it.
+    PassingOver,
+    /// Waits, up to `lock_timeout`, and is given up then. For when nobody is writing: it takes half the time.
+    Waiting,
+}
+
 /// Which of the due rows may go.
 #[derive(Clone, Debug)]
 pub(super) struct Only {
@@ -113,14 +122,17 @@ impl PassSql {
         query
     }
 
-    /// Deletes what is due in a stretch and not locked: `*most` rows at the most where a stretch may have any number of
-    /// them. It tells how many rows went; with children it is a query that has one row, for [`with_children`].
+    /// Deletes what is due in a stretch: `*most` rows at the most where a stretch may have any number of them. It tells how many
+    /// rows went; with children it is a query that has one row, for [`with_children`].
     ///
-    /// The rows are locked first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a row was
-    /// updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
-    /// second look into an index. On every server process but `*pid`, the one that holds the lock, the statement is an error:
-    /// nothing goes when a pooler has put another one in its place.
-    pub(super) fn delete<'a>(&'a self, within: &'a Stretch, most: &'a i64, pid: &'a i32) -> Query<'a> {
+    /// [`Manner::PassingOver`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a
+    /// row was updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
+    /// second look into an index. [`Manner::Waiting`] deletes without, and waits for a row that somebody holds; the condition
+    /// is looked at again on the row as it is then.
+    ///
+    /// On every server process but `*pid`, the one that holds the lock, the statement is an error: nothing goes when a pooler has
+    /// put another one in its place.
+    pub(super) fn delete<'a>(&'a self, within: &'a Stretch, most: &'a i64, pid: &'a i32, manner: Manner) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
@@ -129,16 +141,25 @@ impl PassSql {
             Order::Heap => format!(" LIMIT {}", query.bind(most)),
         };
         let table = &self.table;
-        let free = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order} FOR UPDATE SKIP LOCKED");
         let ours = format!(
             "CASE WHEN pg_backend_pid() = {} THEN true ELSE ('{NOT_OURS}' || pg_backend_pid())::boolean END",
             query.bind(pid)
         );
-        query.text = if self.children.is_empty() {
-            format!("DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND {ours}")
-        } else {
-            let most = query.bind(most);
-            self.delete_with_children(&free, &ours, &most)
+        let found = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order}");
+        let free = format!("{found} FOR UPDATE SKIP LOCKED");
+        query.text = match (self.children.as_slice(), manner, self.order) {
+            ([], Manner::PassingOver, _) => {
+                format!("DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND {ours}")
+            }
+            ([], Manner::Waiting, Order::Index) => format!("DELETE FROM ONLY {table} t WHERE {due}{only} AND {ours}"),
+            // The condition once more: it is what is looked at when a row has been updated since it was found.
+            ([], Manner::Waiting, Order::Heap) => {
+                format!("DELETE FROM ONLY {table} t WHERE t.ctid = ANY (ARRAY ({found})) AND {due}{only} AND {ours}")
+            }
+            (_, _, _) => {
+                let most = query.bind(most);
+                self.delete_with_children(&free, &ours, &most)
+            }
         };
         query
     }

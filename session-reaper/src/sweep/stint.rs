@@ -323,6 +323,7 @@ async fn begin<'p, 'w>(
         tally: Tally::default(),
         passed_over: 0,
         at_one_time: 0,
+        held_up: false,
         writers: None,
     })
 }

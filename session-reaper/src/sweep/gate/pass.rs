@@ -11,7 +11,7 @@ use super::{Rules, Subject};
 use crate::sweep::backlog::COUNT_CAP;
 use crate::sweep::blocks::Blocks;
 use crate::sweep::connection::Beside;
-use crate::sweep::sql::{self, PassSql, Stretch};
+use crate::sweep::sql::{self, Manner, PassSql, Stretch};
 use crate::sweep::target::Order;
 
 /// A pass on a table, and what is known of that.
@@ -69,29 +69,26 @@ impl Walk<'_> {
         };
         let reason = subject.target.reasons.get(number).map_or("", |reason| reason.name.as_str());
         judge.judge(&probe, &format!("finding the end of a chunk ({reason})"), &bounds).await?;
-        match Plan::of(beside, &pass.delete(&stretch, &rows, &0)).await {
-            Ok(delete) => judge.judge(&delete, &format!("deleting a chunk ({reason})"), &bounds).await?,
-            // A lock that lets others read. What walks and what decides is in the other two as well; a run waits it out.
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
-                Code::PlanUnseen,
-                format!(
-                    "somebody holds a lock on {}: how rows would be deleted could not be looked at",
-                    table.name.spelt()
-                ),
-                "look again when whoever holds it has ended (pg_locks says who)",
-            )),
-            Err(error) => return Err(error),
-        }
+        let mut deletes = vec![(pass.clone(), stretch, bounds, "deleting a chunk")];
         if subject.target.order != Some(Order::Index) {
-            let blocks = Blocks::new(100).whole();
-            let pass = pass.ordered(Order::Heap);
-            match Plan::of(beside, &pass.delete(&blocks, &rows, &0)).await {
-                Ok(delete) => {
-                    let bounds = Bounds { along: None, ..bounds };
-                    judge.judge(&delete, &format!("deleting by blocks ({reason})"), &bounds).await?;
+            let by_blocks = Bounds { along: None, ..bounds };
+            deletes.push((pass.ordered(Order::Heap), Blocks::new(100).whole(), by_blocks, "deleting by blocks"));
+        }
+        for (pass, stretch, bounds, what) in &deletes {
+            for manner in [Manner::PassingOver, Manner::Waiting] {
+                match Plan::of(beside, &pass.delete(stretch, &rows, &0, manner)).await {
+                    Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
+                    // A lock that lets others read. What walks and what decides is in the others as well; a run waits it out.
+                    Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
+                        Code::PlanUnseen,
+                        format!(
+                            "somebody holds a lock on {}: how rows would be deleted could not be looked at",
+                            table.name.spelt()
+                        ),
+                        "look again when whoever holds it has ended (pg_locks says who)",
+                    )),
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
-                Err(error) => return Err(error),
             }
         }
         let count = Plan::of(beside, &pass.count(&all, &COUNT_CAP)).await?;

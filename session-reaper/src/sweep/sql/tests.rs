@@ -43,7 +43,7 @@ fn a_probe_reads_where_a_stretch_ends_from_the_index() {
 #[test]
 fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
     let (pass, between) = (pass(), between());
-    let delete = pass.delete(&between, &9, &7);
+    let delete = pass.delete(&between, &9, &7, Manner::PassingOver);
     assert_eq!(
         delete.text,
         r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at", t."id") > ($2::timestamptz, $3::uuid) AND (t."revoked_at", t."id") <= ($4::timestamptz, $5::uuid) ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND CASE WHEN pg_backend_pid() = $6 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
@@ -72,7 +72,7 @@ fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
         r#"SELECT t."revoked_at"::text FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1"#
     );
     assert_eq!(
-        pass.delete(&some, &9, &7).text,
+        pass.delete(&some, &9, &7, Manner::PassingOver).text,
         r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND (
 t.kind = 'x' -- why
 ) IS TRUE AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::timestamptz OR t."revoked_at" < $4::timestamptz) AND (
@@ -91,10 +91,24 @@ fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
     let pass = pass().ordered(Order::Heap);
     let mark = |block: &str| Some(vec![text(block)]);
     let blocks = Stretch { low: mark("(8,0)"), high: mark("(16,0)") };
-    let delete = pass.delete(&blocks, &9, &7);
+    let delete = pass.delete(&blocks, &9, &7, Manner::PassingOver);
     assert_eq!(
         delete.text,
         r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND t.ctid > $2::tid AND t.ctid <= $3::tid LIMIT $4 FOR UPDATE SKIP LOCKED)) AND CASE WHEN pg_backend_pid() = $5 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
+    );
+}
+
+#[test]
+fn without_a_lock_first_the_condition_is_looked_at_by_the_delete_itself() {
+    let (pass, between) = (pass(), between());
+    assert_eq!(
+        pass.delete(&between, &9, &7, Manner::Waiting).text,
+        r#"DELETE FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at", t."id") > ($2::timestamptz, $3::uuid) AND (t."revoked_at", t."id") <= ($4::timestamptz, $5::uuid) AND CASE WHEN pg_backend_pid() = $6 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
+    );
+    let blocks = pass.ordered(Order::Heap).delete(&Stretch::default(), &9, &7, Manner::Waiting).text;
+    assert_eq!(
+        blocks,
+        r#"DELETE FROM ONLY "sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz LIMIT $2)) AND t."revoked_at" < $1::timestamptz AND CASE WHEN pg_backend_pid() = $3 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
     );
 }
 
@@ -112,7 +126,7 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
         r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "sessions" t LEFT JOIN LATERAL (SELECT FROM ONLY "tokens" c WHERE c."session_id" = t."id" OFFSET 0) AS r ON true WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
     );
     assert_eq!(
-        pass.delete(&all, &9, &7).text,
+        pass.delete(&all, &9, &7, Manner::PassingOver).text,
         r#"WITH held AS MATERIALIZED (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "sessions" t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM held))), children0 AS (DELETE FROM ONLY "tokens" WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL (SELECT c.ctid FROM ONLY "tokens" c WHERE c."session_id" = p.key0 FOR UPDATE) AS r LIMIT $3)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END RETURNING 1), gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END AND (SELECT count(*) FROM children0) < $3 RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM children0)] FROM gone"#
     );
 }
