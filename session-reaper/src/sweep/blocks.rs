@@ -9,14 +9,30 @@ pub(super) struct Blocks {
     end: u64,
     /// Due rows a block, of late.
     density: f64,
+    /// Rows a block, due or not, by the statistics; `None` when there are none.
+    rows: Option<f64>,
+    /// The most due rows a block of any stretch.
+    densest: f64,
 }
+
+/// Room for stretches that are denser than the average.
+const HEADROOM: f64 = 1.25;
 
 /// The weight of the newest stretch in the density, when it has fewer due rows than those before.
 const NEWEST: f64 = 0.3;
 
 impl Blocks {
-    pub(super) fn new(end: u64) -> Self {
-        Self { end, density: 0.0 }
+    pub(super) fn new(end: u64, rows: Option<f64>) -> Self {
+        Self { end, density: 0.0, rows, densest: 0.0 }
+    }
+
+    /// As many blocks as should have no more than so many rows, all of them due: what a statement without a LIMIT may be given.
+    /// `None` when it is not known what a block has.
+    pub(super) fn without_limit(&self, rows: u32) -> Option<u32> {
+        let fitting = f64::from(rows) / (self.rows?.max(self.densest) * HEADROOM);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let blocks = fitting as u32;
+        Some(blocks).filter(|blocks| *blocks > 0)
     }
 
     /// All of them.
@@ -43,6 +59,7 @@ impl Blocks {
     /// So many blocks had so many due rows; at least, when `full`.
     pub(super) fn seen(&mut self, blocks: u64, rows: u64, full: bool) {
         let newest = as_f64(rows) / as_f64(blocks.max(1)) * if full { 2.0 } else { 1.0 };
+        self.densest = self.densest.max(newest);
         let smoothed = self.density + NEWEST * (newest - self.density);
         // Denser than expected counts at once: the next stretch is not to have more than a chunk again.
         self.density = smoothed.max(newest);
@@ -79,7 +96,7 @@ mod tests {
 
     /// Walks over blocks that have so many due rows each; returns what each stretch had.
     fn walk(rows: &[u64], blocks: u32, most: u64) -> Vec<u64> {
-        let mut gear = Blocks::new(rows.len() as u64);
+        let mut gear = Blocks::new(rows.len() as u64, None);
         let (mut ahead, mut from, mut chunks) = (gear.whole(), 0, Vec::new());
         loop {
             let (reached, taken) = gear.reach(&ahead, blocks, most);
@@ -111,8 +128,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_limit_blocks_are_taken_as_if_all_of_their_rows_were_due() {
+        assert_eq!(Blocks::new(100, None).without_limit(5_000), None);
+        let mut gear = Blocks::new(100, Some(20.0));
+        gear.seen(10, 20, false);
+        assert_eq!(gear.without_limit(5_000), Some(200));
+        gear.seen(10, 400, false);
+        assert_eq!(gear.without_limit(5_000), Some(100));
+        assert_eq!(gear.without_limit(10), None, "not even one");
+    }
+
+    #[test]
     fn a_stretch_that_was_full_is_tried_again_shorter() {
-        let mut gear = Blocks::new(100);
+        let mut gear = Blocks::new(100, None);
         gear.seen(10, 500, true);
         assert_eq!(gear.reach(&gear.whole(), 100, 500), (Some(mark(5)), 5));
     }

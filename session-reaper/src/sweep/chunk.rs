@@ -24,7 +24,11 @@ impl Pass<'_, '_> {
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
         let asked = self.worker.budget.at_most(rows);
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
-            blocks.reach(ahead, self.pace.size(), asked.into())
+            let most = match self.manner() {
+                Manner::PassingOver => self.pace.size(),
+                Manner::Waiting => blocks.without_limit(asked).unwrap_or(1).min(self.pace.size()),
+            };
+            blocks.reach(ahead, most, asked.into())
         } else {
             // Of children as many as of parents may be behind the last parent's first.
             let rows = if self.sql.children.is_empty() { asked } else { asked.div_ceil(2) };
@@ -102,14 +106,21 @@ impl Pass<'_, '_> {
             deleted.full = children.iter().any(|count| *count >= u64::from(most));
             (deleted.rows, deleted.children) = (rows, children.iter().sum());
         }
-        deleted.full |= self.blocks.is_some() && deleted.rows >= u64::from(most);
+        deleted.full |= self.blocks.is_some() && manner == Manner::PassingOver && deleted.rows >= u64::from(most);
         Ok(deleted)
     }
 
     /// Rows are passed over unless nobody was writing a moment ago.
     pub(super) fn manner(&self) -> Manner {
         let alone = self.worker.alone && !self.held_up;
-        if alone && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
+        // A statement without a LIMIT is given no more blocks than may all be due; not when so few rows may go that it counts.
+        let most = self.most.rows();
+        let far = most.saturating_mul(4);
+        let bounded = self
+            .blocks
+            .as_ref()
+            .is_none_or(|blocks| blocks.without_limit(most).is_some() && self.worker.budget.at_most(far) == far);
+        if alone && bounded && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
     }
 
     /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.

@@ -175,7 +175,7 @@ impl Pass<'_, '_> {
         let connection = &self.worker.connection;
         let blocks = gear::blocks(&connection.client, &self.sql.table);
         let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
-        self.blocks = Some(Blocks::new(blocks));
+        self.blocks = Some(Blocks::new(blocks, None));
         self.pace = Pace::new(self.limits);
         self.sql.order = Order::Heap;
         self.may_shift = false;

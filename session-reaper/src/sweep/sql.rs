@@ -136,27 +136,23 @@ impl PassSql {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
-        let order = match self.order {
-            Order::Index => format!(" ORDER BY {}", self.names()),
-            Order::Heap => format!(" LIMIT {}", query.bind(most)),
+        let order = match (self.order, manner) {
+            (Order::Index, _) => format!(" ORDER BY {}", self.names()),
+            (Order::Heap, Manner::Waiting) if self.children.is_empty() => String::new(),
+            (Order::Heap, _) => format!(" LIMIT {}", query.bind(most)),
         };
         let table = &self.table;
         let ours = format!(
             "CASE WHEN pg_backend_pid() = {} THEN true ELSE ('{NOT_OURS}' || pg_backend_pid())::boolean END",
             query.bind(pid)
         );
-        let found = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order}");
-        let free = format!("{found} FOR UPDATE SKIP LOCKED");
-        query.text = match (self.children.as_slice(), manner, self.order) {
-            ([], Manner::PassingOver, _) => {
+        let free = format!("SELECT t.ctid FROM ONLY {table} t WHERE {due}{only}{order} FOR UPDATE SKIP LOCKED");
+        query.text = match (self.children.as_slice(), manner) {
+            ([], Manner::PassingOver) => {
                 format!("DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY ({free})) AND {ours}")
             }
-            ([], Manner::Waiting, Order::Index) => format!("DELETE FROM ONLY {table} t WHERE {due}{only} AND {ours}"),
-            // The condition once more: it is what is looked at when a row has been updated since it was found.
-            ([], Manner::Waiting, Order::Heap) => {
-                format!("DELETE FROM ONLY {table} t WHERE t.ctid = ANY (ARRAY ({found})) AND {due}{only} AND {ours}")
-            }
-            (_, _, _) => {
+            ([], Manner::Waiting) => format!("DELETE FROM ONLY {table} t WHERE {due}{only} AND {ours}"),
+            (_, _) => {
                 let most = query.bind(most);
                 self.delete_with_children(&free, &ours, &most)
             }

@@ -314,7 +314,7 @@ async fn begin<'p, 'w>(
         target: &target.name,
         reason,
         sql: sql.ordered(order),
-        blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks)),
+        blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks, survey.rows_a_block())),
         may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || survey.ties),
         limits,
         pace: Pace::new(limits),

@@ -72,7 +72,7 @@ impl Walk<'_> {
         let mut deletes = vec![(pass.clone(), stretch, bounds, "deleting a chunk")];
         if subject.target.order != Some(Order::Index) {
             let by_blocks = Bounds { along: None, ..bounds };
-            deletes.push((pass.ordered(Order::Heap), Blocks::new(100).whole(), by_blocks, "deleting by blocks"));
+            deletes.push((pass.ordered(Order::Heap), Blocks::new(100, None).whole(), by_blocks, "deleting by blocks"));
         }
         for (pass, stretch, bounds, what) in &deletes {
             for manner in [Manner::PassingOver, Manner::Waiting] {
