@@ -128,6 +128,14 @@ pub struct Sweeping {
     pub keep_runs: Option<String>,
 }
 
+/// For commands that people and programs read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Printing {
+    /// What to print on standard output: text or json [default: text]
+    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
+    pub output: Option<String>,
+}
+
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
@@ -137,9 +145,9 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
-    /// What to print on standard output: text or json [default: text]
-    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
     #[arg(long)]
     pub force_unsafe: bool,
@@ -157,9 +165,9 @@ pub struct Plan {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
-    /// What to print on standard output: text or json [default: text]
-    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
     /// Show the statements, too
     #[arg(long)]
     pub sql: bool,
@@ -174,9 +182,9 @@ pub struct Check {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
-    /// What to print on standard output: text or json [default: text]
-    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
 }
 
 /// `discover`
@@ -185,9 +193,9 @@ pub struct Discover {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
     pub common: Common,
-    /// What to print on standard output: text (a reaper.toml) or json [default: text]
-    #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
 }
 
 /// `init`

@@ -20,7 +20,7 @@ pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::given;
 
-use crate::cli::{Check, Common, Daemon, Discover, Init, Plan, Run};
+use crate::cli::{Check, Common, Daemon, Discover, Init, Plan, Printing, Run};
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
@@ -161,7 +161,7 @@ impl DiscoverConfig {
     pub fn read(given: &Discover) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(given.output.as_ref(), &mut mistakes);
+        let output = output(&given.printing, &mut mistakes);
         match database(&given.common, &mut mistakes) {
             Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
             _ => Err(mistakes),
@@ -194,7 +194,7 @@ impl RunConfig {
     pub fn read(given: &Run) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(given.output.as_ref(), &mut mistakes);
+        let output = output(&given.printing, &mut mistakes);
         match sweep(
             &given.common,
             &given.sweeping,
@@ -212,7 +212,7 @@ impl PlanConfig {
     pub fn read(given: &Plan) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(given.output.as_ref(), &mut mistakes);
+        let output = output(&given.printing, &mut mistakes);
         match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
             _ => Err(mistakes),
@@ -225,7 +225,7 @@ impl CheckConfig {
     pub fn read(given: &Check) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(given.output.as_ref(), &mut mistakes);
+        let output = output(&given.printing, &mut mistakes);
         match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
             _ => Err(mistakes),
@@ -255,8 +255,8 @@ impl DaemonConfig {
     }
 }
 
-fn output(given: Option<&String>, mistakes: &mut Mistakes) -> Output {
-    mistakes.choice("OUTPUT", given, Output::Text, &[("text", Output::Text), ("json", Output::Json)])
+fn output(printing: &Printing, mistakes: &mut Mistakes) -> Output {
+    mistakes.choice("OUTPUT", printing.output.as_ref(), Output::Text, &[("text", Output::Text), ("json", Output::Json)])
 }
 
 fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use testkit::{Database, Program, Reaped, binary, reap};
+use testkit::{Database, Program, Reaped, binary};
 
 async fn discover(url: &str) -> Value {
     let (code, program) =
@@ -31,10 +31,7 @@ async fn reap_by(database: &Database, config: &str) -> Reaped {
     for index in config.lines().filter_map(|line| Some(line.split_once("first: ")?.1)) {
         client.batch_execute(index).await.unwrap_or_else(|error| panic!("{index}: {error:?}"));
     }
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), config).unwrap();
-    let path = file.path().to_str().unwrap();
-    reap(database, &[("DATABASE_URL", &database.url()), ("REAPER_CONFIG", path)]).await
+    testkit::reap_by(database, config, &[]).await
 }
 
 /// Each preset by its name, how sure it is, and its tables with where they are.

@@ -6,16 +6,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, Reaped, reap};
-
-async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) -> Reaped {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), config).unwrap();
-    let (url, path) = (database.url(), file.path().to_str().unwrap().to_owned());
-    let mut all = vec![("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path.as_str())];
-    all.extend_from_slice(env);
-    reap(database, &all).await
-}
+use testkit::{Database, reap_by};
 
 fn target(more: &str) -> String {
     format!("[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]\n{more}")

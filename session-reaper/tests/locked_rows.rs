@@ -147,3 +147,22 @@ async fn a_row_only_touched_between_snapshot_and_lock_goes_at_the_second_look() 
     assert_eq!(run.target("sessions")["deleted"]["expired"], 50);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
 }
+
+#[tokio::test]
+async fn rows_that_are_taken_all_at_once_between_two_chunks_are_counted() {
+    let database = Database::create().await;
+    expired_sessions(&database, 200).await;
+    let parking = Parking::at(&database, ParkAt::Statement { rows_left: 100 }).await;
+    let holder = database.client().await;
+    let work = async {
+        parking.wait_for_arrival().await;
+        // The newest transaction of all, and none ends after it until the chunk has passed over everything.
+        holder.batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE").await.unwrap();
+        parking.open().await;
+    };
+    let env = [("MAX_CHUNK", "100")];
+    let (reaped, ()) = tokio::join!(reap(&database, &env), work);
+    let told = reaped.target("sessions");
+    assert_eq!(told["deleted"]["expired"], 100, "{}", reaped.stderr);
+    assert_eq!((&told["skipped_locked"], &told["remaining"]), (&100.into(), &100.into()), "{}", reaped.stderr);
+}

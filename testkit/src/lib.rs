@@ -6,7 +6,7 @@
 //! - [`PgBouncer`]: a pooler in front of a server.
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
-//! - [`reap`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
+//! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
 //!
@@ -39,7 +39,7 @@ pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
 pub use program::{Program, binary};
 pub use proxy::{Proxy, Statement};
-pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reaped, start_reaper};
+pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reap_by, reaped, start_reaper};
 pub use redis::Redis;
 pub use server::{Replica, Server};
 pub use wallet::Wallet;

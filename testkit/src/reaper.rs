@@ -56,6 +56,14 @@ pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
     reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
 
+/// [`reap`] by a `reaper.toml` of this text, with the owner's rights.
+pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) -> Reaped {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let (url, path) = (database.url(), file.path().to_str().unwrap());
+    reap(database, &[&[("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)], env].concat()).await
+}
+
 /// Where a [`Parking`] stops a delete from `sessions`.
 #[derive(Clone, Copy, Debug)]
 pub enum ParkAt {

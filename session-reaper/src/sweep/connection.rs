@@ -168,13 +168,19 @@ impl Dedicated {
         Ok(())
     }
 
-    /// How many rows a statement changed, and who was writing right after it: on the same way to the server.
+    /// How many rows a statement changed, and who was writing right after it: sent along with it.
     pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Writers), Error> {
-        let (statement, look) = (self.prepare(&query.text).await?, self.prepare(Writers::SQL).await?);
-        let both =
-            async { tokio::join!(self.client.execute(&statement, &query.params), self.client.query_one(&look, &[])) };
-        let (changed, writers) = self.patience.with(2, both).await;
-        Ok((changed?, Writers::of(&writers?)))
+        let statement = self.prepare(&query.text).await?;
+        let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let all = async {
+            tokio::join!(
+                self.client.execute(&statement, &query.params),
+                self.client.query_one(&number, &[]),
+                self.client.query_one(&snapshot, &[])
+            )
+        };
+        let (changed, number, snapshot) = self.patience.with(3, all).await;
+        Ok((changed?, Writers::of(&number?, &snapshot?)))
     }
 
     /// The one row of a statement that always has one.

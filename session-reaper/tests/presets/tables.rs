@@ -1,6 +1,6 @@
 //! Tables as a project makes them, filled with rows of every kind around the retentions.
 
-use testkit::{Database, Reaped, reap};
+use testkit::{Database, Reaped};
 use tokio_postgres::Client;
 
 /// Rows in each table.
@@ -86,11 +86,7 @@ fn indexes(preset: &str) -> Vec<String> {
 
 /// A run with this `reaper.toml`, by the owner of the tables, in chunks of a size that is usual.
 pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), config).unwrap();
-    let path = file.path().to_str().unwrap();
-    let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", path.to_owned()), ("MAX_CHUNK", "5000".to_owned())];
-    reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await
+    testkit::reap_by(database, config, &[("MAX_CHUNK", "5000")]).await
 }
 
 /// The tables of a preset as `tests/presets/` has them.
