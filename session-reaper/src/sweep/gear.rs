@@ -16,6 +16,9 @@ use super::target::Order;
 /// Fewer due rows are done with before it matters in which order.
 const MANY: f64 = 50_000.0;
 
+/// Where due rows lie together: of a table, what must be due to read all of it. Measured with 55 of 100: by blocks in 0.7 of the time.
+const LARGE_SHARE: f64 = 0.3;
+
 /// From this correlation on, of the order in the index to that in the heap, rows lie together.
 const TOGETHER: f64 = 0.7;
 
@@ -82,8 +85,8 @@ impl Survey {
         if due < MANY || due < as_f64(self.blocks) {
             return (Order::Index, "fewer due rows than the table has blocks");
         }
-        if self.correlation.is_some_and(|correlation| correlation.abs() >= TOGETHER) {
-            return (Order::Index, "due rows lie together");
+        if self.correlation.is_some_and(|correlation| correlation.abs() >= TOGETHER) && due < LARGE_SHARE * self.rows {
+            return (Order::Index, "due rows lie together in a part of the table");
         }
         (Order::Heap, "a due row a block or more")
     }
@@ -127,7 +130,8 @@ mod tests {
         assert_eq!(order(Survey { estimated: 1.0, ..TABLE }, None), Order::Index);
         assert_eq!(order(Survey { correlation: None, ..TABLE }, Some(200_000)), Order::Heap);
         let together = Survey { correlation: Some(-0.99), ..TABLE };
-        assert_eq!(order(together, Some(500_000)), Order::Index);
+        assert_eq!(order(together, Some(200_000)), Order::Index);
+        assert_eq!(order(together, Some(500_000)), Order::Heap);
         assert_eq!(order(Survey { blocks: 10, ..TABLE }, Some(49_999)), Order::Index, "too few to matter");
     }
 
