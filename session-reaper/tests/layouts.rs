@@ -264,3 +264,80 @@ async fn children_that_cannot_be_are_refused_with_what_is_wrong() {
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1);
 }
+
+#[tokio::test]
+async fn a_child_that_a_trigger_keeps_keeps_its_parent() {
+    // Without a foreign key nothing else would.
+    let database = with(FAMILIES).await;
+    database
+        .execute(
+            "ALTER TABLE kids DROP CONSTRAINT kids_parent_fkey;
+             CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER keep BEFORE DELETE ON kids FOR EACH ROW WHEN (OLD.parent = 7 AND OLD.n = 1) EXECUTE FUNCTION keep()",
+        )
+        .await;
+    let reaped = reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[]).await;
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id = 7").await, 1);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent NOT IN (SELECT id FROM t)").await, 0);
+    let remaining = reaped.target("t")["remaining"].as_u64().unwrap();
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await, i64::try_from(remaining).unwrap());
+}
+
+#[tokio::test]
+async fn a_budget_of_rows_is_never_exceeded() {
+    for more in ["children = [{ table = 'kids', column = 'parent' }]", "order = 'heap'", ""] {
+        let database = with(FAMILIES).await;
+        let before: i64 = database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
+        let parents: i64 = database.one("SELECT count(*) FROM t").await;
+        let reaped = reap_by(&database, &target(more), &[("MAX_ROWS", "137")]).await;
+        assert_eq!(reaped.code, Some(3), "{more}: {}", reaped.stderr);
+        let after: i64 = database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
+        let gone = if more.starts_with("children") {
+            before - after
+        } else {
+            parents - database.one::<i64>("SELECT count(*) FROM t").await
+        };
+        assert_eq!(gone, 137, "{more}");
+    }
+    // Rows of one time that nothing tells apart.
+    let database = with(
+        "CREATE TABLE t (due timestamptz); CREATE INDEX ON t (due);
+         INSERT INTO t SELECT date_trunc('day', now()) - interval '9 days' FROM generate_series(1, 9000)",
+    )
+    .await;
+    let reaped = reap_by(&database, &target("order = 'index'"), &[("MAX_ROWS", "5")]).await;
+    assert_eq!(reaped.target("t")["deleted"]["old"], 5, "{}", reaped.stderr);
+}
+
+#[tokio::test]
+async fn by_blocks_too_a_row_whose_cascade_is_held_is_passed_over() {
+    let database = with(FAMILIES).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM kids WHERE parent = 299 FOR UPDATE").await.unwrap();
+    let env = [("LOCK_TIMEOUT", "50ms"), ("MAX_CHUNK", "5000")];
+    let reaped = reap_by(&database, &target("order = 'heap'"), &env).await;
+    assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+    let remaining = reaped.target("t")["remaining"].as_u64().unwrap();
+    assert!(remaining >= 1, "{}", reaped.report);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await, i64::try_from(remaining).unwrap());
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_keeps_are_not_said_to_be_gone() {
+    for order in ["order = 'index'", "order = 'heap'"] {
+        let database = with(
+            "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             INSERT INTO t SELECT n, now() - interval '2 days' FROM generate_series(1, 3000) AS n;
+             CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id > 1000 AND OLD.id % 2 = 0) EXECUTE FUNCTION keep()",
+        )
+        .await;
+        let reaped = reap_by(&database, &target(order), &[]).await;
+        assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+        let left: i64 = database.one("SELECT count(*) FROM t").await;
+        assert!(left >= 1000, "{order} {}", reaped.report);
+        assert_eq!(reaped.target("t")["deleted"]["old"], 3000 - left, "{order} {}", reaped.report);
+        assert_eq!(reaped.target("t")["remaining"], left, "{order} {}", reaped.report);
+    }
+}

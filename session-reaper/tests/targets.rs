@@ -220,3 +220,17 @@ async fn every_mistake_in_the_file_is_told_at_the_start() {
         program.stderr()
     );
 }
+
+#[tokio::test]
+async fn a_condition_does_not_get_out_of_its_brackets() {
+    let database = with_table("id bigint PRIMARY KEY, due timestamptz, used boolean").await;
+    database
+        .execute(
+            "INSERT INTO t SELECT n, now() + (n - 100) * interval '1 day', n % 2 = 0 FROM generate_series(1, 900) AS n",
+        )
+        .await;
+    // Even so it decides about due rows alone.
+    let reaped = reap_by(&database, &target("", "where = 't.used) OR (t.used'"), &[]).await;
+    assert_eq!(reaped.target("t")["deleted"]["old"], 49, "{}", reaped.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE due > now() - interval '1 day'").await, 801);
+}

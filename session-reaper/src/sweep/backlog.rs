@@ -23,8 +23,8 @@ pub(super) struct Backlog {
     pub(super) capped: bool,
     /// Some could not be counted at all.
     pub(super) unknown: bool,
-    /// Rows that each pass would look at, table by table; `None` where counting was given up.
-    pub(super) seen: Vec<Option<u64>>,
+    /// Rows that each pass would look at, table by table.
+    pub(super) seen: Vec<Seen>,
     /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
     pub(super) oldest: Vec<Option<f64>>,
 }
@@ -46,6 +46,16 @@ impl Backlog {
         let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| oldest.map(|time| time + reason.keep.as_secs_f64());
         self.oldest.iter().zip(&target.reasons).filter_map(fell_due).reduce(f64::min).map(|time| time.max(1.0))
     }
+}
+
+/// What a count of one table came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Rows(u64),
+    /// More than may be looked at.
+    More,
+    /// Others had as many as may be looked at.
+    Uncounted,
 }
 
 /// Rows that are counted before a run: enough to choose the order of a pass by, and to see it through.
@@ -71,7 +81,7 @@ pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]
                 Ok(counted) => counted,
                 // A partition that was dropped has no due rows.
                 Err(error) if matches!(Trouble::of(&error), Trouble::Gone(_)) => {
-                    backlog.seen.push(Some(0));
+                    backlog.seen.push(Seen::Rows(0));
                     continue;
                 }
                 Err(error) => {
@@ -83,7 +93,11 @@ pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]
             left[reason] -= counted.seen.map_or(left[reason], |seen| i64::try_from(seen).unwrap_or(left[reason]));
             backlog.rows[reason] += counted.rows;
             backlog.capped |= counted.seen.is_none();
-            backlog.seen.push(counted.seen);
+            backlog.seen.push(match counted.seen {
+                Some(rows) => Seen::Rows(rows),
+                None if cap == 0 => Seen::Uncounted,
+                None => Seen::More,
+            });
             backlog.oldest[reason] = [backlog.oldest[reason], counted.oldest].into_iter().flatten().reduce(f64::min);
         }
     }

@@ -85,7 +85,7 @@ const LOCATE: &str = "
 
 /// What a column of another table refers to here, by a foreign key, else the primary key; and that table's columns.
 const CHILD: &str = "
-    SELECT c.relkind::text, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
+    SELECT c.relkind::text, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) OR c.oid = $3,
         ARRAY (SELECT a.attname::text FROM pg_attribute a
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
         coalesce(
@@ -169,7 +169,8 @@ async fn locate_child(
     };
     let (kind, inherited): (&str, bool) = (row.get(0), row.get(1));
     if kind != "r" || inherited {
-        let why = "its rows are not all in one ordinary table: let ON DELETE CASCADE take them, or name its partitions";
+        let why =
+            "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
         return Ok(Err(format!("children: {} cannot be one: {why}", table.spelt())));
     }
     let columns: Vec<Ident> = row.get::<_, Vec<String>>(2).into_iter().map(Ident::new).collect();

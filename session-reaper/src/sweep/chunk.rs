@@ -22,7 +22,10 @@ impl Pass<'_, '_> {
     pub(super) async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
         let began = Instant::now();
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
-        let asked = self.worker.budget.at_most(rows);
+        // Of each table as many: of the parents, and of each that refers to them.
+        let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
+        let asked = (self.worker.budget.at_most(rows) / tables).max(1);
+        self.wait_as_is_fit().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
             let most = match self.manner() {
                 Manner::PassingOver => self.pace.size(),
@@ -30,9 +33,7 @@ impl Pass<'_, '_> {
             };
             blocks.reach(ahead, most, asked.into())
         } else {
-            // Of children as many as of parents may be behind the last parent's first.
-            let rows = if self.sql.children.is_empty() { asked } else { asked.div_ceil(2) };
-            (self.mark_at(ahead, i64::from(rows) - 1).await?, 0)
+            (self.mark_at(ahead, i64::from(asked) - 1).await?, 0)
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
@@ -82,6 +83,15 @@ impl Pass<'_, '_> {
         Ok(Chunk { low: stretch.low, next, left_some: left > 0 })
     }
 
+    /// Sets how long statements wait for a lock in the manner that is to come.
+    async fn wait_as_is_fit(&mut self) -> Result<(), Trouble> {
+        let wait = match self.manner() {
+            Manner::PassingOver => None,
+            Manner::Waiting => Some(WAITING),
+        };
+        Ok(self.worker.connection.wait_for_locks(wait).await?)
+    }
+
     /// Deletes what it can in a stretch.
     async fn delete(&mut self, stretch: &Stretch, most: u32) -> Result<Deleted, Trouble> {
         let manner = self.manner();
@@ -90,30 +100,32 @@ impl Pass<'_, '_> {
         let query = self.sql.delete(stretch, &limit, &pid, manner);
         let mut deleted = Deleted::default();
         if self.sql.children.is_empty() {
-            connection
-                .wait_for_locks(match manner {
-                    Manner::PassingOver => None,
-                    Manner::Waiting => Some(WAITING),
-                })
-                .await?;
             let (rows, writers) = connection.execute_and_look(&query).await?;
             let before = self.writers.replace(writers);
             deleted.rows = rows;
-            deleted.alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
-            self.worker.alone = deleted.alone;
+            let alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
+            self.worker.alone = alone;
+            deleted.alone = alone && !self.trigger;
+            // Without a lock on the table due rows may have been moved to a block that was passed already.
+            self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
             let (rows, children) = sql::with_children(&connection.one(&query).await?);
-            deleted.full = children.iter().any(|count| *count >= u64::from(most));
-            (deleted.rows, deleted.children) = (rows, children.iter().sum());
+            (deleted.rows, deleted.children) = (rows, children.iter().map(|child| child.deleted).sum());
+            // Where nothing goes, nothing is gained by trying again at once.
+            let more = children.iter().any(|child| child.found >= u64::from(most));
+            deleted.full = more && deleted.rows + deleted.children > 0;
+            self.tally.uncertain |= self.blocks.is_some();
         }
-        deleted.full |= self.blocks.is_some() && manner == Manner::PassingOver && deleted.rows >= u64::from(most);
+        let limited = self.sql.is_limited() && manner == Manner::PassingOver;
+        deleted.full |= limited && deleted.rows >= u64::from(most);
         Ok(deleted)
     }
 
     /// Rows are passed over unless nobody was writing a moment ago.
     pub(super) fn manner(&self) -> Manner {
         let alone = self.worker.alone && !self.held_up;
-        // A statement without a LIMIT is given no more blocks than may all be due; not when so few rows may go that it counts.
+        // A statement without a LIMIT is given no more blocks than may all be due; not when rows are counted to
+        // the last one.
         let most = self.most.rows();
         let far = most.saturating_mul(4);
         let bounded = self

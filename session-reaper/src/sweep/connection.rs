@@ -168,6 +168,14 @@ impl Dedicated {
         Ok(())
     }
 
+    /// Who is writing.
+    pub(super) async fn look(&mut self) -> Result<Writers, Error> {
+        let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let both = async { tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[])) };
+        let (number, snapshot) = self.patience.with(2, both).await;
+        Ok(Writers::of(&number?, &snapshot?))
+    }
+
     /// How many rows a statement changed, and who was writing right after it: sent along with it.
     pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Writers), Error> {
         let statement = self.prepare(&query.text).await?;
@@ -264,7 +272,8 @@ impl Trouble {
             return Self::Lost(text);
         };
         match *code {
-            SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
+            // In a deadlock we are the ones who give way.
+            SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED => Self::Timeout(Bound::Lock),
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             SqlState::INVALID_TEXT_REPRESENTATION if text.contains(NOT_OURS) => Self::Pooler,
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.

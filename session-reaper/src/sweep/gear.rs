@@ -8,6 +8,7 @@
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
+use super::backlog::Seen;
 use super::catalog::Leaf;
 use super::pass::CROWD;
 use super::sql::{PassSql, Stretch};
@@ -35,6 +36,10 @@ pub(super) struct Survey {
     correlation: Option<f64>,
     /// The share of the rows that have the most common due time.
     commonest: f64,
+    /// Blocks when `rows` was estimated.
+    pages: f64,
+    /// A trigger may keep rows that are deleted.
+    pub(super) trigger: bool,
     /// The index does not tell rows of one time apart: they have to be sorted.
     pub(super) ties: bool,
 }
@@ -43,8 +48,10 @@ pub(super) struct Survey {
 pub(super) type Choice = (Order, &'static str);
 
 const FIGURES: &str = "
-    SELECT pg_relation_size(c.oid) / current_setting('block_size')::int, c.reltuples::float8, s.correlation::float8,
-        coalesce((s.most_common_freqs)[1], 0)::float8
+    SELECT coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int, c.reltuples::float8, s.correlation::float8,
+        coalesce((s.most_common_freqs)[1], 0)::float8, c.relpages::float8,
+        -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h): it may keep a row.
+        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND NOT g.tgisinternal AND g.tgenabled <> 'D')
     FROM pg_class c LEFT JOIN pg_stats s
         ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = $2
     WHERE c.oid = $1";
@@ -67,20 +74,29 @@ impl Survey {
             estimated: scan.and_then(|node| node["Plan Rows"].as_f64()).unwrap_or(0.0),
             correlation: figures.get(2),
             commonest: figures.get(3),
+            pages: figures.get(4),
+            trigger: figures.get(5),
             ties: nodes.iter().any(|node| node["Node Type"].as_str().is_some_and(|kind| kind.ends_with("Sort"))),
         }))
     }
 
     /// Rows a block, by the statistics.
     pub(super) fn rows_a_block(&self) -> Option<f64> {
-        (self.rows > 0.0 && self.blocks > 0).then(|| self.rows / as_f64(self.blocks))
+        (self.rows > 0.0 && self.pages > 0.0).then(|| self.rows / self.pages)
     }
 
-    /// The order for so many due rows as were counted; `None` when counting them was given up, at more than are few.
-    pub(super) fn choose(&self, counted: Option<u64>) -> Choice {
-        let due = counted.map_or(self.estimated.max(MANY), as_f64);
+    /// The order for so many due rows as were counted.
+    pub(super) fn choose(&self, counted: Seen) -> Choice {
+        let due = match counted {
+            Seen::Rows(rows) => as_f64(rows),
+            Seen::More => self.estimated.max(MANY),
+            Seen::Uncounted => self.estimated,
+        };
         if self.ties && self.commonest * self.rows > f64::from(CROWD) {
             return (Order::Heap, "too many rows share one time, which the index does not tell apart");
+        }
+        if self.trigger {
+            return (Order::Index, "a trigger may keep rows");
         }
         if due < MANY || due < as_f64(self.blocks) {
             return (Order::Index, "fewer due rows than the table has blocks");
@@ -95,7 +111,9 @@ impl Survey {
 /// How many blocks a table has, by its quoted name.
 pub(super) async fn blocks(client: &Client, table: &str) -> Result<u64, Error> {
     const SIZE: &str = "SELECT pg_relation_size($1::text::regclass) / current_setting('block_size')::int";
-    Ok(u64::try_from(client.query_one(SIZE, &[&table]).await?.get::<_, i64>(0)).unwrap_or(0))
+    // Null when it was dropped while we waited.
+    let size: Option<i64> = client.query_one(SIZE, &[&table]).await?.get(0);
+    Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }
 
 /// Every node of a plan.
@@ -118,27 +136,35 @@ fn as_f64(number: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const TABLE: Survey =
-        Survey { blocks: 60_000, rows: 1e6, estimated: 2e5, correlation: Some(0.0), commonest: 0.0, ties: false };
+    const TABLE: Survey = Survey {
+        blocks: 60_000,
+        rows: 1e6,
+        estimated: 2e5,
+        correlation: Some(0.0),
+        commonest: 0.0,
+        pages: 60_000.0,
+        trigger: false,
+        ties: false,
+    };
 
     #[test]
     fn the_heap_is_walked_where_every_block_has_to_be_read_anyway() {
         let order = |survey: Survey, counted| survey.choose(counted).0;
-        assert_eq!(order(TABLE, Some(59_999)), Order::Index);
-        assert_eq!(order(TABLE, Some(60_000)), Order::Heap);
-        assert_eq!(order(TABLE, None), Order::Heap, "by the estimate");
-        assert_eq!(order(Survey { estimated: 1.0, ..TABLE }, None), Order::Index);
-        assert_eq!(order(Survey { correlation: None, ..TABLE }, Some(200_000)), Order::Heap);
+        assert_eq!(order(TABLE, Seen::Rows(59_999)), Order::Index);
+        assert_eq!(order(TABLE, Seen::Rows(60_000)), Order::Heap);
+        assert_eq!(order(TABLE, Seen::More), Order::Heap, "by the estimate");
+        assert_eq!(order(Survey { estimated: 1.0, ..TABLE }, Seen::Uncounted), Order::Index);
+        assert_eq!(order(Survey { correlation: None, ..TABLE }, Seen::Rows(200_000)), Order::Heap);
         let together = Survey { correlation: Some(-0.99), ..TABLE };
-        assert_eq!(order(together, Some(200_000)), Order::Index);
-        assert_eq!(order(together, Some(500_000)), Order::Heap);
-        assert_eq!(order(Survey { blocks: 10, ..TABLE }, Some(49_999)), Order::Index, "too few to matter");
+        assert_eq!(order(together, Seen::Rows(200_000)), Order::Index);
+        assert_eq!(order(together, Seen::Rows(500_000)), Order::Heap);
+        assert_eq!(order(Survey { blocks: 10, ..TABLE }, Seen::Rows(49_999)), Order::Index, "too few to matter");
     }
 
     #[test]
     fn rows_of_one_time_that_the_index_cannot_tell_apart_are_walked_by_block() {
         let crowded = Survey { commonest: 0.5, ties: true, ..TABLE };
-        assert_eq!(crowded.choose(Some(7)).0, Order::Heap);
-        assert_eq!(Survey { ties: false, ..crowded }.choose(Some(7)).0, Order::Index);
+        assert_eq!(crowded.choose(Seen::Rows(7)).0, Order::Heap);
+        assert_eq!(Survey { ties: false, ..crowded }.choose(Seen::Rows(7)).0, Order::Index);
     }
 }

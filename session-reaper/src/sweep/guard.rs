@@ -9,7 +9,7 @@ use tokio_postgres::Error;
 use super::connection::Beside;
 use super::gate::{Code, Finding};
 use super::share::Share;
-use super::target::Target;
+use super::target::{Reason, Target};
 
 /// When a first run is refused.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +66,13 @@ pub(super) async fn note_run(beside: &Beside, target: &Target) {
     }
 }
 
-/// Another column is another target: it may be the wrong one.
+/// Another column, unit or zone is another target: it may be the wrong one.
 fn key(target: &Target) -> String {
-    let columns: Vec<String> = target.reasons.iter().map(|reason| reason.column.spelt()).collect();
+    let column = |reason: &Reason| {
+        let unit = reason.unit.map(|unit| format!(" {unit:?}")).unwrap_or_default();
+        let zone = reason.zone.map(|zone| format!(" {zone}")).unwrap_or_default();
+        format!("{}{unit}{zone}", reason.column.spelt())
+    };
+    let columns: Vec<String> = target.reasons.iter().map(column).collect();
     format!("ran:{}({})", target.name, columns.join(","))
 }

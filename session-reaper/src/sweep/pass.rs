@@ -83,6 +83,8 @@ pub(super) struct Tally {
     pub(super) skipped_locked: u64,
     /// Due rows that were still held, or there, at the second look.
     pub(super) left: u64,
+    /// Rows may have moved out of the way: what remains has to be counted.
+    pub(super) uncertain: bool,
 }
 
 impl Tally {
@@ -92,6 +94,7 @@ impl Tally {
         self.chunks += other.chunks;
         self.skipped_locked += other.skipped_locked;
         self.left += other.left;
+        self.uncertain |= other.uncertain;
     }
 }
 
@@ -114,8 +117,11 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.
     pub(super) at_one_time: u32,
-    /// A chunk waited in vain: from there on rows are passed over.
+    /// Rows are passed over, whoever writes: a chunk waited in vain; or there is a condition that looks at other rows, of
+    /// which a delete that waited for a row would see what was there before; or rows of one time cannot be told apart.
     pub(super) held_up: bool,
+    /// A trigger may keep rows: that nobody held one does not say that all went.
+    pub(super) trigger: bool,
     /// After the last chunk.
     pub(super) writers: Option<Writers>,
 }
@@ -150,6 +156,7 @@ pub(super) enum Look {
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
     pub(super) async fn work(&mut self) -> Result<(), Halt> {
+        self.writers = Some(self.worker.connection.look().await.map_err(|error| halt(error.into()))?);
         let mut skipped = self.walk(self.whole(), Look::First).await?;
         if skipped.is_none() {
             self.shift().await?;
@@ -286,30 +293,29 @@ impl Pass<'_, '_> {
     /// (a cascade to a row that somebody holds). It counts as locked, and gets its second look. `None` at the end of what
     /// lies ahead.
     async fn pass_over(&mut self, ahead: &Stretch, look: Look) -> Result<Option<Chunk>, Halt> {
-        let reached = match &self.blocks {
-            Some(blocks) => blocks.reach(ahead, 1, 1).0,
+        let next = match &self.blocks {
+            Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
             None => match self.mark_at(ahead, 0).await {
-                Ok(reached) => reached,
-                // Not even the index can be read: it is the table that somebody holds.
-                Err(Trouble::Timeout(_)) => return Ok(None),
+                Ok(Some(mark)) => Next::After(mark),
+                // Nothing is there; or not even the index can be read: it is the table that somebody holds.
+                Ok(None) | Err(Trouble::Timeout(_)) => return Ok(None),
                 Err(trouble) => return Err(halt(trouble)),
             },
         };
         self.passed_over += 1;
-        if reached.is_some() && look == Look::First {
-            self.tally.skipped_locked += 1;
-            meter::skipped_locked(self.target, 1);
-            tracing::warn!(
-                target_table = self.target,
-                reason = self.reason,
-                "a row that goes with a due one is locked"
-            );
+        match look {
+            Look::First => {
+                self.tally.skipped_locked += 1;
+                meter::skipped_locked(self.target, 1);
+                tracing::warn!(
+                    target_table = self.target,
+                    reason = self.reason,
+                    "a row that goes with a due one is locked"
+                );
+            }
+            Look::Again => self.tally.left += 1,
         }
-        if look == Look::Again {
-            self.tally.left += 1;
-        }
-        let low = ahead.low.clone();
-        Ok(reached.map(|mark| Chunk { low, next: Next::After(mark), left_some: look == Look::First }))
+        Ok(Some(Chunk { low: ahead.low.clone(), next, left_some: look == Look::First }))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Error;
 
-use super::backlog::{self, Backlog, COUNT_CAP};
+use super::backlog::{self, Backlog, COUNT_CAP, Seen};
 use super::connection::{Beside, Connections};
 use super::gate::Finding;
 use super::guard;
@@ -194,7 +194,8 @@ async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog:
         due.push(PlannedReason {
             reason: reason.name.clone(),
             rows: backlog.rows.get(index).copied().unwrap_or(0),
-            capped: backlog.unknown || backlog.seen.iter().skip(index).step_by(reasons).any(Option::is_none),
+            capped: backlog.unknown
+                || backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, Seen::Rows(_))),
             oldest_due: backlog.oldest.get(index).copied().flatten().and_then(fell_due),
             newest_due: newest.and_then(fell_due),
         });

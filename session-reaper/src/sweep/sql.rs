@@ -137,6 +137,9 @@ impl PassSql {
         let due = self.due_within(within, &mut query);
         let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
         let order = match (self.order, manner) {
+            (Order::Index, Manner::PassingOver) if self.key.is_empty() => {
+                format!(" ORDER BY {} LIMIT {}", self.names(), query.bind(most))
+            }
             (Order::Index, _) => format!(" ORDER BY {}", self.names()),
             (Order::Heap, Manner::Waiting) if self.children.is_empty() => String::new(),
             (Order::Heap, _) => format!(" LIMIT {}", query.bind(most)),
@@ -166,29 +169,36 @@ impl PassSql {
     /// lock in the lateral sub-select also keeps it one look into the child's index for each parent.
     fn delete_with_children(&self, free: &str, ours: &str, most: &str) -> String {
         let table = &self.table;
-        let mut parts = vec![format!("held AS MATERIALIZED ({free})")];
+        let mut parts = vec![format!("reaped_held AS MATERIALIZED ({free})")];
+        let held = "ANY (ARRAY (SELECT ctid FROM reaped_held))";
         let keys = self.children.iter().enumerate();
         let keys = keys.map(|(n, child)| format!("t.{} AS key{n}", child.refers_to)).collect::<Vec<_>>().join(", ");
         // Not of a row that was updated after the snapshot: it is not deleted here, so its children stay, too.
-        parts.push(format!(
-            "parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM held)))"
-        ));
-        let (mut whole, mut counts) = (String::new(), Vec::new());
+        parts.push(format!("reaped_parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid = {held})"));
+        let (mut whole, mut found, mut deleted) = (String::new(), Vec::new(), Vec::new());
         for (n, child) in self.children.iter().enumerate() {
             let (of, column) = (&child.table, &child.column);
             parts.push(format!(
-                "children{n} AS (DELETE FROM ONLY {of} WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL \
-                 (SELECT c.ctid FROM ONLY {of} c WHERE c.{column} = p.key{n} FOR UPDATE) AS r LIMIT {most})) \
+                "reaped_found{n} AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL \
+                 (SELECT c.ctid FROM ONLY {of} c WHERE c.{column} = p.key{n} FOR UPDATE) AS r LIMIT {most})"
+            ));
+            parts.push(format!(
+                "reaped_children{n} AS (DELETE FROM ONLY {of} WHERE ctid = ANY (ARRAY (SELECT ctid FROM reaped_found{n})) \
                  AND {ours} RETURNING 1)"
             ));
-            let _ = write!(whole, " AND (SELECT count(*) FROM children{n}) < {most}");
-            counts.push(format!("(SELECT count(*) FROM children{n})"));
+            found.push(format!("(SELECT count(*) FROM reaped_found{n})"));
+            deleted.push(format!("(SELECT count(*) FROM reaped_children{n})"));
+            let _ = write!(whole, " AND {} < {most} AND {} = {}", found[n], found[n], deleted[n]);
         }
-        parts.push(format!(
-            "gone AS (DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) \
-             AND {ours}{whole} RETURNING 1)"
-        ));
-        format!("WITH {} SELECT count(*), ARRAY[{}] FROM gone", parts.join(", "), counts.join(", "))
+        parts.push(format!("reaped AS (DELETE FROM ONLY {table} WHERE ctid = {held} AND {ours}{whole} RETURNING 1)"));
+        let (found, deleted) = (found.join(", "), deleted.join(", "));
+        format!("WITH {} SELECT count(*), ARRAY[{found}], ARRAY[{deleted}] FROM reaped", parts.join(", "))
+    }
+
+    /// A stretch may have any number of rows, and no more than a chunk of them is taken: by blocks, and where rows of one time
+    /// cannot be told apart.
+    pub(super) fn is_limited(&self) -> bool {
+        self.order == Order::Heap || self.key.is_empty()
     }
 
     /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`Counted::of`].
@@ -257,7 +267,7 @@ impl PassSql {
         fresh
     }
 
-    /// What else must be true of `t`. A condition in `IS TRUE` is of no use to an index or a join: it is looked at row by
+    /// What else must be true of `t`. A condition in a CASE cannot get out of its brackets, and is of no use to an index or a join: it is looked at row by
     /// row, and the place in the index alone decides what is read.
     ///
     /// A group: none of its rows is not due. `OFFSET 0` and the name in a sub-select of its own keep it one look into the
@@ -266,7 +276,7 @@ impl PassSql {
     fn only_these<'a>(&'a self, query: &mut Query<'a>) -> Option<String> {
         let only = self.only.as_ref()?;
         let mut conditions = Vec::new();
-        let filter = only.filter.as_ref().map(|filter| format!("(\n{filter}\n) IS TRUE"));
+        let filter = only.filter.as_ref().map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"));
         conditions.extend(filter.clone());
         if let Some(Group { column, table, reasons }) = &only.group {
             let due: Vec<String> = reasons.iter().map(|due| due.condition(query)).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, Error};
 
-use super::backlog::{self, Backlog, COUNT_CAP};
+use super::backlog::{self, Backlog, COUNT_CAP, Seen};
 use super::blocks::Blocks;
 use super::catalog::{self, Found, Leaf, Located};
 use super::connection::Beside;
@@ -178,7 +178,8 @@ impl<'a> Stint<'a> {
 
     /// Notes that the target has been worked on, for the guard before its next run.
     pub(super) async fn has_worked(&mut self, beside: &Beside) {
-        if self.first && !matches!(self.end, Some(End::Failed(_))) {
+        // One that deleted nothing says nothing about what the next one will.
+        if self.first && self.tallies.iter().any(|tally| tally.deleted > 0) {
             self.first = false;
             guard::note_run(beside, self.target).await;
         }
@@ -231,7 +232,8 @@ impl<'a> Stint<'a> {
     /// What is due after the work. When all of it was examined and nothing was left that is known; else it is counted, which
     /// takes walking over the dead entries that the work has left in the index.
     pub(super) async fn remaining(&self, beside: &Beside) -> Backlog {
-        if matches!(self.end, Some(End::Done)) && self.tallies.iter().all(|tally| tally.left == 0) {
+        let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
+        if matches!(self.end, Some(End::Done)) && certain {
             let none = Backlog::none(self.target);
             meter::backlog(self.target, &none.rows, false, None);
             return none;
@@ -265,13 +267,13 @@ async fn of_leaf(
     target: &Target,
     leaf: &Leaf,
     passes: &[PassSql],
-    due: &[Option<u64>],
+    due: &[Seen],
     pace: PaceLimits,
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
 ) -> Result<(), Halt> {
     for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
-        let due = due.get(index).copied().flatten();
+        let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
         tally.add(pass.tally);
@@ -292,10 +294,11 @@ async fn begin<'p, 'w>(
     reason: &'p str,
     leaf: &Leaf,
     sql: &PassSql,
-    due: Option<u64>,
+    due: Seen,
     limits: PaceLimits,
     worker: &'p mut Worker<'w>,
 ) -> Result<Pass<'p, 'w>, Halt> {
+    worker.connection.wait_for_locks(None).await.map_err(|error| halt(error.into()))?;
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);
     let survey = patience.with(2, Survey::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
     let Some(survey) = survey else { return Err(Halt::Gone(format!("{} is not there any more", leaf.table.spelt()))) };
@@ -309,7 +312,7 @@ async fn begin<'p, 'w>(
         target_table = target.name,
         reason,
         table = leaf.table.spelt(),
-        due,
+        ?due,
         order = name,
         why,
         "pass begins"
@@ -327,7 +330,8 @@ async fn begin<'p, 'w>(
         tally: Tally::default(),
         passed_over: 0,
         at_one_time: 0,
-        held_up: false,
+        held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
+        trigger: survey.trigger,
         writers: None,
     })
 }

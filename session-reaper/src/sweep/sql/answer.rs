@@ -30,9 +30,19 @@ pub(in crate::sweep) fn mark(row: &Row) -> Mark {
     (0..row.len()).map(|column| Text(row.get(column))).collect()
 }
 
+/// Rows of one table of children.
+pub(in crate::sweep) struct Children {
+    /// Picked to be deleted.
+    pub(in crate::sweep) found: u64,
+    /// Fewer, when one was updated meanwhile, or a trigger keeps it: then the parents stay.
+    pub(in crate::sweep) deleted: u64,
+}
+
 /// What [`super::PassSql::delete`] tells when there are children: rows of the target, and of each table of children.
-pub(in crate::sweep) fn with_children(row: &Row) -> (u64, Vec<u64>) {
-    (unsigned(row.get(0)), row.get::<_, Vec<i64>>(1).into_iter().map(unsigned).collect())
+pub(in crate::sweep) fn with_children(row: &Row) -> (u64, Vec<Children>) {
+    let (found, deleted): (Vec<i64>, Vec<i64>) = (row.get(1), row.get(2));
+    let pair = |(found, deleted)| Children { found: unsigned(found), deleted: unsigned(deleted) };
+    (unsigned(row.get(0)), found.into_iter().zip(deleted).map(pair).collect())
 }
 
 fn unsigned(count: i64) -> u64 {

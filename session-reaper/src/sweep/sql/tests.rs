@@ -73,11 +73,11 @@ fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
     );
     assert_eq!(
         pass.delete(&some, &9, &7, Manner::PassingOver).text,
-        r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND (
+        r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND CASE WHEN (
 t.kind = 'x' -- why
-) IS TRUE AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::timestamptz OR t."revoked_at" < $4::timestamptz) AND (
+) THEN true ELSE false END AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::timestamptz OR t."revoked_at" < $4::timestamptz) AND CASE WHEN (
 t.kind = 'x' -- why
-) IS TRUE) IS NOT TRUE OFFSET 0)) IS TRUE ORDER BY t."revoked_at" FOR UPDATE SKIP LOCKED)) AND CASE WHEN pg_backend_pid() = $5 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
+) THEN true ELSE false END) IS NOT TRUE OFFSET 0)) IS TRUE ORDER BY t."revoked_at" LIMIT $5 FOR UPDATE SKIP LOCKED)) AND CASE WHEN pg_backend_pid() = $6 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
     );
 }
 
@@ -127,7 +127,7 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
     );
     assert_eq!(
         pass.delete(&all, &9, &7, Manner::PassingOver).text,
-        r#"WITH held AS MATERIALIZED (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "sessions" t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM held))), children0 AS (DELETE FROM ONLY "tokens" WHERE ctid = ANY (ARRAY (SELECT r.ctid FROM parents p, LATERAL (SELECT c.ctid FROM ONLY "tokens" c WHERE c."session_id" = p.key0 FOR UPDATE) AS r LIMIT $3)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END RETURNING 1), gone AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT ctid FROM held)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END AND (SELECT count(*) FROM children0) < $3 RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM children0)] FROM gone"#
+        r#"WITH reaped_held AS MATERIALIZED (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), reaped_parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "sessions" t WHERE t.ctid = ANY (ARRAY (SELECT ctid FROM reaped_held))), reaped_found0 AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL (SELECT c.ctid FROM ONLY "tokens" c WHERE c."session_id" = p.key0 FOR UPDATE) AS r LIMIT $3), reaped_children0 AS (DELETE FROM ONLY "tokens" WHERE ctid = ANY (ARRAY (SELECT ctid FROM reaped_found0)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END RETURNING 1), reaped AS (DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT ctid FROM reaped_held)) AND CASE WHEN pg_backend_pid() = $2 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END AND (SELECT count(*) FROM reaped_found0) < $3 AND (SELECT count(*) FROM reaped_found0) = (SELECT count(*) FROM reaped_children0) RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM reaped_found0)], ARRAY[(SELECT count(*) FROM reaped_children0)] FROM reaped"#
     );
 }
 
