@@ -131,7 +131,7 @@ async fn the_text_says_what_to_run() {
 async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
     let database = with_t(", note text, small integer", "CREATE INDEX ON t (due);; CREATE VIEW seen AS TABLE t").await;
     for (config, parts) in [
-        (T.replace("'t'", "'tt'"), ["no-table: there is no table", "did you mean public.t?"]),
+        (T.replace("'t'", "'tt'"), ["there is no table", "did you mean public.t?"]),
         (T.replace("'due'", "'deu'"), ["unfit: ", "did you mean due?"]),
         (T.replace("'due'", "'note'"), ["unfit: ", "note is text: a due column is"]),
         (T.replace("'t'", "'seen'"), ["unfit: ", "seen is a view"]),

@@ -187,6 +187,8 @@ async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
     ] {
         let why = why(&database, &config).await;
         assert!(why.contains(told), "{told}\n{why}");
+        // Its place in the file.
+        assert!(why.contains(":1:1: "), "{why}");
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1);
 }

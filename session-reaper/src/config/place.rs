@@ -31,10 +31,16 @@ impl<'s> Source<'s> {
 
     /// Notes a mistake at a byte of the text.
     pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
+        let place = self.place(at);
+        self.mistakes.add_at(place, what);
+    }
+
+    /// The file, the line and the column of a byte of the text.
+    pub(super) fn place(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        self.mistakes.add_at(format!("{}:{line}:{column}", self.name), what);
+        format!("{}:{line}:{column}", self.name)
     }
 
     /// Notes that a value cannot be what it is.

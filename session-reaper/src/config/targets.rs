@@ -83,7 +83,7 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
         }
     }
     let mut targets: Vec<Target> = Vec::new();
-    for (entry, preset) in entries {
+    for (index, (entry, preset)) in entries.into_iter().enumerate() {
         if entry.due.is_none() {
             source.wrong(entry.at, format!(
                     "[[target]] {} without `due`, and no preset has it; one in another schema, or by another name, takes \
@@ -92,7 +92,9 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
                 ));
         }
         if entry.enabled != Some(false) {
-            let target = target(entry, preset, &targets);
+            let ours = preset.is_none() || changed.get(index) == Some(&true);
+            let place = ours.then(|| source.place(entry.at));
+            let target = Target { place, ..target(entry, preset, &targets) };
             targets.push(target);
         }
     }
@@ -103,6 +105,7 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
 }
 
 fn change(entry: &mut Entry, by: Entry) {
+    entry.at = by.at;
     entry.table = by.table;
     entry.due = by.due.or(entry.due.take());
     entry.filter = by.filter.or(entry.filter.take());
@@ -128,6 +131,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         order: entry.order,
         chunk: entry.chunk,
         confirmed: entry.confirmed.unwrap_or(false),
+        place: None,
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
             None => Absent::Fails("the configuration names it".to_owned()),

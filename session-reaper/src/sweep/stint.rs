@@ -107,6 +107,12 @@ impl<'a> Stint<'a> {
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
         }
+        if let Some(place) = &self.target.place {
+            let of_the_file = |code| matches!(code, Code::NoTable | Code::Unfit | Code::ConditionRefused);
+            for finding in self.findings.iter_mut().filter(|finding| of_the_file(finding.code)) {
+                finding.what = format!("{place}: {}", finding.what);
+            }
+        }
         meter::checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
         Ok(())
     }

@@ -75,6 +75,8 @@ pub struct Target {
     pub chunk: Option<u32>,
     /// Somebody said that nearly all of the table may go the first time.
     pub confirmed: bool,
+    /// Where a file says so, for what only the database can tell is wrong with it.
+    pub place: Option<String>,
     /// When there is no such table.
     pub absent: Absent,
 }
@@ -130,6 +132,7 @@ fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
         chunk: None,
         // Of these the bounds of what is kept are known, and used challenges are nearly all due, always.
         confirmed: true,
+        place: None,
         absent,
     }
 }
