@@ -60,6 +60,10 @@ impl Pass<'_, '_> {
             gear.seen(blocks, deleted.rows + left, deleted.full);
             self.pace.learn(blocks, work);
             gone + left
+        } else if !self.sql.children.is_empty() {
+            // Of all tables together.
+            self.pace.learn(gone + left, work);
+            gone + left
         } else {
             let examined = if reached.is_some() { u64::from(asked) } else { gone + left };
             self.pace.chunk_done(examined, work);
@@ -124,14 +128,11 @@ impl Pass<'_, '_> {
     /// Rows are passed over unless nobody was writing a moment ago.
     pub(super) fn manner(&self) -> Manner {
         let alone = self.worker.alone && !self.held_up;
-        // A statement without a LIMIT is given no more blocks than may all be due; not when rows are counted to
-        // the last one.
-        let most = self.most.rows();
-        let far = most.saturating_mul(4);
-        let bounded = self
-            .blocks
-            .as_ref()
-            .is_none_or(|blocks| blocks.without_limit(most).is_some() && self.worker.budget.at_most(far) == far);
+        // A statement without a LIMIT is given no more blocks than may all be due, on average: not when rows are counted to the
+        // last one.
+        let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
+        let bounded =
+            self.blocks.as_ref().is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
         if alone && bounded && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
     }
 

@@ -347,7 +347,7 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Resul
     if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
             target_table = target.name,
-            "no primary key, and nothing else that is unique and never null: rows of one time go in one chunk, however many"
+            "no primary key, and nothing else that is unique and never null: rows of one time cannot be told apart, and are always locked before they are deleted"
         );
     }
     let reasons = target.reasons.iter().zip(located.due);

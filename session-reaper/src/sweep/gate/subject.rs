@@ -109,7 +109,7 @@ impl Subject<'_> {
             findings.push(Finding::new(
                 Code::NoKey,
                 format!(
-                    "{name} has no key that is unique and never null: rows of one time go in one chunk, however many"
+                    "{name} has no key that is unique and never null: rows of one time cannot be told apart, and are always locked before they are deleted"
                 ),
                 format!("ALTER TABLE {name} ADD PRIMARY KEY (…), where the application allows it"),
             ));
