@@ -169,6 +169,11 @@ async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
     let tokens = api.login(&Wallet::generate()).await;
     let before: String = database.one("SELECT f::text FROM token_families f").await;
     let mut bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
+    // What it asks by itself, it asks at its start, and then in an hour.
+    testkit::eventually("the denylist has been rebuilt", async || {
+        api.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
+    })
+    .await;
 
     let sent = proxy.bytes_sent();
     for at in 0..bytes.len() {
