@@ -4,6 +4,7 @@
 //! Labels come from closed sets, and every value is there from the start, so that a rate is defined before the first
 //! event. Points in time are exported as such, not as ages: an age freezes when its job dies.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -11,7 +12,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use schema::runs::Outcome;
 
 use crate::clock;
-use crate::sweep::Target;
+use crate::sweep::{Cause, Target};
 
 const BUILD_INFO: &str = "session_reaper_build_info";
 const INTERVAL: &str = "session_reaper_interval_seconds";
@@ -33,6 +34,9 @@ const BACKLOG_CAPPED: &str = "session_reaper_backlog_capped";
 const BACKLOG_OLDEST: &str = "session_reaper_backlog_oldest_due_timestamp_seconds";
 const BACKLOG_SAMPLED: &str = "session_reaper_backlog_sampled_timestamp_seconds";
 const LOCK_ATTEMPTS: &str = "session_reaper_lock_attempts_total";
+const THROTTLE_SECONDS: &str = "session_reaper_throttle_seconds_total";
+const THROTTLED: &str = "session_reaper_throttled";
+const REPLICA_LAG: &str = "session_reaper_replica_lag_seconds";
 const CHECKS: &str = "session_reaper_checks_total";
 const LOCK_HELD: &str = "session_reaper_lock_held";
 
@@ -118,6 +122,9 @@ fn describe() {
     describe_gauge!(BACKLOG_SAMPLED, "When the backlog was last looked at; 0 before the first time.");
     describe_counter!(LOCK_ATTEMPTS, "Tries for the lock of a target, by result.");
     describe_counter!(CHECKS, "Looks at whether a target is safe to work on, by result.");
+    describe_counter!(THROTTLE_SECONDS, "Time waited before a chunk, by what for.");
+    describe_gauge!(THROTTLED, "1 while a run waits, by what for.");
+    describe_gauge!(REPLICA_LAG, "Replay lag last seen, by the replica's application_name.");
     describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
 }
 
@@ -133,6 +140,10 @@ fn create(targets: &[Target]) {
     }
     for result in LockAttempt::ALL {
         counter!(LOCK_ATTEMPTS, "result" => result.as_str()).absolute(0);
+    }
+    for cause in Cause::ALL {
+        counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(0);
+        gauge!(THROTTLED, "cause" => cause.as_str()).set(0);
     }
     for target in targets {
         let name = &target.name;
@@ -193,6 +204,24 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
+}
+
+/// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for the next time.
+pub(crate) fn has_waited(cause: Cause, waited: Duration) {
+    static MICROSECONDS: [AtomicU64; Cause::ALL.len()] = [const { AtomicU64::new(0) }; Cause::ALL.len()];
+    let waited = u64::try_from(waited.as_micros()).unwrap_or(0);
+    let total = MICROSECONDS[cause as usize].fetch_add(waited, Ordering::Relaxed) + waited;
+    counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(total / 1_000_000);
+}
+
+/// Whether a run waits for `cause`.
+pub(crate) fn throttled(cause: Cause, waits: bool) {
+    gauge!(THROTTLED, "cause" => cause.as_str()).set(u8::from(waits));
+}
+
+/// How far a replica is behind.
+pub(crate) fn replica_lag(replica: &str, lag: Duration) {
+    gauge!(REPLICA_LAG, "replica" => replica.to_owned()).set(lag);
 }
 
 /// A look at whether a target is safe.

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Server;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use schema::connect::ConnectOptions;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+
+use crate::sweep::Progress;
 
 /// How long an answer about the database stands: probes may come as often as they like, connections are made once a second.
 const READY_FOR: Duration = Duration::from_secs(1);
@@ -20,7 +23,17 @@ const READY_WITHIN: Duration = Duration::from_secs(2);
 /// Scrapers and supervisors finish their few requests well within it.
 const DRAIN_SECONDS: u64 = 5;
 
+/// What the daemon is doing now.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The run under way.
+    pub progress: watch::Receiver<Progress>,
+    /// When the next one is due, by this host's clock.
+    pub next: watch::Receiver<Option<DateTime<Utc>>>,
+}
+
 struct Ops {
+    live: Live,
     metrics: PrometheusHandle,
     connect: ConnectOptions,
     /// Whether the database answered, and when. Held while it is asked, so that only one asks.
@@ -32,8 +45,9 @@ pub fn serve(
     bind: SocketAddr,
     metrics: PrometheusHandle,
     connect: ConnectOptions,
+    live: Live,
 ) -> std::io::Result<(Server, SocketAddr)> {
-    let ops = web::Data::new(Ops { metrics, connect, ready: Mutex::new(None) });
+    let ops = web::Data::new(Ops { live, metrics, connect, ready: Mutex::new(None) });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(ops.clone())

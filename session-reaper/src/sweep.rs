@@ -32,6 +32,7 @@ mod share;
 mod sql;
 mod stint;
 mod target;
+mod throttle;
 mod writers;
 
 pub use budget::BudgetLimits;
@@ -43,7 +44,8 @@ pub use lock::CLASS as LOCK_CLASS;
 pub use name::{Ident, TableName};
 pub use pace::PaceLimits;
 pub use plan::{Plan, PlannedReason, PlannedTarget};
-pub use progress::Progress;
-pub use report::{Report, TargetReport};
+pub use progress::{Progress, Running, TargetProgress, Waiting};
+pub use report::{ChunkTimes, Report, TargetReport};
 pub use run::{Finished, Sweep};
 pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};
+pub use throttle::Cause;

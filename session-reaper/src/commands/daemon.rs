@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::exit::Exit;
 use crate::meter;
-use crate::ops;
+use crate::ops::{self, Live};
 use crate::schedule::Schedule;
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep};
@@ -32,7 +32,10 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
         }
     };
     meter::interval(schedule.longest_gap(clock::now()));
-    let (server, address) = match ops::serve(bind, metrics.clone(), sweep.connect.clone()) {
+    let (progress, watched) = watch::channel(Progress::default());
+    let (next, next_watched) = watch::channel(None);
+    let live = Live { progress: watched, next: next_watched };
+    let (server, address) = match ops::serve(bind, metrics.clone(), sweep.connect.clone(), live) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");
@@ -45,7 +48,7 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     tracing::info!(ops = %address, "listening");
 
     tokio::select! {
-        () = keep_schedule(sweep, schedule, stop) => {}
+        () = keep_schedule(sweep, schedule, stop, &progress, &next) => {}
         ended = server => {
             tracing::error!(?ended, "the operations port is gone");
             return Exit::Failed;
@@ -58,20 +61,26 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
 }
 
 /// Runs at each time of the schedule until somebody asks to stop.
-async fn keep_schedule(sweep: &Sweep, schedule: &Schedule, stop: &Stop) {
-    let (progress, _) = watch::channel(Progress::default());
+async fn keep_schedule(
+    sweep: &Sweep,
+    schedule: &Schedule,
+    stop: &Stop,
+    progress: &watch::Sender<Progress>,
+    next: &watch::Sender<Option<DateTime<Utc>>>,
+) {
     while stop.requested().is_none() {
         let Some(time) = schedule.next(clock::now()) else {
             // It had a next time when it was read, and years pass slowly.
             tracing::error!("the schedule has come to its end");
             return;
         };
+        next.send_replace(Some(time));
         tracing::debug!(%time, "waiting for the next run");
         tokio::select! {
             () = sleep_until(time) => {}
             _ = stop.wait() => return,
         }
-        run(sweep, stop, &progress).await;
+        run(sweep, stop, progress).await;
         let missed = schedule.times_between(time, clock::now());
         if missed > 0 {
             tracing::warn!(missed, "runs fell due while one was going; they are left out");

@@ -72,6 +72,8 @@ impl Pass<'_, '_> {
         self.worker.rest = self.pace.rest(work);
         if examined > 0 {
             self.tally.chunks += 1;
+            self.tally.chunk_time += elapsed;
+            self.tally.longest_chunk = self.tally.longest_chunk.max(elapsed);
             meter::chunk_done(self.target, elapsed, self.next_rows());
             let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(
@@ -154,7 +156,12 @@ impl Pass<'_, '_> {
         self.tally.children += deleted.children;
         let gone = deleted.rows + deleted.children;
         self.worker.budget.spend(gone);
-        self.worker.progress.send_modify(|progress| progress.deleted += gone);
+        self.worker.progress.send_modify(|progress| {
+            progress.deleted += gone;
+            if let Some(target) = progress.targets.last_mut() {
+                target.has_deleted(self.reason, deleted.rows);
+            }
+        });
         meter::deleted(self.target, self.reason, deleted.rows);
         if deleted.children > 0 {
             meter::deleted(self.target, meter::CHILDREN, deleted.children);
@@ -179,6 +186,11 @@ impl Pass<'_, '_> {
         match look {
             Look::First => {
                 self.tally.skipped_locked += counted.fresh;
+                self.worker.progress.send_modify(|progress| {
+                    if let Some(target) = progress.targets.last_mut() {
+                        target.skipped_locked += counted.fresh;
+                    }
+                });
                 meter::skipped_locked(self.target, counted.fresh);
             }
             Look::Again => self.tally.left += counted.all,

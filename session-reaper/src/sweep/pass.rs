@@ -80,6 +80,9 @@ pub(super) struct Tally {
     /// Rows of the target's children.
     pub(super) children: u64,
     pub(super) chunks: u64,
+    /// Of all chunks together, and of the longest, as the metrics have it.
+    pub(super) chunk_time: Duration,
+    pub(super) longest_chunk: Duration,
     pub(super) skipped_locked: u64,
     /// Due rows that were still held, or there, at the second look.
     pub(super) left: u64,
@@ -92,6 +95,8 @@ impl Tally {
         self.deleted += other.deleted;
         self.children += other.children;
         self.chunks += other.chunks;
+        self.chunk_time += other.chunk_time;
+        self.longest_chunk = self.longest_chunk.max(other.longest_chunk);
         self.skipped_locked += other.skipped_locked;
         self.left += other.left;
         self.uncertain |= other.uncertain;

@@ -1,8 +1,17 @@
-//! How far a run has come, for whoever watches: the progress bar, and the heartbeat of its row in the history.
+//! How far a run has come, for whoever watches: the progress bar, the heartbeat of its row in the history, the status page,
+//! a watchdog.
 
-/// A run under way. It is sent after each chunk.
+use chrono::{DateTime, Utc};
+use schema::runs::{RunId, Trigger};
+
+use super::target::Target;
+use super::throttle::Cause;
+
+/// A run under way. It is sent after each chunk, and at each look while it waits.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
+    /// `None` between two runs.
+    pub run: Option<Running>,
     /// The target that is being worked on.
     pub target: String,
     /// Rows deleted so far, of all targets.
@@ -11,4 +20,58 @@ pub struct Progress {
     pub due: u64,
     /// There were more, and counting them was given up at a cap.
     pub due_capped: bool,
+    /// What was done on each target that was begun, in this order.
+    pub targets: Vec<TargetProgress>,
+    /// What it waits for, if it does.
+    pub waiting: Option<Waiting>,
+}
+
+/// Which run.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Its row in `reaper_runs`.
+    pub id: RunId,
+    /// By the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// What set it off.
+    pub trigger: Trigger,
+}
+
+/// A target in a run under way.
+#[derive(Clone, Debug)]
+pub struct TargetProgress {
+    /// Its name.
+    pub target: String,
+    /// Rows deleted, one entry a reason.
+    pub deleted: Vec<(String, u64)>,
+    /// Transactions that found something to do.
+    pub chunks: u64,
+    /// Rows passed over because somebody held them.
+    pub skipped_locked: u64,
+}
+
+/// A run that waits before it goes on.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// What for.
+    pub cause: Cause,
+    /// In words, with what was seen.
+    pub why: String,
+    /// By this host's clock.
+    pub since: DateTime<Utc>,
+}
+
+impl TargetProgress {
+    pub(super) fn begun(target: &Target) -> Self {
+        let deleted = target.reasons.iter().map(|reason| (reason.name.clone(), 0)).collect();
+        Self { target: target.name.clone(), deleted, chunks: 0, skipped_locked: 0 }
+    }
+
+    /// A chunk of so many rows went.
+    pub(super) fn has_deleted(&mut self, reason: &str, rows: u64) {
+        self.chunks += u64::from(rows > 0);
+        if let Some((_, deleted)) = self.deleted.iter_mut().find(|(name, _)| name == reason) {
+            *deleted += rows;
+        }
+    }
 }

@@ -63,12 +63,32 @@ pub struct TargetReport {
     pub remaining_capped: bool,
     /// Wall time.
     pub elapsed_ms: u64,
+    /// How long its chunks took; left out when there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_ms: Option<ChunkTimes>,
     /// Rows of the target's `children` that went before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u64>,
     /// What was unsafe and overridden, by its codes; left out when nothing was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<&'static str>,
+}
+
+/// How long the chunks of a target took, in milliseconds, from asking where one ends to its commit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ChunkTimes {
+    /// On average.
+    pub mean: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl ChunkTimes {
+    fn new(chunks: u64, total: Duration, longest: Duration) -> Option<Self> {
+        let one = u32::try_from(chunks).ok().filter(|chunks| *chunks > 0)?;
+        let ms = |time: Duration| (time.as_secs_f64() * 100_000.0).round() / 100.0;
+        Some(Self { mean: ms(total / one), max: ms(longest) })
+    }
 }
 
 /// How the work on a target ended.
@@ -92,6 +112,8 @@ pub(super) struct Worked {
     pub(super) deleted: Vec<(String, u64)>,
     pub(super) children: Option<u64>,
     pub(super) chunks: u64,
+    pub(super) chunk_time: Duration,
+    pub(super) longest_chunk: Duration,
     pub(super) skipped_locked: u64,
     pub(super) elapsed: Duration,
     pub(super) forced: Vec<&'static str>,
@@ -121,6 +143,7 @@ impl TargetReport {
             remaining,
             remaining_capped: backlog.capped,
             elapsed_ms: milliseconds(worked.elapsed),
+            chunk_ms: ChunkTimes::new(worked.chunks, worked.chunk_time, worked.longest_chunk),
             children: worked.children,
             forced: worked.forced,
         }
@@ -207,6 +230,8 @@ mod tests {
             deleted: vec![("expired".into(), 3)],
             children: None,
             chunks: 1,
+            chunk_time: Duration::from_millis(4),
+            longest_chunk: Duration::from_millis(4),
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),
             forced: Vec::new(),
@@ -266,7 +291,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"run_id":"00000000-0000-0000-0000-000000000000","outcome":"success","why":"every due row is gone","started_at":"1970-01-01T00:00:00Z","elapsed_ms":7,"targets":[{"target":"t","outcome":"success","why":"every due row is gone","deleted":{"expired":3},"chunks":1,"skipped_locked":0,"remaining":0,"remaining_capped":false,"elapsed_ms":5}]}"#
+            r#"{"run_id":"00000000-0000-0000-0000-000000000000","outcome":"success","why":"every due row is gone","started_at":"1970-01-01T00:00:00Z","elapsed_ms":7,"targets":[{"target":"t","outcome":"success","why":"every due row is gone","deleted":{"expired":3},"chunks":1,"skipped_locked":0,"remaining":0,"remaining_capped":false,"elapsed_ms":5,"chunk_ms":{"mean":4.0,"max":4.0}}]}"#
         );
     }
 }

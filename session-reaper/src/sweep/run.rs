@@ -17,7 +17,7 @@ use super::history::{END_TRIES, History};
 use super::lock;
 use super::pace::PaceLimits;
 use super::pass::{Halt, Worker};
-use super::progress::Progress;
+use super::progress::{Progress, Running};
 use super::report::{End, Report, TargetReport, conclude, milliseconds};
 use super::stint::Stint;
 use super::target::{Absent, Target};
@@ -86,7 +86,8 @@ impl Sweep {
             trigger,
         };
         tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
-        progress.send_replace(Progress::default());
+        progress
+            .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
         let history = beside.patience.with(1, History::begin(&beside.client, &new, progress.subscribe())).await;
 
         let mut stints = Vec::new();
@@ -126,6 +127,7 @@ impl Sweep {
             beside.patience.with(END_TRIES, history.end(&beside.client, report.outcome, &written)).await;
         }
         tell(&report);
+        progress.send_replace(Progress::default());
         Ok(Finished { report, exit })
     }
 
@@ -182,14 +184,14 @@ impl Sweep {
             stint.pass_guard(beside, self.first_run).await;
         }
         take_locks(worker, stints).await?;
-        let (mut due, mut backlogs) = (Progress::default(), Vec::new());
+        let (mut due, mut due_capped, mut backlogs) = (0, false, Vec::new());
         for stint in stints.iter().filter(|stint| stint.end.is_none()) {
             let backlog = stint.backlog(beside, START_CAP).await;
-            due.due += backlog.total();
-            due.due_capped |= backlog.capped;
+            due += backlog.total();
+            due_capped |= backlog.capped;
             backlogs.push(backlog);
         }
-        worker.progress.send_replace(due);
+        worker.progress.send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
         for (stint, backlog) in stints.iter_mut().filter(|stint| stint.end.is_none()).zip(&backlogs) {
             let end = match stint.work(worker, self.pace, backlog).await {

@@ -15,6 +15,7 @@ use super::gear::Survey;
 use super::guard::{self, FirstRun};
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, Worker, halt};
+use super::progress::TargetProgress;
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
 use super::sql::{Group, Only, PassSql, Values};
@@ -200,7 +201,10 @@ impl<'a> Stint<'a> {
     ) -> Result<(), Halt> {
         let began = Instant::now();
         let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
-        worker.progress.send_modify(|progress| progress.target.clone_from(&self.target.name));
+        worker.progress.send_modify(|progress| {
+            progress.target.clone_from(&self.target.name);
+            progress.targets.push(TargetProgress::begun(self.target));
+        });
         let result = self.passes(worker, pace, backlog).await;
         self.elapsed = began.elapsed();
         result
@@ -260,6 +264,8 @@ impl<'a> Stint<'a> {
             deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
             children: (!self.target.children.is_empty()).then(|| self.tallies.iter().map(|tally| tally.children).sum()),
             chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),
+            chunk_time: self.tallies.iter().map(|tally| tally.chunk_time).sum(),
+            longest_chunk: self.tallies.iter().map(|tally| tally.longest_chunk).max().unwrap_or_default(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
             forced: self.forced.into_iter().map(Code::as_str).collect(),
