@@ -1,7 +1,7 @@
 //! The tables of session-reaper, and the only crate that knows them.
 //!
 //! Read [`tables`] first (it is generated from the migrations), then the module of the row that interests you:
-//! [`accounts`], [`sessions`], [`families`], [`challenges`] for auth-api, [`runs`] and [`state`] for the reaper. A query lives beside
+//! [`accounts`], [`sessions`], [`families`], [`challenges`] for auth-api, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
 //! the row that it reads and is named for what it means. What Diesel's DSL cannot say is a file in `sql/`,
 //! made into a cached, typed statement by `statement.rs`.
 //!
@@ -16,6 +16,7 @@ pub mod connect;
 pub mod families;
 pub mod ids;
 pub mod migrate;
+pub mod pause;
 pub mod pool;
 pub mod runs;
 pub mod sessions;

@@ -59,6 +59,19 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
                             session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
     Plan(Plan),
+    /// Makes every reaper of this database wait for a while
+    ///
+    /// Kept in the database (reaper_state), so that all of them obey: a run under way waits after its chunk, one that begins waits
+    /// before it looks at anything, each as long as MAX_THROTTLE allows. Instead of a pause that is set already. Ends with 0, 1 no
+    /// table reaper_state, 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper pause --for 2h --why 'moving to another host'\n  \
+                            session-reaper pause --for 30m --output json | jq .until")]
+    Pause(Pause),
+    /// Ends a pause
+    ///
+    /// Whoever waits for it goes on within a second. Ends with 0 also when there was none.
+    #[command(after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
+    Resume(Resume),
     /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
     #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
@@ -96,6 +109,27 @@ pub struct Sweeping {
     /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.2]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
+    /// How far replicas may be behind before a run waits for them, or off [default: 10s]
+    #[arg(long, env = "MAX_REPLICA_LAG", value_name = "DURATION")]
+    pub max_replica_lag: Option<String>,
+    /// The replicas that count, by application_name, with commas [default: all physical ones]
+    #[arg(long, env = "REPLICAS", value_name = "NAMES")]
+    pub replicas: Option<String>,
+    /// A query that tells the lag in seconds, instead of pg_stat_replication
+    #[arg(long, env = "REPLICA_LAG_QUERY", value_name = "SQL")]
+    pub replica_lag_query: Option<String>,
+    /// Client back ends at work, beyond which a run waits [default: any number]
+    #[arg(long, env = "MAX_ACTIVE_BACKENDS", value_name = "COUNT")]
+    pub max_active_backends: Option<String>,
+    /// Whether a run waits for a vacuum of the table it works on: on or off [default: off]
+    #[arg(long, env = "WAIT_FOR_VACUUM", value_name = "SWITCH")]
+    pub wait_for_vacuum: Option<String>,
+    /// A query; a run waits while it answers true, a number over 0, or a text
+    #[arg(long, env = "THROTTLE_QUERY", value_name = "SQL")]
+    pub throttle_query: Option<String>,
+    /// How long a run may wait in a row, for a replica, a pause or what else stands in the way [default: 10m]
+    #[arg(long, env = "MAX_THROTTLE", value_name = "DURATION")]
+    pub max_throttle: Option<String>,
     /// How long a run may take [default: until nothing is left]
     #[arg(long, env = "MAX_RUNTIME", value_name = "DURATION")]
     pub max_runtime: Option<String>,
@@ -190,6 +224,34 @@ pub struct Check {
 /// `discover`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Discover {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
+}
+
+/// `pause`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Pause {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
+    /// How long, from now on [default: 1h]
+    #[arg(long = "for", value_name = "DURATION")]
+    pub length: Option<String>,
+    /// What for: everybody who looks why nothing goes is told
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `resume`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Resume {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
     pub common: Common,

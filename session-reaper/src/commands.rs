@@ -5,12 +5,28 @@ pub mod daemon;
 pub mod discover;
 pub mod init;
 pub mod migrate;
+pub mod pause;
 pub mod plan;
+pub mod resume;
 pub mod run;
 
 use std::io::Write as _;
 
+use schema::connect::ConnectOptions;
+use tokio_postgres::Client;
+
+use crate::exit::Exit;
+
 /// Prints to standard output. Whoever closed it early (`| head`) does not want the rest.
 fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// A connection for a question or two, each of which is bounded.
+async fn connected(connect: &ConnectOptions) -> Result<Client, Exit> {
+    let connect = connect.clone().set("statement_timeout", "5s").set("lock_timeout", "2s");
+    connect.connect().await.map_err(|error| {
+        tracing::error!(%error, "nothing was done");
+        Exit::Unreachable
+    })
 }

@@ -6,6 +6,7 @@ mod presets;
 mod reaped;
 mod sweeping;
 mod targets;
+mod throttle;
 mod values;
 
 use std::net::SocketAddr;
@@ -18,9 +19,9 @@ use tracing_subscriber::EnvFilter;
 use sweeping::{Consent, sweep};
 pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
-use values::given;
+use values::{DurationRange, given};
 
-use crate::cli::{Check, Common, Daemon, Discover, Init, Plan, Printing, Run};
+use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run};
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
@@ -79,6 +80,34 @@ pub struct MigrateConfig {
 /// Of `discover`.
 #[derive(Debug)]
 pub struct DiscoverConfig {
+    /// Where.
+    pub connect: ConnectOptions,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `pause`.
+#[derive(Debug)]
+pub struct PauseConfig {
+    /// Where.
+    pub connect: ConnectOptions,
+    /// How long.
+    pub length: Duration,
+    /// What for.
+    pub why: Option<String>,
+    /// Who says so.
+    pub instance: String,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Of `resume`.
+#[derive(Debug)]
+pub struct ResumeConfig {
     /// Where.
     pub connect: ConnectOptions,
     /// How to tell.
@@ -163,6 +192,41 @@ impl DiscoverConfig {
         let log = log(&given.common, "warn", &mut mistakes);
         let output = output(&given.printing, &mut mistakes);
         match database(&given.common, &mut mistakes) {
+            Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl PauseConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(options: &Pause) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&options.common, "warn", &mut mistakes);
+        let output = output(&options.printing, &mut mistakes);
+        let length = DurationRange {
+            least: Duration::from_secs(1),
+            most: 30 * 24 * HOUR,
+            because: "what is due grows meanwhile; to stop for good, stop the reaper",
+        };
+        let length = mistakes.duration("--for", options.length.as_ref(), HOUR, &length);
+        let why = given(options.why.as_ref()).map(str::to_owned);
+        match database(&options.common, &mut mistakes) {
+            Some(connect) if mistakes.is_empty() => {
+                Ok(Self { connect, length, why, instance: sweeping::instance(), output, log })
+            }
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl ResumeConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(options: &Resume) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let log = log(&options.common, "warn", &mut mistakes);
+        let output = output(&options.printing, &mut mistakes);
+        match database(&options.common, &mut mistakes) {
             Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
             _ => Err(mistakes),
         }

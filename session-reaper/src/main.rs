@@ -8,7 +8,8 @@ use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
 use session_reaper::config::{
-    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PlanConfig, RunConfig,
+    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig, ResumeConfig,
+    RunConfig,
 };
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
@@ -62,6 +63,21 @@ async fn command(cli: Cli) -> Exit {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::discover::discover(&config.connect, config.output).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Pause(options) => match PauseConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                let (why, by) = (config.why.as_deref(), config.instance.as_str());
+                commands::pause::pause(&config.connect, config.length, why, by, config.output).await
+            }
+            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Resume(options) => match ResumeConfig::read(&options) {
+            Ok(config) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::resume::resume(&config.connect, config.output).await
             }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },

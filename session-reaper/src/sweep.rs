@@ -8,6 +8,7 @@
 //! - [`backlog`]: counts of what is due; [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end.
 
 mod backlog;
+mod backoff;
 mod blocks;
 mod budget;
 mod catalog;
@@ -26,6 +27,7 @@ mod pass;
 mod patience;
 mod plan;
 mod progress;
+mod reconnect;
 mod report;
 mod run;
 mod share;
@@ -33,6 +35,7 @@ mod sql;
 mod stint;
 mod target;
 mod throttle;
+mod worker;
 mod writers;
 
 pub use budget::BudgetLimits;
@@ -48,4 +51,4 @@ pub use progress::{Progress, Running, TargetProgress, Waiting};
 pub use report::{ChunkTimes, Report, TargetReport};
 pub use run::{Finished, Sweep};
 pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};
-pub use throttle::Cause;
+pub use throttle::{Cause, ReplicaLimit, ThrottleLimits};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::values::{DurationRange, Mistakes, given};
-use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped};
+use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped, throttle};
 use crate::cli::{Common, Sweeping};
 use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep};
 
@@ -42,6 +42,7 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
     let connect = database(common, mistakes);
     let bounds = bounds(options, mistakes);
     let pace = pace(options, bounds, mistakes);
+    let throttle = throttle::limits(options, mistakes);
     let any = DurationRange {
         least: Duration::from_secs(1),
         most: LONGEST_KEEP,
@@ -68,7 +69,7 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
     });
     let first_run = FirstRun { max_fraction, confirmed: consent.yes };
     let targets = reaped::targets(options, mistakes);
-    Some(Sweep { connect: connect?, targets, pace, budget, bounds, gate, first_run, instance: instance() })
+    Some(Sweep { connect: connect?, targets, pace, throttle, budget, bounds, gate, first_run, instance: instance() })
 }
 
 fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {
@@ -117,7 +118,7 @@ fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) ->
 }
 
 /// Which process on which host, for the history.
-fn instance() -> String {
+pub(super) fn instance() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "unknown".to_owned());
     format!("{host}:{}", std::process::id())

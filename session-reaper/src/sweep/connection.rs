@@ -168,6 +168,11 @@ impl Dedicated {
         Ok(())
     }
 
+    /// Asks for a sign of life, which is one for the server, too: it would end a connection that is idle for long.
+    pub(super) async fn is_there(&self) -> Result<(), Error> {
+        self.patience.with(1, self.client.batch_execute("")).await
+    }
+
     /// Who is writing.
     pub(super) async fn look(&mut self) -> Result<Writers, Error> {
         let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
@@ -232,6 +237,8 @@ async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>), ConnectError>
 pub(super) enum Trouble {
     /// `lock_timeout` or `statement_timeout` struck: smaller, and again.
     Timeout(Bound),
+    /// Two transactions could not both go on, and ours gave way: the same again.
+    Conflict(String),
     /// The connection, and with it the lock, is gone.
     Lost(String),
     /// Another server process answered than the one that holds the lock.
@@ -240,6 +247,16 @@ pub(super) enum Trouble {
     Gone(String),
     /// Anything else: this target is not to be worked on.
     Other(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Timeout(bound) => write!(f, "{bound} struck"),
+            Self::Pooler => f.write_str("another server process answered"),
+            Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => f.write_str(why),
+        }
+    }
 }
 
 /// Which bound struck.
@@ -272,8 +289,8 @@ impl Trouble {
             return Self::Lost(text);
         };
         match *code {
-            // In a deadlock we are the ones who give way.
-            SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED => Self::Timeout(Bound::Lock),
+            SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
+            SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Self::Conflict(text),
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             SqlState::INVALID_TEXT_REPRESENTATION if text.contains(NOT_OURS) => Self::Pooler,
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
@@ -282,6 +299,9 @@ impl Trouble {
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::CONNECTION_EXCEPTION
+            | SqlState::CONNECTION_DOES_NOT_EXIST
+            | SqlState::CONNECTION_FAILURE
             | SqlState::DATABASE_DROPPED
             | SqlState::IDLE_SESSION_TIMEOUT
             | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Lost(text),

@@ -64,7 +64,7 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
                     "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
                 )]);
             }
-            Trouble::Gone(why) | Trouble::Other(why) => {
+            Trouble::Gone(why) | Trouble::Conflict(why) | Trouble::Other(why) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
             }
             Trouble::Lost(_) | Trouble::Pooler => return Err(error),

@@ -45,6 +45,16 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
+/// Ends the server process `pid` if it holds one of these locks: our own, whose end of the connection is gone, and which the
+/// server has not noticed yet. Waits for up to two seconds until it has.
+pub(super) async fn end_holder(client: &Client, pid: i32, oids: &[u32]) -> Result<(), Error> {
+    const END: &str = "SELECT pg_terminate_backend(pid, 2000) FROM (
+            SELECT DISTINCT pid FROM pg_locks
+            WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = $3
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holder";
+    client.query(END, &[&CLASS, &oids, &pid]).await.map(drop)
+}
+
 /// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the next
 /// run the moment this one has ended finds them free. In one step as others see it, like taking them.
 ///

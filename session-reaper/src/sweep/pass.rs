@@ -12,28 +12,24 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
+use super::backoff;
 use super::blocks::Blocks;
-use super::budget::{Budget, Spent};
-use super::connection::{Bound, Dedicated, Trouble};
+use super::budget::Spent;
+use super::connection::{Bound, Trouble};
 use super::gear;
 use super::pace::{Most, Pace, PaceLimits};
-use super::progress::Progress;
+use super::report::milliseconds;
 use super::sql::{Manner, Mark, PassSql, Stretch};
 use super::target::Order;
+use super::throttle::Obstacle;
+use super::worker::Worker;
 use super::writers::Writers;
 use crate::meter::{self, ChunkOutcome};
-use crate::stop::{Signal, Stop};
+use crate::stop::Signal;
 
 /// Stretches with locked rows that are remembered one by one. Beyond that the last one is made longer: memory does not
 /// grow with the backlog, and the second look examines more than it would have to.
 const REMEMBERED: usize = 64;
-
-/// How often in a row the lock timeout may strike, and how long to stand back after each: a lock on the table that is
-/// held for some seconds (a migration's) is waited out, one that is held for longer is left alone until the next run.
-const LOCK_TRIES: u32 = 20;
-const STAND_BACK: Duration = Duration::from_millis(250);
 
 /// How often a single row is tried whose deletion waits for a lock, and how many such rows in a row are passed over: more
 /// of them are a lock on a whole table.
@@ -51,6 +47,8 @@ pub(super) enum Halt {
     Stopped(Signal),
     /// The run's budget is used up.
     Spent(Spent),
+    /// Something stood in the way for as long as may be waited.
+    Throttled(Obstacle, Duration),
     /// This target cannot be worked on; others can.
     Failed(String),
     /// The table is not there any more.
@@ -59,18 +57,6 @@ pub(super) enum Halt {
     Lost(String),
     /// Something between us and PostgreSQL gave us another connection.
     Pooler,
-}
-
-/// What the passes of a run share.
-pub(super) struct Worker<'a> {
-    pub(super) connection: Dedicated,
-    pub(super) budget: Budget,
-    pub(super) stop: &'a Stop,
-    pub(super) progress: &'a watch::Sender<Progress>,
-    /// What the database is owed after the last chunk; taken before the next one.
-    pub(super) rest: Duration,
-    /// When the last chunk went nobody else was writing.
-    pub(super) alone: bool,
 }
 
 /// What a pass has done; right also when it was cut short.
@@ -224,7 +210,7 @@ impl Pass<'_, '_> {
 
     /// Takes the next chunk of what lies ahead, in as many tries as it needs.
     async fn chunk(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Halt> {
-        let (mut timeouts, mut at_one_row) = (0, 0);
+        let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
         loop {
             self.worker.may_go_on().await?;
             let began = Instant::now();
@@ -240,33 +226,39 @@ impl Pass<'_, '_> {
                 Ok(chunk) => {
                     self.passed_over = 0;
                     self.most.chunk_done();
+                    self.worker.barren = 0;
                     return Ok(chunk);
                 }
                 Err(trouble) => trouble,
             };
-            timeouts += 1;
-            at_one_row += u32::from(self.smallest() && trouble == Trouble::Timeout(Bound::Lock));
-            if at_one_row >= ROW_TRIES && self.passed_over < ROWS_PASSED_OVER {
+            if matches!(trouble, Trouble::Timeout(_)) {
                 meter::chunk(self.target, ChunkOutcome::TimedOut);
-                if let Some(chunk) = self.pass_over(ahead, look).await? {
-                    return Ok(chunk);
-                }
             }
-            let bound = match bound_to_retry(trouble, self.smallest(), timeouts) {
-                Ok(bound) => bound,
+            at_one_row += u32::from(self.smallest() && trouble == Trouble::Timeout(Bound::Lock));
+            if at_one_row >= ROW_TRIES
+                && self.passed_over < ROWS_PASSED_OVER
+                && let Some(chunk) = self.pass_over(ahead, look).await?
+            {
+                return Ok(chunk);
+            }
+            let stand_back = match again(trouble, self.smallest(), &mut backoff) {
+                Ok(again) => again,
                 Err(halt) => {
                     meter::chunk(self.target, ChunkOutcome::Failed);
                     return Err(halt);
                 }
             };
-            meter::chunk(self.target, ChunkOutcome::TimedOut);
-            self.halve();
-            self.worker.rest = self.pace.rest(began.elapsed()).max(STAND_BACK);
+            if stand_back.smaller {
+                self.halve();
+            }
+            self.worker.rest = self.pace.rest(began.elapsed()).max(stand_back.time);
             tracing::warn!(
                 target_table = self.target,
                 reason = self.reason,
+                why = stand_back.why,
                 next_rows = self.next_rows(),
-                "a chunk hit {bound}; trying again with half of it"
+                in_ms = milliseconds(self.worker.rest),
+                "a chunk is tried again"
             );
             meter::chunk(self.target, ChunkOutcome::Retried);
         }
@@ -324,36 +316,39 @@ impl Pass<'_, '_> {
     }
 }
 
-impl Worker<'_> {
-    /// Takes the rest that the last chunk earned, unless the run is over.
-    async fn may_go_on(&mut self) -> Result<(), Halt> {
-        let rest = std::mem::take(&mut self.rest).min(self.budget.time_left());
-        if !rest.is_zero() {
-            tokio::select! {
-                _ = self.stop.wait() => {}
-                () = tokio::time::sleep(rest) => {}
-            }
-        }
-        if let Some(signal) = self.stop.requested() {
-            return Err(Halt::Stopped(signal));
-        }
-        self.budget.spent().map_or(Ok(()), |spent| Err(Halt::Spent(spent)))
-    }
+/// How a chunk is tried again.
+struct Again {
+    why: String,
+    /// How long to stand back before.
+    time: Duration,
+    /// With half of it.
+    smaller: bool,
 }
 
-/// The bound that struck, when the chunk may be tried again; else why not.
-fn bound_to_retry(trouble: Trouble, smallest: bool, timeouts: u32) -> Result<Bound, Halt> {
+/// What may go better the next time: a bound that struck, or two transactions that could not both go on.
+fn again(trouble: Trouble, smallest: bool, backoff: &mut impl Iterator<Item = Duration>) -> Result<Again, Halt> {
     match trouble {
         Trouble::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
             "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on delete, a foreign key to this table \
              without an index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
         )),
-        Trouble::Timeout(Bound::Lock) if timeouts >= LOCK_TRIES => Err(Halt::Failed(format!(
-            "LOCK_TIMEOUT struck {timeouts} times in a row: somebody holds a lock on the table or on rows that refer to \
-             it; see pg_locks, or raise LOCK_TIMEOUT"
-        ))),
-        Trouble::Timeout(bound) => Ok(bound),
+        // It fits some time, for each try is half of the last.
+        Trouble::Timeout(bound @ Bound::Statement) => {
+            Ok(Again { why: format!("{bound} struck"), time: Duration::ZERO, smaller: true })
+        }
+        Trouble::Timeout(bound @ Bound::Lock) => match backoff.next() {
+            Some(time) => Ok(Again { why: format!("{bound} struck"), time, smaller: true }),
+            None => Err(Halt::Failed(format!(
+                "LOCK_TIMEOUT struck {} times in a row: somebody holds a lock on the table or on rows that refer to it; \
+                 see pg_locks, or raise LOCK_TIMEOUT",
+                backoff::CHUNK_TRIES + 1
+            ))),
+        },
+        Trouble::Conflict(why) => match backoff.next() {
+            Some(time) => Ok(Again { why, time, smaller: false }),
+            None => Err(Halt::Failed(format!("{} times in a row: {why}", backoff::CHUNK_TRIES + 1))),
+        },
         trouble => Err(halt(trouble)),
     }
 }
@@ -364,7 +359,7 @@ pub(super) fn halt(trouble: Trouble) -> Halt {
         Trouble::Lost(why) => Halt::Lost(why),
         Trouble::Pooler => Halt::Pooler,
         Trouble::Gone(why) => Halt::Gone(why),
-        Trouble::Other(why) => Halt::Failed(why),
+        Trouble::Conflict(why) | Trouble::Other(why) => Halt::Failed(why),
         Trouble::Timeout(bound) => Halt::Failed(format!("{bound} struck")),
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::backlog::Backlog;
 use super::budget::Spent;
+use super::throttle::{Cause, Obstacle};
 use crate::stop::Signal;
 
 /// A run. The names and the order of its members are an interface.
@@ -19,9 +20,11 @@ use crate::stop::Signal;
 /// 1. `interrupted` when a signal cut a target short; it says nothing else.
 /// 2. `failed` when the run itself could not go on (its connection was lost, a pooler stands in between), and when no
 ///    target was worked through while at least one failed. A target that another reaper holds was not worked through by us.
-/// 3. `partial` when a target failed and another was worked through, or when a budget ran out with due rows left.
-/// 4. `skipped_lock` when another reaper holds every target.
-/// 5. `success` else: whatever could be deleted is gone. Rows that others hold, and targets that another reaper is at
+/// 3. `partial` when a target failed and another was worked through, or when a budget, or the time to wait for something in
+///    the way, ran out with due rows left.
+/// 4. `paused` when a pause outlasted what may be waited.
+/// 5. `skipped_lock` when another reaper holds every target.
+/// 6. `success` else: whatever could be deleted is gone. Rows that others hold, and targets that another reaper is at
 ///    work on, do not spoil it: `why` names them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -45,7 +48,7 @@ pub struct Report {
 pub struct TargetReport {
     /// Its name.
     pub target: String,
-    /// `success`, `partial` (a budget ran out with rows left), `skipped_lock`, `failed` or `interrupted`.
+    /// `success`, `partial` (a budget ran out with rows left, or a throttle lasted too long), `paused`, `skipped_lock`, `failed` or `interrupted`.
     #[serde(serialize_with = "outcome_name")]
     pub outcome: Outcome,
     /// In words, always.
@@ -98,6 +101,8 @@ pub(super) enum End {
     Done,
     Spent(Spent),
     Stopped(Signal),
+    /// Something stood in the way for so long that it was given up.
+    Throttled(Obstacle, Duration),
     /// Another reaper holds its lock.
     Busy,
     Failed(String),
@@ -125,8 +130,13 @@ impl TargetReport {
         let left = remaining > 0 || backlog.capped;
         let (outcome, why) = match worked.end {
             End::Spent(spent) if left => (Outcome::Partial, format!("{spent} is used up and due rows are left")),
+            End::Throttled(obstacle, waited) if left => {
+                let outcome = if obstacle.cause == Cause::Pause { Outcome::Paused } else { Outcome::Partial };
+                let waited = humantime::format_duration(waited);
+                (outcome, format!("waited in vain for as long as MAX_THROTTLE ({waited}) allows: {obstacle}"))
+            }
             // With nothing left it does not matter that the budget ran out.
-            End::Done | End::Spent(_) => {
+            End::Done | End::Spent(_) | End::Throttled(..) => {
                 (Outcome::Success, why_done(worked.deleted.iter().map(|(_, rows)| rows).sum(), backlog))
             }
             End::Stopped(signal) => (Outcome::Interrupted, format!("stopped by {signal}")),
@@ -175,6 +185,8 @@ pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     } else if some(Outcome::Failed) {
         let outcome = if some(Outcome::Success) || some(Outcome::Partial) { Outcome::Partial } else { Outcome::Failed };
         (outcome, told(Outcome::Failed))
+    } else if some(Outcome::Paused) {
+        (Outcome::Paused, told(Outcome::Paused))
     } else if some(Outcome::Partial) {
         (Outcome::Partial, told(Outcome::Partial))
     } else if some(Outcome::SkippedLock) {

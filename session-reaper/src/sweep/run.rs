@@ -8,7 +8,7 @@ use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
 use tokio_postgres::Error;
 
-use super::backlog::START_CAP;
+use super::backlog::{Backlog, START_CAP};
 use super::budget::{Budget, BudgetLimits};
 use super::connection::{Beside, Connections, StatementBounds, Trouble};
 use super::gate::{self, Rules};
@@ -16,11 +16,13 @@ use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
 use super::pace::PaceLimits;
-use super::pass::{Halt, Worker};
+use super::pass::Halt;
 use super::progress::{Progress, Running};
 use super::report::{End, Report, TargetReport, conclude, milliseconds};
 use super::stint::Stint;
 use super::target::{Absent, Target};
+use super::throttle::{Throttle, ThrottleLimits};
+use super::worker::Worker;
 use crate::exit::Exit;
 use crate::meter::{self, LockAttempt};
 use crate::stop::Stop;
@@ -34,6 +36,8 @@ pub struct Sweep {
     pub targets: Vec<Target>,
     /// How fast.
     pub pace: PaceLimits,
+    /// What to make way for.
+    pub throttle: ThrottleLimits,
     /// How much at the most.
     pub budget: BudgetLimits,
     /// How long a statement may take.
@@ -56,7 +60,7 @@ pub struct Finished {
 }
 
 /// What ends a run before it is through with its targets.
-enum Broken {
+pub(super) enum Broken {
     Failed(String),
     Pooler,
     /// The server is not one to work on.
@@ -76,7 +80,7 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, ConnectError> {
         let began = Instant::now();
-        let Connections { dedicated, beside, started_at, pooled } =
+        let Connections { dedicated, mut beside, started_at, pooled } =
             Connections::open(&self.connect, self.bounds).await?;
         let new = NewRun {
             id: RunId::generate(),
@@ -94,19 +98,24 @@ impl Sweep {
         let mut worker = Worker {
             connection: dedicated,
             budget: Budget::new(self.budget, began),
+            throttle: Throttle::new(self.throttle.clone(), &beside),
             stop,
             progress,
+            tables: Vec::new(),
             rest: Duration::ZERO,
             alone: false,
+            barren: 0,
         };
-        let through =
-            if pooled { Err(Broken::Pooler) } else { self.work(&mut worker, &beside, started_at, &mut stints).await };
+        let through = if pooled {
+            Err(Broken::Pooler)
+        } else {
+            self.work(&mut worker, &mut beside, started_at, &mut stints).await
+        };
         let patience = worker.connection.patience.clone();
         let held = stints.iter().any(|stint| stint.locked);
         patience.with(3, lock::release(&worker.connection.client, held)).await;
 
         // What is counted and written at the end is not to be lost with a connection.
-        let mut beside = beside;
         if beside.client.is_closed() {
             match Beside::reopen(&self.connect, self.bounds).await {
                 Ok(another) => beside = another,
@@ -170,10 +179,14 @@ impl Sweep {
     async fn work<'a>(
         &'a self,
         worker: &mut Worker<'_>,
-        beside: &Beside,
+        beside: &mut Beside,
         started_at: DateTime<Utc>,
         stints: &mut Vec<Stint<'a>>,
     ) -> Result<(), Broken> {
+        if let Err(halt) = worker.wait_for_leave().await {
+            *stints = self.targets.iter().map(Stint::not_begun).collect();
+            return ended_by(stints, halt);
+        }
         let unread = |error: Error| broken("the catalog could not be read", error.into());
         let server = gate::server::examine(beside).await.map_err(unread)?;
         let forced = gate::pass_server(&server, self.gate).map_err(Broken::Unsafe)?;
@@ -193,35 +206,78 @@ impl Sweep {
         }
         worker.progress.send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
-        for (stint, backlog) in stints.iter_mut().filter(|stint| stint.end.is_none()).zip(&backlogs) {
-            let end = match stint.work(worker, self.pace, backlog).await {
-                Ok(()) => End::Done,
-                Err(Halt::Stopped(signal)) => End::Stopped(signal),
-                Err(Halt::Spent(spent)) => End::Spent(spent),
-                Err(Halt::Failed(why) | Halt::Gone(why)) => {
-                    tracing::error!(target_table = stint.target.name, why, "the target failed");
-                    End::Failed(why)
-                }
-                Err(Halt::Lost(why)) => {
-                    let why = format!("the connection that held the lock was lost: {why}");
-                    stint.end = Some(End::Failed(why.clone()));
-                    return Err(Broken::Failed(why));
-                }
-                Err(Halt::Pooler) => {
-                    stint.end = Some(End::Failed(POOLER.to_owned()));
-                    return Err(Broken::Pooler);
-                }
-            };
-            stint.end = Some(end);
-            stint.has_worked(beside).await;
+        let mut backlogs = backlogs.into_iter();
+        for index in 0..stints.len() {
+            if stints[index].end.is_some() {
+                continue;
+            }
+            let backlog = backlogs.next().unwrap_or_default();
+            self.work_on(index, &backlog, worker, beside, stints).await?;
+            stints[index].has_worked(beside).await;
         }
         Ok(())
     }
+
+    /// Works on one of them to its end, whatever that is; an error is the end of them all.
+    async fn work_on(
+        &self,
+        index: usize,
+        backlog: &Backlog,
+        worker: &mut Worker<'_>,
+        beside: &mut Beside,
+        stints: &mut [Stint<'_>],
+    ) -> Result<(), Broken> {
+        loop {
+            let mut done = stints[index].work(worker, self.pace, backlog).await;
+            if let Err(Halt::Lost(why)) = done {
+                done = self.reconnect(worker, beside, stints, why).await;
+                if done.is_ok() && stints[index].end.is_none() {
+                    continue;
+                }
+            }
+            let stint = &mut stints[index];
+            match done {
+                // Another reaper may have taken the lock while the connection was lost.
+                Ok(()) => stint.end = stint.end.take().or(Some(End::Done)),
+                Err(Halt::Failed(why) | Halt::Gone(why)) => {
+                    tracing::error!(target_table = stint.target.name, why, "the target failed");
+                    stint.end = Some(End::Failed(why));
+                }
+                Err(Halt::Throttled(obstacle, waited)) if obstacle.cause.is_of_one_target() => {
+                    stint.end = Some(End::Throttled(obstacle, waited));
+                }
+                Err(halt) => return ended_by(&mut stints[index..], halt),
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// What ends one target is the end of those after it, too.
+fn ended_by(stints: &mut [Stint<'_>], halt: Halt) -> Result<(), Broken> {
+    let (end, broken) = match halt {
+        Halt::Stopped(signal) => (End::Stopped(signal), None),
+        Halt::Spent(spent) => (End::Spent(spent), None),
+        Halt::Throttled(obstacle, waited) => (End::Throttled(obstacle, waited), None),
+        Halt::Failed(why) | Halt::Gone(why) => (End::Failed(why.clone()), Some(Broken::Failed(why))),
+        Halt::Lost(why) => {
+            let why = format!("the connection that held the lock was lost: {why}");
+            (End::Failed(why.clone()), Some(Broken::Failed(why)))
+        }
+        Halt::Pooler => (End::Failed(POOLER.to_owned()), Some(Broken::Pooler)),
+    };
+    // When the run itself is broken the others say that they were not begun.
+    let others = if broken.is_some() { 1 } else { usize::MAX };
+    for stint in stints.iter_mut().filter(|stint| stint.end.is_none()).take(others) {
+        stint.end = Some(end.clone());
+    }
+    broken.map_or(Ok(()), Err)
 }
 
 /// Takes the locks of all tables that are there; whoever's is taken is not worked on.
-async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Broken> {
-    let oids: Vec<u32> = stints.iter().filter_map(|stint| stint.table.as_ref().map(|table| table.oid)).collect();
+pub(super) async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Broken> {
+    let mut wanted: Vec<&mut Stint<'_>> = stints.iter_mut().filter(|stint| stint.is_to_be_worked_on()).collect();
+    let oids: Vec<u32> = wanted.iter().filter_map(|stint| stint.oid()).collect();
     let (pid, patience) = (worker.connection.pid(), worker.connection.patience.clone());
     // BEGIN, the gate and its lock, COMMIT.
     let statements = oids.len() + 4;
@@ -232,7 +288,7 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
             return Err(broken("the locks could not be taken", trouble));
         }
     };
-    for (stint, acquired) in stints.iter_mut().filter(|stint| stint.table.is_some()).zip(acquired) {
+    for (stint, acquired) in wanted.iter_mut().zip(acquired) {
         meter::lock_attempt(if acquired { LockAttempt::Acquired } else { LockAttempt::Busy });
         meter::lock_held(&stint.target.name, acquired);
         stint.locked = acquired;
@@ -247,7 +303,9 @@ async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result
 fn broken(what: &str, trouble: Trouble) -> Broken {
     match trouble {
         Trouble::Pooler => Broken::Pooler,
-        Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => Broken::Failed(format!("{what}: {why}")),
+        Trouble::Conflict(why) | Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => {
+            Broken::Failed(format!("{what}: {why}"))
+        }
         Trouble::Timeout(bound) => Broken::Failed(format!("{what}: {bound} struck")),
     }
 }
@@ -271,9 +329,9 @@ fn concluded(
         Ok(()) => conclude(&targets),
     };
     let exit = broken.unwrap_or(match outcome {
-        Outcome::Success | Outcome::SkippedLock | Outcome::Paused => Exit::Done,
+        Outcome::Success | Outcome::SkippedLock => Exit::Done,
         Outcome::Partial | Outcome::Failed if refused => Exit::Unsafe,
-        Outcome::Partial => Exit::Partly,
+        Outcome::Partial | Outcome::Paused => Exit::Partly,
         Outcome::Failed => Exit::Failed,
         Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
     });

@@ -14,12 +14,14 @@ use super::gate::{self, Code, Finding, Rules, Subject};
 use super::gear::Survey;
 use super::guard::{self, FirstRun};
 use super::pace::{Most, Pace, PaceLimits};
-use super::pass::{Halt, Pass, Tally, Worker, halt};
+use super::pass::{Halt, Pass, Tally, halt};
 use super::progress::TargetProgress;
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
 use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Absent, Order, Target};
+use super::throttle::Cause;
+use super::worker::Worker;
 use crate::meter;
 
 pub(super) struct Stint<'a> {
@@ -45,6 +47,13 @@ pub(super) struct Table {
     pub(super) oid: u32,
     /// The tables that its rows are in, with a pass a reason each.
     leaves: Vec<(Leaf, Vec<PassSql>)>,
+}
+
+impl Table {
+    /// Its own and those of the tables that its rows are in.
+    fn oids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.oid).chain(self.leaves.iter().map(|(leaf, _)| leaf.oid))
+    }
 }
 
 impl<'a> Stint<'a> {
@@ -85,6 +94,11 @@ impl<'a> Stint<'a> {
         Self::new(target, None, vec![Finding::plain(Code::NoTable, why)])
     }
 
+    /// A target that the run did not come to.
+    pub(super) fn not_begun(target: &'a Target) -> Self {
+        Self::new(target, None, Vec::new())
+    }
+
     fn new(target: &'a Target, table: Option<Table>, findings: Vec<Finding>) -> Self {
         Self {
             target,
@@ -97,6 +111,20 @@ impl<'a> Stint<'a> {
             tallies: vec![Tally::default(); target.reasons.len()],
             elapsed: Duration::ZERO,
         }
+    }
+
+    pub(super) fn is_to_be_worked_on(&self) -> bool {
+        self.table.is_some() && self.end.is_none()
+    }
+
+    pub(super) fn oid(&self) -> Option<u32> {
+        self.table.as_ref().map(|table| table.oid)
+    }
+
+    /// The lock went with its connection.
+    pub(super) fn lost_its_lock(&mut self) {
+        self.locked = false;
+        meter::lock_held(&self.target.name, false);
     }
 
     /// Finds out whether it is safe to work on.
@@ -203,10 +231,14 @@ impl<'a> Stint<'a> {
         let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| {
             progress.target.clone_from(&self.target.name);
-            progress.targets.push(TargetProgress::begun(self.target));
+            // It may be begun again, after a connection was lost.
+            if progress.targets.last().is_none_or(|last| last.target != self.target.name) {
+                progress.targets.push(TargetProgress::begun(self.target));
+            }
         });
+        worker.tables = self.table.iter().flat_map(Table::oids).collect();
         let result = self.passes(worker, pace, backlog).await;
-        self.elapsed = began.elapsed();
+        self.elapsed += began.elapsed();
         result
     }
 
@@ -248,7 +280,8 @@ impl<'a> Stint<'a> {
             meter::backlog(self.target, &none.rows, false, None);
             return none;
         }
-        if matches!(self.end, Some(End::Unsafe(_))) {
+        let paused = matches!(&self.end, Some(End::Throttled(obstacle, _)) if obstacle.cause == Cause::Pause);
+        if paused || matches!(self.end, Some(End::Unsafe(_))) {
             // Nobody looked: for all we know there are some.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
         }
@@ -288,6 +321,8 @@ async fn of_leaf(
         let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
+        // What was begun and not brought to its end may have left some.
+        pass.tally.uncertain |= result.is_err();
         tally.add(pass.tally);
         result?;
     }

@@ -1,4 +1,22 @@
-//! What a run makes way for.
+//! What a run makes way for: it looks before a chunk, about once a second, and waits as long as there is a cause.
+
+mod pause;
+mod replicas;
+mod server;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
+
+use super::connection::{Beside, Trouble};
+use super::patience::Patience;
+use replicas::Replicas;
+
+/// How often a run at work looks. A look is two to four small questions, a millisecond on a connection of their own; what it
+/// does in a second can be borne.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// What it waits for: the closed set of the metrics' label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +49,233 @@ impl Cause {
             Self::Vacuum => "vacuum",
             Self::Query => "query",
             Self::Pause => "pause",
+        }
+    }
+
+    /// It is one table's alone: others can be worked on meanwhile.
+    pub(super) fn is_of_one_target(self) -> bool {
+        self == Self::Vacuum
+    }
+}
+
+/// A cause to wait, with what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) cause: Cause,
+    pub(super) why: String,
+    /// It may be over in a moment: worth another look at once.
+    pub(super) soon: bool,
+}
+
+impl Obstacle {
+    fn new(cause: Cause, why: impl Into<String>) -> Self {
+        Self { cause, why: why.into(), soon: false }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause.as_str(), self.why)
+    }
+}
+
+/// What to make way for.
+#[derive(Clone, Debug)]
+pub struct ThrottleLimits {
+    /// Replicas; `None` to let them lag.
+    pub replicas: Option<ReplicaLimit>,
+    /// Client back ends at work at the most, but for the reaper's own.
+    pub max_active: Option<u32>,
+    /// Whether to wait for a vacuum of the table.
+    pub vacuum: bool,
+    /// A query whose answer says whether to wait.
+    pub query: Option<String>,
+    /// How long to wait in a row, whatever for.
+    pub longest_wait: Duration,
+}
+
+/// How far replicas may be behind.
+#[derive(Clone, Debug)]
+pub struct ReplicaLimit {
+    /// Of any that counts.
+    pub lag: Duration,
+    /// Somebody asked for it: not to be able to see a replica is a cause to wait, too.
+    pub asked_for: bool,
+    /// Their `application_name`s; none for every physical one.
+    pub names: Vec<String>,
+    /// A query that tells the lag in seconds, instead of `pg_stat_replication`.
+    pub query: Option<String>,
+}
+
+/// What a run looks at, and what it remembers of it.
+pub(super) struct Throttle {
+    limits: ThrottleLimits,
+    client: Arc<Client>,
+    patience: Patience,
+    replicas: Replicas,
+    looked: Option<Instant>,
+    warned: Vec<&'static str>,
+}
+
+impl Throttle {
+    pub(super) fn new(limits: ThrottleLimits, beside: &Beside) -> Self {
+        Self {
+            limits,
+            client: Arc::clone(&beside.client),
+            patience: beside.patience.clone(),
+            replicas: Replicas::default(),
+            looked: None,
+            warned: Vec::new(),
+        }
+    }
+
+    /// Asks on another connection from here on.
+    pub(super) fn moved_to(&mut self, beside: &Beside) {
+        self.client = Arc::clone(&beside.client);
+        self.patience = beside.patience.clone();
+    }
+
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.limits.longest_wait
+    }
+
+    /// It is time for another look.
+    pub(super) fn is_due(&self) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= EVERY)
+    }
+
+    /// The first thing that stands in the way of work on these tables.
+    pub(super) async fn look(&mut self, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
+        let found = self.look_around(tables).await;
+        self.looked = Some(Instant::now());
+        found
+    }
+
+    /// Whether somebody said to pause.
+    pub(super) async fn pause(&mut self) -> Result<Option<Obstacle>, Error> {
+        match self.patience.with(1, schema::pause::get(&self.client)).await {
+            Ok(found) => Ok(pause::obstacle(found)),
+            Err(error) if schema::runs::is_absent(&error) => Ok(None),
+            Err(error) if error.code().is_none() => Err(error),
+            Err(error) => {
+                let error = schema::connect::chain(&error);
+                self.warn("pause", || tracing::warn!(error, "whether there is a pause could not be read"));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn look_around(&mut self, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
+        if let Some(obstacle) = self.pause().await? {
+            return Ok(Some(obstacle));
+        }
+        if let Some(limit) = &self.limits.replicas {
+            let patience = self.patience.clone();
+            let seen = patience.with(1, self.replicas.look(&self.client, limit)).await;
+            let asked_for = limit.asked_for;
+            match seen {
+                Ok(found) if found.is_some() => return Ok(found),
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(obstacle) = unanswered(Cause::ReplicaLag, error)?.filter(|_| asked_for) {
+                        return Ok(Some(obstacle));
+                    }
+                }
+            }
+            if self.replicas.are_hidden() {
+                self.warn("replicas", || {
+                    tracing::warn!("how far replicas are behind is hidden from this role: GRANT pg_read_all_stats");
+                });
+            }
+        }
+        if let Some(most) = self.limits.max_active {
+            match self.patience.with(1, server::active(&self.client, most)).await {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => return unanswered(Cause::Busy, error),
+            }
+        }
+        if self.limits.vacuum {
+            match self.patience.with(1, server::vacuum(&self.client, tables)).await {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => return unanswered(Cause::Vacuum, error),
+            }
+        }
+        if let Some(query) = &self.limits.query {
+            return match self.patience.with(1, answer(&self.client, query)).await {
+                Ok(answer) => Ok(says_wait(answer.as_deref())),
+                Err(error) => unanswered(Cause::Query, error),
+            };
+        }
+        Ok(None)
+    }
+
+    fn warn(&mut self, what: &'static str, say: impl FnOnce()) {
+        if !self.warned.contains(&what) {
+            self.warned.push(what);
+            say();
+        }
+    }
+}
+
+/// What cannot be known is no leave to go on. A connection that was lost is another matter.
+fn unanswered(cause: Cause, error: Error) -> Result<Option<Obstacle>, Error> {
+    match Trouble::of(&error) {
+        Trouble::Lost(_) => Err(error),
+        Trouble::Timeout(bound) => Ok(Some(Obstacle::new(cause, format!("the question for it hit {bound}")))),
+        trouble => Ok(Some(Obstacle::new(cause, format!("the question for it failed: {trouble}")))),
+    }
+}
+
+/// The first value of a query's first row, as text. In a transaction that writes nothing: it is there to look.
+async fn answer(client: &Client, query: &str) -> Result<Option<String>, Error> {
+    let text = format!("BEGIN READ ONLY; {query}\n; COMMIT");
+    let answer = match client.simple_query(&text).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // A connection that is gone needs none.
+            let _ = client.batch_execute("ROLLBACK").await;
+            return Err(error);
+        }
+    };
+    let value = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
+        _ => None,
+    };
+    Ok(answer.iter().find_map(value).flatten())
+}
+
+/// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on; anything else is a cause to
+/// wait, and a text is why.
+fn says_wait(answer: Option<&str>) -> Option<Obstacle> {
+    let answer = answer.map(str::trim)?;
+    if matches!(answer, "" | "f" | "false") || answer.parse::<f64>().is_ok_and(|number| number <= 0.0) {
+        return None;
+    }
+    let why = if matches!(answer, "t" | "true") {
+        "THROTTLE_QUERY says so".to_owned()
+    } else {
+        format!("THROTTLE_QUERY says {answer}")
+    };
+    Some(Obstacle::new(Cause::Query, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_as_a_user_would_mean_it() {
+        for on in [None, Some(""), Some("f"), Some("false"), Some("0"), Some("0.0"), Some("-1"), Some(" ")] {
+            assert_eq!(says_wait(on), None, "{on:?}");
+        }
+        for (wait, why) in [
+            ("t", "THROTTLE_QUERY says so"),
+            ("3", "THROTTLE_QUERY says 3"),
+            ("a backup", "THROTTLE_QUERY says a backup"),
+        ] {
+            assert_eq!(says_wait(Some(wait)).unwrap().why, why);
         }
     }
 }

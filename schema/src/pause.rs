@@ -1,0 +1,66 @@
+//! A pause: somebody's word that no reaper of this database is to delete for a while. It stands in `reaper_state`, so that
+//! every one obeys.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Error};
+
+const KEY: &str = "pause";
+
+/// As it stands under the key `pause`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it ends by itself, by the database's clock.
+    pub until: DateTime<Utc>,
+    /// What for, in somebody's words.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// From which host and process.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// When it was set.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// What stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No pause, or one that has ended.
+    None,
+    /// One.
+    Pause(Pause),
+    /// Something that was not written by us; says what.
+    Unreadable(String),
+}
+
+/// The pause that is set, if one is.
+pub async fn get(client: &Client) -> Result<Found, Error> {
+    let row = client.query_opt("SELECT value, now() FROM reaper_state WHERE key = $1", &[&KEY]).await?;
+    let Some(row) = row else { return Ok(Found::None) };
+    let now: DateTime<Utc> = row.get(1);
+    Ok(match serde_json::from_value::<Pause>(row.get(0)) {
+        Ok(pause) if pause.until <= now => Found::None,
+        Ok(pause) => Found::Pause(pause),
+        Err(error) => Found::Unreadable(error.to_string()),
+    })
+}
+
+/// Sets one for so long from now on, instead of any other.
+pub async fn set(client: &Client, length: Duration, why: Option<&str>, by: &str) -> Result<Pause, Error> {
+    const SQL: &str = "INSERT INTO reaper_state AS state (key, value)
+        VALUES ($1, jsonb_build_object('until', now() + make_interval(secs => $2), 'why', $3::text, 'by', $4::text, 'since', now()))
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()
+        RETURNING now()";
+    let now: DateTime<Utc> = client.query_one(SQL, &[&KEY, &length.as_secs_f64(), &why, &by]).await?.get(0);
+    Ok(Pause { until: now + length, why: why.map(str::to_owned), by: Some(by.to_owned()), since: Some(now) })
+}
+
+/// Takes it away; `false` when there was none, or one that had ended by itself.
+pub async fn clear(client: &Client) -> Result<bool, Error> {
+    let was_set = get(client).await? != Found::None;
+    client.execute("DELETE FROM reaper_state WHERE key = $1", &[&KEY]).await?;
+    Ok(was_set)
+}

@@ -1,0 +1,42 @@
+//! `pause`: somebody's word that no reaper is to delete for a while.
+
+use std::time::Duration;
+
+use chrono::SecondsFormat;
+use schema::connect::{ConnectOptions, chain};
+use schema::pause;
+use tokio_postgres::Error;
+
+use super::{connected, print};
+use crate::config::Output;
+use crate::exit::Exit;
+
+/// Sets one and says until when.
+pub async fn pause(connect: &ConnectOptions, length: Duration, why: Option<&str>, by: &str, output: Output) -> Exit {
+    let client = match connected(connect).await {
+        Ok(client) => client,
+        Err(exit) => return exit,
+    };
+    let pause = match pause::set(&client, length, why, by).await {
+        Ok(pause) => pause,
+        Err(error) => return not_kept(&error),
+    };
+    match output {
+        Output::Text => {
+            let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            print(&format!("paused until {until}; `session-reaper resume` ends it before\n"));
+        }
+        Output::Json => print(&format!("{}\n", serde_json::to_string(&pause).unwrap_or_default())),
+    }
+    Exit::Done
+}
+
+/// There is no place for it, or no right to it.
+pub(super) fn not_kept(error: &Error) -> Exit {
+    if schema::runs::is_absent(error) {
+        tracing::error!("there is no table reaper_state to keep a pause in: `session-reaper migrate` makes it");
+    } else {
+        tracing::error!(error = chain(error), "reaper_state cannot be read and written");
+    }
+    Exit::Failed
+}

@@ -1,0 +1,27 @@
+//! `resume`: the end of a pause.
+
+use schema::connect::ConnectOptions;
+use schema::pause;
+
+use super::pause::not_kept;
+use super::{connected, print};
+use crate::config::Output;
+use crate::exit::Exit;
+
+/// Ends it, if there is one.
+pub async fn resume(connect: &ConnectOptions, output: Output) -> Exit {
+    let client = match connected(connect).await {
+        Ok(client) => client,
+        Err(exit) => return exit,
+    };
+    let was_paused = match pause::clear(&client).await {
+        Ok(was_paused) => was_paused,
+        Err(error) => return not_kept(&error),
+    };
+    match output {
+        Output::Text if was_paused => print("the pause is over\n"),
+        Output::Text => print("there was no pause\n"),
+        Output::Json => print(&format!("{}\n", serde_json::json!({"was_paused": was_paused}))),
+    }
+    Exit::Done
+}

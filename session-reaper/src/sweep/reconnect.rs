@@ -1,0 +1,66 @@
+//! A run that lost the connection that held its lock, and goes on with another.
+
+use super::backoff;
+use super::connection::{Beside, Connections};
+use super::lock;
+use super::pass::Halt;
+use super::run::{Broken, Sweep, take_locks};
+use super::stint::Stint;
+use super::worker::Worker;
+
+/// How many connections in a row may be lost without a chunk: one that ends a server process each time is not to do so again
+/// and again.
+const BARREN: u32 = 2;
+
+impl Sweep {
+    /// Makes the connections again, takes the locks again of what is not done yet. A target whose lock another reaper took
+    /// meanwhile is that one's.
+    pub(super) async fn reconnect(
+        &self,
+        worker: &mut Worker<'_>,
+        beside: &mut Beside,
+        stints: &mut [Stint<'_>],
+        why: String,
+    ) -> Result<(), Halt> {
+        worker.barren += 1;
+        if worker.barren > BARREN {
+            return Err(Halt::Lost(format!("{why} ({BARREN} times in a row, before a chunk went)")));
+        }
+        let pid = worker.connection.pid();
+        let mut last = why;
+        for (tries, stand_back) in (1_u32..).zip(backoff::of_a_connection()) {
+            tracing::warn!(why = last, tries, "the connection that held the lock was lost: making it again");
+            worker.sleep(stand_back).await;
+            worker.is_over()?;
+            // A sign of life, for whoever watches over this run.
+            worker.progress.send_modify(|_| {});
+            match Connections::open(&self.connect, self.bounds).await {
+                Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
+                Ok(Connections { dedicated, beside: another, .. }) => {
+                    worker.connection = dedicated;
+                    worker.alone = false;
+                    *beside = another;
+                    worker.throttle.moved_to(beside);
+                    return relock(worker, stints, pid).await;
+                }
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(Halt::Lost(format!("{last} (after {} tries to make it again)", backoff::CONNECTION_TRIES)))
+    }
+}
+
+async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>], gone: i32) -> Result<(), Halt> {
+    stints.iter_mut().for_each(Stint::lost_its_lock);
+    let wanted = stints.iter().filter(|stint| stint.is_to_be_worked_on());
+    let oids: Vec<u32> = wanted.filter_map(Stint::oid).collect();
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    if let Err(error) = patience.with(1, lock::end_holder(client, gone, &oids)).await {
+        tracing::debug!(%error, "whether the lost connection still holds the lock could not be told");
+    }
+    match take_locks(worker, stints).await {
+        Ok(()) => Ok(()),
+        Err(Broken::Pooler) => Err(Halt::Pooler),
+        Err(Broken::Failed(why) | Broken::Unsafe(why)) => Err(Halt::Lost(why)),
+    }
+}

@@ -1,0 +1,25 @@
+//! A pause, as something that stands in the way.
+
+use chrono::SecondsFormat;
+use schema::pause::Found;
+
+use super::{Cause, Obstacle};
+
+pub(super) fn obstacle(found: Found) -> Option<Obstacle> {
+    let why = match found {
+        Found::None => return None,
+        Found::Pause(pause) => {
+            let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            match (pause.why, pause.by) {
+                (Some(why), Some(by)) => format!("paused until {until} from {by}: {why}"),
+                (Some(why), None) => format!("paused until {until}: {why}"),
+                (None, Some(by)) => format!("paused until {until} from {by}"),
+                (None, None) => format!("paused until {until}"),
+            }
+        }
+        Found::Unreadable(error) => {
+            format!("the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away")
+        }
+    };
+    Some(Obstacle::new(Cause::Pause, why))
+}

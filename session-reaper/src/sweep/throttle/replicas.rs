@@ -1,0 +1,250 @@
+//! How far replicas are behind.
+//!
+//! `pg_stat_replication.replay_lag` stands still while a replica replays nothing, which is when it matters: it is measured
+//! when the replica gets on. What does move is how much has been written. So the position is noted at each look, and a
+//! replica that has not replayed a position by now is behind by at least the time since that look.
+//!
+//! What lies before the first look is not known. Therefore a replica has to have replayed all that was written before the run
+//! began, once, before the first chunk goes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Error, Row};
+
+use super::{Cause, Obstacle, ReplicaLimit, answer};
+use crate::meter;
+
+/// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind is then known to some
+/// percent.
+const REMEMBERED: usize = 1_024;
+
+/// The physical ones that replay, and the logical ones by their names. A base backup has another state; what only receives
+/// (`pg_receivewal`) replays nothing. To a role that may not see it everything but pid and name is NULL.
+const REPLICAS: &str = "SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, r.pid::text),
+       (r.replay_lsn - '0/0')::bigint, r.state IS NULL
+    FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
+    WHERE (r.state IS NULL OR (r.state IN ('streaming', 'catchup') AND r.replay_lsn IS NOT NULL))
+      AND CASE WHEN cardinality($1::text[]) > 0 THEN r.application_name = ANY ($1) ELSE s.slot_type IS DISTINCT FROM 'logical' END";
+
+const WRITTEN: &str = "SELECT (pg_current_wal_lsn() - '0/0')::bigint";
+
+/// What is remembered between looks.
+#[derive(Debug, Default)]
+pub(super) struct Replicas {
+    positions: Positions,
+    /// Those that have replayed what was written before the first look.
+    proven: BTreeSet<String>,
+    hidden: bool,
+}
+
+impl Replicas {
+    /// Some replica cannot be seen by this role.
+    pub(super) fn are_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    pub(super) async fn look(&mut self, client: &Client, limit: &ReplicaLimit) -> Result<Option<Obstacle>, Error> {
+        if let Some(query) = &limit.query {
+            return Ok(told(answer(client, query).await?.as_deref(), limit.lag));
+        }
+        // Written before it is asked how much of it was replayed.
+        let written: i64 = client.query_one(WRITTEN, &[]).await?.get(0);
+        self.positions.note(Instant::now(), written);
+        let rows = client.query(REPLICAS, &[&limit.names]).await?;
+        Ok(self.judge(Instant::now(), &rows.iter().map(Replica::of).collect::<Vec<_>>(), limit))
+    }
+
+    fn judge(&mut self, now: Instant, replicas: &[Replica], limit: &ReplicaLimit) -> Option<Obstacle> {
+        self.hidden = replicas.iter().any(|replica| replica.replayed.is_none());
+        let missing = limit.names.iter().find(|name| !replicas.iter().any(|replica| replica.name == **name));
+        let mut worst: Option<Obstacle> = missing.map(|name| {
+            let why = format!("replica {name} of REPLICAS is not connected to this server");
+            Obstacle::new(Cause::ReplicaLag, why)
+        });
+        for Replica { name, replayed } in replicas {
+            let Some(replayed) = *replayed else {
+                if limit.asked_for {
+                    let why =
+                        format!("how far replica {name} is behind is hidden from this role: GRANT pg_read_all_stats");
+                    worst.get_or_insert(Obstacle::new(Cause::ReplicaLag, why));
+                }
+                continue;
+            };
+            let lag = self.positions.lag(now, replayed);
+            meter::replica_lag(name, lag);
+            if self.positions.first().is_none_or(|first| replayed >= first) {
+                self.proven.insert(name.clone());
+            }
+            let most = humantime::format_duration(limit.lag);
+            if lag > limit.lag {
+                let behind = humantime::format_duration(Duration::from_secs(lag.as_secs()));
+                let why = format!("replica {name} is {behind} behind, MAX_REPLICA_LAG is {most}");
+                worst = Some(Obstacle::new(Cause::ReplicaLag, why));
+            } else if !self.proven.contains(name) {
+                let why = format!("replica {name} has yet to replay what was written before this run");
+                worst.get_or_insert(Obstacle { soon: true, ..Obstacle::new(Cause::ReplicaLag, why) });
+            }
+        }
+        if let Some(least) = replicas.iter().filter_map(|replica| replica.replayed).min() {
+            self.positions.forget_before(least);
+        }
+        worst
+    }
+}
+
+struct Replica {
+    name: String,
+    /// `None`: hidden.
+    replayed: Option<i64>,
+}
+
+impl Replica {
+    fn of(row: &Row) -> Self {
+        Self { name: row.get(0), replayed: row.get(1) }
+    }
+}
+
+/// Reads what a `REPLICA_LAG_QUERY` answered.
+fn told(answer: Option<&str>, most: Duration) -> Option<Obstacle> {
+    let limit = humantime::format_duration(most);
+    let why = match answer.map(|text| (text, text.trim().parse::<f64>())) {
+        Some((_, Ok(seconds))) => {
+            meter::replica_lag("query", Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
+            if seconds <= most.as_secs_f64() {
+                return None;
+            }
+            format!("REPLICA_LAG_QUERY says {seconds} s, MAX_REPLICA_LAG is {limit}")
+        }
+        Some((text, Err(_))) => format!("REPLICA_LAG_QUERY answered {text:?}: it has to answer a number of seconds"),
+        None => "REPLICA_LAG_QUERY answered nothing: it has to answer a number of seconds".to_owned(),
+    };
+    Some(Obstacle::new(Cause::ReplicaLag, why))
+}
+
+/// When how much had been written.
+#[derive(Debug, Default)]
+struct Positions {
+    first: Option<i64>,
+    seen: VecDeque<(Instant, i64)>,
+}
+
+impl Positions {
+    fn first(&self) -> Option<i64> {
+        self.first
+    }
+
+    fn note(&mut self, now: Instant, written: i64) {
+        self.first.get_or_insert(written);
+        if self.seen.back().is_some_and(|(_, last)| *last >= written) {
+            return;
+        }
+        if self.seen.len() >= REMEMBERED {
+            let mut index = 0;
+            self.seen.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+        self.seen.push_back((now, written));
+    }
+
+    /// Since when, at least, there is something to replay after `replayed`.
+    fn lag(&self, now: Instant, replayed: i64) -> Duration {
+        let oldest = self.seen.iter().find(|(_, written)| *written > replayed);
+        oldest.map_or(Duration::ZERO, |(at, _)| now.saturating_duration_since(*at))
+    }
+
+    fn forget_before(&mut self, replayed: i64) {
+        while self.seen.len() > 1 && self.seen.front().is_some_and(|(_, written)| *written <= replayed) {
+            self.seen.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limit(names: &[&str], asked_for: bool) -> ReplicaLimit {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        ReplicaLimit { lag: 10 * SECOND, asked_for, names, query: None }
+    }
+
+    fn a(replayed: i64) -> [Replica; 1] {
+        [Replica { name: "a".to_owned(), replayed: Some(replayed) }]
+    }
+
+    #[test]
+    fn a_replica_that_replays_nothing_is_behind_by_more_and_more() {
+        let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
+        replicas.positions.note(start, 100);
+        assert_eq!(replicas.judge(start, &a(100), &limit), None);
+        for second in 1..=11 {
+            replicas.positions.note(start + second * SECOND, 100 + i64::from(second));
+            assert_eq!(replicas.judge(start + second * SECOND, &a(100), &limit), None, "{second}");
+        }
+        let why = replicas.judge(start + 12 * SECOND, &a(100), &limit).unwrap().why;
+        assert_eq!(why, "replica a is 11s behind, MAX_REPLICA_LAG is 10s");
+        assert_eq!(replicas.judge(start + 12 * SECOND, &a(111), &limit), None, "it has caught up");
+    }
+
+    #[test]
+    fn nothing_goes_before_a_replica_has_replayed_what_was_there_at_the_start() {
+        let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
+        replicas.positions.note(start, 100);
+        assert!(replicas.judge(start, &a(99), &limit).unwrap().soon);
+        replicas.positions.note(start + SECOND, 200);
+        assert!(replicas.judge(start + SECOND, &a(99), &limit).unwrap().soon);
+        assert_eq!(replicas.judge(start + SECOND, &a(100), &limit), None);
+        assert_eq!(replicas.judge(start + 2 * SECOND, &a(100), &limit), None, "once is enough");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_stops_only_those_who_asked() {
+        let (mut replicas, now) = (Replicas::default(), Instant::now());
+        let hidden = [Replica { name: "a".to_owned(), replayed: None }];
+        replicas.positions.note(now, 100);
+        assert_eq!(replicas.judge(now, &hidden, &limit(&[], false)), None);
+        assert!(replicas.are_hidden());
+        assert!(replicas.judge(now, &hidden, &limit(&[], true)).unwrap().why.contains("GRANT pg_read_all_stats"));
+        assert!(replicas.judge(now, &[], &limit(&["b"], true)).unwrap().why.contains("b of REPLICAS is not connected"));
+    }
+
+    #[test]
+    fn a_query_of_the_users_tells_seconds() {
+        assert_eq!(told(Some("9.5"), 10 * SECOND), None);
+        assert_eq!(told(Some("11"), 10 * SECOND).unwrap().why, "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s");
+        for no_number in [None, Some(""), Some("00:00:11")] {
+            assert!(told(no_number, 10 * SECOND).unwrap().why.contains("a number of seconds"), "{no_number:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_lag_is_known_to_a_look_and_never_told_greater_than_it_is(
+            steps in prop::collection::vec((1_u64..5_000, 0_i64..50), 1..3_000),
+            replayed in 0_i64..2_000,
+        ) {
+            let (mut positions, mut now, mut written) = (Positions::default(), Instant::now(), 0);
+            let looks = steps.len();
+            let mut since: Option<Instant> = None;
+            for (ms, bytes) in steps {
+                now += Duration::from_millis(ms);
+                written += bytes;
+                positions.note(now, written);
+                if written > replayed {
+                    since.get_or_insert(now);
+                }
+                prop_assert!(positions.seen.len() <= REMEMBERED);
+            }
+            let truth = since.map_or(Duration::ZERO, |since| now - since);
+            let lag = positions.lag(now, replayed);
+            prop_assert!(lag <= truth);
+            prop_assert!(looks > REMEMBERED || lag == truth, "{lag:?} {truth:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the passes of a run share, and the waiting between their chunks.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::budget::Budget;
+use super::connection::Dedicated;
+use super::pass::{Halt, halt};
+use super::progress::{Progress, Waiting};
+use super::throttle::{Cause, Obstacle, Throttle};
+use crate::clock;
+use crate::meter;
+use crate::stop::Stop;
+
+/// How long to wait before the first look again at what may be over in a moment, and the longest time between two looks:
+/// somebody who lifts a pause sees the work go on while they look.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker<'a> {
+    pub(super) connection: Dedicated,
+    pub(super) budget: Budget,
+    pub(super) throttle: Throttle,
+    pub(super) stop: &'a Stop,
+    pub(super) progress: &'a watch::Sender<Progress>,
+    /// The tables that are being worked on.
+    pub(super) tables: Vec<u32>,
+    /// What the database is owed after the last chunk; taken before the next one.
+    pub(super) rest: Duration,
+    /// When the last chunk went nobody else was writing.
+    pub(super) alone: bool,
+    /// Connections in a row that were lost before a chunk went on them.
+    pub(super) barren: u32,
+}
+
+/// What to look at.
+#[derive(Clone, Copy)]
+enum Look {
+    ForPause,
+    Around,
+}
+
+/// What stands in the way, and whether the log has it.
+struct Standing {
+    cause: Cause,
+    said: bool,
+}
+
+impl Worker<'_> {
+    /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the run is over.
+    pub(super) async fn may_go_on(&mut self) -> Result<(), Halt> {
+        let rest = std::mem::take(&mut self.rest);
+        if !rest.is_zero() {
+            meter::throttled(Cause::DutyCycle, true);
+            let rested = self.sleep(rest).await;
+            meter::throttled(Cause::DutyCycle, false);
+            meter::has_waited(Cause::DutyCycle, rested);
+        }
+        self.is_over()?;
+        if !self.throttle.is_due() {
+            return Ok(());
+        }
+        self.wait(Look::Around).await
+    }
+
+    /// Waits as long as somebody says to pause, before the work begins.
+    pub(super) async fn wait_for_leave(&mut self) -> Result<(), Halt> {
+        self.wait(Look::ForPause).await
+    }
+
+    /// Looks until nothing stands in the way, or it has for as long as may be.
+    async fn wait(&mut self, look: Look) -> Result<(), Halt> {
+        let began = Instant::now();
+        let (mut standing, mut pause) = (None, FIRST_LOOK);
+        let ended = loop {
+            let looked = match look {
+                Look::ForPause => self.throttle.pause().await,
+                Look::Around => self.throttle.look(&self.tables).await,
+            };
+            let obstacle = match looked {
+                Ok(Some(obstacle)) => obstacle,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(halt(error.into())),
+            };
+            self.stands_in_the_way(&mut standing, &obstacle, began.elapsed());
+            let left = self.throttle.longest_wait().saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break Err(Halt::Throttled(obstacle, self.throttle.longest_wait()));
+            }
+            let slept = self.sleep(pause.min(left)).await;
+            meter::has_waited(obstacle.cause, slept);
+            pause = if obstacle.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
+            if let Err(over) = self.is_over() {
+                break Err(over);
+            }
+            // The connection that holds the lock would be ended as an idle one; and should it be gone, that is known now.
+            if let Err(error) = self.connection.is_there().await {
+                break Err(halt(error.into()));
+            }
+        };
+        if let Some(Standing { cause, said }) = standing {
+            meter::throttled(cause, false);
+            self.progress.send_modify(|progress| progress.waiting = None);
+            let waited_ms = super::report::milliseconds(began.elapsed());
+            if ended.is_ok() && said {
+                tracing::info!(cause = cause.as_str(), waited_ms, "nothing stands in the way any more: going on");
+            }
+        }
+        ended
+    }
+
+    /// Tells everybody what it waits for: the log once, the rest each time.
+    fn stands_in_the_way(&self, standing: &mut Option<Standing>, obstacle: &Obstacle, waited: Duration) {
+        let Obstacle { cause, why, soon } = obstacle;
+        let mut said = false;
+        if let Some(before) = standing {
+            if before.cause == *cause {
+                said = before.said;
+            } else {
+                meter::throttled(before.cause, false);
+            }
+        }
+        meter::throttled(*cause, true);
+        if !said && (!soon || waited >= LAST_LOOK) {
+            let longest_s = self.throttle.longest_wait().as_secs();
+            tracing::warn!(cause = cause.as_str(), why, longest_s, "waiting");
+            said = true;
+        }
+        *standing = Some(Standing { cause: *cause, said });
+        self.progress.send_modify(|progress| {
+            let since =
+                progress.waiting.as_ref().filter(|waiting| waiting.cause == *cause).map(|waiting| waiting.since);
+            let since = since.unwrap_or_else(clock::now);
+            progress.waiting = Some(Waiting { cause: *cause, why: why.clone(), since });
+        });
+    }
+
+    /// Sleeps, but not when the run is over; says for how long it did.
+    pub(super) async fn sleep(&self, time: Duration) -> Duration {
+        let began = Instant::now();
+        tokio::select! {
+            _ = self.stop.wait() => {}
+            () = tokio::time::sleep(time.min(self.budget.time_left())) => {}
+        }
+        began.elapsed()
+    }
+
+    /// The run is over when somebody says so, and when its budget is used up.
+    pub(super) fn is_over(&self) -> Result<(), Halt> {
+        if let Some(signal) = self.stop.requested() {
+            return Err(Halt::Stopped(signal));
+        }
+        self.budget.spent().map_or(Ok(()), |spent| Err(Halt::Spent(spent)))
+    }
+}
