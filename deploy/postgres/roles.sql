@@ -45,3 +45,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO auth_api, session_reaper', current_schema());
 END
 $$;
+
+-- To make way for replicas that are behind and for a busy server the reaper has to see them. The right also shows the text of
+-- others' statements: where that is too much, leave it out and see docs/throttles.md.
+-- GRANT pg_read_all_stats TO session_reaper;

@@ -200,17 +200,22 @@ async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
 async fn it_outlives_a_database_that_goes_away_and_says_so() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
-    let mut daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
+    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
     assert_eq!(daemon.get("/livez").await.0, 200);
     let (status, body) = daemon.get("/readyz").await;
     assert_eq!((status, body.as_str()), (200, r#"{"database":"reachable","status":"ready"}"#));
     daemon.has_run().await;
 
     proxy.cut();
-    daemon.program.log_event("nothing was done; the next run is at its time").await;
+    // A run that was under way tries to go on; one that begins has nothing to go on with.
+    eventually("it says so", async || {
+        let said = |message| !daemon.program.log_events(message).is_empty();
+        said("nothing was done; the next run is at its time")
+            || said("the connection that held the lock was lost: making it again")
+    })
+    .await;
     eventually("it is not ready", async || daemon.get("/readyz").await.0 == 503).await;
     assert_eq!(daemon.get("/livez").await.0, 200);
-    assert!(daemon.metric("session_reaper_runs_total{outcome=\"failed\"}").await >= 1.0);
 
     proxy.restore();
     expired_sessions(&database, 10).await;

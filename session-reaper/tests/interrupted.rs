@@ -135,37 +135,6 @@ async fn kill_9_between_chunks_leaves_whole_ones() {
     assert_eq!(reap(&database, &[]).await.target("sessions")["deleted"]["expired"], 300);
 }
 
-#[tokio::test]
-async fn a_lost_lock_connection_ends_the_run_and_a_restart_goes_on() {
-    let (database, parking, program) = parked_in_the_third_chunk(&JSON, &[]).await;
-    let terminated: i64 = database
-        .one(
-            "SELECT count(*) FROM (
-                 SELECT DISTINCT pid FROM pg_locks
-                 WHERE locktype = 'advisory' AND classid = x'53527270'::int AND granted
-                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holder
-             WHERE pg_terminate_backend(pid)",
-        )
-        .await;
-    assert_eq!(terminated, 1);
-    let run = reaped(program).await;
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert_eq!(run.report["outcome"], "failed");
-    let why = run.report["why"].as_str().unwrap();
-    assert!(why.contains("lock was lost") && why.contains("terminating connection"), "{why}");
-    assert_eq!(run.target("sessions")["outcome"], "failed");
-    assert_eq!(run.target("sessions")["deleted"]["expired"], 200);
-    assert_eq!(run.target("sessions")["remaining"], 300);
-    assert_eq!(run.target("consumed_challenges")["outcome"], "failed");
-    assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "failed");
-    assert_eq!(left(&database).await, 300);
-
-    parking.open().await;
-    let again = reap(&database, &[]).await;
-    assert_eq!(again.code, Some(0), "{}", again.stderr);
-    assert_eq!(again.target("sessions")["deleted"]["expired"], 300);
-}
-
 async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
     let (database, parking, mut program) = parked_in_the_third_chunk(&JSON, &[]).await;
     program.signal(signal);
@@ -221,6 +190,8 @@ async fn a_server_that_falls_silent_is_given_up() {
         ("STATEMENT_TIMEOUT", "1s"),
         ("LOCK_TIMEOUT", "500ms"),
         ("CHUNK_TIME", "100ms"),
+        // It would try for a minute to make its connections again.
+        ("MAX_RUNTIME", "15s"),
     ];
     expired_sessions(&database, 300).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '50'").await;
@@ -228,9 +199,9 @@ async fn a_server_that_falls_silent_is_given_up() {
     let program = start_reaper(&database, &JSON, &env);
     parking.wait_for_arrival().await;
     proxy.stall();
-    // Nothing that it asks is answered any more. It would take forever; the test waits for 20 seconds.
+    // Nothing that it asks is answered any more, for ever.
     let run = reaped(program).await;
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(run.stderr.contains("the server does not answer"), "{}", run.stderr);
     parking.open().await;
     // The proxy kept the server's half open.

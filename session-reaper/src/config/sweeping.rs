@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::values::{DurationRange, Mistakes, given};
 use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped, throttle};
 use crate::cli::{Common, Sweeping};
-use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep};
+use crate::sweep::{BudgetLimits, FirstRun, Memory, PaceLimits, Rules, StatementBounds, Sweep};
 
 /// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
 /// second: should we and a request ever wait for each other, we are the ones who give way.
@@ -69,7 +69,18 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
     });
     let first_run = FirstRun { max_fraction, confirmed: consent.yes };
     let targets = reaped::targets(options, mistakes);
-    Some(Sweep { connect: connect?, targets, pace, throttle, budget, bounds, gate, first_run, instance: instance() })
+    Some(Sweep {
+        connect: connect?,
+        targets,
+        pace,
+        throttle,
+        budget,
+        bounds,
+        gate,
+        first_run,
+        memory: Memory::default(),
+        instance: instance(),
+    })
 }
 
 fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {

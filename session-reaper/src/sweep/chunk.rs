@@ -33,7 +33,11 @@ impl Pass<'_, '_> {
             };
             blocks.reach(ahead, most, asked.into())
         } else {
-            (self.mark_at(ahead, i64::from(asked) - 1).await?, 0)
+            let reached = self.mark_at(ahead, i64::from(asked) - 1).await?;
+            if ahead.low.is_none() && self.beginning.is_none() {
+                self.beginning = Some(self.worker.connection.at_the_server(began.elapsed(), 1));
+            }
+            (reached, 0)
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });

@@ -104,6 +104,8 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
+    /// How long it took to come to the first row, in the order of the index.
+    pub(super) beginning: Option<Duration>,
     /// Rows in a row that were left where they are.
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.

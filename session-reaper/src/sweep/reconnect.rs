@@ -8,8 +8,8 @@ use super::run::{Broken, Sweep, take_locks};
 use super::stint::Stint;
 use super::worker::Worker;
 
-/// How many connections in a row may be lost without a chunk: one that ends a server process each time is not to do so again
-/// and again.
+/// How many connections in a row may be lost before a chunk goes: a row that ends its server process each time is not to do so
+/// again and again.
 const BARREN: u32 = 2;
 
 impl Sweep {
@@ -22,9 +22,9 @@ impl Sweep {
         stints: &mut [Stint<'_>],
         why: String,
     ) -> Result<(), Halt> {
-        worker.barren += 1;
-        if worker.barren > BARREN {
-            return Err(Halt::Lost(format!("{why} ({BARREN} times in a row, before a chunk went)")));
+        stints.iter_mut().for_each(Stint::lost_its_lock);
+        if !stints.iter().any(Stint::is_to_be_worked_on) {
+            return Ok(());
         }
         let pid = worker.connection.pid();
         let mut last = why;
@@ -39,6 +39,7 @@ impl Sweep {
                 Ok(Connections { dedicated, beside: another, .. }) => {
                     worker.connection = dedicated;
                     worker.alone = false;
+                    worker.memory.forget_all();
                     *beside = another;
                     worker.throttle.moved_to(beside);
                     return relock(worker, stints, pid).await;
@@ -50,8 +51,22 @@ impl Sweep {
     }
 }
 
+impl Worker<'_> {
+    /// The connection was lost. Why the target is given up, if it was not the first time, nor the second, since a chunk went.
+    pub(super) fn is_to_blame(&mut self, why: &str) -> Option<String> {
+        self.barren += 1;
+        if self.barren <= BARREN {
+            return None;
+        }
+        let times = std::mem::take(&mut self.barren);
+        let why =
+            format!("the connection that held the lock was lost {times} times in a row before a chunk went: {why}");
+        tracing::error!(why, "the target failed");
+        Some(why)
+    }
+}
+
 async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>], gone: i32) -> Result<(), Halt> {
-    stints.iter_mut().for_each(Stint::lost_its_lock);
     let wanted = stints.iter().filter(|stint| stint.is_to_be_worked_on());
     let oids: Vec<u32> = wanted.filter_map(Stint::oid).collect();
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);

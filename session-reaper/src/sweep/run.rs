@@ -15,6 +15,7 @@ use super::gate::{self, Rules};
 use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
+use super::memory::Memory;
 use super::pace::PaceLimits;
 use super::pass::Halt;
 use super::progress::{Progress, Running};
@@ -46,6 +47,8 @@ pub struct Sweep {
     pub gate: Rules,
     /// What is too much for a first run.
     pub first_run: FirstRun,
+    /// How far earlier runs came.
+    pub memory: Memory,
     /// Who we are, for the history.
     pub instance: String,
 }
@@ -101,6 +104,7 @@ impl Sweep {
             throttle: Throttle::new(self.throttle.clone(), &beside),
             stop,
             progress,
+            memory: &self.memory,
             tables: Vec::new(),
             rest: Duration::ZERO,
             alone: false,
@@ -166,7 +170,12 @@ impl Sweep {
         for target in &self.targets {
             // Looking it up, and each child; a name like one that is not there.
             let statements = 2 + target.children.len();
-            stints.extend(beside.patience.with(statements, Stint::prepare(&beside.client, target, started_at)).await?);
+            stints.extend(
+                beside
+                    .patience
+                    .with(statements, Stint::prepare(&beside.client, target, started_at, &self.memory))
+                    .await?,
+            );
         }
         stints.extend(self.wholly_absent(&stints));
         for stint in &mut stints {
@@ -230,6 +239,7 @@ impl Sweep {
         loop {
             let mut done = stints[index].work(worker, self.pace, backlog).await;
             if let Err(Halt::Lost(why)) = done {
+                stints[index].end = worker.is_to_blame(&why).map(End::Failed);
                 done = self.reconnect(worker, beside, stints, why).await;
                 if done.is_ok() && stints[index].end.is_none() {
                     continue;

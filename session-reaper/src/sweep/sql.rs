@@ -52,6 +52,8 @@ pub(super) struct PassSql {
     pub(super) earlier: Vec<Due>,
     /// `None` when every row that is due may go.
     pub(super) only: Option<Only>,
+    /// Nothing that is due lies before this due time: an earlier run was there.
+    pub(super) from: Option<Text>,
     /// They go first.
     pub(super) children: Vec<Child>,
     pub(super) values: Values,
@@ -293,6 +295,10 @@ impl PassSql {
     /// `t` is due, and in the stretch. The row comparisons are conditions of the index.
     fn due_within<'a>(&'a self, within: &'a Stretch, query: &mut Query<'a>) -> String {
         let mut condition = self.due.condition(query);
+        if let (Order::Index, None, Some(from)) = (self.order, &within.low, &self.from) {
+            let Column { name, sql_type } = &self.due.column;
+            let _ = write!(condition, " AND t.{name} >= {}::{sql_type}", query.bind(from));
+        }
         for (mark, operator) in [(&within.low, ">"), (&within.high, "<=")] {
             let Some(mark) = mark else { continue };
             match self.order {

@@ -13,6 +13,7 @@ use super::due::Due;
 use super::gate::{self, Code, Finding, Rules, Subject};
 use super::gear::Survey;
 use super::guard::{self, FirstRun};
+use super::memory::{self, Memory};
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, halt};
 use super::progress::TargetProgress;
@@ -62,9 +63,10 @@ impl<'a> Stint<'a> {
         client: &Client,
         target: &'a Target,
         started_at: DateTime<Utc>,
+        memory: &Memory,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
-            (Found::Table(located), _) => match passes(target, located, started_at) {
+            (Found::Table(located), _) => match passes(target, located, started_at, memory) {
                 Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
@@ -319,14 +321,27 @@ async fn of_leaf(
 ) -> Result<(), Halt> {
     for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
+        let memory = worker.memory;
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
+        remember(memory, (target.name.clone(), leaf.oid, index), &pass, result.is_ok());
         // What was begun and not brought to its end may have left some.
         pass.tally.uncertain |= result.is_err();
         tally.add(pass.tally);
         result?;
     }
     Ok(())
+}
+
+/// For the next run of this process.
+fn remember(memory: &Memory, key: memory::Key, pass: &Pass<'_, '_>, ended: bool) {
+    let Tally { left, uncertain, .. } = pass.tally;
+    if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
+        let beginning = pass.sql.from.is_none().then_some(pass.beginning).flatten();
+        memory.has_reached(&key, &pass.sql.due.cutoff, beginning, Instant::now());
+    } else {
+        memory.forget(&key);
+    }
 }
 
 async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Halt> {
@@ -375,6 +390,7 @@ async fn begin<'p, 'w>(
         most: Most::new(limits.max_chunk),
         worker,
         tally: Tally::default(),
+        beginning: None,
         passed_over: 0,
         at_one_time: 0,
         held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
@@ -384,7 +400,7 @@ async fn begin<'p, 'w>(
 }
 
 /// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
-fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Result<Table, String> {
+fn passes(target: &Target, located: Located, started_at: DateTime<Utc>, memory: &Memory) -> Result<Table, String> {
     if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
             target_table = target.name,
@@ -396,8 +412,11 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>) -> Resul
     let group = target.group.clone();
     let group = group.map(|column| Group { column, table: target.table.to_string(), reasons: due.clone() });
     let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });
+    let now = Instant::now();
     let passes = |leaf: &Leaf| {
         let pass = |(index, this): (usize, &Due)| PassSql {
+            // What a condition kept then may be due now.
+            from: only.is_none().then(|| memory.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
             table: leaf.table.to_string(),
             order: Order::Index,
             due: this.clone(),

@@ -21,6 +21,7 @@ fn pass() -> PassSql {
         earlier: vec![due("expires_at", "e")],
         only: None,
         order: Order::Index,
+        from: None,
         children: Vec::new(),
         values: Values::Bound,
     }

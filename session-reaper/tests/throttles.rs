@@ -1,0 +1,355 @@
+//! What a run makes way for: it waits, says why, goes on; and not for ever.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use serde_json::Value;
+use testkit::{
+    Database, ParkAt, Parking, Program, Reaped, Server, binary, eventually, expired_sessions, reap, reaped,
+    start_reaper,
+};
+
+const JSON: [&str; 3] = ["run", "--output", "json"];
+
+async fn left(database: &Database) -> i64 {
+    database.one("SELECT count(*) FROM sessions").await
+}
+
+/// What it says that it waits for.
+async fn waits_for(program: &mut Program, cause: &str) -> String {
+    let said = program.log_event("waiting").await;
+    assert_eq!(said["cause"], cause, "{said}");
+    said["why"].as_str().unwrap().to_owned()
+}
+
+/// `pause` or `resume`, as one who holds the pager would: with the reaper's own role.
+async fn tell(database: &Database, args: &[&str]) -> Value {
+    let url = database.url_as("session_reaper");
+    let (code, program) =
+        Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url), ("OUTPUT", "json")]).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    serde_json::from_str(&program.stdout()).unwrap()
+}
+
+/// It ended with 3 and deleted nothing; why, as it stands in the report and in the history.
+async fn gave_up(database: &Database, run: &Reaped, outcome: &str) -> String {
+    assert_eq!(run.code, Some(3), "{}{}", run.report, run.stderr);
+    assert_eq!(run.report["outcome"], outcome, "{}", run.report);
+    assert_eq!(run.target("sessions")["outcome"], outcome, "{}", run.report);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 0);
+    assert_eq!(left(database).await, 300);
+    let why = run.report["why"].as_str().unwrap();
+    assert!(why.contains("as long as MAX_THROTTLE ("), "{why}");
+    let written = "SELECT report ->> 'why' FROM reaper_runs ORDER BY started_at DESC LIMIT 1";
+    assert_eq!(database.one::<String>(written).await, why);
+    why.to_owned()
+}
+
+#[tokio::test]
+async fn a_pause_holds_back_a_run_that_begins_until_it_is_over() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    let pause = tell(&database, &["pause", "--for", "2h", "--why", "moving to another host"]).await;
+    assert_eq!(pause["why"], "moving to another host");
+    let until: chrono::DateTime<chrono::Utc> = pause["until"].as_str().unwrap().parse().unwrap();
+    let since: chrono::DateTime<chrono::Utc> = pause["since"].as_str().unwrap().parse().unwrap();
+    assert_eq!(until - since, chrono::TimeDelta::hours(2));
+
+    let mut program = start_reaper(&database, &JSON, &[]);
+    let why = waits_for(&mut program, "pause").await;
+    assert!(why.starts_with("paused until 2") && why.ends_with(": moving to another host"), "{why}");
+    assert_eq!(left(&database).await, 300);
+    // Nothing is held meanwhile.
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(database.one::<i64>(locks).await, 0);
+
+    assert_eq!(tell(&database, &["resume"]).await["was_paused"], true);
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
+    assert!(run.stderr.contains("nothing stands in the way any more"), "{}", run.stderr);
+    assert_eq!(tell(&database, &["resume"]).await["was_paused"], false);
+}
+
+#[tokio::test]
+async fn a_pause_that_outlasts_what_may_be_waited_ends_the_run_with_3() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    tell(&database, &["pause", "--why", "a migration"]).await;
+    for longest in ["0s", "1s"] {
+        let why = gave_up(&database, &reap(&database, &[("MAX_THROTTLE", longest)]).await, "paused").await;
+        assert!(why.contains("pause: paused until") && why.contains("a migration"), "{why}");
+    }
+    // One that has ended by itself is none.
+    database
+        .execute("UPDATE reaper_state SET value = value || jsonb_build_object('until', now()) WHERE key = 'pause'")
+        .await;
+    assert_eq!(reap(&database, &[("MAX_THROTTLE", "0s")]).await.code, Some(0));
+    assert_eq!(left(&database).await, 0);
+}
+
+#[tokio::test]
+async fn a_pause_stops_a_run_under_way_after_its_chunk() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '150'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let mut program = start_reaper(&database, &JSON, &[]);
+    parking.wait_for_arrival().await;
+    tell(&database, &["pause"]).await;
+    // It looks once a second: the second that it was parked for has to be over.
+    database.execute("SELECT pg_sleep(1.1)").await;
+    parking.open().await;
+    waits_for(&mut program, "pause").await;
+    assert_eq!(left(&database).await, 100, "the chunk under way was finished");
+    tell(&database, &["resume"]).await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_run_that_waits() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    tell(&database, &["pause"]).await;
+    let mut program = start_reaper(&database, &JSON, &[]);
+    waits_for(&mut program, "pause").await;
+    program.signal("TERM");
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(143), "{}", run.stderr);
+    assert_eq!(run.report["outcome"], "interrupted");
+}
+
+#[tokio::test]
+async fn a_pause_of_which_nobody_knows_the_end_is_one_and_says_what_takes_it_away() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    database.execute("INSERT INTO reaper_state (key, value) VALUES ('pause', '{\"until\": \"tomorrow\"}')").await;
+    let why = gave_up(&database, &reap(&database, &[("MAX_THROTTLE", "0s")]).await, "paused").await;
+    assert!(why.contains("session-reaper resume"), "{why}");
+    assert_eq!(tell(&database, &["resume"]).await["was_paused"], true);
+    assert_eq!(reap(&database, &[]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn without_a_place_for_it_a_pause_is_refused_with_what_to_do() {
+    let database = Database::empty().await;
+    for args in [&["pause", "--for", "1h"][..], &["resume"]] {
+        let url = database.url();
+        let (code, program) = Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url)]).await;
+        assert_eq!(code, Some(1));
+        assert!(program.stderr().contains("session-reaper migrate"), "{}", program.stderr());
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_say_what_a_run_waits_for_and_for_how_long_it_did() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    tell(&database, &["pause"]).await;
+    let mut daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "* * * * * *")]);
+    let ops = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+    let metric = async |series: &str| {
+        let text = reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .unwrap_or_else(|| panic!("no {series}: {text}"))
+    };
+    let (throttled, waited) =
+        ("session_reaper_throttled{cause=\"pause\"}", "session_reaper_throttle_seconds_total{cause=\"pause\"}");
+    eventually("it has waited for two seconds", async || metric(throttled).await > 0.5 && metric(waited).await > 1.5)
+        .await;
+    tell(&database, &["resume"]).await;
+    eventually("it goes on", async || metric("session_reaper_runs_total{outcome=\"success\"}").await > 0.5).await;
+    assert!(metric(throttled).await < 0.5);
+    assert_eq!(left(&database).await, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_replays_nothing_is_waited_for_until_it_has_caught_up() {
+    let server = Server::start(&[]).await;
+    let database = server.database().await;
+    let replica = server.replica().await;
+    expired_sessions(&database, 300).await;
+    replica.catch_up().await;
+    replica.pause().await;
+    // Something that it has yet to replay.
+    database.execute("UPDATE accounts SET last_login_at = now()").await;
+
+    let env = [("MAX_REPLICA_LAG", "1s"), ("DATABASE_URL", &database.url())];
+    let run = reap(&database, &[&env[..], &[("MAX_THROTTLE", "3s")]].concat()).await;
+    let why = gave_up(&database, &run, "partial").await;
+    assert!(why.contains("replica_lag: replica ") && why.contains("behind, MAX_REPLICA_LAG is 1s"), "{why}");
+
+    let mut program = start_reaper(&database, &JSON, &env);
+    let why = waits_for(&mut program, "replica_lag").await;
+    assert!(why.contains("replica walreceiver"), "{why}");
+    assert_eq!(left(&database).await, 300);
+    replica.resume().await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
+
+    // Those that are named, and no others.
+    replica.pause().await;
+    database.execute("UPDATE accounts SET last_login_at = now()").await;
+    expired_sessions_again(&database).await;
+    let off = [&env[..1], &[("MAX_REPLICA_LAG", "off")]].concat();
+    let named = [&env[..], &[("REPLICAS", "another"), ("MAX_THROTTLE", "0s")]].concat();
+    let why = gave_up(&database, &reap(&database, &named).await, "partial").await;
+    assert!(why.contains("replica another of REPLICAS is not connected"), "{why}");
+    assert_eq!(reap(&database, &off).await.code, Some(0));
+    replica.resume().await;
+}
+
+async fn expired_sessions_again(database: &Database) {
+    database.execute("DELETE FROM accounts").await;
+    expired_sessions(database, 300).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_be_seen_stops_those_who_asked_for_it_and_is_told_to_others() {
+    let server = Server::start(&[]).await;
+    let database = server.database().await;
+    let _replica = server.replica().await;
+    expired_sessions(&database, 300).await;
+    let asked = reap(&database, &[("MAX_REPLICA_LAG", "5s"), ("MAX_THROTTLE", "0s")]).await;
+    let why = gave_up(&database, &asked, "partial").await;
+    assert!(why.contains("GRANT pg_read_all_stats"), "{why}");
+    let not_asked = reap(&database, &[]).await;
+    assert_eq!(not_asked.code, Some(0), "{}", not_asked.stderr);
+    assert!(not_asked.stderr.contains("GRANT pg_read_all_stats"), "{}", not_asked.stderr);
+}
+
+#[tokio::test]
+async fn a_query_tells_the_lag_instead() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    for (query, said) in [
+        ("SELECT 11", "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s"),
+        ("SELECT interval '11 s'", "a number of seconds"),
+        ("SELECT lag FROM no_such_view", "no_such_view"),
+    ] {
+        let why = gave_up(
+            &database,
+            &reap(&database, &[("REPLICA_LAG_QUERY", query), ("MAX_THROTTLE", "0s")]).await,
+            "partial",
+        )
+        .await;
+        assert!(why.contains(said), "{why}");
+    }
+    assert_eq!(reap(&database, &[("REPLICA_LAG_QUERY", "SELECT 9.5")]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    database.execute("CREATE TABLE backups (running text); GRANT SELECT ON backups TO session_reaper").await;
+    let query = ("THROTTLE_QUERY", "SELECT running FROM backups");
+    let at_once = ("MAX_THROTTLE", "0s");
+    database.execute("INSERT INTO backups VALUES ('the nightly backup')").await;
+    let why = gave_up(&database, &reap(&database, &[query, at_once]).await, "partial").await;
+    assert!(why.contains("query: THROTTLE_QUERY says the nightly backup"), "{why}");
+
+    let mut program = start_reaper(&database, &JSON, &[query]);
+    waits_for(&mut program, "query").await;
+    database.execute("TRUNCATE backups").await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+
+    // What cannot be asked is no leave to go on, and it is there to look.
+    expired_sessions_again(&database).await;
+    for (query, said) in [
+        ("SELECT now() > FROM", "syntax error"),
+        ("DELETE FROM consumed_challenges RETURNING true", "read-only transaction"),
+    ] {
+        let why = gave_up(&database, &reap(&database, &[("THROTTLE_QUERY", query), at_once]).await, "partial").await;
+        assert!(why.contains(said), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_server_is_left_alone() {
+    let server = Server::start(&[("autovacuum", "off")]).await;
+    let database = server.database().await;
+    expired_sessions(&database, 300).await;
+    let env = [("MAX_ACTIVE_BACKENDS", "1"), ("DATABASE_URL", &database.url())];
+    let (one, other) = (database.client().await, database.client().await);
+    let busy = tokio::spawn(async move {
+        let _ = tokio::join!(one.batch_execute("SELECT pg_sleep(600)"), other.batch_execute("SELECT pg_sleep(600)"));
+    });
+    let active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
+    eventually("two back ends are at work", async || database.one::<i64>(active).await == 2).await;
+
+    let mut program = start_reaper(&database, &JSON, &env);
+    let why = waits_for(&mut program, "busy").await;
+    assert_eq!(why, "2 back ends are at work, MAX_ACTIVE_BACKENDS is 1");
+    database
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'")
+        .await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    busy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
+    let server = Server::start(&[("autovacuum", "off")]).await;
+    let database = server.database().await;
+    expired_sessions(&database, 300).await;
+    database
+        .execute("INSERT INTO consumed_challenges SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), now() - interval '1 day' FROM generate_series(1, 50) AS n")
+        .await;
+    let vacuuming = database.client().await;
+    let slow = "SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1";
+    vacuuming.batch_execute(slow).await.unwrap();
+    let vacuum = tokio::spawn(async move { vacuuming.batch_execute("VACUUM sessions").await });
+    let at_work = "SELECT count(*) FROM pg_stat_progress_vacuum";
+    eventually("a vacuum is at work", async || database.one::<i64>(at_work).await == 1).await;
+
+    // It is another role's: what it is at work on is hidden from ours, its lock is not.
+    let env = [("WAIT_FOR_VACUUM", "on"), ("MAX_THROTTLE", "0s")];
+    let run = reap(&database, &env).await;
+    let why = gave_up(&database, &run, "partial").await;
+    assert!(why.contains("vacuum: a vacuum is at work on sessions"), "{why}");
+    assert_eq!(run.target("consumed_challenges")["outcome"], "success", "{}", run.report);
+    assert_eq!(run.target("consumed_challenges")["deleted"]["expired"], 50);
+
+    database.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum").await;
+    assert!(vacuum.await.unwrap().is_err());
+    let run = reap(&database, &env).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_throttle_is_told_with_what_would_be_right() {
+    for (name, value, right) in [
+        ("MAX_REPLICA_LAG", "soon", "a duration, such as 10s"),
+        ("MAX_REPLICA_LAG", "1ms", "off lets replicas lag"),
+        ("MAX_ACTIVE_BACKENDS", "few", "a whole number"),
+        ("WAIT_FOR_VACUUM", "yes", "on or off"),
+        ("MAX_THROTTLE", "2years", "a run that waits for longer looks hung"),
+    ] {
+        let env = [("DATABASE_URL", "postgres://nobody@localhost/none"), (name, value)];
+        let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
+        assert_eq!(code, Some(78), "{name}");
+        assert!(program.stderr().contains(&format!("{name}={value}")), "{}", program.stderr());
+        assert!(program.stderr().contains(right), "{}", program.stderr());
+    }
+    let (off, one) = (("MAX_REPLICA_LAG", "off"), ("REPLICA_LAG_QUERY", "SELECT 1"));
+    let env = [("DATABASE_URL", "postgres://nobody@localhost/none"), off, one];
+    let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
+    assert_eq!(code, Some(78));
+    assert!(program.stderr().contains("MAX_REPLICA_LAG=off: leave one of them out"), "{}", program.stderr());
+    let args = ["pause", "--for", "a while"];
+    let (code, program) = Program::run(binary("session-reaper"), &args, &env[..1]).await;
+    assert_eq!(code, Some(78));
+    assert!(program.stderr().contains("--for=a while: a duration, such as 1h"), "{}", program.stderr());
+}
