@@ -166,6 +166,33 @@ async fn a_chunk_that_takes_too_long_is_tried_with_half_of_it_until_it_fits() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3_000).await;
+    database
+        .execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN OLD; END $$;
+             CREATE TRIGGER slow BEFORE DELETE ON sessions FOR EACH ROW WHEN (OLD.user_agent::int <= 100) EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let env = [
+        ("STATEMENT_TIMEOUT", "1s"),
+        ("CHUNK_TIME", "500ms"),
+        ("MAX_CHUNK", "400"),
+        ("RUST_LOG", "session_reaper=debug"),
+    ];
+    let mut program = start_reaper(&database, &JSON, &env);
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    let chunks = program.log_events("a chunk was committed");
+    let rows: Vec<u64> = chunks.iter().filter_map(|chunk| chunk["rows"].as_u64()).filter(|rows| *rows > 0).collect();
+    // 100 of them take two seconds.
+    let first = rows[0];
+    assert!(first <= 50, "{rows:?}");
+    assert!(rows.iter().any(|rows| *rows >= 4 * first), "{rows:?}");
+    assert_eq!(rows.iter().sum::<u64>(), 3_000);
+}
+
+#[tokio::test]
 async fn a_target_whose_every_row_takes_too_long_fails_and_says_where_to_look() {
     let database = Database::create().await;
     expired_sessions(&database, 2).await;

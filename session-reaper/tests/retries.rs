@@ -124,7 +124,7 @@ async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_
 async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
-    let (parking, mut program) = parked_in_the_third_chunk(&database, &[("DATABASE_URL", &url)]).await;
+    let (parking, program) = parked_in_the_third_chunk(&database, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
     eventually("it has tried in vain", async || {
         let said = program.log_events("the connection that held the lock was lost: making it again");
@@ -198,4 +198,27 @@ async fn a_row_that_ends_each_connection_does_not_do_so_for_ever() {
     assert_eq!(run.target("sessions")["remaining"], 200);
     assert_eq!(run.target("consumed_challenges")["outcome"], "success", "the others are not to blame");
     assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "partial");
+}
+
+#[tokio::test]
+async fn what_was_tried_again_is_counted() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
+    let env = [("LOCK_TIMEOUT", "10ms"), ("SCHEDULE", "* * * * * *")];
+    let mut daemon = start_reaper(&database, &["daemon"], &env);
+    let ops = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+    let counted = async |outcome: &str| {
+        let text = reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
+        let series = format!("session_reaper_chunks_total{{target=\"sessions\",outcome=\"{outcome}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    };
+    eventually("a chunk is tried again", async || counted("retried").await >= 2).await;
+    assert!(counted("timeout").await >= 2);
+    assert_eq!(counted("done").await, 0);
+    holder.batch_execute("COMMIT").await.unwrap();
+    eventually("it went", async || counted("done").await >= 1).await;
+    assert_eq!(left(&database).await, 0);
 }

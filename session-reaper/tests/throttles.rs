@@ -224,6 +224,14 @@ async fn a_replica_that_cannot_be_seen_stops_those_who_asked_for_it_and_is_told_
     let not_asked = reap(&database, &[]).await;
     assert_eq!(not_asked.code, Some(0), "{}", not_asked.stderr);
     assert!(not_asked.stderr.contains("GRANT pg_read_all_stats"), "{}", not_asked.stderr);
+
+    let url = database.url_as("session_reaper");
+    let args = ["check", "--output", "json"];
+    let (code, program) = Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", &url)]).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    let checked: Value = serde_json::from_str(&program.stdout()).unwrap();
+    assert_eq!(checked["server"]["findings"][0]["code"], "replicas-hidden", "{checked}");
+    assert_eq!(checked["server"]["findings"][0]["remedy"], "GRANT pg_read_all_stats TO session_reaper");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::values::{DurationRange, Mistakes, given};
 use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped, throttle};
 use crate::cli::{Common, Sweeping};
-use crate::sweep::{BudgetLimits, FirstRun, Memory, PaceLimits, Rules, StatementBounds, Sweep};
+use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep, Watermarks};
 
 /// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
 /// second: should we and a request ever wait for each other, we are the ones who give way.
@@ -78,7 +78,7 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
         bounds,
         gate,
         first_run,
-        memory: Memory::default(),
+        watermarks: Watermarks::default(),
         instance: instance(),
     })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::backlog::COUNT_CAP;
 use super::connection::Trouble;
-use super::pass::{CROWD, Chunk, Look, Next, Pass};
+use super::pass::{Beginning, CROWD, Chunk, Look, Next, Pass};
 use super::sql::{self, Counted, Manner, Mark, Stretch};
 use crate::meter;
 
@@ -34,8 +34,8 @@ impl Pass<'_, '_> {
             blocks.reach(ahead, most, asked.into())
         } else {
             let reached = self.mark_at(ahead, i64::from(asked) - 1).await?;
-            if ahead.low.is_none() && self.beginning.is_none() {
-                self.beginning = Some(self.worker.connection.at_the_server(began.elapsed(), 1));
+            if ahead.low.is_none() && self.beginning == Beginning::Unknown {
+                self.beginning = Beginning::Took(self.worker.connection.at_the_server(began.elapsed(), 1));
             }
             (reached, 0)
         };

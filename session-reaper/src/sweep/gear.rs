@@ -23,6 +23,9 @@ const LARGE_SHARE: f64 = 0.3;
 /// From this correlation on, of the order in the index to that in the heap, rows lie together.
 const TOGETHER: f64 = 0.7;
 
+/// Fewer dead entries are walked over in some milliseconds.
+const MANY_DEAD: i64 = 20_000;
+
 /// What the catalog and the planner know of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Survey {
@@ -40,6 +43,8 @@ pub(super) struct Survey {
     pages: f64,
     /// A trigger may keep rows that are deleted.
     pub(super) trigger: bool,
+    /// Rows that were deleted or updated and no vacuum has seen, as the server counts them.
+    dead: i64,
     /// The index does not tell rows of one time apart: they have to be sorted.
     pub(super) ties: bool,
 }
@@ -51,7 +56,8 @@ const FIGURES: &str = "
     SELECT coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int, c.reltuples::float8, s.correlation::float8,
         coalesce((s.most_common_freqs)[1], 0)::float8, c.relpages::float8,
         -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h): it may keep a row.
-        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND NOT g.tgisinternal AND g.tgenabled <> 'D')
+        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND NOT g.tgisinternal AND g.tgenabled <> 'D'),
+        pg_stat_get_dead_tuples(c.oid)
     FROM pg_class c LEFT JOIN pg_stats s
         ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = $2
     WHERE c.oid = $1";
@@ -76,8 +82,14 @@ impl Survey {
             commonest: figures.get(3),
             pages: figures.get(4),
             trigger: figures.get(5),
+            dead: figures.get(6),
             ties: nodes.iter().any(|node| node["Node Type"].as_str().is_some_and(|kind| kind.ends_with("Sort"))),
         }))
+    }
+
+    /// Its indexes may have so many dead entries that to walk over them takes a while.
+    pub(super) fn has_many_dead(&self) -> bool {
+        self.dead >= MANY_DEAD
     }
 
     /// Rows a block, by the statistics.
@@ -144,6 +156,7 @@ mod tests {
         commonest: 0.0,
         pages: 60_000.0,
         trigger: false,
+        dead: 0,
         ties: false,
     };
 

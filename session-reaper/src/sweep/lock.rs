@@ -5,6 +5,8 @@
 //! Taking them is one step as other reapers see it, and so is giving them back, under a lock of the transaction on
 //! ([`CLASS`], 0), which is no table's oid: of two reapers one gets all that both want, and the other finds all of it taken.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, Error};
 
 use super::connection::Trouble;
@@ -14,6 +16,10 @@ pub const CLASS: i32 = 0x5352_7270;
 
 /// How long to wait while another reaper takes its locks, which takes it milliseconds.
 const GATE: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// How long a server process takes that was told to end, at the most: it does so between two rows.
+const LOOKS: u32 = 60;
+const LOOK: Duration = Duration::from_millis(50);
 
 const TRY: &str = "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1, $2) END";
 
@@ -45,14 +51,24 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Ends the server process `pid` if it holds one of these locks: our own, whose end of the connection is gone, and which the
-/// server has not noticed yet. Waits for up to two seconds until it has.
-pub(super) async fn end_holder(client: &Client, pid: i32, oids: &[u32]) -> Result<(), Error> {
-    const END: &str = "SELECT pg_terminate_backend(pid, 2000) FROM (
-            SELECT DISTINCT pid FROM pg_locks
-            WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = $3
-              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holder";
-    client.query(END, &[&CLASS, &oids, &pid]).await.map(drop)
+/// Waits until the server process `pid` holds none of these locks any more: our own, whose end of the connection is gone, and
+/// which the server may not have noticed yet. It is ended if this role may do so.
+pub(super) async fn let_go(client: &Client, pid: i32, oids: &[u32]) -> Result<(), Error> {
+    const HOLDER: &str = "SELECT DISTINCT pid FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = $3
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let end = format!("SELECT pg_terminate_backend(pid) FROM ({HOLDER}) AS holder");
+    if let Err(error) = client.query(&end, &[&CLASS, &oids, &pid]).await {
+        tracing::debug!(%error, "the server process of the lost connection cannot be ended");
+    }
+    for _ in 0..LOOKS {
+        if client.query_opt(HOLDER, &[&CLASS, &oids, &pid]).await?.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    tracing::warn!(pid, "the server process of the lost connection still holds its locks");
+    Ok(())
 }
 
 /// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the next

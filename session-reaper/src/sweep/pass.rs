@@ -104,8 +104,7 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
-    /// How long it took to come to the first row, in the order of the index.
-    pub(super) beginning: Option<Duration>,
+    pub(super) beginning: Beginning,
     /// Rows in a row that were left where they are.
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.
@@ -117,6 +116,16 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) trigger: bool,
     /// After the last chunk.
     pub(super) writers: Option<Writers>,
+}
+
+/// How long it takes to come to the first row, in the order of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// No time: there are few dead entries in the way.
+    Quick,
+    /// It is to be measured.
+    Unknown,
+    Took(Duration),
 }
 
 /// A chunk that was committed.

@@ -3,7 +3,7 @@
 use super::backoff;
 use super::connection::{Beside, Connections};
 use super::lock;
-use super::pass::Halt;
+use super::pass::{Halt, halt};
 use super::run::{Broken, Sweep, take_locks};
 use super::stint::Stint;
 use super::worker::Worker;
@@ -26,7 +26,6 @@ impl Sweep {
         if !stints.iter().any(Stint::is_to_be_worked_on) {
             return Ok(());
         }
-        let pid = worker.connection.pid();
         let mut last = why;
         for (tries, stand_back) in (1_u32..).zip(backoff::of_a_connection()) {
             tracing::warn!(why = last, tries, "the connection that held the lock was lost: making it again");
@@ -37,12 +36,16 @@ impl Sweep {
             match Connections::open(&self.connect, self.bounds).await {
                 Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
                 Ok(Connections { dedicated, beside: another, .. }) => {
+                    let gone = worker.connection.pid();
                     worker.connection = dedicated;
                     worker.alone = false;
-                    worker.memory.forget_all();
+                    worker.watermarks.forget_all();
                     *beside = another;
                     worker.throttle.moved_to(beside);
-                    return relock(worker, stints, pid).await;
+                    match relock(worker, stints, gone).await {
+                        Err(Halt::Lost(why)) => last = why,
+                        done => return done,
+                    }
                 }
                 Err(error) => last = error.to_string(),
             }
@@ -70,9 +73,7 @@ async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>], gone: i32) ->
     let wanted = stints.iter().filter(|stint| stint.is_to_be_worked_on());
     let oids: Vec<u32> = wanted.filter_map(Stint::oid).collect();
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    if let Err(error) = patience.with(1, lock::end_holder(client, gone, &oids)).await {
-        tracing::debug!(%error, "whether the lost connection still holds the lock could not be told");
-    }
+    patience.with(3, lock::let_go(client, gone, &oids)).await.map_err(|error| halt(error.into()))?;
     match take_locks(worker, stints).await {
         Ok(()) => Ok(()),
         Err(Broken::Pooler) => Err(Halt::Pooler),

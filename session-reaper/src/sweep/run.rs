@@ -15,7 +15,6 @@ use super::gate::{self, Rules};
 use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
-use super::memory::Memory;
 use super::pace::PaceLimits;
 use super::pass::Halt;
 use super::progress::{Progress, Running};
@@ -23,6 +22,7 @@ use super::report::{End, Report, TargetReport, conclude, milliseconds};
 use super::stint::Stint;
 use super::target::{Absent, Target};
 use super::throttle::{Throttle, ThrottleLimits};
+use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::exit::Exit;
 use crate::meter::{self, LockAttempt};
@@ -48,7 +48,7 @@ pub struct Sweep {
     /// What is too much for a first run.
     pub first_run: FirstRun,
     /// How far earlier runs came.
-    pub memory: Memory,
+    pub watermarks: Watermarks,
     /// Who we are, for the history.
     pub instance: String,
 }
@@ -104,7 +104,7 @@ impl Sweep {
             throttle: Throttle::new(self.throttle.clone(), &beside),
             stop,
             progress,
-            memory: &self.memory,
+            watermarks: &self.watermarks,
             tables: Vec::new(),
             rest: Duration::ZERO,
             alone: false,
@@ -173,7 +173,7 @@ impl Sweep {
             stints.extend(
                 beside
                     .patience
-                    .with(statements, Stint::prepare(&beside.client, target, started_at, &self.memory))
+                    .with(statements, Stint::prepare(&beside.client, target, started_at, &self.watermarks))
                     .await?,
             );
         }

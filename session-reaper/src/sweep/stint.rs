@@ -13,15 +13,15 @@ use super::due::Due;
 use super::gate::{self, Code, Finding, Rules, Subject};
 use super::gear::Survey;
 use super::guard::{self, FirstRun};
-use super::memory::{self, Memory};
 use super::pace::{Most, Pace, PaceLimits};
-use super::pass::{Halt, Pass, Tally, halt};
+use super::pass::{Beginning, Halt, Pass, Tally, halt};
 use super::progress::TargetProgress;
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
 use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Absent, Order, Target};
 use super::throttle::Cause;
+use super::watermarks::{self, Watermarks};
 use super::worker::Worker;
 use crate::meter;
 
@@ -63,10 +63,10 @@ impl<'a> Stint<'a> {
         client: &Client,
         target: &'a Target,
         started_at: DateTime<Utc>,
-        memory: &Memory,
+        watermarks: &Watermarks,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(client, target).await?, &target.absent) {
-            (Found::Table(located), _) => match passes(target, located, started_at, memory) {
+            (Found::Table(located), _) => match passes(target, located, started_at, watermarks) {
                 Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
@@ -321,10 +321,10 @@ async fn of_leaf(
 ) -> Result<(), Halt> {
     for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
-        let memory = worker.memory;
+        let watermarks = worker.watermarks;
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
-        remember(memory, (target.name.clone(), leaf.oid, index), &pass, result.is_ok());
+        remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
         // What was begun and not brought to its end may have left some.
         pass.tally.uncertain |= result.is_err();
         tally.add(pass.tally);
@@ -334,13 +334,16 @@ async fn of_leaf(
 }
 
 /// For the next run of this process.
-fn remember(memory: &Memory, key: memory::Key, pass: &Pass<'_, '_>, ended: bool) {
+fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
-        let beginning = pass.sql.from.is_none().then_some(pass.beginning).flatten();
-        memory.has_reached(&key, &pass.sql.due.cutoff, beginning, Instant::now());
+        let beginning = match pass.beginning {
+            Beginning::Took(took) => Some(took),
+            Beginning::Quick | Beginning::Unknown => None,
+        };
+        watermarks.has_reached(key, &pass.sql.due.cutoff, beginning, Instant::now());
     } else {
-        memory.forget(&key);
+        watermarks.forget(key);
     }
 }
 
@@ -390,7 +393,8 @@ async fn begin<'p, 'w>(
         most: Most::new(limits.max_chunk),
         worker,
         tally: Tally::default(),
-        beginning: None,
+        // One that an earlier run has shortened says nothing.
+        beginning: if sql.from.is_none() && survey.has_many_dead() { Beginning::Unknown } else { Beginning::Quick },
         passed_over: 0,
         at_one_time: 0,
         held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
@@ -400,7 +404,12 @@ async fn begin<'p, 'w>(
 }
 
 /// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
-fn passes(target: &Target, located: Located, started_at: DateTime<Utc>, memory: &Memory) -> Result<Table, String> {
+fn passes(
+    target: &Target,
+    located: Located,
+    started_at: DateTime<Utc>,
+    watermarks: &Watermarks,
+) -> Result<Table, String> {
     if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
             target_table = target.name,
@@ -416,7 +425,7 @@ fn passes(target: &Target, located: Located, started_at: DateTime<Utc>, memory: 
     let passes = |leaf: &Leaf| {
         let pass = |(index, this): (usize, &Due)| PassSql {
             // What a condition kept then may be due now.
-            from: only.is_none().then(|| memory.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
+            from: only.is_none().then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
             table: leaf.table.to_string(),
             order: Order::Index,
             due: this.clone(),

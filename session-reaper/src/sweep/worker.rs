@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::connection::Dedicated;
-use super::memory::Memory;
 use super::pass::{Halt, halt};
 use super::progress::{Progress, Waiting};
 use super::throttle::{Cause, Obstacle, Throttle};
+use super::watermarks::Watermarks;
 use crate::clock;
 use crate::meter;
 use crate::stop::Stop;
@@ -25,7 +25,7 @@ pub(super) struct Worker<'a> {
     pub(super) throttle: Throttle,
     pub(super) stop: &'a Stop,
     pub(super) progress: &'a watch::Sender<Progress>,
-    pub(super) memory: &'a Memory,
+    pub(super) watermarks: &'a Watermarks,
     /// The tables that are being worked on.
     pub(super) tables: Vec<u32>,
     /// What the database is owed after the last chunk; taken before the next one.

@@ -46,6 +46,7 @@ pub enum Code {
     DeleteTrigger,
     AutovacuumOff,
     VacuumHeldBack,
+    ReplicasHidden,
     PlanUnseen,
     IndexWithoutKey,
     NoKey,
@@ -55,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -82,6 +83,7 @@ impl Code {
         Self::DeleteTrigger,
         Self::AutovacuumOff,
         Self::VacuumHeldBack,
+        Self::ReplicasHidden,
         Self::PlanUnseen,
         Self::IndexWithoutKey,
         Self::NoKey,
@@ -119,6 +121,7 @@ impl Code {
             Self::DeleteTrigger => "delete-trigger",
             Self::AutovacuumOff => "autovacuum-off",
             Self::VacuumHeldBack => "vacuum-held-back",
+            Self::ReplicasHidden => "replicas-hidden",
             Self::PlanUnseen => "plan-unseen",
             Self::IndexWithoutKey => "index-without-key",
             Self::NoKey => "no-key",
@@ -136,6 +139,7 @@ impl Code {
             | Self::DeleteTrigger
             | Self::AutovacuumOff
             | Self::VacuumHeldBack
+            | Self::ReplicasHidden
             | Self::PlanUnseen
             | Self::IndexWithoutKey
             | Self::NoKey => Level::Warning,

@@ -15,7 +15,8 @@ const OLD: &str = "1 hour";
 const SERVER: &str = "
     SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
         current_setting('default_transaction_read_only')::bool,
-        current_setting('autovacuum')::bool AND current_setting('track_counts')::bool";
+        current_setting('autovacuum')::bool AND current_setting('track_counts')::bool, current_user::text,
+        (SELECT count(*) FROM pg_stat_replication WHERE state IS NULL)";
 
 /// What holds back the horizon of vacuum, as far as this role may see it: the times of other roles' transactions take
 /// `pg_read_all_stats`, prepared ones and slots are seen by everybody.
@@ -42,12 +43,22 @@ struct Server {
     replica: bool,
     read_only: bool,
     autovacuum: bool,
+    user: String,
+    /// Of which this role sees no more than that they are there.
+    hidden_replicas: i64,
 }
 
 /// What is wrong with the server for every target.
 pub(in crate::sweep) async fn examine(beside: &Beside) -> Result<Vec<Finding>, Error> {
     let Some(row) = beside.row(SERVER, &[]).await? else { return Ok(Vec::new()) };
-    let server = Server { version: row.get(0), replica: row.get(1), read_only: row.get(2), autovacuum: row.get(3) };
+    let server = Server {
+        version: row.get(0),
+        replica: row.get(1),
+        read_only: row.get(2),
+        autovacuum: row.get(3),
+        user: row.get(4),
+        hidden_replicas: row.get(5),
+    };
     let mut findings = judge(&server);
     // On a replica they are the primary's, or of no matter.
     if !server.replica {
@@ -93,6 +104,13 @@ fn judge(server: &Server) -> Vec<Finding> {
             "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()",
         ));
     }
+    if server.hidden_replicas > 0 {
+        findings.push(Finding::new(
+            Code::ReplicasHidden,
+            format!("{} replicas are fed from here, and {} may not see how far they are behind: a run does not wait for them", server.hidden_replicas, server.user),
+            format!("GRANT pg_read_all_stats TO {}", server.user),
+        ));
+    }
     findings
 }
 
@@ -103,7 +121,8 @@ mod tests {
     #[test]
     fn what_cannot_delete_is_told_from_what_only_should_be_known() {
         let codes = |version, replica, read_only, autovacuum| {
-            let found = judge(&Server { version, replica, read_only, autovacuum });
+            let user = "session_reaper".to_owned();
+            let found = judge(&Server { version, replica, read_only, autovacuum, user, hidden_replicas: 0 });
             found.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
         };
         assert_eq!(codes(140_000, false, false, true), []);

@@ -25,7 +25,7 @@ pub(super) type Key = (String, u32, usize);
 
 /// What a process remembers of its runs. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Mutex<HashMap<Key, Reached>>>);
+pub struct Watermarks(Arc<Mutex<HashMap<Key, Reached>>>);
 
 #[derive(Clone, Debug)]
 struct Reached {
@@ -35,7 +35,7 @@ struct Reached {
     until: Instant,
 }
 
-impl Memory {
+impl Watermarks {
     /// Where a pass may begin.
     pub(super) fn from(&self, key: &Key, now: Instant) -> Option<Text> {
         let mut reached = self.entries();
@@ -85,22 +85,22 @@ mod tests {
 
     #[test]
     fn a_dear_beginning_is_made_again_after_a_hundred_times_as_long_and_within_the_hour() {
-        let (memory, start) = (Memory::default(), Instant::now());
+        let (watermarks, start) = (Watermarks::default(), Instant::now());
         let key = ("sessions".to_owned(), 1, 0);
         let text = |text: &str| Text(text.to_owned());
         let ms = Duration::from_millis;
 
-        memory.has_reached(&key, &text("a"), Some(ms(19)), start);
-        assert_eq!(memory.from(&key, start), None, "cheap");
-        memory.has_reached(&key, &text("b"), Some(ms(250)), start);
-        assert_eq!(memory.from(&key, start + ms(24_999)), Some(text("b")));
-        memory.has_reached(&key, &text("c"), None, start + ms(20_000));
-        assert_eq!(memory.from(&key, start + ms(24_999)), Some(text("c")), "the next tick went on from there");
-        assert_eq!(memory.from(&key, start + ms(25_000)), None);
-        memory.has_reached(&key, &text("d"), Some(ms(600_000)), start);
-        assert_eq!(memory.from(&key, start + LATEST), None);
-        memory.has_reached(&key, &text("e"), Some(ms(250)), start);
-        memory.forget(&key);
-        assert_eq!(memory.from(&key, start), None);
+        watermarks.has_reached(&key, &text("a"), Some(ms(19)), start);
+        assert_eq!(watermarks.from(&key, start), None, "cheap");
+        watermarks.has_reached(&key, &text("b"), Some(ms(250)), start);
+        assert_eq!(watermarks.from(&key, start + ms(24_999)), Some(text("b")));
+        watermarks.has_reached(&key, &text("c"), None, start + ms(20_000));
+        assert_eq!(watermarks.from(&key, start + ms(24_999)), Some(text("c")), "the next tick went on from there");
+        assert_eq!(watermarks.from(&key, start + ms(25_000)), None);
+        watermarks.has_reached(&key, &text("d"), Some(ms(600_000)), start);
+        assert_eq!(watermarks.from(&key, start + LATEST), None);
+        watermarks.has_reached(&key, &text("e"), Some(ms(250)), start);
+        watermarks.forget(&key);
+        assert_eq!(watermarks.from(&key, start), None);
     }
 }
