@@ -28,12 +28,13 @@ pub fn new() -> ProgressBar {
 pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
-        if now.target.is_empty() || (now.due == 0 && now.deleted == 0) {
+        if now.waiting.is_none() && (now.target.is_empty() || (now.due == 0 && now.deleted == 0)) {
             // Nothing has been counted yet, or there is nothing to show.
             continue;
         }
         // More than was counted: the count stopped at its cap, or rows fell due meanwhile.
-        let length = (!now.due_capped && now.due >= now.deleted).then_some(now.due);
+        let counted = now.due > 0 && !now.due_capped && now.due >= now.deleted;
+        let length = counted.then_some(now.due);
         if bar.message().is_empty() || bar.length() != length {
             set_style(&bar, if length.is_some() { KNOWN } else { UNKNOWN });
             match length {
@@ -42,7 +43,10 @@ pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
             }
             bar.enable_steady_tick(TICK);
         }
-        bar.set_message(now.target);
+        bar.set_message(match now.waiting {
+            Some(waiting) => format!("waiting for {}: {};", waiting.cause.as_str(), waiting.why),
+            None => now.target,
+        });
         bar.set_position(now.deleted);
     }
     bar.finish_and_clear();
