@@ -137,6 +137,15 @@ pub struct PlanConfig {
 /// Of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
+    /// What it is for.
+    pub service: Service,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// What a daemon does, and when.
+#[derive(Debug)]
+pub struct Service {
     /// What to do.
     pub sweep: Sweep,
     /// When.
@@ -147,8 +156,6 @@ pub struct DaemonConfig {
     pub ops_bind: SocketAddr,
     /// Who wants to hear how it goes.
     pub supervisor: Option<Supervisor>,
-    /// Logs.
-    pub log: LogConfig,
 }
 
 impl MigrateConfig {
@@ -258,7 +265,8 @@ impl DaemonConfig {
         let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
         match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
             (Some(sweep), Some(schedule)) if mistakes.is_empty() => {
-                Ok(Self { sweep, schedule, jitter, ops_bind, supervisor: supervisor(), log })
+                let service = Service { sweep, schedule, jitter, ops_bind, supervisor: supervisor() };
+                Ok(Self { service, log })
             }
             _ => Err(mistakes),
         }

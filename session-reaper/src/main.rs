@@ -77,7 +77,7 @@ async fn command(cli: Cli) -> Exit {
         Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
-                commands::daemon::daemon(&config, &stop).await
+                commands::daemon::daemon(&config.service, &stop).await
             }
             (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),

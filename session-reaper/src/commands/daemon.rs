@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use schema::runs::{Outcome, Trigger};
 use tokio::sync::watch;
 
-use crate::config::DaemonConfig;
+use crate::config::Service;
 use crate::exit::Exit;
 use crate::notify::Supervisor;
 use crate::ops::{self, Live};
@@ -26,8 +26,8 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
 /// Serves and runs until it is stopped.
-pub async fn daemon(config: &DaemonConfig, stop: &Stop) -> Exit {
-    let DaemonConfig { sweep, schedule, jitter, ops_bind: bind, supervisor, .. } = config;
+pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
+    let Service { sweep, schedule, jitter, ops_bind: bind, supervisor } = service;
     let metrics = match meter::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
