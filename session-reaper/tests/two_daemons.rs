@@ -112,9 +112,14 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
         )
         .await;
     assert_eq!(told, i64::from(rounds) * 20);
-    let strange: i64 =
-        database.one("SELECT count(*) FROM reaper_runs WHERE outcome NOT IN ('success', 'skipped_lock')").await;
-    assert_eq!(strange, 0);
+    // Asked to stop, each may have been at a run.
+    let strange: String = database
+        .one(
+            "SELECT coalesce(string_agg(report::text, ' '), '') FROM reaper_runs
+             WHERE outcome NOT IN ('success', 'skipped_lock') AND NOT (outcome = 'interrupted' AND report ->> 'why' LIKE '%SIGTERM%')",
+        )
+        .await;
+    assert_eq!(strange, "");
 }
 
 /// The process of the one run that is under way, while some of its rows are gone and some are there.
@@ -137,7 +142,7 @@ async fn at_work(database: &Database) -> u32 {
 async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     let database = Database::create().await;
     watch_deletes(&database).await;
-    fall_due(&database, 100).await;
+    fall_due(&database, 60).await;
     let daemons = [start_reaper(&database, &["daemon"], &TOGETHER), start_reaper(&database, &["daemon"], &TOGETHER)];
     let working = at_work(&database).await;
     let (killed, mut other): (Vec<Program>, Vec<Program>) =
@@ -164,7 +169,7 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     let row = client
         .query_one(
             "SELECT count(*) FILTER (WHERE instance LIKE $1 AND finished_at IS NULL),
-                    count(*) FILTER (WHERE instance LIKE $2 AND outcome = 'success' AND report -> 'targets' -> 0 #>> '{deleted,expired}' <> '0'),
+                    count(*) FILTER (WHERE instance LIKE $2 AND report -> 'targets' -> 0 #>> '{deleted,expired}' <> '0'),
                     count(*) FILTER (WHERE started_at > $3 AND outcome = 'skipped_lock')
              FROM reaper_runs",
             &[&dead, &alive, &free],

@@ -41,7 +41,7 @@ impl Schedule {
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
         let day = self.times_of_day();
         let within = day.windows(2).map(|pair| pair[1] - pair[0]);
-        let (least, most) = (within.clone().min(), within.max());
+        let of_a_day = [within.clone().min(), within.max()];
         let mut gaps = Gaps { shortest: Duration::MAX, longest: Duration::ZERO };
         let mut next = self.next(from);
         while let Some(mut time) = next {
@@ -49,7 +49,7 @@ impl Schedule {
             let last = day.last().and_then(|last| self.first_at(wall.date().and_time(*last))).unwrap_or(time).max(time);
             let made_up = day.binary_search(&wall.time()).is_err();
             if (self.offset(time) == self.offset(last) && !made_up) || day.len() > WALKED {
-                least.into_iter().chain(most).for_each(|gap| gaps.note(gap));
+                of_a_day.into_iter().flatten().for_each(|gap| gaps.note(gap));
                 time = last;
             }
             while time < last {

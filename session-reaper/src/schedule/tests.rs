@@ -102,7 +102,7 @@ fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateT
     for time in (0..minutes).map(|passed| from + TimeDelta::minutes(passed)) {
         let running = time.with_timezone(&zone).naive_local();
         let ahead = running - virtual_time;
-        let fires = if ahead > TimeDelta::zero() {
+        let comes = if ahead > TimeDelta::zero() {
             let mut made_up = false;
             while virtual_time < running {
                 virtual_time += minute;
@@ -112,7 +112,7 @@ fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateT
         } else {
             starred && matches(running)
         };
-        fired.extend(fires.then_some(time));
+        fired.extend(comes.then_some(time));
     }
     fired
 }
