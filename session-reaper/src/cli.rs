@@ -73,7 +73,8 @@ pub enum Command {
     #[command(after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
     Resume(Resume),
     /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
-    #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
+    #[command(after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
+                            session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
 }
 
@@ -280,12 +281,15 @@ pub struct Daemon {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
-    /// When to run, as in crontab(5); with six fields the first is seconds [default: */15 * * * *]
+    /// When to run: five fields as in crontab(5), six with seconds in front, or @hourly and the like [default: */15 * * * *]
     #[arg(long, env = "SCHEDULE", value_name = "CRON")]
     pub schedule: Option<String>,
     /// The time zone of the schedule, by its IANA name [default: UTC]
     #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
+    /// A random wait of up to so long before each run, shorter than the schedule's shortest gap [default: 0s]
+    #[arg(long, env = "JITTER", value_name = "DURATION")]
+    pub jitter: Option<String>,
     /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,

@@ -22,6 +22,8 @@ pub use values::Mistakes;
 use values::{DurationRange, given};
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run};
+use crate::clock;
+use crate::notify::Supervisor;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
@@ -35,6 +37,7 @@ const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Longer is a slip of the pen; and PostgreSQL's calendar has a beginning.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
@@ -163,14 +166,25 @@ pub struct PlanConfig {
 /// Of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
+    /// What it is for.
+    pub service: Service,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// What a daemon does, and when.
+#[derive(Debug)]
+pub struct Service {
     /// What to do.
     pub sweep: Sweep,
     /// When.
     pub schedule: Schedule,
+    /// A random wait of up to so long before each run; shorter than the schedule's shortest gap.
+    pub jitter: Duration,
     /// Where operators look.
     pub ops_bind: SocketAddr,
-    /// Logs.
-    pub log: LogConfig,
+    /// Who wants to hear how it goes.
+    pub supervisor: Option<Supervisor>,
 }
 
 impl MigrateConfig {
@@ -303,6 +317,7 @@ impl DaemonConfig {
         let mut mistakes = Mistakes::default();
         let log = log(&options.common, "info", &mut mistakes);
         let schedule = schedule(options, &mut mistakes);
+        let jitter = jitter(options, schedule.as_ref(), &mut mistakes);
         let ops_bind = match given(options.ops_bind.as_ref()).map(|text| (text, text.parse())) {
             None => OPS_BIND,
             Some((_, Ok(address))) => address,
@@ -313,7 +328,10 @@ impl DaemonConfig {
         };
         let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
         match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
-            (Some(sweep), Some(schedule)) if mistakes.is_empty() => Ok(Self { sweep, schedule, ops_bind, log }),
+            (Some(sweep), Some(schedule)) if mistakes.is_empty() => {
+                let service = Service { sweep, schedule, jitter, ops_bind, supervisor: supervisor() };
+                Ok(Self { service, log })
+            }
             _ => Err(mistakes),
         }
     }
@@ -378,4 +396,30 @@ fn schedule(options: &Daemon, mistakes: &mut Mistakes) -> Option<Schedule> {
             mistakes.add("SCHEDULE", cron, format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"));
         })
         .ok()
+}
+
+fn jitter(options: &Daemon, schedule: Option<&Schedule>, mistakes: &mut Mistakes) -> Duration {
+    let given_jitter = options.jitter.as_ref();
+    let (Some(text), before) = (given(given_jitter), mistakes.count()) else { return Duration::ZERO };
+    let range =
+        DurationRange { least: Duration::ZERO, most: DAY, because: "all instances are spread out well by less" };
+    let jitter = mistakes.duration("JITTER", given_jitter, MINUTE, &range);
+    let Some(schedule) = schedule.filter(|_| mistakes.count() == before) else { return Duration::ZERO };
+    let shortest = schedule.gaps(clock::now()).shortest;
+    if jitter >= shortest {
+        let gap = humantime::format_duration(shortest);
+        mistakes.add(
+            "JITTER",
+            text,
+            format!("a duration shorter than {gap}, the shortest time between two runs of SCHEDULE"),
+        );
+    }
+    jitter
+}
+
+/// The service manager tells its children by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` that it listens.
+fn supervisor() -> Option<Supervisor> {
+    let listens = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
+    let watchdog = || sd_notify::watchdog_enabled().filter(|watchdog| !watchdog.is_zero());
+    listens.then(|| Supervisor { watchdog: watchdog() })
 }

@@ -12,7 +12,7 @@
 //! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given there.
 //! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
 //! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
-//! - [`schedule`] and [`ops`] are the daemon's: when to run, and what operators see.
+//! - [`schedule`], [`ops`] and [`notify`] are the daemon's: when to run, what operators see, what its service manager is told.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
 //! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
 
@@ -23,8 +23,10 @@ pub mod commands;
 pub mod config;
 pub mod discover;
 pub mod exit;
+mod life;
 pub mod meter;
 pub mod nearest;
+pub mod notify;
 pub mod ops;
 pub mod schedule;
 pub mod stop;

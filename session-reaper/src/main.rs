@@ -93,7 +93,7 @@ async fn command(cli: Cli) -> Exit {
         Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
-                commands::daemon::daemon(&config.sweep, &config.schedule, config.ops_bind, &stop).await
+                commands::daemon::daemon(&config.service, &stop).await
             }
             (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),

@@ -39,6 +39,7 @@ const THROTTLED: &str = "session_reaper_throttled";
 const REPLICA_LAG: &str = "session_reaper_replica_lag_seconds";
 const CHECKS: &str = "session_reaper_checks_total";
 const LOCK_HELD: &str = "session_reaper_lock_held";
+const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
 
 /// Around the 10 ms that a chunk aims at, up to the statement timeout.
 const CHUNK_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -125,6 +126,7 @@ fn describe() {
     describe_counter!(THROTTLE_SECONDS, "Time waited before a chunk, by what for.");
     describe_gauge!(THROTTLED, "1 while a run waits, by what for.");
     describe_gauge!(REPLICA_LAG, "Replay lag last seen, by the replica's application_name.");
+    describe_counter!(TICKS_SKIPPED, "Times of the schedule that were left out because a run was going.");
     describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
 }
 
@@ -135,6 +137,7 @@ fn create(targets: &[Target]) {
         gauge!(name).set(0);
     }
     let _ = histogram!(RUN_DURATION);
+    counter!(TICKS_SKIPPED).absolute(0);
     for outcome in Outcome::ALL {
         counter!(RUNS, "outcome" => outcome.as_str()).absolute(0);
     }
@@ -171,6 +174,11 @@ fn create(targets: &[Target]) {
 /// The schedule's longest gap.
 pub(crate) fn interval(interval: Duration) {
     gauge!(INTERVAL).set(interval);
+}
+
+/// Times of the schedule that came while a run was going.
+pub(crate) fn ticks_skipped(ticks: usize) {
+    counter!(TICKS_SKIPPED).increment(ticks as u64);
 }
 
 /// A try at a chunk that came to nothing, or is about to be made again.

@@ -1,33 +1,48 @@
-//! When to run: crontab(5) in a time zone.
+//! When to run: crontab(5) in a time zone, also when its clocks change.
+//!
+//! As Vixie cron and its descendants have it, there are two kinds of schedules. One whose seconds, minutes or hours begin
+//! with `*` is an *interval*: it goes on in real time, and comes whenever the clock on the wall shows one of its times.
+//! Any other has *fixed times*: each comes once a day, those that clocks skip as soon as they have, and those that clocks
+//! show twice the first time.
 
-use std::time::Duration;
+mod fields;
+mod gaps;
+#[cfg(test)]
+mod tests;
+mod ticks;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
+use chrono_tz::{GapInfo, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+
+use fields::Fields;
+pub use gaps::Gaps;
+pub use ticks::{Tick, Ticks};
 
 /// A schedule that has a next time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: Cron,
     zone: Tz,
+    /// Of the two kinds, this one.
+    interval: bool,
 }
 
-/// Gaps that are looked at for the longest one: a day of runs every five minutes, ten days of hourly ones.
-const GAPS: usize = 300;
-
-/// How far ahead they are looked for: beyond it a schedule does not change any more, and its times are slow to find.
-const HORIZON: TimeDelta = TimeDelta::days(370);
+/// Times that are counted before it is said that there were so many at the least: a laptop may sleep for weeks, and a
+/// schedule may come every second.
+const COUNTED: usize = 10_000;
 
 impl Schedule {
     /// Reads five fields as crontab(5) has them, six with seconds before them, or `@hourly` and the like.
     ///
     /// Says what is wrong with others, and with a schedule that never comes, such as the 31st of February.
     pub fn new(cron: &str, zone: Tz) -> Result<Self, String> {
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(cron).map_err(|error| error.to_string())?;
-        let schedule = Self { cron, zone };
+        let Fields { pattern, interval, both_days } = Fields::read(cron)?;
+        let parser =
+            CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(both_days).build();
+        let cron = parser.parse(&pattern).map_err(|error| error.to_string())?;
+        let schedule = Self { cron, zone, interval };
         match schedule.next(crate::clock::now()) {
             Some(_) => Ok(schedule),
             None => Err("that time never comes".to_owned()),
@@ -37,88 +52,43 @@ impl Schedule {
     /// The first time after `from`.
     #[must_use]
     pub fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let next = self.cron.find_next_occurrence(&from.with_timezone(&self.zone), false).ok()?;
-        Some(next.with_timezone(&Utc))
+        let local = from.with_timezone(&self.zone);
+        if self.interval {
+            let next = self.cron.find_next_occurrence(&local, false).ok()?;
+            return Some(next.with_timezone(&Utc));
+        }
+        // croner takes only those with one single time for fixed, and loses some that fall into a gap across midnight.
+        let mut wall = local.naive_local();
+        loop {
+            wall = self.next_on_the_wall(wall)?;
+            let time = self.first_at(wall)?;
+            if time > from {
+                return Some(time);
+            }
+        }
     }
 
-    /// How many times it comes after `from`, up to and with `to`.
+    /// The first time after `wall` on a clock that never changes.
+    fn next_on_the_wall(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
+        Some(self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc())
+    }
+
+    /// When the clock on the wall shows this for the first time; where it never does, when it has gone past it.
+    fn first_at(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+        let time = match self.zone.from_local_datetime(&wall) {
+            MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time,
+            MappedLocalTime::None => GapInfo::new(&wall, &self.zone)?.end?,
+        };
+        Some(time.with_timezone(&Utc))
+    }
+
+    /// How many times it comes after `from`, up to and with `to`; beyond some thousands they are not counted any more.
     #[must_use]
     pub fn times_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
-        self.times_after(from).take_while(|time| *time <= to).count()
-    }
-
-    /// The longest time between two runs, as far as can be seen from `from`.
-    #[must_use]
-    pub fn longest_gap(&self, from: DateTime<Utc>) -> Duration {
-        let mut times: Vec<DateTime<Utc>> = self.times_after(from).take(2).collect();
-        let later = times.last().copied().into_iter().flat_map(|time| self.times_after(time));
-        times.extend(later.take_while(|time| *time <= from + HORIZON).take(GAPS));
-        let gaps = times.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok());
-        gaps.max().unwrap_or_default()
+        self.times_after(from).take_while(|time| *time <= to).take(COUNTED).count()
     }
 
     fn times_after(&self, from: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         std::iter::successors(self.next(from), |time| self.next(*time))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn times(cron: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
-        let schedule = Schedule::new(cron, zone.parse().unwrap()).unwrap();
-        let from: DateTime<Utc> = from.parse().unwrap();
-        schedule.times_after(from).take(count).map(|time| time.to_rfc3339()).collect()
-    }
-
-    #[test]
-    fn five_fields_are_read_as_crontab_has_them() {
-        // 7 is Sunday as 0 is; the 13th or a Friday.
-        assert_eq!(times("0 0 * * 7", "UTC", "2026-11-21T00:00:00Z", 1), ["2026-11-22T00:00:00+00:00"]);
-        assert_eq!(
-            times("0 0 13 * 5", "UTC", "2026-11-01T00:00:00Z", 3),
-            ["2026-11-06T00:00:00+00:00", "2026-11-13T00:00:00+00:00", "2026-11-20T00:00:00+00:00"]
-        );
-        assert_eq!(times("@hourly", "UTC", "2026-11-21T00:30:00Z", 1), ["2026-11-21T01:00:00+00:00"]);
-    }
-
-    #[test]
-    fn a_sixth_field_in_front_is_seconds() {
-        assert_eq!(times("*/2 * * * * *", "UTC", "2026-11-21T00:00:01Z", 1), ["2026-11-21T00:00:02+00:00"]);
-    }
-
-    #[test]
-    fn an_hour_that_daylight_saving_drops_is_made_up_for_and_one_that_it_repeats_counts_once() {
-        assert_eq!(
-            times("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
-            ["2026-03-29T01:00:00+00:00", "2026-03-30T00:30:00+00:00"]
-        );
-        assert_eq!(
-            times("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
-            ["2026-10-25T00:30:00+00:00", "2026-10-26T01:30:00+00:00"]
-        );
-    }
-
-    #[test]
-    fn what_is_no_schedule_and_what_never_comes_is_refused() {
-        for cron in ["", "often", "61 * * * *", "* * * *", "0 0 31 2 *", "0 0 1 1 * 2030 *"] {
-            assert!(Schedule::new(cron, Tz::UTC).is_err(), "{cron}");
-        }
-    }
-
-    #[test]
-    fn the_longest_gap_of_office_hours_is_the_weekend() {
-        let schedule = Schedule::new("0 9-17 * * 1-5", Tz::UTC).unwrap();
-        let gap = schedule.longest_gap("2026-11-21T00:00:00Z".parse().unwrap());
-        assert_eq!(gap, Duration::from_hours(64));
-    }
-
-    #[test]
-    fn times_that_were_missed_are_counted() {
-        let schedule = Schedule::new("*/15 * * * *", Tz::UTC).unwrap();
-        let at = |text: &str| text.parse().unwrap();
-        assert_eq!(schedule.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:14:59Z")), 0);
-        assert_eq!(schedule.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:30:00Z")), 2);
     }
 }

@@ -36,19 +36,51 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
         ("KEEP_RUNS", "for ever"),
         ("SCHEDULE", "never"),
         ("TIMEZONE", "Mars/Olympus"),
+        ("JITTER", "a bit"),
         ("OPS_BIND", "here"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "a=b=c"),
     ];
     let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
     assert_eq!(code, Some(78), "{stderr}");
-    assert!(stderr.starts_with("session-reaper: the configuration has 17 mistakes:\n"), "{stderr}");
+    assert!(stderr.starts_with("session-reaper: the configuration has 18 mistakes:\n"), "{stderr}");
     for (name, value) in &wrong[1..] {
         assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
     }
     assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
     // The reasons of the bounds that protect auth-api.
     assert!(stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
+    for (schedule, zone, jitter, why) in [
+        ("*/15 * * * *", "UTC", "15m", "shorter than 15m, the shortest time between two runs"),
+        // The day on which clocks are put forward has an hour less.
+        ("0 3 * * *", "Europe/Berlin", "23h 30m", "shorter than 23h, the shortest time between two runs"),
+        ("@weekly", "UTC", "2days", "a duration from 0s to 1day"),
+        ("@weekly", "UTC", "-1s", "a duration, such as 1m"),
+    ] {
+        let url = ("DATABASE_URL", "postgres://somebody@127.0.0.1/somewhere");
+        let env = [url, ("SCHEDULE", schedule), ("TIMEZONE", zone), ("JITTER", jitter)];
+        let (code, stderr) = fails_to_start(&["daemon"], &env).await;
+        assert_eq!(code, Some(78));
+        assert!(stderr.contains(&format!("\n  JITTER={jitter}: ")) && stderr.contains(why), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
+    for (schedule, why) in [
+        ("0 24 * * *", "hour: 24 is not from 0 to 23"),
+        ("@reboot", "start `session-reaper run`"),
+        ("0/15 * * * *", "0-59/15"),
+    ] {
+        let url = ("DATABASE_URL", "postgres://somebody@127.0.0.1/somewhere");
+        let (code, stderr) = fails_to_start(&["daemon", "--schedule", schedule], &[url]).await;
+        assert_eq!(code, Some(78));
+        assert!(stderr.contains(&format!("\n  SCHEDULE={schedule}: ")) && stderr.contains(why), "{stderr}");
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,7 @@ async fn every_series_is_there_before_the_first_run_with_help() {
         "session_reaper_rows_skipped_locked_total{target=\"consumed_challenges\"}",
         "session_reaper_last_run_deleted_rows{target=\"reaper_runs\"}",
         "session_reaper_lock_held{target=\"sessions\"}",
+        "session_reaper_ticks_skipped_total",
         "session_reaper_run_duration_seconds_count",
         "session_reaper_chunk_duration_seconds_count{target=\"consumed_challenges\"}",
     ] {
@@ -193,7 +194,24 @@ async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
     parking.open().await;
     let missed = daemon.program.log_event("runs fell due while one was going; they are left out").await;
     assert!(missed["missed"].as_u64().unwrap() >= 1, "{missed}");
+    assert!(daemon.metric("session_reaper_ticks_skipped_total").await >= 1.0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn jitter_puts_runs_off_and_leaves_none_out() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[EVERY_SECOND, ("JITTER", "900ms")]).await;
+    let started =
+        "SELECT coalesce(array_agg(extract(milliseconds FROM started_at)::int8 % 1000), '{}') FROM reaper_runs";
+    let mut offsets: Vec<i64> = Vec::new();
+    // Without jitter a run starts some milliseconds after its second; with it, a third of them in each third of it.
+    eventually("runs start in both halves of the second", async || {
+        offsets = database.one(started).await;
+        offsets.iter().any(|offset| (150..450).contains(offset)) && offsets.iter().any(|offset| *offset > 450)
+    })
+    .await;
+    assert!(daemon.metric("session_reaper_runs_total{outcome=\"success\"}").await >= 2.0);
 }
 
 #[tokio::test]

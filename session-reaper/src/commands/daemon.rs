@@ -1,20 +1,20 @@
 //! `daemon`: a run at each time of the schedule, one after the other, until somebody asks to stop.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use schema::runs::{Outcome, Trigger};
 use tokio::sync::watch;
 
-use crate::clock;
+use crate::config::Service;
 use crate::exit::Exit;
-use crate::meter;
+use crate::notify::Supervisor;
 use crate::ops::{self, Live};
-use crate::schedule::Schedule;
+use crate::schedule::{Tick, Ticks};
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep};
+use crate::{clock, life, meter, notify};
 
 /// How often histograms are drained; what waits in them until then is memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -22,8 +22,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The longest sleep without a look at the clock, which may be set, or jump after the machine has slept.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
+/// A run that begins so late was missed, and not just held up for a moment.
+const LATE: TimeDelta = TimeDelta::seconds(10);
+
 /// Serves and runs until it is stopped.
-pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: &Stop) -> Exit {
+pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
+    let Service { sweep, schedule, jitter, ops_bind: bind, supervisor } = service;
     let metrics = match meter::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
@@ -31,11 +35,11 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
             return Exit::Failed;
         }
     };
-    meter::interval(schedule.longest_gap(clock::now()));
+    meter::interval(schedule.gaps(clock::now()).longest);
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched };
-    let (server, address) = match ops::serve(bind, metrics.clone(), sweep.connect.clone(), live) {
+    let (server, address) = match ops::serve(*bind, metrics.clone(), sweep.connect.clone(), live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");
@@ -46,64 +50,122 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     let server = tokio::spawn(server);
     let upkeep = tokio::spawn(keep_up(metrics));
     tracing::info!(ops = %address, "listening");
+    let feeder = supervisor
+        .and_then(|supervisor| supervisor.watchdog)
+        .map(|watchdog| tokio::spawn(notify::feed(watchdog, live.progress.clone())));
+    let told = supervisor.map(|supervisor| {
+        supervisor.warn_of_haste(sweep.bounds);
+        tokio::spawn(notify::tell(live, stop.clone()))
+    });
 
+    let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
+    let rounds = Rounds { sweep, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
     tokio::select! {
-        () = keep_schedule(sweep, schedule, stop, &progress, &next) => {}
+        () = rounds.keep(Ticks::new(schedule, *jitter)) => {}
         ended = server => {
             tracing::error!(?ended, "the operations port is gone");
             return Exit::Failed;
         }
     }
+    // Those who watch see the end of it.
+    drop(rounds);
+    if let Some(told) = told {
+        let _ = told.await;
+    }
     handle.stop(true).await;
     upkeep.abort();
+    feeder.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
     Exit::Done
 }
 
-/// Runs at each time of the schedule until somebody asks to stop.
-async fn keep_schedule(
-    sweep: &Sweep,
-    schedule: &Schedule,
-    stop: &Stop,
-    progress: &watch::Sender<Progress>,
-    next: &watch::Sender<Option<DateTime<Utc>>>,
-) {
-    while stop.requested().is_none() {
-        let Some(time) = schedule.next(clock::now()) else {
-            // It had a next time when it was read, and years pass slowly.
-            tracing::error!("the schedule has come to its end");
-            return;
-        };
-        next.send_replace(Some(time));
-        tracing::debug!(%time, "waiting for the next run");
-        tokio::select! {
-            () = sleep_until(time) => {}
-            _ = stop.wait() => return,
+/// What a daemon does again and again.
+struct Rounds<'a> {
+    sweep: &'a Sweep,
+    stop: &'a Stop,
+    progress: watch::Sender<Progress>,
+    /// When the next run is, for those who watch.
+    next: watch::Sender<Option<DateTime<Utc>>>,
+    /// How often to look at the clock while there is nothing to do.
+    look_every: Duration,
+}
+
+impl Rounds<'_> {
+    /// Runs at each time of the schedule until somebody asks to stop.
+    async fn keep(&self, mut ticks: Ticks<'_>) {
+        let mut upcoming = ticks.next(clock::now());
+        while self.stop.requested().is_none() {
+            let Some(tick) = upcoming else {
+                // It had a next time when it was read, and years pass slowly.
+                tracing::error!("the schedule has come to its end");
+                return;
+            };
+            self.next.send_replace(Some(tick.run_at));
+            tracing::debug!(time = %tick.run_at, "waiting for the next run");
+            let wait = self.wait_for(tick, &ticks);
+            let waited = tokio::select! {
+                waited = wait => waited,
+                _ = self.stop.wait() => return,
+            };
+            if waited == Waited::Overtaken {
+                tracing::warn!(time = %tick.time, "the clock was set back: waiting for the next time by what it shows now");
+                upcoming = ticks.next(clock::now());
+                continue;
+            }
+            let now = clock::now();
+            let missed = ticks.begin(tick, now);
+            let late = now - tick.run_at;
+            if missed > 0 || late > LATE {
+                let late_s = late.num_seconds();
+                tracing::warn!(time = %tick.time, late_s, missed, "a run was missed (a machine or a process that slept, or a \
+                    clock that was set): it is made up for now, once");
+            }
+            upcoming = ticks.next(now);
+            self.next.send_replace(upcoming.map(|tick| tick.run_at));
+            self.run().await;
+            let now = clock::now();
+            if upcoming.is_some_and(|tick| tick.run_at <= now) {
+                let skipped = ticks.end(now);
+                meter::ticks_skipped(skipped);
+                tracing::warn!(missed = skipped, "runs fell due while one was going; they are left out");
+                upcoming = ticks.next(now);
+            }
         }
-        run(sweep, stop, progress).await;
-        let missed = schedule.times_between(time, clock::now());
-        if missed > 0 {
-            tracing::warn!(missed, "runs fell due while one was going; they are left out");
+    }
+
+    /// Waits by the clock as it is, which may be set meanwhile.
+    async fn wait_for(&self, tick: Tick, ticks: &Ticks<'_>) -> Waited {
+        loop {
+            life::sign();
+            let now = clock::now();
+            let left = (tick.run_at - now).to_std().unwrap_or_default();
+            if left.is_zero() {
+                return Waited::Due;
+            }
+            if ticks.is_overtaken(tick, now) {
+                return Waited::Overtaken;
+            }
+            tokio::time::sleep(left.min(self.look_every)).await;
+        }
+    }
+
+    async fn run(&self) {
+        let began = std::time::Instant::now();
+        if let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await {
+            tracing::error!(%error, "nothing was done; the next run is at its time");
+            let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
+            meter::run_ended(Outcome::Failed, began.elapsed(), none);
         }
     }
 }
 
-async fn run(sweep: &Sweep, stop: &Stop, progress: &watch::Sender<Progress>) {
-    let began = std::time::Instant::now();
-    if let Err(error) = sweep.run(Trigger::Schedule, stop, progress).await {
-        tracing::error!(%error, "nothing was done; the next run is at its time");
-        let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-        meter::run_ended(Outcome::Failed, began.elapsed(), none);
-    }
-}
-
-async fn sleep_until(time: DateTime<Utc>) {
-    while let Ok(left) = (time - clock::now()).to_std() {
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
-    }
+/// How a wait has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// It is time.
+    Due,
+    /// The clock was set back, and another time is nearer.
+    Overtaken,
 }
 
 async fn keep_up(metrics: PrometheusHandle) {

@@ -35,6 +35,10 @@ impl Mistakes {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl fmt::Display for Mistakes {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::connection::StatementBounds;
+use crate::life;
 
 /// For the way there and back, and for a server that is slow to strike.
 const SLACK: Duration = Duration::from_secs(5);
@@ -30,6 +31,7 @@ impl Patience {
         let mut work = pin!(work);
         let limit = self.limit * u32::try_from(statements).unwrap_or(u32::MAX).max(1);
         if let Ok(done) = tokio::time::timeout(limit, &mut work).await {
+            life::sign();
             return done;
         }
         tracing::error!(waited_s = limit.as_secs(), "the server does not answer: the connection is given up");

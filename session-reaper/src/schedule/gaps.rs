@@ -1,0 +1,85 @@
+//! How far apart the times of a schedule are.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+
+use super::Schedule;
+
+/// How far ahead they are looked at: beyond it a schedule does not change any more, and its times are slow to find.
+const HORIZON: TimeDelta = TimeDelta::days(370);
+
+/// Times that are gone through one by one on a day on which clocks change: every minute of it. Of a schedule that comes more
+/// often the times of day are taken as they stand in it: an hour more or less twice a year is not looked for.
+const WALKED: usize = 1_440;
+
+/// Between two times of a schedule that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// The shortest.
+    pub shortest: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+impl Gaps {
+    fn note(&mut self, gap: TimeDelta) {
+        if let Ok(gap) = gap.to_std() {
+            self.shortest = self.shortest.min(gap);
+            self.longest = self.longest.max(gap);
+        }
+    }
+}
+
+impl Schedule {
+    /// The gaps in the year from `from` on; where there are none, the first one.
+    ///
+    /// Times of day are the same on each day that has some: their gaps are looked at once, and then only those from one such
+    /// day to the next, and the days on which clocks change. That is some hundred steps, also for a schedule that comes every
+    /// second.
+    #[must_use]
+    pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
+        let day = self.times_of_day();
+        let within = day.windows(2).map(|pair| pair[1] - pair[0]);
+        let of_a_day = [within.clone().min(), within.max()];
+        let mut gaps = Gaps { shortest: Duration::MAX, longest: Duration::ZERO };
+        let mut next = self.next(from);
+        while let Some(mut time) = next {
+            let wall = time.with_timezone(&self.zone).naive_local();
+            let last = day.last().and_then(|last| self.first_at(wall.date().and_time(*last))).unwrap_or(time).max(time);
+            let made_up = day.binary_search(&wall.time()).is_err();
+            if (self.offset(time) == self.offset(last) && !made_up) || day.len() > WALKED {
+                of_a_day.into_iter().flatten().for_each(|gap| gaps.note(gap));
+                time = last;
+            }
+            while time < last {
+                let Some(later) = self.next(time) else { return gaps };
+                gaps.note(later - time);
+                time = later;
+            }
+            next = self.next(time);
+            if let Some(next) = next {
+                gaps.note(next - time);
+                if next > from + HORIZON {
+                    break;
+                }
+            }
+        }
+        gaps
+    }
+
+    fn times_of_day(&self) -> Vec<NaiveTime> {
+        let pattern = &self.cron.pattern;
+        let (hours, minutes, seconds) = (pattern.hours.values(), pattern.minutes.values(), pattern.seconds.values());
+        let minutes = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
+        let all = minutes.flat_map(|(hour, minute)| seconds.iter().map(move |second| (*hour, *minute, *second)));
+        let times =
+            all.filter_map(|(hour, minute, second)| NaiveTime::from_hms_opt(hour.into(), minute.into(), second.into()));
+        times.collect()
+    }
+
+    /// Of the zone from UTC.
+    fn offset(&self, time: DateTime<Utc>) -> TimeDelta {
+        time.with_timezone(&self.zone).naive_local() - time.naive_utc()
+    }
+}

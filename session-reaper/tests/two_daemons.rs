@@ -1,0 +1,182 @@
+//! Two daemons on one database: each due row goes once, one of them works at a time, and one that is killed is no loss.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use testkit::{Database, Program, eventually, start_reaper};
+
+/// Both at the same moments, in small chunks.
+const TOGETHER: [(&str, &str); 2] = [("SCHEDULE", "* * * * * *"), ("MAX_CHUNK", "5")];
+
+/// A delete takes its time, and leaves a line: which row, in which transaction, on which connection. Each run has a connection
+/// of its own.
+async fn watch_deletes(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO accounts (id, issuer, subject) VALUES (gen_random_uuid(), 'stellar:testnet', 'G');
+             CREATE TABLE due (id uuid PRIMARY KEY);
+             CREATE TABLE gone (id uuid, connection int, transaction xid8, at timestamptz);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+             BEGIN
+                 PERFORM pg_sleep(0.02);
+                 INSERT INTO gone VALUES (OLD.id, pg_backend_pid(), pg_current_xact_id(), clock_timestamp());
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER note AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .await;
+}
+
+/// Sessions that expired ten days ago, each remembered.
+async fn fall_due(database: &Database, count: u32) {
+    database
+        .execute(&format!(
+            "WITH added AS (
+                 INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)
+                 SELECT gen_random_uuid(), (SELECT id FROM accounts), expiry, expiry
+                 FROM generate_series(1, {count}) AS n, LATERAL (SELECT now() - interval '10 days' + n * interval '1 ms') AS e (expiry)
+                 RETURNING id)
+             INSERT INTO due SELECT id FROM added"
+        ))
+        .await;
+}
+
+async fn all_gone(database: &Database) {
+    let client = database.client().await;
+    eventually("what is due is gone", async || {
+        client.query_one("SELECT NOT EXISTS (SELECT FROM sessions)", &[]).await.unwrap().get(0)
+    })
+    .await;
+}
+
+/// Runs that have ended, in each of which something was deleted or the lock was another's.
+async fn ticks(database: &Database) -> i64 {
+    database
+        .one("SELECT count(DISTINCT date_trunc('second', started_at)) FROM reaper_runs WHERE finished_at IS NOT NULL")
+        .await
+}
+
+async fn each_went_once_and_one_worked_at_a_time(database: &Database) {
+    let lost_or_twice: i64 = database
+        .one(
+            "SELECT count(*) FROM (SELECT id FROM due EXCEPT ALL SELECT id FROM gone
+                                   UNION ALL (SELECT id FROM gone EXCEPT ALL SELECT id FROM due)) AS wrong",
+        )
+        .await;
+    assert_eq!(lost_or_twice, 0);
+    // From its first delete to its last no other connection deletes.
+    let overlapping: i64 = database
+        .one(
+            "WITH work AS (SELECT connection, min(at) AS first, max(at) AS last FROM gone GROUP BY connection)
+             SELECT count(*) FROM work AS one JOIN work AS other
+             ON one.connection < other.connection AND (one.first, one.last) OVERLAPS (other.first, other.last)",
+        )
+        .await;
+    assert_eq!(overlapping, 0);
+}
+
+#[tokio::test]
+async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
+    let database = Database::create().await;
+    watch_deletes(&database).await;
+    let mut daemons =
+        [start_reaper(&database, &["daemon"], &TOGETHER), start_reaper(&database, &["daemon"], &TOGETHER)];
+    for daemon in &mut daemons {
+        daemon.log_event("listening").await;
+    }
+    let mut rounds = 0;
+    while ticks(&database).await < 20 || rounds < 10 {
+        fall_due(&database, 20).await;
+        all_gone(&database).await;
+        rounds += 1;
+        assert!(rounds < 200, "{} ticks in {rounds} rounds", ticks(&database).await);
+    }
+    for daemon in &mut daemons {
+        daemon.signal("TERM");
+        assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
+    }
+    each_went_once_and_one_worked_at_a_time(&database).await;
+
+    // They did meet; and what the runs say they deleted is what went.
+    let skipped: i64 = database.one("SELECT count(*) FROM reaper_runs WHERE outcome = 'skipped_lock'").await;
+    assert!(skipped > 0, "the two never met");
+    let instances: i64 = database.one("SELECT count(DISTINCT instance) FROM reaper_runs").await;
+    assert_eq!(instances, 2);
+    let told: i64 = database
+        .one(
+            "SELECT sum((target #>> '{deleted,expired}')::int8)::int8
+             FROM reaper_runs, jsonb_array_elements(report -> 'targets') AS target WHERE target ->> 'target' = 'sessions'",
+        )
+        .await;
+    assert_eq!(told, i64::from(rounds) * 20);
+    // Asked to stop, each may have been at a run.
+    let strange: String = database
+        .one(
+            "SELECT coalesce(string_agg(report::text, ' '), '') FROM reaper_runs
+             WHERE outcome NOT IN ('success', 'skipped_lock') AND NOT (outcome = 'interrupted' AND report ->> 'why' LIKE '%SIGTERM%')",
+        )
+        .await;
+    assert_eq!(strange, "");
+}
+
+/// The process of the one run that is under way, while some of its rows are gone and some are there.
+async fn at_work(database: &Database) -> u32 {
+    let (client, mut instance) = (database.client().await, None);
+    eventually("one of them is in the middle of its work", async || {
+        // A run has its row from before it takes the locks until after it has released them.
+        let sql = "SELECT min(instance) FROM reaper_runs
+                   WHERE finished_at IS NULL AND EXISTS (SELECT FROM gone) AND EXISTS (SELECT FROM sessions)
+                   HAVING count(*) = 1";
+        let found = client.query_opt(sql, &[]).await.unwrap();
+        instance = found.and_then(|row| row.get::<_, Option<String>>(0));
+        instance.is_some()
+    })
+    .await;
+    instance.unwrap().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
+    let database = Database::create().await;
+    watch_deletes(&database).await;
+    fall_due(&database, 60).await;
+    let daemons = [start_reaper(&database, &["daemon"], &TOGETHER), start_reaper(&database, &["daemon"], &TOGETHER)];
+    let working = at_work(&database).await;
+    let (killed, mut other): (Vec<Program>, Vec<Program>) =
+        daemons.into_iter().partition(|daemon| daemon.id() == working);
+    let (mut killed, mut other) = (killed.into_iter().next().unwrap(), other.pop().unwrap());
+    killed.signal("KILL");
+    killed.wait().await;
+
+    // Its lock is free when its connections have ended on the server; those of the other come and go.
+    let client = database.client().await;
+    eventually("the server has noticed", async || {
+        let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid IN (SELECT connection FROM gone)
+                   AND datname = current_database()) OR NOT EXISTS (SELECT FROM sessions)";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    })
+    .await;
+    let free: chrono::DateTime<chrono::Utc> = database.one("SELECT clock_timestamp()").await;
+    all_gone(&database).await;
+    other.signal("TERM");
+    assert_eq!(other.wait().await.code(), Some(0), "{}", other.stderr());
+    each_went_once_and_one_worked_at_a_time(&database).await;
+
+    let (dead, alive) = (format!("%:{working}"), format!("%:{}", other.id()));
+    let row = client
+        .query_one(
+            "SELECT count(*) FILTER (WHERE instance LIKE $1 AND finished_at IS NULL),
+                    count(*) FILTER (WHERE instance LIKE $2 AND report -> 'targets' -> 0 #>> '{deleted,expired}' <> '0'),
+                    count(*) FILTER (WHERE started_at > $3 AND outcome = 'skipped_lock')
+             FROM reaper_runs",
+            &[&dead, &alive, &free],
+        )
+        .await
+        .unwrap();
+    let (interrupted, went_on, in_vain): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((interrupted, in_vain), (1, 0), "interrupted and in vain");
+    assert!(went_on >= 1, "{}", other.stderr());
+}
