@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
-use schema::runs::{Outcome, Trigger};
+use schema::connect::chain;
+use schema::runs::{self, Outcome, Trigger};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -21,6 +22,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The longest sleep without a look at the clock, which may be set, or jump after the machine has slept.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
+/// Of a look into the history before the first run, which has to wait for it.
+const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves and runs until it is stopped.
 pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: &Stop) -> Exit {
@@ -46,6 +50,7 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     let server = tokio::spawn(server);
     let upkeep = tokio::spawn(keep_up(metrics));
     tracing::info!(ops = %address, "listening");
+    remember(sweep).await;
 
     tokio::select! {
         () = keep_schedule(sweep, schedule, stop, &progress, &next) => {}
@@ -58,6 +63,20 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     upkeep.abort();
     tracing::info!("stopped");
     Exit::Done
+}
+
+/// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
+/// with 0 until its own first run.
+async fn remember(sweep: &Sweep) {
+    let asking = async {
+        let client = sweep.connect.connect().await.map_err(|error| error.to_string())?;
+        runs::last_ended(&client).await.map_err(|error| chain(&error))
+    };
+    match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
+        Ok(Ok((success, completion))) => meter::runs_before(success, completion),
+        Ok(Err(error)) => tracing::debug!(error, "the history was not read"),
+        Err(_) => tracing::debug!("the history was not read in time"),
+    }
 }
 
 /// Runs at each time of the schedule until somebody asks to stop.
