@@ -43,7 +43,8 @@ pub enum Command {
     /// budget ran out with rows left), 65 unsafe, 69 database unreachable, 78 bad configuration, 130 or 143 stopped by a
     /// signal after finishing its chunk.
     #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper run --max-runtime 5m --output json | jq .outcome")]
+                            session-reaper run --max-runtime 5m --output json | jq .outcome\n  \
+                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom")]
     Run(Run),
     /// Says whether every target is safe to reap, and what to run where one is not
     ///
@@ -136,6 +137,25 @@ pub struct Printing {
     pub output: Option<String>,
 }
 
+/// Where a run's numbers go when it is over. (A daemon is scraped: it takes none of these.)
+#[derive(Clone, Debug, Default, Args)]
+pub struct Exporting {
+    /// A file for node_exporter's textfile collector, written when the run is over; daemon has none: it is scraped
+    #[arg(long, env = "TEXTFILE", value_name = "FILE")]
+    pub textfile: Option<String>,
+    /// A Prometheus Pushgateway to push to when the run is over, http://user:password@host:9091; daemon has none: it is scraped
+    #[arg(long, env = "PUSHGATEWAY", hide_env_values = true, value_name = "URL")]
+    pub pushgateway: Option<String>,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Tracing {
+    /// An OpenTelemetry collector to send spans of runs, targets and chunks to, http://host:4318 [default: none is sent]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+}
+
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
@@ -148,6 +168,12 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub exporting: Exporting,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub tracing: Tracing,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
     #[arg(long)]
     pub force_unsafe: bool,
@@ -218,6 +244,9 @@ pub struct Daemon {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub tracing: Tracing,
     /// When to run, as in crontab(5); with six fields the first is seconds [default: */15 * * * *]
     #[arg(long, env = "SCHEDULE", value_name = "CRON")]
     pub schedule: Option<String>,

@@ -1,5 +1,6 @@
 //! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
 
+mod exporting;
 mod file;
 mod place;
 mod presets;
@@ -15,12 +16,15 @@ use std::time::Duration;
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
+pub use exporting::SpanReceiver;
+use exporting::{exports, spans};
 use sweeping::{Consent, sweep};
 pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::given;
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Plan, Printing, Run};
+use crate::export::Exports;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
@@ -103,6 +107,10 @@ pub struct RunConfig {
     pub sweep: Sweep,
     /// How to tell.
     pub output: Output,
+    /// Where its numbers go.
+    pub exports: Exports,
+    /// Where its spans go.
+    pub spans: Option<SpanReceiver>,
     /// Logs.
     pub log: LogConfig,
 }
@@ -140,6 +148,8 @@ pub struct DaemonConfig {
     pub schedule: Schedule,
     /// Where operators look.
     pub ops_bind: SocketAddr,
+    /// Where spans go.
+    pub spans: Option<SpanReceiver>,
     /// Logs.
     pub log: LogConfig,
 }
@@ -195,13 +205,15 @@ impl RunConfig {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
         let output = output(&given.printing, &mut mistakes);
+        let exports = exports(&given.exporting, &mut mistakes);
+        let spans = spans(&given.tracing, &mut mistakes);
         match sweep(
             &given.common,
             &given.sweeping,
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
             &mut mistakes,
         ) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, exports, spans, log }),
             _ => Err(mistakes),
         }
     }
@@ -247,9 +259,10 @@ impl DaemonConfig {
                 OPS_BIND
             }
         };
+        let spans = spans(&options.tracing, &mut mistakes);
         let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
         match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
-            (Some(sweep), Some(schedule)) if mistakes.is_empty() => Ok(Self { sweep, schedule, ops_bind, log }),
+            (Some(sweep), Some(schedule)) if mistakes.is_empty() => Ok(Self { sweep, schedule, ops_bind, spans, log }),
             _ => Err(mistakes),
         }
     }

@@ -14,7 +14,7 @@
 //! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
 //! - [`schedule`] and [`ops`] are the daemon's: when to run, and what operators see.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
-//! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
+//! - [`meter`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
 
 pub mod bar;
 pub mod cli;
@@ -23,6 +23,7 @@ pub mod commands;
 pub mod config;
 pub mod discover;
 pub mod exit;
+pub mod export;
 pub mod meter;
 pub mod nearest;
 pub mod ops;

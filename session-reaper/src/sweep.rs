@@ -29,6 +29,7 @@ mod progress;
 mod report;
 mod run;
 mod share;
+mod spans;
 mod sql;
 mod stint;
 mod target;
