@@ -3,11 +3,19 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help on the terminal, where backticks only disturb")]
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it did.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                  session-reaper run --database-url postgres://session_reaper@db/app"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -63,6 +71,20 @@ pub enum Command {
     /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
     #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
+    /// Prints what a shell needs to complete the names of commands and options
+    #[command(after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \
+                            session-reaper completions fish > ~/.config/fish/completions/session-reaper.fish")]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory, one for each command
+    #[command(after_help = "Example:\n  session-reaper man /usr/local/share/man/man1")]
+    Man {
+        /// Where to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// What every command needs.

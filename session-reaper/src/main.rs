@@ -57,6 +57,14 @@ async fn command(cli: Cli) -> Exit {
             },
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
+        Command::Completions { shell } => {
+            commands::completions::completions(shell);
+            Exit::Done
+        }
+        Command::Man { directory } => match commands::man::man(&directory) {
+            Ok(()) => Exit::Done,
+            Err(why) => refuse(&why, Exit::Failed),
+        },
         // As with `migrate`: it changes nothing that a signal could leave half done.
         Command::Discover(options) => match DiscoverConfig::read(&options) {
             Ok(config) => {
