@@ -133,6 +133,14 @@ pub async fn last_reports(client: &Client) -> Result<Vec<Value>, Error> {
     Ok(client.query(SQL, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// When a run last succeeded, and when one last ended, whoever's it was. Both are among the last ones, unless nothing has
+/// succeeded for weeks: so far back the index is read and no further.
+pub async fn last_ended(client: &Client) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
+    const SQL: &str = "SELECT max(finished_at) FILTER (WHERE outcome = 'success'), max(finished_at)
+                       FROM (SELECT finished_at, outcome FROM reaper_runs ORDER BY started_at DESC, id DESC LIMIT 5000) AS last";
+    client.query_one(SQL, &[]).await.map(|row| (row.get(0), row.get(1)))
+}
+
 /// Whether `error` says that the table is not there: the reaper's migrations were not applied, and may stay so.
 #[must_use]
 pub fn is_absent(error: &Error) -> bool {

@@ -3,11 +3,19 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help on the terminal, where backticks only disturb")]
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it did.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                  session-reaper run --database-url postgres://session_reaper@db/app"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -43,7 +51,8 @@ pub enum Command {
     /// budget ran out with rows left), 65 unsafe, 69 database unreachable, 78 bad configuration, 130 or 143 stopped by a
     /// signal after finishing its chunk.
     #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper run --max-runtime 5m --output json | jq .outcome")]
+                            session-reaper run --max-runtime 5m --output json | jq .outcome\n  \
+                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom")]
     Run(Run),
     /// Says whether every target is safe to reap, and what to run where one is not
     ///
@@ -76,6 +85,20 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
+    /// Prints what a shell needs to complete the names of commands and options
+    #[command(after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \
+                            session-reaper completions fish > ~/.config/fish/completions/session-reaper.fish")]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Writes manual pages into a directory, one for each command
+    #[command(after_help = "Example:\n  session-reaper man /usr/local/share/man/man1")]
+    Man {
+        /// Where to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// What every command needs.
@@ -171,6 +194,25 @@ pub struct Printing {
     pub output: Option<String>,
 }
 
+/// Where a run's numbers go when it is over. (A daemon is scraped: it takes none of these.)
+#[derive(Clone, Debug, Default, Args)]
+pub struct Exporting {
+    /// A file for node_exporter's textfile collector, written when the run is over; daemon has none: it is scraped
+    #[arg(long, env = "TEXTFILE", value_name = "FILE")]
+    pub textfile: Option<String>,
+    /// A Prometheus Pushgateway to push to when the run is over, http://user:password@host:9091; daemon has none: it is scraped
+    #[arg(long, env = "PUSHGATEWAY", hide_env_values = true, value_name = "URL")]
+    pub pushgateway: Option<String>,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Tracing {
+    /// An OpenTelemetry collector to send spans of runs, targets and chunks to, http://host:4318 [default: none is sent]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+}
+
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
@@ -183,6 +225,12 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub exporting: Exporting,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub tracing: Tracing,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
     #[arg(long)]
     pub force_unsafe: bool,
@@ -281,6 +329,9 @@ pub struct Daemon {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub sweeping: Sweeping,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub tracing: Tracing,
     /// When to run: five fields as in crontab(5), six with seconds in front, or @hourly and the like [default: */15 * * * *]
     #[arg(long, env = "SCHEDULE", value_name = "CRON")]
     pub schedule: Option<String>,

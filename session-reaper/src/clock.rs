@@ -12,5 +12,11 @@ pub fn now() -> DateTime<Utc> {
 /// Now, as Prometheus wants it: seconds since 1970.
 #[must_use]
 pub fn timestamp() -> f64 {
-    now().signed_duration_since(DateTime::UNIX_EPOCH).as_seconds_f64()
+    seconds_since_1970(now())
+}
+
+/// A time as Prometheus wants it.
+#[must_use]
+pub fn seconds_since_1970(time: DateTime<Utc>) -> f64 {
+    time.signed_duration_since(DateTime::UNIX_EPOCH).as_seconds_f64()
 }

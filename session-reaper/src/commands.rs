@@ -1,9 +1,11 @@
 //! One file a subcommand.
 
 pub mod check;
+pub mod completions;
 pub mod daemon;
 pub mod discover;
 pub mod init;
+pub mod man;
 pub mod migrate;
 pub mod pause;
 pub mod plan;

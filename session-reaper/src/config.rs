@@ -1,5 +1,6 @@
 //! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
 
+mod exporting;
 mod file;
 mod place;
 mod presets;
@@ -16,6 +17,8 @@ use std::time::Duration;
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
+pub use exporting::SpanReceiver;
+use exporting::{exports, spans};
 use sweeping::{Consent, sweep};
 pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
@@ -23,6 +26,7 @@ use values::{DurationRange, given};
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run};
 use crate::clock;
+use crate::export::Exports;
 use crate::notify::Supervisor;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
@@ -135,6 +139,10 @@ pub struct RunConfig {
     pub sweep: Sweep,
     /// How to tell.
     pub output: Output,
+    /// Where its numbers go.
+    pub exports: Exports,
+    /// Where its spans go.
+    pub spans: Option<SpanReceiver>,
     /// Logs.
     pub log: LogConfig,
 }
@@ -168,6 +176,8 @@ pub struct PlanConfig {
 pub struct DaemonConfig {
     /// What it is for.
     pub service: Service,
+    /// Where spans go.
+    pub spans: Option<SpanReceiver>,
     /// Logs.
     pub log: LogConfig,
 }
@@ -273,13 +283,15 @@ impl RunConfig {
         let mut mistakes = Mistakes::default();
         let log = log(&given.common, "warn", &mut mistakes);
         let output = output(&given.printing, &mut mistakes);
+        let exports = exports(&given.exporting, &mut mistakes);
+        let spans = spans(&given.tracing, &mut mistakes);
         match sweep(
             &given.common,
             &given.sweeping,
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
             &mut mistakes,
         ) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, exports, spans, log }),
             _ => Err(mistakes),
         }
     }
@@ -326,11 +338,12 @@ impl DaemonConfig {
                 OPS_BIND
             }
         };
+        let spans = spans(&options.tracing, &mut mistakes);
         let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
         match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
             (Some(sweep), Some(schedule)) if mistakes.is_empty() => {
                 let service = Service { sweep, schedule, jitter, ops_bind, supervisor: supervisor() };
-                Ok(Self { service, log })
+                Ok(Self { service, spans, log })
             }
             _ => Err(mistakes),
         }

@@ -14,7 +14,7 @@
 //! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
 //! - [`schedule`], [`ops`] and [`notify`] are the daemon's: when to run, what operators see, what its service manager is told.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
-//! - [`meter`] has the metrics, [`telemetry`] the logs, [`bar`] the progress bar, [`summary`] what `run` prints.
+//! - [`meter`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
 
 pub mod bar;
 pub mod cli;
@@ -23,6 +23,7 @@ pub mod commands;
 pub mod config;
 pub mod discover;
 pub mod exit;
+pub mod export;
 mod life;
 pub mod meter;
 pub mod nearest;

@@ -58,6 +58,14 @@ async fn command(cli: Cli) -> Exit {
             },
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
         },
+        Command::Completions { shell } => {
+            commands::completions::completions(shell);
+            Exit::Done
+        }
+        Command::Man { directory } => match commands::man::man(&directory) {
+            Ok(()) => Exit::Done,
+            Err(why) => refuse(&why, Exit::Failed),
+        },
         // As with `migrate`: it changes nothing that a signal could leave half done.
         Command::Discover(options) => match DiscoverConfig::read(&options) {
             Ok(config) => {
@@ -84,16 +92,18 @@ async fn command(cli: Cli) -> Exit {
         Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 let bar = bar::new();
-                telemetry::init(config.log, bar.clone());
-                commands::run::run(&config.sweep, config.output, bar, &stop).await
+                let spans = telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
+                commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop).await
             }
             (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
         Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
-                telemetry::init(config.log, ProgressBar::hidden());
-                commands::daemon::daemon(&config.service, &stop).await
+                let spans = telemetry::init_with_spans(config.log, ProgressBar::hidden(), config.spans.as_ref());
+                let exit = commands::daemon::daemon(&config.service, &stop).await;
+                spans.finish().await;
+                exit
             }
             (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),

@@ -1,174 +1,71 @@
-//! Metrics: their names, their help, and one function for each thing that is measured. In `run`, where nobody scrapes,
-//! no recorder is installed and all of this does nothing.
+//! Metrics: one function for each thing that is measured; [`series`] has their names and help, [`labels`] the closed sets
+//! of their labels. Where nobody reads them (a `run` without `--textfile` and `--pushgateway`) no recorder is installed and
+//! all of this does nothing.
 //!
 //! Labels come from closed sets, and every value is there from the start, so that a rate is defined before the first
 //! event. Points in time are exported as such, not as ages: an age freezes when its job dies.
 
+mod labels;
+mod series;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use chrono::{DateTime, Utc};
+use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use schema::runs::Outcome;
+
+pub(crate) use labels::{CHILDREN, ChunkOutcome, Exporter, LockAttempt};
+use series::{
+    BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS, CHUNK_DURATION, CHUNK_SIZE,
+    CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION, LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS,
+    LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG, ROWS_DELETED, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS,
+    THROTTLE_SECONDS, THROTTLED, TICKS_SKIPPED,
+};
+pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
 use crate::sweep::{Cause, Target};
 
-const BUILD_INFO: &str = "session_reaper_build_info";
-const INTERVAL: &str = "session_reaper_interval_seconds";
-const LAST_SUCCESS: &str = "session_reaper_last_success_timestamp_seconds";
-const LAST_COMPLETION: &str = "session_reaper_last_completion_timestamp_seconds";
-const LAST_RUN_DURATION: &str = "session_reaper_last_run_duration_seconds";
-const LAST_RUN_DELETED: &str = "session_reaper_last_run_deleted_rows";
-const RUNS: &str = "session_reaper_runs_total";
-const RUN_DURATION: &str = "session_reaper_run_duration_seconds";
-const ROWS_DELETED: &str = "session_reaper_rows_deleted_total";
-/// The `reason` of rows that went because they referred to a due one.
-pub(crate) const CHILDREN: &str = "children";
-const ROWS_SKIPPED: &str = "session_reaper_rows_skipped_locked_total";
-const CHUNKS: &str = "session_reaper_chunks_total";
-const CHUNK_DURATION: &str = "session_reaper_chunk_duration_seconds";
-const CHUNK_SIZE: &str = "session_reaper_chunk_size_rows";
-const BACKLOG: &str = "session_reaper_backlog_rows";
-const BACKLOG_CAPPED: &str = "session_reaper_backlog_capped";
-const BACKLOG_OLDEST: &str = "session_reaper_backlog_oldest_due_timestamp_seconds";
-const BACKLOG_SAMPLED: &str = "session_reaper_backlog_sampled_timestamp_seconds";
-const LOCK_ATTEMPTS: &str = "session_reaper_lock_attempts_total";
-const THROTTLE_SECONDS: &str = "session_reaper_throttle_seconds_total";
-const THROTTLED: &str = "session_reaper_throttled";
-const REPLICA_LAG: &str = "session_reaper_replica_lag_seconds";
-const CHECKS: &str = "session_reaper_checks_total";
-const LOCK_HELD: &str = "session_reaper_lock_held";
-const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
-
-/// Around the 10 ms that a chunk aims at, up to the statement timeout.
-const CHUNK_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-/// From an idle tick to an hour.
-const RUN_BUCKETS: [f64; 12] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0];
-
-/// What became of a try at a chunk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ChunkOutcome {
-    Done,
-    TimedOut,
-    Retried,
-    Failed,
-}
-
-impl ChunkOutcome {
-    const ALL: [Self; 4] = [Self::Done, Self::TimedOut, Self::Retried, Self::Failed];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::TimedOut => "timeout",
-            Self::Retried => "retried",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What became of a try for a target's lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum LockAttempt {
-    Acquired,
-    Busy,
-    Error,
-}
-
-impl LockAttempt {
-    const ALL: [Self; 3] = [Self::Acquired, Self::Busy, Self::Error];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Acquired => "acquired",
-            Self::Busy => "busy",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// Installs the recorder and creates every series that these targets will have.
+/// Installs the daemon's recorder and creates every series that these targets will have.
 pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
+    let handle = recorder()?;
+    series::create_counts(targets);
+    series::create_gauges(targets);
+    Ok(handle)
+}
+
+/// Installs the recorder of a single run. A gauge is there once it has been measured: what this run did not come to (the
+/// backlog, where the database could not be reached) is not to be told as 0 in place of what the run before had seen.
+pub fn install_for_one_run(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
+    let handle = recorder()?;
+    series::create_counts(targets);
+    Ok(handle)
+}
+
+fn recorder() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(CHUNK_DURATION.to_owned()), &CHUNK_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(RUN_DURATION.to_owned()), &RUN_BUCKETS)?
         .install_recorder()?;
-    describe();
-    create(targets);
+    series::describe();
     Ok(handle)
 }
 
-fn describe() {
-    describe_gauge!(BUILD_INFO, "Always 1; its labels say what is running.");
-    describe_gauge!(INTERVAL, "Longest time between two runs of the schedule.");
-    describe_gauge!(
-        LAST_SUCCESS,
-        "When the last run ended with nothing failed and nothing left by a budget; 0 before the first."
-    );
-    describe_gauge!(LAST_COMPLETION, "When the last run ended, whatever its outcome; 0 before the first.");
-    describe_gauge!(LAST_RUN_DURATION, "How long the last run took.");
-    describe_gauge!(LAST_RUN_DELETED, "Rows that the last run deleted.");
-    describe_counter!(RUNS, "Runs that ended, by outcome.");
-    describe_histogram!(RUN_DURATION, "Wall time of runs.");
-    describe_counter!(ROWS_DELETED, "Rows deleted, by the reason for which they were due.");
-    describe_counter!(ROWS_SKIPPED, "Due rows passed over because somebody held them.");
-    describe_counter!(CHUNKS, "Chunks tried, by what became of them.");
-    describe_histogram!(CHUNK_DURATION, "From asking where a chunk ends to its commit.");
-    describe_gauge!(CHUNK_SIZE, "Rows that the next chunk asks for.");
-    describe_gauge!(BACKLOG, "Rows due when the backlog was last looked at, counted up to a cap.");
-    describe_gauge!(BACKLOG_CAPPED, "1 when the count of the backlog stopped at its cap.");
-    describe_gauge!(BACKLOG_OLDEST, "When the oldest row of the backlog fell due; 0 without one.");
-    describe_gauge!(BACKLOG_SAMPLED, "When the backlog was last looked at; 0 before the first time.");
-    describe_counter!(LOCK_ATTEMPTS, "Tries for the lock of a target, by result.");
-    describe_counter!(CHECKS, "Looks at whether a target is safe to work on, by result.");
-    describe_counter!(THROTTLE_SECONDS, "Time waited before a chunk, by what for.");
-    describe_gauge!(THROTTLED, "1 while a run waits, by what for.");
-    describe_gauge!(REPLICA_LAG, "Replay lag last seen, by the replica's application_name.");
-    describe_counter!(TICKS_SKIPPED, "Times of the schedule that were left out because a run was going.");
-    describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
+/// What is known of runs before this process: when one last succeeded, and when one last ended. Without it a daemon that was
+/// restarted would look like one that has never succeeded.
+pub(crate) fn runs_before(success: Option<DateTime<Utc>>, completion: Option<DateTime<Utc>>) {
+    for (name, time) in [(LAST_SUCCESS, success), (LAST_COMPLETION, completion)] {
+        if let Some(time) = time {
+            gauge!(name).set(clock::seconds_since_1970(time));
+        }
+    }
 }
 
-fn create(targets: &[Target]) {
-    let revision = option_env!("SESSION_REAPER_REVISION").unwrap_or("unknown");
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
-    for name in [LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
-        gauge!(name).set(0);
-    }
-    let _ = histogram!(RUN_DURATION);
-    counter!(TICKS_SKIPPED).absolute(0);
-    for outcome in Outcome::ALL {
-        counter!(RUNS, "outcome" => outcome.as_str()).absolute(0);
-    }
-    for result in LockAttempt::ALL {
-        counter!(LOCK_ATTEMPTS, "result" => result.as_str()).absolute(0);
-    }
-    for cause in Cause::ALL {
-        counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(0);
-        gauge!(THROTTLED, "cause" => cause.as_str()).set(0);
-    }
-    for target in targets {
-        let name = &target.name;
-        for gauge in [LAST_RUN_DELETED, CHUNK_SIZE, BACKLOG_CAPPED, BACKLOG_OLDEST, LOCK_HELD] {
-            gauge!(gauge, "target" => name.clone()).set(0);
-        }
-        counter!(ROWS_SKIPPED, "target" => name.clone()).absolute(0);
-        for result in ["safe", "unsafe"] {
-            counter!(CHECKS, "target" => name.clone(), "result" => result).absolute(0);
-        }
-        let _ = histogram!(CHUNK_DURATION, "target" => name.clone());
-        for outcome in ChunkOutcome::ALL {
-            counter!(CHUNKS, "target" => name.clone(), "outcome" => outcome.as_str()).absolute(0);
-        }
-        if !target.children.is_empty() {
-            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => CHILDREN).absolute(0);
-        }
-        for reason in &target.reasons {
-            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone()).absolute(0);
-            gauge!(BACKLOG, "target" => name.clone(), "reason" => reason.name.clone()).set(0);
-        }
-    }
+/// Something that was to be handed on was not.
+pub(crate) fn export_failed(exporter: Exporter) {
+    counter!(EXPORT_FAILURES, "exporter" => exporter.as_str()).increment(1);
 }
 
 /// The schedule's longest gap.

@@ -31,6 +31,7 @@ mod reconnect;
 mod report;
 mod run;
 mod share;
+mod spans;
 mod sql;
 mod stint;
 mod target;

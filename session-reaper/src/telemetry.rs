@@ -1,19 +1,97 @@
-//! Logs, on standard error.
+//! Logs, on standard error; and spans, sent to an OpenTelemetry collector.
+//!
+//! A span is only for the collector: where none is named its callsite is off for good, and costs one relaxed load.
+
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::io::{self, IsTerminal as _, Write};
 
 use indicatif::ProgressBar;
+use tracing::Metadata;
+use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, filter, fmt};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, SpanReceiver};
+
+/// The `target` of spans: what they belong to is told by their names.
+pub(crate) const SPANS: &str = "session_reaper::spans";
 
 /// Starts logging. Lines are written around `bar`, so that neither garbles the other.
 pub fn init(log: LogConfig, bar: ProgressBar) {
-    let builder = tracing_subscriber::fmt().with_env_filter(log.filter).with_writer(AroundBar(bar));
-    match log.format {
-        LogFormat::Text => builder.with_ansi(log.colour && io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().init(),
+    tracing_subscriber::registry().with(logs(log, bar)).init();
+}
+
+/// The same, and sends spans where somebody wants them. What is returned has to be asked to finish.
+#[must_use]
+pub fn init_with_spans(log: LogConfig, bar: ProgressBar, receiver: Option<&SpanReceiver>) -> Spans {
+    let Some(receiver) = receiver else {
+        init(log, bar);
+        return Spans::default();
+    };
+    send(log, bar, receiver)
+}
+
+/// Spans that are on their way.
+#[derive(Default)]
+pub struct Spans {
+    #[cfg(feature = "otlp")]
+    sent: Option<otlp::Sent>,
+}
+
+#[cfg(feature = "otlp")]
+fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
+    match otlp::Sent::to(receiver) {
+        Ok(sent) => {
+            let spans = sent.layer().with_filter(filter::filter_fn(is_span));
+            tracing_subscriber::registry().with(logs(log, bar)).with(spans).init();
+            Spans { sent: Some(sent) }
+        }
+        Err(error) => {
+            init(log, bar);
+            tracing::warn!(error, "no spans are sent");
+            Spans::default()
+        }
     }
+}
+
+#[cfg(not(feature = "otlp"))]
+fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
+    init(log, bar);
+    let host = receiver.endpoint.host_str();
+    tracing::warn!(host, "no spans are sent: this session-reaper was built without the feature otlp");
+    Spans::default()
+}
+
+impl Spans {
+    /// Sends what is left, within a few seconds.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        allow(clippy::unused_async, reason = "without the feature there is nothing to wait for")
+    )]
+    pub async fn finish(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = self.sent {
+            sent.finish().await;
+        }
+    }
+}
+
+fn is_span(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == SPANS
+}
+
+fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(log: LogConfig, bar: ProgressBar) -> impl Layer<S> {
+    let layer = fmt::layer().with_writer(AroundBar(bar));
+    let layer = match log.format {
+        LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().boxed(),
+    };
+    layer.with_filter(log.filter.and(filter::filter_fn(|metadata| !is_span(metadata))))
 }
 
 /// Standard error, with the progress bar out of the way while a line is written.
@@ -35,5 +113,22 @@ impl<'a> MakeWriter<'a> for AroundBar {
 
     fn make_writer(&'a self) -> Self {
         self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+
+    #[test]
+    fn a_span_is_off_where_nobody_collects_it() {
+        let log = LogConfig { format: LogFormat::Text, filter: EnvFilter::new("trace"), colour: false };
+        let subscriber = tracing_subscriber::registry().with(logs(log, ProgressBar::hidden()));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::info_span!("any other").is_disabled());
+            assert!(tracing::info_span!(target: SPANS, "chunk", rows = 1).is_disabled());
+        });
     }
 }

@@ -8,6 +8,7 @@
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
 //! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
+//! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
 //! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
 //!
 //! `make test` starts the servers and sets the variables. A failing assumption panics: these are tests.
@@ -27,6 +28,7 @@ mod ports;
 mod program;
 mod proxy;
 mod reaper;
+mod receiver;
 mod redis;
 mod server;
 mod unprivileged;
@@ -40,6 +42,7 @@ pub use ports::free_port;
 pub use program::{Program, binary};
 pub use proxy::{Proxy, Statement};
 pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reap_by, reaped, start_reaper};
+pub use receiver::{Received, Receiver};
 pub use redis::Redis;
 pub use server::{Replica, Server};
 pub use wallet::Wallet;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
-use schema::runs::{Outcome, Trigger};
+use schema::connect::chain;
+use schema::runs::{self, Outcome, Trigger};
 use tokio::sync::watch;
 
 use crate::config::Service;
@@ -24,6 +25,9 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 /// A run that begins so late was missed, and not just held up for a moment.
 const LATE: TimeDelta = TimeDelta::seconds(10);
+
+/// Of a look into the history before the first run, which has to wait for it.
+const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves and runs until it is stopped.
 pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
@@ -57,6 +61,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
         supervisor.warn_of_haste(sweep.bounds);
         tokio::spawn(notify::tell(live, stop.clone()))
     });
+    remember(sweep).await;
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
     let rounds = Rounds { sweep, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
@@ -130,6 +135,39 @@ impl Rounds<'_> {
                 tracing::warn!(missed = skipped, "runs fell due while one was going; they are left out");
                 upcoming = ticks.next(now);
             }
+/// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
+/// with 0 until its own first run.
+async fn remember(sweep: &Sweep) {
+    let asking = async {
+        let client = sweep.connect.connect().await.map_err(|error| error.to_string())?;
+        runs::last_ended(&client).await.map_err(|error| chain(&error))
+    };
+    match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
+        Ok(Ok((success, completion))) => meter::runs_before(success, completion),
+        Ok(Err(error)) => tracing::debug!(error, "the history was not read"),
+        Err(_) => tracing::debug!("the history was not read in time"),
+    }
+}
+
+/// Runs at each time of the schedule until somebody asks to stop.
+async fn keep_schedule(
+    sweep: &Sweep,
+    schedule: &Schedule,
+    stop: &Stop,
+    progress: &watch::Sender<Progress>,
+    next: &watch::Sender<Option<DateTime<Utc>>>,
+) {
+    while stop.requested().is_none() {
+        let Some(time) = schedule.next(clock::now()) else {
+            // It had a next time when it was read, and years pass slowly.
+            tracing::error!("the schedule has come to its end");
+            return;
+        };
+        next.send_replace(Some(time));
+        tracing::debug!(%time, "waiting for the next run");
+        tokio::select! {
+            () = sleep_until(time) => {}
+            _ = stop.wait() => return,
         }
     }
 

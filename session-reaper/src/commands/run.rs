@@ -1,26 +1,40 @@
-//! `run`: one run, its summary, its exit code.
+//! `run`: one run, its summary, its exit code, and what it leaves behind for Prometheus.
+
+use std::time::Instant;
 
 use indicatif::ProgressBar;
-use schema::runs::Trigger;
+use schema::runs::{Outcome, Trigger};
 use tokio::sync::watch;
 
 use super::print;
 use crate::bar;
 use crate::config::Output;
 use crate::exit::Exit;
+use crate::export::Exports;
+use crate::meter;
 use crate::stop::Stop;
 use crate::summary;
 use crate::sweep::{Progress, Sweep};
+use crate::telemetry::Spans;
 
 /// Runs once and tells on standard output what that came to.
-pub async fn run(sweep: &Sweep, output: Output, bar: ProgressBar, stop: &Stop) -> Exit {
+pub async fn run(
+    sweep: &Sweep,
+    output: Output,
+    exports: &Exports,
+    spans: Spans,
+    bar: ProgressBar,
+    stop: &Stop,
+) -> Exit {
+    let measured = exports.measure(sweep);
+    let began = Instant::now();
     let (sender, progress) = watch::channel(Progress::default());
     let shown = tokio::spawn(bar::follow(bar, progress));
     let finished = sweep.run(Trigger::Manual, stop, &sender).await;
     drop(sender);
     // The bar is gone before anything else is printed.
     let _ = shown.await;
-    match finished {
+    let exit = match finished {
         Ok(finished) => {
             match output {
                 Output::Text => print(&summary::text(&finished.report)),
@@ -31,7 +45,15 @@ pub async fn run(sweep: &Sweep, output: Output, bar: ProgressBar, stop: &Stop) -
         }
         Err(error) => {
             tracing::error!(%error, "nothing was done");
+            let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
+            meter::run_ended(Outcome::Failed, began.elapsed(), none);
             Exit::Unreachable
         }
+    };
+    // Spans first: the numbers say whether they were sent.
+    spans.finish().await;
+    if let Some(measured) = measured {
+        exports.hand_on(&measured, sweep).await;
     }
+    exit
 }

@@ -130,7 +130,11 @@ fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) ->
 
 /// Which process on which host, for the history.
 pub(super) fn instance() -> String {
+    format!("{}:{}", host(), std::process::id())
+}
+
+/// This machine's name.
+pub(super) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "unknown".to_owned());
-    format!("{host}:{}", std::process::id())
+    host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "unknown".to_owned())
 }

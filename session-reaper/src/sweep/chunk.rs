@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use super::backlog::COUNT_CAP;
 use super::connection::Trouble;
 use super::pass::{Beginning, CROWD, Chunk, Look, Next, Pass};
+use super::spans;
 use super::sql::{self, Counted, Manner, Mark, Stretch};
 use crate::meter;
 
@@ -19,7 +22,19 @@ impl Pass<'_, '_> {
         Ok(row.as_ref().map(sql::mark))
     }
 
+    /// One try.
     pub(super) async fn attempt(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
+        let (span, before) = (spans::chunk(self.target, self.reason), self.gone());
+        let tried = self.take(ahead, look).instrument(span.clone()).await;
+        spans::chunk_ended(&span, &tried, self.gone() - before);
+        tried
+    }
+
+    fn gone(&self) -> u64 {
+        self.tally.deleted + self.tally.children
+    }
+
+    async fn take(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Trouble> {
         let began = Instant::now();
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
         // Of each table as many: of the parents, and of each that refers to them.

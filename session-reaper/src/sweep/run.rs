@@ -7,6 +7,7 @@ use schema::connect::{ConnectError, ConnectOptions};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
 use tokio_postgres::Error;
+use tracing::Instrument as _;
 
 use super::backlog::{Backlog, START_CAP};
 use super::budget::{Budget, BudgetLimits};
@@ -19,6 +20,7 @@ use super::pace::PaceLimits;
 use super::pass::Halt;
 use super::progress::{Progress, Running};
 use super::report::{End, Report, TargetReport, conclude, milliseconds};
+use super::spans;
 use super::stint::Stint;
 use super::target::{Absent, Target};
 use super::throttle::{Throttle, ThrottleLimits};
@@ -77,6 +79,18 @@ pub(super) const POOLER: &str = "a transaction-pooling proxy stands between sess
 impl Sweep {
     /// Does one run. Fails only when the database cannot be reached at its start; what happens later is in the report.
     pub async fn run(
+        &self,
+        trigger: Trigger,
+        stop: &Stop,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Finished, ConnectError> {
+        let span = spans::run(trigger, &self.instance);
+        let ended = self.once(trigger, stop, progress).instrument(span.clone()).await;
+        spans::run_ended(&span, &ended);
+        ended
+    }
+
+    async fn once(
         &self,
         trigger: Trigger,
         stop: &Stop,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, Error};
+use tracing::Instrument as _;
 
 use super::backlog::{self, Backlog, COUNT_CAP, Seen};
 use super::blocks::Blocks;
@@ -18,6 +19,7 @@ use super::pass::{Beginning, Halt, Pass, Tally, halt};
 use super::progress::TargetProgress;
 use super::report::{End, TargetReport, Worked};
 use super::share::Share;
+use super::spans;
 use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Absent, Order, Target};
 use super::throttle::Cause;
@@ -239,7 +241,9 @@ impl<'a> Stint<'a> {
             }
         });
         worker.tables = self.table.iter().flat_map(Table::oids).collect();
-        let result = self.passes(worker, pace, backlog).await;
+        let span = spans::target(&self.target.name);
+        let result = self.passes(worker, pace, backlog).instrument(span.clone()).await;
+        spans::target_ended(&span, &result, self.tallies.iter().map(|tally| tally.deleted).sum());
         self.elapsed += began.elapsed();
         result
     }

@@ -1,0 +1,210 @@
+//! Prometheus' text format, as far as our own metrics use it: to choose from it, and to go on from what stood there before.
+//!
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
+
+use std::fmt::Write as _;
+
+use crate::meter;
+
+/// Metrics with their series, in the order in which they stood.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Exposition(Vec<Family>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Family {
+    name: String,
+    help: String,
+    kind: String,
+    /// Name with labels, and value.
+    series: Vec<(String, String)>,
+}
+
+impl Exposition {
+    /// Reads it. What it does not understand it leaves out: the file may be somebody else's.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut families: Vec<Family> = Vec::new();
+        for line in text.lines() {
+            if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+                families.push(Family { name: name.to_owned(), help: help.to_owned(), ..Family::default() });
+            } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                if families.last().is_none_or(|family| family.name != name) {
+                    families.push(Family { name: name.to_owned(), ..Family::default() });
+                }
+                if let Some(family) = families.last_mut() {
+                    kind.trim().clone_into(&mut family.kind);
+                }
+            } else if let (Some(family), Some((series, value))) = (families.last_mut(), line.rsplit_once(' '))
+                && series.starts_with(&family.name)
+            {
+                family.series.push((series.to_owned(), value.to_owned()));
+            }
+        }
+        Self(families)
+    }
+
+    /// Without what says nothing once the process is gone.
+    pub(super) fn lasting(mut self) -> Self {
+        self.0.retain(|family| !meter::is_momentary(&family.name));
+        self
+    }
+
+    /// Without what grows from one run to the next: a counter that begins with each run anew is no counter.
+    pub(super) fn gauges(mut self) -> Self {
+        self.0.retain(|family| family.kind == "gauge");
+        self
+    }
+
+    /// Goes on from `before`: counters and histograms are added to what they were, and a gauge that this run did not come to
+    /// measure keeps its value, unless its target is none of these any more.
+    pub(super) fn going_on_from(mut self, before: &Self, targets: &[&str]) -> Self {
+        let same_version =
+            self.family(meter::BUILD_INFO).is_some_and(|info| before.family(meter::BUILD_INFO) == Some(info));
+        for family in &mut self.0 {
+            let Some(old) = before.family(&family.name).filter(|old| old.kind == family.kind) else { continue };
+            if family.kind != "gauge" {
+                // Another version may have other buckets. To Prometheus it is a restart.
+                if same_version {
+                    family.add(old);
+                }
+            } else if family.name != meter::BUILD_INFO {
+                family.keep(old, targets);
+            }
+        }
+        let unmeasured = before.0.iter().filter(|old| old.kind == "gauge" && meter::is_ours(&old.name));
+        for old in unmeasured {
+            if self.family(&old.name).is_none() && !meter::is_momentary(&old.name) {
+                let mut family = Family { series: Vec::new(), ..old.clone() };
+                family.keep(old, targets);
+                self.0.push(family);
+            }
+        }
+        self
+    }
+
+    fn family(&self, name: &str) -> Option<&Family> {
+        self.0.iter().find(|family| family.name == name)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for Family { name, help, kind, series } in self.0.iter().filter(|family| !family.series.is_empty()) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (series, value) in series {
+                let _ = writeln!(text, "{series} {value}");
+            }
+        }
+        text
+    }
+}
+
+impl Family {
+    fn value(&self, series: &str) -> Option<&str> {
+        self.series.iter().find(|(name, _)| name == series).map(|(_, value)| value.as_str())
+    }
+
+    fn add(&mut self, old: &Self) {
+        for (series, value) in &mut self.series {
+            let old = old.value(series).and_then(|value| value.parse::<f64>().ok()).filter(|old| old.is_finite());
+            if let (Some(old), Ok(new)) = (old, value.parse::<f64>()) {
+                *value = (old + new).to_string();
+            }
+        }
+    }
+
+    fn keep(&mut self, old: &Self, targets: &[&str]) {
+        for (series, value) in &old.series {
+            let known = target_of(series).is_none_or(|of| targets.iter().any(|target| escaped(target) == of));
+            if known && value.parse::<f64>().is_ok() && self.value(series).is_none() {
+                self.series.push((series.clone(), value.clone()));
+            }
+        }
+    }
+}
+
+/// The value of the label `target`, as it stands there.
+fn target_of(series: &str) -> Option<&str> {
+    let (_, rest) = series.split_once("target=\"")?;
+    let mut escape = false;
+    let end = rest.find(|letter| {
+        let ends = letter == '"' && !escape;
+        escape = letter == '\\' && !escape;
+        ends
+    })?;
+    Some(&rest[..end])
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "\
+# HELP session_reaper_build_info i
+# TYPE session_reaper_build_info gauge
+session_reaper_build_info{version=\"1\"} 1
+# HELP session_reaper_runs_total r
+# TYPE session_reaper_runs_total counter
+session_reaper_runs_total{outcome=\"success\"} 7
+session_reaper_runs_total{outcome=\"failed\"} nonsense
+# HELP session_reaper_last_success_timestamp_seconds s
+# TYPE session_reaper_last_success_timestamp_seconds gauge
+session_reaper_last_success_timestamp_seconds 1000.5
+# HELP session_reaper_backlog_capped c
+# TYPE session_reaper_backlog_capped gauge
+session_reaper_backlog_capped{target=\"a \\\"b\\\"\"} 1
+session_reaper_backlog_capped{target=\"gone\"} 1
+# TYPE somebody_elses gauge
+somebody_elses 3
+and what is this
+";
+
+    const NOW: &str = "\
+# HELP session_reaper_build_info i
+# TYPE session_reaper_build_info gauge
+session_reaper_build_info{version=\"1\"} 1
+# HELP session_reaper_runs_total r
+# TYPE session_reaper_runs_total counter
+session_reaper_runs_total{outcome=\"success\"} 0
+session_reaper_runs_total{outcome=\"failed\"} 1
+";
+
+    #[test]
+    fn it_goes_on_from_what_was_there() {
+        let text = Exposition::parse(NOW).going_on_from(&Exposition::parse(BEFORE), &["a \"b\"", "c"]).text();
+        assert_eq!(
+            text,
+            "\
+# HELP session_reaper_build_info i
+# TYPE session_reaper_build_info gauge
+session_reaper_build_info{version=\"1\"} 1
+# HELP session_reaper_runs_total r
+# TYPE session_reaper_runs_total counter
+session_reaper_runs_total{outcome=\"success\"} 7
+session_reaper_runs_total{outcome=\"failed\"} 1
+# HELP session_reaper_last_success_timestamp_seconds s
+# TYPE session_reaper_last_success_timestamp_seconds gauge
+session_reaper_last_success_timestamp_seconds 1000.5
+# HELP session_reaper_backlog_capped c
+# TYPE session_reaper_backlog_capped gauge
+session_reaper_backlog_capped{target=\"a \\\"b\\\"\"} 1
+"
+        );
+    }
+
+    #[test]
+    fn another_version_counts_anew_and_keeps_what_was_measured() {
+        let before = BEFORE.replace("version=\"1\"", "version=\"0\"");
+        let text = Exposition::parse(NOW).going_on_from(&Exposition::parse(&before), &[]).text();
+        assert!(text.contains("{outcome=\"success\"} 0\n") && text.contains("timestamp_seconds 1000.5\n"), "{text}");
+        assert!(text.contains("version=\"1\"") && !text.contains("version=\"0\""), "{text}");
+    }
+
+    #[test]
+    fn what_it_reads_it_writes_again() {
+        assert_eq!(Exposition::parse(NOW).text(), NOW);
+    }
+}

@@ -1,0 +1,141 @@
+//! Spans, sent over OTLP in batches by a thread of their own. Nothing here holds a run: the queue is bounded (what does not
+//! fit is dropped), a request is, and so is the end.
+//!
+//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS` are
+//! read by the SDK.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_otlp::{Protocol, SpanExporter as Otlp, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::SpanReceiver;
+use crate::meter::{self, Exporter};
+
+/// Of a request: a collector stands near by. Short enough for a second batch before the end's bound.
+const REQUEST_WITHIN: Duration = Duration::from_secs(2);
+
+/// Of the end, whatever is left in the queue: a run is over by then, and somebody waits for its exit code.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A collector that is being sent to.
+pub(super) struct Sent {
+    provider: SdkTracerProvider,
+}
+
+impl Sent {
+    pub(super) fn to(receiver: &SpanReceiver) -> Result<Self, String> {
+        // A blocking client cannot be made on a thread that drives tasks, and the batches have a thread without a reactor.
+        let client = thread::spawn(|| {
+            // As for the Pushgateway: no proxy, no redirects.
+            Client::builder().no_proxy().redirect(Policy::none()).timeout(REQUEST_WITHIN).build()
+        });
+        let client = client.join().map_err(|_| "the HTTP client could not be made".to_owned())?;
+        let client = client.map_err(|error| error.to_string())?;
+        let base = receiver.endpoint.as_str().trim_end_matches('/').to_owned();
+        let exporter = Otlp::builder()
+            .with_http()
+            .with_http_client(client)
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{base}/v1/traces"))
+            .with_timeout(REQUEST_WITHIN)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(Told { exporter, collector: base, failing: AtomicBool::new(false) })
+            .with_resource(resource())
+            .build();
+        Ok(Self { provider })
+    }
+
+    pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer(env!("CARGO_PKG_NAME")))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+    }
+
+    pub(super) async fn finish(self) {
+        let end = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(END_WITHIN));
+        if let Ok(Err(error)) = end.await {
+            meter::export_failed(Exporter::Otlp);
+            tracing::warn!(%error, "not all spans were sent; the runs themselves are not affected");
+        }
+    }
+}
+
+/// What the spans come from. The SDK reads the environment, and calls us unknown where nothing is said there.
+fn resource() -> Resource {
+    let found = Resource::builder().build();
+    let name = found.get(&Key::from_static_str("service.name"));
+    let unnamed = name.is_none_or(|name| name.as_str().starts_with("unknown_service"));
+    let version = found.get(&Key::from_static_str("service.version"));
+    let mut resource = Resource::builder();
+    if unnamed {
+        resource = resource.with_service_name(env!("CARGO_PKG_NAME"));
+    }
+    if version.is_none() {
+        resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    }
+    resource.build()
+}
+
+/// Counts what fails, and says so once until it works again.
+#[derive(Debug)]
+struct Told {
+    exporter: Otlp,
+    collector: String,
+    failing: AtomicBool,
+}
+
+impl SpanExporter for Told {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let sent = self.exporter.export(batch).await;
+        match &sent {
+            Ok(()) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("spans are sent again");
+                }
+            }
+            Err(error) => {
+                meter::export_failed(Exporter::Otlp);
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    let collector = self.collector.as_str();
+                    tracing::warn!(
+                        %error,
+                        collector,
+                        spans,
+                        "spans could not be sent and are lost; said once until it works again"
+                    );
+                }
+            }
+        }
+        sent
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

@@ -1,0 +1,177 @@
+//! The daemon's metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether they outlive a
+//! restart. What each of them measures is told where it happens.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use testkit::{Database, Program, eventually, expired_sessions, reap, start_reaper};
+
+/// Not while a test is watching.
+const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn promtool(args: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new("promtool")
+        .args(args)
+        .current_dir(repository())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("promtool is not here (on Debian: apt-get install prometheus): {error}"));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.success(), told)
+}
+
+struct Daemon {
+    _program: Program,
+    ops: String,
+}
+
+impl Daemon {
+    async fn start(database: &Database, env: &[(&str, &str)]) -> Self {
+        let mut program = start_reaper(database, &["daemon"], env);
+        let ops = program.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+        Self { _program: program, ops }
+    }
+
+    async fn scrape(&self) -> String {
+        reqwest::get(format!("http://{}/metrics", self.ops)).await.unwrap().text().await.unwrap()
+    }
+}
+
+/// The value of a series that is there.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_to_say_about_a_scrape() {
+    let database = Database::create().await;
+    expired_sessions(&database, 250).await;
+    let daemon = Daemon::start(&database, &[("SCHEDULE", "* * * * * *")]).await;
+    let first = daemon.scrape().await;
+    eventually("a run has ended well", async || {
+        value(&daemon.scrape().await, "session_reaper_runs_total{outcome=\"success\"}") >= 1.0
+    })
+    .await;
+    for scrape in [first, daemon.scrape().await] {
+        assert_eq!(promtool(&["check", "metrics"], &scrape), (true, String::new()));
+    }
+}
+
+#[test]
+fn the_alerts_are_rules_that_prometheus_takes_and_do_what_their_tests_say() {
+    for args in
+        [["check", "rules", "deploy/prometheus/alerts.yml"], ["test", "rules", "deploy/prometheus/alerts_test.yml"]]
+    {
+        let (passed, told) = promtool(&args, "");
+        assert!(passed, "{args:?}: {told}");
+    }
+}
+
+/// Kind and labels of each metric. Those of `le` and `quantile` are the format's.
+type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn scraped(text: &str) -> Metrics {
+    let mut metrics = Metrics::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if let Some((series, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
+            let name = ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part));
+            let metric =
+                metrics.get_mut(name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series));
+            let names = labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next());
+            let names = names.filter(|name| !name.is_empty() && !name.starts_with('}') && *name != "le");
+            metric.unwrap().1.extend(names.map(str::to_owned));
+        }
+    }
+    metrics
+}
+
+fn documented() -> Metrics {
+    let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let code = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let rows = page.lines().filter(|line| line.starts_with("| `session_reaper_"));
+    let mut metrics = Metrics::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        for name in code(cells[1]) {
+            assert!(!cells[4].is_empty(), "{name}: no meaning");
+            metrics.insert(name, (cells[2].to_owned(), code(cells[3])));
+        }
+    }
+    metrics
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_has_what_a_scrape_has() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let mut documented = documented();
+    // There from the first look at a replica, under its name.
+    let lag = documented.remove("session_reaper_replica_lag_seconds");
+    assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
+    assert_eq!(scraped(&daemon.scrape().await), documented);
+}
+
+#[test]
+fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let (alerts, runbook) = (read("deploy/prometheus/alerts.yml"), read("docs/operations.md"));
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        assert!(runbook.contains(&format!("\n### {name}\n")), "docs/operations.md says nothing of {name}");
+        assert!(alerts.contains(&format!("docs/operations.md#{}\n", name.to_lowercase())), "{name} names no runbook");
+    }
+    let documented = documented();
+    for text in [alerts, read("deploy/grafana/dashboard.json")] {
+        for at in text.match_indices("session_reaper_").map(|(at, _)| at) {
+            let name: String =
+                text[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(&name);
+            assert!(documented.contains_key(base), "there is no metric {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_restarted_knows_when_a_run_last_succeeded() {
+    let database = Database::create().await;
+    assert_eq!(reap(&database, &[]).await.code, Some(0));
+    database
+        .execute(
+            "UPDATE reaper_runs SET started_at = now() - interval '3 hours', finished_at = now() - interval '2 hours';
+             INSERT INTO reaper_runs (id, instance, version, trigger, started_at, finished_at, outcome)
+             SELECT gen_random_uuid(), instance, version, trigger, now() - interval '1 hour', now() - interval '50 min', 'failed'
+             FROM reaper_runs",
+        )
+        .await;
+    let finished = async |outcome: &str| {
+        let sql = "SELECT extract(epoch FROM finished_at)::float8 FROM reaper_runs WHERE outcome =";
+        database.one::<f64>(&format!("{sql} '{outcome}'")).await
+    };
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    for (series, expected) in [
+        ("session_reaper_last_success_timestamp_seconds", finished("success").await),
+        ("session_reaper_last_completion_timestamp_seconds", finished("failed").await),
+    ] {
+        eventually(series, async || (value(&daemon.scrape().await, series) - expected).abs() < 0.001).await;
+    }
+}
