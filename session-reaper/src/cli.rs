@@ -59,7 +59,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
                             session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
     Plan(Plan),
-    /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
+    /// Shows how things stand: the last runs, the backlog, what a run waits for, a pause, the next ticks
+    ///
+    /// Reads, and changes nothing. What cannot be read is said, and the rest is shown. Ends with 0 when it could tell, whatever
+    /// there was to be told (`health` in the JSON says that), 2 usage, 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'")]
+    Status(Status),
+    /// Deletes what is due on a schedule, and serves a status page, /status.json, /livez, /readyz and /metrics
     #[command(after_help = "Example:\n  session-reaper daemon --schedule '*/15 * * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
 }
@@ -173,6 +180,26 @@ pub struct Plan {
     pub sql: bool,
 }
 
+/// `status`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Status {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
+    /// Show it again and again, until it is interrupted [default: every 2s]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
+    pub watch: Option<String>,
+    /// How many of the last runs to show [default: 10]
+    #[arg(long, value_name = "RUNS")]
+    pub last: Option<String>,
+}
+
 /// `check`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Check {
@@ -224,7 +251,7 @@ pub struct Daemon {
     /// The time zone of the schedule, by its IANA name [default: UTC]
     #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
+    /// Where to serve the status page, /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow

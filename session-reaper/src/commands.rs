@@ -7,6 +7,7 @@ pub mod init;
 pub mod migrate;
 pub mod plan;
 pub mod run;
+pub mod status;
 
 use std::io::Write as _;
 

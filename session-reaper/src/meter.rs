@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use schema::runs::Outcome;
 
 use crate::clock;
+use crate::memory;
 use crate::sweep::{Cause, Target};
 
 const BUILD_INFO: &str = "session_reaper_build_info";
@@ -204,6 +205,7 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
+    memory::keep_backlog(target, rows, capped, oldest_due);
 }
 
 /// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for the next time.

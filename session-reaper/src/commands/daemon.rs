@@ -12,6 +12,7 @@ use crate::clock;
 use crate::exit::Exit;
 use crate::meter;
 use crate::ops::{self, Live};
+use crate::presence;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep};
@@ -35,7 +36,7 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched };
-    let (server, address) = match ops::serve(bind, metrics.clone(), sweep.connect.clone(), live) {
+    let (server, address) = match ops::serve(bind, metrics.clone(), sweep, live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");
@@ -46,15 +47,18 @@ pub async fn daemon(sweep: &Sweep, schedule: &Schedule, bind: SocketAddr, stop: 
     let server = tokio::spawn(server);
     let upkeep = tokio::spawn(keep_up(metrics));
     tracing::info!(ops = %address, "listening");
+    let presence = tokio::spawn(presence::publish(sweep, schedule, address, live.next));
 
     tokio::select! {
-        () = keep_schedule(sweep, schedule, stop, &progress, &next) => {}
+        () = keep_schedule(sweep, schedule, stop, &progress, next) => {}
         ended = server => {
             tracing::error!(?ended, "the operations port is gone");
             return Exit::Failed;
         }
     }
     handle.stop(true).await;
+    // It takes back what it said, within its bound.
+    let _ = presence.await;
     upkeep.abort();
     tracing::info!("stopped");
     Exit::Done
@@ -66,7 +70,7 @@ async fn keep_schedule(
     schedule: &Schedule,
     stop: &Stop,
     progress: &watch::Sender<Progress>,
-    next: &watch::Sender<Option<DateTime<Utc>>>,
+    next: watch::Sender<Option<DateTime<Utc>>>,
 ) {
     while stop.requested().is_none() {
         let Some(time) = schedule.next(clock::now()) else {

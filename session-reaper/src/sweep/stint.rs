@@ -207,6 +207,11 @@ impl<'a> Stint<'a> {
         });
         let result = self.passes(worker, pace, backlog).await;
         self.elapsed = began.elapsed();
+        worker.progress.send_modify(|progress| {
+            if let Some(target) = progress.targets.last_mut() {
+                target.has_ended(&result);
+            }
+        });
         result
     }
 
