@@ -185,9 +185,9 @@ impl Page<'_> {
         found.as_str().unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
     }
 
-    /// A picture of the whole page, as PNG.
+    /// A picture of what is seen without scrolling, as PNG.
     pub fn picture(&mut self) -> Vec<u8> {
-        let params = json!({"format": "png", "captureBeyondViewport": true});
+        let params = json!({"format": "png", "captureBeyondViewport": false});
         let answer = self.browser.call("Page.captureScreenshot", &params);
         STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }

@@ -54,7 +54,10 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         said.push((Health::Ok, format!("at work: {}", run.why)));
     }
     said.extend(last_run(status));
-    said.extend(long_due(status));
+    // A run that is at work and does not wait sees to it.
+    if !status.runs.iter().any(|run| run.is_running() && run.waiting.is_none()) {
+        said.extend(long_due(status));
+    }
     said.into_iter()
         .rev()
         .max_by_key(|(health, _)| *health)
@@ -87,6 +90,9 @@ fn long_due(status: &Status) -> Option<(Health, String)> {
     let age = |oldest| status.at - oldest;
     let late = status.targets.iter().filter_map(|target| Some((target, target.oldest_due?)));
     let (target, oldest) = late.filter(|(_, oldest)| age(*oldest) > LONG_DUE).min_by_key(|(_, oldest)| *oldest)?;
-    let hours = age(oldest).num_hours();
-    Some((Health::Attention, format!("{}: rows fell due {hours} hours ago and are still there", target.target)))
+    let ago = match age(oldest).num_hours() {
+        hours @ 0..48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
+    };
+    Some((Health::Attention, format!("{}: rows fell due {ago} ago and are still there", target.target)))
 }
