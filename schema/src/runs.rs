@@ -1,12 +1,32 @@
-//! The reaper's history: one row a run, written when it starts, touched while it works, finished when it ends.
+//! The reaper's history: one row a run, written when it starts, kept up to date while it works, finished when it ends.
 //!
-//! These queries take a bare [`Client`]: the reaper has no Diesel connection, and four statements are no reason for one.
+//! A run also holds a session advisory lock of [`ALIVE`] and [`RunId::lock_key`] on the connection that writes its row, so that
+//! whether a run without an end is alive or was killed can be told by every role, from `pg_locks`.
+//!
+//! These queries take a bare [`Client`]: the reaper has no Diesel connection, and some statements are no reason for one.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 use uuid::Uuid;
+
+/// The letters `SRru`: the class of the locks that say which runs are alive.
+pub const ALIVE: i32 = 0x5352_7275;
+
+/// Whether somebody holds the lock of the run `r`. Its key is the end of its id, read as an oid reads it.
+const IS_ALIVE: &str =
+    "EXISTS (SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.classid = $1::bigint::oid
+        AND l.objid = ('x' || lpad(right(r.id::text, 8), 16, '0'))::bit(64)::bigint::oid)";
+
+/// Runs that are looked at for those that were killed: the last thousand, along an index. One that is older has been seen by
+/// the runs after it.
+const LOOKED_AT: i64 = 1_000;
+
+/// Of these, how many are closed at a time.
+const CLOSED_AT_A_TIME: i64 = 20;
 
 /// The id of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +37,13 @@ impl RunId {
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// What stands for it in the lock that says that it is alive: its last 32 bits, which are random.
+    #[must_use]
+    pub fn lock_key(self) -> i32 {
+        let [.., a, b, c, d] = *self.0.as_bytes();
+        i32::from_be_bytes([a, b, c, d])
     }
 }
 
@@ -110,9 +137,30 @@ impl NewRun {
     }
 }
 
-/// Notes that a run is still at work.
-pub async fn touch(client: &Client, id: RunId) -> Result<(), Error> {
-    client.execute("UPDATE reaper_runs SET heartbeat_at = now() WHERE id = $1", &[&id.0]).await.map(drop)
+/// Takes the lock that says that a run is alive; `false` when somebody has it, which takes two runs with one key.
+///
+/// Its host may die without a word: the server is asked to notice that within a minute, where it can.
+pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
+    const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+    client.batch_execute(NOTICE).await?;
+    let row = client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()]).await?;
+    Ok(row.get(0))
+}
+
+/// Gives it back, with the settings that were made for it.
+pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
+    let (class, key) = (ALIVE, id.lock_key());
+    let together = format!(
+        "SELECT pg_advisory_unlock({class}, {key});
+         RESET tcp_keepalives_idle; RESET tcp_keepalives_interval; RESET tcp_keepalives_count"
+    );
+    client.batch_execute(&together).await
+}
+
+/// Notes that a run is still at work, and what it has done so far.
+pub async fn touch(client: &Client, id: RunId, report: &Value) -> Result<(), Error> {
+    const SQL: &str = "UPDATE reaper_runs SET heartbeat_at = now(), report = $2 WHERE id = $1 AND finished_at IS NULL";
+    client.execute(SQL, &[&id.0, report]).await.map(drop)
 }
 
 /// Notes how a run ended, and what it did.
@@ -126,10 +174,124 @@ pub async fn finish(client: &Client, id: RunId, outcome: Outcome, report: &Value
         .map(drop)
 }
 
+/// A run as it stands in the history.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Which process on which host.
+    pub instance: String,
+    /// Of the program.
+    pub version: String,
+    /// By the database's clock, as all times here.
+    pub started_at: DateTime<Utc>,
+    /// The last sign of life.
+    pub heartbeat_at: DateTime<Utc>,
+    /// `None`: it is under way, or was killed.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What set it off.
+    pub trigger: String,
+    /// As it stands in the table.
+    pub outcome: Option<String>,
+    /// What it did, or has done so far.
+    pub report: Option<Value>,
+    /// Its lock is held.
+    pub alive: bool,
+}
+
+impl Run {
+    fn of(row: &Row) -> Self {
+        Self {
+            id: RunId(row.get(0)),
+            instance: row.get(1),
+            version: row.get(2),
+            started_at: row.get(3),
+            heartbeat_at: row.get(4),
+            finished_at: row.get(5),
+            trigger: row.get(6),
+            outcome: row.get(7),
+            report: row.get(8),
+            alive: row.get(9),
+        }
+    }
+}
+
+const COLUMNS: &str =
+    "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
+
+/// The last runs, newest first.
+pub async fn last(client: &Client, count: i64) -> Result<Vec<Run>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS}, r.finished_at IS NULL AND {IS_ALIVE}
+         FROM reaper_runs AS r ORDER BY r.started_at DESC, r.id DESC LIMIT $2"
+    );
+    let rows = client.query(&sql, &[&i64::from(ALIVE), &count]).await?;
+    Ok(rows.iter().map(Run::of).collect())
+}
+
+/// Runs that were killed: without an end, without their lock, and without a sign of life for a minute. One that has lost its
+/// connection is without its lock until it has another.
+pub async fn killed(client: &Client) -> Result<Vec<Run>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS}, false
+         FROM (SELECT * FROM reaper_runs ORDER BY started_at DESC, id DESC LIMIT {LOOKED_AT}) AS r
+         WHERE r.finished_at IS NULL AND r.heartbeat_at < now() - interval '1 minute' AND NOT {IS_ALIVE}
+         LIMIT {CLOSED_AT_A_TIME}"
+    );
+    let rows = client.query(&sql, &[&i64::from(ALIVE)]).await?;
+    Ok(rows.iter().map(Run::of).collect())
+}
+
+/// What a run of the last day did, for a plot.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// By the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// As it stands in the table; `None` while it works.
+    pub outcome: Option<String>,
+    /// Rows deleted, of all targets.
+    pub deleted: i64,
+    /// How long its chunks took on average, in milliseconds.
+    pub chunk_ms_mean: Option<f64>,
+    /// The longest of them.
+    pub chunk_ms_max: Option<f64>,
+}
+
+/// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from their reports by the server,
+/// so that the reports stay there.
+pub async fn deeds(client: &Client, count: i64) -> Result<Vec<Deed>, Error> {
+    const SQL: &str = "SELECT r.started_at, r.outcome, d.deleted, d.mean, d.longest
+        FROM (SELECT * FROM reaper_runs WHERE started_at > now() - interval '24 hours'
+              ORDER BY started_at DESC, id DESC LIMIT $1) AS r,
+        LATERAL (
+            SELECT coalesce(sum((SELECT sum(value::bigint) FROM jsonb_each_text(t -> 'deleted'))), 0)::bigint AS deleted,
+                   sum((t #>> '{chunk_ms,mean}')::float8 * (t ->> 'chunks')::float8)
+                       / nullif(sum((t ->> 'chunks')::float8) FILTER (WHERE t ? 'chunk_ms'), 0) AS mean,
+                   max((t #>> '{chunk_ms,max}')::float8) AS longest
+            FROM jsonb_array_elements(coalesce(r.report -> 'targets', '[]')) AS t) AS d
+        ORDER BY r.started_at DESC";
+    let rows = client.query(SQL, &[&count]).await?;
+    let deed = |row: &Row| Deed {
+        started_at: row.get(0),
+        outcome: row.get(1),
+        deleted: row.get(2),
+        chunk_ms_mean: row.get(3),
+        chunk_ms_max: row.get(4),
+    };
+    Ok(rows.iter().map(deed).collect())
+}
+
+/// Closes the row of a run that was killed at its last sign of life; `false` when there was another one since.
+pub async fn close_killed(client: &Client, run: &Run, report: &Value) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE reaper_runs SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
+                       WHERE id = $1 AND finished_at IS NULL AND heartbeat_at = $2";
+    Ok(client.execute(SQL, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
+}
+
 /// The reports of the last runs that ended, newest first.
 pub async fn last_reports(client: &Client) -> Result<Vec<Value>, Error> {
-    const SQL: &str =
-        "SELECT report FROM reaper_runs WHERE report IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 50";
+    const SQL: &str = "SELECT report FROM reaper_runs WHERE finished_at IS NOT NULL AND report IS NOT NULL
+                       ORDER BY started_at DESC, id DESC LIMIT 50";
     Ok(client.query(SQL, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 

@@ -68,6 +68,13 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
                             session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
     Plan(Plan),
+    /// Shows how things stand: the last runs, the backlog, what a run waits for, a pause, the next ticks
+    ///
+    /// Reads, and changes nothing. What cannot be read is said, and the rest is shown. Ends with 0 when it could tell, whatever
+    /// there was to be told (`health` in the JSON says that), 2 usage, 69 database unreachable, 78 bad configuration.
+    #[command(after_help = "Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'")]
+    Status(Status),
     /// Makes every reaper of this database wait for a while
     ///
     /// Kept in the database (reaper_state), so that all of them obey: a run under way waits after its chunk, one that begins waits
@@ -81,7 +88,7 @@ pub enum Command {
     /// Whoever waits for it goes on within a second. Ends with 0 also when there was none.
     #[command(after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
     Resume(Resume),
-    /// Deletes what is due on a schedule, and serves /livez, /readyz and /metrics
+    /// Deletes what is due on a schedule, and serves a status page, /status.json, /livez, /readyz and /metrics
     #[command(after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin")]
     Daemon(Daemon),
@@ -256,6 +263,26 @@ pub struct Plan {
     pub sql: bool,
 }
 
+/// `status`
+#[derive(Clone, Debug, Default, Args)]
+pub struct Status {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub sweeping: Sweeping,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "as above")]
+    pub printing: Printing,
+    /// Show it again and again, until it is interrupted [default: every 2s]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
+    pub watch: Option<String>,
+    /// How many of the last runs to show [default: 10]
+    #[arg(long, value_name = "RUNS")]
+    pub last: Option<String>,
+}
+
 /// `check`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Check {
@@ -341,7 +368,7 @@ pub struct Daemon {
     /// A random wait of up to so long before each run, shorter than the schedule's shortest gap [default: 0s]
     #[arg(long, env = "JITTER", value_name = "DURATION")]
     pub jitter: Option<String>,
-    /// Where to serve /livez, /readyz and /metrics [default: 127.0.0.1:9081]
+    /// Where to serve the status page, /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow

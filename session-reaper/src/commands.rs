@@ -11,6 +11,7 @@ pub mod pause;
 pub mod plan;
 pub mod resume;
 pub mod run;
+pub mod status;
 
 use std::io::Write as _;
 

@@ -24,7 +24,7 @@ pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
-use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run};
+use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run, Status};
 use crate::clock;
 use crate::export::Exports;
 use crate::notify::Supervisor;
@@ -171,6 +171,21 @@ pub struct PlanConfig {
     pub log: LogConfig,
 }
 
+/// Of `status`.
+#[derive(Debug)]
+pub struct StatusConfig {
+    /// What is looked at.
+    pub sweep: Sweep,
+    /// How many of the last runs.
+    pub last: i64,
+    /// How long between two looks; `None` for one look.
+    pub watch: Option<Duration>,
+    /// How to tell.
+    pub output: Output,
+    /// Logs.
+    pub log: LogConfig,
+}
+
 /// Of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
@@ -305,6 +320,29 @@ impl PlanConfig {
         let output = output(&given.printing, &mut mistakes);
         match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
             Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl StatusConfig {
+    /// Reads it, or says everything that is wrong.
+    pub fn read(given: &Status) -> Result<Self, Mistakes> {
+        const LAST: i64 = 10;
+        let mut mistakes = Mistakes::default();
+        let log = log(&given.common, "warn", &mut mistakes);
+        let output = output(&given.printing, &mut mistakes);
+        let range = DurationRange {
+            least: Duration::from_millis(500),
+            most: HOUR,
+            because: "each look asks the database some questions",
+        };
+        let watch = given.watch.as_ref();
+        let watch = watch.map(|_| mistakes.duration("--watch", watch, Duration::from_secs(2), &range));
+        let last = mistakes.whole("--last", given.last.as_ref(), 1..=1_000, "the rest is in the table reaper_runs");
+        let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(LAST);
+        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
+            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, last, watch, output, log }),
             _ => Err(mistakes),
         }
     }

@@ -7,12 +7,15 @@
 //!                     └→ commands::daemon ─┤      sweep::run     the recipe of a run
 //!                        schedule  when    │      sweep::stint   one target
 //!                        ops       /readyz │      sweep::pass    one reason: the loop
+//!                        ops::page /       └→ status: how things stand, for commands::status and the page
 //! ```
 //!
 //! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given there.
 //! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
 //! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
 //! - [`schedule`], [`ops`] and [`notify`] are the daemon's: when to run, what operators see, what its service manager is told.
+//! - [`status`] puts together what `status` and the daemon's page show; [`presence`] is where a daemon says when it runs next,
+//!   [`memory`] what a process remembers of its own runs.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
 //! - [`meter`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
 
@@ -25,11 +28,14 @@ pub mod discover;
 pub mod exit;
 pub mod export;
 mod life;
+pub mod memory;
 pub mod meter;
 pub mod nearest;
 pub mod notify;
 pub mod ops;
+pub mod presence;
 pub mod schedule;
+pub mod status;
 pub mod stop;
 pub mod summary;
 pub mod sweep;

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
 use session_reaper::config::{
     CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig, ResumeConfig,
-    RunConfig,
+    RunConfig, StatusConfig,
 };
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
@@ -50,6 +50,14 @@ async fn command(cli: Cli) -> Exit {
                 commands::plan::plan(&config.sweep, config.sql, config.output).await
             }
             Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+        },
+        Command::Status(options) => match (StatusConfig::read(&options), Stop::on_signals()) {
+            (Ok(config), Ok(stop)) => {
+                telemetry::init(config.log, ProgressBar::hidden());
+                commands::status::status(&config.sweep, config.last, config.watch, config.output, &stop).await
+            }
+            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (_, Err(error)) => refuse(&error, Exit::Failed),
         },
         Command::Init(options) => match InitConfig::read(&options) {
             Ok(config) => match commands::init::init(&config) {

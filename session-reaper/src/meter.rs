@@ -26,6 +26,7 @@ use series::{
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
+use crate::memory;
 use crate::sweep::{Cause, Target};
 
 /// Installs the daemon's recorder and creates every series that these targets will have.
@@ -109,6 +110,7 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
+    memory::keep_backlog(target, rows, capped, oldest_due);
 }
 
 /// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for the next time.

@@ -1,10 +1,13 @@
-//! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`.
+//! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`, and the status page at `/` with its `/status.json`.
+
+mod board;
+mod page;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,7 +15,10 @@ use schema::connect::ConnectOptions;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
-use crate::sweep::Progress;
+use board::Board;
+use page::Page;
+
+use crate::sweep::{Progress, Sweep};
 
 /// How long an answer about the database stands: probes may come as often as they like, connections are made once a second.
 const READY_FOR: Duration = Duration::from_secs(1);
@@ -33,27 +39,32 @@ pub struct Live {
 }
 
 struct Ops {
-    live: Live,
     metrics: PrometheusHandle,
     connect: ConnectOptions,
     /// Whether the database answered, and when. Held while it is asked, so that only one asks.
     ready: Mutex<Option<(Instant, bool)>>,
+    board: Board,
+    page: Page,
 }
 
 /// Binds, and returns the server with the address that it really has.
 pub fn serve(
     bind: SocketAddr,
     metrics: PrometheusHandle,
-    connect: ConnectOptions,
+    sweep: &Sweep,
     live: Live,
 ) -> std::io::Result<(Server, SocketAddr)> {
-    let ops = web::Data::new(Ops { live, metrics, connect, ready: Mutex::new(None) });
+    let connect = sweep.connect.clone();
+    let (board, page) = (Board::new(sweep, live), Page::new());
+    let ops = web::Data::new(Ops { metrics, connect, ready: Mutex::new(None), board, page });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(ops.clone())
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(render))
+            .service(web::resource("/").get(index).head(index))
+            .service(web::resource("/status.json").get(status).head(status))
     })
     .workers(1)
     .disable_signals()
@@ -90,6 +101,17 @@ async fn render(ops: web::Data<Ops>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(ops.metrics.render())
+}
+
+/// The status page.
+async fn index(ops: web::Data<Ops>) -> HttpResponse {
+    ops.page.answer()
+}
+
+/// What it shows.
+async fn status(ops: web::Data<Ops>) -> HttpResponse {
+    let shown = ops.board.show().await;
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header(page::NO_SNIFFING).json(shown)
 }
 
 async fn answers(connect: &ConnectOptions) -> bool {

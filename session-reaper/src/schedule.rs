@@ -49,6 +49,12 @@ impl Schedule {
         }
     }
 
+    /// As it was given, and its time zone.
+    #[must_use]
+    pub fn written(&self) -> (String, &'static str) {
+        (self.cron.to_string(), self.zone.name())
+    }
+
     /// The first time after `from`.
     #[must_use]
     pub fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {

@@ -5,7 +5,8 @@
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
 //! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
 //!   chooses the order in which it goes, [`blocks`] is that of the heap.
-//! - [`backlog`]: counts of what is due; [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end.
+//! - [`backlog`]: counts of what is due, [`standing`] those of all targets now; [`history`]: the row in `reaper_runs`;
+//!   [`report`]: what is told at the end, and [`interim`] before it.
 
 mod backlog;
 mod backoff;
@@ -20,6 +21,7 @@ mod gate;
 mod gear;
 mod guard;
 mod history;
+mod interim;
 mod lock;
 mod name;
 mod pace;
@@ -33,6 +35,7 @@ mod run;
 mod share;
 mod spans;
 mod sql;
+mod standing;
 mod stint;
 mod target;
 mod throttle;
@@ -45,6 +48,8 @@ pub use check::{Checked, CheckedServer, CheckedTarget};
 pub use connection::StatementBounds;
 pub use gate::{Code, Finding, Level, Rules};
 pub use guard::FirstRun;
+pub(crate) use interim::time;
+pub use interim::{RUNNING, interim, of_killed};
 pub use lock::CLASS as LOCK_CLASS;
 pub use name::{Ident, TableName};
 pub use pace::PaceLimits;
@@ -52,6 +57,7 @@ pub use plan::{Plan, PlannedReason, PlannedTarget};
 pub use progress::{Progress, Running, TargetProgress, Waiting};
 pub use report::{ChunkTimes, Report, TargetReport};
 pub use run::{Finished, Sweep};
+pub use standing::{Standing, StandingReason};
 pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};
 pub use throttle::{Cause, ReplicaLimit, ThrottleLimits};
 pub use watermarks::Watermarks;

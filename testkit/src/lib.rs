@@ -7,6 +7,7 @@
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
 //! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
+//! - [`Browser`]: a headless Chromium, which looks at pages.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
 //! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
@@ -22,6 +23,7 @@
 )]
 
 mod auth_api;
+mod browser;
 mod database;
 mod pgbouncer;
 mod ports;
@@ -36,6 +38,7 @@ pub mod vectors;
 mod wallet;
 
 pub use auth_api::{Answer, AuthApi, Tokens};
+pub use browser::{Browser, Page, Screen};
 pub use database::Database;
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;

@@ -19,6 +19,7 @@ struct Shared {
     upstream: String,
     mode: watch::Sender<Mode>,
     sent: AtomicU64,
+    connections: AtomicU64,
     statements: Mutex<BTreeSet<Statement>>,
 }
 
@@ -47,6 +48,7 @@ impl Proxy {
             upstream: upstream.to_owned(),
             mode: watch::Sender::new(Mode::Forward),
             sent: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             statements: Mutex::default(),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -80,6 +82,12 @@ impl Proxy {
         self.shared.sent.load(Ordering::SeqCst)
     }
 
+    /// Connections made until now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
     /// The distinct statements that clients prepared or sent until now.
     #[must_use]
     pub fn statements(&self) -> BTreeSet<Statement> {
@@ -104,6 +112,7 @@ impl Proxy {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
         if *shared.mode.borrow() == Mode::Refuse {
             continue;
         }

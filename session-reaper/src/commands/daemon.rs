@@ -12,6 +12,7 @@ use crate::config::Service;
 use crate::exit::Exit;
 use crate::notify::Supervisor;
 use crate::ops::{self, Live};
+use crate::presence;
 use crate::schedule::{Tick, Ticks};
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep};
@@ -43,7 +44,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched };
-    let (server, address) = match ops::serve(*bind, metrics.clone(), sweep.connect.clone(), live.clone()) {
+    let (server, address) = match ops::serve(*bind, metrics.clone(), sweep, live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");
@@ -61,6 +62,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
         supervisor.warn_of_haste(sweep.bounds);
         tokio::spawn(notify::tell(live, stop.clone()))
     });
+    let presence = tokio::spawn(presence::publish(sweep, schedule, address, next_watched));
     remember(sweep).await;
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
@@ -78,6 +80,8 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
         let _ = told.await;
     }
     handle.stop(true).await;
+    // It takes back what it said, within its bound.
+    let _ = presence.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
@@ -155,7 +159,7 @@ async fn keep_schedule(
     schedule: &Schedule,
     stop: &Stop,
     progress: &watch::Sender<Progress>,
-    next: &watch::Sender<Option<DateTime<Utc>>>,
+    next: watch::Sender<Option<DateTime<Utc>>>,
 ) {
     while stop.requested().is_none() {
         let Some(time) = schedule.next(clock::now()) else {

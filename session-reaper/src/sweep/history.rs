@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schema::connect::chain;
 use schema::runs::{self, NewRun, Outcome, RunId};
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
+use super::interim::{interim, of_killed};
 use super::progress::Progress;
 
 /// How often a run that makes progress says so: one small update in some seconds, beside the loop.
@@ -21,21 +22,45 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 pub(super) const END_TRIES: usize = 5;
 const STAND_BACK: Duration = Duration::from_millis(200);
 
-/// A run that has its row, with the task that keeps it fresh.
+/// A run that has its row, with the task that keeps it fresh, and the lock that says that the run is alive.
 pub(super) struct History {
     id: RunId,
+    /// The connection that writes the row and holds the lock.
+    client: watch::Sender<Arc<Client>>,
+    /// A pooler stands in between: a lock would stay behind with somebody else.
+    pooled: bool,
     heartbeat: JoinHandle<()>,
 }
 
 impl History {
-    /// Writes the row, if there is a table for it.
-    pub(super) async fn begin(client: &Arc<Client>, run: &NewRun, progress: watch::Receiver<Progress>) -> Option<Self> {
+    /// Statements that [`History::begin`] and [`History::moved_to`] take at the most.
+    pub(super) const STATEMENTS: usize = 6;
+
+    /// Writes the row, if there is a table for it. First it closes those of runs that were killed.
+    pub(super) async fn begin(
+        client: &Arc<Client>,
+        run: &NewRun,
+        pooled: bool,
+        progress: watch::Receiver<Progress>,
+    ) -> Option<Self> {
+        let began = Instant::now();
         if let Err(error) = run.insert(client).await {
             not_kept(&error);
             return None;
         }
-        let heartbeat = tokio::spawn(beat(Arc::clone(client), run.id, progress));
-        Some(Self { id: run.id, heartbeat })
+        let (sender, connection) = watch::channel(Arc::clone(client));
+        let heartbeat = tokio::spawn(beat(connection, run.id, began, progress));
+        let history = Self { id: run.id, client: sender, pooled, heartbeat };
+        history.hold(client).await;
+        close_killed(client).await;
+        Some(history)
+    }
+
+    /// The run goes on with another connection: the heart beats there from now on, and the lock is taken there. The server may
+    /// not have noticed yet that the old connection, which holds it, is gone; then the heartbeat alone says that the run is alive.
+    pub(super) async fn moved_to(&self, client: &Arc<Client>) {
+        self.client.send_replace(Arc::clone(client));
+        self.hold(client).await;
     }
 
     /// Writes how it ended. A row without an end says that the run was killed, so a short lock on it is waited out.
@@ -46,21 +71,66 @@ impl History {
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 => {
                     tokio::time::sleep(STAND_BACK).await;
                 }
-                Err(error) => return not_kept(&error),
-                Ok(()) => return,
+                Err(error) => not_kept(&error),
+                Ok(()) => break,
             }
+        }
+        if !self.pooled
+            && let Err(error) = runs::let_go(client, self.id).await
+        {
+            tracing::debug!(error = chain(&error), "the lock of this run goes with its connection");
+        }
+    }
+
+    async fn hold(&self, client: &Client) {
+        if self.pooled {
+            return;
+        }
+        match runs::hold(client, self.id).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the lock of this run is held by a connection of before"),
+            Err(error) => tracing::debug!(error = chain(&error), "the lock of this run was not taken"),
         }
     }
 }
 
-/// Touches the row as long as chunks come to their end: a loop that hangs is not to look alive.
-async fn beat(client: Arc<Client>, id: RunId, mut progress: watch::Receiver<Progress>) {
+/// Writes the end of runs that could not: it stands as the time of their last sign of life.
+async fn close_killed(client: &Client) {
+    let killed = match runs::killed(client).await {
+        Ok(killed) => killed,
+        Err(error) => return tracing::debug!(error = chain(&error), "killed runs could not be looked for"),
+    };
+    for run in killed {
+        let report = of_killed(&run);
+        match runs::close_killed(client, &run, &report).await {
+            Ok(true) => tracing::warn!(
+                killed_run_id = %run.id,
+                instance = run.instance,
+                last_seen = %run.heartbeat_at,
+                "a run was killed before its end: it stands as interrupted now"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(error = chain(&error), "a killed run's row was not closed"),
+        }
+    }
+}
+
+/// Keeps the row up to date as long as chunks come to their end, or the run looks whether it may go on: a loop that hangs is
+/// not to look alive.
+async fn beat(
+    connection: watch::Receiver<Arc<Client>>,
+    id: RunId,
+    began: Instant,
+    mut progress: watch::Receiver<Progress>,
+) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         if progress.changed().await.is_err() {
             return;
         }
-        if let Err(error) = runs::touch(&client, id).await {
+        let Some(report) = interim(&progress.borrow_and_update(), began.elapsed()) else { return };
+        let client = Arc::clone(&connection.borrow());
+        if let Err(error) = runs::touch(&client, id, &report).await {
             tracing::debug!(error = chain(&error), "the heartbeat was not written");
         }
     }

@@ -2,8 +2,9 @@
 //! a watchdog.
 
 use chrono::{DateTime, Utc};
-use schema::runs::{RunId, Trigger};
+use schema::runs::{Outcome, RunId, Trigger};
 
+use super::pass::Halt;
 use super::target::Target;
 use super::throttle::Cause;
 
@@ -48,6 +49,8 @@ pub struct TargetProgress {
     pub chunks: u64,
     /// Rows passed over because somebody held them.
     pub skipped_locked: u64,
+    /// How the work on it ended, and why; `None` while it is worked on.
+    pub ended: Option<(Outcome, String)>,
 }
 
 /// A run that waits before it goes on.
@@ -64,7 +67,19 @@ pub struct Waiting {
 impl TargetProgress {
     pub(super) fn begun(target: &Target) -> Self {
         let deleted = target.reasons.iter().map(|reason| (reason.name.clone(), 0)).collect();
-        Self { target: target.name.clone(), deleted, chunks: 0, skipped_locked: 0 }
+        Self { target: target.name.clone(), deleted, chunks: 0, skipped_locked: 0, ended: None }
+    }
+
+    /// It is not worked on any more. What is left of it is counted at the end of the run.
+    pub(super) fn has_ended(&mut self, result: &Result<(), Halt>) {
+        self.ended = Some(match result {
+            Ok(()) => (Outcome::Success, "everything was examined".to_owned()),
+            Err(Halt::Spent(spent)) => (Outcome::Partial, format!("{spent} is used up")),
+            Err(Halt::Stopped(signal)) => (Outcome::Interrupted, format!("stopped by {signal}")),
+            Err(Halt::Throttled(obstacle, _)) => (Outcome::Partial, format!("waited in vain: {obstacle}")),
+            Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => (Outcome::Failed, why.clone()),
+            Err(Halt::Pooler) => (Outcome::Failed, "its lock protects nothing".to_owned()),
+        });
     }
 
     /// A chunk of so many rows went.

@@ -2,6 +2,7 @@
 
 use super::backoff;
 use super::connection::{Beside, Connections};
+use super::history::History;
 use super::lock;
 use super::pass::{Halt, halt};
 use super::run::{Broken, Sweep, take_locks};
@@ -42,6 +43,9 @@ impl Sweep {
                     worker.watermarks.forget_all();
                     *beside = another;
                     worker.throttle.moved_to(beside);
+                    if let Some(history) = worker.history {
+                        beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
+                    }
                     match relock(worker, stints, gone).await {
                         Err(Halt::Lost(why)) => last = why,
                         done => return done,

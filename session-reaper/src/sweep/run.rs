@@ -27,6 +27,7 @@ use super::throttle::{Throttle, ThrottleLimits};
 use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::exit::Exit;
+use crate::memory;
 use crate::meter::{self, LockAttempt};
 use crate::stop::Stop;
 
@@ -109,13 +110,15 @@ impl Sweep {
         tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
         progress
             .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
-        let history = beside.patience.with(1, History::begin(&beside.client, &new, progress.subscribe())).await;
+        let history = History::begin(&beside.client, &new, pooled, progress.subscribe());
+        let history = beside.patience.with(History::STATEMENTS, history).await;
 
         let mut stints = Vec::new();
         let mut worker = Worker {
             connection: dedicated,
             budget: Budget::new(self.budget, began),
             throttle: Throttle::new(self.throttle.clone(), &beside),
+            history: history.as_ref(),
             stop,
             progress,
             watermarks: &self.watermarks,
@@ -136,7 +139,12 @@ impl Sweep {
         // What is counted and written at the end is not to be lost with a connection.
         if beside.client.is_closed() {
             match Beside::reopen(&self.connect, self.bounds).await {
-                Ok(another) => beside = another,
+                Ok(another) => {
+                    beside = another;
+                    if let Some(history) = &history {
+                        beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "the end of this run cannot be written"),
             }
         }
@@ -151,9 +159,10 @@ impl Sweep {
         let (report, exit) = concluded(&new, began, targets, through, refused, stop);
         if let Some(history) = history {
             let written = serde_json::to_value(&report).unwrap_or_default();
-            beside.patience.with(END_TRIES, history.end(&beside.client, report.outcome, &written)).await;
+            beside.patience.with(END_TRIES + 1, history.end(&beside.client, report.outcome, &written)).await;
         }
         tell(&report);
+        memory::keep_run(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
         Ok(Finished { report, exit })
     }

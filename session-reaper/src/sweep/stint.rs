@@ -235,9 +235,10 @@ impl<'a> Stint<'a> {
         let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| {
             progress.target.clone_from(&self.target.name);
-            // It may be begun again, after a connection was lost.
-            if progress.targets.last().is_none_or(|last| last.target != self.target.name) {
-                progress.targets.push(TargetProgress::begun(self.target));
+            match progress.targets.last_mut() {
+                // Begun again, after a connection was lost.
+                Some(last) if last.target == self.target.name => last.ended = None,
+                _ => progress.targets.push(TargetProgress::begun(self.target)),
             }
         });
         worker.tables = self.table.iter().flat_map(Table::oids).collect();
@@ -245,6 +246,11 @@ impl<'a> Stint<'a> {
         let result = self.passes(worker, pace, backlog).instrument(span.clone()).await;
         spans::target_ended(&span, &result, self.tallies.iter().map(|tally| tally.deleted).sum());
         self.elapsed += began.elapsed();
+        worker.progress.send_modify(|progress| {
+            if let Some(target) = progress.targets.last_mut() {
+                target.has_ended(&result);
+            }
+        });
         result
     }
 

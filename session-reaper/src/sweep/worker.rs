@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::connection::Dedicated;
+use super::history::History;
 use super::pass::{Halt, halt};
 use super::progress::{Progress, Waiting};
 use super::throttle::{Cause, Obstacle, Throttle};
@@ -23,6 +24,8 @@ pub(super) struct Worker<'a> {
     pub(super) connection: Dedicated,
     pub(super) budget: Budget,
     pub(super) throttle: Throttle,
+    /// `None` when none is kept.
+    pub(super) history: Option<&'a History>,
     pub(super) stop: &'a Stop,
     pub(super) progress: &'a watch::Sender<Progress>,
     pub(super) watermarks: &'a Watermarks,

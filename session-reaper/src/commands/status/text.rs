@@ -1,0 +1,142 @@
+//! `status` for people: to be read at a glance on a hundred columns.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::status::{RunStatus, Status};
+use crate::summary::{columns, grouped, time};
+use crate::sweep::Standing;
+
+/// Longer lines are cut: the JSON has all of them.
+const WIDTH: usize = 100;
+
+/// Writing to a String cannot fail: the results are left aside.
+pub(super) fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), status.summary);
+    if let Some(pause) = &status.pause {
+        let _ = write!(text, "PAUSED until {} (in {})", moment(pause.until), age(pause.until, status.at));
+        let _ = match (&pause.by, pause.since) {
+            (Some(by), Some(since)) => write!(text, " by {by} since {}", moment(since)),
+            (Some(by), None) => write!(text, " by {by}"),
+            _ => Ok(()),
+        };
+        let _ = writeln!(text, "{}", pause.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default());
+    }
+    for waiting in &status.waiting {
+        let since = waiting.since.map(|since| format!(" for {}", age(status.at, since))).unwrap_or_default();
+        let _ = writeln!(text, "WAITING{since} for {}, {}: {}", waiting.cause, waiting.instance, waiting.why);
+    }
+    if status.pause.is_some() || !status.waiting.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&runs(status));
+    text.push_str(&backlog(status));
+    for daemon in &status.daemons {
+        let presence = &daemon.presence;
+        let when = if presence.next_at > status.at {
+            format!("in {}", age(presence.next_at, status.at))
+        } else {
+            "after the run under way".to_owned()
+        };
+        let _ = writeln!(
+            text,
+            "NEXT RUN {} ({when}) of {}: {} {}",
+            moment(presence.next_at),
+            daemon.instance,
+            presence.schedule,
+            presence.timezone
+        );
+    }
+    for note in &status.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    let _ = writeln!(text, "as of {}", moment(status.at));
+    text
+}
+
+fn runs(status: &Status) -> String {
+    if status.runs.is_empty() {
+        return if status.history { "no run yet\n\n".to_owned() } else { String::new() };
+    }
+    let rows: Vec<Vec<String>> = status.runs.iter().map(run).collect();
+    let head = ["STARTED", "TRIGGER", "OUTCOME", "DELETED", "TIME", "INSTANCE", "WHY"];
+    let mut text = String::new();
+    for line in columns(head, [true, true, true, false, false, true, true], &rows).lines() {
+        let _ = writeln!(text, "{}", cut(line));
+    }
+    text.push('\n');
+    text
+}
+
+fn run(run: &RunStatus) -> Vec<String> {
+    let due = run.due.filter(|due| *due > 0 && run.is_running());
+    let of = due.map(|due| format!(" of {}{}", grouped(due), if run.due_capped { "+" } else { "" }));
+    vec![
+        moment(run.started_at),
+        run.trigger.clone(),
+        run.outcome.clone(),
+        format!("{}{}", grouped(run.deleted), of.unwrap_or_default()),
+        time(run.elapsed_ms),
+        run.instance.clone(),
+        run.why.clone(),
+    ]
+}
+
+fn backlog(status: &Status) -> String {
+    if status.targets.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = status.targets.iter().flat_map(|target| standing(target, status.at)).collect();
+    let mut text = columns(["BACKLOG", "REASON", "DUE", "OLDEST FELL DUE"], [true, true, false, true], &rows);
+    text.push('\n');
+    for target in &status.targets {
+        if let Some(why) = &target.not_counted {
+            let _ = writeln!(text, "{} was not counted: {why}", target.target);
+        }
+    }
+    if status.targets.iter().any(|target| target.not_counted.is_some()) {
+        text.push('\n');
+    }
+    text
+}
+
+fn standing(target: &Standing, now: DateTime<Utc>) -> Vec<Vec<String>> {
+    if target.due.is_empty() {
+        return vec![vec![target.target.clone(), "not counted".to_owned(), String::new(), String::new()]];
+    }
+    let line = |(index, reason): (usize, &crate::sweep::StandingReason)| {
+        let oldest = reason.oldest_due.map(|oldest| format!("{} ({} ago)", moment(oldest), age(now, oldest)));
+        vec![
+            if index == 0 { target.target.clone() } else { String::new() },
+            reason.reason.clone(),
+            format!("{}{}", grouped(reason.rows), if reason.capped { "+" } else { "" }),
+            oldest.unwrap_or_default(),
+        ]
+    };
+    target.due.iter().enumerate().map(line).collect()
+}
+
+fn moment(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// How much later the one is, in its two largest units.
+fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
+    let seconds = (later - earlier).num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+fn cut(line: &str) -> String {
+    if line.chars().count() <= WIDTH {
+        return line.to_owned();
+    }
+    line.chars().take(WIDTH - 1).chain(['…']).collect()
+}

@@ -1,0 +1,73 @@
+//! What stands in the tables that reapers share. What is missing or refused becomes a note, and the rest is read.
+
+use chrono::{DateTime, Utc};
+use schema::connect::chain;
+use schema::{runs, state};
+use serde_json::Value;
+use tokio_postgres::{Client, Error};
+
+use super::{Daemon, PAUSE, Pause, RunStatus};
+use crate::presence::{OVERDUE, PREFIX, Presence};
+
+/// Daemons that are shown: more than anybody has on one database.
+const DAEMONS: i64 = 50;
+
+/// What the database said.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// By its clock.
+    pub at: DateTime<Utc>,
+    /// `reaper_runs` could be read.
+    pub history: bool,
+    /// The last runs, newest first.
+    pub runs: Vec<RunStatus>,
+    /// As it stands there, over or not.
+    pub pause: Option<Pause>,
+    /// Those that are alive.
+    pub daemons: Vec<Daemon>,
+    /// What could not be read.
+    pub notes: Vec<String>,
+}
+
+/// Reads it, with the last `count` runs. Fails when the connection does.
+pub async fn read(client: &Client, count: i64) -> Result<Seen, Error> {
+    let at: DateTime<Utc> = client.query_one("SELECT clock_timestamp()", &[]).await?.get(0);
+    let mut notes = Vec::new();
+    let runs = or_note("reaper_runs", runs::last(client, count).await, &mut notes)?;
+    let history = runs.is_some();
+    let runs: Vec<RunStatus> = runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
+    let pause = or_note("reaper_state", state::get(client, PAUSE).await, &mut notes)?;
+    let daemons = match pause {
+        Some(_) => or_note("reaper_state", state::all(client, PREFIX, DAEMONS).await, &mut notes)?,
+        None => None,
+    };
+    let pause = pause.flatten().and_then(|value| {
+        let pause = serde_json::from_value(value);
+        pause.map_err(|error| notes.push(format!("the pause in reaper_state cannot be understood: {error}"))).ok()
+    });
+    let at_work = |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
+    let daemon = |(key, value): (String, Value)| {
+        let instance = key.strip_prefix(PREFIX)?.to_owned();
+        let presence: Presence = serde_json::from_value(value).ok()?;
+        (presence.next_at + OVERDUE > at || at_work(&instance)).then_some(Daemon { instance, presence })
+    };
+    let mut daemons: Vec<Daemon> = daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
+    daemons.sort_by_key(|daemon| daemon.presence.next_at);
+    Ok(Seen { at, history, runs, pause, daemons, notes })
+}
+
+/// `None`, with a note, when the server refused; an error when there is no answer.
+fn or_note<T>(table: &str, result: Result<T, Error>, notes: &mut Vec<String>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if runs::is_absent(&error) => {
+            notes.push(format!("there is no table {table}: `session-reaper migrate` makes it"));
+            Ok(None)
+        }
+        Err(error) if error.code().is_some() && !error.is_closed() => {
+            notes.push(format!("{table} cannot be read: {}", chain(&error)));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,98 @@
+//! What a run has done so far: the object of [`super::report`] before its end, as it stands in `reaper_runs.report` while the run
+//! works, and on the status page.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use schema::runs::{Outcome, Run};
+use serde_json::{Map, Value, json};
+
+use super::progress::{Progress, TargetProgress, Waiting};
+use super::report::milliseconds;
+
+/// The `outcome` of what has none yet.
+pub const RUNNING: &str = "running";
+
+/// The report of a run under way; `None` between two runs. What is not known before the end (what remains, and how long each
+/// target took) is left out; `due` is what was counted at the start, of all targets.
+#[must_use]
+pub fn interim(progress: &Progress, elapsed: Duration) -> Option<Value> {
+    let run = progress.run?;
+    let mut report = json!({
+        "run_id": run.id.0,
+        "outcome": RUNNING,
+        "why": why(progress),
+        "started_at": run.started_at,
+        "elapsed_ms": milliseconds(elapsed),
+        "targets": progress.targets.iter().map(target).collect::<Vec<_>>(),
+        "due": progress.due,
+        "due_capped": progress.due_capped,
+    });
+    if let Some(waiting) = &progress.waiting {
+        report["waiting"] = wait(waiting);
+    }
+    Some(report)
+}
+
+fn why(progress: &Progress) -> String {
+    match &progress.waiting {
+        Some(waiting) => format!("waiting for {}: {}", waiting.cause.as_str(), waiting.why),
+        None if progress.target.is_empty() => "looking at tables, taking locks, counting what is due".to_owned(),
+        None if progress.targets.last().is_some_and(|target| target.ended.is_some()) => {
+            "counting what is left".to_owned()
+        }
+        None => format!("deleting from {}", progress.target),
+    }
+}
+
+fn target(target: &TargetProgress) -> Value {
+    let running = (RUNNING.to_owned(), format!("deleting from {}", target.target));
+    let ended = target.ended.as_ref().map(|(outcome, why)| (outcome.as_str().to_owned(), why.clone()));
+    let (outcome, why) = ended.unwrap_or(running);
+    let deleted: Map<String, Value> =
+        target.deleted.iter().map(|(reason, rows)| (reason.clone(), (*rows).into())).collect();
+    json!({
+        "target": target.target,
+        "outcome": outcome,
+        "why": why,
+        "deleted": deleted,
+        "chunks": target.chunks,
+        "skipped_locked": target.skipped_locked,
+    })
+}
+
+fn wait(waiting: &Waiting) -> Value {
+    json!({"cause": waiting.cause.as_str(), "why": waiting.why, "since": waiting.since})
+}
+
+/// The last report of a run that was killed, or what is known without one: it did at least this.
+#[must_use]
+pub fn of_killed(run: &Run) -> Value {
+    let seen = time(run.heartbeat_at);
+    let why = format!("killed, or cut off from the database: its last sign of life was at {seen}");
+    let elapsed = (run.heartbeat_at - run.started_at).to_std().unwrap_or_default();
+    let mut report = run
+        .report
+        .clone()
+        .filter(Value::is_object)
+        .unwrap_or_else(|| json!({"run_id": run.id.0, "started_at": run.started_at, "targets": []}));
+    let interrupted = Value::from(Outcome::Interrupted.as_str());
+    report["outcome"] = interrupted.clone();
+    report["why"] = why.clone().into();
+    report["elapsed_ms"] = milliseconds(elapsed).into();
+    if let Some(report) = report.as_object_mut() {
+        report.remove("waiting");
+    }
+    for target in report["targets"].as_array_mut().into_iter().flatten() {
+        if target["outcome"] == RUNNING {
+            target["outcome"] = interrupted.clone();
+            target["why"] = why.clone().into();
+        }
+    }
+    report
+}
+
+/// As everywhere: UTC, to the second.
+pub(crate) fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,152 @@
+//! The backlog as it stands now, of every target: what `status` shows of it.
+
+use chrono::{DateTime, Utc};
+use schema::connect::{ConnectError, chain};
+use serde::Serialize;
+use tokio_postgres::Error;
+
+use super::backlog::{self, Backlog, START_CAP, Seen};
+use super::connection::{Beside, Connections};
+use super::gate::{self, Finding};
+use super::run::Sweep;
+use super::stint::Stint;
+use super::target::Target;
+use crate::memory::Sample;
+
+/// The backlog of one target. The names and the order of its members are an interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// Its name in reports.
+    pub target: String,
+    /// Its table.
+    pub table: String,
+    /// Due rows, counted up to a cap; `None` when they were not counted.
+    pub rows: Option<u64>,
+    /// There are more.
+    pub capped: bool,
+    /// When the oldest fell due.
+    pub oldest_due: Option<DateTime<Utc>>,
+    /// By reason. A row that is due for several is counted under the first.
+    pub due: Vec<StandingReason>,
+    /// When it was counted.
+    pub sampled_at: Option<DateTime<Utc>>,
+    /// Why it was not.
+    pub not_counted: Option<String>,
+}
+
+/// What is due for one reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct StandingReason {
+    /// Its name.
+    pub reason: String,
+    /// Rows.
+    pub rows: u64,
+    /// There are more.
+    pub capped: bool,
+    /// When the oldest fell due, where that is known by reason.
+    pub oldest_due: Option<DateTime<Utc>>,
+}
+
+impl Standing {
+    fn of(target: &Target) -> Self {
+        Self {
+            target: target.name.clone(),
+            table: target.table.spelt(),
+            rows: None,
+            capped: false,
+            oldest_due: None,
+            due: Vec::new(),
+            sampled_at: None,
+            not_counted: None,
+        }
+    }
+
+    /// Nobody has counted it.
+    pub(crate) fn unknown(target: &Target, why: &str) -> Self {
+        Self { not_counted: Some(why.to_owned()), ..Self::of(target) }
+    }
+
+    /// As a run of this process counted it.
+    pub(crate) fn sampled(target: &Target, sample: &Sample) -> Self {
+        let due = sample.rows.iter().map(|(reason, rows)| StandingReason {
+            reason: reason.clone(),
+            rows: *rows,
+            capped: sample.capped,
+            oldest_due: None,
+        });
+        Self {
+            rows: Some(sample.rows.iter().map(|(_, rows)| rows).sum()),
+            capped: sample.capped,
+            oldest_due: sample.oldest_due,
+            due: due.collect(),
+            sampled_at: Some(sample.at),
+            ..Self::of(target)
+        }
+    }
+
+    /// As the report of some run has it, which was written at `at`.
+    pub(crate) fn reported(target: &Target, rows: u64, capped: bool, at: DateTime<Utc>) -> Self {
+        Self { rows: Some(rows), capped, sampled_at: Some(at), ..Self::of(target) }
+    }
+}
+
+impl Sweep {
+    /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
+    /// alone is not counted: that would take reading its table, or a right that is missing.
+    pub async fn standings(&self) -> Result<Vec<Standing>, ConnectError> {
+        let Connections { dedicated: _dedicated, beside, started_at, .. } =
+            Connections::open(&self.connect, self.bounds).await?;
+        let lost = |error: Error| ConnectError::Connect(chain(&error));
+        let mut standings = Vec::new();
+        for stint in self.examined(&beside, started_at).await.map_err(lost)? {
+            standings.push(standing(&beside, &stint, started_at).await);
+        }
+        Ok(standings)
+    }
+}
+
+async fn standing(beside: &Beside, stint: &Stint<'_>, at: DateTime<Utc>) -> Standing {
+    let target = stint.target;
+    let grave: Vec<&Finding> = stint.findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    if !grave.is_empty() {
+        return Standing::unknown(target, &gate::why(&grave));
+    }
+    let tables = stint.tables();
+    if tables.is_empty() {
+        // Partitions that are yet to be made.
+        return Standing { rows: Some(0), sampled_at: Some(at), ..Standing::of(target) };
+    }
+    let backlog = backlog::count(beside, target, &tables, START_CAP).await;
+    if backlog.unknown {
+        return Standing::unknown(target, "counting took too long, or was refused: see the log");
+    }
+    let due = target.reasons.iter().enumerate().map(|(index, reason)| StandingReason {
+        reason: reason.name.clone(),
+        rows: backlog.rows.get(index).copied().unwrap_or(0),
+        capped: is_capped(&backlog, index, target.reasons.len()),
+        oldest_due: backlog
+            .oldest
+            .get(index)
+            .copied()
+            .flatten()
+            .and_then(|time| moment(time + reason.keep.as_secs_f64())),
+    });
+    Standing {
+        rows: Some(backlog.total()),
+        capped: backlog.capped,
+        oldest_due: backlog.oldest_due(target).and_then(moment),
+        due: due.collect(),
+        sampled_at: Some(at),
+        ..Standing::of(target)
+    }
+}
+
+fn is_capped(backlog: &Backlog, index: usize, reasons: usize) -> bool {
+    backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, Seen::Rows(_)))
+}
+
+fn moment(seconds: f64) -> Option<DateTime<Utc>> {
+    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
+    let micros = (seconds * 1e6) as i64;
+    DateTime::from_timestamp_micros(micros)
+}

@@ -1,0 +1,400 @@
+//! The status page, looked at by a browser.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+#[path = "page/history.rs"]
+mod history;
+
+use std::path::Path;
+
+use serde_json::Value;
+use testkit::{Browser, Database, Page, ParkAt, Parking, Program, Proxy, Screen, expired_sessions, start_reaper};
+
+const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
+const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
+
+const WIDE: Screen = Screen { width: 1280, height: 900, dark: false };
+const PHONE: Screen = Screen { width: 320, height: 640, dark: false };
+
+struct Daemon {
+    program: Program,
+    ops: String,
+}
+
+impl Daemon {
+    async fn start(database: &Database, env: &[(&str, &str)]) -> Self {
+        let mut program = start_reaper(database, &["daemon"], env);
+        let ops = program.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+        Self { program, ops }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.ops)
+    }
+}
+
+/// The page has drawn what it was told.
+fn shown<'b>(browser: &'b mut Browser, url: &str, screen: Screen) -> Page<'b> {
+    let mut page = browser.open(url, screen);
+    page.wait_for("document.body?.dataset.shown === 'true'");
+    page
+}
+
+/// What holds for the page whatever it shows, on every kind of screen.
+fn is_sound(page: &mut Page<'_>, ops: &str) {
+    for dark in [false, true] {
+        for width in [320, 768, 1280] {
+            page.look_by(Screen { width, height: 800, dark });
+            page.wait_for(&format!(
+                "innerWidth === {width} && matchMedia('(prefers-color-scheme: dark)').matches === {dark}"
+            ));
+            let overflow = page.evaluate("document.scrollingElement.scrollWidth - innerWidth");
+            assert_eq!(overflow, 0, "at {width} px the page scrolls sideways");
+            assert_eq!(page.evaluate(TOO_FAINT), Value::Array(Vec::new()), "text that is hard to read; dark: {dark}");
+        }
+    }
+    assert_eq!(page.evaluate(UNNAMED), Value::Array(Vec::new()), "what a screen reader cannot tell");
+    assert_eq!(page.evaluate("document.querySelectorAll('button, form, input, select').length"), 0);
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    let own = format!("http://{ops}/");
+    for url in page.requests() {
+        assert!(url.starts_with(&own) || url.starts_with("data:"), "the page asked for {url}");
+    }
+}
+
+/// Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3).
+const TOO_FAINT: &str = r#"(() => {
+    const numbers = (colour) => { const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
+    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (node) => { for (; node; node = node.parentElement) { const c = numbers(getComputedStyle(node).backgroundColor); if (c[3] === 1) return c; } return [255, 255, 255]; };
+    const faint = [];
+    for (const node of document.querySelectorAll('body *')) {
+        if (![...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()) || !node.checkVisibility()) continue;
+        if (node.closest('script, style, noscript, title, desc')) continue;
+        const style = getComputedStyle(node);
+        const [one, two] = [light(numbers(node.closest('svg') ? style.fill : style.color)), light(behind(node))];
+        const contrast = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+        if (contrast < 4.5) faint.push(`${node.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
+    }
+    return faint;
+})()"#;
+
+/// Landmarks, headings in order, header cells with a scope, plots and regions with a name, a language, a title.
+const UNNAMED: &str = r#"(() => {
+    const wrong = [];
+    const want = (holds, what) => { if (!holds) wrong.push(what); };
+    want(document.documentElement.lang && document.title, 'language and title');
+    want(document.querySelectorAll('main').length === 1 && document.querySelector('header') && document.querySelector('footer'), 'landmarks');
+    const levels = [...document.querySelectorAll('h1, h2, h3')].map((heading) => Number(heading.tagName[1]));
+    want(levels[0] === 1 && levels.filter((level) => level === 1).length === 1, 'one h1, first');
+    want(levels.every((level, i) => i === 0 || level - levels[i - 1] <= 1), 'headings in order');
+    for (const cell of document.querySelectorAll('th')) want(cell.scope, `th without scope: ${cell.textContent}`);
+    for (const table of document.querySelectorAll('table')) want(table.caption?.textContent, 'table without caption');
+    for (const svg of document.querySelectorAll('svg')) {
+        const named = (svg.getAttribute('aria-labelledby') || '').split(' ').every((id) => document.getElementById(id)?.textContent);
+        want(svg.getAttribute('aria-hidden') === 'true' || (svg.getAttribute('role') === 'img' && named), 'plot without a text');
+    }
+    for (const section of document.querySelectorAll('section, [role=region], progress')) {
+        const by = section.getAttribute('aria-labelledby');
+        want(section.getAttribute('aria-label') || document.getElementById(by)?.textContent, 'unnamed region');
+    }
+    const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
+    want(new Set(ids).size === ids.length, 'an id twice');
+    want(document.querySelectorAll('[aria-live], [role=status], [role=alert]').length === 2, 'no more than two live regions');
+    return wrong;
+})()"#;
+
+/// A file that names these tables, each with a column `gone_at`, and nothing else but the reaper's own.
+fn file_of(tables: &[String]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let target = |table: &String| {
+        format!(
+            "[[target]]\ntable = '{table}'\nconfirmed = true\ndue = [{{ reason = \"gone\", column = \"gone_at\", keep = \"1h\" }}]\n"
+        )
+    };
+    std::fs::write(file.path(), tables.iter().map(target).collect::<String>()).unwrap();
+    file
+}
+
+async fn status_of(url: &str) -> Value {
+    reqwest::get(format!("{url}status.json")).await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_target_it_says_that_all_is_well() {
+    let database = Database::create().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let own = "[[target]]\ntable = \"reaper_runs\"\ndue = [{ reason = \"expired\", column = \"started_at\", keep = \"30d\" }]\n";
+    std::fs::write(file.path(), own).unwrap();
+    let daemon = Daemon::start(&database, &[EVERY_SECOND, ("REAPER_CONFIG", file.path().to_str().unwrap())]).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), WIDE);
+    page.wait_for("document.querySelector('#word').textContent.includes('ll is well')");
+    page.wait_for("document.querySelectorAll('#targets tbody tr').length === 1");
+    page.wait_for("document.querySelector('#targets tbody').innerText.includes('nothing is due')");
+    page.wait_for("document.querySelectorAll('#runs tbody tr').length > 1");
+    assert_eq!(page.text("#targets tbody th"), "reaper_runs");
+    assert!(page.evaluate("document.title").as_str().unwrap().starts_with('✓'));
+    is_sound(&mut page, &daemon.ops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
+    let database = Database::create().await;
+    let mut tables: Vec<String> = (1..=10).map(|n| format!("links_{n}")).collect();
+    tables.push(r#""<img src=x onerror=document.title=1>""#.to_owned());
+    for (index, table) in tables.iter().enumerate() {
+        let rows = index * 100;
+        database
+            .execute(&format!(
+                "CREATE TABLE {table} (id bigserial PRIMARY KEY, gone_at timestamptz); CREATE INDEX ON {table} (gone_at, id);
+                 INSERT INTO {table} (gone_at) SELECT now() - interval '9 hours' - n * interval '1 s' FROM generate_series(1, {rows}) AS n"
+            ))
+            .await;
+    }
+    let file = file_of(&tables);
+    let url = database.url();
+    // Held by somebody: they stay, and are counted.
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; SELECT FROM links_4 FOR UPDATE").await.unwrap();
+    let path = file.path().to_str().unwrap();
+    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)]).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), WIDE);
+    page.wait_for("document.querySelectorAll('#targets tbody tr').length === 12");
+    page.wait_for("document.querySelectorAll('#targets tbody tr')[3].innerText.includes('300')");
+    page.wait_for("document.querySelectorAll('#targets tbody tr')[3].innerText.includes('8 h')");
+    page.wait_for("document.querySelector('#sentence').textContent.includes('links_4: rows fell due 8 hours ago')");
+    assert_eq!(page.text("#word"), "Needs a look");
+    assert!(page.text("#targets tbody tr:nth-child(11) th").starts_with("<img src=x"));
+    assert_eq!(page.evaluate("document.querySelectorAll('#targets img').length"), 0);
+    page.wait_for("document.querySelectorAll('#rows-plot svg .bar').length > 0");
+    page.wait_for("document.querySelectorAll('#chunks-plot svg .dot').length > 0");
+    is_sound(&mut page, &daemon.ops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_target_and_no_run_it_says_so() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), WIDE);
+    assert_eq!(page.text("#word"), "Nothing known yet");
+    assert!(page.text("#runs").contains("There has been no run yet."));
+    // No configuration is without a target today: what the daemon says is changed on its way.
+    page.evaluate(
+        "(() => { const ask = fetch; window.fetch = async (...what) => {
+             const status = await (await ask(...what)).json(); status.targets = [];
+             return new Response(JSON.stringify(status)); }; })()",
+    );
+    page.wait_for("document.querySelector('#targets').textContent.includes('There are no targets')");
+    is_sound(&mut page, &daemon.ops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), PHONE);
+    page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
+    assert!(page.text("#sentence").contains("auth-api migrate"), "{}", page.text("#sentence"));
+    assert!(page.text("#callouts").contains("session-reaper migrate"), "{}", page.text("#callouts"));
+    page.wait_for("document.querySelectorAll('#runs tbody tr').length > 0");
+    assert!(page.text("#runs tbody tr:last-child").contains("failed"));
+    page.wait_for("document.querySelectorAll('#rows-plot svg .bad').length > 0");
+    is_sound(&mut page, &daemon.ops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let pause = |hours: i32| {
+        format!(
+            "INSERT INTO reaper_state (key, value) VALUES ('pause', jsonb_build_object(
+                 'until', to_char(now() AT TIME ZONE 'UTC' + interval '{hours} hours', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+                 'why', 'migration <script>document.title = ''taken''</script>', 'by', 'ada@db-1'))
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+    };
+    database.execute(&pause(2)).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), PHONE);
+    page.wait_for("document.querySelector('#pause') !== null");
+    let told = page.text("#pause");
+    assert!(told.contains("ada@db-1") && told.contains("migration <script>document.title"), "{told}");
+    assert_eq!(page.text("#word"), "Needs a look");
+    assert!(!page.evaluate("document.title").as_str().unwrap().contains("taken"));
+    is_sound(&mut page, &daemon.ops);
+
+    database.execute(&pause(-1)).await;
+    page.wait_for("document.querySelector('#pause') === null");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tells_when_the_daemon_is_gone() {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let (proxy, through) = Proxy::before(&database.url_as("session_reaper")).await;
+    let mut daemon = Daemon::start(&database, &[("DATABASE_URL", &through), EVERY_SECOND]).await;
+    parking.wait_for_arrival().await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), WIDE);
+    page.wait_for("document.querySelector('#now').innerText.includes('deleting from sessions')");
+    assert!(page.text("#now").contains("200 of 500 rows"), "{}", page.text("#now"));
+    assert_eq!(page.evaluate("document.querySelector('#now progress').value"), 200);
+    assert!(page.text("#runs tbody tr").contains("running"));
+    let live = status_of(&daemon.url()).await;
+    assert_eq!(live["live"]["run"]["outcome"], "running");
+    assert_eq!(live["live"]["run"]["targets"][0]["deleted"]["expired"], 200);
+    is_sound(&mut page, &daemon.ops);
+    parking.open().await;
+    page.wait_for("document.querySelector('#deleted').innerText.startsWith('500')");
+
+    proxy.cut();
+    page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
+    assert!(page.text("#sentence").contains("the database cannot be reached"), "{}", page.text("#sentence"));
+    assert!(page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0);
+    proxy.restore();
+    page.wait_for("document.querySelector('#word').textContent === 'All is well'");
+
+    daemon.program.signal("KILL");
+    daemon.program.wait().await;
+    page.wait_for("document.querySelector('#gone').checkVisibility()");
+    assert!(page.text("#gone").contains("The daemon cannot be reached since"));
+    assert!(page.text("#pulse").starts_with("stale"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_page_asks_nothing() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let mut browser = Browser::start();
+    let mut page = shown(&mut browser, &daemon.url(), WIDE);
+    let hide = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {hidden} }});
+             document.dispatchEvent(new Event('visibilitychange')); true"
+        )
+    };
+    let asked = |page: &mut Page<'_>| page.requests().iter().filter(|url| url.ends_with("status.json")).count();
+    // What was asked before it was hidden is answered first.
+    page.evaluate(&hide(true));
+    let before = asked(&mut page);
+    // Two and a half times as long as it waits between two questions.
+    page.evaluate("new Promise((after) => setTimeout(() => after(true), 7500))");
+    assert_eq!(asked(&mut page), before);
+    page.evaluate(&hide(false));
+    page.wait_for("true");
+    assert_eq!(asked(&mut page), before + 1);
+}
+
+#[tokio::test]
+async fn it_is_served_under_a_strict_policy_and_only_to_be_read() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    let client = reqwest::Client::new();
+    let page = client.get(daemon.url()).send().await.unwrap();
+    let header = |name: &str| page.headers()[name].to_str().unwrap().to_owned();
+    let policy = header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    for path in ["", "status.json"] {
+        let url = format!("{}{path}", daemon.url());
+        let head = client.head(&url).send().await.unwrap();
+        assert_eq!(head.status(), 200, "{url}");
+        assert_eq!(head.headers()["cache-control"], "no-store");
+        assert_eq!(head.text().await.unwrap(), "");
+        assert_eq!(client.post(&url).send().await.unwrap().status(), 405, "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_viewers_cost_what_one_does() {
+    let database = Database::create().await;
+    let (proxy, through) = Proxy::before(&database.url_as("session_reaper")).await;
+    let daemon = Daemon::start(&database, &[("DATABASE_URL", &through), NEVER]).await;
+    // What the daemon asks for itself at its start is over.
+    testkit::eventually("it has said when it runs next", async || {
+        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key LIKE 'daemon:%'").await == 1
+    })
+    .await;
+    let before = proxy.connections();
+    let began = std::time::Instant::now();
+    let mut viewers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let url = daemon.url();
+        viewers.spawn(async move { status_of(&url).await["database"]["reachable"].clone() });
+    }
+    assert!(viewers.join_all().await.iter().all(|reachable| reachable == true));
+    let asked = proxy.connections() - before;
+    // One each two seconds, however many look.
+    let most = began.elapsed().as_secs() / 2 + 1;
+    assert!(asked >= 1 && asked <= most, "{asked} connections, not {most}");
+}
+
+/// Makes docs/images, by deploy/local/screenshots.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it makes pictures, which are looked at by people"]
+async fn screenshots() {
+    let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS names the directory for them");
+    let database = Database::create().await;
+    history::of_a_day(&database).await;
+    expired_sessions(&database, 4_180).await;
+    // They fell due since the last of those runs.
+    database
+        .execute(
+            "UPDATE sessions SET expires_at = expires_at + interval '8 days 23 hours 46 min', absolute_expires_at = now(),
+                                 user_agent = CASE user_agent WHEN '2350' THEN 'park' ELSE user_agent END",
+        )
+        .await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let tick = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
+    let schedule = tick.format("%-S %-M * * * *").to_string();
+    let daemon = Daemon::start(&database, &[("SCHEDULE", &schedule)]).await;
+    let mut browser = Browser::start();
+    let mut pictures = |name: &str, url: &str, until: &str| {
+        for (suffix, screen) in [
+            ("light", Screen { width: 1120, height: 880, dark: false }),
+            ("dark", Screen { width: 1120, height: 880, dark: true }),
+            ("phone", Screen { width: 390, height: 844, dark: false }),
+        ] {
+            let mut page = shown(&mut browser, url, screen);
+            page.wait_for(until);
+            let picture = page.picture();
+            std::fs::write(Path::new(&into).join(format!("status-{name}-{suffix}.png")), picture).unwrap();
+        }
+    };
+    parking.wait_for_arrival().await;
+    pictures("running", &daemon.url(), "document.querySelector('#now progress') !== null");
+    parking.open().await;
+    testkit::eventually("the run has ended", async || {
+        database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await == 0
+    })
+    .await;
+    // A chunk that was stopped for its picture is not what chunks are like.
+    let last = "started_at = (SELECT max(started_at) FROM reaper_runs)";
+    let times = "jsonb_set(report, '{targets,0,chunk_ms}', '{\"mean\": 7.9, \"max\": 18.2}')";
+    let touched = "finished_at = finished_at + interval '1 ms'";
+    database.execute(&format!("UPDATE reaper_runs SET report = {times}, {touched} WHERE {last}")).await;
+    let settled = "document.querySelector('#now').innerText.startsWith('idle')
+                   && ![...document.querySelectorAll('#chunks-plot text')].some((text) => text.textContent.endsWith('k'))";
+    pictures("idle", &daemon.url(), settled);
+    let why =
+        "sessions: the connection that held the lock was lost: terminating connection due to administrator command";
+    let failed = format!("outcome = 'failed', report = report || '{{\"why\": \"{why}\"}}'");
+    database.execute(&format!("UPDATE reaper_runs SET {failed}, {touched} WHERE {last}")).await;
+    pictures("trouble", &daemon.url(), "document.querySelector('#word').textContent === 'In trouble'");
+}

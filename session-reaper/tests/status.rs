@@ -1,0 +1,303 @@
+//! `status`, and what a run's row says while it works and when it was killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use serde_json::Value;
+use testkit::{Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, start_reaper};
+
+const JSON: [&str; 3] = ["status", "--output", "json"];
+
+async fn status(database: &Database, env: &[(&str, &str)]) -> Value {
+    let mut program = start_reaper(database, &JSON, env);
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    serde_json::from_str(&program.stdout()).unwrap()
+}
+
+async fn text(database: &Database) -> String {
+    let mut program = start_reaper(database, &["status"], &[]);
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    program.stdout()
+}
+
+/// A run that stands still in its third chunk of a hundred rows, of five.
+async fn parked() -> (Database, Parking, Program) {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
+    let parking = Parking::at(&database, ParkAt::Row).await;
+    let program = start_reaper(&database, &["run", "--yes"], &[]);
+    parking.wait_for_arrival().await;
+    eventually("the row says how far it is", async || {
+        database.one::<bool>("SELECT coalesce(report #>> '{targets,0,chunks}' = '2', false) FROM reaper_runs").await
+    })
+    .await;
+    (database, parking, program)
+}
+
+/// What a killed run leaves behind on the server is gone.
+async fn unlocked(database: &Database) {
+    eventually("nobody holds the lock of a run", async || {
+        database
+            .one::<bool>(
+                "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527275'::int::oid
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            )
+            .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_under_way_says_in_its_row_how_far_it_is_and_ends_as_ever() {
+    let (database, parking, mut program) = parked().await;
+    let report: Value = database.one("SELECT report FROM reaper_runs WHERE outcome IS NULL").await;
+    assert_eq!(report["outcome"], "running");
+    assert_eq!(report["why"], "deleting from sessions");
+    assert_eq!((&report["due"], &report["due_capped"]), (&500.into(), &false.into()));
+    let target = &report["targets"][0];
+    assert_eq!((&target["target"], &target["outcome"]), (&"sessions".into(), &"running".into()));
+    assert_eq!(target["deleted"], serde_json::json!({"expired": 200, "revoked": 0}));
+
+    let seen = status(&database, &[]).await;
+    assert_eq!(seen["health"], "ok", "{seen}");
+    assert_eq!(seen["summary"], "at work: deleting from sessions");
+    let run = &seen["runs"][0];
+    assert_eq!((&run["outcome"], &run["deleted"], &run["due"]), (&"running".into(), &200.into(), &500.into()));
+    assert!(run["finished_at"].is_null());
+    assert!(text(&database).await.contains("200 of 500"), "{}", text(&database).await);
+
+    parking.open().await;
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    unlocked(&database).await;
+    let seen = status(&database, &[]).await;
+    assert_eq!(seen["health"], "ok");
+    assert_eq!(seen["summary"], "the last run succeeded: every due row is gone");
+    assert_eq!((&seen["runs"][0]["outcome"], &seen["runs"][0]["deleted"]), (&"success".into(), &500.into()));
+    assert!(seen["runs"][0]["due"].is_null());
+}
+
+#[tokio::test]
+async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
+    let (database, parking, mut program) = parked().await;
+    program.signal("KILL");
+    program.wait().await;
+    unlocked(&database).await;
+    let seen = status(&database, &[]).await;
+    assert_eq!((&seen["health"], &seen["runs"][0]["outcome"]), (&"attention".into(), &"interrupted".into()), "{seen}");
+    assert_eq!(seen["runs"][0]["deleted"], 200);
+    assert!(seen["runs"][0]["why"].as_str().unwrap().starts_with("killed, or cut off"), "{seen}");
+    assert_eq!(seen["runs"][0]["targets"][0]["outcome"], "interrupted");
+    parking.open().await;
+
+    // A run that lost its connection a moment ago looks the same, and may come back: its row is left alone for a minute.
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 1);
+
+    let past = "UPDATE reaper_runs SET started_at = started_at - interval '5 min', heartbeat_at = heartbeat_at - interval '2 min'
+                WHERE finished_at IS NULL";
+    database.execute(past).await;
+    let run = reap(&database, &[("RUST_LOG", "warn")]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("a run was killed before its end"), "{}", run.stderr);
+    let closed = "SELECT outcome || ' ' || (finished_at = heartbeat_at) || ' ' || (report ->> 'outcome')
+                  FROM reaper_runs ORDER BY started_at LIMIT 1";
+    assert_eq!(database.one::<String>(closed).await, "interrupted true interrupted");
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_is_alive_is_never_closed_however_old_its_heartbeat() {
+    let (database, parking, mut program) = parked().await;
+    database.execute("UPDATE reaper_runs SET heartbeat_at = now() - interval '1 hour'").await;
+    let other = reap(&database, &[]).await;
+    assert_eq!(other.report["outcome"], "skipped_lock", "{}", other.stderr);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 1);
+    assert_eq!(status(&database, &[]).await["runs"][1]["outcome"], "running");
+    parking.open().await;
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'").await, 1);
+}
+
+#[tokio::test]
+async fn the_backlog_is_counted_by_target_and_reason_with_its_oldest_row() {
+    let database = Database::create().await;
+    expired_sessions(&database, 40).await;
+    database
+        .execute(
+            "UPDATE sessions SET revoked_at = now() - interval '9 days', expires_at = now() + interval '1 day',
+                                 absolute_expires_at = now() + interval '1 day' WHERE user_agent::int <= 30",
+        )
+        .await;
+    let seen = status(&database, &[]).await;
+    let sessions = &seen["targets"][0];
+    assert_eq!((&sessions["target"], &sessions["rows"]), (&"sessions".into(), &40.into()), "{seen}");
+    let rows = |index: usize| (sessions["due"][index]["reason"].clone(), sessions["due"][index]["rows"].clone());
+    assert_eq!(rows(0), ("expired".into(), 10.into()));
+    assert_eq!(rows(1), ("revoked".into(), 30.into()));
+    // It expired ten days ago and is kept for one.
+    let due: chrono::DateTime<chrono::Utc> =
+        database.one("SELECT min(expires_at) + interval '1 day' FROM sessions WHERE revoked_at IS NULL").await;
+    let oldest: chrono::DateTime<chrono::Utc> = sessions["oldest_due"].as_str().unwrap().parse().unwrap();
+    assert!((oldest - due).num_milliseconds().abs() < 2, "{oldest} is not {due}");
+    assert_eq!(
+        (&seen["health"], &seen["summary"]),
+        (&"attention".into(), &"sessions: rows fell due 9 days ago and are still there".into())
+    );
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 40);
+    for line in text(&database).await.lines().filter(|line| !line.starts_with("NEXT")) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn without_its_tables_and_without_rights_it_says_so_and_shows_the_rest() {
+    let database = Database::create().await;
+    expired_sessions(&database, 7).await;
+    database
+        .execute(
+            "DROP TABLE reaper_runs; DROP TABLE reaper_state; REVOKE ALL ON consumed_challenges FROM session_reaper",
+        )
+        .await;
+    let seen = status(&database, &[]).await;
+    let notes = seen["notes"].to_string();
+    assert_eq!(seen["history"], false);
+    assert!(
+        notes.contains("no table reaper_runs: `session-reaper migrate`") && notes.contains("no table reaper_state"),
+        "{notes}"
+    );
+    assert_eq!(seen["targets"][0]["rows"], 7, "{seen}");
+    assert!(seen["targets"][1]["rows"].is_null());
+    assert!(seen["targets"][1]["not_counted"].as_str().unwrap().contains("consumed_challenges"), "{seen}");
+    let text = text(&database).await;
+    assert!(
+        text.contains("consumed_challenges was not counted: ") && text.contains("note: there is no table"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_without_an_index_is_not_read_to_be_counted() {
+    let database = Database::create().await;
+    database.execute("DROP INDEX sessions_expires_at_id_idx; INSERT INTO accounts (id, issuer, subject) VALUES (gen_random_uuid(), 'i', 's');
+        INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)
+        SELECT gen_random_uuid(), (SELECT id FROM accounts), now(), now() FROM generate_series(1, 20000)").await;
+    let seen = status(&database, &[]).await;
+    assert!(seen["targets"][0]["rows"].is_null(), "{seen}");
+    assert!(seen["targets"][0]["not_counted"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_pause_is_shown_until_it_is_over_by_the_databases_clock() {
+    let database = Database::create().await;
+    let pause = |until: &str| {
+        format!(
+            "INSERT INTO reaper_state (key, value) VALUES ('pause', jsonb_build_object('until', to_json({until}), 'why', 'release night', 'by', 'ada'))
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+    };
+    database.execute(&pause("now() + interval '2 hours'")).await;
+    let seen = status(&database, &[]).await;
+    assert_eq!((&seen["pause"]["why"], &seen["health"]), (&"release night".into(), &"attention".into()), "{seen}");
+    assert!(text(&database).await.contains("PAUSED until "), "{}", text(&database).await);
+    database.execute(&pause("now() - interval '1 s'")).await;
+    assert!(status(&database, &[]).await["pause"].is_null());
+}
+
+#[tokio::test]
+async fn what_a_run_waits_for_is_shown_since_when() {
+    let database = Database::create().await;
+    // The row of a run that is alive: this test holds its lock.
+    let holder = database.client().await;
+    holder
+        .batch_execute(
+            "INSERT INTO reaper_runs (id, instance, version, trigger, report) VALUES ('01999999-9999-7999-8999-99999999abcd', 'other:1', '0', 'schedule',
+                '{\"outcome\": \"running\", \"why\": \"waiting for replica_lag: replica a is 12 s behind\", \"targets\": [], \"due\": 9,
+                  \"waiting\": {\"cause\": \"replica_lag\", \"why\": \"replica a is 12 s behind\", \"since\": \"2026-01-01T00:00:00Z\"}}');
+             SELECT pg_advisory_lock(x'53527275'::int, x'9999abcd'::int)",
+        )
+        .await
+        .unwrap();
+    let seen = status(&database, &[]).await;
+    assert_eq!(seen["waiting"][0]["cause"], "replica_lag", "{seen}");
+    assert_eq!(
+        (&seen["waiting"][0]["instance"], &seen["waiting"][0]["since"]),
+        (&"other:1".into(), &"2026-01-01T00:00:00Z".into())
+    );
+    assert_eq!(seen["summary"], "waiting for replica_lag: replica a is 12 s behind");
+    drop(holder);
+    eventually("a run whose lock is gone waits for nothing", async || {
+        let seen = status(&database, &[]).await;
+        seen["waiting"] == Value::Array(Vec::new()) && seen["runs"][0]["outcome"] == "interrupted"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
+    let database = Database::create().await;
+    let mut daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "30 4 * * *"), ("TIMEZONE", "Europe/Berlin")]);
+    eventually("its next run is known", async || {
+        status(&database, &[]).await["daemons"].as_array().unwrap().len() == 1
+    })
+    .await;
+    let seen = status(&database, &[]).await;
+    let shown = &seen["daemons"][0];
+    assert_eq!((&shown["schedule"], &shown["timezone"]), (&"30 4 * * *".into(), &"Europe/Berlin".into()));
+    let next: chrono::DateTime<chrono::Utc> = shown["next_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!(next.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string(), "04:30:00");
+    assert!(text(&database).await.contains("NEXT RUN "));
+    let page = reqwest::get(shown["page"].as_str().unwrap()).await.unwrap();
+    assert_eq!(page.status(), 200);
+
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
+    assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
+    // One that was killed says it for ever; it is not believed, and after a day another daemon clears it away.
+    database.execute("INSERT INTO reaper_state (key, value) VALUES ('daemon:dead:1',
+        '{\"next_at\": \"2026-01-01T00:00:00Z\", \"schedule\": \"@daily\", \"timezone\": \"UTC\", \"version\": \"0\", \"page\": \"\"}')").await;
+    assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
+    let _daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "30 4 * * *")]);
+    eventually("the dead one is forgotten", async || {
+        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key = 'daemon:dead:1'").await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn watched_it_prints_an_object_a_line_until_it_is_interrupted() {
+    let database = Database::create().await;
+    let mut program = start_reaper(&database, &["status", "--output", "json", "--watch", "500ms", "--last", "1"], &[]);
+    eventually("three lines are there", async || program.stdout().lines().count() >= 3).await;
+    program.signal("INT");
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+    for line in program.stdout().lines() {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["history"], true);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_said_by_the_exit_code() {
+    let database = Database::create().await;
+    for (args, env, code, said) in [
+        (&["status", "--watch", "1ms"][..], &[][..], 78, "--watch=1ms: a duration from 500ms to 1h"),
+        (&["status", "--last", "0"], &[], 78, "--last=0: a whole number from 1 to 1000"),
+        (&["status", "--lost", "0"], &[], 2, "--last"),
+        (&["status"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], 69, "nothing could be looked at"),
+        (
+            &["status", "--watch"],
+            &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")],
+            69,
+            "nothing could be looked at",
+        ),
+    ] {
+        let mut program = start_reaper(&database, args, env);
+        assert_eq!(program.wait().await.code(), Some(code), "{args:?}: {}", program.stderr());
+        assert!(program.stderr().contains(said), "{args:?}: {}", program.stderr());
+        assert_eq!(program.stdout(), "");
+    }
+}
