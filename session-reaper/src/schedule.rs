@@ -23,6 +23,8 @@ pub use ticks::{Tick, Ticks};
 /// A schedule that has a next time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
+    /// As it was given.
+    given: String,
     cron: Cron,
     zone: Tz,
     /// Of the two kinds, this one.
@@ -41,8 +43,9 @@ impl Schedule {
         let Fields { pattern, interval, both_days } = Fields::read(cron)?;
         let parser =
             CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(both_days).build();
+        let given = cron.trim().to_owned();
         let cron = parser.parse(&pattern).map_err(|error| error.to_string())?;
-        let schedule = Self { cron, zone, interval };
+        let schedule = Self { given, cron, zone, interval };
         match schedule.next(crate::clock::now()) {
             Some(_) => Ok(schedule),
             None => Err("that time never comes".to_owned()),
@@ -52,7 +55,7 @@ impl Schedule {
     /// As it was given, and its time zone.
     #[must_use]
     pub fn written(&self) -> (String, &'static str) {
-        (self.cron.to_string(), self.zone.name())
+        (self.given.clone(), self.zone.name())
     }
 
     /// The first time after `from`.

@@ -18,9 +18,7 @@ use crate::sweep::Standing;
 pub use judge::Health;
 pub use read::{Seen, read};
 pub use run::RunStatus;
-
-/// What stands in `reaper_state` while nobody is to delete.
-pub const PAUSE: &str = "pause";
+pub use schema::pause::Pause;
 
 /// How things stand. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -72,22 +70,6 @@ pub struct Waiting {
     /// With what was seen.
     pub why: String,
     /// Since when, by the clock of the run's host.
-    pub since: Option<DateTime<Utc>>,
-}
-
-/// Somebody's word that nobody is to delete.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pause {
-    /// From then on it is none any more, by the database's clock.
-    pub until: DateTime<Utc>,
-    /// What for.
-    #[serde(default)]
-    pub why: Option<String>,
-    /// Who said so.
-    #[serde(default)]
-    pub by: Option<String>,
-    /// When.
-    #[serde(default)]
     pub since: Option<DateTime<Utc>>,
 }
 

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use schema::connect::chain;
-use schema::{runs, state};
+use schema::{pause, runs, state};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
-use super::{Daemon, PAUSE, Pause, RunStatus};
+use super::{Daemon, Pause, RunStatus};
 use crate::presence::{OVERDUE, PREFIX, Presence};
 
 /// Daemons that are shown: more than anybody has on one database.
@@ -21,7 +21,7 @@ pub struct Seen {
     pub history: bool,
     /// The last runs, newest first.
     pub runs: Vec<RunStatus>,
-    /// As it stands there, over or not.
+    /// The one that is set; it may end before it is asked for again.
     pub pause: Option<Pause>,
     /// Those that are alive.
     pub daemons: Vec<Daemon>,
@@ -36,15 +36,19 @@ pub async fn read(client: &Client, count: i64) -> Result<Seen, Error> {
     let runs = or_note("reaper_runs", runs::last(client, count).await, &mut notes)?;
     let history = runs.is_some();
     let runs: Vec<RunStatus> = runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
-    let pause = or_note("reaper_state", state::get(client, PAUSE).await, &mut notes)?;
+    let pause = or_note("reaper_state", pause::get(client).await, &mut notes)?;
     let daemons = match pause {
         Some(_) => or_note("reaper_state", state::all(client, PREFIX, DAEMONS).await, &mut notes)?,
         None => None,
     };
-    let pause = pause.flatten().and_then(|value| {
-        let pause = serde_json::from_value(value);
-        pause.map_err(|error| notes.push(format!("the pause in reaper_state cannot be understood: {error}"))).ok()
-    });
+    let pause = match pause {
+        Some(pause::Found::Pause(pause)) => Some(pause),
+        Some(pause::Found::Unreadable(error)) => {
+            notes.push(format!("the pause in reaper_state cannot be understood, and holds every run: {error}"));
+            None
+        }
+        Some(pause::Found::None) | None => None,
+    };
     let at_work = |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
     let daemon = |(key, value): (String, Value)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
