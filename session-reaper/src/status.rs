@@ -1,7 +1,7 @@
 //! What `status` shows and the daemon's page is fed with: one object, from the tables that reapers share.
 //!
-//! [`read`] asks the database for what stands there; [`Status::new`] puts it together with the backlogs, whoever counted
-//! them; [`judge`] says in a word whether all is well. The backlog and the tables come from two sides, so that each is
+//! [`mod@read`] asks the database for what stands there; [`Status::new`] puts it together with the backlogs, whoever counted
+//! them; [`mod@judge`] says in a word whether all is well. The backlog and the tables come from two sides, so that each is
 //! shown where the other is missing.
 
 mod judge;

@@ -6,7 +6,7 @@
 //! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
 //!   chooses the order in which it goes, [`blocks`] is that of the heap.
 //! - [`backlog`]: counts of what is due, [`standing`] those of all targets now; [`history`]: the row in `reaper_runs`;
-//!   [`report`]: what is told at the end, and [`interim`] before it.
+//!   [`report`]: what is told at the end, and [`mod@interim`] before it.
 
 mod backlog;
 mod backoff;

@@ -68,7 +68,7 @@ fn is_sound(page: &mut Page<'_>, ops: &str) {
 }
 
 /// Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3).
-const TOO_FAINT: &str = r#"(() => {
+const TOO_FAINT: &str = r"(() => {
     const numbers = (colour) => { const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
     const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
         .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
@@ -83,10 +83,10 @@ const TOO_FAINT: &str = r#"(() => {
         if (contrast < 4.5) faint.push(`${node.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
     }
     return faint;
-})()"#;
+})()";
 
 /// Landmarks, headings in order, header cells with a scope, plots and regions with a name, a language, a title.
-const UNNAMED: &str = r#"(() => {
+const UNNAMED: &str = r"(() => {
     const wrong = [];
     const want = (holds, what) => { if (!holds) wrong.push(what); };
     want(document.documentElement.lang && document.title, 'language and title');
@@ -108,7 +108,7 @@ const UNNAMED: &str = r#"(() => {
     want(new Set(ids).size === ids.length, 'an id twice');
     want(document.querySelectorAll('[aria-live], [role=status], [role=alert]').length === 2, 'no more than two live regions');
     return wrong;
-})()"#;
+})()";
 
 /// A file that names these tables, each with a column `gone_at`, and nothing else but the reaper's own.
 fn file_of(tables: &[String]) -> tempfile::NamedTempFile {
@@ -137,7 +137,7 @@ async fn with_one_target_it_says_that_all_is_well() {
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
     page.wait_for("document.querySelector('#word').textContent.includes('ll is well')");
     page.wait_for("document.querySelectorAll('#targets tbody tr').length === 1");
-    page.wait_for("document.querySelector('#targets tbody').innerText.includes('nothing is due')");
+    page.wait_for("document.querySelector('#targets tbody').innerText.includes('none due')");
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 1");
     assert_eq!(page.text("#targets tbody th"), "reaper_runs");
     assert!(page.evaluate("document.title").as_str().unwrap().starts_with('✓'));
@@ -172,8 +172,11 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
     page.wait_for("document.querySelectorAll('#targets tbody tr')[3].innerText.includes('8 h')");
     page.wait_for("document.querySelector('#sentence').textContent.includes('links_4: rows fell due 8 hours ago')");
     assert_eq!(page.text("#word"), "Needs a look");
-    assert!(page.text("#targets tbody tr:nth-child(11) th").starts_with("<img src=x"));
-    assert_eq!(page.evaluate("document.querySelectorAll('#targets img').length"), 0);
+    let names = page
+        .evaluate("[...document.querySelectorAll('#targets tbody th')].map((cell) => cell.textContent)")
+        .to_string();
+    assert!(names.contains("<img src=x onerror=document.title=1>"), "{names}");
+    assert_eq!(page.evaluate("document.querySelectorAll('img').length"), 0);
     page.wait_for("document.querySelectorAll('#rows-plot svg .bar').length > 0");
     page.wait_for("document.querySelectorAll('#chunks-plot svg .dot').length > 0");
     is_sound(&mut page, &daemon.ops);
@@ -266,7 +269,7 @@ async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tell
     assert!(page.text("#sentence").contains("the database cannot be reached"), "{}", page.text("#sentence"));
     assert!(page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0);
     proxy.restore();
-    page.wait_for("document.querySelector('#word').textContent === 'All is well'");
+    page.wait_for("document.querySelector('#word').textContent.startsWith('All is well')");
 
     daemon.program.signal("KILL");
     daemon.program.wait().await;
