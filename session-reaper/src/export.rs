@@ -29,6 +29,9 @@ impl Exports {
         if self.textfile.is_none() && self.pushgateway.is_none() {
             return None;
         }
+        if let Some(path) = self.textfile.as_ref().filter(|path| path.extension().is_none_or(|end| end != "prom")) {
+            tracing::warn!(textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
+        }
         meter::install_for_one_run(&sweep.targets)
             .inspect_err(|error| tracing::error!(%error, "metrics could not be set up: none will be exported"))
             .ok()

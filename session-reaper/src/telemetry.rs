@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use indicatif::ProgressBar;
 use tracing::Metadata;
-use tracing_subscriber::filter::FilterExt as _;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -47,7 +47,7 @@ pub struct Spans {
 fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
     match otlp::Sent::to(receiver) {
         Ok(sent) => {
-            let spans = sent.layer().with_filter(filter::filter_fn(is_span));
+            let spans = sent.layer().with_filter(filter::filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
             tracing_subscriber::registry().with(logs(log, bar)).with(spans).init();
             Spans { sent: Some(sent) }
         }
@@ -91,7 +91,9 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(log: LogConfig, bar: Pr
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    layer.with_filter(log.filter.and(filter::filter_fn(|metadata| !is_span(metadata))))
+    // With a hint, lest the other's is lost: what is below the level is to cost nothing.
+    let no_span = filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
+    layer.with_filter(log.filter.and(no_span))
 }
 
 /// Standard error, with the progress bar out of the way while a line is written.
@@ -118,14 +120,24 @@ impl<'a> MakeWriter<'a> for AroundBar {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Subscriber;
     use tracing_subscriber::EnvFilter;
 
     use super::*;
 
+    fn logging(filter: &str) -> impl Subscriber + Send + Sync + use<> {
+        let log = LogConfig { format: LogFormat::Text, filter: EnvFilter::new(filter), colour: false };
+        tracing_subscriber::registry().with(logs(log, ProgressBar::hidden()))
+    }
+
+    #[test]
+    fn what_is_below_the_level_of_the_log_is_off_as_a_whole() {
+        assert_eq!(logging("warn").max_level_hint(), Some(LevelFilter::WARN));
+    }
+
     #[test]
     fn a_span_is_off_where_nobody_collects_it() {
-        let log = LogConfig { format: LogFormat::Text, filter: EnvFilter::new("trace"), colour: false };
-        let subscriber = tracing_subscriber::registry().with(logs(log, ProgressBar::hidden()));
+        let subscriber = logging("trace");
         tracing::subscriber::with_default(subscriber, || {
             assert!(!tracing::info_span!("any other").is_disabled());
             assert!(tracing::info_span!(target: SPANS, "chunk", rows = 1).is_disabled());

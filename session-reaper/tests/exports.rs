@@ -161,6 +161,19 @@ async fn expired_sessions_again(database: &Database) {
 }
 
 #[tokio::test]
+async fn a_name_that_the_collector_does_not_read_is_warned_of() {
+    let database = Database::create().await;
+    let directory = TempDir::new().unwrap();
+    for (name, warned) in [("reaper.prom", false), ("reaper.txt", true)] {
+        let path = directory.path().join(name);
+        let run = reap(&database, &[("TEXTFILE", path.to_str().unwrap())]).await;
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert_eq!(run.stderr.contains("names end with .prom"), warned, "{}", run.stderr);
+        assert!(read(&path).contains(SUCCESS));
+    }
+}
+
+#[tokio::test]
 async fn a_file_with_something_else_in_it_is_replaced() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();

@@ -66,6 +66,8 @@ mod sent {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=mine"),
+            // What is logged is another matter.
+            ("RUST_LOG", "error"),
         ];
         let run = reap(&database, &env).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
