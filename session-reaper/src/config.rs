@@ -5,12 +5,12 @@ mod file;
 mod place;
 mod presets;
 mod reaped;
+mod service;
 mod sweeping;
 mod targets;
 mod throttle;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,29 +19,22 @@ use tracing_subscriber::EnvFilter;
 
 pub use exporting::SpanReceiver;
 use exporting::{exports, spans};
+pub use service::Service;
+use service::service;
 use sweeping::{Consent, sweep};
 pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run, Status};
-use crate::clock;
 use crate::export::Exports;
-use crate::notify::Supervisor;
-use crate::schedule::Schedule;
 use crate::sweep::Sweep;
-
-/// Every quarter of an hour: a tick that finds nothing costs a few milliseconds.
-const SCHEDULE: &str = "*/15 * * * *";
-
-const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
 
 /// What is reaped where there is no file.
 const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
 
 /// Longer is a slip of the pen; and PostgreSQL's calendar has a beginning.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
@@ -195,21 +188,6 @@ pub struct DaemonConfig {
     pub spans: Option<SpanReceiver>,
     /// Logs.
     pub log: LogConfig,
-}
-
-/// What a daemon does, and when.
-#[derive(Debug)]
-pub struct Service {
-    /// What to do.
-    pub sweep: Sweep,
-    /// When.
-    pub schedule: Schedule,
-    /// A random wait of up to so long before each run; shorter than the schedule's shortest gap.
-    pub jitter: Duration,
-    /// Where operators look.
-    pub ops_bind: SocketAddr,
-    /// Who wants to hear how it goes.
-    pub supervisor: Option<Supervisor>,
 }
 
 impl MigrateConfig {
@@ -366,23 +344,9 @@ impl DaemonConfig {
     pub fn read(options: &Daemon) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let log = log(&options.common, "info", &mut mistakes);
-        let schedule = schedule(options, &mut mistakes);
-        let jitter = jitter(options, schedule.as_ref(), &mut mistakes);
-        let ops_bind = match given(options.ops_bind.as_ref()).map(|text| (text, text.parse())) {
-            None => OPS_BIND,
-            Some((_, Ok(address))) => address,
-            Some((text, Err(_))) => {
-                mistakes.add("OPS_BIND", text, format!("an address and a port, such as {OPS_BIND}"));
-                OPS_BIND
-            }
-        };
         let spans = spans(&options.tracing, &mut mistakes);
-        let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
-        match (sweep(&options.common, &options.sweeping, consent, &mut mistakes), schedule) {
-            (Some(sweep), Some(schedule)) if mistakes.is_empty() => {
-                let service = Service { sweep, schedule, jitter, ops_bind, supervisor: supervisor() };
-                Ok(Self { service, spans, log })
-            }
+        match service(options, &mut mistakes) {
+            Some(service) if mistakes.is_empty() => Ok(Self { service, spans, log }),
             _ => Err(mistakes),
         }
     }
@@ -434,43 +398,4 @@ fn database(common: &Common, mistakes: &mut Mistakes) -> Option<ConnectOptions> 
     ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
         .map_err(|error| mistakes.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
         .ok()
-}
-
-fn schedule(options: &Daemon, mistakes: &mut Mistakes) -> Option<Schedule> {
-    let zone = given(options.timezone.as_ref()).unwrap_or("UTC");
-    let zone = zone.parse::<chrono_tz::Tz>().map_err(|_| {
-        mistakes.add("TIMEZONE", zone, "a name of the IANA time zone database, such as UTC or Europe/Berlin");
-    });
-    let cron = given(options.schedule.as_ref()).unwrap_or(SCHEDULE);
-    Schedule::new(cron, zone.unwrap_or(chrono_tz::UTC))
-        .map_err(|why| {
-            mistakes.add("SCHEDULE", cron, format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"));
-        })
-        .ok()
-}
-
-fn jitter(options: &Daemon, schedule: Option<&Schedule>, mistakes: &mut Mistakes) -> Duration {
-    let given_jitter = options.jitter.as_ref();
-    let (Some(text), before) = (given(given_jitter), mistakes.count()) else { return Duration::ZERO };
-    let range =
-        DurationRange { least: Duration::ZERO, most: DAY, because: "all instances are spread out well by less" };
-    let jitter = mistakes.duration("JITTER", given_jitter, MINUTE, &range);
-    let Some(schedule) = schedule.filter(|_| mistakes.count() == before) else { return Duration::ZERO };
-    let shortest = schedule.gaps(clock::now()).shortest;
-    if jitter >= shortest {
-        let gap = humantime::format_duration(shortest);
-        mistakes.add(
-            "JITTER",
-            text,
-            format!("a duration shorter than {gap}, the shortest time between two runs of SCHEDULE"),
-        );
-    }
-    jitter
-}
-
-/// The service manager tells its children by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` that it listens.
-fn supervisor() -> Option<Supervisor> {
-    let listens = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
-    let watchdog = || sd_notify::watchdog_enabled().filter(|watchdog| !watchdog.is_zero());
-    listens.then(|| Supervisor { watchdog: watchdog() })
 }

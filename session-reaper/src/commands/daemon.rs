@@ -43,7 +43,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     meter::interval(schedule.gaps(clock::now()).longest);
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
-    let live = Live { progress: watched, next: next_watched };
+    let live = Live { progress: watched, next: next_watched.clone() };
     let (server, address) = match ops::serve(*bind, metrics.clone(), sweep, live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
@@ -86,6 +86,20 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     feeder.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
     Exit::Done
+}
+
+/// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
+/// with 0 until its own first run.
+async fn remember(sweep: &Sweep) {
+    let asking = async {
+        let client = sweep.connect.connect().await.map_err(|error| error.to_string())?;
+        runs::last_ended(&client).await.map_err(|error| chain(&error))
+    };
+    match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
+        Ok(Ok((success, completion))) => meter::runs_before(success, completion),
+        Ok(Err(error)) => tracing::debug!(error, "the history was not read"),
+        Err(_) => tracing::debug!("the history was not read in time"),
+    }
 }
 
 /// What a daemon does again and again.
@@ -139,39 +153,6 @@ impl Rounds<'_> {
                 tracing::warn!(missed = skipped, "runs fell due while one was going; they are left out");
                 upcoming = ticks.next(now);
             }
-/// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
-/// with 0 until its own first run.
-async fn remember(sweep: &Sweep) {
-    let asking = async {
-        let client = sweep.connect.connect().await.map_err(|error| error.to_string())?;
-        runs::last_ended(&client).await.map_err(|error| chain(&error))
-    };
-    match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
-        Ok(Ok((success, completion))) => meter::runs_before(success, completion),
-        Ok(Err(error)) => tracing::debug!(error, "the history was not read"),
-        Err(_) => tracing::debug!("the history was not read in time"),
-    }
-}
-
-/// Runs at each time of the schedule until somebody asks to stop.
-async fn keep_schedule(
-    sweep: &Sweep,
-    schedule: &Schedule,
-    stop: &Stop,
-    progress: &watch::Sender<Progress>,
-    next: watch::Sender<Option<DateTime<Utc>>>,
-) {
-    while stop.requested().is_none() {
-        let Some(time) = schedule.next(clock::now()) else {
-            // It had a next time when it was read, and years pass slowly.
-            tracing::error!("the schedule has come to its end");
-            return;
-        };
-        next.send_replace(Some(time));
-        tracing::debug!(%time, "waiting for the next run");
-        tokio::select! {
-            () = sleep_until(time) => {}
-            _ = stop.wait() => return,
         }
     }
 
