@@ -9,7 +9,7 @@ mod read;
 mod run;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::presence::Presence;
