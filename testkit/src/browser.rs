@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A bound for what hangs: the first start of a browser on a busy machine takes seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug)]
