@@ -314,11 +314,13 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
     database
         .execute("INSERT INTO consumed_challenges SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), now() - interval '1 day' FROM generate_series(1, 50) AS n")
         .await;
+    // It has to wait for a page that somebody is reading.
+    let reader = database.client().await;
+    reader.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT * FROM sessions; FETCH 1 FROM c").await.unwrap();
     let vacuuming = database.client().await;
-    let slow = "SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1";
-    vacuuming.batch_execute(slow).await.unwrap();
-    let vacuum = tokio::spawn(async move { vacuuming.batch_execute("VACUUM sessions").await });
-    let at_work = "SELECT count(*) FROM pg_stat_progress_vacuum";
+    let vacuum = tokio::spawn(async move { vacuuming.batch_execute("VACUUM (FREEZE) sessions").await });
+    let at_work =
+        "SELECT count(*) FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'BufferPin'";
     eventually("a vacuum is at work", async || database.one::<i64>(at_work).await == 1).await;
 
     // It is another role's: what it is at work on is hidden from ours, its lock is not.
@@ -331,6 +333,7 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
 
     database.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum").await;
     assert!(vacuum.await.unwrap().is_err());
+    drop(reader);
     let run = reap(&database, &env).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
