@@ -1,6 +1,6 @@
 # What there is to do is in deploy/local/, a script each; this is where one looks for it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-reap run down
+.PHONY: help demo test lint bench-reap bench-traffic run down
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -16,6 +16,9 @@ lint: ## fmt, clippy, docs and shellcheck alone
 
 bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own; ROWS=200000 ROUNDS=1 takes a minute
 	@deploy/local/bench-reap $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
+
+bench-traffic: ## what traffic notices of session-reaper; ROUNDS=1 takes five minutes
+	@deploy/local/bench-traffic $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
 run: ## auth-api and session-reaper on this machine until Ctrl-C
 	@deploy/local/run

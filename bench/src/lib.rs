@@ -9,6 +9,8 @@
 //!            │       process  a program, its time and its peak memory
 //!            └─→ results ─→ goals
 //! ```
+//!
+//! What others notice meanwhile is measured by [`traffic`].
 
 pub mod case;
 pub mod gate;
@@ -17,7 +19,25 @@ mod measure;
 mod process;
 mod results;
 mod server;
+pub mod traffic;
 pub mod way;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 
 pub use measure::{Options, measure};
 pub use results::{COLUMNS, Measured, Results};
+
+/// Prints results, and writes them to `bench/results/NAME.md` where there is a name.
+pub fn tell(results: &str, name: Option<&str>) -> Result<()> {
+    std::io::stdout().write_all(results.as_bytes())?;
+    if let Some(name) = name {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+        let file = directory.join(format!("{name}.md"));
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(&file, format!("# {name}\n\n{results}")).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! The rounds: each case, each way, on a fresh copy of the same table.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub struct Options {
     pub pg_bin: Option<PathBuf>,
 }
 
-fn build(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn build(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("NAME=PATH, such as before=/tmp/session-reaper")?;
     Ok((name.to_owned(), path.into()))
 }
@@ -109,7 +109,7 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     }
     drop(templates);
     if options.case.is_empty() && options.way.is_empty() {
-        results.gates = gate::measure(options, server, &reaper(options)?).await?;
+        results.gates = gate::measure(options, server, &reaper(options.session_reaper.as_deref())?).await?;
     }
     Ok(results)
 }
@@ -125,13 +125,14 @@ impl Options {
 }
 
 fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>> {
-    let this = (String::new(), reaper(options)?);
+    let this = (String::new(), reaper(options.session_reaper.as_deref())?);
     Ok(std::iter::once(this).chain(options.against.clone()).collect())
 }
 
-fn reaper(options: &Options) -> Result<PathBuf> {
-    if let Some(path) = &options.session_reaper {
-        return Ok(path.clone());
+/// The program to measure: this one, or the one beside us.
+pub(crate) fn reaper(said: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = said {
+        return Ok(path.to_owned());
     }
     let path = std::env::current_exe()?.with_file_name("session-reaper");
     ensure!(path.exists(), "{} is not built: cargo build --release -p session-reaper", path.display());
@@ -149,13 +150,14 @@ async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<M
             let mut command = reaper_command(program, &copy.url);
             command
                 .env("REAPER_CONFIG", configuration.path())
+                .env("DUTY_CYCLE", "1")
                 .envs(env.iter().copied())
                 .args(["run", "--output", "json"]);
             command
         }
         Means::Loop { sql, chunk } => {
             copy.client.batch_execute(sql).await?;
-            psql(options, &copy.url, &format!("CALL reap(now() - interval '1 day', {chunk}, {most})"))
+            psql(options.pg_bin.as_deref(), &copy.url, &format!("CALL reap(now() - interval '1 day', {chunk}, {most})"))
         }
     };
     let snapshot = if case.old_snapshot { Some(copy.old_snapshot().await?) } else { None };
@@ -188,18 +190,18 @@ pub(crate) fn reaper_toml(target: &str) -> String {
     )
 }
 
-/// With no variable of the caller's, and no pause between chunks.
+/// With no variable of the caller's.
 pub(crate) fn reaper_command(program: &PathBuf, url: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("DATABASE_URL", url).env("DUTY_CYCLE", "1").env("LOG_FORMAT", "json");
+    command.env_clear().env("DATABASE_URL", url).env("LOG_FORMAT", "json");
     command.env("RUST_LOG", "warn,session_reaper=debug");
     command
 }
 
 /// Chunks need not wait for the disk: a delete that a crash undoes is due again. That gains the loops more than anything else that
 /// one could write into them, so they have it, too.
-fn psql(options: &Options, url: &str, call: &str) -> Command {
-    let program = options.pg_bin.as_ref().map_or_else(|| PathBuf::from("psql"), |directory| directory.join("psql"));
+pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
+    let program = pg_bin.map_or_else(|| PathBuf::from("psql"), |directory| directory.join("psql"));
     let mut command = Command::new(program);
     command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", "SET synchronous_commit = off", "-c", call]);
     command

@@ -75,13 +75,19 @@ impl Server {
         client.batch_execute(TABLE).await?;
         let fill = FILL.replace("{place}", layout.place()).replace("{rows}", &rows.to_string());
         client.batch_execute(&fill).await?;
-        // VACUUM takes no company in its batch.
-        for statement in INDEXES.split(";\n").filter(|statement| !statement.trim().is_empty()) {
-            client.batch_execute(statement).await?;
-        }
+        self.prepare(&name, INDEXES).await?;
         let bytes = client.query_one("SELECT pg_relation_size('sessions')", &[]).await?.get(0);
         drop(client);
         Ok((name, bytes))
+    }
+
+    /// Runs statements in a template, each by itself: VACUUM takes no company.
+    pub(crate) async fn prepare(&self, template: &str, sql: &str) -> Result<()> {
+        let client = connect(&self.url_of(template)).await?;
+        for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            client.batch_execute(statement).await?;
+        }
+        Ok(())
     }
 
     /// A copy, with everything on disk, and the log from here on its own.
@@ -149,6 +155,25 @@ impl Copy {
                    FROM (SELECT expires_at < now() - interval '1 day' AS due FROM sessions) AS every";
         let row = self.client.query_one(sql, &[]).await?;
         Ok((u64::try_from(row.get::<_, i64>(0))?, u64::try_from(row.get::<_, i64>(1))?))
+    }
+
+    /// Reads all of it into the server's buffers, where the server can (`pg_prewarm` is in its contrib package).
+    pub(crate) async fn warm(&self) -> Result<()> {
+        let can = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm')";
+        if self.client.query_one(can, &[]).await?.get(0) {
+            let sql = "CREATE EXTENSION IF NOT EXISTS pg_prewarm;
+                       SELECT pg_prewarm(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace";
+            self.client.batch_execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the connections of a program.
+    pub(crate) async fn end(&self, application: &str) -> Result<()> {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = $1";
+        self.client.execute(sql, &[&application]).await?;
+        Ok(())
     }
 
     /// Ends with it.

@@ -1,0 +1,3 @@
+-- Whose session it is, and whether it lives.
+\set k random(1, :live)
+SELECT account_id, expires_at > now() AND revoked_at IS NULL FROM sessions WHERE id = (SELECT id FROM live WHERE k = :k);

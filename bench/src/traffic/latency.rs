@@ -1,0 +1,102 @@
+//! How long transactions took, by the time at which they should have begun.
+
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::pgbench::ROTATION;
+
+/// One transaction, as pgbench noted it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Transaction {
+    /// When it should have begun, since 1970.
+    due: Duration,
+    /// From then to its end, waiting for a free client included: a caller would have waited, too.
+    took: Duration,
+    rotation: bool,
+}
+
+/// Of the transactions that were due in a window; in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latencies {
+    /// How many.
+    pub count: usize,
+    /// Half of them took no longer.
+    pub p50: f64,
+    /// 99 % took no longer.
+    pub p99: f64,
+    /// 99.9 % took no longer.
+    pub p999: f64,
+    /// 99 % of the look-ups took no longer.
+    pub look_up_p99: f64,
+    /// 99 % of the rotations took no longer.
+    pub rotation_p99: f64,
+}
+
+impl Transaction {
+    /// `client number µs script seconds µs [lag]`, the fifth and sixth being when it ended.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<u64> = line.split(' ').map(|field| field.parse().ok()).collect::<Option<_>>()?;
+        let [_, _, took, script, seconds, micros, ..] = fields.as_slice() else { return None };
+        let took = Duration::from_micros(*took);
+        let due = (Duration::from_secs(*seconds) + Duration::from_micros(*micros)).checked_sub(took)?;
+        Some(Self { due, took, rotation: *script == u64::from(ROTATION) })
+    }
+}
+
+impl Latencies {
+    /// `None` where nothing was due.
+    pub(super) fn of(transactions: &[Transaction], window: &Range<SystemTime>) -> Option<Self> {
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+        let window = since(window.start)?..since(window.end)?;
+        let took = |wanted: &dyn Fn(&Transaction) -> bool| {
+            let mut took: Vec<f64> = transactions
+                .iter()
+                .filter(|one| window.contains(&one.due) && wanted(one))
+                .map(|one| one.took.as_secs_f64() * 1e3)
+                .collect();
+            took.sort_by(f64::total_cmp);
+            took
+        };
+        let (all, look_ups, rotations) = (took(&|_| true), took(&|one| !one.rotation), took(&|one| one.rotation));
+        Some(Self {
+            count: all.len(),
+            p50: quantile(&all, 500)?,
+            p99: quantile(&all, 990)?,
+            p999: quantile(&all, 999)?,
+            look_up_p99: quantile(&look_ups, 990)?,
+            rotation_p99: quantile(&rotations, 990)?,
+        })
+    }
+}
+
+/// The least of the sorted values that so many thousandths of them do not exceed.
+fn quantile(sorted: &[f64], thousandths: usize) -> Option<f64> {
+    sorted.get((sorted.len() * thousandths).div_ceil(1_000).checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_transaction_belongs_to_the_window_in_which_it_should_have_begun() {
+        // Due at 99.5 s, ended at 101.5 s.
+        let late = Transaction::parse("3 17 2000000 1 101 500000 1999000").unwrap();
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(Latencies::of(&[late], &(at(100)..at(102))), None);
+        let quick = Transaction::parse("3 17 1000 0 100 0 0").unwrap();
+        let both = Latencies::of(&[late, quick], &(at(99)..at(100))).unwrap();
+        assert_eq!((both.count, both.p50, both.p99), (2, 1.0, 2_000.0));
+        assert_eq!((both.look_up_p99, both.rotation_p99), (1.0, 2_000.0));
+        assert_eq!(Transaction::parse("3 17 failed 0 100 0 0"), None);
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=1_000).map(f64::from).collect();
+        assert_eq!(quantile(&values, 990), Some(990.0));
+        assert_eq!(quantile(&values, 999), Some(999.0));
+        assert_eq!(quantile(&[], 500), None);
+    }
+}
