@@ -1,5 +1,6 @@
 //! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
 
+mod common;
 mod exporting;
 mod file;
 mod place;
@@ -15,8 +16,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schema::connect::ConnectOptions;
-use tracing_subscriber::EnvFilter;
 
+pub use common::{LogConfig, LogFormat, Output};
+use common::{database, log, output};
 pub use exporting::SpanReceiver;
 use exporting::{exports, spans};
 pub use service::Service;
@@ -26,7 +28,7 @@ pub use targets::{Preset, PresetTarget, presets};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 
-use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Printing, Resume, Run, Status};
+use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run, Status};
 use crate::export::Exports;
 use crate::sweep::Sweep;
 
@@ -38,35 +40,6 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// Longer is a slip of the pen; and PostgreSQL's calendar has a beginning.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
-
-/// How logs look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
-}
-
-/// What `run` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// A table.
-    Text,
-    /// The report as one object.
-    Json,
-}
-
-/// What and how to log.
-#[derive(Debug)]
-pub struct LogConfig {
-    /// How.
-    pub format: LogFormat,
-    /// What.
-    pub filter: EnvFilter,
-    /// Whether colours are welcome (<https://no-color.org>).
-    pub colour: bool,
-}
 
 /// Of `migrate`.
 #[derive(Debug)]
@@ -350,52 +323,4 @@ impl DaemonConfig {
             _ => Err(mistakes),
         }
     }
-}
-
-fn output(printing: &Printing, mistakes: &mut Mistakes) -> Output {
-    mistakes.choice("OUTPUT", printing.output.as_ref(), Output::Text, &[("text", Output::Text), ("json", Output::Json)])
-}
-
-fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {
-    let format = mistakes.choice(
-        "LOG_FORMAT",
-        common.log_format.as_ref(),
-        LogFormat::Text,
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    );
-    let text = given(common.log_filter.as_ref()).unwrap_or(default_filter);
-    let filter = EnvFilter::builder().parse(text).unwrap_or_else(|error| {
-        mistakes.add("RUST_LOG", text, format!("a level or directives, such as info,session_reaper=debug ({error})"));
-        EnvFilter::default()
-    });
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    LogConfig { format, filter, colour }
-}
-
-fn database(common: &Common, mistakes: &mut Mistakes) -> Option<ConnectOptions> {
-    const NAME: &str = "DATABASE_URL";
-    let url = match (given(common.database_url.as_ref()), given(common.database_url_file.as_ref())) {
-        (Some(_), Some(_)) => {
-            mistakes.add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
-            return None;
-        }
-        (None, None) => {
-            mistakes.add_unquoted(
-                NAME,
-                "not given: postgres://user@host/database, or DATABASE_URL_FILE with a file that holds it",
-            );
-            return None;
-        }
-        (Some(url), None) => url.to_owned(),
-        (None, Some(file)) => match std::fs::read_to_string(file) {
-            Ok(text) => text.trim().to_owned(),
-            Err(error) => {
-                mistakes.add("DATABASE_URL_FILE", file, format!("a file that can be read ({error})"));
-                return None;
-            }
-        },
-    };
-    ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
-        .map_err(|error| mistakes.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
-        .ok()
 }

@@ -3,8 +3,10 @@
 //! - [`target`]: what to reap, as data; [`catalog`] finds it, [`due`] tells its cutoffs, [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
+//! - [`stint`]: one target, [`tables`] what its rows are in.
 //! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
-//!   chooses the order in which it goes, [`blocks`] is that of the heap.
+//!   chooses the order in which it goes, [`blocks`] is that of the heap, [`watermarks`] are where earlier runs came to.
+//! - [`worker`]: the waiting between chunks, for what [`throttle`] finds in the way; [`reconnect`] after a lost connection.
 //! - [`backlog`]: counts of what is due, [`standing`] those of all targets now; [`history`]: the row in `reaper_runs`;
 //!   [`report`]: what is told at the end, and [`mod@interim`] before it.
 
@@ -37,6 +39,7 @@ mod spans;
 mod sql;
 mod standing;
 mod stint;
+mod tables;
 mod target;
 mod throttle;
 mod watermarks;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::common::database;
 use super::values::{DurationRange, Mistakes, given};
-use super::{HOUR, LONGEST_KEEP, MINUTE, database, reaped, throttle};
+use super::{HOUR, LONGEST_KEEP, MINUTE, reaped, throttle};
 use crate::cli::{Common, Sweeping};
 use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep, Watermarks};
 

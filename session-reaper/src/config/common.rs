@@ -1,0 +1,84 @@
+//! What every command reads: where the database is, how to log, how to tell.
+
+use schema::connect::ConnectOptions;
+use tracing_subscriber::EnvFilter;
+
+use super::values::{Mistakes, given};
+use crate::cli::{Common, Printing};
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// What `run` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A table.
+    Text,
+    /// The report as one object.
+    Json,
+}
+
+/// What and how to log.
+#[derive(Debug)]
+pub struct LogConfig {
+    /// How.
+    pub format: LogFormat,
+    /// What.
+    pub filter: EnvFilter,
+    /// Whether colours are welcome (<https://no-color.org>).
+    pub colour: bool,
+}
+
+pub(super) fn output(printing: &Printing, mistakes: &mut Mistakes) -> Output {
+    mistakes.choice("OUTPUT", printing.output.as_ref(), Output::Text, &[("text", Output::Text), ("json", Output::Json)])
+}
+
+pub(super) fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {
+    let format = mistakes.choice(
+        "LOG_FORMAT",
+        common.log_format.as_ref(),
+        LogFormat::Text,
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    );
+    let text = given(common.log_filter.as_ref()).unwrap_or(default_filter);
+    let filter = EnvFilter::builder().parse(text).unwrap_or_else(|error| {
+        mistakes.add("RUST_LOG", text, format!("a level or directives, such as info,session_reaper=debug ({error})"));
+        EnvFilter::default()
+    });
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    LogConfig { format, filter, colour }
+}
+
+pub(super) fn database(common: &Common, mistakes: &mut Mistakes) -> Option<ConnectOptions> {
+    const NAME: &str = "DATABASE_URL";
+    let url = match (given(common.database_url.as_ref()), given(common.database_url_file.as_ref())) {
+        (Some(_), Some(_)) => {
+            mistakes.add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
+            return None;
+        }
+        (None, None) => {
+            mistakes.add_unquoted(
+                NAME,
+                "not given: postgres://user@host/database, or DATABASE_URL_FILE with a file that holds it",
+            );
+            return None;
+        }
+        (Some(url), None) => url.to_owned(),
+        (None, Some(file)) => match std::fs::read_to_string(file) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) => {
+                mistakes.add("DATABASE_URL_FILE", file, format!("a file that can be read ({error})"));
+                return None;
+            }
+        },
+    };
+    ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
+        .map_err(|error| mistakes.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
+        .ok()
+}

@@ -1,0 +1,162 @@
+//! The tables of a target: their statements, and the passes over one of them.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::backlog::Seen;
+use super::blocks::Blocks;
+use super::catalog::{Leaf, Located};
+use super::due::Due;
+use super::gear::Survey;
+use super::pace::{Most, Pace, PaceLimits};
+use super::pass::{Beginning, Halt, Pass, Tally, halt};
+use super::sql::{Group, Only, PassSql, Values};
+use super::target::{Order, Target};
+use super::watermarks::{self, Watermarks};
+use super::worker::Worker;
+
+pub(super) struct Table {
+    pub(super) oid: u32,
+    /// The tables that its rows are in, with a pass a reason each.
+    pub(super) leaves: Vec<(Leaf, Vec<PassSql>)>,
+}
+
+impl Table {
+    /// Its own and those of the tables that its rows are in.
+    pub(super) fn oids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.oid).chain(self.leaves.iter().map(|(leaf, _)| leaf.oid))
+    }
+}
+
+/// One pass a reason on one table. Of each, `due` rows were counted.
+pub(super) async fn of_leaf(
+    target: &Target,
+    leaf: &Leaf,
+    passes: &[PassSql],
+    due: &[Seen],
+    pace: PaceLimits,
+    worker: &mut Worker<'_>,
+    tallies: &mut [Tally],
+) -> Result<(), Halt> {
+    for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
+        let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
+        let watermarks = worker.watermarks;
+        let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
+        let result = pass.work().await;
+        remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
+        // What was begun and not brought to its end may have left some.
+        pass.tally.uncertain |= result.is_err();
+        tally.add(pass.tally);
+        result?;
+    }
+    Ok(())
+}
+
+/// For the next run of this process.
+fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
+    let Tally { left, uncertain, .. } = pass.tally;
+    if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
+        let beginning = match pass.beginning {
+            Beginning::Took(took) => Some(took),
+            Beginning::Quick | Beginning::Unknown => None,
+        };
+        watermarks.has_reached(key, &pass.sql.due.cutoff, beginning, Instant::now());
+    } else {
+        watermarks.forget(key);
+    }
+}
+
+pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Halt> {
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    let found = patience.with(1, client.query_opt("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid])).await;
+    Ok(found.map_err(|error| halt(error.into()))?.is_none())
+}
+
+/// A pass at its beginning, in the order that promises to be the quicker one.
+async fn begin<'p, 'w>(
+    target: &'p Target,
+    reason: &'p str,
+    leaf: &Leaf,
+    sql: &PassSql,
+    due: Seen,
+    limits: PaceLimits,
+    worker: &'p mut Worker<'w>,
+) -> Result<Pass<'p, 'w>, Halt> {
+    worker.connection.wait_for_locks(None).await.map_err(|error| halt(error.into()))?;
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    let survey = patience.with(2, Survey::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
+    let Some(survey) = survey else { return Err(Halt::Gone(format!("{} is not there any more", leaf.table.spelt()))) };
+    let chosen = target.order.map(|order| (order, "the configuration says so"));
+    let (order, why) = chosen.unwrap_or_else(|| survey.choose(due));
+    let name = match order {
+        Order::Index => "index",
+        Order::Heap => "heap",
+    };
+    tracing::info!(
+        target_table = target.name,
+        reason,
+        table = leaf.table.spelt(),
+        ?due,
+        order = name,
+        why,
+        "pass begins"
+    );
+    Ok(Pass {
+        target: &target.name,
+        reason,
+        sql: sql.ordered(order),
+        blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks, survey.rows_a_block())),
+        may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || survey.ties),
+        limits,
+        pace: Pace::new(limits),
+        most: Most::new(limits.max_chunk),
+        worker,
+        tally: Tally::default(),
+        // One that an earlier run has shortened says nothing.
+        beginning: if sql.from.is_none() && survey.has_many_dead() { Beginning::Unknown } else { Beginning::Quick },
+        passed_over: 0,
+        at_one_time: 0,
+        held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
+        trigger: survey.trigger,
+        writers: None,
+    })
+}
+
+/// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
+pub(super) fn passes(
+    target: &Target,
+    located: Located,
+    started_at: DateTime<Utc>,
+    watermarks: &Watermarks,
+) -> Result<Table, String> {
+    if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
+        tracing::warn!(
+            target_table = target.name,
+            "no primary key, and nothing else that is unique and never null: rows of one time cannot be told apart, and are always locked before they are deleted"
+        );
+    }
+    let reasons = target.reasons.iter().zip(located.due);
+    let due = reasons.map(|(reason, column)| Due::new(reason, column, started_at)).collect::<Result<Vec<_>, _>>()?;
+    let group = target.group.clone();
+    let group = group.map(|column| Group { column, table: target.table.to_string(), reasons: due.clone() });
+    let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });
+    let now = Instant::now();
+    let passes = |leaf: &Leaf| {
+        let pass = |(index, this): (usize, &Due)| PassSql {
+            // What a condition kept then may be due now.
+            from: only.is_none().then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
+            table: leaf.table.to_string(),
+            order: Order::Index,
+            due: this.clone(),
+            key: leaf.key.clone(),
+            earlier: due[..index].to_vec(),
+            only: only.clone(),
+            children: located.children.clone(),
+            values: Values::Bound,
+        };
+        due.iter().enumerate().map(pass).collect()
+    };
+    let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
+    Ok(Table { oid: located.oid, leaves })
+}
