@@ -147,6 +147,13 @@ pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
+/// Whether this connection has it.
+pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
+    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+        AND pid = pg_backend_pid() AND classid = $1::int::oid AND objid = $2::int::oid)";
+    Ok(client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.get(0))
+}
+
 /// Gives it back, with the settings that were made for it.
 pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
     let (class, key) = (ALIVE, id.lock_key());
@@ -163,13 +170,16 @@ pub async fn touch(client: &Client, id: RunId, report: &Value) -> Result<(), Err
     client.execute(SQL, &[&id.0, report]).await.map(drop)
 }
 
-/// Notes how a run ended, and what it did.
-pub async fn finish(client: &Client, id: RunId, outcome: Outcome, report: &Value) -> Result<(), Error> {
+/// Notes how a run ended, and what it did; also where its row was lost, with a server that failed over.
+pub async fn finish(client: &Client, run: &NewRun, outcome: Outcome, report: &Value) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO reaper_runs
+            (id, instance, version, started_at, trigger, heartbeat_at, finished_at, outcome, report)
+        VALUES ($1, $2, $3, $4, $5, now(), now(), $6, $7)
+        ON CONFLICT (id) DO UPDATE SET
+            heartbeat_at = now(), finished_at = now(), outcome = excluded.outcome, report = excluded.report";
+    let (trigger, outcome) = (run.trigger.as_str(), outcome.as_str());
     client
-        .execute(
-            "UPDATE reaper_runs SET heartbeat_at = now(), finished_at = now(), outcome = $2, report = $3 WHERE id = $1",
-            &[&id.0, &outcome.as_str(), report],
-        )
+        .execute(SQL, &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report])
         .await
         .map(drop)
 }
@@ -268,7 +278,7 @@ pub async fn deeds(client: &Client, count: i64) -> Result<Vec<Deed>, Error> {
                    sum((t #>> '{chunk_ms,mean}')::float8 * (t ->> 'chunks')::float8)
                        / nullif(sum((t ->> 'chunks')::float8) FILTER (WHERE t ? 'chunk_ms'), 0) AS mean,
                    max((t #>> '{chunk_ms,max}')::float8) AS longest
-            FROM jsonb_array_elements(coalesce(r.report -> 'targets', '[]')) AS t) AS d
+            FROM jsonb_array_elements(CASE WHEN jsonb_typeof(r.report -> 'targets') = 'array' THEN r.report -> 'targets' ELSE '[]' END) AS t) AS d
         ORDER BY r.started_at DESC";
     let rows = client.query(SQL, &[&count]).await?;
     let deed = |row: &Row| Deed {

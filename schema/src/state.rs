@@ -1,5 +1,6 @@
 //! What reapers of one database share, by key. Like the history it may have no table: see [`crate::runs::is_absent`].
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
@@ -21,11 +22,12 @@ pub async fn remove(client: &Client, key: &str) -> Result<(), Error> {
     client.execute("DELETE FROM reaper_state WHERE key = $1", &[&key]).await.map(drop)
 }
 
-/// What stands under the keys that begin with `prefix`, by key, `count` of them at the most.
-pub async fn all(client: &Client, prefix: &str, count: i64) -> Result<Vec<(String, Value)>, Error> {
-    const SQL: &str = "SELECT key, value FROM reaper_state WHERE starts_with(key, $1) ORDER BY key LIMIT $2";
+/// What stands under the keys that begin with `prefix`, by key, and since when; `count` of them at the most.
+pub async fn all(client: &Client, prefix: &str, count: i64) -> Result<Vec<(String, Value, DateTime<Utc>)>, Error> {
+    const SQL: &str =
+        "SELECT key, value, updated_at FROM reaper_state WHERE starts_with(key, $1) ORDER BY key LIMIT $2";
     let rows = client.query(SQL, &[&prefix, &count]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
 /// Takes away what stands under keys that begin with `prefix` and whose member `time` is longer than a day ago.

@@ -22,7 +22,13 @@ use crate::exit::Exit;
 
 /// Prints to standard output. Whoever closed it early (`| head`) does not want the rest.
 fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = printed(text);
+}
+
+/// The same; `false` when nobody reads it any more.
+fn printed(text: &str) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// A connection for a question or two, each of which is bounded.

@@ -201,6 +201,9 @@ impl PauseConfig {
         };
         let length = mistakes.duration("--for", options.length.as_ref(), HOUR, &length);
         let why = given(options.why.as_ref()).map(str::to_owned);
+        if why.as_ref().is_some_and(|why| why.contains(char::is_control)) {
+            mistakes.add_unquoted("--why", "one line of text, without control characters");
+        }
         match database(&options.common, &mut mistakes) {
             Some(connect) if mistakes.is_empty() => {
                 Ok(Self { connect, length, why, instance: sweeping::instance(), output, log })

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::runs::Trigger;
+use schema::runs::{Outcome, RunId, Trigger};
 use serde_json::Value;
 
 use crate::clock;
@@ -74,6 +74,19 @@ pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
         memory.runs.push_front(ran);
         memory.runs.truncate(RUNS);
     });
+}
+
+/// Keeps that a run could not begin.
+pub(crate) fn keep_failure(instance: &str, why: &str) {
+    let report = Report {
+        run_id: RunId::generate().0,
+        outcome: Outcome::Failed,
+        why: why.to_owned(),
+        started_at: clock::now(),
+        elapsed_ms: 0,
+        targets: Vec::new(),
+    };
+    keep_run(instance, Trigger::Schedule, &report);
 }
 
 /// The last count of a backlog.

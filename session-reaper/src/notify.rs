@@ -12,7 +12,7 @@ use crate::life;
 use crate::ops::Live;
 use crate::stop::Stop;
 use crate::summary::grouped;
-use crate::sweep::{Progress, StatementBounds};
+use crate::sweep::{LONGEST_REST, Progress, StatementBounds};
 
 /// People read the status; a run may go through a hundred chunks in a second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Supervisor {
 
     /// Says so when a slow statement would be taken for a hung process.
     pub fn warn_of_haste(self, bounds: StatementBounds) {
-        let least = (bounds.statement + bounds.lock + SLACK) * SILENT_STEPS;
+        let least = ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST);
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
             let (watchdog_s, least_s) = (watchdog.as_secs_f64(), least.as_secs_f64());
             tracing::warn!(

@@ -54,7 +54,7 @@ pub fn serve(
     sweep: &Sweep,
     live: Live,
 ) -> std::io::Result<(Server, SocketAddr)> {
-    let connect = sweep.connect.clone();
+    let connect = questions(&sweep.connect);
     let (board, page) = (Board::new(sweep, live), Page::new());
     let ops = web::Data::new(Ops { metrics, connect, ready: Mutex::new(None), board, page });
     let server = HttpServer::new(move || {
@@ -72,6 +72,12 @@ pub fn serve(
     .bind(bind)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
     Ok((server.run(), address))
+}
+
+/// For questions beside the work: a server process that is given up ends by itself soon, also one that waits for a lock.
+#[must_use]
+pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
+    connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")
 }
 
 /// The process is there.

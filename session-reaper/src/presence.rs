@@ -9,6 +9,7 @@ use schema::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::ops::questions;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
@@ -17,6 +18,12 @@ pub const PREFIX: &str = "daemon:";
 
 /// A daemon that has not said a new time so long after its last one is dead, or at work: that shows in its run.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
+
+/// A daemon says again that it is there, so that one which was killed is not announced for days.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// One that has not done so for so long is dead.
+pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
 /// What takes longer is given up until the next time changes; at its end the daemon waits for it.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -46,11 +53,12 @@ pub fn publish(
     ops: SocketAddr,
     mut next: watch::Receiver<Option<DateTime<Utc>>>,
 ) -> impl Future<Output = ()> + use<> {
-    let (connect, key) = (sweep.connect.clone(), format!("{PREFIX}{}", sweep.instance));
+    let (connect, key) = (questions(&sweep.connect), format!("{PREFIX}{}", sweep.instance));
     let (schedule, timezone) = schedule.written();
     let page = format!("http://{ops}/");
     async move {
-        while next.changed().await.is_ok() {
+        // The first time it is told at once, later each minute and whenever it changes.
+        while !matches!(tokio::time::timeout(AGAIN, next.changed()).await, Ok(Err(_))) {
             let Some(next_at) = *next.borrow_and_update() else { continue };
             let presence = Presence {
                 next_at,

@@ -55,6 +55,7 @@ pub(crate) use interim::time;
 pub use interim::{RUNNING, interim, of_killed};
 pub use lock::CLASS as LOCK_CLASS;
 pub use name::{Ident, TableName};
+pub(crate) use pace::LONGEST_REST;
 pub use pace::PaceLimits;
 pub use plan::{Plan, PlannedReason, PlannedTarget};
 pub use progress::{Progress, Running, TargetProgress, Waiting};

@@ -171,33 +171,58 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     parking.wait_for_arrival().await;
     proxy.restore();
     let first = reaped(first).await;
-    assert_eq!(first.code, Some(0), "{}", first.stderr);
-    assert_eq!(first.target("sessions")["outcome"], "skipped_lock", "{}", first.report);
+    assert_eq!(first.code, Some(3), "{}", first.stderr);
+    let target = first.target("sessions");
+    assert_eq!(target["outcome"], "partial", "{}", first.report);
+    assert_eq!(target["why"], "another reaper took the lock while the connection was lost");
     assert_eq!(first.target("sessions")["deleted"]["expired"], 200, "what it did before is told");
     parking.open().await;
     assert_eq!(reaped(second).await.target("sessions")["deleted"]["expired"], 300);
     each_went_once(&database).await;
 }
 
+/// Deleting this session ends the server process that does it.
+async fn ends_its_process(database: &Database, user_agent: &str) {
+    database
+        .execute(&format!(
+            "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+                 $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN OLD; END $$;
+             CREATE TRIGGER end_it BEFORE DELETE ON sessions FOR EACH ROW WHEN (OLD.user_agent = '{user_agent}') EXECUTE FUNCTION end_it()"
+        ))
+        .await;
+}
+
 #[tokio::test]
 async fn a_row_that_ends_each_connection_does_not_do_so_for_ever() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    database
-        .execute(
-            "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
-                 $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN OLD; END $$;
-             CREATE TRIGGER end_it BEFORE DELETE ON sessions FOR EACH ROW WHEN (OLD.user_agent = '150') EXECUTE FUNCTION end_it()",
-        )
-        .await;
+    ends_its_process(&database, "150").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     let why = run.target("sessions")["why"].as_str().unwrap();
-    assert!(why.contains("lost 3 times in a row before a chunk went: "), "{why}");
+    assert!(why.contains("lost 3 times in a row before a row went: "), "{why}");
     assert_eq!(run.target("sessions")["deleted"]["expired"], 100);
     assert_eq!(run.target("sessions")["remaining"], 200);
     assert_eq!(run.target("consumed_challenges")["outcome"], "success", "the others are not to blame");
     assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "partial");
+}
+
+#[tokio::test]
+async fn passes_that_find_nothing_do_not_begin_the_count_of_lost_connections_anew() {
+    let database = Database::create().await;
+    expired_sessions(&database, 10).await;
+    // Nothing is due in the first pass; the row is the second's.
+    database
+        .execute(
+            "UPDATE sessions SET revoked_at = now() - interval '9 days', expires_at = now() + interval '1 day',
+                  absolute_expires_at = now() + interval '1 day'",
+        )
+        .await;
+    ends_its_process(&database, "5").await;
+    let run = reap(&database, &[]).await;
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert!(run.target("sessions")["why"].as_str().unwrap().contains("lost 3 times in a row"), "{}", run.report);
+    assert_eq!(left(&database).await, 10);
 }
 
 #[tokio::test]

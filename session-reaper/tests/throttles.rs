@@ -137,6 +137,52 @@ async fn a_pause_of_which_nobody_knows_the_end_is_one_and_says_what_takes_it_awa
 }
 
 #[tokio::test]
+async fn a_budget_that_is_used_up_by_a_pause_is_no_success() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    tell(&database, &["pause", "--why", "a migration"]).await;
+    let run = reap(&database, &[("MAX_RUNTIME", "1s")]).await;
+    assert_eq!(run.code, Some(3), "{}{}", run.report, run.stderr);
+    assert_eq!(run.report["outcome"], "paused");
+    let why = run.report["why"].as_str().unwrap();
+    assert!(why.contains("as long as MAX_RUNTIME (1s) allows: pause: ") && why.contains("a migration"), "{why}");
+    assert_eq!(run.target("sessions")["remaining_capped"], true, "nobody looked");
+    assert_eq!(left(&database).await, 300);
+}
+
+#[tokio::test]
+async fn a_pause_that_cannot_be_read_is_no_leave_to_go_on() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE reaper_state").await.unwrap();
+    let env = [("MAX_THROTTLE", "0s"), ("LOCK_TIMEOUT", "100ms")];
+    let why = gave_up(&database, &reap(&database, &env).await, "paused").await;
+    assert!(why.contains("whether there is a pause, in reaper_state, could not be asked: LOCK_TIMEOUT"), "{why}");
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    database.execute("REVOKE SELECT ON reaper_state FROM session_reaper").await;
+    let why = gave_up(&database, &reap(&database, &env).await, "paused").await;
+    assert!(why.contains("permission denied"), "{why}");
+}
+
+#[tokio::test]
+async fn of_two_replicas_with_one_name_the_one_that_stands_still_is_waited_for() {
+    let server = Server::start(&[]).await;
+    let database = server.database().await;
+    let (stuck, _other) = (server.replica().await, server.replica().await);
+    expired_sessions(&database, 300).await;
+    stuck.catch_up().await;
+    stuck.pause().await;
+    database.execute("UPDATE accounts SET last_login_at = now()").await;
+    let env = [("DATABASE_URL", database.url()), ("MAX_THROTTLE", "2s".to_owned())];
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let why = gave_up(&database, &reap(&database, &env).await, "partial").await;
+    assert!(why.contains("has yet to replay what was written before this run"), "{why}");
+    stuck.resume().await;
+}
+
+#[tokio::test]
 async fn without_a_place_for_it_a_pause_is_refused_with_what_to_do() {
     let database = Database::empty().await;
     for args in [&["pause", "--for", "1h"][..], &["resume"]] {
@@ -184,7 +230,7 @@ async fn a_replica_that_replays_nothing_is_waited_for_until_it_has_caught_up() {
     let env = [("MAX_REPLICA_LAG", "1s"), ("DATABASE_URL", &database.url())];
     let run = reap(&database, &[&env[..], &[("MAX_THROTTLE", "3s")]].concat()).await;
     let why = gave_up(&database, &run, "partial").await;
-    assert!(why.contains("replica_lag: replica ") && why.contains("behind, MAX_REPLICA_LAG is 1s"), "{why}");
+    assert!(why.contains("replica_lag: replica ") && why.contains("s behind, MAX_REPLICA_LAG is 1s"), "{why}");
 
     let mut program = start_reaper(&database, &JSON, &env);
     let why = waits_for(&mut program, "replica_lag").await;

@@ -16,7 +16,7 @@ use crate::presence;
 use crate::schedule::{Tick, Ticks};
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep};
-use crate::{clock, life, meter, notify};
+use crate::{clock, life, memory, meter, notify};
 
 /// How often histograms are drained; what waits in them until then is memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
 /// with 0 until its own first run.
 async fn remember(sweep: &Sweep) {
     let asking = async {
-        let client = sweep.connect.connect().await.map_err(|error| error.to_string())?;
+        let client = ops::questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
         runs::last_ended(&client).await.map_err(|error| chain(&error))
     };
     match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
@@ -176,6 +176,7 @@ impl Rounds<'_> {
         let began = std::time::Instant::now();
         if let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await {
             tracing::error!(%error, "nothing was done; the next run is at its time");
+            memory::keep_failure(&self.sweep.instance, &error.to_string());
             let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
             meter::run_ended(Outcome::Failed, began.elapsed(), none);
         }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use schema::connect::{ConnectError, chain};
 
-use super::print;
+use super::{print, printed};
 use crate::clock;
 use crate::config::Output;
 use crate::exit::Exit;
+use crate::ops::questions;
 use crate::status::{Seen, Status, read};
 use crate::stop::Stop;
 use crate::sweep::{Standing, Sweep};
@@ -53,14 +54,15 @@ pub async fn status(sweep: &Sweep, last: i64, watch: Option<Duration>, output: O
         };
         first = false;
         let block = told(&status, output);
-        if redraws {
+        let read = if redraws {
             let lines = block.replace('\n', &format!("{CLEAR_LINE}\n"));
-            print(&format!("{HOME}{lines}{CLEAR_BELOW}"));
+            printed(&format!("{HOME}{lines}{CLEAR_BELOW}"))
         } else {
-            print(&block);
-            if output == Output::Text {
-                print("\n");
-            }
+            let end = if output == Output::Text { "\n" } else { "" };
+            printed(&format!("{block}{end}"))
+        };
+        if !read {
+            return Exit::Done;
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
@@ -114,7 +116,7 @@ async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status,
 }
 
 async fn shared(sweep: &Sweep, last: i64) -> Result<Seen, ConnectError> {
-    let client = sweep.connect.connect().await?;
+    let client = questions(&sweep.connect).connect().await?;
     match tokio::time::timeout(WITHIN, read(&client, last)).await {
         Ok(seen) => seen.map_err(|error| ConnectError::Connect(chain(&error))),
         Err(_) => Err(ConnectError::Timeout),

@@ -90,7 +90,8 @@ struct Plotted {
 
 impl Board {
     pub(super) fn new(sweep: &Sweep, live: Live) -> Self {
-        let (connect, targets, instance) = (sweep.connect.clone(), sweep.targets.clone(), sweep.instance.clone());
+        let (connect, targets, instance) =
+            (super::questions(&sweep.connect), sweep.targets.clone(), sweep.instance.clone());
         Self { connect, targets, instance, live, asked: Mutex::default() }
     }
 
@@ -113,9 +114,7 @@ impl Board {
         status.database.why = asked.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));
         drop(asked);
 
-        if !status.database.reachable || !status.history {
-            add_remembered(&mut status.runs);
-        }
+        add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
         let shown = run.as_ref().and_then(|run| RunStatus::live(run, &self.instance, trigger, now));
         if let Some(shown) = shown {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
 use super::{Daemon, Pause, RunStatus};
-use crate::presence::{OVERDUE, PREFIX, Presence};
+use crate::presence::{OVERDUE, PREFIX, Presence, SILENT};
 
 /// Daemons that are shown: more than anybody has on one database.
 const DAEMONS: i64 = 50;
@@ -50,10 +50,11 @@ pub async fn read(client: &Client, count: i64) -> Result<Seen, Error> {
         Some(pause::Found::None) | None => None,
     };
     let at_work = |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
-    let daemon = |(key, value): (String, Value)| {
+    let daemon = |(key, value, said_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let presence: Presence = serde_json::from_value(value).ok()?;
-        (presence.next_at + OVERDUE > at || at_work(&instance)).then_some(Daemon { instance, presence })
+        let alive = said_at + SILENT > at && (presence.next_at + OVERDUE > at || at_work(&instance));
+        alive.then_some(Daemon { instance, presence })
     };
     let mut daemons: Vec<Daemon> = daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
     daemons.sort_by_key(|daemon| daemon.presence.next_at);

@@ -30,7 +30,8 @@ impl Pass<'_, '_> {
         tried
     }
 
-    fn gone(&self) -> u64 {
+    /// Rows that went in this pass.
+    pub(super) fn gone(&self) -> u64 {
         self.tally.deleted + self.tally.children
     }
 
@@ -126,9 +127,9 @@ impl Pass<'_, '_> {
         let mut deleted = Deleted::default();
         if self.sql.children.is_empty() {
             let (rows, writers) = connection.execute_and_look(&query).await?;
-            let before = self.writers.replace(writers);
+            let before = std::mem::replace(&mut self.writers, writers);
             deleted.rows = rows;
-            let alone = before.is_some_and(|before| writers.alone_since(&before, rows > 0));
+            let alone = writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, rows > 0));
             self.worker.alone = alone;
             deleted.alone = alone && !self.trigger;
             // Without a lock on the table due rows may have been moved to a block that was passed already.

@@ -55,6 +55,8 @@ pub(super) struct Connections {
     pub(super) beside: Beside,
     /// By the database's clock.
     pub(super) started_at: DateTime<Utc>,
+    /// When that server was started: after a crash or a failover it is another one, with rows that were deleted perhaps.
+    pub(super) server: String,
     /// The two have been seen to share server processes, or to change them: a pooler stands in between. No setting was
     /// made then, for it would stay behind for other clients.
     pub(super) pooled: bool,
@@ -103,8 +105,8 @@ impl Connections {
         let (client, driver) = connect.connect_with_driver().await?;
         let (beside, driver_beside) = connect.connect_with_driver().await?;
         let (patience, patience_beside) = (Patience::new(driver, bounds), Patience::new(driver_beside, bounds));
-        let (pid, _) = patience.with(1, identify(&client)).await?;
-        let (pid_beside, started_at) = patience_beside.with(1, identify(&beside)).await?;
+        let (pid, _, _) = patience.with(1, identify(&client)).await?;
+        let (pid_beside, started_at, server) = patience_beside.with(1, identify(&beside)).await?;
         let asked = Instant::now();
         let again = patience.with(1, identify(&client)).await?.0;
         let round_trip = asked.elapsed();
@@ -120,7 +122,7 @@ impl Connections {
         let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
         let dedicated = Dedicated { client, patience, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
         let beside = Beside { client: Arc::new(beside), patience: patience_beside };
-        Ok(Self { dedicated, beside, started_at, pooled })
+        Ok(Self { dedicated, beside, started_at, server, pooled })
     }
 }
 
@@ -182,7 +184,8 @@ impl Dedicated {
     }
 
     /// How many rows a statement changed, and who was writing right after it: sent along with it.
-    pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Writers), Error> {
+    /// `None` when that is not known: the rows went all the same.
+    pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Option<Writers>), Error> {
         let statement = self.prepare(&query.text).await?;
         let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let all = async {
@@ -193,7 +196,8 @@ impl Dedicated {
             )
         };
         let (changed, number, snapshot) = self.patience.with(3, all).await;
-        Ok((changed?, Writers::of(&number?, &snapshot?)))
+        let writers = number.ok().zip(snapshot.ok()).map(|(number, snapshot)| Writers::of(&number, &snapshot));
+        Ok((changed?, writers))
     }
 
     /// The one row of a statement that always has one.
@@ -218,14 +222,16 @@ impl Dedicated {
     }
 }
 
-/// Which server process answers, and what time it is there. In the simple protocol: what the extended one prepares may be
+/// Which server process answers, what time it is there, and when the server was started. In the simple protocol: what the extended one prepares may be
 /// unknown, or somebody else's, behind a pooler.
-async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>), ConnectError> {
-    const SQL: &str = "SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
+    const SQL: &str = "SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+        extract(epoch FROM pg_postmaster_start_time())";
     let answer = client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
     let read = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
-            Some((row.get(0)?.parse().ok()?, DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?))
+            let time = DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?;
+            Some((row.get(0)?.parse().ok()?, time, row.get(2)?.to_owned()))
         }
         _ => None,
     };

@@ -24,7 +24,7 @@ const STAND_BACK: Duration = Duration::from_millis(200);
 
 /// A run that has its row, with the task that keeps it fresh, and the lock that says that the run is alive.
 pub(super) struct History {
-    id: RunId,
+    run: NewRun,
     /// The connection that writes the row and holds the lock.
     client: watch::Sender<Arc<Client>>,
     /// A pooler stands in between: a lock would stay behind with somebody else.
@@ -49,8 +49,8 @@ impl History {
             return None;
         }
         let (sender, connection) = watch::channel(Arc::clone(client));
-        let heartbeat = tokio::spawn(beat(connection, run.id, began, progress));
-        let history = Self { id: run.id, client: sender, pooled, heartbeat };
+        let heartbeat = tokio::spawn(beat(connection, run.id, pooled, began, progress));
+        let history = Self { run: run.clone(), client: sender, pooled, heartbeat };
         history.hold(client).await;
         close_killed(client).await;
         Some(history)
@@ -67,7 +67,7 @@ impl History {
     pub(super) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
-            match runs::finish(client, self.id, outcome, report).await {
+            match runs::finish(client, &self.run, outcome, report).await {
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 => {
                     tokio::time::sleep(STAND_BACK).await;
                 }
@@ -76,7 +76,7 @@ impl History {
             }
         }
         if !self.pooled
-            && let Err(error) = runs::let_go(client, self.id).await
+            && let Err(error) = runs::let_go(client, self.run.id).await
         {
             tracing::debug!(error = chain(&error), "the lock of this run goes with its connection");
         }
@@ -86,7 +86,7 @@ impl History {
         if self.pooled {
             return;
         }
-        match runs::hold(client, self.id).await {
+        match runs::hold(client, self.run.id).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("the lock of this run is held by a connection of before"),
             Err(error) => tracing::debug!(error = chain(&error), "the lock of this run was not taken"),
@@ -120,19 +120,24 @@ async fn close_killed(client: &Client) {
 async fn beat(
     connection: watch::Receiver<Arc<Client>>,
     id: RunId,
+    pooled: bool,
     began: Instant,
     mut progress: watch::Receiver<Progress>,
 ) {
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
         if progress.changed().await.is_err() {
             return;
         }
         let Some(report) = interim(&progress.borrow_and_update(), began.elapsed()) else { return };
         let client = Arc::clone(&connection.borrow());
+        // Where the lock could not be taken at once, because the server had not noticed yet that an old connection is gone.
+        if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
+            let _ = runs::hold(&client, id).await;
+        }
         if let Err(error) = runs::touch(&client, id, &report).await {
             tracing::debug!(error = chain(&error), "the heartbeat was not written");
         }
+        tokio::time::sleep(HEARTBEAT).await;
     }
 }
 

@@ -51,23 +51,23 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Waits until the server process `pid` holds none of these locks any more: our own, whose end of the connection is gone, and
-/// which the server may not have noticed yet. It is ended if this role may do so.
-pub(super) async fn let_go(client: &Client, pid: i32, oids: &[u32]) -> Result<(), Error> {
+/// Waits until the server processes `pids` hold none of these locks any more: our own, whose end of the connection is gone, and
+/// which the server may not have noticed yet. They are ended if this role may do so.
+pub(super) async fn let_go(client: &Client, pids: &[i32], oids: &[u32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT pid FROM pg_locks
-        WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = $3
+        WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = ANY ($3)
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let end = format!("SELECT pg_terminate_backend(pid) FROM ({HOLDER}) AS holder");
-    if let Err(error) = client.query(&end, &[&CLASS, &oids, &pid]).await {
+    if let Err(error) = client.query(&end, &[&CLASS, &oids, &pids]).await {
         tracing::debug!(%error, "the server process of the lost connection cannot be ended");
     }
     for _ in 0..LOOKS {
-        if client.query_opt(HOLDER, &[&CLASS, &oids, &pid]).await?.is_none() {
+        if client.query_opt(HOLDER, &[&CLASS, &oids, &pids]).await?.is_none() {
             return Ok(());
         }
         tokio::time::sleep(LOOK).await;
     }
-    tracing::warn!(pid, "the server process of the lost connection still holds its locks");
+    tracing::warn!(?pids, "the server process of the lost connection still holds its locks");
     Ok(())
 }
 

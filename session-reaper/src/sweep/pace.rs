@@ -10,7 +10,7 @@ const NEWEST: f64 = 0.2;
 
 /// However long a chunk took and however small the duty cycle: a run that rests longer looks hung, and comes near the
 /// server's bound on idle connections.
-pub(super) const LONGEST_REST: Duration = Duration::from_mins(1);
+pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// What the pace follows.
 #[derive(Clone, Copy, Debug)]

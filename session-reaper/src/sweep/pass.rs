@@ -47,8 +47,8 @@ pub(super) enum Halt {
     Stopped(Signal),
     /// The run's budget is used up.
     Spent(Spent),
-    /// Something stood in the way for as long as may be waited.
-    Throttled(Obstacle, Duration),
+    /// Something stood in the way for as long as this bound allows.
+    Throttled(Obstacle, String),
     /// This target cannot be worked on; others can.
     Failed(String),
     /// The table is not there any more.
@@ -224,7 +224,7 @@ impl Pass<'_, '_> {
         let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
         loop {
             self.worker.may_go_on().await?;
-            let began = Instant::now();
+            let (began, gone) = (Instant::now(), self.gone());
             let mut tried = self.attempt(ahead, look).await;
             if matches!(tried, Err(Trouble::Timeout(Bound::Lock))) && self.manner() == Manner::Waiting {
                 // Somebody came after all: the same at once, leaving what is held.
@@ -237,7 +237,10 @@ impl Pass<'_, '_> {
                 Ok(chunk) => {
                     self.passed_over = 0;
                     self.most.chunk_done();
-                    self.worker.barren = 0;
+                    // One that found nothing to delete says nothing about the next that does.
+                    if self.gone() > gone {
+                        self.worker.barren = 0;
+                    }
                     return Ok(chunk);
                 }
                 Err(trouble) => trouble,

@@ -5,11 +5,12 @@ use super::connection::{Beside, Connections};
 use super::history::History;
 use super::lock;
 use super::pass::{Halt, halt};
+use super::report::End;
 use super::run::{Broken, Sweep, take_locks};
 use super::stint::Stint;
 use super::worker::Worker;
 
-/// How many connections in a row may be lost before a chunk goes: a row that ends its server process each time is not to do so
+/// How many connections in a row may be lost before a row goes: a row that ends its server process each time is not to do so
 /// again and again.
 const BARREN: u32 = 2;
 
@@ -37,7 +38,7 @@ impl Sweep {
             match Connections::open(&self.connect, self.bounds).await {
                 Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
                 Ok(Connections { dedicated, beside: another, .. }) => {
-                    let gone = worker.connection.pid();
+                    worker.gone.push(worker.connection.pid());
                     worker.connection = dedicated;
                     worker.alone = false;
                     worker.watermarks.forget_all();
@@ -46,9 +47,13 @@ impl Sweep {
                     if let Some(history) = worker.history {
                         beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
                     }
-                    match relock(worker, stints, gone).await {
+                    match relock(worker, stints).await {
                         Err(Halt::Lost(why)) => last = why,
-                        done => return done,
+                        Ok(()) => {
+                            tracing::warn!("the connection is there again, and the lock: going on");
+                            return Ok(());
+                        }
+                        Err(halt) => return Err(halt),
                     }
                 }
                 Err(error) => last = error.to_string(),
@@ -59,25 +64,37 @@ impl Sweep {
 }
 
 impl Worker<'_> {
-    /// The connection was lost. Why the target is given up, if it was not the first time, nor the second, since a chunk went.
+    /// The connection was lost. Why the target is given up, if it was not the first time, nor the second, since a row went.
     pub(super) fn is_to_blame(&mut self, why: &str) -> Option<String> {
         self.barren += 1;
         if self.barren <= BARREN {
             return None;
         }
         let times = std::mem::take(&mut self.barren);
-        let why =
-            format!("the connection that held the lock was lost {times} times in a row before a chunk went: {why}");
+        let why = format!("the connection that held the lock was lost {times} times in a row before a row went: {why}");
         tracing::error!(why, "the target failed");
         Some(why)
     }
 }
 
-async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>], gone: i32) -> Result<(), Halt> {
+async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Halt> {
     let wanted = stints.iter().filter(|stint| stint.is_to_be_worked_on());
     let oids: Vec<u32> = wanted.filter_map(Stint::oid).collect();
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    patience.with(3, lock::let_go(client, gone, &oids)).await.map_err(|error| halt(error.into()))?;
+    patience.with(3, lock::let_go(client, &worker.gone, &oids)).await.map_err(|error| halt(error.into()))?;
+    worker.gone.clear();
+    // The statements go by names, the locks by oids: after a failover to another server, or a swap of tables, they may be
+    // two tables, and another reaper at work on the one.
+    for stint in stints.iter_mut().filter(|stint| stint.is_to_be_worked_on()) {
+        let name = stint.target.table.to_string();
+        let asked = patience.with(1, client.query_one("SELECT to_regclass($1)::oid", &[&name])).await;
+        let found: Option<u32> = asked.map_err(|error| halt(error.into()))?.get(0);
+        if found != stint.oid() {
+            let why = format!("{} is another table now than when this run began", stint.target.table.spelt());
+            tracing::error!(target_table = stint.target.name, why, "the target failed");
+            stint.end = Some(End::Failed(why));
+        }
+    }
     match take_locks(worker, stints).await {
         Ok(()) => Ok(()),
         Err(Broken::Pooler) => Err(Halt::Pooler),

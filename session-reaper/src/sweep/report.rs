@@ -102,9 +102,11 @@ pub(super) enum End {
     Spent(Spent),
     Stopped(Signal),
     /// Something stood in the way for so long that it was given up.
-    Throttled(Obstacle, Duration),
+    Throttled(Obstacle, String),
     /// Another reaper holds its lock.
     Busy,
+    /// The same, after some of it was done: the connection was lost, and the lock with it.
+    TakenOver,
     Failed(String),
     /// It was not begun.
     Unsafe(String),
@@ -130,10 +132,13 @@ impl TargetReport {
         let left = remaining > 0 || backlog.capped;
         let (outcome, why) = match worked.end {
             End::Spent(spent) if left => (Outcome::Partial, format!("{spent} is used up and due rows are left")),
-            End::Throttled(obstacle, waited) if left => {
+            End::Throttled(obstacle, bound) if left => {
                 let outcome = if obstacle.cause == Cause::Pause { Outcome::Paused } else { Outcome::Partial };
-                let waited = humantime::format_duration(waited);
-                (outcome, format!("waited in vain for as long as MAX_THROTTLE ({waited}) allows: {obstacle}"))
+                (outcome, format!("waited in vain for as long as {bound} allows: {obstacle}"))
+            }
+            // While the connection was lost.
+            End::TakenOver => {
+                (Outcome::Partial, "another reaper took the lock while the connection was lost".to_owned())
             }
             // With nothing left it does not matter that the budget ran out.
             End::Done | End::Spent(_) | End::Throttled(..) => {
@@ -178,13 +183,13 @@ impl Report {
 pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     let of = |outcome: Outcome| targets.iter().filter(move |target| target.outcome == outcome);
     let some = |outcome| of(outcome).next().is_some();
-    let told = |outcome| of(outcome).map(|t| format!("{}: {}", t.target, t.why)).collect::<Vec<_>>().join("; ");
+    let told = |outcome| tell(of(outcome));
 
     if some(Outcome::Interrupted) {
         (Outcome::Interrupted, told(Outcome::Interrupted))
     } else if some(Outcome::Failed) {
         let outcome = if some(Outcome::Success) || some(Outcome::Partial) { Outcome::Partial } else { Outcome::Failed };
-        (outcome, told(Outcome::Failed))
+        (outcome, tell(of(Outcome::Failed).chain(of(Outcome::Partial))))
     } else if some(Outcome::Paused) {
         (Outcome::Paused, told(Outcome::Paused))
     } else if some(Outcome::Partial) {
@@ -200,6 +205,18 @@ pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
             ..Backlog::default()
         };
         (Outcome::Success, why_done(targets.iter().map(TargetReport::deleted_rows).sum(), &backlog))
+    }
+}
+
+/// Each with its reason; one that all of them share once.
+fn tell<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
+    let targets: Vec<&TargetReport> = targets.collect();
+    match targets.as_slice() {
+        [first, _, ..] if targets.iter().all(|target| target.why == first.why) => {
+            let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
+            format!("{}: {}", names.join(", "), first.why)
+        }
+        _ => targets.iter().map(|target| format!("{}: {}", target.target, target.why)).collect::<Vec<_>>().join("; "),
     }
 }
 

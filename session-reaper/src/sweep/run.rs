@@ -98,8 +98,9 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, ConnectError> {
         let began = Instant::now();
-        let Connections { dedicated, mut beside, started_at, pooled } =
+        let Connections { dedicated, mut beside, started_at, server, pooled } =
             Connections::open(&self.connect, self.bounds).await?;
+        self.watermarks.are_of(&server);
         let new = NewRun {
             id: RunId::generate(),
             instance: self.instance.clone(),
@@ -125,6 +126,7 @@ impl Sweep {
             tables: Vec::new(),
             rest: Duration::ZERO,
             alone: false,
+            gone: Vec::new(),
             barren: 0,
         };
         let through = if pooled {
@@ -137,18 +139,7 @@ impl Sweep {
         patience.with(3, lock::release(&worker.connection.client, held)).await;
 
         // What is counted and written at the end is not to be lost with a connection.
-        if beside.client.is_closed() {
-            match Beside::reopen(&self.connect, self.bounds).await {
-                Ok(another) => {
-                    beside = another;
-                    if let Some(history) = &history {
-                        beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "the end of this run cannot be written"),
-            }
-        }
-
+        self.keep_open(&mut beside, history.as_ref()).await;
         let refused = stints.iter().any(|stint| matches!(stint.end, Some(End::Unsafe(_))));
         let mut targets = Vec::new();
         for stint in stints {
@@ -157,6 +148,7 @@ impl Sweep {
             targets.push(stint.report(&backlog));
         }
         let (report, exit) = concluded(&new, began, targets, through, refused, stop);
+        self.keep_open(&mut beside, history.as_ref()).await;
         if let Some(history) = history {
             let written = serde_json::to_value(&report).unwrap_or_default();
             beside.patience.with(END_TRIES + 1, history.end(&beside.client, report.outcome, &written)).await;
@@ -165,6 +157,22 @@ impl Sweep {
         memory::keep_run(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
         Ok(Finished { report, exit })
+    }
+
+    /// Makes the connection for counts and the history again, if it was lost.
+    async fn keep_open(&self, beside: &mut Beside, history: Option<&History>) {
+        if !beside.client.is_closed() {
+            return;
+        }
+        match Beside::reopen(&self.connect, self.bounds).await {
+            Ok(another) => {
+                *beside = another;
+                if let Some(history) = history {
+                    beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the end of this run cannot be written"),
+        }
     }
 
     /// Of each preset that has no table at all here, its first target, as failed.
@@ -327,7 +335,7 @@ pub(super) async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]
         stint.locked = acquired;
         if !acquired {
             tracing::info!(target_table = stint.target.name, "another reaper holds the lock");
-            stint.end = Some(End::Busy);
+            stint.end = Some(if stint.has_begun() { End::TakenOver } else { End::Busy });
         }
     }
     Ok(())

@@ -110,6 +110,11 @@ impl<'a> Stint<'a> {
         self.table.as_ref().map(|table| table.oid)
     }
 
+    /// Some of it was worked on.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.elapsed.is_zero()
+    }
+
     /// The lock went with its connection.
     pub(super) fn lost_its_lock(&mut self) {
         self.locked = false;
@@ -278,7 +283,7 @@ impl<'a> Stint<'a> {
             return none;
         }
         let paused = matches!(&self.end, Some(End::Throttled(obstacle, _)) if obstacle.cause == Cause::Pause);
-        if paused || matches!(self.end, Some(End::Unsafe(_))) {
+        if paused || self.table.is_none() {
             // Nobody looked: for all we know there are some.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
         }

@@ -133,6 +133,9 @@ impl Throttle {
     pub(super) fn moved_to(&mut self, beside: &Beside) {
         self.client = Arc::clone(&beside.client);
         self.patience = beside.patience.clone();
+        // It may be to another server, whose log of writes is another one.
+        self.replicas = Replicas::default();
+        self.looked = None;
     }
 
     pub(super) fn longest_wait(&self) -> Duration {
@@ -152,16 +155,11 @@ impl Throttle {
     }
 
     /// Whether somebody said to pause.
-    pub(super) async fn pause(&mut self) -> Result<Option<Obstacle>, Error> {
+    pub(super) async fn pause(&self) -> Result<Option<Obstacle>, Error> {
         match self.patience.with(1, schema::pause::get(&self.client)).await {
             Ok(found) => Ok(pause::obstacle(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
-            Err(error) if error.code().is_none() => Err(error),
-            Err(error) => {
-                let error = schema::connect::chain(&error);
-                self.warn("pause", || tracing::warn!(error, "whether there is a pause could not be read"));
-                Ok(None)
-            }
+            Err(error) => unanswered(Cause::Pause, "whether there is a pause, in reaper_state,", error),
         }
     }
 
@@ -177,14 +175,18 @@ impl Throttle {
                 Ok(found) if found.is_some() => return Ok(found),
                 Ok(_) => {}
                 Err(error) => {
-                    if let Some(obstacle) = unanswered(Cause::ReplicaLag, error)?.filter(|_| asked_for) {
+                    if let Some(obstacle) =
+                        unanswered(Cause::ReplicaLag, "how far replicas are behind", error)?.filter(|_| asked_for)
+                    {
                         return Ok(Some(obstacle));
                     }
                 }
             }
             if self.replicas.are_hidden() {
                 self.warn("replicas", || {
-                    tracing::warn!("how far replicas are behind is hidden from this role: GRANT pg_read_all_stats");
+                    tracing::warn!(
+                        "how far replicas are behind is hidden from this role, and the run does not wait for them: GRANT pg_read_all_stats"
+                    );
                 });
             }
         }
@@ -192,20 +194,20 @@ impl Throttle {
             match self.patience.with(1, server::active(&self.client, most)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(Cause::Busy, error),
+                Err(error) => return unanswered(Cause::Busy, "how many back ends are at work", error),
             }
         }
         if self.limits.vacuum {
             match self.patience.with(1, server::vacuum(&self.client, tables)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(Cause::Vacuum, error),
+                Err(error) => return unanswered(Cause::Vacuum, "whether a vacuum is at work", error),
             }
         }
         if let Some(query) = &self.limits.query {
             return match self.patience.with(1, answer(&self.client, query)).await {
                 Ok(answer) => Ok(says_wait(answer.as_deref())),
-                Err(error) => unanswered(Cause::Query, error),
+                Err(error) => unanswered(Cause::Query, "THROTTLE_QUERY", error),
             };
         }
         Ok(None)
@@ -220,11 +222,10 @@ impl Throttle {
 }
 
 /// What cannot be known is no leave to go on. A connection that was lost is another matter.
-fn unanswered(cause: Cause, error: Error) -> Result<Option<Obstacle>, Error> {
+fn unanswered(cause: Cause, what: &str, error: Error) -> Result<Option<Obstacle>, Error> {
     match Trouble::of(&error) {
         Trouble::Lost(_) => Err(error),
-        Trouble::Timeout(bound) => Ok(Some(Obstacle::new(cause, format!("the question for it hit {bound}")))),
-        trouble => Ok(Some(Obstacle::new(cause, format!("the question for it failed: {trouble}")))),
+        trouble => Ok(Some(Obstacle::new(cause, format!("{what} could not be asked: {trouble}")))),
     }
 }
 

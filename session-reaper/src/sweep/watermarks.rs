@@ -25,7 +25,14 @@ pub(super) type Key = (String, u32, usize);
 
 /// What a process remembers of its runs. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Watermarks(Arc<Mutex<HashMap<Key, Reached>>>);
+pub struct Watermarks(Arc<Mutex<Marks>>);
+
+#[derive(Debug, Default)]
+struct Marks {
+    /// When the server was started on which they are.
+    server: String,
+    reached: HashMap<Key, Reached>,
+}
 
 #[derive(Clone, Debug)]
 struct Reached {
@@ -38,7 +45,7 @@ struct Reached {
 impl Watermarks {
     /// Where a pass may begin.
     pub(super) fn from(&self, key: &Key, now: Instant) -> Option<Text> {
-        let mut reached = self.entries();
+        let reached = &mut self.marks().reached;
         if reached.get(key).is_some_and(|reached| reached.until <= now) {
             reached.remove(key);
         }
@@ -48,7 +55,7 @@ impl Watermarks {
     /// A pass examined everything before `cutoff` and left nothing. `beginning` is how long it took to come to the first row, when
     /// it was begun at the beginning.
     pub(super) fn has_reached(&self, key: &Key, cutoff: &Text, beginning: Option<Duration>, now: Instant) {
-        let mut reached = self.entries();
+        let reached = &mut self.marks().reached;
         match beginning {
             Some(took) if took >= DEAR => {
                 let until = now + (took * TIMES).min(LATEST);
@@ -65,16 +72,24 @@ impl Watermarks {
 
     /// A pass left something, or was cut short.
     pub(super) fn forget(&self, key: &Key) {
-        self.entries().remove(key);
+        self.marks().reached.remove(key);
     }
 
     /// A server that has failed over, or crashed, may have rows again that were deleted.
     pub(super) fn forget_all(&self) {
-        self.entries().clear();
+        self.marks().reached.clear();
+    }
+
+    /// A run begins on the server that was started then.
+    pub(super) fn are_of(&self, server: &str) {
+        let mut marks = self.marks();
+        if marks.server != server {
+            *marks = Marks { server: server.to_owned(), reached: HashMap::new() };
+        }
     }
 
     /// What a thread that panicked left there is still true.
-    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Reached>> {
+    fn marks(&self) -> MutexGuard<'_, Marks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,9 @@ pub(super) struct Worker<'a> {
     pub(super) rest: Duration,
     /// When the last chunk went nobody else was writing.
     pub(super) alone: bool,
-    /// Connections in a row that were lost before a chunk went on them.
+    /// Server processes whose connections were lost, and which may still hold locks.
+    pub(super) gone: Vec<i32>,
+    /// Connections in a row that were lost before a row went on them.
     pub(super) barren: u32,
 }
 
@@ -89,15 +91,21 @@ impl Worker<'_> {
                 Err(error) => break Err(halt(error.into())),
             };
             self.stands_in_the_way(&mut standing, &obstacle, began.elapsed());
-            let left = self.throttle.longest_wait().saturating_sub(began.elapsed());
+            // What may be over in a moment, a replica that has yet to replay the row of this very run, gets that moment.
+            let longest = self.throttle.longest_wait().max(if obstacle.soon { LAST_LOOK } else { Duration::ZERO });
+            let left = longest.saturating_sub(began.elapsed());
             if left.is_zero() {
-                break Err(Halt::Throttled(obstacle, self.throttle.longest_wait()));
+                let longest = humantime::format_duration(self.throttle.longest_wait());
+                break Err(Halt::Throttled(obstacle, format!("MAX_THROTTLE ({longest})")));
             }
             let slept = self.sleep(pause.min(left)).await;
             meter::has_waited(obstacle.cause, slept);
             pause = if obstacle.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
-            if let Err(over) = self.is_over() {
-                break Err(over);
+            match self.is_over() {
+                Ok(()) => {}
+                // What it waited for is why nothing more was done.
+                Err(Halt::Spent(spent)) => break Err(Halt::Throttled(obstacle, spent.to_string())),
+                Err(over) => break Err(over),
             }
             // The connection that holds the lock would be ended as an idle one; and should it be gone, that is known now.
             if let Err(error) = self.connection.is_there().await {
@@ -109,7 +117,8 @@ impl Worker<'_> {
             self.progress.send_modify(|progress| progress.waiting = None);
             let waited_ms = super::report::milliseconds(began.elapsed());
             if ended.is_ok() && said {
-                tracing::info!(cause = cause.as_str(), waited_ms, "nothing stands in the way any more: going on");
+                // As loud as what it waited for.
+                tracing::warn!(cause = cause.as_str(), waited_ms, "nothing stands in the way any more: going on");
             }
         }
         ended
@@ -128,7 +137,7 @@ impl Worker<'_> {
         }
         meter::throttled(*cause, true);
         if !said && (!soon || waited >= LAST_LOOK) {
-            let longest_s = self.throttle.longest_wait().as_secs();
+            let longest_s = self.throttle.longest_wait().as_secs_f64();
             tracing::warn!(cause = cause.as_str(), why, longest_s, "waiting");
             said = true;
         }

@@ -22,7 +22,8 @@ pub(super) fn text(status: &Status) -> String {
             (Some(by), None) => write!(text, " by {by}"),
             _ => Ok(()),
         };
-        let _ = writeln!(text, "{}", pause.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default());
+        let why = pause.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let _ = writeln!(text, "{why}\n`session-reaper resume` ends it");
     }
     for waiting in &status.waiting {
         let since = waiting.since.map(|since| format!(" for {}", age(status.at, since))).unwrap_or_default();
@@ -37,8 +38,10 @@ pub(super) fn text(status: &Status) -> String {
         let presence = &daemon.presence;
         let when = if presence.next_at > status.at {
             format!("in {}", age(presence.next_at, status.at))
-        } else {
+        } else if status.runs.iter().any(|run| run.is_running() && run.instance == daemon.instance) {
             "after the run under way".to_owned()
+        } else {
+            "late".to_owned()
         };
         let _ = writeln!(
             text,
@@ -53,7 +56,8 @@ pub(super) fn text(status: &Status) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     let _ = writeln!(text, "as of {}", moment(status.at));
-    text
+    // What others wrote is not to move the cursor, or worse.
+    text.replace(|letter: char| letter.is_control() && letter != '\n', " ")
 }
 
 fn runs(status: &Status) -> String {

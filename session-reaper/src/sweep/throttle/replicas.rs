@@ -7,7 +7,7 @@
 //! What lies before the first look is not known. Therefore a replica has to have replayed all that was written before the run
 //! began, once, before the first chunk goes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Error, Row};
@@ -22,7 +22,7 @@ const REMEMBERED: usize = 1_024;
 /// The physical ones that replay, and the logical ones by their names. A base backup has another state; what only receives
 /// (`pg_receivewal`) replays nothing. To a role that may not see it everything but pid and name is NULL.
 const REPLICAS: &str = "SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, r.pid::text),
-       (r.replay_lsn - '0/0')::bigint, r.state IS NULL
+       (r.replay_lsn - '0/0')::bigint, r.pid
     FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
     WHERE (r.state IS NULL OR (r.state IN ('streaming', 'catchup') AND r.replay_lsn IS NOT NULL))
       AND CASE WHEN cardinality($1::text[]) > 0 THEN r.application_name = ANY ($1) ELSE s.slot_type IS DISTINCT FROM 'logical' END";
@@ -33,8 +33,9 @@ const WRITTEN: &str = "SELECT (pg_current_wal_lsn() - '0/0')::bigint";
 #[derive(Debug, Default)]
 pub(super) struct Replicas {
     positions: Positions,
-    /// Those that have replayed what was written before the first look.
-    proven: BTreeSet<String>,
+    /// The processes that feed those that have replayed what was written before the first look; by default all replicas have
+    /// one name.
+    proven: BTreeSet<i32>,
     hidden: bool,
 }
 
@@ -62,29 +63,33 @@ impl Replicas {
             let why = format!("replica {name} of REPLICAS is not connected to this server");
             Obstacle::new(Cause::ReplicaLag, why)
         });
-        for Replica { name, replayed } in replicas {
+        let mut lags: BTreeMap<&str, Duration> = BTreeMap::new();
+        for Replica { name, pid, replayed } in replicas {
             let Some(replayed) = *replayed else {
                 if limit.asked_for {
-                    let why =
-                        format!("how far replica {name} is behind is hidden from this role: GRANT pg_read_all_stats");
+                    let why = format!(
+                        "how far replica {name} is behind is hidden from this role: GRANT pg_read_all_stats to it"
+                    );
                     worst.get_or_insert(Obstacle::new(Cause::ReplicaLag, why));
                 }
                 continue;
             };
             let lag = self.positions.lag(now, replayed);
-            meter::replica_lag(name, lag);
+            lags.entry(name).and_modify(|worst| *worst = lag.max(*worst)).or_insert(lag);
             if self.positions.first().is_none_or(|first| replayed >= first) {
-                self.proven.insert(name.clone());
+                self.proven.insert(*pid);
             }
             let most = humantime::format_duration(limit.lag);
             if lag > limit.lag {
-                let behind = humantime::format_duration(Duration::from_secs(lag.as_secs()));
-                let why = format!("replica {name} is {behind} behind, MAX_REPLICA_LAG is {most}");
+                let why = format!("replica {name} is {:.1} s behind, MAX_REPLICA_LAG is {most}", lag.as_secs_f64());
                 worst = Some(Obstacle::new(Cause::ReplicaLag, why));
-            } else if !self.proven.contains(name) {
+            } else if !self.proven.contains(pid) {
                 let why = format!("replica {name} has yet to replay what was written before this run");
                 worst.get_or_insert(Obstacle { soon: true, ..Obstacle::new(Cause::ReplicaLag, why) });
             }
+        }
+        for (name, lag) in lags {
+            meter::replica_lag(name, lag);
         }
         if let Some(least) = replicas.iter().filter_map(|replica| replica.replayed).min() {
             self.positions.forget_before(least);
@@ -95,13 +100,15 @@ impl Replicas {
 
 struct Replica {
     name: String,
+    /// Of the process that feeds it.
+    pid: i32,
     /// `None`: hidden.
     replayed: Option<i64>,
 }
 
 impl Replica {
     fn of(row: &Row) -> Self {
-        Self { name: row.get(0), replayed: row.get(1) }
+        Self { name: row.get(0), replayed: row.get(1), pid: row.get(2) }
     }
 }
 
@@ -175,7 +182,7 @@ mod tests {
     }
 
     fn a(replayed: i64) -> [Replica; 1] {
-        [Replica { name: "a".to_owned(), replayed: Some(replayed) }]
+        [Replica { name: "a".to_owned(), pid: 1, replayed: Some(replayed) }]
     }
 
     #[test]
@@ -188,7 +195,7 @@ mod tests {
             assert_eq!(replicas.judge(start + second * SECOND, &a(100), &limit), None, "{second}");
         }
         let why = replicas.judge(start + 12 * SECOND, &a(100), &limit).unwrap().why;
-        assert_eq!(why, "replica a is 11s behind, MAX_REPLICA_LAG is 10s");
+        assert_eq!(why, "replica a is 11.0 s behind, MAX_REPLICA_LAG is 10s");
         assert_eq!(replicas.judge(start + 12 * SECOND, &a(111), &limit), None, "it has caught up");
     }
 
@@ -204,9 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn of_two_with_one_name_each_has_to_prove_itself() {
+        let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
+        let both = |one, other| {
+            [(1, one), (2, other)].map(|(pid, replayed)| Replica {
+                name: "a".to_owned(),
+                pid,
+                replayed: Some(replayed),
+            })
+        };
+        replicas.positions.note(start, 100);
+        assert!(replicas.judge(start, &both(100, 99), &limit).unwrap().soon);
+        assert_eq!(replicas.judge(start, &both(100, 100), &limit), None);
+    }
+
+    #[test]
     fn what_cannot_be_seen_stops_only_those_who_asked() {
         let (mut replicas, now) = (Replicas::default(), Instant::now());
-        let hidden = [Replica { name: "a".to_owned(), replayed: None }];
+        let hidden = [Replica { name: "a".to_owned(), pid: 1, replayed: None }];
         replicas.positions.note(now, 100);
         assert_eq!(replicas.judge(now, &hidden, &limit(&[], false)), None);
         assert!(replicas.are_hidden());
