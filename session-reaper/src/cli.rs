@@ -131,13 +131,13 @@ pub struct Sweeping {
     /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
-    /// How long a chunk should take; its size follows [default: 10ms]
+    /// How long a chunk should take; its size follows [default: 5ms]
     #[arg(long, env = "CHUNK_TIME", value_name = "DURATION")]
     pub chunk_time: Option<String>,
     /// Rows in a chunk at the most [default: 5000]
     #[arg(long, env = "MAX_CHUNK", value_name = "ROWS")]
     pub max_chunk: Option<String>,
-    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.2]
+    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.1]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
     /// How far replicas may be behind before a run waits for them, or off [default: 10s]
