@@ -63,7 +63,7 @@ async fn a_plan_counts_by_reason_and_deletes_nothing() {
     );
     assert_eq!((&target["rows"], &target["rows_estimated"]), (&4000.into(), &false.into()));
     assert_eq!(target["share"], 0.3);
-    assert_eq!((&target["chunks"], &target["estimated_by"]), (&2.into(), &"default".into()));
+    assert_eq!((&target["chunks"], &target["estimated_by"]), (&3.into(), &"default".into()));
     assert!(target["refused"].as_array().unwrap().is_empty(), "{plan}");
     assert!(target.get("sql").is_none());
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 4000);
