@@ -21,7 +21,7 @@ const IS_ALIVE: &str =
         AND l.classid = $1::bigint::oid
         AND l.objid = ('x' || lpad(right(r.id::text, 8), 16, '0'))::bit(64)::bigint::oid)";
 
-/// Runs that are looked at for those that were killed: the last thousand, along an index. One that is older has been seen by
+/// Runs that are looked at for those that were killed: the last thousand of a week, along an index. One that is older has been seen by
 /// the runs after it.
 const LOOKED_AT: i64 = 1_000;
 
@@ -244,7 +244,8 @@ pub async fn last(client: &Client, count: i64) -> Result<Vec<Run>, Error> {
 pub async fn killed(client: &Client) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, false
-         FROM (SELECT * FROM reaper_runs ORDER BY started_at DESC, id DESC LIMIT {LOOKED_AT}) AS r
+         FROM (SELECT * FROM reaper_runs WHERE started_at > now() - interval '7 days'
+               ORDER BY started_at DESC, id DESC LIMIT {LOOKED_AT}) AS r
          WHERE r.finished_at IS NULL AND r.heartbeat_at < now() - interval '1 minute' AND NOT {IS_ALIVE}
          LIMIT {CLOSED_AT_A_TIME}"
     );
