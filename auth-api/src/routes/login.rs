@@ -30,11 +30,23 @@ pub(super) struct Request {
     transport: Transport,
 }
 
+/// Named by a text: for an enum serde would take `{"token": null}`, too.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum Transport {
     #[default]
     Token,
+}
+
+impl TryFrom<String> for Transport {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "token" => Ok(Self::Token),
+            _ => Err("expected `token`"),
+        }
+    }
 }
 
 /// Where a login comes from, as it will stand in the session.

@@ -22,7 +22,7 @@ fn other_kinds(key: [u8; 32]) -> Vec<Case> {
         ("X", HashX(key).to_string().as_str().into(), "the hash of a secret"),
         ("P", payload.to_string().as_str().into(), "a key for one payload"),
         ("C", Contract(key).to_string().as_str().into(), "a contract, which has no key"),
-        ("D", MuxedContract { contract_id: key, id: 7 }.to_string().as_str().into(), "a contract, which has no key"),
+        ("W", MuxedContract { contract_id: key, id: 7 }.to_string().as_str().into(), "a contract, which has no key"),
         ("L", LiquidityPool(key).to_string().as_str().into(), "a pool"),
         ("B", ClaimableBalance::V0(key).to_string().as_str().into(), "a balance"),
     ];

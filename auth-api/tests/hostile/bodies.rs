@@ -160,11 +160,11 @@ async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
 
 #[tokio::test]
 async fn a_body_that_is_not_plain_json_is_415() {
+    const FORM: &str = "a form of another site may send it without asking first (CORS)";
     let database = Database::create().await;
     let api = start(&database).await;
     let mut table = Table::default();
     let body = json!({ "address": Wallet::generate().address() }).to_string();
-    const FORM: &str = "a form of another site may send it without asking first (CORS)";
     for (wrong, why) in [
         ("text/plain", FORM),
         ("application/x-www-form-urlencoded", FORM),

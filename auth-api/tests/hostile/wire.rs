@@ -71,7 +71,10 @@ fn answers(mut stream: &str) -> Vec<WireAnswer> {
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         });
         let (body, after) = rest.split_at(length.unwrap_or(0));
-        answers.push(WireAnswer { status, head: head.to_owned(), body: body.to_owned() });
+        // "Go on" is no answer yet.
+        if status != 100 {
+            answers.push(WireAnswer { status, head: head.to_owned(), body: body.to_owned() });
+        }
         stream = after;
     }
     assert!(stream.is_empty(), "half an answer: {stream:?}");
