@@ -82,11 +82,7 @@ fn saying_otherwise(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> 
         ("a nonce with more", message.replace(&nonce, &format!("{nonce}00")), MAC),
         ("no nonce", message.replace(&nonce, ""), MAC),
         ("the nonce of another challenge", swapped_nonces, MAC),
-        (
-            "another request id",
-            format!("{}{}", &message[..message.len() - 1], if message.ends_with('0') { 1 } else { 0 }),
-            MAC,
-        ),
+        ("another request id", format!("{}{}", &message[..message.len() - 1], u8::from(message.ends_with('0'))), MAC),
         ("resources", format!("{message}\nResources:\n- https://evil.example.test"), MAC),
         ("lines in another order", lines(&[0, 1, 2, 3, 4, 6, 5, 7, 8, 9, 10, 11]), MAC),
         ("a line twice", lines(&[0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11]), MAC),

@@ -30,7 +30,7 @@ fn cases(token: &str, access: &str) -> Vec<Case> {
         ("a prefix in capitals", format!("RT_{encoded}"), ONE_WAY),
         ("the prefix of a cookie", format!("ses_{encoded}"), "another kind of credential"),
         ("two prefixes", format!("rt_{token}"), ONE_WAY),
-        ("with padding", format!("rt_{}=", encoded), ONE_WAY),
+        ("with padding", format!("rt_{encoded}="), ONE_WAY),
         ("padded as base64 would be", format!("rt_{}", URL_SAFE.encode(&bytes)) + "=", ONE_WAY),
         ("of the standard alphabet", format!("rt_{}/+", &STANDARD_NO_PAD.encode(&bytes)[..encoded.len() - 2]), ONE_WAY),
         ("in base64 twice", STANDARD.encode(token), ONE_WAY),

@@ -149,9 +149,8 @@ fn altered(message: &str, good: &str) -> Vec<Case> {
 /// The wallet's own signatures, over something else than SHA-256("Stellar Signed Message:\n" ‖ message).
 fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
     const PREFIX: &str = "the prefix is what keeps a message from being anything else that is signed";
-    let sha = |parts: &[&[u8]]| -> Vec<u8> {
-        parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().to_vec()
-    };
+    let sha =
+        |parts: &[&[u8]]| -> Vec<u8> { parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().to_vec() };
     let raw = |bytes: Vec<u8>| json!(wallet.sign_raw(bytes));
     let (text, prefix) = (message.as_bytes(), &b"Stellar Signed Message:\n"[..]);
     let (address, length) = (wallet.address(), message.len());

@@ -9,11 +9,13 @@ use crate::table::{Table, start};
 use crate::wire::{post, talk};
 
 /// Name, what is sent, the statuses and codes of all answers on the connection, why.
-type Case = (String, String, &'static [(u16, &'static str)], &'static str);
+type Case = (String, String, Answers, &'static str);
+/// Statuses and codes.
+type Answers = &'static [(u16, &'static str)];
 
 const FRONT: &str = "POST /auth/challenge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
-fn case(name: &str, bytes: String, expected: &'static [(u16, &'static str)], why: &'static str) -> Case {
+fn case(name: &str, bytes: String, expected: Answers, why: &'static str) -> Case {
     (name.to_owned(), bytes, expected, why)
 }
 
@@ -177,7 +179,7 @@ fn unread(login: &str) -> Vec<Case> {
     let length = login.len();
     let chunk = format!("{length:x}\r\n{login}\r\n0\r\n\r\n");
     let mut cases = Vec::new();
-    let refused: [(&str, &str, &'static [(u16, &'static str)]); 8] = [
+    let refused: [(&str, &str, Answers); 8] = [
         ("POST /nothing", "", &[(404, "not_found")]),
         ("GET /auth/login", "", &[(405, "method_not_allowed")]),
         ("DELETE /auth/login", "", &[(405, "method_not_allowed")]),
