@@ -37,6 +37,11 @@ fn refresh_tokens_hold_over_their_corpus() {
 }
 
 #[test]
+fn session_cookies_hold_over_their_corpus() {
+    replay(targets::session_cookie, "session_cookie");
+}
+
+#[test]
 fn addresses_and_signatures_hold_over_their_corpus() {
     replay(targets::strkey_signature, "strkey_signature");
 }
@@ -47,6 +52,7 @@ proptest! {
         targets::access_token(&data);
         targets::challenge_message(&data);
         targets::refresh_token(&data);
+        targets::session_cookie(&data);
         targets::strkey_signature(&data);
     }
 }

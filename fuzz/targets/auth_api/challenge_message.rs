@@ -38,7 +38,7 @@ static NOBODYS: LazyLock<Signature> = LazyLock::new(|| Signature::parse(&"11".re
 
 fn issuer(secret: &str, uri: &str, network: Network) -> ChallengeIssuer {
     let (_, domain) = uri.split_once("://").unwrap();
-    let public_url = PublicUrl { uri: uri.to_owned(), domain: domain.to_owned() };
+    let public_url = PublicUrl { uri: uri.to_owned(), domain: domain.to_owned(), origin: uri.to_owned() };
     ChallengeIssuer::new(Secrets::parse(secret).unwrap(), public_url, network, Duration::from_mins(5))
 }
 
