@@ -22,6 +22,7 @@ use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
 use crate::http::Problem;
 use crate::metrics;
+use crate::redis::Redis;
 
 /// Made once, shared by all workers.
 pub struct State {
@@ -41,7 +42,7 @@ pub struct State {
     pub access_tokens: AccessTokens,
     /// PostgreSQL.
     pub database: Database,
-    /// Redis.
+    /// Which sessions are revoked, as Redis has it.
     pub denylist: Denylist,
     /// Work that outlives the request that began it.
     pub tasks: Tasks,
@@ -56,6 +57,7 @@ impl State {
             gauge!(metrics::SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(made_at.timestamp() as f64);
         }
         let lifetimes = config.lifetimes;
+        let redis = Arc::new(Redis::new(&config.redis));
         Ok(Self {
             network: config.network,
             lifetimes,
@@ -79,7 +81,7 @@ impl State {
                 size: config.database.pool.size,
                 query_bound: config.database.query_bound(),
             },
-            denylist: Denylist::new(&config.redis, lifetimes.access_token, config.denylist_sync_interval),
+            denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
         })
     }
