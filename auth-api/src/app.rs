@@ -13,6 +13,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
 use crate::denylist;
+use crate::http::limit;
 use crate::http::observe::{RequestSpan, observe};
 use crate::routes;
 use crate::state::State;
@@ -33,7 +34,7 @@ pub struct App {
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A keep-alive connection that is not used.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Histograms are summed up this often, so that they do not grow between two scrapes.
+/// Histograms are summed up and old counts forgotten this often, so that they do not grow between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
@@ -45,6 +46,7 @@ impl App {
             ActixApp::new()
                 .app_data(data.clone())
                 .configure(routes::api)
+                .wrap(from_fn(limit::tell))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
                 )
@@ -93,13 +95,17 @@ impl App {
             let state = Arc::clone(&state);
             tokio::spawn(async move { denylist::keep_in_sync(&state).await })
         };
-        let upkeeping = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(UPKEEP);
-            loop {
-                ticks.tick().await;
-                upkeep();
-            }
-        });
+        let upkeeping = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(UPKEEP);
+                loop {
+                    ticks.tick().await;
+                    upkeep();
+                    state.limits.forget_the_rested();
+                }
+            })
+        };
         let operations = tokio::spawn(operations);
         let mut api = tokio::spawn(api);
 

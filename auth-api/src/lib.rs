@@ -6,6 +6,7 @@
 //!
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
+//! - [`limits`]: how often one may ask, counted in Redis.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
 //! - [`config`]: the environment, read once; [`commands`]: one subcommand a file; [`telemetry`]: logs and metrics.
@@ -19,6 +20,7 @@ pub mod config;
 pub mod credentials;
 pub mod denylist;
 pub mod http;
+pub mod limits;
 pub mod metrics;
 pub mod redis;
 pub mod routes;

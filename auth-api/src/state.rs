@@ -15,12 +15,13 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{Config, Lifetimes, Network};
+use crate::config::{Config, Lifetimes, Network, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
 use crate::http::Problem;
+use crate::limits::Limits;
 use crate::metrics;
 use crate::redis::Redis;
 
@@ -44,6 +45,10 @@ pub struct State {
     pub database: Database,
     /// Which sessions are revoked, as Redis has it.
     pub denylist: Denylist,
+    /// How often one may ask.
+    pub limits: Limits,
+    /// Whose word on whom they speak for is taken.
+    pub trusted_proxies: TrustedProxies,
     /// Work that outlives the request that began it.
     pub tasks: Tasks,
 }
@@ -81,6 +86,8 @@ impl State {
                 size: config.database.pool.size,
                 query_bound: config.database.query_bound(),
             },
+            limits: Limits::new(Arc::clone(&redis), config.rate_limit),
+            trusted_proxies: config.trusted_proxies.clone(),
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
         })

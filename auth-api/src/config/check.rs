@@ -142,6 +142,7 @@ impl Options {
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout =
             mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
+        let (rate_limit, trusted_proxies) = self.limits.check(mistakes);
 
         let (public_url, network) = (public_url?, network?);
         let issuer = self.issuer.clone().unwrap_or_else(|| public_url.uri.clone());
@@ -174,6 +175,8 @@ impl Options {
             lifetimes,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
+            rate_limit,
+            trusted_proxies,
             shutdown_timeout,
         })
     }

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -37,6 +38,11 @@ pub enum Problem {
     TooLarge,
     /// 415: a body that is not JSON.
     UnsupportedMediaType,
+    /// 429: a quota is used up.
+    RateLimited {
+        /// Until there is some of it again, in whole seconds.
+        wait: Duration,
+    },
     /// 503: a store is away or too busy; a second later it may not be.
     Unavailable,
     /// 500: our mistake.
@@ -90,6 +96,11 @@ impl Problem {
                 "unsupported_media_type",
                 "The body must be JSON: Content-Type: application/json, not compressed.".into(),
             ),
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests. Retry-After says when to try again.".into(),
+            ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -130,6 +141,9 @@ impl ResponseError for Problem {
         }
         if matches!(self, Self::BodyCutShort) {
             response.force_close();
+        }
+        if let Self::RateLimited { wait } = self {
+            response.insert_header((RETRY_AFTER, wait.as_secs()));
         }
         if let Some((name, value)) = self.header() {
             response.insert_header((name, value));

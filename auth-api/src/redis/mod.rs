@@ -42,6 +42,8 @@ pub(crate) enum RedisFailure {
     Timeout(Duration),
     #[error("it was not asked, because it did not answer a moment ago")]
     LeftAlone,
+    #[error("an answer that makes no sense")]
+    Nonsense,
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -57,7 +59,7 @@ impl RedisFailure {
             Self::Timeout(_) | Self::LeftAlone => "timeout",
             Self::Redis(error) if error.is_timeout() => "timeout",
             Self::Redis(error) if error.is_io_error() || error.is_unrecoverable_error() => "connection",
-            Self::Redis(_) => "other",
+            Self::Redis(_) | Self::Nonsense => "other",
         }
     }
 }

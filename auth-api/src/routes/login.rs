@@ -1,9 +1,7 @@
 //! POST /auth/login: a signed challenge for a session.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::AsyncConnection as _;
 use schema::accounts::Account;
@@ -16,7 +14,9 @@ use serde::Deserialize;
 use super::tokens::Pair;
 use crate::credentials::access_token::Grant;
 use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, Signature};
-use crate::http::{Json, Problem};
+use crate::http::limit::limit;
+use crate::http::{Client, Json, Problem};
+use crate::limits::Route;
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
 
@@ -35,12 +35,6 @@ pub(super) struct Request {
 enum Transport {
     #[default]
     Token,
-}
-
-/// Where a login comes from, as it will stand in the session.
-struct Client {
-    user_agent: Option<String>,
-    ip: Option<IpAddr>,
 }
 
 /// A session that has begun, with the token that refreshes it.
@@ -65,6 +59,9 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let client = Client::of(&http, &state.trusted_proxies);
+    let wallet = request.as_ref().ok().and_then(|Json(request)| state.challenges.wallet_of(&request.message));
+    limit(&http, &state, Route::Login, client.ip, wallet).await.inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
     let signature = Signature::parse(&request.signature).map_err(|error| {
         LoginOutcome::Malformed.count();
@@ -81,7 +78,6 @@ pub(super) async fn post(
         }
     };
     let address = challenge.address.clone();
-    let client = Client::of(&http);
     let shared = Arc::clone(&state);
     let begun = state.tasks.finish(async move { log_in(&shared, &challenge, client).await }).await??;
     let pair = Pair {
@@ -157,7 +153,7 @@ async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> 
             id: session_id,
             account_id: account.id,
             user_agent: client.user_agent,
-            ip: client.ip,
+            ip: Some(client.ip),
             ttl: lifetimes.session,
             max_age: lifetimes.session_max_age,
         };
@@ -180,18 +176,5 @@ impl From<DatabaseError> for Refused {
 impl From<diesel::result::Error> for Refused {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error.into())
-    }
-}
-
-/// A user agent is a header of the client's making: what a page can show of it is enough.
-const USER_AGENT_LENGTH: usize = 256;
-
-impl Client {
-    fn of(request: &HttpRequest) -> Self {
-        let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-        Self {
-            user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect()),
-            ip: request.peer_addr().map(|address| address.ip()),
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::families::{Rotated, Rotation, Standing};
 use schema::ids::SessionId;
@@ -13,7 +13,9 @@ use subtle::ConstantTimeEq as _;
 use super::tokens::Pair;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
-use crate::http::{Json, Problem};
+use crate::http::limit::limit;
+use crate::http::{Client, Json, Problem};
+use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
 
@@ -32,12 +34,17 @@ enum Refreshed {
 }
 
 pub(super) async fn post(
+    http: HttpRequest,
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Json(request) = request.inspect_err(|_| RefreshOutcome::Malformed.count())?;
+    let token = request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
+    let session = token.as_ref().ok().and_then(|token| token.as_ref().ok()).map(|token| token.session_id().to_string());
+    let client = Client::of(&http, &state.trusted_proxies);
+    let limited = limit(&http, &state, Route::Refresh, client.ip, session.as_deref()).await;
+    limited.inspect_err(|_| RefreshOutcome::Limited.count())?;
     // A forged token ends here, before the database is asked.
-    let Ok(token) = RefreshToken::parse(&request.refresh_token, &state.secrets) else {
+    let Ok(token) = token.inspect_err(|_| RefreshOutcome::Malformed.count())? else {
         return Err(refuse(RefreshOutcome::Forged, None));
     };
     let session_id = token.session_id();
