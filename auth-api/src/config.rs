@@ -1,6 +1,7 @@
 //! The configuration: read from flags and the environment in this module alone (`options`), checked once (`check`), with
 //! every mistake told (`mistakes`).
 
+mod bounds;
 mod check;
 mod limits;
 mod mistakes;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 
+pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub use self::options::{DatabaseOptions, Options};
 pub use self::proxies::{InvalidProxies, TrustedProxies};
@@ -102,6 +104,8 @@ pub struct Config {
     pub rate_limit: Option<Quotas>,
     /// Whose word on whom they speak for is taken.
     pub trusted_proxies: TrustedProxies,
+    /// What connections and requests may take.
+    pub bounds: Bounds,
     /// How long requests may take at shutdown.
     pub shutdown_timeout: Duration,
 }
@@ -183,7 +187,7 @@ impl fmt::Display for Config {
         ];
         let limits = limits::lines(self.rate_limit.as_ref());
         let proxies = [("TRUSTED_PROXIES", self.trusted_proxies.to_string())];
-        let mut lines = lines.into_iter().chain(limits).chain(proxies);
+        let mut lines = lines.into_iter().chain(limits).chain(proxies).chain(self.bounds.lines());
         lines.try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
     }
 }

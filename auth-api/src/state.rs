@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{Config, Lifetimes, Network, TrustedProxies};
+use crate::config::{Bounds, Config, Lifetimes, Network, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
 use crate::credentials::{ChallengeIssuer, Secrets};
@@ -49,6 +49,8 @@ pub struct State {
     pub limits: Limits,
     /// Whose word on whom they speak for is taken.
     pub trusted_proxies: TrustedProxies,
+    /// What a connection and a request may take.
+    pub bounds: Bounds,
     /// Work that outlives the request that began it.
     pub tasks: Tasks,
 }
@@ -88,6 +90,7 @@ impl State {
             },
             limits: Limits::new(Arc::clone(&redis), config.rate_limit),
             trusted_proxies: config.trusted_proxies.clone(),
+            bounds: config.bounds,
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
         })

@@ -143,6 +143,7 @@ impl Options {
         let shutdown_timeout =
             mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
         let (rate_limit, trusted_proxies) = self.limits.check(mistakes);
+        let bounds = self.bounds.check(mistakes);
 
         let (public_url, network) = (public_url?, network?);
         let issuer = self.issuer.clone().unwrap_or_else(|| public_url.uri.clone());
@@ -177,6 +178,7 @@ impl Options {
             denylist_sync_interval: sync,
             rate_limit,
             trusted_proxies,
+            bounds,
             shutdown_timeout,
         })
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::bounds::BoundOptions;
 use super::limits::LimitOptions;
 
 /// What can be set, as it was written. Each flag is also a variable; secrets may come from a file.
@@ -83,6 +84,8 @@ pub struct Options {
     pub(super) shutdown_timeout: Option<String>,
     #[command(flatten)]
     pub(super) limits: LimitOptions,
+    #[command(flatten)]
+    pub(super) bounds: BoundOptions,
 }
 
 /// How to reach PostgreSQL: all that `migrate` needs.

@@ -1,7 +1,8 @@
 //! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, the [`bearer`] check, the [`Client`] who asks, the
-//! [`limit`]s, the request log.
+//! [`limit`]s, the [`bounds`] of a connection, the request log.
 
 pub mod bearer;
+pub mod bounds;
 mod client;
 mod json;
 pub mod limit;

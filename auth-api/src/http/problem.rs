@@ -34,7 +34,7 @@ pub enum Problem {
     NotFound,
     /// 405: something, but not for this method. Which methods it is for.
     MethodNotAllowed(&'static str),
-    /// 413: a body over the limit.
+    /// 413: a body over the limit. The connection is closed: the rest of it is not waited for.
     TooLarge,
     /// 415: a body that is not JSON.
     UnsupportedMediaType,
@@ -90,7 +90,7 @@ impl Problem {
             Self::MethodNotAllowed(allowed) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This takes {allowed}.").into())
             }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 16 KiB.".into()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large.".into()),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -139,7 +139,7 @@ impl ResponseError for Problem {
             Self::InvalidAddress(_) => body["field"] = json!("address"),
             _ => {}
         }
-        if matches!(self, Self::BodyCutShort) {
+        if matches!(self, Self::BodyCutShort | Self::TooLarge) {
             response.force_close();
         }
         if let Self::RateLimited { wait } = self {
