@@ -26,7 +26,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            // 64 KiB of buffers each, and two file descriptors.
+            // At the worst each holds 128 KiB, a head that is refused; and two file descriptors.
             connections: 1000,
             // Longer than the minute that proxies commonly keep theirs, so that it is they who close.
             keep_alive: Duration::from_secs(75),

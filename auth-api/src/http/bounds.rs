@@ -86,15 +86,16 @@ pub async fn keep(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let under_way = request.conn_data::<Connection>().map(UnderWay::on);
     let most = request.app_data::<web::Data<State>>().map_or(usize::MAX, |state| state.bounds.head_size);
-    if head_size(&request) > most {
+    let response = if head_size(&request) > most {
         let mut refusal = HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        return Ok(request.into_response(refusal.force_close().finish()).map_into_right_body());
-    }
-    let response = next.call(request).await?;
+        request.into_response(refusal.force_close().finish()).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
     if response.response().head().connection_type() == ConnectionType::Close {
         under_way.iter().for_each(UnderWay::is_the_last);
     }
-    Ok(response.map_into_left_body())
+    Ok(response)
 }
 
 /// Bytes of the request line and the header as HTTP/1.1 has them, near enough.

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Once;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, USER_AGENT, X_FORWARDED_FOR};
@@ -23,11 +24,28 @@ impl Client {
     pub fn of(request: &HttpRequest, trusted: &TrustedProxies) -> Self {
         // A peer without an address would be a Unix socket, on which we do not listen.
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+        let peer = peer.to_canonical();
         let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+        warn_of_a_proxy(peer, request.headers(), trusted);
         Self {
-            ip: address(peer.to_canonical(), request.headers(), trusted),
+            ip: address(peer, request.headers(), trusted),
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect()),
         }
+    }
+}
+
+/// Tells once of what looks like a proxy that was forgotten: all its clients share one address, and so one quota.
+fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
+    static TOLD: Once = Once::new();
+    let near = match peer {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+    };
+    let speaks_for_others = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
+    if near && speaks_for_others && !trusted.contain(peer) {
+        TOLD.call_once(
+            || tracing::warn!(%peer, "a proxy that TRUSTED_PROXIES does not name: its clients share one address"),
+        );
     }
 }
 

@@ -13,11 +13,11 @@ pub(super) struct InProcess {
     quota: Quota,
 }
 
-/// States by key, at most so many: some ten megabytes for each policy. Beyond that all are forgotten, which gives everybody
+/// States by key, at most so many: six megabytes for each policy. Beyond that all are forgotten, which gives everybody
 /// a fresh quota: better than memory without an end.
 struct Bounded(HashMapStateStore<String>);
 
-const MOST_KEYS: usize = 100_000;
+const MOST_KEYS: usize = 50_000;
 
 impl InProcess {
     pub(super) fn new(quota: Quota) -> Self {
