@@ -242,6 +242,38 @@ async fn after_a_failover_the_new_server_is_not_believed_even_if_it_claims_to_be
 }
 
 #[tokio::test]
+async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild_has_ended() {
+    let (old, new) = (Redis::start(), Redis::start());
+    let proxy = Proxy::to(&old.address()).await;
+    let through = format!("redis://{}", proxy.address());
+    let more = [("REDIS_URL", through.as_str()), ("DATABASE_STATEMENT_TIMEOUT", "1m"), ("RATE_LIMIT", "on")];
+    let stage = Stage::set_with("1h", &more).await;
+    stage.log_out().await;
+    let _ = new.command("SET {p}:deny:complete 1");
+    let mut client = stage.database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    proxy.fail_over_to(&new.address());
+    testkit::eventually("a limit has noticed, and the rebuild waits for its first page", async || {
+        stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
+        new.command("EXISTS {p}:deny:epoch").starts_with(":1")
+    })
+    .await;
+    tokio::join!(stage.api.denies(&stage.revoked.access), async {
+        testkit::eventually("so does the request", async || {
+            let waiting = "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                           AND datname = current_database() AND wait_event_type = 'Lock'";
+            holder.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+            holder.query_one(waiting, &[]).await.unwrap().get(0)
+        })
+        .await;
+        holder.rollback().await.unwrap();
+    });
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
 async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
     let stage = Stage::set_with("1s", &[("DATABASE_STATEMENT_TIMEOUT", "1m")]).await;
     stage.log_out().await;
