@@ -5,22 +5,6 @@ use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    use std::io::{Read as _, Write as _};
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let mut socket = std::net::TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(25))).unwrap();
-    let head =
-        "POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    socket.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    // To the end: the connection is closed.
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"malformed\""), "{answer}");
-}
-
-#[tokio::test]
 async fn what_is_read_may_be_asked_for_without_its_body() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
