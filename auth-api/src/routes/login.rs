@@ -134,8 +134,8 @@ fn replaced(http: &HttpRequest, state: &State, transport: Transport) -> Option<(
 
 /// The reason is for us: the client gets the same answer for all of them.
 fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: &str) -> Problem {
-    outcome.count();
     audit::login_refused(client, wallet, reason);
+    outcome.count();
     Problem::LoginRefused
 }
 

@@ -68,11 +68,11 @@ pub(super) async fn post(
 
 /// The reason is for us: the client gets the same answer for all of them.
 fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId>) -> Problem {
-    outcome.count();
     match (outcome, session_id) {
         (RefreshOutcome::Reuse, Some(session_id)) => audit::reuse(client, session_id),
         _ => audit::refresh_refused(client, session_id, outcome.as_str()),
     }
+    outcome.count();
     Problem::RefreshRefused
 }
 

@@ -11,10 +11,6 @@ const FIRST_BLOCKS: u32 = 2;
 /// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what was before.
 const NEWEST: f64 = 0.2;
 
-/// The weight of the newest chunk where fixed cost and cost of a row are told apart: twenty chunks, those of a pass's first
-/// doublings among them.
-const NEWEST_OF_A_LINE: f64 = 0.05;
-
 /// However long a chunk took and however small the duty cycle: a run that rests longer looks hung, and comes near the
 /// server's bound on idle connections.
 pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
@@ -35,15 +31,14 @@ pub struct PaceLimits {
 pub(super) struct Pace {
     limits: PaceLimits,
     size: u32,
-    line: Line,
-    /// Seconds a row, smoothed, what a chunk costs by itself included.
+    /// Seconds a row, smoothed.
     cost: Option<f64>,
 }
 
 impl Pace {
     /// In rows.
     pub(super) fn new(limits: PaceLimits) -> Self {
-        Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), line: Line::default(), cost: None }
+        Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), cost: None }
     }
 
     /// In blocks.
@@ -69,7 +64,6 @@ impl Pace {
         if rows == 0 {
             return;
         }
-        self.line.add(as_f64(rows), elapsed.as_secs_f64());
         let newest = elapsed.as_secs_f64() / as_f64(rows);
         let cost = self.cost.map_or(newest, |cost| cost + NEWEST * (newest - cost));
         self.cost = Some(cost);
@@ -79,7 +73,7 @@ impl Pace {
     /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make that the right size.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
-        self.cost = Some(self.wanted() / f64::from(self.size));
+        self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
     }
 
     /// How long to leave the database alone after work of `elapsed`, so that work takes its share of the time.
@@ -90,15 +84,8 @@ impl Pace {
             .min(LONGEST_REST)
     }
 
-    /// Seconds that a chunk should take: longer, up to twice as long, where more than half of the time would go to what a chunk
-    /// costs by itself. Smaller ones would be hardly shorter, only more of them.
-    fn wanted(&self) -> f64 {
-        let chunk_time = self.limits.chunk_time.as_secs_f64();
-        (self.line.fixed + chunk_time / 2.0).clamp(chunk_time, chunk_time * 2.0)
-    }
-
     fn fitting(&self, cost: f64) -> u32 {
-        let rows = self.wanted() / cost;
+        let rows = self.limits.chunk_time.as_secs_f64() / cost;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -106,45 +93,6 @@ impl Pace {
         )]
         let rows = rows as u32;
         rows
-    }
-}
-
-/// What chunks of different sizes took, as a line through them (least squares, older ones forgotten): where it begins is what
-/// a chunk costs by itself.
-#[derive(Clone, Debug, Default)]
-struct Line {
-    weight: f64,
-    rows: f64,
-    seconds: f64,
-    rows_squared: f64,
-    rows_seconds: f64,
-    /// Seconds a chunk, whatever its size.
-    fixed: f64,
-}
-
-/// Only chunks of very different sizes tell: those of a pass's first doublings, and those of sizes that fall. Where the cost of a
-/// row drifts, sizes follow it such that all chunks take the same time, and a line through them would say that rows cost nothing.
-const TELLING: f64 = 0.5;
-
-/// Until chunks differ again what was learnt is believed less and less.
-const DOUBT: f64 = 0.998;
-
-impl Line {
-    fn add(&mut self, rows: f64, seconds: f64) {
-        let add = |sum: &mut f64, value: f64| *sum = *sum * (1.0 - NEWEST_OF_A_LINE) + value;
-        add(&mut self.weight, 1.0);
-        add(&mut self.rows, rows);
-        add(&mut self.seconds, seconds);
-        add(&mut self.rows_squared, rows * rows);
-        add(&mut self.rows_seconds, rows * seconds);
-        let (rows, seconds) = (self.rows / self.weight, self.seconds / self.weight);
-        let spread = self.rows_squared / self.weight - rows * rows;
-        if spread > (TELLING * rows).powi(2) {
-            let slope = (self.rows_seconds / self.weight - rows * seconds) / spread;
-            self.fixed = (seconds - slope * rows).clamp(0.0, seconds);
-        } else {
-            self.fixed *= DOUBT;
-        }
     }
 }
 
@@ -208,35 +156,7 @@ mod tests {
     fn a_chunk_settles_at_the_wanted_time_with_a_fixed_cost_in_it() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, 2 * MS, Duration::from_micros(10));
-        assert!((750..=805).contains(&pace.size()), "{}", pace.size());
-    }
-
-    #[test]
-    fn what_a_chunk_costs_by_itself_is_not_taken_for_its_rows() {
-        // Planning takes longer than the wanted time: smaller chunks would be no shorter, only more of them.
-        let mut pace = pace(2 * MS, 5_000, 0.2);
-        settle(&mut pace, 3 * MS, Duration::from_micros(5));
-        assert!((20..=210).contains(&pace.size()), "{}", pace.size());
-        // And when rows become dear it is they that count.
-        settle(&mut pace, 3 * MS, Duration::from_micros(200));
-        assert!((1..=12).contains(&pace.size()), "{}", pace.size());
-        settle(&mut pace, Duration::ZERO, Duration::from_micros(5));
-        assert!((300..=510).contains(&pace.size()), "{}", pace.size());
-    }
-
-    #[test]
-    fn a_cost_that_drifts_is_followed_and_not_taken_for_what_a_chunk_costs_by_itself() {
-        let mut pace = pace(10 * MS, 100_000, 0.2);
-        let mut took = Vec::new();
-        for n in 0..2_000 {
-            // Up and down by 70 % in two hundred chunks.
-            let row = 10.0 * (1.0 + 0.7 * (f64::from(n) * std::f64::consts::TAU / 200.0).sin());
-            let elapsed = Duration::from_secs_f64(row * 1e-6 * f64::from(pace.size()));
-            took.push(elapsed);
-            pace.chunk_done(u64::from(pace.size()), elapsed);
-        }
-        let mean = took.iter().skip(200).sum::<Duration>() / 1_800;
-        assert!((9 * MS..12 * MS).contains(&mean), "{mean:?}");
+        assert!((750..=800).contains(&pace.size()), "{}", pace.size());
     }
 
     #[test]
@@ -272,6 +192,21 @@ mod tests {
         assert_eq!(pace(MS, 1, 0.5).rest(10 * MS), 10 * MS);
         assert_eq!(pace(MS, 1, 1.0).rest(10 * MS), Duration::ZERO);
         assert_eq!(pace(MS, 1, 0.001).rest(10_000 * MS), LONGEST_REST);
+    }
+
+    #[test]
+    fn a_cost_that_drifts_is_followed() {
+        let mut pace = pace(10 * MS, 100_000, 0.2);
+        let mut took = Vec::new();
+        for n in 0..2_000 {
+            // Up and down by 70 % in two hundred chunks.
+            let row = 10.0 * (1.0 + 0.7 * (f64::from(n) * std::f64::consts::TAU / 200.0).sin());
+            let elapsed = Duration::from_secs_f64(row * 1e-6 * f64::from(pace.size()));
+            took.push(elapsed);
+            pace.chunk_done(u64::from(pace.size()), elapsed);
+        }
+        let mean = took.iter().skip(200).sum::<Duration>() / 1_800;
+        assert!((9 * MS..11 * MS).contains(&mean), "{mean:?}");
     }
 
     proptest! {
