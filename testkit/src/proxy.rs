@@ -4,16 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// A TCP proxy in front of PostgreSQL or Redis.
 ///
 /// It counts the bytes that clients send, records the text of the statements that they prepare or send (PostgreSQL's
 /// `Parse` and `Query` messages, unencrypted), cuts connections, leads them elsewhere, and stops forwarding without closing
 /// them.
+///
+/// It works on a thread of its own: a test that blocks its own, as the drop of a [`Database`](crate::Database) does, must not hold a
+/// server's client back in the middle of its authentication, for which the server would hold back the drop.
 pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
+    /// With it the proxy ends.
+    _alive: oneshot::Sender<()>,
 }
 
 struct Shared {
@@ -52,8 +57,18 @@ impl Proxy {
             connections: AtomicU64::new(0),
             statements: Mutex::default(),
         });
-        tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared }
+        let (alive, dropped) = oneshot::channel();
+        let (listener, served) = (listener.into_std().unwrap(), Arc::clone(&shared));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(TcpListener::from_std(listener).unwrap(), served) => {}
+                    _ = dropped => {}
+                }
+            });
+        });
+        Self { address, shared, _alive: alive }
     }
 
     /// A proxy in front of the server that a URL names, and the URL through it (for PostgreSQL without TLS, so that
