@@ -100,8 +100,9 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let confirmed = source.truth(confirmed);
     let table = table?;
     if let Some(due) = &due {
+        let at = keys.get("due").map_or(at, |due| due.span().start);
         for name in [Some(&table), replaces.as_ref()].into_iter().flatten() {
-            least_retentions(source, keys, name, due);
+            least_retentions(source, at, name, due);
         }
     }
     Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk, confirmed })
@@ -176,7 +177,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// For how long auth-api still needs rows, whoever says what is kept.
-fn least_retentions(source: &mut Source<'_>, keys: &DeTable<'_>, table: &TableName, due: &[Reason]) {
+pub(super) fn least_retentions(source: &mut Source<'_>, at: usize, table: &TableName, due: &[Reason]) {
     let bounds = [
         ("sessions", "expires_at", HOUR, "the denylist is rebuilt from revoked sessions, expired ones among them"),
         ("sessions", "revoked_at", HOUR, "the denylist is rebuilt from sessions that were revoked lately"),
@@ -186,7 +187,6 @@ fn least_retentions(source: &mut Source<'_>, keys: &DeTable<'_>, table: &TableNa
         let short = |reason: &&Reason| reason.column.as_str() == column && reason.keep < least;
         if let Some(reason) = due.iter().filter(|_| table.name.as_str() == name).find(short) {
             let (keep, least) = (humantime::format_duration(reason.keep), humantime::format_duration(least));
-            let at = keys.get("due").map_or(0, |due| due.span().start);
             source.wrong(at, format!("keep = \"{keep}\" of {column}: at least {least} for {name}; {because}"));
         }
     }

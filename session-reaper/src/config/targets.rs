@@ -81,7 +81,12 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
         match place {
             Some(index) => {
                 changed[index] = true;
-                change(&mut entries[index].0, entry);
+                // What is kept may come from the preset, for another table than this one.
+                let inherited = entry.due.is_none();
+                let entry = change(&mut entries[index].0, entry);
+                if let (true, Some(due)) = (inherited, &entry.due) {
+                    file::least_retentions(&mut source, entry.at, &entry.table, due);
+                }
             }
             None if entry.replaces.is_some() => {
                 source.wrong(entry.at, format!("replaces = {:?}: no preset of this file has it", wanted.spelt()));
@@ -111,7 +116,7 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
     targets
 }
 
-fn change(entry: &mut Entry, by: Entry) {
+fn change(entry: &mut Entry, by: Entry) -> &Entry {
     entry.at = by.at;
     entry.table = by.table;
     entry.due = by.due.or(entry.due.take());
@@ -122,6 +127,7 @@ fn change(entry: &mut Entry, by: Entry) {
     entry.enabled = by.enabled.or(entry.enabled);
     entry.chunk = by.chunk.or(entry.chunk);
     entry.confirmed = by.confirmed.or(entry.confirmed);
+    entry
 }
 
 fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
@@ -220,6 +226,9 @@ mod tests {
             let why = targets(&format!("preset = 'auth-api'\n[[target]]\n{table}\n{due}")).unwrap_err();
             assert!(why.contains("at least 1h for sessions"), "{why}");
         }
+        let inherited = "preset = 'auth-api'\n[[target]]\ntable = 'sessions'\nreplaces = 'consumed_challenges'";
+        let why = targets(inherited).unwrap_err();
+        assert!(why.contains("reaper.toml:2:1: keep = \"10m\" of expires_at: at least 1h for sessions"), "{why}");
     }
 
     #[test]
