@@ -58,6 +58,8 @@ fn nothing_got_slower(log: &str, at_least: usize) {
         took[took.len() / 2]
     };
     let most = |took: &mut dyn Iterator<Item = f64>| took.fold(0.0, f64::max);
+    // A build that counts its lines says nothing of time.
+    let instrumented = std::env::var_os("LLVM_PROFILE_FILE").is_some();
     let mut deletes = 0;
     for (statement, took) in durations(log).into_iter().filter(|(_, took)| took.len() >= SMALLER + 9) {
         let first = median(&took[SMALLER..SMALLER + 9]);
@@ -65,7 +67,7 @@ fn nothing_got_slower(log: &str, at_least: usize) {
         let single = most(&mut took.iter().copied());
         let told = format!("{first} ms at first, then {usual}, once {single}: {statement:.70}");
         eprintln!("{} times {told}", took.len());
-        assert!(usual <= (10.0 * first).max(20.0) && single <= (10.0 * first).max(250.0), "{told}");
+        assert!(instrumented || usual <= (10.0 * first).max(20.0) && single <= (10.0 * first).max(250.0), "{told}");
         if statement.starts_with("execute ") && statement.contains("DELETE FROM") {
             deletes += took.len();
         }
