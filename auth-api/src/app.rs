@@ -9,13 +9,16 @@ use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
 use crate::denylist;
+use crate::http::cors::cors;
 use crate::http::observe::{RequestSpan, observe};
 use crate::routes;
 use crate::state::State;
+use crate::touches;
 
 /// A server that has bound its ports.
 pub struct App {
@@ -39,12 +42,17 @@ const UPKEEP: Duration = Duration::from_secs(5);
 impl App {
     /// Reads the keys and binds the ports. The stores may be away: `/readyz` says so.
     pub fn build(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        if config.cookie_insecure {
+            tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
+        }
         let state = Arc::new(State::new(config)?);
+        let allowed = config.allowed_origins.clone();
         let data = web::Data::from(Arc::clone(&state));
         let api = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .configure(routes::api)
+                .wrap(cors(&allowed))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
                 )
@@ -93,6 +101,11 @@ impl App {
             let state = Arc::clone(&state);
             tokio::spawn(async move { denylist::keep_in_sync(&state).await })
         };
+        let stop_touching = CancellationToken::new();
+        let mut touching = {
+            let (state, stop) = (Arc::clone(&state), stop_touching.clone());
+            tokio::spawn(async move { touches::keep_up(&state, stop).await })
+        };
         let upkeeping = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(UPKEEP);
             loop {
@@ -114,6 +127,8 @@ impl App {
             api_handle.stop(true).await;
             let _ = api.await;
             state.tasks.drain().await;
+            stop_touching.cancel();
+            let _ = (&mut touching).await;
         };
         tokio::select! {
             result = tokio::time::timeout(shutdown_timeout, drained) => {
@@ -125,6 +140,7 @@ impl App {
             _ = interrupt.recv() => tracing::warn!("stopping at once"),
         }
         syncing.abort();
+        touching.abort();
         upkeeping.abort();
         operations_handle.stop(false).await;
         let _ = operations.await;

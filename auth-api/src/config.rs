@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use diesel::ConnectionError;
+use diesel_async::AsyncPgConnection;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 
@@ -44,6 +46,8 @@ pub struct PublicUrl {
     pub uri: String,
     /// Its host, with the port unless that is the scheme's: the `domain` of a challenge.
     pub domain: String,
+    /// What browsers call pages of it: scheme, host and port.
+    pub origin: String,
 }
 
 /// The lifetimes of what we issue.
@@ -90,6 +94,10 @@ pub struct Config {
     pub audience: String,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// Pages that may use the API with a cookie, besides those of `public_url`.
+    pub allowed_origins: Vec<String>,
+    /// The cookie goes over plain HTTP, too.
+    pub cookie_insecure: bool,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
     /// Between two rebuilds of the denylist.
@@ -131,7 +139,23 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
+/// What a command on accounts needs.
+#[derive(Clone, Debug)]
+pub struct AccountsConfig {
+    /// PostgreSQL.
+    pub database: DatabaseConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// Whose wallets log in.
+    pub network: Network,
+}
+
 impl DatabaseConfig {
+    /// One connection, for a command.
+    pub async fn open(&self) -> Result<AsyncPgConnection, ConnectionError> {
+        schema::pool::connect(&self.connect).await
+    }
+
     /// How long we wait for a query, or a transaction of some, whatever became of the server: twice what the server
     /// itself allows for one statement, and a second for the way.
     #[must_use]
@@ -170,6 +194,8 @@ impl fmt::Display for Config {
             ("CHALLENGE_TTL", duration(lifetimes.challenge)),
             ("REFRESH_REUSE_GRACE", duration(lifetimes.reuse_grace)),
             ("SESSION_LIMIT", self.session_limit.to_string()),
+            ("ALLOWED_ORIGINS", self.allowed_origins.join(",")),
+            ("COOKIE_INSECURE", u8::from(self.cookie_insecure).to_string()),
             ("DENYLIST_SYNC_INTERVAL", duration(self.denylist_sync_interval)),
             ("SHUTDOWN_TIMEOUT", duration(self.shutdown_timeout)),
         ];

@@ -6,19 +6,23 @@
 //!
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
+//! - [`audit`]: who began, used and ended which session; [`touches`]: when a cookie session was last seen.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
 //! - [`config`]: the environment, read once; [`commands`]: one subcommand a file; [`telemetry`]: logs and metrics.
 //!
 //! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
 
 pub mod app;
+mod audit;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod credentials;
 pub mod denylist;
+mod device;
 pub mod http;
 pub mod metrics;
 pub mod routes;
 pub mod state;
 pub mod telemetry;
+pub mod touches;

@@ -4,6 +4,8 @@
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use schema::sessions::RevokedReason;
 
+use crate::http::caller::Transport;
+
 pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
 pub(crate) const HTTP_IN_FLIGHT: &str = "auth_api_http_requests_in_flight";
 pub(crate) const DENYLIST_LOOKUP: &str = "auth_api_denylist_lookup_duration_seconds";
@@ -16,6 +18,7 @@ pub(crate) const DB_ACQUIRE: &str = "auth_api_db_acquire_duration_seconds";
 pub(crate) const DB_ACQUIRE_TIMEOUTS: &str = "auth_api_db_acquire_timeouts_total";
 pub(crate) const DB_QUERY: &str = "auth_api_db_query_duration_seconds";
 pub(crate) const SIGNING_KEY_CREATED: &str = "auth_api_signing_key_created_timestamp_seconds";
+pub(crate) const TOUCHES_DROPPED: &str = "auth_api_touches_dropped_total";
 const BUILD_INFO: &str = "auth_api_build_info";
 const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
@@ -23,13 +26,17 @@ const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 9] = [
+const QUERIES: [&str; 13] = [
     "login",
     "rotate",
     "extend_session",
     "refresh_second_look",
     "revoke_session",
     "find_live_session",
+    "list_sessions",
+    "revoke_own_session",
+    "revoke_all_sessions",
+    "touch_sessions",
     "session_is_live",
     "sessions_revoked_within",
     "database_now",
@@ -141,8 +148,8 @@ impl RefreshOutcome {
     }
 }
 
-pub(crate) fn count_created() {
-    counter!(SESSIONS_CREATED, "transport" => "token").increment(1);
+pub(crate) fn count_created(transport: Transport) {
+    counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
 }
 
 pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
@@ -166,7 +173,9 @@ pub(crate) fn create() {
         counter!(REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }
     describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
-    counter!(SESSIONS_CREATED, "transport" => "token").absolute(0);
+    for transport in [Transport::Token, Transport::Cookie] {
+        counter!(SESSIONS_CREATED, "transport" => transport.as_str()).absolute(0);
+    }
     describe_counter!(SESSIONS_REVOKED, "Sessions revoked by this process, by reason.");
     for reason in RevokedReason::ALL {
         counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).absolute(0);
@@ -201,5 +210,10 @@ pub(crate) fn create() {
     for state in ["idle", "busy"] {
         gauge!(DB_CONNECTIONS, "state" => state).set(0);
     }
+    describe_counter!(
+        TOUCHES_DROPPED,
+        "Touches of sessions given up: the queue was full, or the database did not take them."
+    );
+    counter!(TOUCHES_DROPPED).absolute(0);
     describe_gauge!(SIGNING_KEY_CREATED, "When a signing key was made, in seconds since 1970, by its id.");
 }

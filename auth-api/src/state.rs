@@ -21,7 +21,9 @@ use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
 use crate::http::Problem;
+use crate::http::cookie::SessionCookie;
 use crate::metrics;
+use crate::touches::Touches;
 
 /// Made once, shared by all workers.
 pub struct State {
@@ -43,6 +45,12 @@ pub struct State {
     pub database: Database,
     /// Redis.
     pub denylist: Denylist,
+    /// Cookie sessions that were used.
+    pub touches: Touches,
+    /// The cookie that carries a session.
+    pub cookie: SessionCookie,
+    /// Pages that may change something with a cookie.
+    pub origins: Vec<String>,
     /// Work that outlives the request that began it.
     pub tasks: Tasks,
 }
@@ -80,6 +88,9 @@ impl State {
                 query_bound: config.database.query_bound(),
             },
             denylist: Denylist::new(&config.redis, lifetimes.access_token, config.denylist_sync_interval),
+            touches: Touches::new(lifetimes),
+            cookie: SessionCookie { insecure: config.cookie_insecure },
+            origins: [&config.public_url.origin].into_iter().chain(&config.allowed_origins).cloned().collect(),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
         })
     }

@@ -46,6 +46,12 @@ BEGIN
 END
 $$;
 
+-- With KEEP_ACCOUNTS the reaper also deletes accounts that nobody logs in to any more:
+-- GRANT SELECT, DELETE, UPDATE (last_login_at) ON accounts TO session_reaper;
+
+-- `auth-api accounts delete` takes a role that may: the tables' owner, or
+-- GRANT DELETE ON accounts TO …;
+
 -- To make way for replicas that are behind and for a busy server the reaper has to see them. The right also shows the text of
 -- others' statements: where that is too much, leave it out and see docs/throttles.md.
 -- GRANT pg_read_all_stats TO session_reaper;

@@ -5,6 +5,7 @@ use diesel::dsl::now;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use crate::clock_timestamp;
 use crate::ids::AccountId;
 use crate::tables::accounts;
 
@@ -48,4 +49,66 @@ impl Account {
             .get_result(conn)
             .await
     }
+
+    /// Locks the row until the transaction ends: logins of the account wait. `false`: there is none, or it is disabled.
+    pub async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
+        accounts::table
+            .find(id)
+            .filter(accounts::disabled_at.is_null())
+            .select(accounts::id)
+            .for_no_key_update()
+            .get_result::<AccountId>(conn)
+            .await
+            .optional()
+            .map(|id| id.is_some())
+    }
+
+    /// The account, locked until the transaction ends, whether it is disabled or not.
+    pub async fn find(conn: &mut AsyncPgConnection, which: &Which) -> QueryResult<Option<Self>> {
+        let query = accounts::table.select(Self::as_select()).for_no_key_update();
+        match which {
+            Which::Id(id) => query.filter(accounts::id.eq(id)).get_result(conn).await.optional(),
+            Which::Subject { issuer, subject } => {
+                let named = accounts::issuer.eq(issuer).and(accounts::subject.eq(subject));
+                query.filter(named).get_result(conn).await.optional()
+            }
+        }
+    }
+
+    /// Refuses its logins from now on, and its sessions are over. Does not touch a time that is set.
+    pub async fn disable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
+        diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_null()))
+            .set(accounts::disabled_at.eq(clock_timestamp().nullable()))
+            .execute(conn)
+            .await
+            .map(|rows| rows == 1)
+    }
+
+    /// Lets it log in again. Its sessions stay over.
+    pub async fn enable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
+        diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_not_null()))
+            .set(accounts::disabled_at.eq(None::<DateTime<Utc>>))
+            .execute(conn)
+            .await
+            .map(|rows| rows == 1)
+    }
+
+    /// Deletes it, and its sessions with it.
+    pub async fn delete(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
+        diesel::delete(accounts::table.find(id)).execute(conn).await.map(|rows| rows == 1)
+    }
+}
+
+/// How an account is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// By its id.
+    Id(AccountId),
+    /// By who it is.
+    Subject {
+        /// `stellar:pubnet`, …
+        issuer: String,
+        /// The wallet's address, …
+        subject: String,
+    },
 }

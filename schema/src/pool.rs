@@ -42,17 +42,7 @@ pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
     }));
     manager.custom_setup = Box::new(move |_url| {
         let connect = connect.clone();
-        async move {
-            let bad = |e: String| ConnectionError::BadConnection(e);
-            let (client, connection) = connect.open().await.map_err(|e| bad(e.to_string()))?;
-            let set_up = async {
-                let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-                connection.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
-                Ok(connection)
-            };
-            tokio::time::timeout(CONNECT_TIMEOUT, set_up).await.unwrap_or_else(|_| Err(bad("no answer in time".into())))
-        }
-        .boxed()
+        async move { self::connect(&connect).await }.boxed()
     });
     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
     bb8::Pool::builder()
@@ -62,6 +52,18 @@ pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
         .test_on_check_out(true)
         .error_sink(Box::new(LogErrors))
         .build_unchecked(manager)
+}
+
+/// A connection of one's own.
+pub async fn connect(connect: &ConnectOptions) -> Result<AsyncPgConnection, ConnectionError> {
+    let bad = |e: String| ConnectionError::BadConnection(e);
+    let (client, connection) = connect.open().await.map_err(|e| bad(e.to_string()))?;
+    let set_up = async {
+        let mut made = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        made.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
+        Ok(made)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, set_up).await.unwrap_or_else(|_| Err(bad("no answer in time".into())))
 }
 
 /// bb8 retries a failed connection by itself until the checkout's deadline; the reason is only told here.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::pg::data_types::PgInterval;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Interval, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Bytea, Interval, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
 use crate::accounts::Account;
-use crate::ids::{AccountId, SessionId};
+use crate::ids::{AccountId, SessionId, TokenHash};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
@@ -73,6 +73,8 @@ pub struct NewSession {
     pub id: SessionId,
     /// Whose it is.
     pub account_id: AccountId,
+    /// Of its cookie; `None` for a session that gets a token family.
+    pub token_hash: Option<TokenHash>,
     /// What the client called itself.
     pub user_agent: Option<String>,
     /// Where it came from.
@@ -109,10 +111,23 @@ pub struct Session {
     pub last_seen_at: DateTime<Utc>,
     /// When it ends unless it is used.
     pub expires_at: DateTime<Utc>,
-    /// Whether it has a token family (else it is a cookie session).
-    pub has_tokens: bool,
+    /// When it ends in any case.
+    pub absolute_expires_at: DateTime<Utc>,
+    /// Of its cookie; `None`: it has a token family.
+    pub token_hash: Option<TokenHash>,
+    /// The database's time.
+    pub now: DateTime<Utc>,
     /// Whose it is.
     pub account: Account,
+}
+
+/// A session that a login ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its id.
+    pub id: SessionId,
+    /// [`RevokedReason::Superseded`] or [`RevokedReason::Limit`].
+    pub reason: RevokedReason,
 }
 
 statement! {
@@ -120,6 +135,7 @@ statement! {
     Begin("begin_session.sql") {
         id: SessionId => SqlUuid,
         account_id: AccountId => SqlUuid,
+        token_hash: Option<TokenHash> => Nullable<Bytea>,
         user_agent: Option<String> => Nullable<Text>,
         ip: Option<IpNet> => Nullable<diesel::sql_types::Inet>,
         ttl: PgInterval => Interval,
@@ -129,8 +145,27 @@ statement! {
 
 statement! {
     /// See the file.
-    RevokeBeyond("revoke_beyond_limit.sql") { account_id: AccountId => SqlUuid, newest: SessionId => SqlUuid, others: i64 => BigInt }
-        -> (SqlUuid,)
+    MakeRoom("make_room.sql") {
+        replaced: Option<SessionId> => Nullable<SqlUuid>,
+        replaced_hash: Option<TokenHash> => Nullable<Bytea>,
+        account_id: AccountId => SqlUuid,
+        newest: SessionId => SqlUuid,
+        others: i64 => BigInt,
+    } -> (SqlUuid, Bool)
+}
+
+statement! {
+    /// See the file.
+    RevokeAll("revoke_all.sql") {
+        reason: &'static str => Text,
+        account_id: AccountId => SqlUuid,
+        but: Option<SessionId> => Nullable<SqlUuid>,
+    } -> (SqlUuid,)
+}
+
+statement! {
+    /// See the file.
+    Touch("touch_sessions.sql") { ids: Vec<SessionId> => Array<SqlUuid>, pause: PgInterval => Interval } -> (SqlUuid,)
 }
 
 statement! {
@@ -145,6 +180,7 @@ impl NewSession {
         Begin {
             id: self.id,
             account_id: self.account_id,
+            token_hash: self.token_hash,
             user_agent: self.user_agent,
             ip: self.ip.map(IpNet::from),
             ttl: interval(self.ttl),
@@ -156,16 +192,58 @@ impl NewSession {
 }
 
 impl Session {
-    /// Ends the account's oldest live sessions, so that `newest` and at most `limit - 1` others stay. Needs the
-    /// account's row lock, which is what makes it exact. Returns what it ended.
-    pub async fn revoke_beyond_limit(
+    /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and the account's oldest live
+    /// ones, so that `newest` and at most `limit - 1` others stay. Needs the account's row lock, which is what makes it exact.
+    /// Returns what it ended.
+    pub async fn make_room(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
         newest: SessionId,
+        replaced: Option<(SessionId, TokenHash)>,
         limit: u32,
-    ) -> QueryResult<Vec<SessionId>> {
+    ) -> QueryResult<Vec<Ended>> {
         let others = i64::from(limit.saturating_sub(1));
-        let rows: Vec<(SessionId,)> = RevokeBeyond { account_id, newest, others }.get_results(conn).await?;
+        let (replaced, replaced_hash) = replaced.unzip();
+        let room = MakeRoom { replaced, replaced_hash, account_id, newest, others };
+        let rows: Vec<(SessionId, bool)> = room.get_results(conn).await?;
+        let reason = |superseded| if superseded { RevokedReason::Superseded } else { RevokedReason::Limit };
+        Ok(rows.into_iter().map(|(id, superseded)| Ended { id, reason: reason(superseded) }).collect())
+    }
+
+    /// Ends all live sessions of an account but one. Needs the account's row lock, so that no login slips through. Returns
+    /// what it ended.
+    pub async fn revoke_all(
+        conn: &mut AsyncPgConnection,
+        account_id: AccountId,
+        but: Option<SessionId>,
+        reason: RevokedReason,
+    ) -> QueryResult<Vec<SessionId>> {
+        let revoke = RevokeAll { reason: reason.as_str(), account_id, but };
+        let rows: Vec<(SessionId,)> = revoke.get_results(conn).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Ends a live session if it is this account's. `false`: it is not, or there is none.
+    pub async fn revoke_own(conn: &mut AsyncPgConnection, id: SessionId, account_id: AccountId) -> QueryResult<bool> {
+        let own = sessions::account_id.eq(account_id);
+        let live = sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp()));
+        diesel::update(sessions::table.find(id).filter(own).filter(live))
+            .set((
+                sessions::revoked_at.eq(clock_timestamp().nullable()),
+                sessions::revoked_reason.eq(RevokedReason::User.as_str()),
+            ))
+            .execute(conn)
+            .await
+            .map(|rows| rows == 1)
+    }
+
+    /// Notes that live sessions were used, for those whose last use was noted at least `pause` ago. Returns which.
+    pub async fn touch(
+        conn: &mut AsyncPgConnection,
+        ids: Vec<SessionId>,
+        pause: Duration,
+    ) -> QueryResult<Vec<SessionId>> {
+        let rows: Vec<(SessionId,)> = Touch { ids, pause: interval(pause) }.get_results(conn).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
@@ -190,11 +268,12 @@ impl Session {
             .map(|id| id.is_some())
     }
 
-    /// Whether there is such a session and it is neither revoked nor expired.
+    /// Whether there is such a session, neither it nor its account has been ended, and it has not expired.
     pub async fn is_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
         sessions::table
-            .find(id)
-            .select(sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp())))
+            .inner_join(accounts::table)
+            .filter(sessions::id.eq(id))
+            .select(live())
             .get_result(conn)
             .await
             .optional()
@@ -203,50 +282,49 @@ impl Session {
 
     /// The session and its account, if it is live.
     pub async fn find_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
-        type Row = (
-            Option<String>,
-            Option<IpNet>,
-            DateTime<Utc>,
-            DateTime<Utc>,
-            DateTime<Utc>,
-            Option<DateTime<Utc>>,
-            bool,
-            Account,
-        );
-        let row: Option<Row> = sessions::table
+        // Liveness is a column, not a filter: with the condition in WHERE, an unprepared query right after a purge makes
+        // the planner probe the dead end of the index on expires_at.
+        let row: Option<(Row, bool)> = sessions::table
             .inner_join(accounts::table)
             .left_join(token_families::table)
             .filter(sessions::id.eq(id))
-            .select((
-                sessions::user_agent,
-                sessions::ip,
-                sessions::created_at,
-                sessions::last_seen_at,
-                sessions::expires_at,
-                token_families::rotated_at.nullable(),
-                // A column, not a filter: with the condition in WHERE, an unprepared query right after a purge makes
-                // the planner probe the dead end of the index on expires_at.
-                sessions::revoked_at
-                    .is_null()
-                    .and(sessions::expires_at.gt(clock_timestamp()))
-                    .and(accounts::disabled_at.is_null()),
-                Account::as_select(),
-            ))
+            .select((Row::as_select(), live()))
             .get_result(conn)
             .await
             .optional()?;
-        Ok(row.and_then(|(user_agent, ip, created_at, touched_at, expires_at, rotated_at, live, account)| {
-            live.then(|| Self {
-                id,
-                user_agent,
-                ip: ip.map(|net| net.addr()),
-                created_at,
-                last_seen_at: rotated_at.unwrap_or(touched_at),
-                expires_at,
-                has_tokens: rotated_at.is_some(),
-                account,
-            })
-        }))
+        Ok(row.and_then(|(row, live)| live.then(|| row.into())))
+    }
+
+    /// The account's live sessions, newest first, `limit` at the most.
+    pub async fn list(conn: &mut AsyncPgConnection, account_id: AccountId, limit: i64) -> QueryResult<Vec<Self>> {
+        let rows: Vec<Row> = sessions::table
+            .inner_join(accounts::table)
+            .left_join(token_families::table)
+            .filter(sessions::account_id.eq(account_id))
+            .filter(live())
+            .order((sessions::created_at.desc(), sessions::id.desc()))
+            .limit(limit)
+            .select(Row::as_select())
+            .load(conn)
+            .await?;
+        Ok(rows.into_iter().map(Self::from).collect())
+    }
+
+    /// Sessions of an account that were revoked within `window` before now, whatever for: what a denylist must hold of it.
+    pub async fn revoked_of(
+        conn: &mut AsyncPgConnection,
+        account_id: AccountId,
+        window: Duration,
+    ) -> QueryResult<Vec<SessionId>> {
+        sessions::table
+            .filter(sessions::account_id.eq(account_id))
+            .filter(
+                sessions::revoked_at
+                    .gt(statement_timestamp().nullable() - interval(window).into_sql::<Interval>().nullable()),
+            )
+            .select(sessions::id)
+            .load(conn)
+            .await
     }
 
     /// Slides a live session's expiry to `ttl` from now, never past its absolute one, if at least `threshold` is won by
@@ -286,6 +364,49 @@ impl Session {
             ),
         };
         query.load(conn).await
+    }
+}
+
+/// Whether a session joined with its account stands, by the database's clock.
+#[diesel::dsl::auto_type]
+fn live() -> _ {
+    sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp())).and(accounts::disabled_at.is_null())
+}
+
+/// A session as it is read, with its account and the last rotation of its family.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct Row {
+    id: SessionId,
+    user_agent: Option<String>,
+    ip: Option<IpNet>,
+    created_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    absolute_expires_at: DateTime<Utc>,
+    token_hash: Option<TokenHash>,
+    #[diesel(select_expression = token_families::rotated_at.nullable())]
+    rotated_at: Option<DateTime<Utc>>,
+    #[diesel(select_expression = clock_timestamp())]
+    now: DateTime<Utc>,
+    #[diesel(embed)]
+    account: Account,
+}
+
+impl From<Row> for Session {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            user_agent: row.user_agent,
+            ip: row.ip.map(|net| net.addr()),
+            created_at: row.created_at,
+            last_seen_at: row.rotated_at.unwrap_or(row.last_seen_at),
+            expires_at: row.expires_at,
+            absolute_expires_at: row.absolute_expires_at,
+            token_hash: row.token_hash,
+            now: row.now,
+            account: row.account,
+        }
     }
 }
 

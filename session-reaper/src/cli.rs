@@ -137,7 +137,7 @@ pub struct Sweeping {
     /// Rows in a chunk at the most [default: 5000]
     #[arg(long, env = "MAX_CHUNK", value_name = "ROWS")]
     pub max_chunk: Option<String>,
-    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.1]
+    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.03]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
     /// How far replicas may be behind before a run waits for them, or off [default: 10s]
@@ -188,6 +188,9 @@ pub struct Sweeping {
     /// How long to keep login challenges after they expired, at least 10m [default: 10m]
     #[arg(long, env = "KEEP_CHALLENGES", value_name = "DURATION")]
     pub keep_challenges: Option<String>,
+    /// How long to keep accounts that have no session and were not logged in to, at least 1h [default: for ever]
+    #[arg(long, env = "KEEP_ACCOUNTS", value_name = "DURATION")]
+    pub keep_accounts: Option<String>,
     /// How long to keep the history of runs [default: 30d]
     #[arg(long, env = "KEEP_RUNS", value_name = "DURATION")]
     pub keep_runs: Option<String>,

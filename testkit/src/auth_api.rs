@@ -16,6 +16,8 @@ pub struct AuthApi {
     pub url: String,
     /// The operations port: `http://127.0.0.1:port`
     pub ops_url: String,
+    /// What its keys in Redis begin with.
+    pub redis_prefix: String,
     /// For requests that the methods here do not make.
     pub client: Client,
     keys: TempDir,
@@ -85,11 +87,13 @@ impl AuthApi {
             env.retain(|(existing, _)| existing != name);
             env.push((name, value));
         }
+        let redis_prefix = env.iter().find(|(name, _)| *name == "REDIS_PREFIX").map(|(_, value)| (*value).to_owned());
         let mut program = Program::start(binary("auth-api"), &["serve"], &env);
         let listening = program.log_event("listening").await;
         let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let api = Self { program, url: url("api"), ops_url: url("ops"), client, keys };
+        let (url, ops_url) = (url("api"), url("ops"));
+        let api = Self { program, url, ops_url, redis_prefix: redis_prefix.unwrap(), client, keys };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
             // Redis is not required to be ready, but a test that wants it gone takes it away itself.
@@ -129,6 +133,34 @@ impl AuthApi {
     /// The same, when it must succeed.
     pub async fn login(&self, wallet: &Wallet) -> Tokens {
         self.try_login(wallet).await.tokens()
+    }
+
+    /// A login that is carried by a cookie, over `old` ones if there are any, by a page of [`Self::PUBLIC_URL`].
+    pub async fn try_cookie_login(&self, wallet: &Wallet, old: Option<&str>) -> Answer {
+        let message = self.challenge(wallet).await;
+        let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
+        let mut request = self.client.post(format!("{}/auth/login", self.url)).header("Origin", Self::PUBLIC_URL);
+        if let Some(old) = old {
+            request = request.header("Cookie", old);
+        }
+        self.send(request.json(&body)).await
+    }
+
+    /// The same, when it must succeed: the cookie as a browser sends it back, `name=value`.
+    pub async fn cookie_login(&self, wallet: &Wallet) -> String {
+        self.try_cookie_login(wallet, None).await.cookie()
+    }
+
+    /// A request with a cookie, from a page of [`Self::PUBLIC_URL`].
+    pub async fn with_cookie(&self, method: &str, path: &str, cookie: &str) -> Answer {
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        self.send(request.header("Cookie", cookie).header("Origin", Self::PUBLIC_URL)).await
+    }
+
+    /// A request with an access token.
+    pub async fn with_token(&self, method: &str, path: &str, access_token: &str) -> Answer {
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        self.send(request.bearer_auth(access_token)).await
     }
 
     /// A challenge for this wallet.
@@ -190,6 +222,13 @@ impl Answer {
         assert_eq!(self.status, 200, "{self:?}");
         let field = |name: &str| self.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
         Tokens { access: field("access_token"), refresh: field("refresh_token"), session_id: field("session_id") }
+    }
+
+    /// The cookie that it sets, as a browser sends it back.
+    #[must_use]
+    pub fn cookie(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
     }
 
     /// Fails unless this is a problem document (RFC 9457) with this status and code.

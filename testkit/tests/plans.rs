@@ -53,6 +53,26 @@ async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
     let fourth = api.refresh(&third.refresh).await.tokens();
     assert_eq!(api.session(&fourth.access).await.status, 200);
     api.refresh(&second.refresh).await.is_problem(401, "refresh_refused");
+    // A cookie, over another one, that is touched and lives on; one's sessions.
+    let replaced = api.cookie_login(&wallet).await;
+    let answer = api.try_cookie_login(&wallet, Some(&replaced)).await;
+    let cookie = answer.cookie();
+    let id = answer.body["session_id"].as_str().unwrap().to_owned();
+    database
+        .execute(&format!(
+            "UPDATE sessions SET expires_at = expires_at - interval '2 days', last_seen_at = now() - interval '1 hour'
+             WHERE id = '{id}'"
+        ))
+        .await;
+    assert_eq!(api.with_cookie("GET", "/auth/sessions", &cookie).await.status, 200);
+    testkit::eventually("the session was extended", async || {
+        let extended =
+            format!("SELECT expires_at > now() + interval '29 days 12 hours' FROM sessions WHERE id = '{id}'");
+        database.one(&extended).await
+    })
+    .await;
+    assert_eq!(api.with_cookie("DELETE", "/auth/sessions?except=current", &cookie).await.status, 200);
+    assert_eq!(api.with_cookie("DELETE", &format!("/auth/sessions/{id}"), &cookie).await.status, 204);
     let last = api.login(&wallet).await;
     redis.kill();
     assert_eq!(api.session(&last.access).await.status, 200);
@@ -174,6 +194,7 @@ fn plausible(text: &str, number: usize, ty: &str) -> String {
         (kind, _) if kind.starts_with("timestamp") => {
             format!("(now() - interval '10 days')::{}", if ty == "text" { "text" } else { ty })
         }
+        ("uuid[]", _) => "ARRAY[gen_random_uuid()]".into(),
         ("bytea", _) => format!("'\\x00'::{ty}"),
         ("interval", _) => "interval '16 minutes'".into(),
         ("bigint" | "integer" | "oid", _) => format!("500::{ty}"),

@@ -1,5 +1,6 @@
 //! The subcommands, one a file.
 
+mod accounts;
 mod config;
 mod keys;
 mod migrate;
@@ -8,6 +9,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use diesel::ConnectionError;
 use schema::migrate::MigrateError;
 
 use crate::config::{ConfigError, DatabaseOptions, Options};
@@ -33,6 +35,9 @@ enum Command {
     /// Make or update the tables; safe to repeat, and to run twice at once
     #[command(after_help = migrate::EXAMPLE)]
     Migrate(DatabaseOptions),
+    /// Disable, enable and delete accounts
+    #[command(subcommand)]
+    Accounts(accounts::Command),
     /// Make keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
@@ -54,6 +59,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(options) => serve::run(&options).await,
         Command::Migrate(options) => migrate::run(&options).await,
+        Command::Accounts(command) => accounts::run(&command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Config(options) => config::run(&options),
     }
@@ -71,10 +77,8 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if error.is::<ConfigError>() || error.is::<SigningKeysError>() {
         return CONFIGURATION.into();
     }
-    match error.downcast_ref() {
-        Some(MigrateError::Connect(_)) => UNAVAILABLE.into(),
-        _ => ExitCode::FAILURE,
-    }
+    let unreachable = matches!(error.downcast_ref(), Some(MigrateError::Connect(_))) || error.is::<ConnectionError>();
+    if unreachable { UNAVAILABLE.into() } else { ExitCode::FAILURE }
 }
 
 /// Prints a line for the user: the result of a command, not a log line.

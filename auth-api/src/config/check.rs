@@ -10,7 +10,9 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::mistakes::{ConfigError, Mistakes};
-use super::{Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig};
+use super::{
+    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig,
+};
 use crate::credentials::Secrets;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -85,34 +87,11 @@ impl Options {
 
     fn check_into(&self, mistakes: &mut Mistakes) -> Option<Config> {
         let database = self.database.check_into(mistakes);
-        let redis_client = mistakes
-            .secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_ref(), "redis://host:6379")
-            .and_then(|url| {
-                let client = url.expose_secret().into_connection_info().and_then(redis::Client::open);
-                client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
-            });
-        // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
-        let redis_timeout = mistakes.span(
-            "REDIS_TIMEOUT",
-            self.redis_timeout.as_ref(),
-            Duration::from_millis(50),
-            Duration::from_secs(10),
-        );
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
-        let public_url = mistakes
-            .required(
-                "PUBLIC_URL",
-                self.public_url.as_ref(),
-                "the URL that clients use, such as https://auth.example.com",
-            )
-            .and_then(|text| mistakes.parse("PUBLIC_URL", Some(text), "", public_url));
-        let network = mistakes.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
-            "pubnet" => Ok(Network::Pubnet),
-            "testnet" => Ok(Network::Testnet),
-            _ => Err("neither pubnet nor testnet"),
-        });
+        let public_url = self.public_url(mistakes);
+        let network = self.network(mistakes);
         let secrets = mistakes
             .secret(
                 "AUTH_SECRET",
@@ -133,6 +112,13 @@ impl Options {
         let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
+        let allowed_origins = mistakes.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
+        let cookie_insecure =
+            mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", |text| match text {
+                "1" | "true" => Ok(true),
+                "0" | "false" | "" => Ok(false),
+                _ => Err("neither 1 nor 0"),
+            });
         let sync = mistakes.seconds(
             "DENYLIST_SYNC_INTERVAL",
             self.denylist_sync_interval.as_ref(),
@@ -143,25 +129,19 @@ impl Options {
         let shutdown_timeout =
             mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
 
+        let issuer = self.issuer.clone().or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
+        let redis = self.redis(mistakes, issuer.as_deref().zip(network));
         let (public_url, network) = (public_url?, network?);
-        let issuer = self.issuer.clone().unwrap_or_else(|| public_url.uri.clone());
+        let issuer = issuer?;
         let audience = self.audience.clone().unwrap_or_else(|| public_url.uri.clone());
         for (name, value) in [("ISSUER", &issuer), ("AUDIENCE", &audience)] {
             if value.is_empty() {
                 mistakes.note(name, "must not be empty");
             }
         }
-        // With or without the braces of the hash tag: both mean the same.
-        let bare =
-            |prefix: &String| prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
-        let given = self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
-        let prefix = given.unwrap_or_else(|| default_redis_prefix(&issuer, network));
-        if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
-            mistakes.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
-        }
         Some(Config {
             database: database?,
-            redis: RedisConfig { client: redis_client?, prefix, timeout: redis_timeout },
+            redis: redis?,
             bind: bind?,
             ops_bind: ops_bind?,
             public_url,
@@ -172,10 +152,66 @@ impl Options {
             issuer,
             audience,
             lifetimes,
+            allowed_origins: allowed_origins?,
+            cookie_insecure: cookie_insecure?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
             shutdown_timeout,
         })
+    }
+
+    /// Checks what a command on accounts needs: the stores, and how wallets and keys are named in them.
+    pub fn check_accounts(&self) -> Result<AccountsConfig, ConfigError> {
+        let mut mistakes = Mistakes::default();
+        let config = self.check_accounts_into(&mut mistakes);
+        mistakes.none_in(config)
+    }
+
+    fn check_accounts_into(&self, mistakes: &mut Mistakes) -> Option<AccountsConfig> {
+        let database = self.database.check_into(mistakes);
+        let network = self.network(mistakes);
+        // The prefix in Redis comes from them, unless it is given.
+        let named = self.redis_prefix.is_some() || self.issuer.is_some();
+        let public_url = if named { None } else { Some(self.public_url(mistakes)?) };
+        let issuer = self.issuer.clone().or(public_url.map(|url| url.uri)).unwrap_or_default();
+        let redis = self.redis(mistakes, Some(&*issuer).zip(network));
+        Some(AccountsConfig { database: database?, redis: redis?, network: network? })
+    }
+
+    fn public_url(&self, mistakes: &mut Mistakes) -> Option<PublicUrl> {
+        let what = "the URL that clients use, such as https://auth.example.com";
+        let text = mistakes.required("PUBLIC_URL", self.public_url.as_ref(), what)?;
+        mistakes.parse("PUBLIC_URL", Some(text), "", public_url)
+    }
+
+    fn network(&self, mistakes: &mut Mistakes) -> Option<Network> {
+        mistakes.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
+            "pubnet" => Ok(Network::Pubnet),
+            "testnet" => Ok(Network::Testnet),
+            _ => Err("neither pubnet nor testnet"),
+        })
+    }
+
+    /// Keys are named after issuer and network, unless it is said how.
+    fn redis(&self, mistakes: &mut Mistakes, deployment: Option<(&str, Network)>) -> Option<RedisConfig> {
+        let client = mistakes
+            .secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_ref(), "redis://host:6379")
+            .and_then(|url| {
+                let client = url.expose_secret().into_connection_info().and_then(redis::Client::open);
+                client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
+            });
+        // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
+        let fifty = Duration::from_millis(50);
+        let timeout = mistakes.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), fifty, Duration::from_secs(10));
+        // With or without the braces of the hash tag: both mean the same.
+        let bare =
+            |prefix: &String| prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
+        let given = self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
+        let prefix = given.or_else(|| deployment.map(|(issuer, network)| default_redis_prefix(issuer, network)))?;
+        if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
+            mistakes.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
+        }
+        Some(RedisConfig { client: client?, prefix, timeout })
     }
 
     fn lifetimes(&self, mistakes: &mut Mistakes) -> Lifetimes {
@@ -225,5 +261,20 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     }
     let host = url.host_str().ok_or("must name a host")?;
     let domain = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    Ok(PublicUrl { uri: text.to_owned(), domain })
+    Ok(PublicUrl { uri: text.to_owned(), domain, origin: url.origin().ascii_serialization() })
+}
+
+/// Origins as browsers write them (RFC 6454 §6.2): what is not one would never be met.
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    let listed = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let origin = |text: &str| {
+        let written = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let written = written.map(|url| url.origin().ascii_serialization());
+        match written {
+            Some(origin) if origin == text => Ok(origin),
+            Some(origin) => Err(format!("{text} is not how a browser writes it: {origin}")),
+            None => Err(format!("{text} is no origin such as https://app.example.com")),
+        }
+    };
+    listed.map(origin).collect()
 }

@@ -73,6 +73,12 @@ pub struct Options {
     /// Live sessions of an account at the most [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,
+    /// Origins, comma-separated, whose pages may use the API with a cookie, such as <https://app.example.com>
+    #[arg(long, env)]
+    pub(super) allowed_origins: Option<String>,
+    /// `1`: cookies for plain HTTP on this machine, without Secure and without the `__Host-` prefix [default: 0]
+    #[arg(long, env)]
+    pub(super) cookie_insecure: Option<String>,
     /// Between two rebuilds of the denylist [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,

@@ -179,7 +179,7 @@ mod tests {
 
     fn issuer(secret: &str, uri: &str, network: Network) -> ChallengeIssuer {
         let domain = uri.trim_start_matches("https://").to_owned();
-        let public_url = PublicUrl { uri: uri.to_owned(), domain };
+        let public_url = PublicUrl { uri: uri.to_owned(), domain, origin: uri.to_owned() };
         ChallengeIssuer::new(Secrets::parse(secret).unwrap(), public_url, network, std::time::Duration::from_mins(5))
     }
 

@@ -1,6 +1,6 @@
 //! What a client holds, and how we know that it is ours. Nothing here does I/O.
 //!
-//! [`Challenge`] → [`Signature`] → [`RefreshToken`] and [`access_token`], with the [`Secrets`] and [`signing_keys`] behind
+//! [`Challenge`] → [`Signature`] → [`RefreshToken`] and [`access_token`], or [`SessionToken`], with the [`Secrets`] and [`signing_keys`] behind
 //! them. Each is parsed once, at the edge; what has been parsed is genuine.
 
 pub mod access_token;
@@ -8,6 +8,7 @@ mod address;
 mod challenge;
 mod refresh_token;
 mod secrets;
+mod session_token;
 mod signature;
 pub mod signing_keys;
 
@@ -15,4 +16,5 @@ pub use address::{AccountAddress, InvalidAddress};
 pub use challenge::{AnsweredChallenge, Challenge, ChallengeIssuer, ChallengeRefused};
 pub use refresh_token::{Forged, RefreshToken};
 pub use secrets::{Secrets, SecretsError};
+pub use session_token::SessionToken;
 pub use signature::{MalformedSignature, Signature};

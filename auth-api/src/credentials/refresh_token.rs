@@ -27,7 +27,7 @@ pub struct RefreshToken(Zeroizing<[u8; LENGTH]>);
 
 /// Not a token that we made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a refresh token of ours")]
+#[error("not a token of ours")]
 pub struct Forged;
 
 impl RefreshToken {

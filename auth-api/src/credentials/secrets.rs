@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,
+    session_tag: Zeroizing<[u8; 32]>,
 }
 
 /// `AUTH_SECRET`: the first makes new credentials, all of them verify.
@@ -23,6 +24,8 @@ pub(crate) enum Purpose {
     RefreshToken,
     /// The second half of a challenge's nonce.
     Challenge,
+    /// The end of a session token, which a cookie carries.
+    SessionToken,
 }
 
 /// Why `AUTH_SECRET` is not usable.
@@ -58,6 +61,7 @@ impl Secrets {
             keys.push(Derived {
                 refresh_tag: derive("session-reaper auth-api 2026-11 refresh token tag"),
                 challenge_mac: derive("session-reaper auth-api 2026-11 challenge nonce"),
+                session_tag: derive("session-reaper auth-api 2026-11 session token tag"),
             });
             seen.push(secret);
         }
@@ -79,6 +83,7 @@ fn tag(derived: &Derived, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH]
     let key = match purpose {
         Purpose::RefreshToken => &derived.refresh_tag,
         Purpose::Challenge => &derived.challenge_mac,
+        Purpose::SessionToken => &derived.session_tag,
     };
     let mut hasher = blake3::Hasher::new_keyed(key);
     for part in parts {

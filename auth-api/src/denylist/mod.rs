@@ -36,6 +36,9 @@ pub use rebuild::keep_in_sync;
 /// committed, and clocks of resource servers differ.
 const LEEWAY: Duration = Duration::from_mins(1);
 
+/// No access token lives for longer, however the API is configured.
+pub const LONGEST_WINDOW: Duration = Duration::from_mins(31);
+
 /// Writing may take longer than reading: it is rare, and a failed write costs all readers their trust.
 const WRITE_PATIENCE: u32 = 5;
 
@@ -59,9 +62,11 @@ type Entry = (Option<String>, Option<String>);
 
 /// Why Redis gave no answer.
 #[derive(Debug, thiserror::Error)]
-enum RedisFailure {
+pub enum RedisFailure {
+    /// None came in time.
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    /// It could not be reached, or refused.
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -100,6 +105,12 @@ impl Denylist {
             missed: AtomicU64::new(0),
             wake: Notify::new(),
         }
+    }
+
+    /// One that only denies, for a command: it knows nothing of lifetimes.
+    #[must_use]
+    pub fn for_commands(config: &RedisConfig) -> Self {
+        Self::new(config, LONGEST_WINDOW - LEEWAY, Duration::ZERO)
     }
 
     /// Whether a session is denied, as Redis has it. `None`: Redis is not to be believed now.
@@ -146,18 +157,23 @@ impl Denylist {
     /// Denies sessions that have been revoked, and committed so. When Redis does not take it, every process goes back to
     /// PostgreSQL as soon as Redis answers again, until the list is complete.
     pub async fn deny(&self, ids: &[SessionId]) {
+        if let Err(failure) = self.try_deny(ids).await {
+            tracing::warn!(sessions = ids.len(), error = %failure, "revoked sessions could not be denied in Redis yet");
+            self.doubt();
+        }
+    }
+
+    /// The same, once.
+    pub async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
         if ids.is_empty() {
-            return;
+            return Ok(());
         }
         let mut pipeline = redis::pipe();
         for id in ids {
             self.push_denial(&mut pipeline, *id);
         }
-        let denied: Result<(u64, ()), _> = self.command("deny", self.timeout * WRITE_PATIENCE, &pipeline).await;
-        if let Err(failure) = denied {
-            tracing::warn!(sessions = ids.len(), error = %failure, "revoked sessions could not be denied in Redis yet");
-            self.doubt();
-        }
+        let (_, ()) = self.command("deny", self.timeout * WRITE_PATIENCE, &pipeline).await?;
+        Ok(())
     }
 
     /// A session may have been revoked without being denied. The marker is taken away as soon as Redis answers, and every

@@ -29,6 +29,10 @@ pub enum Problem {
     RefreshRefused,
     /// 401: no, bad, expired or revoked credential, one body for all.
     Unauthenticated,
+    /// 400: an access token and a cookie at once: which of the two is meant?
+    TwoCredentials,
+    /// 403: it carries a cookie, would change something, and comes from a page that is not ours, or does not say from where.
+    ForbiddenOrigin,
     /// 404: no such thing here.
     NotFound,
     /// 405: something, but not for this method. Which methods it is for.
@@ -78,7 +82,17 @@ impl Problem {
             Self::Unauthenticated => (
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
-                "A valid access token is needed: Authorization: Bearer …".into(),
+                "A valid credential is needed: Authorization: Bearer …, or the session cookie.".into(),
+            ),
+            Self::TwoCredentials => (
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "An access token and a session cookie came together: send one of them.".into(),
+            ),
+            Self::ForbiddenOrigin => (
+                StatusCode::FORBIDDEN,
+                "forbidden_origin",
+                "With a session cookie, this is only for pages of an allowed origin.".into(),
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here.".into()),
             Self::MethodNotAllowed(allowed) => {

@@ -1,21 +1,26 @@
 //! POST /auth/login: a signed challenge for a session.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection as _;
 use schema::accounts::Account;
 use schema::challenges::{self, Consumed};
 use schema::families::NewTokenFamily;
-use schema::ids::{AccountId, SessionId};
-use schema::sessions::{Begun, NewSession, RevokedReason, Session};
-use serde::Deserialize;
+use schema::ids::{AccountId, SessionId, TokenHash};
+use schema::sessions::{Begun, Ended, NewSession, Session};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::tokens::Pair;
+use crate::audit;
 use crate::credentials::access_token::Grant;
-use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, Signature};
+use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
+use crate::http::caller::Transport;
+use crate::http::client::Client;
+use crate::http::cookie::Presented;
+use crate::http::guard::{self, Origin};
 use crate::http::{Json, Problem};
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
@@ -26,31 +31,38 @@ pub(super) struct Request {
     message: String,
     signature: String,
     #[serde(default)]
-    #[expect(dead_code, reason = "there is one way to carry a session; naming it is allowed, naming another is not")]
     transport: Transport,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum Transport {
-    #[default]
-    Token,
+#[derive(Serialize)]
+struct CookieAnswer {
+    session_id: Uuid,
+    expires_at: DateTime<Utc>,
 }
 
-/// Where a login comes from, as it will stand in the session.
-struct Client {
-    user_agent: Option<String>,
-    ip: Option<IpAddr>,
+/// What is to carry the session: it is ours to choose, and the client's alone to keep.
+enum Carrier {
+    Token(RefreshToken),
+    Cookie(SessionToken),
 }
 
-/// A session that has begun, with the token that refreshes it.
+/// A login that may begin: everything that can be known without the database is right.
+struct Login {
+    challenge: AnsweredChallenge,
+    client: Client,
+    transport: Transport,
+    /// The session whose cookie is replaced.
+    replaced: Option<(SessionId, TokenHash)>,
+}
+
+/// A session that has begun.
 struct Begin {
     account_id: AccountId,
     session_id: SessionId,
     times: Begun,
-    refresh_token: RefreshToken,
+    carrier: Carrier,
     /// Older sessions that had to end for it.
-    ended: Vec<SessionId>,
+    ended: Vec<Ended>,
 }
 
 /// Why there is no session.
@@ -65,7 +77,12 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let client = Client::of(&http);
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
+    // A cookie that somebody else's page has set would be a session of the attacker's choosing (login CSRF).
+    if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
+        return Err(Problem::ForbiddenOrigin);
+    }
     let signature = Signature::parse(&request.signature).map_err(|error| {
         LoginOutcome::Malformed.count();
         Problem::malformed("signature", error.to_string())
@@ -77,48 +94,65 @@ pub(super) async fn post(
                 ChallengeRefused::BadSignature => LoginOutcome::BadSignature,
                 _ => LoginOutcome::BadChallenge,
             };
-            return Err(refuse(outcome, &reason.to_string()));
+            return Err(refuse(&client, None, outcome, &reason.to_string()));
         }
     };
-    let address = challenge.address.clone();
-    let client = Client::of(&http);
+    let login =
+        Login { client, transport: request.transport, replaced: replaced(&http, &state, request.transport), challenge };
     let shared = Arc::clone(&state);
-    let begun = state.tasks.finish(async move { log_in(&shared, &challenge, client).await }).await??;
-    let pair = Pair {
-        grant: Grant {
-            session_id: begun.session_id,
-            account_id: begun.account_id,
-            wallet: address.as_str(),
-            now: begun.times.created_at,
-            absolute_expires_at: begun.times.absolute_expires_at,
-        },
-        refresh_token: begun.refresh_token,
-        refresh_expires_at: begun.times.expires_at,
-    };
-    pair.answer(&state)
+    let (login, begun) = state.tasks.finish(async move { log_in(&shared, login).await }).await??;
+    let Begin { session_id, times, .. } = begun;
+    match begun.carrier {
+        Carrier::Token(refresh_token) => {
+            let grant = Grant {
+                session_id,
+                account_id: begun.account_id,
+                wallet: login.challenge.address.as_str(),
+                now: times.created_at,
+                absolute_expires_at: times.absolute_expires_at,
+            };
+            Pair { grant, refresh_token, refresh_expires_at: times.expires_at }.answer(&state)
+        }
+        Carrier::Cookie(token) => {
+            let lifetime = (times.expires_at - times.created_at).to_std().unwrap_or_default();
+            let answer = CookieAnswer { session_id: session_id.0, expires_at: times.expires_at };
+            Ok(HttpResponse::Ok().cookie(state.cookie.carry(&token, lifetime)).json(answer))
+        }
+    }
+}
+
+/// The session whose cookie a new one will take the place of.
+fn replaced(http: &HttpRequest, state: &State, transport: Transport) -> Option<(SessionId, TokenHash)> {
+    let (Transport::Cookie, Presented::One(value)) = (transport, state.cookie.presented(http)) else { return None };
+    let token = SessionToken::parse(&value, &state.secrets).ok()?;
+    Some((token.session_id(), token.hash()))
 }
 
 /// The reason is for us: the client gets the same answer for all of them.
-fn refuse(outcome: LoginOutcome, reason: &str) -> Problem {
+fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: &str) -> Problem {
     outcome.count();
-    tracing::info!(outcome = outcome.as_str(), reason, "a login was refused");
+    audit::login_refused(client, wallet, reason);
     Problem::LoginRefused
 }
 
 /// Begins a session and denies those that had to end for it, and counts and tells how that went: here, where it also
 /// happens for a client that has hung up.
-async fn log_in(state: &State, challenge: &AnsweredChallenge, client: Client) -> Result<Begin, Problem> {
-    match begin(state, challenge, client).await {
+async fn log_in(state: &State, login: Login) -> Result<(Login, Begin), Problem> {
+    let wallet = login.challenge.address.as_str();
+    match begin(state, &login).await {
         Ok(begun) => {
-            state.denylist.deny(&begun.ended).await;
+            let ended: Vec<SessionId> = begun.ended.iter().map(|ended| ended.id).collect();
+            state.denylist.deny(&ended).await;
             LoginOutcome::Success.count();
-            metrics::count_created();
-            metrics::count_revoked(RevokedReason::Limit, begun.ended.len());
-            let (session_id, account_id, ended) = (begun.session_id, begun.account_id, begun.ended.len());
-            tracing::info!(%session_id, %account_id, ended, "logged in");
-            Ok(begun)
+            metrics::count_created(login.transport);
+            audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);
+            for Ended { id, reason } in &begun.ended {
+                metrics::count_revoked(*reason, 1);
+                audit::revoke(Some(&login.client), *id, Some(begun.account_id), *reason);
+            }
+            Ok((login, begun))
         }
-        Err(Refused::Reason(outcome)) => Err(refuse(outcome, outcome.as_str())),
+        Err(Refused::Reason(outcome)) => Err(refuse(&login.client, Some(wallet), outcome, outcome.as_str())),
         Err(Refused::Database(error)) => {
             LoginOutcome::Unavailable.count();
             // It may have been committed all the same: then somebody has to be denied.
@@ -134,10 +168,14 @@ async fn log_in(state: &State, challenge: &AnsweredChallenge, client: Client) ->
 
 /// The login transaction. The account's row lock comes first: logins of one account stand in line, so that the limit is
 /// exact and the last to commit is among the sessions that stay.
-async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> Result<Begin, Refused> {
+async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
     let session_id = SessionId::generate();
-    let refresh_token = RefreshToken::generate(&state.secrets, session_id, 0).map_err(Refused::Random)?;
-    let token_hash = refresh_token.hash();
+    let Login { challenge, client, replaced, .. } = login;
+    let carrier = match login.transport {
+        Transport::Token => RefreshToken::generate(&state.secrets, session_id, 0).map(Carrier::Token),
+        Transport::Cookie => SessionToken::generate(&state.secrets, session_id).map(Carrier::Cookie),
+    };
+    let carrier = carrier.map_err(Refused::Random)?;
     let issuer = state.network.caip2();
     let (lifetimes, limit) = (state.lifetimes, state.session_limit);
 
@@ -156,19 +194,25 @@ async fn begin(state: &State, challenge: &AnsweredChallenge, client: Client) -> 
         let session = NewSession {
             id: session_id,
             account_id: account.id,
-            user_agent: client.user_agent,
+            token_hash: match &carrier {
+                Carrier::Token(_) => None,
+                Carrier::Cookie(token) => Some(token.hash()),
+            },
+            user_agent: client.user_agent.clone(),
             ip: client.ip,
             ttl: lifetimes.session,
             max_age: lifetimes.session_max_age,
         };
         let times = session.insert(connection).await?;
-        let family = NewTokenFamily { session_id, generation: 0, token_hash, rotated_at: times.created_at };
-        family.insert(connection).await?;
-        let ended = Session::revoke_beyond_limit(connection, account.id, session_id, limit).await?;
+        if let Carrier::Token(token) = &carrier {
+            let (token_hash, rotated_at) = (token.hash(), times.created_at);
+            NewTokenFamily { session_id, generation: 0, token_hash, rotated_at }.insert(connection).await?;
+        }
+        let ended = Session::make_room(connection, account.id, session_id, *replaced, limit).await?;
         Ok((account.id, times, ended))
     });
     let (account_id, times, ended) = timed(watch, "login", transaction).await?;
-    Ok(Begin { account_id, session_id, times, refresh_token, ended })
+    Ok(Begin { account_id, session_id, times, carrier, ended })
 }
 
 impl From<DatabaseError> for Refused {
@@ -180,18 +224,5 @@ impl From<DatabaseError> for Refused {
 impl From<diesel::result::Error> for Refused {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error.into())
-    }
-}
-
-/// A user agent is a header of the client's making: what a page can show of it is enough.
-const USER_AGENT_LENGTH: usize = 256;
-
-impl Client {
-    fn of(request: &HttpRequest) -> Self {
-        let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-        Self {
-            user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect()),
-            ip: request.peer_addr().map(|address| address.ip()),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! POST /auth/logout: ends the session of the bearer, or of the refresh token in the body.
+//! POST /auth/logout: ends the session of the access token, of the cookie, or of the refresh token in the body.
 
 use std::sync::Arc;
 
@@ -7,8 +7,10 @@ use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
 
+use crate::audit;
 use crate::credentials::RefreshToken;
-use crate::http::{OptionalJson, Problem, bearer};
+use crate::http::client::Client;
+use crate::http::{OptionalJson, Problem, caller};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -30,24 +32,28 @@ pub(super) async fn post(
         Some(request) => {
             let token =
                 RefreshToken::parse(&request.refresh_token, &state.secrets).map_err(|_| Problem::Unauthenticated)?;
-            let by_bearer = bearer::genuine(&http, &state).ok().map(|caller| caller.session_id);
-            if by_bearer.is_some_and(|id| id != token.session_id()) {
+            let beside = caller::genuine(&http, &state).ok().map(|credential| credential.session_id());
+            if beside.is_some_and(|id| id != token.session_id()) {
                 return Err(Problem::malformed(
                     "refresh_token",
-                    "It belongs to another session than the access token.",
+                    "It belongs to another session than the credential beside it.",
                 ));
             }
             token.session_id()
         }
-        None => bearer::genuine(&http, &state)?.session_id,
+        None => caller::genuine(&http, &state)?.session_id(),
     };
-    let shared = Arc::clone(&state);
-    state.tasks.finish(async move { end(&shared, session_id).await }).await??;
-    Ok(HttpResponse::NoContent().finish())
+    let (shared, client) = (Arc::clone(&state), Client::of(&http));
+    state.tasks.finish(async move { end(&shared, &client, session_id).await }).await??;
+    let mut answer = HttpResponse::NoContent();
+    if state.cookie.presented(&http).is_some() {
+        answer.cookie(state.cookie.clear());
+    }
+    Ok(answer.finish())
 }
 
 /// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
-async fn end(state: &State, session_id: SessionId) -> Result<(), DatabaseError> {
+async fn end(state: &State, client: &Client, session_id: SessionId) -> Result<(), DatabaseError> {
     let revoked = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
@@ -59,7 +65,7 @@ async fn end(state: &State, session_id: SessionId) -> Result<(), DatabaseError> 
             state.denylist.deny(&[session_id]).await;
             if ended {
                 metrics::count_revoked(RevokedReason::Logout, 1);
-                tracing::info!(%session_id, "logged out");
+                audit::revoke(Some(client), session_id, None, RevokedReason::Logout);
             }
             Ok(())
         }

@@ -7,26 +7,36 @@ mod logout;
 pub mod ops;
 mod refresh;
 mod session;
+mod sessions;
 mod tokens;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
 use crate::http::Problem;
+use crate::http::guard::guard;
 
 /// The API.
 pub fn api(config: &mut ServiceConfig) {
     const POST: (&str, fn() -> Route) = ("POST", web::post);
     const GET: (&str, fn() -> Route) = ("GET", web::get);
+    const DELETE: (&str, fn() -> Route) = ("DELETE", web::delete);
     let mut at = |path: &str, (method, route): (&'static str, fn() -> Route), handler: fn(Route) -> Route| {
         let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method)) };
-        config.service(web::resource(path).route(handler(route())).default_service(web::to(other)));
+        let resource = web::resource(path).route(handler(route())).default_service(web::to(other));
+        config.service(resource.wrap(from_fn(guard)));
     };
     at("/auth/challenge", POST, |route| route.to(challenge::post));
     at("/auth/login", POST, |route| route.to(login::post));
     at("/auth/refresh", POST, |route| route.to(refresh::post));
     at("/auth/logout", POST, |route| route.to(logout::post));
     at("/auth/session", GET, |route| route.to(session::get));
+    at("/auth/sessions/{id}", DELETE, |route| route.to(sessions::delete_one));
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE")) };
+    let sessions = web::resource("/auth/sessions").route(web::get().to(sessions::list));
+    let sessions = sessions.route(web::delete().to(sessions::delete_all)).default_service(web::to(other));
+    config.service(sessions.wrap(from_fn(guard)));
     config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
     config.default_service(web::to(not_found));
 }

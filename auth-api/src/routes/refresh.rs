@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::families::{Rotated, Rotation, Standing};
 use schema::ids::SessionId;
@@ -11,8 +11,10 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use super::tokens::Pair;
+use crate::audit;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
+use crate::http::client::Client;
 use crate::http::{Json, Problem};
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
@@ -32,17 +34,19 @@ enum Refreshed {
 }
 
 pub(super) async fn post(
+    http: HttpRequest,
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let client = Client::of(&http);
     let Json(request) = request.inspect_err(|_| RefreshOutcome::Malformed.count())?;
     // A forged token ends here, before the database is asked.
     let Ok(token) = RefreshToken::parse(&request.refresh_token, &state.secrets) else {
-        return Err(refuse(RefreshOutcome::Forged, None));
+        return Err(refuse(&client, RefreshOutcome::Forged, None));
     };
     let session_id = token.session_id();
     let shared = Arc::clone(&state);
-    let refreshed = state.tasks.finish(async move { refresh(&shared, token).await }).await?;
+    let refreshed = state.tasks.finish(async move { refresh(&shared, &client, token).await }).await?;
     let (session, successor) = refreshed?;
     let pair = Pair {
         grant: Grant {
@@ -59,28 +63,26 @@ pub(super) async fn post(
 }
 
 /// The reason is for us: the client gets the same answer for all of them.
-fn refuse(outcome: RefreshOutcome, session_id: Option<SessionId>) -> Problem {
+fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId>) -> Problem {
     outcome.count();
-    let session_id = session_id.map(tracing::field::display);
-    if outcome == RefreshOutcome::Reuse {
-        tracing::warn!(session_id, "an old refresh token was presented; its session is revoked");
-    } else {
-        tracing::info!(session_id, outcome = outcome.as_str(), "a refresh was refused");
+    match (outcome, session_id) {
+        (RefreshOutcome::Reuse, Some(session_id)) => audit::reuse(client, session_id),
+        _ => audit::refresh_refused(client, session_id, outcome.as_str()),
     }
     Problem::RefreshRefused
 }
 
 /// Refreshes, and counts and tells how that ended: here, where it also happens for a client that has hung up.
-async fn refresh(state: &State, token: RefreshToken) -> Result<(Rotated, RefreshToken), Problem> {
+async fn refresh(state: &State, client: &Client, token: RefreshToken) -> Result<(Rotated, RefreshToken), Problem> {
     let session_id = token.session_id();
-    match decide(state, token).await {
+    match decide(state, client, token).await {
         Ok(Refreshed::Next { session, successor, retry }) => {
             let outcome = if retry { RefreshOutcome::Retry } else { RefreshOutcome::Success };
             outcome.count();
-            tracing::debug!(%session_id, outcome = outcome.as_str(), "refreshed");
+            audit::refresh(client, session_id, session.account_id, retry);
             Ok((session, successor))
         }
-        Ok(Refreshed::Refused(outcome)) => Err(refuse(outcome, Some(session_id))),
+        Ok(Refreshed::Refused(outcome)) => Err(refuse(client, outcome, Some(session_id))),
         Err(problem) => {
             RefreshOutcome::Unavailable.count();
             Err(problem)
@@ -88,7 +90,7 @@ async fn refresh(state: &State, token: RefreshToken) -> Result<(Rotated, Refresh
     }
 }
 
-async fn decide(state: &State, token: RefreshToken) -> Result<Refreshed, Problem> {
+async fn decide(state: &State, client: &Client, token: RefreshToken) -> Result<Refreshed, Problem> {
     let mut connection = state.database.acquire().await?;
     if let Some(next) = rotate(state, &mut connection, &token).await? {
         return Ok(next);
@@ -100,6 +102,7 @@ async fn decide(state: &State, token: RefreshToken) -> Result<Refreshed, Problem
     drop(connection);
     if matches!(refreshed, Refreshed::Refused(RefreshOutcome::Reuse)) {
         metrics::count_revoked(RevokedReason::Reuse, 1);
+        audit::revoke(Some(client), token.session_id(), None, RevokedReason::Reuse);
         state.denylist.deny(&[token.session_id()]).await;
     }
     Ok(refreshed)

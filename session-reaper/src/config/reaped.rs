@@ -29,6 +29,7 @@ pub(super) fn targets(options: &Sweeping, mistakes: &mut Mistakes) -> Vec<Target
         ("KEEP_EXPIRED", &options.keep_expired),
         ("KEEP_REVOKED", &options.keep_revoked),
         ("KEEP_CHALLENGES", &options.keep_challenges),
+        ("KEEP_ACCOUNTS", &options.keep_accounts),
     ] {
         if given(keep.as_ref()).is_some() {
             mistakes.add_unquoted(
@@ -52,11 +53,14 @@ fn retention(options: &Sweeping, mistakes: &mut Mistakes) -> Retention {
         range(HOUR, "the denylist is rebuilt from sessions that were revoked lately, expired ones among them");
     let revoked = range(HOUR, "the denylist is rebuilt from sessions that were revoked lately");
     let challenges = range(10 * MINUTE, "a challenge whose use is forgotten could be used again");
+    let accounts = range(HOUR, "a login may be under way");
     let runs = range(Duration::ZERO, "it is the reaper's own history");
     Retention {
         expired: mistakes.duration("KEEP_EXPIRED", options.keep_expired.as_ref(), DAY, &expired),
         revoked: mistakes.duration("KEEP_REVOKED", options.keep_revoked.as_ref(), 7 * DAY, &revoked),
         challenges: mistakes.duration("KEEP_CHALLENGES", options.keep_challenges.as_ref(), 10 * MINUTE, &challenges),
+        accounts: given(options.keep_accounts.as_ref())
+            .map(|_| mistakes.duration("KEEP_ACCOUNTS", options.keep_accounts.as_ref(), 365 * DAY, &accounts)),
         runs: mistakes.duration("KEEP_RUNS", options.keep_runs.as_ref(), 30 * DAY, &runs),
     }
 }

@@ -15,15 +15,15 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 /// Hundreds of times what a chunk aims at. A chunk that takes longer holds its rows for too long.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Some hundred rows. Beside traffic, chunks of 5 ms in a tenth of the time took its 99th percentile to 2.7 to 3.2 ms, chunks of
-/// 10 ms in a fifth to 4.0 to 4.5; shorter ones spend most of their time on what every chunk costs (docs/decisions/0006).
+/// A few thousand rows of ours. Chunks of 2 ms spend half of it on what every chunk costs (docs/decisions/0006).
 const CHUNK_TIME: Duration = Duration::from_millis(5);
 
 /// Beyond it chunks get longer and not faster: 500 to 720 thousand rows a second from 5,000 to 50,000.
 const MAX_CHUNK: u32 = 5_000;
 
-/// More than 20,000 rows a second where they are as large as ours, which is more than any application logs in.
-const DUTY_CYCLE: f64 = 0.1;
+/// More than 20,000 rows a second where they are as large as ours, which is more than any application logs in. So few of the
+/// transactions beside it meet a chunk that their 99th percentile hardly moves (docs/decisions/0006).
+const DUTY_CYCLE: f64 = 0.03;
 
 /// Some megabytes, which are read in milliseconds.
 const MAX_SCAN_ROWS: u64 = 10_000;

@@ -70,7 +70,7 @@ impl Pass<'_, '_> {
         // may be more than it saw.
         let all_that_was_seen =
             self.blocks.is_none() && reached.is_some() && !self.sql.key.is_empty() && deleted.rows >= u64::from(asked);
-        let left = if deleted.full || deleted.alone || all_that_was_seen {
+        let left = if deleted.full || deleted.whole || all_that_was_seen {
             0
         } else {
             self.count_left(&stretch, look).await?
@@ -131,7 +131,7 @@ impl Pass<'_, '_> {
             deleted.rows = rows;
             let alone = writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, rows > 0));
             self.worker.alone = alone;
-            deleted.alone = alone && !self.trigger;
+            deleted.whole = manner == Manner::Waiting || (alone && !self.trigger);
             // Without a lock on the table due rows may have been moved to a block that was passed already.
             self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
@@ -147,15 +147,15 @@ impl Pass<'_, '_> {
         Ok(deleted)
     }
 
-    /// Rows are passed over unless nobody was writing a moment ago.
+    /// Stretches are deleted as they stand until a chunk has met a row that somebody holds: that takes less than half of the work of
+    /// locking rows first, and traffic notices the work. From then on held rows are passed over.
     pub(super) fn manner(&self) -> Manner {
-        let alone = self.worker.alone && !self.held_up;
         // A statement without a LIMIT is given no more blocks than may all be due, on average: not when rows are counted to the
         // last one.
         let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
         let bounded =
             self.blocks.as_ref().is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
-        if alone && bounded && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
+        if !self.held_up && bounded && self.sql.children.is_empty() { Manner::Waiting } else { Manner::PassingOver }
     }
 
     /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.
@@ -227,6 +227,6 @@ struct Deleted {
     children: u64,
     /// There may be more in the stretch: as many went as were allowed, of rows or of some child's.
     full: bool,
-    /// Nobody else was writing: what did not go was not due.
-    alone: bool,
+    /// What did not go was not due: it was waited for what somebody held, or nobody else was writing.
+    whole: bool,
 }

@@ -8,6 +8,10 @@ const FIRST_CHUNK: u32 = 100;
 /// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what was before.
 const NEWEST: f64 = 0.2;
 
+/// The weight of the newest chunk where fixed cost and cost of a row are told apart: twenty chunks, those of a pass's first
+/// doublings among them.
+const NEWEST_OF_A_LINE: f64 = 0.05;
+
 /// However long a chunk took and however small the duty cycle: a run that rests longer looks hung, and comes near the
 /// server's bound on idle connections.
 pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
@@ -28,13 +32,14 @@ pub struct PaceLimits {
 pub(super) struct Pace {
     limits: PaceLimits,
     size: u32,
-    /// Seconds a row, smoothed.
+    line: Line,
+    /// Seconds a row, smoothed, beside what a chunk costs by itself.
     cost: Option<f64>,
 }
 
 impl Pace {
     pub(super) fn new(limits: PaceLimits) -> Self {
-        Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), cost: None }
+        Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), line: Line::default(), cost: None }
     }
 
     /// Rows that the next chunk should take.
@@ -55,7 +60,9 @@ impl Pace {
         if rows == 0 {
             return;
         }
-        let newest = elapsed.as_secs_f64() / as_f64(rows);
+        let elapsed = elapsed.as_secs_f64();
+        self.line.add(as_f64(rows), elapsed);
+        let newest = (elapsed - self.line.fixed).max(elapsed * LEAST_SHARE) / as_f64(rows);
         let cost = self.cost.map_or(newest, |cost| cost + NEWEST * (newest - cost));
         self.cost = Some(cost);
         self.size = self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
@@ -64,7 +71,7 @@ impl Pace {
     /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make that the right size.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
-        self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
+        self.cost = Some(self.time_for_rows() / f64::from(self.size));
     }
 
     /// How long to leave the database alone after work of `elapsed`, so that work takes its share of the time.
@@ -75,8 +82,15 @@ impl Pace {
             .min(LONGEST_REST)
     }
 
+    /// Seconds of a chunk that go to its rows: planning it and sending it takes as long however few they are, so that at least
+    /// half of the wanted time is theirs.
+    fn time_for_rows(&self) -> f64 {
+        let wanted = self.limits.chunk_time.as_secs_f64();
+        (wanted - self.line.fixed).max(wanted / 2.0)
+    }
+
     fn fitting(&self, cost: f64) -> u32 {
-        let rows = self.limits.chunk_time.as_secs_f64() / cost;
+        let rows = self.time_for_rows() / cost;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -84,6 +98,41 @@ impl Pace {
         )]
         let rows = rows as u32;
         rows
+    }
+}
+
+/// What chunks of different sizes took, as a line through them (least squares, older ones forgotten): where it begins is what
+/// a chunk costs by itself.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    weight: f64,
+    rows: f64,
+    seconds: f64,
+    rows_squared: f64,
+    rows_seconds: f64,
+    /// Seconds a chunk, whatever its size.
+    fixed: f64,
+}
+
+/// Of what a chunk took, its rows took an eighth at the least: so far is the line believed.
+const LEAST_SHARE: f64 = 0.125;
+/// Chunks whose sizes differ by less than a tenth say nothing of what one of another size would take.
+const TELLING: f64 = 0.1;
+
+impl Line {
+    fn add(&mut self, rows: f64, seconds: f64) {
+        let add = |sum: &mut f64, value: f64| *sum = *sum * (1.0 - NEWEST_OF_A_LINE) + value;
+        add(&mut self.weight, 1.0);
+        add(&mut self.rows, rows);
+        add(&mut self.seconds, seconds);
+        add(&mut self.rows_squared, rows * rows);
+        add(&mut self.rows_seconds, rows * seconds);
+        let (rows, seconds) = (self.rows / self.weight, self.seconds / self.weight);
+        let spread = self.rows_squared / self.weight - rows * rows;
+        if spread > (TELLING * rows).powi(2) {
+            let slope = (self.rows_seconds / self.weight - rows * seconds) / spread;
+            self.fixed = (seconds - slope * rows).clamp(0.0, seconds * (1.0 - LEAST_SHARE));
+        }
     }
 }
 
@@ -148,6 +197,19 @@ mod tests {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, 2 * MS, Duration::from_micros(10));
         assert!((750..=800).contains(&pace.size()), "{}", pace.size());
+    }
+
+    #[test]
+    fn what_a_chunk_costs_by_itself_is_not_taken_for_its_rows() {
+        // Planning takes longer than the wanted time: smaller chunks would be no shorter, only more of them.
+        let mut pace = pace(2 * MS, 5_000, 0.2);
+        settle(&mut pace, 3 * MS, Duration::from_micros(5));
+        assert!((190..=210).contains(&pace.size()), "{}", pace.size());
+        // And when rows become dear it is they that count.
+        settle(&mut pace, 3 * MS, Duration::from_micros(200));
+        assert!((1..=12).contains(&pace.size()), "{}", pace.size());
+        settle(&mut pace, Duration::ZERO, Duration::from_micros(5));
+        assert!((360..=400).contains(&pace.size()), "{}", pace.size());
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct Retention {
     pub revoked: Duration,
     /// Consumed challenges after they expired.
     pub challenges: Duration,
+    /// Accounts after their last login, if they are to go at all.
+    pub accounts: Option<Duration>,
     /// The reaper's own history.
     pub runs: Duration,
 }
@@ -98,7 +100,14 @@ pub struct Retention {
 #[must_use]
 pub fn built_in(keep: &Retention) -> Vec<Target> {
     let auth = || Absent::Fails("run `auth-api migrate` on this database, or name the right one".to_owned());
-    vec![
+    let accounts = keep.accounts.map(|keep| Target {
+        // One that an operator has disabled is remembered, or its wallet would log in anew.
+        filter: Some(
+            "t.disabled_at IS NULL AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account_id = t.id)".to_owned(),
+        ),
+        ..target("accounts", vec![reason("unused", "last_login_at", keep)], auth())
+    });
+    let always = [
         // Each session takes its one token family along by ON DELETE CASCADE.
         target(
             "sessions",
@@ -107,7 +116,8 @@ pub fn built_in(keep: &Retention) -> Vec<Target> {
         ),
         target("consumed_challenges", vec![reason("expired", "expires_at", keep.challenges)], auth()),
         history(keep),
-    ]
+    ];
+    always.into_iter().chain(accounts).collect()
 }
 
 /// The reaper's own table.

@@ -1,0 +1,140 @@
+//! Who calls: by an access token in the header, or by a cookie; never by both.
+
+use std::sync::Arc;
+
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpMessage, HttpRequest, web};
+use schema::ids::SessionId;
+use schema::sessions::Session;
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
+
+use super::Problem;
+use super::cookie::Presented;
+use super::guard::Renewal;
+use crate::credentials::SessionToken;
+use crate::state::{DatabaseError, State, timed};
+
+/// How a session is carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// An access token and a refresh token.
+    #[default]
+    Token,
+    /// A cookie.
+    Cookie,
+}
+
+impl Transport {
+    /// As it stands in answers, metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Cookie => "cookie",
+        }
+    }
+
+    /// Of a session.
+    #[must_use]
+    pub fn of(session: &Session) -> Self {
+        if session.token_hash.is_some() { Self::Cookie } else { Self::Token }
+    }
+}
+
+/// A credential that is genuine and, where it tells its time, has not expired. Its session may be over.
+pub enum Genuine {
+    /// By an access token.
+    Token(SessionId),
+    /// By a cookie.
+    Cookie(SessionToken),
+}
+
+impl Genuine {
+    /// The session that it belongs to.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        match self {
+            Self::Token(id) => *id,
+            Self::Cookie(token) => token.session_id(),
+        }
+    }
+}
+
+/// The caller's session, if the credential is genuine, has not expired, and the session stands.
+pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Result<Session, Problem> {
+    match genuine(request, state)? {
+        Genuine::Token(id) => {
+            refuse_denied(state, id).await?;
+            // Not denied and yet not live: it has expired, or was revoked this moment.
+            find_live(state, id).await?.ok_or(Problem::Unauthenticated)
+        }
+        Genuine::Cookie(token) => {
+            let session = find_live(state, token.session_id()).await?;
+            let hash = session.as_ref().and_then(|session| session.token_hash).map(|hash| hash.0).unwrap_or_default();
+            let same = bool::from(hash.ct_eq(&token.hash().0));
+            let Some(session) = session.filter(|_| same) else {
+                tracing::info!(session_id = %token.session_id(), "a cookie was refused");
+                return Err(Problem::Unauthenticated);
+            };
+            if let Some(lifetime) = state.touches.note(&session) {
+                request.extensions_mut().insert(Renewal(state.cookie.carry(&token, lifetime)));
+            }
+            Ok(session)
+        }
+    }
+}
+
+/// What the request shows, if we made it and its own time is not over.
+pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem> {
+    if let Some(token) = bearer(request) {
+        return state
+            .access_tokens
+            .verify(token, state.now()?)
+            .map(|caller| Genuine::Token(caller.session_id))
+            .map_err(|reason| {
+                tracing::info!(%reason, "an access token was refused");
+                Problem::Unauthenticated
+            });
+    }
+    match state.cookie.presented(request) {
+        Presented::One(value) => {
+            SessionToken::parse(&value, &state.secrets).map(Genuine::Cookie).map_err(|_| Problem::Unauthenticated)
+        }
+        Presented::Nothing | Presented::Several => Err(Problem::Unauthenticated),
+    }
+}
+
+async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Problem> {
+    let denied = if let Some(denied) = state.denylist.ask_redis(id).await {
+        denied
+    } else {
+        let shared = Arc::clone(state);
+        let asked = async move { shared.denylist.ask_postgres(&shared.database, id).await };
+        state.tasks.finish(asked).await??
+    };
+    if denied {
+        tracing::info!(session_id = %id, "a token of a revoked session was refused");
+        return Err(Problem::Unauthenticated);
+    }
+    Ok(())
+}
+
+async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option<Session>, Problem> {
+    let shared = Arc::clone(state);
+    let found = state.tasks.finish(async move {
+        let mut connection = shared.database.acquire().await?;
+        let watch = connection.watch();
+        Ok::<_, DatabaseError>(timed(watch, "find_live_session", Session::find_live(&mut connection, id)).await?)
+    });
+    Ok(found.await??)
+}
+
+/// The access token, if there is exactly one Authorization header and it is a Bearer one.
+pub(super) fn bearer(request: &impl HttpMessage) -> Option<&str> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let (header, None) = (headers.next()?, headers.next()) else { return None };
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}

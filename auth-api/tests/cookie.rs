@@ -1,0 +1,367 @@
+//! Sessions that a cookie carries.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use testkit::{Answer, AuthApi, Database, Wallet};
+
+/// Name, value and attributes of the one cookie that an answer sets.
+fn set_cookie(answer: &Answer) -> (String, String, Vec<String>) {
+    let mut lines = answer.headers.get_all("set-cookie").iter();
+    let line = lines.next().unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
+    assert!(lines.next().is_none(), "{answer:?}");
+    let mut parts = line.split("; ");
+    let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+    let mut attributes: Vec<String> = parts.map(str::to_owned).collect();
+    attributes.sort();
+    (name.to_owned(), value.to_owned(), attributes)
+}
+
+async fn status(api: &AuthApi, cookie: &str) -> u16 {
+    api.with_cookie("GET", "/auth/session", cookie).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_login_by_cookie_gives_no_token_and_a_cookie_for_this_host_alone() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let answer = api.try_cookie_login(&wallet, None).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = answer.body.as_object().unwrap();
+    assert_eq!(body.keys().collect::<Vec<_>>(), ["expires_at", "session_id"]);
+
+    let (name, value, attributes) = set_cookie(&answer);
+    assert_eq!(name, "__Host-session");
+    assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax", "Secure"]);
+    let token = URL_SAFE_NO_PAD.decode(value.strip_prefix("ses_").unwrap()).unwrap();
+    assert_eq!(token.len(), 16 + 32 + 16);
+    // The database knows its hash and nothing else, and there is no family.
+    let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM sessions").await;
+    assert_eq!(stored, blake3::hash(value.as_bytes()).to_hex().as_str());
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 0);
+
+    let answer = api.with_cookie("GET", "/auth/session", &format!("{name}={value}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(answer.body["session"]["transport"], "cookie");
+    assert_eq!(answer.body["session"]["id"], body["session_id"]);
+    assert_eq!(answer.body["session"]["current"], true);
+    assert_eq!(answer.body["account"]["subject"], wallet.address());
+    assert!((api.metric("auth_api_sessions_created_total{transport=\"cookie\"}").await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_said() {
+    let database = Database::create().await;
+    let env = [("COOKIE_INSECURE", "1"), ("PUBLIC_URL", "http://localhost:8080")];
+    let mut api = AuthApi::start(&database, &env).await;
+    let told = api
+        .program
+        .log_event("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone")
+        .await;
+    assert!(told.is_object());
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
+    let answer = api.post("/auth/login", &body).await;
+    let (name, value, attributes) = set_cookie(&answer);
+    assert_eq!(name, "session");
+    assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax"]);
+    assert_eq!(status(&api, &format!("{name}={value}")).await, 200);
+    // The other deployment's name is not looked at.
+    assert_eq!(status(&api, &format!("__Host-session={value}")).await, 401);
+}
+
+#[tokio::test]
+async fn a_login_over_an_old_cookie_ends_the_old_session_whoever_it_was() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("SESSION_LIMIT", "1")]).await;
+    let (one, other) = (Wallet::generate(), Wallet::generate());
+    let first = api.cookie_login(&one).await;
+    let second = api.try_cookie_login(&one, Some(&first)).await.cookie();
+    assert_eq!((status(&api, &first).await, status(&api, &second).await), (401, 200));
+    let third = api.try_cookie_login(&other, Some(&second)).await.cookie();
+    assert_eq!((status(&api, &second).await, status(&api, &third).await), (401, 200));
+    let reasons: String =
+        database.one("SELECT string_agg(coalesce(revoked_reason, '-'), ' ' ORDER BY created_at) FROM sessions").await;
+    assert_eq!(reasons, "superseded superseded -");
+    // A refused login ends nothing, and neither does one that is carried by tokens.
+    let message = api.challenge(&one).await;
+    let refused = json!({ "message": message, "signature": other.sign(&message), "transport": "cookie" });
+    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
+    api.send(request.header("Cookie", &third).json(&refused)).await.is_problem(401, "login_refused");
+    let by_token = json!({ "message": message, "signature": one.sign(&message), "transport": "token" });
+    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
+    assert_eq!(api.send(request.header("Cookie", &third).json(&by_token)).await.status, 200);
+    assert_eq!(status(&api, &third).await, 200);
+}
+
+#[tokio::test]
+async fn logins_over_each_others_cookies_do_not_deadlock() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("SESSION_LIMIT", "1")]).await;
+    let (one, other) = (Wallet::generate(), Wallet::generate());
+    let (mut of_one, mut of_other) = (api.cookie_login(&one).await, api.cookie_login(&other).await);
+    for _ in 0..20 {
+        // Each ends the other's session and, by the limit, its own account's: two rows, locked in the order of their ids.
+        let (first, second) =
+            tokio::join!(api.try_cookie_login(&one, Some(&of_other)), api.try_cookie_login(&other, Some(&of_one)));
+        (of_one, of_other) = (first.cookie(), second.cookie());
+    }
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 2);
+}
+
+#[tokio::test]
+async fn what_changes_something_needs_an_origin_of_ours() {
+    let database = Database::create().await;
+    let api =
+        AuthApi::start(&database, &[("ALLOWED_ORIGINS", "https://app.example.test, https://app.example.test:8443")])
+            .await;
+    let wallet = Wallet::generate();
+    let cookie = api.cookie_login(&wallet).await;
+    let session =
+        api.with_cookie("GET", "/auth/session", &cookie).await.body["session"]["id"].as_str().unwrap().to_owned();
+    let paths = [
+        ("POST", "/auth/logout".to_owned()),
+        ("POST", "/auth/challenge".to_owned()),
+        ("POST", "/auth/login".to_owned()),
+        ("POST", "/auth/refresh".to_owned()),
+        ("DELETE", "/auth/sessions".to_owned()),
+        ("DELETE", format!("/auth/sessions/{session}")),
+    ];
+    let foreign = [
+        "https://evil.example.test",
+        "null",
+        "",
+        "http://auth.example.test",
+        "https://auth.example.test:8443",
+        "https://auth.example.test.evil.example",
+        "https://app.example.test/",
+        "HTTPS://APP.EXAMPLE.TEST",
+    ];
+    for (method, path) in &paths {
+        for origin in foreign.iter().map(Some).chain([None]) {
+            let mut request = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
+            if let Some(origin) = origin {
+                request = request.header("Origin", *origin);
+            }
+            let answer = api.send(request.header("Cookie", &cookie)).await;
+            answer.is_problem(403, "forbidden_origin");
+        }
+        let twice = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
+        let twice = twice.header("Origin", AuthApi::PUBLIC_URL).header("Origin", "https://evil.example.test");
+        api.send(twice.header("Cookie", &cookie)).await.is_problem(403, "forbidden_origin");
+    }
+    // Reading needs none, and nothing has changed.
+    let plain = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
+    assert_eq!(api.send(plain).await.status, 200);
+    for origin in ["https://app.example.test", "https://app.example.test:8443", AuthApi::PUBLIC_URL] {
+        let request = api.client.delete(format!("{}/auth/sessions?except=current", api.url));
+        let answer = api.send(request.header("Cookie", &cookie).header("Origin", origin)).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["revoked"]), (200, &json!(0)), "{origin}");
+    }
+    // A page elsewhere cannot have a victim carry a session of the attacker's choosing.
+    let message = api.challenge(&wallet).await;
+    let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
+    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", "https://evil.example.test");
+    api.send(request.json(&body)).await.is_problem(403, "forbidden_origin");
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("ALLOWED_ORIGINS", "https://app.example.test")]).await;
+    let ask = |origin: &str| {
+        let request = api.client.request("OPTIONS".parse().unwrap(), format!("{}/auth/sessions", api.url));
+        let request = request.header("Origin", origin).header("Access-Control-Request-Method", "DELETE");
+        api.send(request.header("Access-Control-Request-Headers", "authorization,content-type"))
+    };
+    let allowed = ask("https://app.example.test").await;
+    assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example.test");
+    assert_eq!(allowed.headers["access-control-allow-credentials"], "true");
+    let methods = allowed.headers["access-control-allow-methods"].to_str().unwrap();
+    assert!(methods.contains("DELETE"), "{methods}");
+    for origin in ["https://evil.example.test", "null", "http://app.example.test"] {
+        let refused = ask(origin).await;
+        assert!(!refused.headers.contains_key("access-control-allow-origin"), "{origin}: {refused:?}");
+    }
+    // Errors are for the page, too; what is refused here says where it may be used.
+    let request = api.client.get(format!("{}/auth/session", api.url)).header("Origin", "https://app.example.test");
+    let answer = api.send(request).await;
+    answer.is_problem(401, "unauthenticated");
+    assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example.test");
+    assert!(answer.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap().to_lowercase().contains("origin")));
+}
+
+#[tokio::test]
+async fn a_token_and_a_cookie_at_once_are_one_too_many() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let wallet = Wallet::generate();
+    let (cookie, tokens) = (api.cookie_login(&wallet).await, api.login(&wallet).await);
+    for (method, path) in
+        [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("DELETE", "/auth/sessions"), ("POST", "/auth/logout")]
+    {
+        let request = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
+        let request =
+            request.header("Cookie", &cookie).header("Origin", AuthApi::PUBLIC_URL).bearer_auth(&tokens.access);
+        api.send(request).await.is_problem(400, "malformed");
+    }
+    // A cookie of somebody else's is none of ours, whatever it looks like.
+    for other in ["session=x", "theme", "a=b; theme; =; c=\"d", "x__Host-session=1"] {
+        let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", other);
+        assert_eq!(api.send(request.bearer_auth(&tokens.access)).await.status, 200, "{other}");
+    }
+    let among_others = format!("theme; {cookie}; a=b");
+    assert_eq!(status(&api, &among_others).await, 200);
+    // Two of the name: one of them was planted.
+    assert_eq!(status(&api, &format!("{cookie}; {cookie}")).await, 401);
+}
+
+#[tokio::test]
+async fn every_dead_cookie_gets_the_same_answer() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let login = async || api.cookie_login(&Wallet::generate()).await;
+    let (unknown, expired, revoked, wrong) = (login().await, login().await, login().await, login().await);
+    let id = async |cookie: &str| {
+        api.with_cookie("GET", "/auth/session", cookie).await.body["session"]["id"].as_str().unwrap().to_owned()
+    };
+    let (of_unknown, of_expired, of_wrong) = (id(&unknown).await, id(&expired).await, id(&wrong).await);
+    assert_eq!(api.with_cookie("POST", "/auth/logout", &revoked).await.status, 204);
+    database.execute(&format!("DELETE FROM sessions WHERE id = '{of_unknown}'")).await;
+    database.execute(&format!("UPDATE sessions SET expires_at = now() WHERE id = '{of_expired}'")).await;
+    database.execute(&format!("UPDATE sessions SET token_hash = sha256('another') WHERE id = '{of_wrong}'")).await;
+    let forged = format!("__Host-session=ses_{}", "A".repeat(86));
+    let mut seen = Vec::new();
+    for cookie in [&unknown, &expired, &revoked, &wrong, &forged, "__Host-session="] {
+        let answer = api.with_cookie("GET", "/auth/session", cookie).await;
+        answer.is_problem(401, "unauthenticated");
+        let mut headers: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| *name != "x-request-id" && *name != "date").collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        seen.push(format!("{headers:?} {}", answer.body));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+}
+
+#[tokio::test]
+async fn logout_ends_the_session_of_a_cookie_and_takes_the_cookie_away() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let cookie = api.cookie_login(&Wallet::generate()).await;
+    for _ in 0..2 {
+        let answer = api.with_cookie("POST", "/auth/logout", &cookie).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+        let (name, value, attributes) = set_cookie(&answer);
+        assert_eq!((name.as_str(), value.as_str()), ("__Host-session", ""));
+        assert!(
+            attributes.contains(&"Max-Age=0".to_owned()) && attributes.contains(&"Secure".to_owned()),
+            "{attributes:?}"
+        );
+    }
+    assert_eq!(status(&api, &cookie).await, 401);
+    assert_eq!(database.one::<String>("SELECT revoked_reason FROM sessions").await, "logout");
+    let forged = format!("__Host-session=ses_{}", "A".repeat(86));
+    api.with_cookie("POST", "/auth/logout", &forged).await.is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let cookie = api.cookie_login(&Wallet::generate()).await;
+    let used_after = async |seconds: u32| {
+        let set = format!("UPDATE sessions SET last_seen_at = now() - interval '{seconds} seconds'");
+        database.execute(&set).await;
+        status(&api, &cookie).await
+    };
+    let touches = async || api.metric("auth_api_db_query_duration_seconds_count{query=\"touch_sessions\"}").await;
+    assert_eq!(used_after(30).await, 200);
+    assert_eq!(used_after(61).await, 200);
+    let seen_now = "SELECT last_seen_at > now() - interval '20 seconds' FROM sessions";
+    testkit::eventually("it was touched", async || database.one::<bool>(seen_now).await).await;
+    assert!((touches().await - 1.0).abs() < f64::EPSILON, "the first use was too early, the queue keeps its order");
+
+    // Two days later it is worth a write of an index, too.
+    database
+        .execute(
+            "UPDATE sessions SET expires_at = expires_at - interval '2 days', last_seen_at = now() - interval '2 minutes'",
+        )
+        .await;
+    let answer = api.with_cookie("GET", "/auth/session", &cookie).await;
+    let (_, value, attributes) = set_cookie(&answer);
+    assert_eq!(format!("__Host-session={value}"), cookie, "the same cookie, for longer");
+    assert!(attributes.contains(&"Max-Age=2592000".to_owned()), "{attributes:?}");
+    let lives_on = "SELECT expires_at > now() + interval '29 days 23 hours' FROM sessions";
+    testkit::eventually("it lives on", async || database.one::<bool>(lives_on).await).await;
+    let before = touches().await;
+    for _ in 0..20 {
+        let answer = api.with_cookie("GET", "/auth/session", &cookie).await;
+        assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
+    }
+    assert!((touches().await - before).abs() < f64::EPSILON);
+    // Never past its absolute end.
+    database
+        .execute("UPDATE sessions SET absolute_expires_at = now() + interval '10 days', expires_at = now() + interval '5 days', last_seen_at = now() - interval '2 minutes'")
+        .await;
+    let answer = api.with_cookie("GET", "/auth/session", &cookie).await;
+    let attributes = set_cookie(&answer).2;
+    let max_age = attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")).unwrap();
+    assert!((863_900..=864_000).contains(&max_age.parse::<i64>().unwrap()), "{max_age}");
+    testkit::eventually("it lives to its absolute end", async || {
+        database.one::<bool>("SELECT expires_at = absolute_expires_at FROM sessions").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queued_touch_does_not_revive_a_session_and_a_failed_one_fails_no_request() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("DATABASE_STATEMENT_TIMEOUT", "1s")]).await;
+    let cookie = api.cookie_login(&Wallet::generate()).await;
+    database
+        .execute(
+            "UPDATE sessions SET last_seen_at = now() - interval '2 minutes', expires_at = now() + interval '2 days'",
+        )
+        .await;
+    // Touches cannot be written; requests read.
+    let mut holder = database.client().await;
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
+    assert_eq!(status(&api, &cookie).await, 200);
+    testkit::eventually("the touch was given up and counted", async || {
+        api.metric("auth_api_touches_dropped_total").await > 0.0
+    })
+    .await;
+    assert_eq!(status(&api, &cookie).await, 200);
+    // The next is queued behind the lock when the session is revoked by whoever has it.
+    lock.batch_execute("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'").await.unwrap();
+    lock.commit().await.unwrap();
+    assert_eq!(status(&api, &cookie).await, 401);
+    let mut api = api;
+    api.program.signal("TERM");
+    assert_eq!(api.program.wait().await.code(), Some(0));
+    let unchanged = "SELECT revoked_at IS NOT NULL AND last_seen_at < now() - interval '90 seconds' AND expires_at < now() + interval '3 days' FROM sessions";
+    assert!(database.one::<bool>(unchanged).await);
+}
+
+#[tokio::test]
+async fn queued_touches_are_written_before_the_program_ends() {
+    let database = Database::create().await;
+    let mut api = AuthApi::start(&database, &[]).await;
+    let cookie = api.cookie_login(&Wallet::generate()).await;
+    database.execute("UPDATE sessions SET last_seen_at = now() - interval '2 minutes'").await;
+    let mut holder = database.client().await;
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
+    assert_eq!(status(&api, &cookie).await, 200);
+    api.program.signal("TERM");
+    let _ = api.program.log_event("stopping: finishing what is under way").await;
+    lock.commit().await.unwrap();
+    assert_eq!(api.program.wait().await.code(), Some(0));
+    assert!(database.one::<bool>("SELECT last_seen_at > now() - interval '1 minute' FROM sessions").await);
+}

@@ -1,0 +1,1 @@
+COMMENT ON INDEX accounts_last_login_at_id_idx IS NULL;

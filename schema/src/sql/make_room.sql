@@ -1,0 +1,23 @@
+-- In SQL because Diesel's UPDATE takes no ordered sub-select. What a login ends is one statement, so that its rows are
+-- locked in the order of their ids (lock order): the session of the cookie that it replaces, which may be another
+-- account's, and the account's oldest beyond the limit.
+WITH replaced AS (
+    SELECT id FROM sessions
+    WHERE id = $1 AND token_hash = $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()
+), beyond AS (
+    SELECT id FROM sessions
+    WHERE account_id = $3 AND id <> $4 AND id NOT IN (SELECT id FROM replaced)
+      AND revoked_at IS NULL AND expires_at > clock_timestamp()
+    ORDER BY created_at DESC, id DESC
+    OFFSET $5
+)
+UPDATE sessions
+SET revoked_at = clock_timestamp(),
+    revoked_reason = CASE WHEN id IN (SELECT id FROM replaced) THEN 'superseded' ELSE 'limit' END
+WHERE id = ANY (ARRAY (
+    SELECT id FROM sessions
+    WHERE id = ANY (ARRAY (SELECT id FROM replaced UNION ALL SELECT id FROM beyond))
+    ORDER BY id
+    FOR NO KEY UPDATE))
+  AND revoked_at IS NULL
+RETURNING id, revoked_reason = 'superseded'
