@@ -1,6 +1,6 @@
 # What there is to do is in deploy/local/, a script each; this is where one looks for it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-reap bench-traffic bench-api run down
+.PHONY: help demo test lint coverage fuzz bench-reap bench-traffic bench-api run down
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -13,6 +13,12 @@ test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis 
 
 lint: ## fmt, clippy, docs and shellcheck alone
 	@deploy/local/lint
+
+coverage: ## the share of lines that the tests run, of auth-api and session-reaper; fails under 90 %
+	@deploy/local/coverage
+
+fuzz: ## each target of fuzz/ for TIME seconds (60); takes a nightly compiler
+	@TIME=$(or $(TIME),60) deploy/local/fuzz
 
 bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own; ROWS=200000 ROUNDS=1 takes a minute
 	@deploy/local/bench-reap $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))

@@ -1,6 +1,7 @@
 //! The application as a value: build it (ports are bound), then run it until it is told to stop.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
-use crate::config::Config;
+use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::cors;
 use crate::http::observe::{RequestSpan, observe};
+use crate::http::{bounds, limit};
 use crate::routes;
 use crate::state::State;
 use crate::touches;
@@ -32,11 +34,7 @@ pub struct App {
     shutdown_timeout: Duration,
 }
 
-/// A request's head is a few hundred bytes: a client that cannot send it in this time keeps a connection busy.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A keep-alive connection that is not used.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Histograms are summed up this often, so that they do not grow between two scrapes.
+/// Histograms are summed up and old counts forgotten this often, so that they do not grow between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
@@ -46,21 +44,29 @@ impl App {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
         let state = Arc::new(State::new(config)?);
-        let allowed = config.allowed_origins.clone();
+        let (allowed, origins) = (config.bounds, config.allowed_origins.clone());
+        let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
         let api = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .configure(routes::api)
-                .wrap(cors(&allowed))
+                .wrap(cors(&origins))
+                .wrap(from_fn(limit::tell))
+                .wrap(from_fn(bounds::keep))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
                 )
                 .wrap(from_fn(observe))
                 .wrap(TracingLogger::<RequestSpan>::new())
         })
-        .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .workers(workers)
+        // Each worker counts its own.
+        .max_connections(connections.div_ceil(workers))
+        .client_request_timeout(head_timeout)
+        .keep_alive(keep_alive)
+        .on_connect(move |stream, connection| bounds::watch_over(stream, connection, allowed))
         // In whole seconds; ours, below, is exact.
         .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
@@ -75,7 +81,7 @@ impl App {
                 .configure(routes::operations)
         })
         .workers(1)
-        .client_request_timeout(HEAD_TIMEOUT)
+        .client_request_timeout(head_timeout)
         .shutdown_timeout(1)
         .disable_signals()
         .bind(config.ops_bind)
@@ -106,13 +112,17 @@ impl App {
             let (state, stop) = (Arc::clone(&state), stop_touching.clone());
             tokio::spawn(async move { touches::keep_up(&state, stop).await })
         };
-        let upkeeping = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(UPKEEP);
-            loop {
-                ticks.tick().await;
-                upkeep();
-            }
-        });
+        let upkeeping = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(UPKEEP);
+                loop {
+                    ticks.tick().await;
+                    upkeep();
+                    state.limits.forget_the_rested();
+                }
+            })
+        };
         let operations = tokio::spawn(operations);
         let mut api = tokio::spawn(api);
 

@@ -7,47 +7,50 @@ use schema::ids::{AccountId, SessionId};
 use schema::sessions::RevokedReason;
 use tracing::field::display;
 
+use crate::http::Client;
 use crate::http::caller::Transport;
-use crate::http::client::Client;
-
-fn shown(ip: Option<IpAddr>) -> Option<tracing::field::DisplayValue<IpAddr>> {
-    ip.map(display)
-}
+use crate::limits::{Route, Scope};
 
 /// A session began.
 pub(crate) fn login(client: &Client, wallet: &str, account_id: AccountId, session_id: SessionId, transport: Transport) {
-    let (ip, user_agent, transport) = (shown(client.ip), client.user_agent.as_deref(), transport.as_str());
+    let (ip, user_agent, transport) = (display(client.ip), client.user_agent.as_deref(), transport.as_str());
     tracing::info!(target: "audit", event = "login", %session_id, %account_id, wallet, transport, ip, user_agent, "logged in");
 }
 
 /// A login was refused, and why: the client is not told.
 pub(crate) fn login_refused(client: &Client, wallet: Option<&str>, reason: &str) {
-    let (ip, user_agent) = (shown(client.ip), client.user_agent.as_deref());
+    let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
     tracing::info!(target: "audit", event = "login_refused", reason, wallet, ip, user_agent, "a login was refused");
 }
 
 /// A refresh token was used; `retry`: once more, within the grace.
 pub(crate) fn refresh(client: &Client, session_id: SessionId, account_id: AccountId, retry: bool) {
-    let ip = shown(client.ip);
+    let ip = display(client.ip);
     tracing::info!(target: "audit", event = "refresh", %session_id, %account_id, retry, ip, "refreshed");
 }
 
 /// A refresh was refused, and why: the client is not told.
 pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, reason: &str) {
-    let (ip, session_id) = (shown(client.ip), session_id.map(display));
+    let (ip, session_id) = (display(client.ip), session_id.map(display));
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "a refresh was refused");
 }
 
 /// An old refresh token was presented: somebody has a copy. The session was revoked for it.
 pub(crate) fn reuse(client: &Client, session_id: SessionId) {
-    let ip = shown(client.ip);
+    let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "reuse", %session_id, ip, "an old refresh token was presented; its session is revoked");
 }
 
 /// A session was revoked; `by`: the account that did it, where it was one.
 pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: Option<AccountId>, reason: RevokedReason) {
-    let (ip, account_id, reason) = (client.and_then(|client| shown(client.ip)), by.map(display), reason.as_str());
+    let (ip, account_id, reason) = (client.map(|client| display(client.ip)), by.map(display), reason.as_str());
     tracing::info!(target: "audit", event = "revoke", %session_id, account_id, reason, ip, "a session was revoked");
+}
+
+/// A request was over a rate limit.
+pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope) {
+    let (route, scope) = (route.as_str(), scope.as_str());
+    tracing::info!(target: "audit", event = "limit", route, scope, %ip, "a request came too often");
 }
 
 /// An account was disabled, enabled or deleted by an operator.

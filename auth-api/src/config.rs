@@ -1,9 +1,12 @@
 //! The configuration: read from flags and the environment in this module alone (`options`), checked once (`check`), with
 //! every mistake told (`mistakes`).
 
+mod bounds;
 mod check;
+mod limits;
 mod mistakes;
 mod options;
+mod proxies;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,9 +18,12 @@ use diesel_async::AsyncPgConnection;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 
+pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub use self::options::{DatabaseOptions, Options};
+pub use self::proxies::{InvalidProxies, TrustedProxies};
 use crate::credentials::Secrets;
+use crate::limits::Quotas;
 
 /// A Stellar network, as CAIP-2 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +108,12 @@ pub struct Config {
     pub session_limit: u32,
     /// Between two rebuilds of the denylist.
     pub denylist_sync_interval: Duration,
+    /// How often one may ask; nothing: as often as one likes.
+    pub rate_limit: Option<Quotas>,
+    /// Whose word on whom they speak for is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// What connections and requests may take.
+    pub bounds: Bounds,
     /// How long requests may take at shutdown.
     pub shutdown_timeout: Duration,
 }
@@ -199,6 +211,9 @@ impl fmt::Display for Config {
             ("DENYLIST_SYNC_INTERVAL", duration(self.denylist_sync_interval)),
             ("SHUTDOWN_TIMEOUT", duration(self.shutdown_timeout)),
         ];
-        lines.iter().try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
+        let limits = limits::lines(self.rate_limit.as_ref());
+        let proxies = [("TRUSTED_PROXIES", self.trusted_proxies.to_string())];
+        let mut lines = lines.into_iter().chain(limits).chain(proxies).chain(self.bounds.lines());
+        lines.try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
     }
 }

@@ -7,6 +7,8 @@
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
 //! - [`audit`]: who began, used and ended which session; [`touches`]: when a cookie session was last seen.
+//! - [`limits`]: how often one may ask, counted in Redis.
+//! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
 //! - [`config`]: the environment, read once; [`commands`]: one subcommand a file; [`telemetry`]: logs and metrics.
 //!
@@ -21,7 +23,9 @@ pub mod credentials;
 pub mod denylist;
 mod device;
 pub mod http;
+pub mod limits;
 pub mod metrics;
+pub mod redis;
 pub mod routes;
 pub mod state;
 pub mod telemetry;

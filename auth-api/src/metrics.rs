@@ -5,6 +5,7 @@ use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, g
 use schema::sessions::RevokedReason;
 
 use crate::http::caller::Transport;
+use crate::limits::{Route, Scope};
 
 pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
 pub(crate) const HTTP_IN_FLIGHT: &str = "auth_api_http_requests_in_flight";
@@ -12,6 +13,7 @@ pub(crate) const DENYLIST_LOOKUP: &str = "auth_api_denylist_lookup_duration_seco
 pub(crate) const DENYLIST_ERRORS: &str = "auth_api_denylist_errors_total";
 pub(crate) const DENYLIST_SYNCED: &str = "auth_api_denylist_synced_timestamp_seconds";
 pub(crate) const REDIS_COMMAND: &str = "auth_api_redis_command_duration_seconds";
+pub(crate) const RATE_LIMITED: &str = "auth_api_rate_limited_total";
 pub(crate) const DB_CONNECTIONS: &str = "auth_api_db_connections";
 pub(crate) const DB_CONNECTIONS_MAX: &str = "auth_api_db_connections_max";
 pub(crate) const DB_ACQUIRE: &str = "auth_api_db_acquire_duration_seconds";
@@ -57,18 +59,21 @@ pub enum LoginOutcome {
     Disabled,
     /// The request made no sense.
     Malformed,
+    /// A quota was used up.
+    Limited,
     /// No database.
     Unavailable,
 }
 
 impl LoginOutcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Success,
         Self::BadChallenge,
         Self::BadSignature,
         Self::Replayed,
         Self::Disabled,
         Self::Malformed,
+        Self::Limited,
         Self::Unavailable,
     ];
 
@@ -82,6 +87,7 @@ impl LoginOutcome {
             Self::Replayed => "replayed",
             Self::Disabled => "disabled",
             Self::Malformed => "malformed",
+            Self::Limited => "limited",
             Self::Unavailable => "unavailable",
         }
     }
@@ -110,12 +116,14 @@ pub enum RefreshOutcome {
     Revoked,
     /// The request made no sense.
     Malformed,
+    /// A quota was used up.
+    Limited,
     /// No database.
     Unavailable,
 }
 
 impl RefreshOutcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Success,
         Self::Retry,
         Self::Reuse,
@@ -124,6 +132,7 @@ impl RefreshOutcome {
         Self::Expired,
         Self::Revoked,
         Self::Malformed,
+        Self::Limited,
         Self::Unavailable,
     ];
 
@@ -139,6 +148,7 @@ impl RefreshOutcome {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Malformed => "malformed",
+            Self::Limited => "limited",
             Self::Unavailable => "unavailable",
         }
     }
@@ -194,8 +204,12 @@ pub(crate) fn create() {
     );
     gauge!(DENYLIST_SYNCED).set(0);
     describe_histogram!(REDIS_COMMAND, "Time a Redis command took, by command.");
-    for command in ["lookup", "deny", "rebuild", "info"] {
+    for command in ["lookup", "deny", "rebuild", "info", "limit"] {
         let _ = histogram!(REDIS_COMMAND, "command" => command);
+    }
+    describe_counter!(RATE_LIMITED, "Requests refused because they came too often, by route and by what was counted.");
+    for (route, scope) in Route::ALL.into_iter().flat_map(|route| Scope::ALL.map(|scope| (route, scope))) {
+        counter!(RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).absolute(0);
     }
     describe_gauge!(DB_CONNECTIONS, "Connections to PostgreSQL, by state.");
     describe_gauge!(DB_CONNECTIONS_MAX, "Connections to PostgreSQL at the most.");

@@ -15,14 +15,16 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{Config, Lifetimes, Network};
+use crate::config::{Bounds, Config, Lifetimes, Network, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
 use crate::http::Problem;
 use crate::http::cookie::SessionCookie;
+use crate::limits::Limits;
 use crate::metrics;
+use crate::redis::Redis;
 use crate::touches::Touches;
 
 /// Made once, shared by all workers.
@@ -43,7 +45,7 @@ pub struct State {
     pub access_tokens: AccessTokens,
     /// PostgreSQL.
     pub database: Database,
-    /// Redis.
+    /// Which sessions are revoked, as Redis has it.
     pub denylist: Denylist,
     /// Cookie sessions that were used.
     pub touches: Touches,
@@ -51,6 +53,12 @@ pub struct State {
     pub cookie: SessionCookie,
     /// Pages that may change something with a cookie.
     pub origins: Vec<String>,
+    /// How often one may ask.
+    pub limits: Limits,
+    /// Whose word on whom they speak for is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// What a connection and a request may take.
+    pub bounds: Bounds,
     /// Work that outlives the request that began it.
     pub tasks: Tasks,
 }
@@ -64,6 +72,7 @@ impl State {
             gauge!(metrics::SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(made_at.timestamp() as f64);
         }
         let lifetimes = config.lifetimes;
+        let redis = Arc::new(Redis::new(&config.redis));
         Ok(Self {
             network: config.network,
             lifetimes,
@@ -87,7 +96,10 @@ impl State {
                 size: config.database.pool.size,
                 query_bound: config.database.query_bound(),
             },
-            denylist: Denylist::new(&config.redis, lifetimes.access_token, config.denylist_sync_interval),
+            limits: Limits::new(Arc::clone(&redis), config.rate_limit),
+            trusted_proxies: config.trusted_proxies.clone(),
+            bounds: config.bounds,
+            denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             touches: Touches::new(lifetimes),
             cookie: SessionCookie { insecure: config.cookie_insecure },
             origins: [&config.public_url.origin].into_iter().chain(&config.allowed_origins).cloned().collect(),

@@ -1,6 +1,8 @@
 //! A revoked session's access token is refused, whatever happens to Redis.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+use std::time::{Duration, Instant};
+
 use testkit::{AuthApi, Database, Proxy, Redis, Tokens, Wallet};
 
 /// An API on a Redis of its own, with one session that was logged out and one that lives.
@@ -43,6 +45,16 @@ impl Stage {
 
     async fn lookups(&self, source: &str) -> f64 {
         self.api.metric(&format!("auth_api_denylist_lookup_duration_seconds_count{{source=\"{source}\"}}")).await
+    }
+
+    /// Commands to Redis that requests have waited for, answered or not.
+    async fn asked_for_requests(&self) -> f64 {
+        let mut asked = 0.0;
+        for command in ["lookup", "deny", "limit"] {
+            let count = format!("auth_api_redis_command_duration_seconds_count{{command=\"{command}\"}}");
+            asked += self.api.metric(&count).await;
+        }
+        asked
     }
 
     /// Waits until look-ups are answered by Redis.
@@ -154,6 +166,134 @@ async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
     stage.redis.wake();
     stage.trusts_redis().await;
     stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
+    let timeout = Duration::from_secs(3);
+    let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
+    let roomy = roomy.map(|name| (name, "100000/1h"));
+    let more = [("REDIS_TIMEOUT", "3s"), ("RATE_LIMIT", "on"), ("SESSION_LIMIT", "2")];
+    let more: Vec<_> = more.into_iter().chain(roomy).collect();
+    // What is first to find out: a login that has to deny the session that it ends, a logout, a look-up, a refresh.
+    for first in ["login", "logout", "look-up", "refresh"] {
+        let stage = Stage::set_with("1h", &more).await;
+        let wallet = Wallet::generate();
+        let (ended, live) = (stage.api.login(&wallet).await, stage.api.login(&wallet).await);
+        let message = stage.api.challenge(&wallet).await;
+        let signature = wallet.sign(&message);
+        let before = stage.asked_for_requests().await;
+        let began = Instant::now();
+        stage.redis.hang();
+        match first {
+            "login" => drop(stage.api.submit(&message, &signature).await.tokens()),
+            "logout" => stage.log_out().await,
+            "look-up" => assert_eq!(stage.api.session(&stage.live.access).await.status, 200),
+            _ => drop(stage.api.refresh(&live.refresh).await.tokens()),
+        }
+        for _ in 0..50 {
+            assert_eq!(stage.api.session(&stage.live.access).await.status, 200);
+            stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
+        }
+        if first != "login" {
+            let _ = stage.api.submit(&message, &signature).await.tokens();
+        }
+        stage.api.denies(&ended.access).await;
+        stage.log_out().await;
+        stage.is_right().await;
+        let waited = stage.asked_for_requests().await - before;
+        assert!(
+            (waited - 1.0).abs() < f64::EPSILON,
+            "{first}: {waited} commands of requests waited for a Redis that hangs"
+        );
+        // Were each of a hundred requests to wait, it would be five minutes.
+        assert!(began.elapsed() < 20 * timeout, "{first}: {:?}", began.elapsed());
+
+        stage.redis.wake();
+        stage.trusts_redis().await;
+        stage.is_right().await;
+        stage.api.denies(&ended.access).await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_failover_the_new_server_is_not_believed_even_if_it_claims_to_be_complete() {
+    let (old, new) = (Redis::start(), Redis::start());
+    let proxy = Proxy::to(&old.address()).await;
+    let through = format!("redis://{}", proxy.address());
+    // The interval is long: it is the new connection that is noticed.
+    let stage = Stage::set_with("1h", &[("REDIS_URL", &through)]).await;
+    stage.log_out().await;
+    // A replica that had got the marker and not the denial.
+    let _ = new.command("SET {p}:deny:complete 1");
+    proxy.fail_over_to(&new.address());
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+    let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
+    assert!(new.command(&key).starts_with(":1"), "the rebuild has written it there");
+
+    // And to one with nothing in it.
+    let empty = Redis::start();
+    proxy.fail_over_to(&empty.address());
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild_has_ended() {
+    let (old, new) = (Redis::start(), Redis::start());
+    let proxy = Proxy::to(&old.address()).await;
+    let through = format!("redis://{}", proxy.address());
+    let more = [("REDIS_URL", through.as_str()), ("DATABASE_STATEMENT_TIMEOUT", "1m"), ("RATE_LIMIT", "on")];
+    let stage = Stage::set_with("1h", &more).await;
+    stage.log_out().await;
+    let _ = new.command("SET {p}:deny:complete 1");
+    let mut client = stage.database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    proxy.fail_over_to(&new.address());
+    testkit::eventually("a limit has noticed, and the rebuild waits for its first page", async || {
+        stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
+        new.command("EXISTS {p}:deny:epoch").starts_with(":1")
+    })
+    .await;
+    tokio::join!(stage.api.denies(&stage.revoked.access), async {
+        testkit::eventually("so does the request", async || {
+            let waiting = "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'auth-api'
+                           AND datname = current_database() AND wait_event_type = 'Lock'";
+            holder.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+            holder.query_one(waiting, &[]).await.unwrap().get(0)
+        })
+        .await;
+        holder.rollback().await.unwrap();
+    });
+    stage.trusts_redis().await;
+    stage.is_right().await;
+}
+
+#[tokio::test]
+async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
+    let stage = Stage::set_with("1s", &[("DATABASE_STATEMENT_TIMEOUT", "1m")]).await;
+    stage.log_out().await;
+    let mut client = stage.database.client().await;
+    let holder = client.transaction().await.unwrap();
+    // The next rebuild has begun and waits for its first page.
+    holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    testkit::waits_for_a_lock(&holder, "auth-api").await;
+    assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
+    holder.rollback().await.unwrap();
+    testkit::eventually("the rebuild has found out", async || {
+        let told = stage.api.program.log_events("denylist not rebuilt");
+        told.iter().any(|fields| fields["error"].as_str().is_some_and(|error| error.contains("emptied")))
+    })
+    .await;
+    stage.is_right().await;
+    stage.trusts_redis().await;
+    stage.is_right().await;
+    let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
+    assert!(stage.redis.command(&key).starts_with(":1"));
 }
 
 #[tokio::test]

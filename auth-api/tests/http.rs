@@ -1,95 +1,8 @@
-//! What a client can send wrong, and what it gets for it.
+//! HTTP as all endpoints have it. What hostile clients send is in `hostile/`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
-use testkit::{Answer, AuthApi, Database, Wallet};
-
-async fn send(api: &AuthApi, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-    send_as(api, path, "application/json", body).await
-}
-
-async fn send_as(api: &AuthApi, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-    let request = api.client.post(format!("{}{path}", api.url)).header("content-type", content_type);
-    api.send(request.body(body)).await
-}
-
-#[tokio::test]
-async fn a_body_that_is_wrong_is_400_and_names_the_field() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let address = Wallet::generate().address().to_owned();
-    let bodies: Vec<(&str, String, Option<&str>)> = vec![
-        ("/auth/challenge", String::new(), None),
-        ("/auth/challenge", "{".into(), None),
-        ("/auth/challenge", "[]".into(), None),
-        ("/auth/challenge", "null".into(), None),
-        ("/auth/challenge", json!([address]).to_string(), None),
-        ("/auth/challenge", "\"G\"".into(), None),
-        ("/auth/challenge", "{}".into(), Some("address")),
-        ("/auth/challenge", json!({ "address": 7 }).to_string(), Some("address")),
-        ("/auth/challenge", json!({ "address": null }).to_string(), Some("address")),
-        ("/auth/challenge", json!({ "address": [address] }).to_string(), Some("address")),
-        ("/auth/challenge", json!({ "address": address, "admin": true }).to_string(), Some("admin")),
-        ("/auth/challenge", format!(r#"{{"address":"{address}","address":"{address}"}}"#), Some("address")),
-        ("/auth/challenge", format!(r#"{{"address":"{address}"}} {{}}"#), None),
-        ("/auth/challenge", "{\"address\":\"\u{0}\"}".into(), None),
-        ("/auth/refresh", r#"{"refresh_token":"\ud800"}"#.into(), None),
-        ("/auth/login", json!({ "message": "m" }).to_string(), Some("signature")),
-        ("/auth/login", json!({ "message": {}, "signature": "s" }).to_string(), Some("message")),
-        ("/auth/login", json!({ "message": "m", "signature": "s" }).to_string(), Some("signature")),
-        (
-            "/auth/login",
-            json!({ "message": "m", "signature": { "type": "Buffer", "data": [1, 2] } }).to_string(),
-            Some("signature"),
-        ),
-        (
-            "/auth/login",
-            json!({ "message": "m", "signature": "s", "transport": "pigeon" }).to_string(),
-            Some("transport"),
-        ),
-        ("/auth/refresh", json!({ "refresh_token": 1 }).to_string(), Some("refresh_token")),
-        ("/auth/refresh", "{}".into(), Some("refresh_token")),
-        ("/auth/logout", "{}".into(), Some("refresh_token")),
-    ];
-    for (path, body, field) in bodies {
-        let answer = send(&api, path, body.clone()).await;
-        answer.is_problem(400, "malformed");
-        assert_eq!(answer.body["field"].as_str(), field, "{path} {body}: {answer:?}");
-        assert!(answer.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_was_sent_is_not_repeated_in_an_error() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let long = "x".repeat(100) + "a-secret";
-    for body in [
-        json!({ "message": ["a-secret-in-the-wrong-place"], "signature": { "a-secret": 1 } }),
-        json!({ "message": "m", "signature": "s", "transport": "a-secret" }),
-        json!({ "message": "m", "signature": "s", long: "a-secret" }),
-    ] {
-        let answer = api.post("/auth/login", &body).await;
-        answer.is_problem(400, "malformed");
-        assert!(!answer.body.to_string().contains("a-secret"), "{answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    use std::io::{Read as _, Write as _};
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let mut socket = std::net::TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(25))).unwrap();
-    let head =
-        "POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    socket.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    // To the end: the connection is closed.
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"malformed\""), "{answer}");
-}
+use testkit::{AuthApi, Database, Wallet};
 
 #[tokio::test]
 async fn what_is_read_may_be_asked_for_without_its_body() {
@@ -106,45 +19,6 @@ async fn what_is_read_may_be_asked_for_without_its_body() {
         let answer = api.send(api.client.post(&url)).await;
         answer.is_problem(405, "method_not_allowed");
         assert_eq!(answer.headers["allow"], "GET, HEAD");
-    }
-}
-
-#[tokio::test]
-async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let large = format!(r#"{{"address":"{}"}}"#, "G".repeat(16 * 1024));
-    send(&api, "/auth/challenge", large.clone()).await.is_problem(413, "too_large");
-    let chunks: Vec<Result<Vec<u8>, std::io::Error>> =
-        large.into_bytes().chunks(1000).map(|c| Ok(c.to_vec())).collect();
-    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
-    send(&api, "/auth/challenge", stream).await.is_problem(413, "too_large");
-    let largest = format!(r#"{{"address":"{}"}}"#, "G".repeat(16 * 1024 - 14));
-    assert_eq!(largest.len(), 16 * 1024);
-    send(&api, "/auth/challenge", largest).await.is_problem(400, "invalid_address");
-}
-
-#[tokio::test]
-async fn a_body_that_is_not_plain_json_is_415() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let body = json!({ "address": Wallet::generate().address() }).to_string();
-    for wrong in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "application/jsonp",
-        "nonsense",
-        "application/json; charset=utf-16",
-    ] {
-        send_as(&api, "/auth/challenge", wrong, body.clone()).await.is_problem(415, "unsupported_media_type");
-    }
-    let none = api.client.post(format!("{}/auth/challenge", api.url)).body(body.clone());
-    api.send(none).await.is_problem(415, "unsupported_media_type");
-    let zipped = api.client.post(format!("{}/auth/challenge", api.url)).header("content-encoding", "gzip");
-    let zipped = zipped.header("content-type", "application/json").body(body.clone());
-    api.send(zipped).await.is_problem(415, "unsupported_media_type");
-    for right in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
-        assert_eq!(send_as(&api, "/auth/challenge", right, body.clone()).await.status, 200, "{right}");
     }
 }
 

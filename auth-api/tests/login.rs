@@ -1,8 +1,8 @@
-//! POST /auth/challenge and POST /auth/login.
+//! POST /auth/challenge and POST /auth/login. What hostile clients send is in `hostile/`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
-use testkit::{AuthApi, Database, Wallet, vectors};
+use testkit::{AuthApi, Database, Wallet};
 
 /// Logins of this API's, as the metrics count them.
 async fn logins(api: &AuthApi, outcome: &str) -> f64 {
@@ -77,102 +77,6 @@ fn base64_url(text: &str) -> Vec<u8> {
     use base64::Engine as _;
     let end = text.find('.').unwrap_or(text.len());
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&text[..end.min(88)]).unwrap()
-}
-
-#[tokio::test]
-async fn every_strkey_that_is_no_wallet_is_an_invalid_address() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let vectors = vectors::strkey();
-    let addresses = vectors["invalid"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .chain(vectors["valid_but_not_a_login"].as_array().unwrap().iter().map(|entry| &entry["address"]));
-    for address in addresses {
-        let answer = api.post("/auth/challenge", &json!({ "address": address })).await;
-        answer.is_problem(400, "invalid_address");
-        assert_eq!(answer.body["field"], "address");
-    }
-}
-
-#[tokio::test]
-async fn the_sep53_signatures_that_must_fail_are_refused() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let vectors = vectors::sep53();
-    let wallet = Wallet::from_seed(vectors["seed"].as_str().unwrap());
-    assert_eq!(wallet.address(), vectors["address"].as_str().unwrap());
-    let _ = api.login(&wallet).await;
-    for vector in vectors["valid"].as_array().unwrap().iter().chain(vectors["must_fail"].as_array().unwrap()) {
-        // A good signature of the right wallet over something that is not our challenge, and bad ones.
-        let message = vector["message_utf8"].as_str().unwrap_or("not text");
-        let signature = vector["signature_base64"].as_str().unwrap();
-        let (status, code) = if signature.len() == 88 { (401, "login_refused") } else { (400, "malformed") };
-        api.submit(message, signature).await.is_problem(status, code);
-        let challenge = api.challenge(&wallet).await;
-        api.submit(&challenge, signature).await.is_problem(status, code);
-    }
-    // The malleated twin of a signature that would be good.
-    let challenge = api.challenge(&wallet).await;
-    let twin = malleate(&wallet.sign_hex(&challenge));
-    api.submit(&challenge, &twin).await.is_problem(401, "login_refused");
-    let _ = api.submit(&challenge, &wallet.sign(&challenge)).await.tokens();
-}
-
-/// S + L, as hex: the same signature to a verifier that does not reduce S.
-fn malleate(signature: &str) -> String {
-    const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
-    ];
-    let mut bytes = hex::decode(signature).unwrap();
-    let mut carry = 0;
-    for (byte, order) in bytes[32..].iter_mut().zip(ORDER) {
-        let sum = u16::from(*byte) + u16::from(order) + carry;
-        *byte = (sum & 0xff) as u8;
-        carry = sum >> 8;
-    }
-    hex::encode(&bytes)
-}
-
-#[tokio::test]
-async fn a_signature_of_another_kind_or_by_another_key_is_refused_and_does_not_burn_the_challenge() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let (wallet, other) = (Wallet::generate(), Wallet::generate());
-    let message = api.challenge(&wallet).await;
-    let mut flipped = wallet.sign_hex(&message).into_bytes();
-    flipped[10] = if flipped[10] == b'0' { b'1' } else { b'0' };
-    for signature in [
-        other.sign(&message),
-        wallet.sign_raw(&message),
-        wallet.sign(format!("{message}\n")),
-        wallet.sign(message.replace('\n', "\r\n")),
-        String::from_utf8(flipped).unwrap(),
-    ] {
-        api.submit(&message, &signature).await.is_problem(401, "login_refused");
-    }
-    let bad_signatures = logins(&api, "bad_signature").await;
-    assert!((bad_signatures - 5.0).abs() < f64::EPSILON, "{bad_signatures}");
-    let _ = api.submit(&message, &wallet.sign(&message)).await.tokens();
-}
-
-#[tokio::test]
-async fn a_challenge_altered_in_any_line_is_refused() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let wallet = Wallet::generate();
-    let message = api.challenge(&wallet).await;
-    for at in (0..message.len()).step_by(7) {
-        let mut altered = message.clone().into_bytes();
-        altered[at] ^= 1;
-        let altered = String::from_utf8(altered).unwrap();
-        api.submit(&altered, &wallet.sign(&altered)).await.is_problem(401, "login_refused");
-    }
-    for altered in [format!("{message}\n"), message.replace('\n', "\r\n"), message.replace("sign in", "sign ín")] {
-        api.submit(&altered, &wallet.sign(&altered)).await.is_problem(401, "login_refused");
-    }
 }
 
 #[tokio::test]
@@ -284,20 +188,4 @@ async fn a_disabled_account_gets_no_session() {
     api.try_login(&wallet).await.is_problem(401, "login_refused");
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
     assert!((logins(&api, "disabled").await - 1.0).abs() < f64::EPSILON);
-}
-
-#[tokio::test]
-async fn the_host_header_does_not_change_what_is_signed() {
-    let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let wallet = Wallet::generate();
-    let request = api
-        .client
-        .post(format!("{}/auth/challenge", api.url))
-        .header("host", "evil.example.test")
-        .header("x-forwarded-host", "evil.example.test")
-        .json(&json!({ "address": wallet.address() }));
-    let message = api.send(request).await.body["message"].as_str().unwrap().to_owned();
-    assert!(message.starts_with("auth.example.test wants you"), "{message}");
-    assert!(!message.contains("evil"));
 }

@@ -38,6 +38,13 @@ async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
         ("SESSION_LIMIT", "0"),
         ("CHALLENGE_TTL", "five minutes"),
         ("DATABASE_POOL_SIZE", "many"),
+        ("RATE_LIMIT", "maybe"),
+        ("RATE_LIMIT_IP", "60"),
+        ("RATE_LIMIT_SESSION", "0/1m"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 0.0.0.0/0"),
+        ("MAX_CONNECTIONS", "0"),
+        ("HEAD_TIMEOUT", "0s"),
+        ("MAX_BODY_SIZE", "1GB"),
     ];
     for command in ["serve", "config"] {
         let (code, stdout, stderr) = run(&[command], &env).await;
@@ -78,6 +85,11 @@ async fn config_prints_what_is_in_force_without_secrets() {
         "SESSION_TTL=30days",
         "REFRESH_REUSE_GRACE=10s",
         "STELLAR_NETWORK=pubnet",
+        "RATE_LIMIT=on",
+        "RATE_LIMIT_IP=120/1m",
+        "TRUSTED_PROXIES=",
+        "MAX_CONNECTIONS=1000",
+        "MAX_HEAD_SIZE=16KiB",
         "ISSUER=https://auth.example.test:8443",
         "AUTH_SECRET=[redacted]",
     ] {

@@ -24,7 +24,7 @@ use exporting::{exports, spans};
 pub use service::Service;
 use service::service;
 use sweeping::{Consent, sweep};
-pub use targets::{Preset, PresetTarget, presets};
+pub use targets::{Preset, PresetTarget, presets, targets_of};
 pub use values::Mistakes;
 use values::{DurationRange, given};
 

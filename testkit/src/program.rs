@@ -10,10 +10,15 @@ use serde_json::Value;
 /// Where cargo put one of the workspace's binaries: beside the test that asks.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join(name);
+    let path = built().join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
     path
+}
+
+/// The directory of the workspace's binaries.
+fn built() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
 /// What a process inherits, if it is set: what programs need to run, and what tools that watch them have set. Nothing that
@@ -33,9 +38,14 @@ const INHERITED: [&str; 8] = [
 /// runs delete a million rows on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long a program may take to end by itself where that is measured what tests run. Without, nobody waits.
+const PROFILING: Duration = Duration::from_secs(10);
+
 /// A process of ours: its output is kept, and it is killed when this is dropped.
 pub struct Program {
     child: Child,
+    /// It writes a profile of what was run when it ends by itself.
+    profiled: bool,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
     readers: Vec<thread::JoinHandle<()>>,
@@ -54,13 +64,15 @@ impl Program {
         command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(env.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let built_here = Path::new(command.get_program()).parent() == Some(&built());
+        let profiled = built_here && std::env::var_os("LLVM_PROFILE_FILE").is_some();
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let readers = vec![
             collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
             collect(child.stderr.take().unwrap(), Arc::clone(&stderr)),
         ];
-        Self { child, stdout, stderr, readers }
+        Self { child, profiled, stdout, stderr, readers }
     }
 
     /// Its process id.
@@ -157,6 +169,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.profiled && matches!(self.child.try_wait(), Ok(None)) {
+            self.signal_if_alive("TERM");
+            let deadline = Instant::now() + PROFILING;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

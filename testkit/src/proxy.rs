@@ -9,14 +9,15 @@ use tokio::sync::watch;
 /// A TCP proxy in front of PostgreSQL or Redis.
 ///
 /// It counts the bytes that clients send, records the text of the statements that they prepare or send (PostgreSQL's
-/// `Parse` and `Query` messages, unencrypted), cuts connections, and stops forwarding without closing them.
+/// `Parse` and `Query` messages, unencrypted), cuts connections, leads them elsewhere, and stops forwarding without closing
+/// them.
 pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    upstream: String,
+    upstream: watch::Sender<String>,
     mode: watch::Sender<Mode>,
     sent: AtomicU64,
     connections: AtomicU64,
@@ -45,7 +46,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
-            upstream: upstream.to_owned(),
+            upstream: watch::Sender::new(upstream.to_owned()),
             mode: watch::Sender::new(Mode::Forward),
             sent: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -99,6 +100,11 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Refuse);
     }
 
+    /// Closes all connections, and leads new ones to another server: a failover.
+    pub fn fail_over_to(&self, upstream: &str) {
+        self.shared.upstream.send_replace(upstream.to_owned());
+    }
+
     /// Forwards nothing any more, and closes nothing.
     pub fn stall(&self) {
         self.shared.mode.send_replace(Mode::Stall);
@@ -118,7 +124,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let Ok(server) = TcpStream::connect(&shared.upstream).await else { return };
+            let mut upstream = shared.upstream.subscribe();
+            let current = upstream.borrow_and_update().clone();
+            let Ok(server) = TcpStream::connect(current).await else { return };
             // Else what comes in small pieces, as pipelined statements do, waits 40 ms for its acknowledgement here.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
@@ -130,6 +138,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 () = pump(from_client, to_server, &shared, true) => {}
                 () = pump(from_server, to_client, &shared, false) => {}
                 _ = refused.wait_for(|mode| *mode == Mode::Refuse) => {}
+                _ = upstream.changed() => {}
             }
         });
     }

@@ -128,6 +128,8 @@ impl Options {
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout =
             mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
+        let (rate_limit, trusted_proxies) = self.limits.check(mistakes);
+        let bounds = self.bounds.check(mistakes);
 
         let issuer = self.issuer.clone().or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
         let redis = self.redis(mistakes, issuer.as_deref().zip(network));
@@ -156,6 +158,9 @@ impl Options {
             cookie_insecure: cookie_insecure?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
+            rate_limit,
+            trusted_proxies,
+            bounds,
             shutdown_timeout,
         })
     }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::bounds::BoundOptions;
+use super::limits::LimitOptions;
+
 /// What can be set, as it was written. Each flag is also a variable; secrets may come from a file.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Configuration")]
@@ -85,6 +88,10 @@ pub struct Options {
     /// How long requests under way may take when we are told to stop [default: 20s]
     #[arg(long, env)]
     pub(super) shutdown_timeout: Option<String>,
+    #[command(flatten)]
+    pub(super) limits: LimitOptions,
+    #[command(flatten)]
+    pub(super) bounds: BoundOptions,
 }
 
 /// How to reach PostgreSQL: all that `migrate` needs.

@@ -102,14 +102,14 @@ impl ChallengeIssuer {
         )
     }
 
-    /// Checks an answered challenge: size, encoding, our MAC, our domain and chain, the address in it, the time, then
-    /// the signature, in this order.
-    pub fn verify(
-        &self,
-        message: &str,
-        signature: &Signature,
-        now: DateTime<Utc>,
-    ) -> Result<AnsweredChallenge, ChallengeRefused> {
+    /// Whose challenge this is, if it is one that we made: signed or not, expired or not.
+    #[must_use]
+    pub fn wallet_of<'m>(&self, message: &'m str) -> Option<&'m str> {
+        self.authentic(message).ok()?.address_line()
+    }
+
+    /// The message, if we made it: its size, its encoding, our MAC.
+    fn authentic<'m>(&self, message: &'m str) -> Result<Parts<'m>, ChallengeRefused> {
         if message.len() > MAX_LENGTH || !message.is_ascii() {
             return Err(ChallengeRefused::NotOurs);
         }
@@ -118,6 +118,18 @@ impl ChallengeIssuer {
         if !self.secrets.verify(Purpose::Challenge, &authenticated, &parts.tag) {
             return Err(ChallengeRefused::Altered);
         }
+        Ok(parts)
+    }
+
+    /// Checks an answered challenge: size, encoding, our MAC, our domain and chain, the address in it, the time, then
+    /// the signature, in this order.
+    pub fn verify(
+        &self,
+        message: &str,
+        signature: &Signature,
+        now: DateTime<Utc>,
+    ) -> Result<AnsweredChallenge, ChallengeRefused> {
+        let parts = self.authentic(message)?;
         // From here on the message is one that we made, maybe under another configuration.
         let address = parts.address().ok_or(ChallengeRefused::NotOurs)?;
         if parts.head != self.head(&address) {
@@ -158,8 +170,12 @@ impl<'m> Parts<'m> {
         Some(Self { head, nonce, random, tag, tail })
     }
 
+    fn address_line(&self) -> Option<&'m str> {
+        self.head.lines().nth(1)
+    }
+
     fn address(&self) -> Option<AccountAddress> {
-        AccountAddress::parse(self.head.lines().nth(1)?).ok()
+        AccountAddress::parse(self.address_line()?).ok()
     }
 
     fn expires_at(&self) -> Option<DateTime<Utc>> {

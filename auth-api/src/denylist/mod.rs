@@ -9,17 +9,17 @@
 //! - after each (re)connection this process believes nothing until a rebuild of its own has ended over that connection.
 //!
 //! Otherwise the check is a primary-key read in PostgreSQL. That is also what happens while Redis is away or hangs: the
-//! first command that fails ends the trust, so the next requests do not pay for it again. With neither: 503.
+//! first command that fails ends the trust and opens the breaker of [`Redis`], so the next requests do not pay for it
+//! again. With neither: 503.
 
-mod link;
 mod rebuild;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ::metrics::{counter, histogram};
-use bb8_redis::bb8;
-use redis::{FromRedisValue, Pipeline, RedisError};
+use ::metrics::histogram;
+use redis::Pipeline;
 use schema::ids::SessionId;
 use schema::sessions::Session;
 use serde::Serialize;
@@ -27,8 +27,8 @@ use tokio::sync::Notify;
 
 use crate::config::RedisConfig;
 use crate::metrics;
+use crate::redis::{Answer, Redis, RedisFailure};
 use crate::state::{Database, DatabaseError, timed};
-use link::{Link, LinkManager};
 
 pub use rebuild::keep_in_sync;
 
@@ -39,14 +39,9 @@ const LEEWAY: Duration = Duration::from_mins(1);
 /// No access token lives for longer, however the API is configured.
 pub const LONGEST_WINDOW: Duration = Duration::from_mins(31);
 
-/// Writing may take longer than reading: it is rare, and a failed write costs all readers their trust.
-const WRITE_PATIENCE: u32 = 5;
-
 /// The denylist in Redis.
 pub struct Denylist {
-    pool: bb8::Pool<LinkManager>,
-    prefix: String,
-    timeout: Duration,
+    redis: Arc<Redis>,
     /// How long a revoked session has to be denied: until its last access token has expired.
     window: Duration,
     sync_interval: Duration,
@@ -60,45 +55,12 @@ pub struct Denylist {
 /// A session's entry and the marker, each if it is there.
 type Entry = (Option<String>, Option<String>);
 
-/// Why Redis gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisFailure {
-    /// None came in time.
-    #[error("no answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    /// It could not be reached, or refused.
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-}
-
-impl RedisFailure {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Timeout(_) => "timeout",
-            Self::Redis(error) if error.is_timeout() => "timeout",
-            Self::Redis(error) if error.is_io_error() || error.is_unrecoverable_error() => "connection",
-            Self::Redis(_) => "other",
-        }
-    }
-}
-
 impl Denylist {
-    /// Connects when it is first used.
+    /// Believes nothing yet.
     #[must_use]
-    pub fn new(config: &RedisConfig, access_token_ttl: Duration, sync_interval: Duration) -> Self {
-        let pool = bb8::Pool::builder()
-            // One connection, multiplexed: it is cloned out and given back at once. A second one might end at another
-            // server after a failover, and what is known of the one would be believed of the other.
-            .max_size(1)
-            .connection_timeout(config.timeout)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_on_check_out(true)
-            .build_unchecked(LinkManager::new(config.client.clone()));
+    pub fn new(redis: Arc<Redis>, access_token_ttl: Duration, sync_interval: Duration) -> Self {
         Self {
-            pool,
-            prefix: format!("{{{}}}", config.prefix),
-            timeout: config.timeout,
+            redis,
             window: access_token_ttl + LEEWAY,
             sync_interval,
             trusted: AtomicU64::new(0),
@@ -110,7 +72,9 @@ impl Denylist {
     /// One that only denies, for a command: it knows nothing of lifetimes.
     #[must_use]
     pub fn for_commands(config: &RedisConfig) -> Self {
-        Self::new(config, LONGEST_WINDOW - LEEWAY, Duration::ZERO)
+        // A person waits for it, and not a request.
+        let patient = RedisConfig { timeout: config.timeout.max(Duration::from_secs(2)), ..config.clone() };
+        Self::new(Arc::new(Redis::new(&patient)), LONGEST_WINDOW - LEEWAY, Duration::ZERO)
     }
 
     /// Whether a session is denied, as Redis has it. `None`: Redis is not to be believed now.
@@ -137,7 +101,7 @@ impl Denylist {
         }
         let mut lookup = redis::pipe();
         lookup.cmd("MGET").arg(self.key(id)).arg(self.marker());
-        let answer: Result<(u64, (Entry,)), _> = self.command("lookup", self.timeout, &lookup).await;
+        let answer: Answer<(Entry,)> = self.redis.command("lookup", &lookup).await;
         match answer {
             Ok((_, ((Some(_), _),))) => Some(true),
             Ok((number, ((None, Some(_)),))) if number == trusted => Some(false),
@@ -146,8 +110,9 @@ impl Denylist {
                 None
             }
             Err(failure) => {
-                if self.distrust() {
-                    tracing::warn!(error = %failure, "Redis failed; the denylist is read from PostgreSQL");
+                // An outage has been told of where the breaker was opened.
+                if self.distrust() && !failure.is_outage() {
+                    tracing::warn!(error = %failure, "Redis refuses look-ups; the denylist is read from PostgreSQL");
                 }
                 None
             }
@@ -164,7 +129,7 @@ impl Denylist {
     }
 
     /// The same, once.
-    pub async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
+    pub(crate) async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -172,8 +137,8 @@ impl Denylist {
         for id in ids {
             self.push_denial(&mut pipeline, *id);
         }
-        let (_, ()) = self.command("deny", self.timeout * WRITE_PATIENCE, &pipeline).await?;
-        Ok(())
+        let answer: Answer<()> = self.redis.command("deny", &pipeline).await;
+        answer.map(drop)
     }
 
     /// A session may have been revoked without being denied. The marker is taken away as soon as Redis answers, and every
@@ -187,42 +152,6 @@ impl Denylist {
         pipeline.cmd("SET").arg(self.key(id)).arg(1).arg("EX").arg(self.window.as_secs()).ignore();
     }
 
-    /// Sends a pipeline within `patience` and returns the number of the connection it went over. A connection that did not
-    /// answer is not used again; one that answered with an error (no right, out of memory) is.
-    async fn command<T: FromRedisValue>(
-        &self,
-        name: &'static str,
-        patience: Duration,
-        pipeline: &Pipeline,
-    ) -> Result<(u64, T), RedisFailure> {
-        let started = Instant::now();
-        let mut used = None;
-        let sent = tokio::time::timeout(patience, async {
-            let link = self.link().await?;
-            let mut connection = used.insert(link).connection.clone();
-            Ok(pipeline.query_async(&mut connection).await?)
-        })
-        .await;
-        histogram!(metrics::REDIS_COMMAND, "command" => name).record(started.elapsed());
-        let failure = match sent {
-            Ok(Ok(value)) => return Ok((used.map_or(0, |link| link.number), value)),
-            Ok(Err(failure)) => failure,
-            Err(_) => RedisFailure::Timeout(patience),
-        };
-        counter!(metrics::DENYLIST_ERRORS, "kind" => failure.kind()).increment(1);
-        if let (Some(link), "timeout" | "connection") = (used, failure.kind()) {
-            link.give_up();
-        }
-        Err(failure)
-    }
-
-    async fn link(&self) -> Result<Link, RedisFailure> {
-        self.pool.get().await.map(|link| link.clone()).map_err(|error| match error {
-            bb8::RunError::User(error) => RedisFailure::Redis(error),
-            bb8::RunError::TimedOut => RedisFailure::Timeout(self.timeout),
-        })
-    }
-
     /// Believes nothing until the next rebuild, and asks for it. Whether that is news.
     fn distrust(&self) -> bool {
         let news = self.trusted.swap(0, Ordering::SeqCst) != 0;
@@ -231,15 +160,15 @@ impl Denylist {
     }
 
     fn key(&self, id: SessionId) -> String {
-        format!("{}:deny:{id}", self.prefix)
+        self.redis.key(format_args!("deny:{id}"))
     }
 
     fn marker(&self) -> String {
-        format!("{}:deny:complete", self.prefix)
+        self.redis.key("deny:complete")
     }
 
     fn epoch(&self) -> String {
-        format!("{}:deny:epoch", self.prefix)
+        self.redis.key("deny:epoch")
     }
 }
 
@@ -261,7 +190,7 @@ impl Denylist {
         let denylist = if self.trusted.load(Ordering::SeqCst) == 0 { "rebuilding" } else { "complete" };
         let mut info = redis::pipe();
         info.cmd("INFO").arg("memory");
-        let answer: Result<(u64, (String,)), _> = self.command("info", self.timeout * WRITE_PATIENCE, &info).await;
+        let answer: Answer<(String,)> = self.redis.ask_anyway("info", &info).await;
         let maxmemory_policy = match answer {
             Ok((_, (info,))) => info
                 .lines()

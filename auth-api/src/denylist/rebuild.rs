@@ -5,9 +5,10 @@ use ::metrics::gauge;
 use schema::sessions::{self, Session};
 use uuid::Uuid;
 
-use super::{Denylist, RedisFailure, WRITE_PATIENCE};
+use super::Denylist;
 use crate::clock::Clock;
 use crate::metrics;
+use crate::redis::RedisFailure;
 use crate::state::{Database, DatabaseError, State, timed};
 
 /// Sessions a page of a rebuild: a few milliseconds of either store.
@@ -28,6 +29,8 @@ enum RebuildError {
     Overtaken,
     #[error("the connection to Redis changed in the middle of it")]
     Reconnected,
+    #[error("Redis answers too slowly for requests to ask it")]
+    Slow,
     #[error("no randomness: {0}")]
     Random(#[from] getrandom::Error),
 }
@@ -50,12 +53,14 @@ pub async fn keep_in_sync(state: &State) {
             Ok(denied) => {
                 tracing::debug!(denied, "denylist rebuilt");
                 (retry, told) = (FIRST_RETRY, String::new());
-                tokio::select! {
-                    () = tokio::time::sleep(denylist.sync_interval) => {}
-                    () = denylist.wake.notified() => {
-                        // Several findings of one trouble are one rebuild.
-                        tokio::time::sleep(jitter(Duration::from_millis(10))).await;
-                    }
+                let found = tokio::select! {
+                    () = tokio::time::sleep(denylist.sync_interval) => false,
+                    () = denylist.wake.notified() => true,
+                    () = denylist.redis.outage() => true,
+                };
+                if found {
+                    // Several findings of one trouble are one rebuild.
+                    tokio::time::sleep(jitter(Duration::from_millis(10))).await;
                 }
             }
             Err(error) => {
@@ -113,8 +118,7 @@ impl Denylist {
         // It outlives any rebuild; one that takes longer finds it gone and starts over.
         begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
         begin.cmd("GET").arg(self.epoch());
-        let patience = self.timeout * WRITE_PATIENCE;
-        let (number, (epoch,)): (u64, (String,)) = self.command("rebuild", patience, &begin).await?;
+        let (number, (epoch,)): (u64, (String,)) = self.redis.ask_anyway("rebuild", &begin).await?;
 
         let mut denied = 0;
         let mut after = None;
@@ -131,7 +135,7 @@ impl Denylist {
             for (_, id) in &page {
                 self.push_denial(&mut pipeline, *id);
             }
-            let (over, ()) = self.command("rebuild", patience, &pipeline).await?;
+            let (over, ()) = self.redis.ask_anyway("rebuild", &pipeline).await?;
             if over != number {
                 return Err(RebuildError::Reconnected);
             }
@@ -141,16 +145,21 @@ impl Denylist {
         let mut end = redis::pipe();
         let lifetime = (self.sync_interval * 3).as_secs().max(1);
         end.cmd("EVAL").arg(SET_MARKER).arg(2).arg(self.epoch()).arg(self.marker()).arg(&epoch).arg(lifetime);
-        let (over, (set,)): (u64, (bool,)) = self.command("rebuild", patience, &end).await?;
+        let (over, (set,)): (u64, (bool,)) = self.redis.ask_anyway("rebuild", &end).await?;
         if over != number {
             return Err(RebuildError::Reconnected);
         }
         if !set {
             return Err(RebuildError::Overtaken);
         }
-        // Denials that were missed since it began are not made good by it.
-        self.missed.fetch_sub(missed, Ordering::SeqCst);
-        if self.trusted.swap(number, Ordering::SeqCst) != number {
+        if self.redis.is_left_alone() {
+            return Err(RebuildError::Slow);
+        }
+        // Denials that were missed since it began are not made good by it: then the next one, which they asked for, has to
+        // end first.
+        if self.missed.fetch_sub(missed, Ordering::SeqCst) == missed
+            && self.trusted.swap(number, Ordering::SeqCst) != number
+        {
             tracing::info!(denied, "denylist complete; Redis answers for it");
         }
         Ok(denied)

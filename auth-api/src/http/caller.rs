@@ -15,15 +15,27 @@ use super::guard::Renewal;
 use crate::credentials::SessionToken;
 use crate::state::{DatabaseError, State, timed};
 
-/// How a session is carried.
+/// How a session is carried. Named by a text: for an enum serde would take `{"token": null}`, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum Transport {
     /// An access token and a refresh token.
     #[default]
     Token,
     /// A cookie.
     Cookie,
+}
+
+impl TryFrom<String> for Transport {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "token" => Ok(Self::Token),
+            "cookie" => Ok(Self::Cookie),
+            _ => Err("expected `token` or `cookie`"),
+        }
+    }
 }
 
 impl Transport {

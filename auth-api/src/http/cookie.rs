@@ -70,15 +70,16 @@ impl SessionCookie {
 
     /// What a request has of it. Cookies of others, which may be anything at all, are passed over.
     pub fn presented(self, request: &impl HttpMessage) -> Presented {
-        let lines = request.headers().get_all(COOKIE).filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
-        let mut values = lines
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| name.trim() == self.name())
-            .map(|(_, value)| value.trim());
+        let pairs = request.headers().get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let mut values = pairs.filter_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+            (name == self.name().as_bytes()).then_some(value)
+        });
         match (values.next(), values.next()) {
             (None, _) => Presented::Nothing,
-            (Some(value), None) => Presented::One(Zeroizing::new(value.to_owned())),
+            // What is no text is no token of ours, either.
+            (Some(value), None) => Presented::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned())),
             (Some(_), Some(_)) => Presented::Several,
         }
     }

@@ -9,16 +9,14 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use crate::config::Bounds;
+use crate::state::State;
 
-/// A JSON body, read strictly: the right content type, at most [`MAX_BODY`], no unknown and no repeated field; what is
+/// A JSON body, read strictly: the right content type, at most `MAX_BODY_SIZE`, no unknown and no repeated field; what is
 /// wrong is told with the field's name.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// Ten times the largest body that makes sense.
-const MAX_BODY: usize = 16 * 1024;
-/// A client on the worst of networks sends 16 KiB in this time; one that does not keeps a connection busy.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any field of ours: of an unknown one this much is repeated.
 const LONGEST_NAME: usize = 32;
 
@@ -65,18 +63,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
 struct Body {
     plain_json: bool,
     payload: Result<web::Payload, actix_web::Error>,
+    size: usize,
+    timeout: Duration,
 }
 
 impl Body {
     fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
         let payload = web::Payload::from_request(request, payload).into_inner();
-        Self { plain_json: is_plain_json(request), payload }
+        let bounds = request.app_data::<web::Data<State>>().map_or_else(Bounds::default, |state| state.bounds);
+        Self { plain_json: is_plain_json(request), payload, size: bounds.body_size, timeout: bounds.body_timeout }
     }
 
     /// Reads it to its end, within its size and its time.
     async fn read(self) -> Result<Bytes, Problem> {
-        let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(MAX_BODY);
-        let body = tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| Problem::BodyCutShort)?;
+        let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(self.size);
+        let body = tokio::time::timeout(self.timeout, body).await.map_err(|_| Problem::BodyCutShort)?;
         body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
     }
 }

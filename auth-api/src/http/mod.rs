@@ -1,16 +1,19 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`client`]), what
-//! browsers make necessary ([`guard`], [`cors`]), the request log.
+//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what
+//! browsers make necessary ([`guard`], [`cors`]), the [`limit`]s, the [`bounds`] of a connection, the request log.
 
+pub mod bounds;
 pub mod caller;
-pub mod client;
+mod client;
 pub mod cookie;
 pub mod cors;
 pub mod guard;
 mod json;
+pub mod limit;
 pub mod observe;
 mod problem;
 mod query;
 
+pub use client::Client;
 pub use json::{Json, OptionalJson};
 pub use problem::Problem;
 pub use query::Query;

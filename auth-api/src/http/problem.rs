@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -37,10 +38,15 @@ pub enum Problem {
     NotFound,
     /// 405: something, but not for this method. Which methods it is for.
     MethodNotAllowed(&'static str),
-    /// 413: a body over the limit.
+    /// 413: a body over the limit. The connection is closed: the rest of it is not waited for.
     TooLarge,
     /// 415: a body that is not JSON.
     UnsupportedMediaType,
+    /// 429: a quota is used up.
+    RateLimited {
+        /// Until there is some of it again, in whole seconds.
+        wait: Duration,
+    },
     /// 503: a store is away or too busy; a second later it may not be.
     Unavailable,
     /// 500: our mistake.
@@ -98,11 +104,16 @@ impl Problem {
             Self::MethodNotAllowed(allowed) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This takes {allowed}.").into())
             }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 16 KiB.".into()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large.".into()),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "The body must be JSON: Content-Type: application/json, not compressed.".into(),
+            ),
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests. Retry-After says when to try again.".into(),
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -142,8 +153,11 @@ impl ResponseError for Problem {
             Self::InvalidAddress(_) => body["field"] = json!("address"),
             _ => {}
         }
-        if matches!(self, Self::BodyCutShort) {
+        if matches!(self, Self::BodyCutShort | Self::TooLarge) {
             response.force_close();
+        }
+        if let Self::RateLimited { wait } = self {
+            response.insert_header((RETRY_AFTER, wait.as_secs()));
         }
         if let Some((name, value)) = self.header() {
             response.insert_header((name, value));

@@ -1,11 +1,13 @@
-//! POST /auth/challenge: something to sign. Writes nothing and asks no store.
+//! POST /auth/challenge: something to sign. Writes nothing but how often it was asked for.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::AccountAddress;
-use crate::http::{Json, Problem};
+use crate::http::limit::limit;
+use crate::http::{Client, Json, Problem};
+use crate::limits::Route;
 use crate::state::State;
 
 #[derive(Deserialize)]
@@ -20,8 +22,16 @@ struct Answer {
     expires_at: DateTime<Utc>,
 }
 
-pub(super) async fn post(state: web::Data<State>, request: Json<Request>) -> Result<HttpResponse, Problem> {
-    let address = AccountAddress::parse(&request.0.address).map_err(Problem::InvalidAddress)?;
-    let challenge = state.challenges.issue(&address, state.now()?)?;
+pub(super) async fn post(
+    http: HttpRequest,
+    state: web::Data<State>,
+    request: Result<Json<Request>, Problem>,
+) -> Result<HttpResponse, Problem> {
+    let address =
+        request.and_then(|Json(request)| AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress));
+    let client = Client::of(&http, &state.trusted_proxies);
+    let wallet = address.as_ref().ok().map(AccountAddress::as_str);
+    limit(&http, &state, Route::Challenge, client.ip, wallet).await?;
+    let challenge = state.challenges.issue(&address?, state.now()?)?;
     Ok(HttpResponse::Ok().json(Answer { message: challenge.message, expires_at: challenge.expires_at }))
 }

@@ -18,10 +18,11 @@ use crate::audit;
 use crate::credentials::access_token::Grant;
 use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
 use crate::http::caller::Transport;
-use crate::http::client::Client;
 use crate::http::cookie::Presented;
 use crate::http::guard::{self, Origin};
-use crate::http::{Json, Problem};
+use crate::http::limit::limit;
+use crate::http::{Client, Json, Problem};
+use crate::limits::Route;
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
 
@@ -77,7 +78,9 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let client = Client::of(&http);
+    let client = Client::of(&http, &state.trusted_proxies);
+    let wallet = request.as_ref().ok().and_then(|Json(request)| state.challenges.wallet_of(&request.message));
+    limit(&http, &state, Route::Login, client.ip, wallet).await.inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
     // A cookie that somebody else's page has set would be a session of the attacker's choosing (login CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
@@ -199,7 +202,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
                 Carrier::Cookie(token) => Some(token.hash()),
             },
             user_agent: client.user_agent.clone(),
-            ip: client.ip,
+            ip: Some(client.ip),
             ttl: lifetimes.session,
             max_age: lifetimes.session_max_age,
         };

@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use crate::audit;
 use crate::credentials::RefreshToken;
-use crate::http::client::Client;
-use crate::http::{OptionalJson, Problem, caller};
+use crate::http::{Client, OptionalJson, Problem, caller};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -43,7 +42,7 @@ pub(super) async fn post(
         }
         None => caller::genuine(&http, &state)?.session_id(),
     };
-    let (shared, client) = (Arc::clone(&state), Client::of(&http));
+    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     state.tasks.finish(async move { end(&shared, &client, session_id).await }).await??;
     let mut answer = HttpResponse::NoContent();
     if state.cookie.presented(&http).is_some() {

@@ -14,8 +14,9 @@ use super::tokens::Pair;
 use crate::audit;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
-use crate::http::client::Client;
-use crate::http::{Json, Problem};
+use crate::http::limit::limit;
+use crate::http::{Client, Json, Problem};
+use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
 
@@ -38,10 +39,13 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let client = Client::of(&http);
-    let Json(request) = request.inspect_err(|_| RefreshOutcome::Malformed.count())?;
+    let token = request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
+    let session = token.as_ref().ok().and_then(|token| token.as_ref().ok()).map(|token| token.session_id().to_string());
+    let client = Client::of(&http, &state.trusted_proxies);
+    let limited = limit(&http, &state, Route::Refresh, client.ip, session.as_deref()).await;
+    limited.inspect_err(|_| RefreshOutcome::Limited.count())?;
     // A forged token ends here, before the database is asked.
-    let Ok(token) = RefreshToken::parse(&request.refresh_token, &state.secrets) else {
+    let Ok(token) = token.inspect_err(|_| RefreshOutcome::Malformed.count())? else {
         return Err(refuse(&client, RefreshOutcome::Forged, None));
     };
     let session_id = token.session_id();

@@ -15,8 +15,7 @@ use uuid::Uuid;
 use crate::audit;
 use crate::device::device;
 use crate::http::caller::{self, Transport};
-use crate::http::client::Client;
-use crate::http::{Problem, Query};
+use crate::http::{Client, Problem, Query};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -98,7 +97,8 @@ pub(super) async fn delete_one(
 ) -> Result<HttpResponse, Problem> {
     let current = caller::authenticate(&http, &state).await?;
     let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::NotFound)?;
-    let (shared, client, account_id) = (Arc::clone(&state), Client::of(&http), current.account.id);
+    let (shared, client, account_id) =
+        (Arc::clone(&state), Client::of(&http, &state.trusted_proxies), current.account.id);
     let ended = state.tasks.finish(async move { end_one(&shared, &client, id, account_id).await });
     if !ended.await?? {
         return Err(Problem::NotFound);
@@ -150,7 +150,7 @@ pub(super) async fn delete_all(
 ) -> Result<HttpResponse, Problem> {
     let current = caller::authenticate(&http, &state).await?;
     let kept = query.0.except.map(|Except::Current| current.id);
-    let (shared, client) = (Arc::clone(&state), Client::of(&http));
+    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let (account_id, id) = (current.account.id, current.id);
     let ended = state.tasks.finish(async move { end_all(&shared, &client, account_id, id, kept).await });
     let revoked = ended.await??.ok_or(Problem::Unauthenticated)?;

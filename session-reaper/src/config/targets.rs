@@ -57,6 +57,13 @@ fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
     entries.into_iter().zip(ends).map(of).collect()
 }
 
+/// The targets of the text of a `reaper.toml`, or everything that is wrong with it. `name` is what the file is called.
+pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let targets = read(name, text, &mut mistakes);
+    if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
+}
+
 /// The targets of a file.
 pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
     let mut source = Source { name, text, mistakes };
@@ -144,9 +151,7 @@ mod tests {
     use super::*;
 
     fn targets(text: &str) -> Result<Vec<Target>, String> {
-        let mut mistakes = Mistakes::default();
-        let targets = read("reaper.toml", text, &mut mistakes);
-        if mistakes.is_empty() { Ok(targets) } else { Err(mistakes.to_string()) }
+        targets_of("reaper.toml", text).map_err(|mistakes| mistakes.to_string())
     }
 
     #[test]

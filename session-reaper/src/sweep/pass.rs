@@ -227,9 +227,12 @@ impl Pass<'_, '_> {
             let (began, gone) = (Instant::now(), self.gone());
             let mut tried = self.attempt(ahead, look).await;
             if matches!(tried, Err(Trouble::Timeout(Bound::Lock))) && self.manner() == Manner::Waiting {
-                // Somebody came after all: the same at once, leaving what is held.
-                meter::chunk(self.target, ChunkOutcome::TimedOut);
-                meter::chunk(self.target, ChunkOutcome::Retried);
+                // No bound of the configuration's has struck: the same at once, leaving what is held.
+                tracing::debug!(
+                    target_table = self.target,
+                    reason = self.reason,
+                    "rows are held: from now on they are passed over"
+                );
                 self.held_up = true;
                 tried = self.attempt(ahead, look).await;
             }

@@ -96,7 +96,7 @@ async fn tour() -> Result {
     text(&format!("(Written straight into the tables with past times, which took {:.1} s.)", took.as_secs_f64()));
 
     title(8, "The reaper deletes what is due, in small transactions");
-    text("As a rule it works a fifth of the time and leaves the rest to the traffic. Here nobody waits, so:");
+    text("As a rule it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits, so:");
     println!("\n   $ session-reaper run --duty-cycle 1\n");
     let status = Command::new(std::env::current_exe()?.with_file_name("session-reaper"))
         .args(["run", "--duty-cycle", "1"])

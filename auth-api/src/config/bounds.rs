@@ -1,0 +1,126 @@
+//! What clients may take of us before they have proved anything.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::mistakes::Mistakes;
+
+/// What connections and requests may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at the most, over all workers.
+    pub connections: usize,
+    /// How long a connection may stand between two requests.
+    pub keep_alive: Duration,
+    /// How long the head of a request may take to arrive.
+    pub head_timeout: Duration,
+    /// How long its body may take.
+    pub body_timeout: Duration,
+    /// Bytes of a head.
+    pub head_size: usize,
+    /// Bytes of a body.
+    pub body_size: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            // At the worst each holds 128 KiB, a head that is refused; and two file descriptors.
+            connections: 1000,
+            // Longer than the minute that proxies commonly keep theirs, so that it is they who close.
+            keep_alive: Duration::from_secs(75),
+            // A head is a few hundred bytes: a client that cannot send it in this time keeps a connection busy.
+            head_timeout: Duration::from_secs(5),
+            // A client on the worst of networks sends 16 KiB in this time.
+            body_timeout: Duration::from_secs(10),
+            // Room for the cookies of a whole domain; ours are a kilobyte.
+            head_size: 16 * 1024,
+            // Ten times the largest body that makes sense.
+            body_size: 16 * 1024,
+        }
+    }
+}
+
+/// What can be set of it, as it was written.
+#[derive(Args, Clone, Debug, Default)]
+#[allow(clippy::struct_field_names, reason = "the fields name the flags")]
+pub(super) struct BoundOptions {
+    /// Connections of clients at the most; more wait [default: 1000]
+    #[arg(long, env)]
+    max_connections: Option<String>,
+    /// How long a connection may stand between two requests [default: 75s]
+    #[arg(long, env)]
+    keep_alive: Option<String>,
+    /// How long the head of a request may take [default: 5s]
+    #[arg(long, env)]
+    head_timeout: Option<String>,
+    /// How long the body of a request may take [default: 10s]
+    #[arg(long, env)]
+    body_timeout: Option<String>,
+    /// Size of a request's head at the most [default: 16KiB]
+    #[arg(long, env)]
+    max_head_size: Option<String>,
+    /// Size of a request's body at the most [default: 16KiB]
+    #[arg(long, env)]
+    max_body_size: Option<String>,
+}
+
+const LONGEST: Duration = Duration::from_hours(1);
+const KIB: usize = 1024;
+/// The HTTP library takes no head beyond 128 KiB.
+const SIZES: std::ops::RangeInclusive<usize> = KIB..=128 * KIB;
+
+impl BoundOptions {
+    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Bounds {
+        let default = Bounds::default();
+        let connections = mistakes.parse(
+            "MAX_CONNECTIONS",
+            self.max_connections.as_deref(),
+            &default.connections.to_string(),
+            |text| {
+                text.parse().ok().filter(|most| (1..=1_000_000).contains(most)).ok_or("not a number from 1 to 1000000")
+            },
+        );
+        let mut span = |name, value: &Option<String>, default| mistakes.span(name, value.as_ref(), default, LONGEST);
+        let keep_alive = span("KEEP_ALIVE", &self.keep_alive, default.keep_alive);
+        let head_timeout = span("HEAD_TIMEOUT", &self.head_timeout, default.head_timeout);
+        let body_timeout = span("BODY_TIMEOUT", &self.body_timeout, default.body_timeout);
+        let mut size = |name, value: &Option<String>| mistakes.parse(name, value.as_deref(), "16KiB", size);
+        let head_size = size("MAX_HEAD_SIZE", &self.max_head_size);
+        let body_size = size("MAX_BODY_SIZE", &self.max_body_size);
+        Bounds {
+            connections: connections.unwrap_or(default.connections),
+            keep_alive,
+            head_timeout,
+            body_timeout,
+            head_size: head_size.unwrap_or(default.head_size),
+            body_size: body_size.unwrap_or(default.body_size),
+        }
+    }
+}
+
+fn size(text: &str) -> Result<usize, &'static str> {
+    let bytes = match text.strip_suffix("KiB") {
+        Some(kib) => kib.parse().ok().and_then(|kib: usize| kib.checked_mul(KIB)),
+        None => text.parse().ok(),
+    };
+    bytes.filter(|bytes| SIZES.contains(bytes)).ok_or("not a size such as 16KiB, from 1KiB to 128KiB")
+}
+
+impl Bounds {
+    /// What is in force, as variables.
+    pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
+        let duration = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
+        let size =
+            |bytes: usize| if bytes.is_multiple_of(KIB) { format!("{}KiB", bytes / KIB) } else { bytes.to_string() };
+        vec![
+            ("MAX_CONNECTIONS", self.connections.to_string()),
+            ("KEEP_ALIVE", duration(self.keep_alive)),
+            ("HEAD_TIMEOUT", duration(self.head_timeout)),
+            ("BODY_TIMEOUT", duration(self.body_timeout)),
+            ("MAX_HEAD_SIZE", size(self.head_size)),
+            ("MAX_BODY_SIZE", size(self.body_size)),
+        ]
+    }
+}

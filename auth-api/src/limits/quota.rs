@@ -1,0 +1,108 @@
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// So many requests in such a time: all of them at once if one likes, and from then on one whenever its share of the time
+/// has passed (GCRA, a leaky bucket).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    requests: NonZeroU32,
+    period: Duration,
+}
+
+/// Not a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a quota such as 60/1m: from 1 to 1000000 requests in a time of whole seconds, at most 1h")]
+pub struct InvalidQuota;
+
+/// What is left of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Requests that would be let through now.
+    pub(super) requests: u64,
+    /// Until there is one more.
+    pub(super) one_more: Duration,
+}
+
+const LONGEST: Duration = Duration::from_hours(1);
+
+impl Quota {
+    /// Parses `60/1m`.
+    pub fn parse(text: &str) -> Result<Self, InvalidQuota> {
+        let (requests, period) = text.split_once('/').ok_or(InvalidQuota)?;
+        let requests = requests.parse().ok().and_then(NonZeroU32::new).ok_or(InvalidQuota)?;
+        let period = humantime::parse_duration(period).map_err(|_| InvalidQuota)?;
+        // It stands in a header that knows whole seconds; and what is counted is forgotten after it.
+        let sensible =
+            !period.is_zero() && period.subsec_nanos() == 0 && period <= LONGEST && requests.get() <= 1_000_000;
+        sensible.then_some(Self { requests, period }).ok_or(InvalidQuota)
+    }
+
+    /// How many requests.
+    pub(super) fn requests(self) -> NonZeroU32 {
+        self.requests
+    }
+
+    /// In how many seconds.
+    pub(super) fn seconds(self) -> u64 {
+        self.period.as_secs()
+    }
+
+    /// The share of the time that a request takes, in whole microseconds.
+    pub(super) fn share(self) -> Duration {
+        Duration::from_micros(self.share_us())
+    }
+
+    /// The most that requests may take of the time ahead, in microseconds.
+    pub(super) fn limit_us(self) -> u64 {
+        self.share_us() * u64::from(self.requests.get())
+    }
+
+    pub(super) fn share_us(self) -> u64 {
+        self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
+    }
+
+    /// What is left for somebody whose requests have taken so many microseconds of the time ahead.
+    pub(super) fn left(self, debt_us: u64) -> Left {
+        let (share, free) = (self.share_us(), self.limit_us().saturating_sub(debt_us));
+        Left { requests: free / share, one_more: Duration::from_micros(share - free % share) }
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, humantime::format_duration(self.period).to_string().replace(' ', ""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn other_texts_are_no_quotas() {
+        for text in ["", "60", "60/", "/1m", "0/1m", "-1/1m", "60/0s", "60/500ms", "60/2h", "1000001/1m", "60/1m/1m"] {
+            assert_eq!(Quota::parse(text), Err(InvalidQuota), "{text}");
+        }
+        assert_eq!(Quota::parse("60/1m").unwrap().to_string(), "60/1m");
+        assert_eq!(Quota::parse("1000000/1s").unwrap().share(), Duration::from_micros(1));
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_one_more_when_it_is_said_and_not_before(requests in 1_u32..=5000, seconds in 1_u64..=3600, paid in 0.0..=1.0) {
+            let quota = Quota::parse(&format!("{requests}/{seconds}s")).unwrap();
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any will do")]
+            let debt = (quota.limit_us() as f64 * paid) as u64;
+            let left = quota.left(debt);
+            prop_assert!(left.requests <= requests.into());
+            prop_assert!(left.one_more > Duration::ZERO && left.one_more <= quota.share());
+            let wait = u64::try_from(left.one_more.as_micros()).unwrap();
+            if debt >= wait {
+                prop_assert_eq!(quota.left(debt - wait).requests, left.requests + 1);
+                prop_assert_eq!(quota.left(debt - wait + 1).requests, left.requests);
+            }
+        }
+    }
+}

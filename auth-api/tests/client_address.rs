@@ -1,0 +1,112 @@
+//! Whose address stands in a session: the peer's, or the one that proxies we trust speak for.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use serde_json::json;
+use testkit::{AuthApi, Database, Wallet};
+
+const PEER: &str = "127.0.0.1";
+
+/// The address of a session that was begun with these fields in the head of the login.
+async fn address(api: &AuthApi, fields: &[(&str, &str)]) -> String {
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let login = json!({ "message": message, "signature": wallet.sign(&message) });
+    let request = api.client.post(format!("{}/auth/login", api.url)).json(&login);
+    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let tokens = api.send(request).await.tokens();
+    api.session(&tokens.access).await.body["session"]["ip"].as_str().unwrap().to_owned()
+}
+
+async fn expect(api: &AuthApi, cases: &[(&[(&str, &str)], &str)]) {
+    for (fields, expected) in cases {
+        assert_eq!(address(api, fields).await, *expected, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_says_of_itself_is_ignored() {
+    let database = Database::create().await;
+    for trusted in ["", "192.0.2.1, 2001:db8::/32"] {
+        let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", trusted)]).await;
+        let claims: &[(&[(&str, &str)], &str)] = &[
+            (&[], PEER),
+            (&[("X-Forwarded-For", "203.0.113.7")], PEER),
+            (&[("Forwarded", "for=203.0.113.7")], PEER),
+            (&[("X-Real-IP", "203.0.113.7"), ("True-Client-IP", "203.0.113.7")], PEER),
+        ];
+        expect(&api, claims).await;
+        let told = "a proxy that TRUSTED_PROXIES does not name: its clients share one address";
+        assert_eq!(api.program.log_events(told).len(), 1, "it is told once");
+    }
+}
+
+#[tokio::test]
+async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")]).await;
+    let chains = [
+        ("203.0.113.7", "203.0.113.7"),
+        ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("198.51.100.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"),
+        ("198.51.100.1,203.0.113.7,10.1.2.3,10.9.9.9", "203.0.113.7"),
+        ("10.0.0.1, 10.0.0.2", "10.0.0.1"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, ::ffff:10.1.2.3", "203.0.113.7"),
+        ("203.0.113.7:4711", "203.0.113.7"),
+        ("[2001:db8::7]:4711, 10.1.2.3:80", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        // Malformed: the last good one.
+        ("203.0.113.7, nonsense, 10.1.2.3", "10.1.2.3"),
+        ("203.0.113.7, , 10.1.2.3", "10.1.2.3"),
+        ("203.0.113.7 10.1.2.3", PEER),
+        ("203.0.113.7,", PEER),
+        ("localhost", PEER),
+        ("203.0.113.256", PEER),
+        ("", PEER),
+    ];
+    for (chain, expected) in chains {
+        assert_eq!(address(&api, &[("X-Forwarded-For", chain)]).await, expected, "{chain}");
+    }
+    // Several fields are one list.
+    let split = [("X-Forwarded-For", "198.51.100.1, 203.0.113.7"), ("X-Forwarded-For", "10.1.2.3")];
+    assert_eq!(address(&api, &split).await, "203.0.113.7");
+}
+
+#[tokio::test]
+async fn forwarded_is_read_as_rfc_7239_has_it() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8")]).await;
+    let chains = [
+        ("for=203.0.113.7", "203.0.113.7"),
+        ("For=203.0.113.7;proto=https;by=10.1.2.3", "203.0.113.7"),
+        ("for=198.51.100.1, for=203.0.113.7;host=x, for=10.1.2.3", "203.0.113.7"),
+        ("for=\"[2001:db8::7]:4711\", for=\"10.1.2.3:80\"", "2001:db8::7"),
+        ("for=\"[2001:db8::7]\"", "2001:db8::7"),
+        ("for=\"[::ffff:203.0.113.7]\"", "203.0.113.7"),
+        // A client that opens a quotation does not swallow what the proxy adds.
+        ("for=\"198.51.100.1, for=203.0.113.7", "203.0.113.7"),
+        // Hidden, absent or malformed: the last good one.
+        ("for=203.0.113.7, for=unknown, for=10.1.2.3", "10.1.2.3"),
+        ("for=203.0.113.7, for=_gateway", PEER),
+        ("for=203.0.113.7, proto=https", PEER),
+        ("for=2001:db8::7", PEER),
+        ("203.0.113.7", PEER),
+    ];
+    for (chain, expected) in chains {
+        assert_eq!(address(&api, &[("Forwarded", chain)]).await, expected, "{chain}");
+    }
+}
+
+#[tokio::test]
+async fn where_both_fields_are_there_they_must_agree() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7"),
+        // The proxy wrote one of them; the other is what the client sent.
+        (&[("Forwarded", "for=198.51.100.1"), ("X-Forwarded-For", "203.0.113.7")], PEER),
+        (&[("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "198.51.100.1")], PEER),
+    ];
+    expect(&api, cases).await;
+}

@@ -1,0 +1,245 @@
+//! Whoever asks too often is told when to come back, whichever process is asked, and whether Redis is there or not.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+
+use serde_json::json;
+use testkit::{Answer, AuthApi, Database, Proxy, Redis, Wallet};
+
+const ROOMY: &str = "1000/1h";
+
+/// An API with limits; those that are not named are out of reach.
+async fn start(database: &Database, quotas: &[(&str, &str)]) -> AuthApi {
+    let names = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
+    let roomy = names.map(|name| (name, ROOMY));
+    let env: Vec<_> = [("RATE_LIMIT", "on")].into_iter().chain(roomy).chain(quotas.iter().copied()).collect();
+    AuthApi::start(database, &env).await
+}
+
+async fn challenge(api: &AuthApi, wallet: &Wallet) -> Answer {
+    api.post("/auth/challenge", &json!({ "address": wallet.address() })).await
+}
+
+/// A challenge that is asked for over a proxy, by a client with this address.
+async fn challenge_from(api: &AuthApi, address: &str) -> Answer {
+    let body = json!({ "address": Wallet::generate().address() });
+    let request = api.client.post(format!("{}/auth/challenge", api.url)).header("X-Forwarded-For", address);
+    api.send(request.json(&body)).await
+}
+
+fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
+}
+
+/// `"ip";r=2;t=1200` as its name and its numbers.
+fn left(answer: &Answer) -> Vec<(String, u64, u64)> {
+    let items = field(answer, "ratelimit").split(", ").map(|item| {
+        let mut parts = item.split(';');
+        let name = parts.next().unwrap().trim_matches('"').to_owned();
+        let mut number = |prefix: &str| parts.next().unwrap().strip_prefix(prefix).unwrap().parse().unwrap();
+        (name, number("r="), number("t="))
+    });
+    items.collect()
+}
+
+/// 429, with fields that fit together.
+fn is_limited_by(answer: &Answer, policy: &str) {
+    answer.is_problem(429, "rate_limited");
+    let (name, requests, seconds) = left(answer).pop().unwrap();
+    assert_eq!((name.as_str(), requests), (policy, 0), "{answer:?}");
+    assert!(seconds >= 1, "{answer:?}");
+    assert_eq!(field(answer, "retry-after"), seconds.to_string());
+    assert_eq!(field(answer, "cache-control"), "no-store");
+}
+
+async fn refused(api: &AuthApi, route: &str, scope: &str) -> f64 {
+    api.metric(&format!("auth_api_rate_limited_total{{route=\"{route}\",scope=\"{scope}\"}}")).await
+}
+
+#[tokio::test]
+async fn every_answer_says_how_many_requests_are_left() {
+    let database = Database::create().await;
+    let api = start(&database, &[("RATE_LIMIT_IP", "4/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")]).await;
+    let wallet = Wallet::generate();
+    let policies = "\"ip\";q=4;w=3600, \"address\";q=2;w=3600";
+    let first = challenge(&api, &wallet).await;
+    assert_eq!(first.status, 200);
+    assert_eq!(field(&first, "ratelimit-policy"), policies);
+    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=3;t=900, \"address\";r=1;t=1800");
+    assert!(!first.headers.contains_key("retry-after"));
+
+    let second = challenge(&api, &wallet).await;
+    assert_eq!(second.status, 200);
+    let requests: Vec<_> = left(&second).into_iter().map(|(name, requests, _)| (name, requests)).collect();
+    assert_eq!(requests, [("ip".to_owned(), 2), ("address".to_owned(), 0)]);
+
+    let third = challenge(&api, &wallet).await;
+    is_limited_by(&third, "address");
+    assert_eq!(field(&third, "ratelimit-policy"), policies);
+    assert!((refused(&api, "/auth/challenge", "address").await - 1.0).abs() < f64::EPSILON);
+
+    // What makes no sense is a request, too.
+    let malformed = api.post("/auth/challenge", &json!({ "address": 7 })).await;
+    malformed.is_problem(400, "malformed");
+    assert_eq!(left(&malformed)[0].1, 0);
+    assert_eq!(left(&malformed).len(), 1, "nobody knows whose address that is: {malformed:?}");
+
+    is_limited_by(&challenge(&api, &Wallet::generate()).await, "ip");
+    assert!((refused(&api, "/auth/challenge", "ip").await - 1.0).abs() < f64::EPSILON);
+    // Each endpoint has a count of its own, and some have none.
+    api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
+    let session = api.session("nonsense").await;
+    assert!(!session.headers.contains_key("ratelimit"), "{session:?}");
+}
+
+#[tokio::test]
+async fn unless_told_otherwise_there_are_limits_that_people_do_not_reach() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("RATE_LIMIT", "on")]).await;
+    let wallet = Wallet::generate();
+    let message = api.challenge(&wallet).await;
+    let login = api.submit(&message, &wallet.sign(&message)).await;
+    assert_eq!(field(&login, "ratelimit-policy"), "\"ip\";q=120;w=60, \"address\";q=240;w=60");
+    assert_eq!(field(&login, "ratelimit"), "\"ip\";r=119;t=1, \"address\";r=239;t=1");
+    let refresh = api.refresh(&login.tokens().refresh).await;
+    assert_eq!(field(&refresh, "ratelimit-policy"), "\"ip\";q=600;w=60, \"session\";q=30;w=60");
+    assert_eq!(field(&refresh, "ratelimit"), "\"ip\";r=599;t=1, \"session\";r=29;t=2");
+}
+
+#[tokio::test]
+async fn limits_can_be_turned_off() {
+    let database = Database::create().await;
+    let api = start(&database, &[("RATE_LIMIT", "off"), ("RATE_LIMIT_IP", "1/1h")]).await;
+    for _ in 0..20 {
+        let answer = challenge(&api, &Wallet::generate()).await;
+        assert_eq!(answer.status, 200);
+        assert!(!answer.headers.contains_key("ratelimit") && !answer.headers.contains_key("ratelimit-policy"));
+    }
+}
+
+#[tokio::test]
+async fn processes_share_one_quota() {
+    let database = Database::create().await;
+    let redis = Redis::start();
+    let url = redis.url();
+    let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("RATE_LIMIT_IP", "4/1h")];
+    let (one, other) = (start(&database, &env).await, start(&database, &env).await);
+    for _ in 0..2 {
+        for api in [&one, &other] {
+            assert_eq!(challenge(api, &Wallet::generate()).await.status, 200);
+        }
+    }
+    for api in [&one, &other] {
+        is_limited_by(&challenge(api, &Wallet::generate()).await, "ip");
+    }
+}
+
+#[tokio::test]
+async fn a_quota_comes_back_with_time_and_its_keys_are_forgotten() {
+    let (database, redis) = (Database::create().await, Redis::start());
+    let url = redis.url();
+    let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("RATE_LIMIT_IP", "2/1h")];
+    let api = start(&database, &env).await;
+    let ask = async || challenge(&api, &Wallet::generate()).await;
+    for _ in 0..2 {
+        assert_eq!(ask().await.status, 200);
+    }
+    is_limited_by(&ask().await, "ip");
+
+    let key = "{p}:limit:challenge:ip:127.0.0.1";
+    let number = |answer: String| answer.trim_start_matches(':').trim().parse::<i64>().unwrap();
+    assert!((1..=3_600_000).contains(&number(redis.command(&format!("PTTL {key}")))));
+    // Half an hour passes: one request's share of an hour.
+    let _ = redis.command(&format!("DECRBY {key} 1800000000"));
+    assert_eq!(ask().await.status, 200);
+    is_limited_by(&ask().await, "ip");
+
+    // Redis' clock was set back by a day: nobody has to wait for it to catch up.
+    let _ = redis.command(&format!("INCRBY {key} 86400000000"));
+    assert_eq!(ask().await.status, 200);
+
+    assert!(redis.command("FLUSHALL").starts_with("+OK"));
+    assert_eq!(left(&ask().await)[0].1, 1);
+}
+
+#[tokio::test]
+async fn without_redis_each_process_counts_for_itself() {
+    let (database, mut redis) = (Database::create().await, Redis::start());
+    let url = redis.url();
+    let api = start(&database, &[("REDIS_URL", &url), ("RATE_LIMIT_IP", "3/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")]).await;
+    redis.kill();
+    let wallet = Wallet::generate();
+    let first = challenge(&api, &wallet).await;
+    assert_eq!(field(&first, "ratelimit-policy"), "\"ip\";q=3;w=3600, \"address\";q=2;w=3600");
+    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=2;t=1200, \"address\";r=1;t=1800");
+    assert_eq!(challenge(&api, &wallet).await.status, 200);
+    is_limited_by(&challenge(&api, &wallet).await, "address");
+    is_limited_by(&challenge(&api, &Wallet::generate()).await, "ip");
+
+    redis.run();
+    testkit::eventually("Redis counts again", async || challenge(&api, &Wallet::generate()).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
+    let database = Database::create().await;
+    let api = start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "2/1h")]).await;
+    for address in ["2001:db8::1", "2001:db8:0:0:ffff::2"] {
+        assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
+    }
+    is_limited_by(&challenge_from(&api, "2001:db8::3").await, "ip");
+    assert_eq!(challenge_from(&api, "2001:db8:0:1::1").await.status, 200);
+    for address in ["203.0.113.7", "::ffff:203.0.113.7"] {
+        assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
+    }
+    is_limited_by(&challenge_from(&api, "203.0.113.7").await, "ip");
+    assert_eq!(challenge_from(&api, "203.0.113.8").await.status, 200);
+}
+
+#[tokio::test]
+async fn nobody_gets_another_quota_by_claiming_another_address() {
+    let database = Database::create().await;
+    let api = start(&database, &[("RATE_LIMIT_IP", "2/1h")]).await;
+    for address in ["203.0.113.1", "203.0.113.2"] {
+        assert_eq!(challenge_from(&api, address).await.status, 200);
+    }
+    is_limited_by(&challenge_from(&api, "203.0.113.3").await, "ip");
+}
+
+#[tokio::test]
+async fn logins_are_counted_by_the_wallet_of_a_genuine_challenge_before_its_signature_is_looked_at() {
+    let database = Database::create().await;
+    let api = start(&database, &[("RATE_LIMIT_ADDRESS", "2/1h")]).await;
+    let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
+    let message = api.challenge(&wallet).await;
+    for _ in 0..2 {
+        api.submit(&message, &stranger.sign(&message)).await.is_problem(401, "login_refused");
+    }
+    is_limited_by(&api.submit(&message, &wallet.sign(&message)).await, "address");
+    assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
+    assert!((api.metric("auth_api_logins_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
+    // A message of one's own making is about nobody.
+    let forged = message.replace("Version: 1", "Version: 2");
+    let answer = api.submit(&forged, &wallet.sign(&forged)).await;
+    answer.is_problem(401, "login_refused");
+    assert_eq!(left(&answer).len(), 1, "{answer:?}");
+    let _ = api.login(&stranger).await;
+}
+
+#[tokio::test]
+async fn refreshes_are_counted_by_session_before_the_database_is_asked() {
+    let database = Database::create().await;
+    let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
+    let env = [("DATABASE_URL", url.as_str()), ("DATABASE_CHECKOUT_TIMEOUT", "300ms"), ("RATE_LIMIT_SESSION", "2/1h")];
+    let api = start(&database, &env).await;
+    let (tokens, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
+    let second = api.refresh(&tokens.refresh).await.tokens();
+    let third = api.refresh(&second.refresh).await.tokens();
+    proxy.cut();
+    is_limited_by(&api.refresh(&third.refresh).await, "session");
+    api.refresh(&other.refresh).await.is_problem(503, "unavailable");
+    assert!((refused(&api, "/auth/refresh", "address").await - 1.0).abs() < f64::EPSILON);
+    assert!((api.metric("auth_api_refreshes_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
+    // A token of one's own making is of no session.
+    let forged = api.refresh(&format!("{}x", &third.refresh[..third.refresh.len() - 1])).await;
+    forged.is_problem(401, "refresh_refused");
+    assert_eq!(left(&forged).len(), 1, "{forged:?}");
+}

@@ -1,0 +1,57 @@
+use std::sync::LazyLock;
+
+use auth_api::credentials::{RefreshToken, Secrets};
+use schema::ids::SessionId;
+use uuid::Uuid;
+
+use super::edits::{edited, edited_text};
+use super::{OTHER_SECRET, SECRET};
+
+static OURS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(SECRET).unwrap());
+static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET).unwrap());
+static BOTH: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(&format!("{OTHER_SECRET},{SECRET}")).unwrap());
+static GENUINE: LazyLock<RefreshToken> = LazyLock::new(|| made(Uuid::from_u128(7), 41));
+
+fn made(session_id: Uuid, generation: u32) -> RefreshToken {
+    RefreshToken::generate(&OURS, SessionId(session_id), generation).unwrap()
+}
+
+/// A token is read as what it was made of, there is one way to write it, and none other is genuine.
+pub fn refresh_token(data: &[u8]) {
+    if let Ok(text) = str::from_utf8(data) {
+        what_is_genuine_is_written_in_one_way(text);
+    }
+    if let Some(altered) = edited_text(&GENUINE.expose(), data) {
+        assert!(RefreshToken::parse(&altered, &OURS).is_err(), "forged and accepted: {altered}");
+    }
+    what_is_made_is_read_back(data);
+}
+
+fn what_is_genuine_is_written_in_one_way(text: &str) {
+    let parsed = RefreshToken::parse(text, &OURS);
+    assert_eq!(parsed, RefreshToken::parse(text, &BOTH), "an older secret goes on verifying");
+    if let Ok(token) = parsed {
+        assert_eq!(*token.expose(), text);
+        assert!(RefreshToken::parse(text, &OTHERS).is_err(), "genuine under two secrets");
+    }
+}
+
+fn what_is_made_is_read_back(data: &[u8]) {
+    let Some((&id, rest)) = data.split_first_chunk::<16>() else { return };
+    let Some((&generation, script)) = rest.split_first_chunk::<4>() else { return };
+    let (id, generation) = (Uuid::from_bytes(id), u32::from_be_bytes(generation));
+    let token = made(id, generation);
+    let read = RefreshToken::parse(&token.expose(), &OURS).unwrap();
+    assert_eq!((read.session_id().0, read.generation(), read.hash()), (id, generation, token.hash()));
+
+    // Only the predecessor opens what it sealed, and only as it was sealed.
+    assert_eq!(token.unseal(data), None);
+    if let Some(next) = generation.checked_add(1) {
+        let successor = made(id, next);
+        let sealed = token.seal(&successor).unwrap();
+        assert_eq!(made(id, generation).unseal(&sealed), None, "opened by another secret");
+        let altered = edited(&sealed, script);
+        let wanted = (altered == sealed).then_some(successor);
+        assert_eq!(token.unseal(&altered), wanted);
+    }
+}

@@ -1,0 +1,53 @@
+use std::sync::LazyLock;
+
+use actix_web::http::header::{COOKIE, HeaderValue};
+use actix_web::test::TestRequest;
+use auth_api::credentials::{Secrets, SessionToken};
+use auth_api::http::cookie::{Presented, SessionCookie};
+use schema::ids::SessionId;
+use uuid::Uuid;
+
+use super::edits::edited_text;
+use super::{OTHER_SECRET, SECRET};
+
+static OURS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(SECRET).unwrap());
+static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET).unwrap());
+static GENUINE: LazyLock<SessionToken> =
+    LazyLock::new(|| SessionToken::generate(&OURS, SessionId(Uuid::from_u128(7))).unwrap());
+
+/// A token is read as what it was made of, there is one way to write it, and none other is genuine; and among whatever else
+/// stands in a Cookie header ours is found, once.
+pub fn session_cookie(data: &[u8]) {
+    if let Ok(text) = str::from_utf8(data)
+        && let Ok(token) = SessionToken::parse(text, &OURS)
+    {
+        assert_eq!(*token.expose(), text);
+        assert!(SessionToken::parse(text, &OTHERS).is_err(), "genuine under two secrets");
+    }
+    if let Some(altered) = edited_text(&GENUINE.expose(), data) {
+        assert!(SessionToken::parse(&altered, &OURS).is_err(), "forged and accepted: {altered}");
+    }
+    if let Some(id) = data.first_chunk::<16>() {
+        let id = SessionId(Uuid::from_bytes(*id));
+        let token = SessionToken::generate(&OURS, id).unwrap();
+        let read = SessionToken::parse(&token.expose(), &OURS).unwrap();
+        assert_eq!((read.session_id(), read.hash()), (id, token.hash()));
+    }
+    among_others(data);
+}
+
+fn among_others(others: &[u8]) {
+    for cookie in [SessionCookie { insecure: false }, SessionCookie { insecure: true }] {
+        let Ok(alone) = HeaderValue::from_bytes(others) else { return };
+        let before = cookie.presented(&TestRequest::default().insert_header((COOKIE, alone)).to_http_request());
+        let value = GENUINE.expose();
+        let ours = format!("; {}={}", cookie.name(), *value);
+        let Ok(header) = HeaderValue::from_bytes(&[others, ours.as_bytes()].concat()) else { return };
+        let after = cookie.presented(&TestRequest::default().insert_header((COOKIE, header)).to_http_request());
+        match (before, after) {
+            (Presented::Nothing, Presented::One(found)) => assert_eq!(*found, *value),
+            (Presented::One(_) | Presented::Several, Presented::Several) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

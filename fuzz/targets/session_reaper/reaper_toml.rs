@@ -1,0 +1,117 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use session_reaper::config::targets_of;
+use session_reaper::sweep::{Ident, Order, TableName, Target, Unit};
+
+/// `keep` is at most this.
+const LONGEST: Duration = Duration::from_hours(24 * 36_525);
+
+/// What is wrong is told with its place; what is right holds together, and written out means the same again.
+pub fn reaper_toml(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match targets_of("reaper.toml", text) {
+        Err(mistakes) => told_with_their_places(&mistakes.to_string(), text),
+        Ok(targets) => {
+            holds_together(&targets);
+            let written = targets.iter().map(written).collect::<String>();
+            let again = targets_of("reaper.toml", &written).unwrap_or_else(|why| panic!("{why}\n{written}"));
+            assert_eq!(meaning(&again), meaning(&targets), "{written}");
+        }
+    }
+}
+
+fn told_with_their_places(mistakes: &str, text: &str) {
+    let lines = text.matches('\n').count() + 1;
+    let place = |line: &str| {
+        let (line, _) = line.trim_start().strip_prefix("reaper.toml:")?.split_once(':')?;
+        line.parse::<usize>().ok()
+    };
+    let places: Vec<usize> = mistakes.lines().filter_map(place).collect();
+    assert!(!places.is_empty(), "nothing is told of where: {mistakes}");
+    assert!(places.iter().all(|line| (1..=lines).contains(line)), "of {lines} lines: {mistakes}");
+}
+
+fn holds_together(targets: &[Target]) {
+    assert!(!targets.is_empty());
+    let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names.len(), targets.len(), "two of one name: {names:?}");
+    for target in targets {
+        assert_eq!(TableName::parse(&target.table.spelt()).as_ref(), Some(&target.table));
+        assert!(target.chunk.is_none_or(|rows| (1..=100_000).contains(&rows)), "{target:?}");
+        assert!(target.filter.as_ref().is_none_or(|filter| !filter.trim().is_empty()), "{target:?}");
+        assert!(!target.reasons.is_empty(), "{target:?}");
+        let reasons: BTreeSet<&str> = target.reasons.iter().map(|reason| reason.name.as_str()).collect();
+        assert_eq!(reasons.len(), target.reasons.len(), "two of one name: {target:?}");
+        for reason in &target.reasons {
+            assert_eq!(Ident::parse(&reason.column.spelt()).as_ref(), Some(&reason.column));
+            assert!(reason.keep <= LONGEST, "{target:?}");
+            // What auth-api still needs is never reaped, whoever writes the file.
+            let least = match (target.table.name.as_str(), reason.column.as_str()) {
+                ("sessions", "expires_at" | "revoked_at") => Duration::from_hours(1),
+                ("consumed_challenges", "expires_at") => Duration::from_mins(10),
+                _ => Duration::ZERO,
+            };
+            assert!(reason.keep >= least, "{target:?}");
+        }
+    }
+}
+
+/// All that a target is, but for where it was written.
+fn meaning(targets: &[Target]) -> Vec<String> {
+    let of = |t: &Target| {
+        format!(
+            "{:?}",
+            (&t.name, &t.table, &t.reasons, &t.filter, &t.group, &t.children, t.order, t.chunk, t.confirmed)
+        )
+    };
+    targets.iter().map(of).collect()
+}
+
+/// The target as a `[[target]]`, with all that a preset may have said of it.
+fn written(target: &Target) -> String {
+    let mut toml = format!("[[target]]\ntable = {}\ndue = [", text(&target.table.spelt()));
+    for reason in &target.reasons {
+        let keep = humantime::format_duration(reason.keep).to_string();
+        let (name, column, keep) = (text(&reason.name), text(&reason.column.spelt()), text(&keep));
+        let _ = write!(toml, "{{ reason = {name}, column = {column}, keep = {keep}");
+        if let Some(zone) = reason.zone {
+            let _ = write!(toml, ", zone = {}", text(zone.name()));
+        }
+        if let Some(unit) = reason.unit {
+            let unit = match unit {
+                Unit::Seconds => "s",
+                Unit::Milliseconds => "ms",
+                Unit::Microseconds => "us",
+            };
+            let _ = write!(toml, ", unit = {}", text(unit));
+        }
+        toml.push_str(" }, ");
+    }
+    toml.push_str("]\nchildren = [");
+    for (table, column) in &target.children {
+        let _ = write!(toml, "{{ table = {}, column = {} }}, ", text(&table.spelt()), text(&column.spelt()));
+    }
+    toml.push_str("]\n");
+    let filter = target.filter.as_deref().map(|filter| ("where", text(filter)));
+    let group = target.group.as_ref().map(|group| ("group", text(&group.spelt())));
+    let order = target.order.map(|order| {
+        let order = match order {
+            Order::Index => "index",
+            Order::Heap => "heap",
+        };
+        ("order", text(order))
+    });
+    let chunk = target.chunk.map(|rows| ("chunk", rows.to_string()));
+    for (key, value) in [filter, group, order, chunk].into_iter().flatten() {
+        let _ = writeln!(toml, "{key} = {value}");
+    }
+    let _ = writeln!(toml, "confirmed = {}", target.confirmed);
+    toml
+}
+
+/// A basic string of TOML: as JSON has it, but for one character that JSON lets stand.
+fn text(of: &str) -> String {
+    serde_json::Value::from(of).to_string().replace('\u{7f}', "\\u007f")
+}
