@@ -15,7 +15,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::config::{Bounds, Config};
 use crate::denylist;
-use crate::http::cors::cors;
+use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{bounds, limit};
 use crate::routes;
@@ -56,7 +56,10 @@ impl App {
                 .wrap(from_fn(limit::tell))
                 .wrap(from_fn(bounds::keep))
                 .wrap(
-                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                    DefaultHeaders::new()
+                        .add(("Cache-Control", "no-store"))
+                        .add(("X-Content-Type-Options", "nosniff"))
+                        .add(("Access-Control-Expose-Headers", EXPOSED)),
                 )
                 .wrap(from_fn(observe))
                 .wrap(TracingLogger::<RequestSpan>::new())

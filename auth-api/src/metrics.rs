@@ -28,7 +28,7 @@ const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 13] = [
+const QUERIES: [&str; 14] = [
     "login",
     "rotate",
     "extend_session",
@@ -39,6 +39,7 @@ const QUERIES: [&str; 13] = [
     "revoke_own_session",
     "revoke_all_sessions",
     "touch_sessions",
+    "extend_sessions",
     "session_is_live",
     "sessions_revoked_within",
     "database_now",

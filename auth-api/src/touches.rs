@@ -112,10 +112,11 @@ async fn write(state: &State, batch: &[Touch]) -> Result<(), DatabaseError> {
     let ids = batch.iter().map(|touch| touch.id).collect();
     timed(connection.watch(), "touch_sessions", Session::touch(&mut connection, ids, PAUSE)).await?;
     let Lifetimes { session: ttl, extend_threshold, .. } = state.lifetimes;
-    for touch in batch.iter().filter(|touch| touch.extend) {
+    let lives_on: Vec<_> = batch.iter().filter(|touch| touch.extend).map(|touch| touch.id).collect();
+    if !lives_on.is_empty() {
         let watch = connection.watch();
-        let extend = Session::extend(&mut connection, touch.id, ttl, extend_threshold);
-        timed(watch, "extend_session", extend).await?;
+        let extend = Session::extend_all(&mut connection, lives_on, ttl, extend_threshold);
+        timed(watch, "extend_sessions", extend).await?;
     }
     Ok(())
 }

@@ -97,3 +97,18 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
         assert!(!log.contains(value), "a credential is in the log");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_comes_too_often() {
+    let database = Database::create().await;
+    let env = [("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "1/1h"), ("RATE_LIMIT_ADDRESS", "1000/1m")];
+    let api = AuthApi::start(&database, &env).await;
+    let asked = json!({ "address": Wallet::generate().address() });
+    assert_eq!(api.post("/auth/challenge", &asked).await.status, 200);
+    api.post("/auth/challenge", &asked).await.is_problem(429, "rate_limited");
+    let events = events(&api.program.stderr());
+    let expected = json!({
+        "message": "a request came too often", "event": "limit", "route": "/auth/challenge", "scope": "ip", "ip": "127.0.0.1",
+    });
+    assert_eq!(named(&events, "limit"), [&expected]);
+}

@@ -214,6 +214,26 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
         let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", other);
         assert_eq!(api.send(request.bearer_auth(&tokens.access)).await.status, 200, "{other}");
     }
+    // Not well-formed, and a Bearer all the same.
+    for other in ["Bearer", "bearer\tx", "Bearer  "] {
+        let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
+        api.send(request.header("Authorization", other)).await.is_problem(400, "malformed");
+    }
+    let twice = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
+    let twice = twice.header("Authorization", "Bearer a").header("Authorization", "Bearer b");
+    api.send(twice).await.is_problem(400, "malformed");
+    // A proxy's own login is none of ours.
+    let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
+    assert_eq!(api.send(request.header("Authorization", "Basic dTpw")).await.status, 200);
+    // Browsers let pages of a sibling host, or of plain HTTP, set names that only look like the prefix.
+    for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}"] {
+        assert_eq!(status(&api, &format!("{space}{cookie}")).await, 401);
+        assert_eq!(status(&api, &format!("{space}__Host-session=planted; {cookie}")).await, 200);
+    }
+    let mut latin1 = b"other=\xff; ".to_vec();
+    latin1.extend_from_slice(cookie.as_bytes());
+    let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", latin1);
+    assert_eq!(api.send(request).await.status, 200);
     let among_others = format!("theme; {cookie}; a=b");
     assert_eq!(status(&api, &among_others).await, 200);
     // Two of the name: one of them was planted.

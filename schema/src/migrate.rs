@@ -49,7 +49,8 @@ pub enum MigrateError {
     /// Another migration was still at work when [`LOCK_TIMEOUT`] had passed.
     #[error("another migration has been at work for {} s; try again when it has ended", LOCK_TIMEOUT.as_secs())]
     Busy,
-    /// The database refused something. Each migration runs in a transaction: one that failed left nothing behind.
+    /// The database refused something. A migration that failed left nothing behind, but for one that
+    /// makes an index beside traffic: of that an invalid one may be left, and the next try says so.
     #[error("migrations: {0}")]
     Failed(String),
 }

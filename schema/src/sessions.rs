@@ -174,6 +174,15 @@ statement! {
         -> (Timestamptz,)
 }
 
+statement! {
+    /// See the file.
+    ExtendAll("extend_sessions.sql") {
+        ttl: PgInterval => Interval,
+        ids: Vec<SessionId> => Array<SqlUuid>,
+        threshold: PgInterval => Interval,
+    } -> (SqlUuid,)
+}
+
 impl NewSession {
     /// Begins it. Must follow [`Account::log_in`] in the same transaction.
     pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<Begun> {
@@ -337,6 +346,18 @@ impl Session {
     ) -> QueryResult<Option<DateTime<Utc>>> {
         let extend = Extend { ttl: interval(ttl), id, threshold: interval(threshold) };
         Ok(extend.get_result::<(DateTime<Utc>,)>(conn).await.optional()?.map(|(expires_at,)| expires_at))
+    }
+
+    /// [`Session::extend`] for many, but for those that somebody holds now. Returns which.
+    pub async fn extend_all(
+        conn: &mut AsyncPgConnection,
+        ids: Vec<SessionId>,
+        ttl: Duration,
+        threshold: Duration,
+    ) -> QueryResult<Vec<SessionId>> {
+        let extend = ExtendAll { ttl: interval(ttl), ids, threshold: interval(threshold) };
+        let rows: Vec<(SessionId,)> = extend.get_results(conn).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// The sessions revoked within `window` before now, in pages of at most `page`, each after the last row of the one

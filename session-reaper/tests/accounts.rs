@@ -101,3 +101,24 @@ async fn without_the_right_it_is_refused_with_what_to_grant() {
     assert_eq!(reaped.code, Some(78));
     assert!(reaped.stderr.contains("KEEP_ACCOUNTS"), "{}", reaped.stderr);
 }
+
+#[tokio::test]
+async fn with_many_sessions_each_account_is_one_look_into_their_index() {
+    let database = Database::create().await;
+    database.execute(GRANT).await;
+    database
+        .execute(
+            "INSERT INTO accounts (id, issuer, subject, last_login_at)
+                 SELECT gen_random_uuid(), 'stellar:testnet', n::text, now() - interval '31 days'
+                 FROM generate_series(1, 22000) AS n;
+             INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)
+                 SELECT gen_random_uuid(), id, now() + interval '1 day', now() + interval '1 day'
+                 FROM accounts WHERE subject::int > 2000;
+             ANALYZE",
+        )
+        .await;
+    // Such a NOT EXISTS is hashed where it can be: all of sessions, for each chunk.
+    let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d"), ("MAX_CHUNK", "5000")]).await;
+    assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
+    assert_eq!(reaped.target("accounts")["deleted"]["unused"], 2000, "{}", reaped.report);
+}

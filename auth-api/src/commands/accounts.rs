@@ -66,7 +66,8 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
         Command::Delete(_) => {
             // In this order: what Redis denies outlives the rows, and cannot be made up for once they are gone.
             let ended = disable(&mut connection, &config, &which).await?;
-            Account::delete(&mut connection, ended.account.id).await?;
+            let deleted = Account::delete(&mut connection, ended.account.id).await;
+            deleted.context("the account is disabled and its sessions are over, but it was not deleted")?;
             audit::account("account_deleted", ended.account.id, &ended.account.subject, ended.sessions);
             say(format_args!("deleted {ended}"));
         }
@@ -106,16 +107,16 @@ async fn disable(connection: &mut AsyncPgConnection, config: &AccountsConfig, wh
         Ok::<_, anyhow::Error>((account, ended))
     });
     let (account, ended) = transaction.await?;
+    audit::account("account_disabled", account.id, &account.subject, ended.len());
+    for id in &ended {
+        audit::revoke(None, *id, None, RevokedReason::Disabled);
+    }
     // Also those that ended before: that a denial was not written may be why this is asked for again.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;
     deny(config, &denied).await.context(
         "the account is disabled and its sessions are revoked, but Redis was not told: access tokens are good for at most \
          another DENYLIST_SYNC_INTERVAL. Run this again",
     )?;
-    audit::account("account_disabled", account.id, &account.subject, ended.len());
-    for id in &ended {
-        audit::revoke(None, *id, Some(account.id), RevokedReason::Disabled);
-    }
     Ok(Ended { account, sessions: ended.len() })
 }
 

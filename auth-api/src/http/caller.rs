@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, web};
 use schema::ids::SessionId;
 use schema::sessions::Session;
@@ -143,8 +143,17 @@ async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option<Ses
     Ok(found.await??)
 }
 
+/// Whether any Authorization header is a Bearer one, well-formed or not.
+pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
+    let scheme = |header: &HeaderValue| {
+        let scheme = header.as_bytes().trim_ascii().split(u8::is_ascii_whitespace).next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    request.headers().get_all(AUTHORIZATION).any(scheme)
+}
+
 /// The access token, if there is exactly one Authorization header and it is a Bearer one.
-pub(super) fn bearer(request: &impl HttpMessage) -> Option<&str> {
+fn bearer(request: &impl HttpMessage) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;

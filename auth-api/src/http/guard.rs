@@ -42,7 +42,7 @@ fn check(request: &ServiceRequest, state: &State) -> Result<(), Problem> {
     if !state.cookie.presented(request).is_some() {
         return Ok(());
     }
-    if caller::bearer(request).is_some() {
+    if caller::names_bearer(request) {
         return Err(Problem::TwoCredentials);
     }
     if !request.method().is_safe() && origin(request, state) != Origin::Ours {

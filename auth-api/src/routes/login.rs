@@ -84,6 +84,7 @@ pub(super) async fn post(
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
     // A cookie that somebody else's page has set would be a session of the attacker's choosing (login CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
+        audit::login_refused(&client, None, "a page of another origin");
         return Err(Problem::ForbiddenOrigin);
     }
     let signature = Signature::parse(&request.signature).map_err(|error| {

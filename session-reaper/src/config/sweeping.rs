@@ -21,7 +21,7 @@ const CHUNK_TIME: Duration = Duration::from_millis(5);
 /// Beyond it chunks get longer and not faster: 500 to 720 thousand rows a second from 5,000 to 50,000.
 const MAX_CHUNK: u32 = 5_000;
 
-/// More than 20,000 rows a second where they are as large as ours, which is more than any application logs in. So few of the
+/// About 20,000 rows a second where they are as large as ours, which is more than any application logs in. So few of the
 /// transactions beside it meet a chunk that their 99th percentile hardly moves (docs/decisions/0006).
 const DUTY_CYCLE: f64 = 0.03;
 

@@ -41,7 +41,7 @@ pub(super) struct Survey {
     commonest: f64,
     /// Blocks when `rows` was estimated.
     pages: f64,
-    /// A trigger may keep rows that are deleted.
+    /// A trigger, or a rule, may keep rows that are deleted.
     pub(super) trigger: bool,
     /// Rows that were deleted or updated and no vacuum has seen, as the server counts them.
     dead: i64,
@@ -55,8 +55,10 @@ pub(super) type Choice = (Order, &'static str);
 const FIGURES: &str = "
     SELECT coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int, c.reltuples::float8, s.correlation::float8,
         coalesce((s.most_common_freqs)[1], 0)::float8, c.relpages::float8,
-        -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h): it may keep a row.
-        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND NOT g.tgisinternal AND g.tgenabled <> 'D'),
+        -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h), or a rule ON DELETE (pg_rewrite.h): it may keep a row. Up to PostgreSQL 14
+        -- a partition's copy of its parent's trigger is an internal one.
+        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND g.tgenabled <> 'D')
+            OR EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4' AND w.ev_enabled <> 'D'),
         pg_stat_get_dead_tuples(c.oid)
     FROM pg_class c LEFT JOIN pg_stats s
         ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = $2

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The first chunk of a pass: a few milliseconds even where a row costs fifty times as much as here.
 const FIRST_CHUNK: u32 = 100;
 
+/// The same where chunks are counted in blocks: of some dozen rows each.
+const FIRST_BLOCKS: u32 = 2;
+
 /// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what was before.
 const NEWEST: f64 = 0.2;
 
@@ -33,13 +36,19 @@ pub(super) struct Pace {
     limits: PaceLimits,
     size: u32,
     line: Line,
-    /// Seconds a row, smoothed, beside what a chunk costs by itself.
+    /// Seconds a row, smoothed, what a chunk costs by itself included.
     cost: Option<f64>,
 }
 
 impl Pace {
+    /// In rows.
     pub(super) fn new(limits: PaceLimits) -> Self {
         Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), line: Line::default(), cost: None }
+    }
+
+    /// In blocks.
+    pub(super) fn of_blocks(limits: PaceLimits) -> Self {
+        Self { size: FIRST_BLOCKS.clamp(1, limits.max_chunk), ..Self::new(limits) }
     }
 
     /// Rows that the next chunk should take.
@@ -60,9 +69,8 @@ impl Pace {
         if rows == 0 {
             return;
         }
-        let elapsed = elapsed.as_secs_f64();
-        self.line.add(as_f64(rows), elapsed);
-        let newest = (elapsed - self.line.fixed).max(elapsed * LEAST_SHARE) / as_f64(rows);
+        self.line.add(as_f64(rows), elapsed.as_secs_f64());
+        let newest = elapsed.as_secs_f64() / as_f64(rows);
         let cost = self.cost.map_or(newest, |cost| cost + NEWEST * (newest - cost));
         self.cost = Some(cost);
         self.size = self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
@@ -71,7 +79,7 @@ impl Pace {
     /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make that the right size.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
-        self.cost = Some(self.time_for_rows() / f64::from(self.size));
+        self.cost = Some(self.wanted() / f64::from(self.size));
     }
 
     /// How long to leave the database alone after work of `elapsed`, so that work takes its share of the time.
@@ -82,15 +90,15 @@ impl Pace {
             .min(LONGEST_REST)
     }
 
-    /// Seconds of a chunk that go to its rows: planning it and sending it takes as long however few they are, so that at least
-    /// half of the wanted time is theirs.
-    fn time_for_rows(&self) -> f64 {
-        let wanted = self.limits.chunk_time.as_secs_f64();
-        (wanted - self.line.fixed).max(wanted / 2.0)
+    /// Seconds that a chunk should take: longer, up to twice as long, where more than half of the time would go to what a chunk
+    /// costs by itself. Smaller ones would be hardly shorter, only more of them.
+    fn wanted(&self) -> f64 {
+        let chunk_time = self.limits.chunk_time.as_secs_f64();
+        (self.line.fixed + chunk_time / 2.0).clamp(chunk_time, chunk_time * 2.0)
     }
 
     fn fitting(&self, cost: f64) -> u32 {
-        let rows = self.time_for_rows() / cost;
+        let rows = self.wanted() / cost;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -114,13 +122,12 @@ struct Line {
     fixed: f64,
 }
 
-/// Of what a chunk took, its rows took a sixteenth at the least: so far is the line believed.
-const LEAST_SHARE: f64 = 0.0625;
-/// Chunks whose sizes differ by less than a tenth say nothing of what one of another size would take.
-const TELLING: f64 = 0.1;
+/// Only chunks of very different sizes tell: those of a pass's first doublings, and those of sizes that fall. Where the cost of a
+/// row drifts, sizes follow it such that all chunks take the same time, and a line through them would say that rows cost nothing.
+const TELLING: f64 = 0.5;
 
-/// Until chunks differ again what was learnt is believed less and less: sizes drift for it, and then they do differ.
-const DOUBT: f64 = 0.98;
+/// Until chunks differ again what was learnt is believed less and less.
+const DOUBT: f64 = 0.998;
 
 impl Line {
     fn add(&mut self, rows: f64, seconds: f64) {
@@ -134,7 +141,7 @@ impl Line {
         let spread = self.rows_squared / self.weight - rows * rows;
         if spread > (TELLING * rows).powi(2) {
             let slope = (self.rows_seconds / self.weight - rows * seconds) / spread;
-            self.fixed = (seconds - slope * rows).clamp(0.0, seconds * (1.0 - LEAST_SHARE));
+            self.fixed = (seconds - slope * rows).clamp(0.0, seconds);
         } else {
             self.fixed *= DOUBT;
         }
@@ -209,12 +216,27 @@ mod tests {
         // Planning takes longer than the wanted time: smaller chunks would be no shorter, only more of them.
         let mut pace = pace(2 * MS, 5_000, 0.2);
         settle(&mut pace, 3 * MS, Duration::from_micros(5));
-        assert!((120..=210).contains(&pace.size()), "{}", pace.size());
+        assert!((20..=210).contains(&pace.size()), "{}", pace.size());
         // And when rows become dear it is they that count.
         settle(&mut pace, 3 * MS, Duration::from_micros(200));
         assert!((1..=12).contains(&pace.size()), "{}", pace.size());
         settle(&mut pace, Duration::ZERO, Duration::from_micros(5));
-        assert!((300..=400).contains(&pace.size()), "{}", pace.size());
+        assert!((300..=510).contains(&pace.size()), "{}", pace.size());
+    }
+
+    #[test]
+    fn a_cost_that_drifts_is_followed_and_not_taken_for_what_a_chunk_costs_by_itself() {
+        let mut pace = pace(10 * MS, 100_000, 0.2);
+        let mut took = Vec::new();
+        for n in 0..2_000 {
+            // Up and down by 70 % in two hundred chunks.
+            let row = 10.0 * (1.0 + 0.7 * (f64::from(n) * std::f64::consts::TAU / 200.0).sin());
+            let elapsed = Duration::from_secs_f64(row * 1e-6 * f64::from(pace.size()));
+            took.push(elapsed);
+            pace.chunk_done(u64::from(pace.size()), elapsed);
+        }
+        let mean = took.iter().skip(200).sum::<Duration>() / 1_800;
+        assert!((9 * MS..12 * MS).contains(&mean), "{mean:?}");
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Pass<'_, '_> {
         let blocks = gear::blocks(&connection.client, &self.sql.table);
         let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
         self.blocks = Some(Blocks::new(blocks, None));
-        self.pace = Pace::new(self.limits);
+        self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
         self.may_shift = false;
         // They are come to again.

@@ -64,7 +64,7 @@ pub(super) struct PassSql {
 pub(super) enum Manner {
     /// Leaves it.
     PassingOver,
-    /// Waits, up to `lock_timeout`, and is given up then. For when nobody is writing: it takes half the time.
+    /// Waits, up to `lock_timeout`, and is given up then. For as long as nobody holds a row: it takes half the time.
     Waiting,
 }
 

@@ -109,7 +109,7 @@ async fn begin<'p, 'w>(
         blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks, survey.rows_a_block())),
         may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || survey.ties),
         limits,
-        pace: Pace::new(limits),
+        pace: if order == Order::Heap { Pace::of_blocks(limits) } else { Pace::new(limits) },
         most: Most::new(limits.max_chunk),
         worker,
         tally: Tally::default(),

@@ -103,7 +103,9 @@ pub fn built_in(keep: &Retention) -> Vec<Target> {
     let accounts = keep.accounts.map(|keep| Target {
         // One that an operator has disabled is remembered, or its wallet would log in anew.
         filter: Some(
-            "t.disabled_at IS NULL AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account_id = t.id)".to_owned(),
+            // OFFSET 0 keeps it a look into the index for each account; without, all of sessions may be read into a hash.
+            "t.disabled_at IS NULL AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account_id = t.id OFFSET 0)"
+                .to_owned(),
         ),
         ..target("accounts", vec![reason("unused", "last_login_at", keep)], auth())
     });
