@@ -41,6 +41,7 @@ const WALLETS: usize = 4;
 /// How the look-up is measured.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Denylist")]
+#[group(skip)]
 pub struct Options {
     /// How often all is measured; results are medians
     #[arg(long, default_value_t = 5)]

@@ -21,6 +21,7 @@ const OTHERS: &str = include_str!("../../sql/api/others.sql");
 /// How the time of refusals is measured.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Refusals")]
+#[group(skip)]
 pub struct Options {
     /// Refusals of each kind of credential for each reason
     #[arg(long, default_value_t = 2_000)]
