@@ -14,7 +14,8 @@ pub(super) struct Pace {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) since: Instant,
-    pub(super) took: Duration,
+    /// Infinite where there was no answer.
+    pub(super) milliseconds: f64,
 }
 
 impl Pace {
@@ -43,6 +44,11 @@ impl Pace {
 impl Taken {
     /// Until now.
     pub(super) fn since(since: Instant) -> Self {
-        Self { since, took: since.elapsed() }
+        Self { since, milliseconds: since.elapsed().as_secs_f64() * 1e3 }
+    }
+
+    /// For ever.
+    pub(super) fn never(since: Instant) -> Self {
+        Self { since, milliseconds: f64::INFINITY }
     }
 }

@@ -33,7 +33,7 @@ impl Latencies {
     /// Of those that began in a window.
     pub(super) fn of(all: &[Taken], window: &Range<Instant>) -> Result<Self> {
         let within = all.iter().filter(|one| window.contains(&one.since));
-        let mut took: Vec<f64> = within.map(|one| one.took.as_secs_f64() * 1e3).collect();
+        let mut took: Vec<f64> = within.map(|one| one.milliseconds).collect();
         took.sort_by(f64::total_cmp);
         let quantile = |thousandths| quantile(&took, thousandths).context("nothing began in the time that counts");
         Ok(Self { count: took.len() as u64, p50: quantile(500)?, p99: quantile(990)?, p999: quantile(999)? })
