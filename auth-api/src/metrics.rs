@@ -28,10 +28,11 @@ const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 15] = [
     "login",
     "rotate",
     "extend_session",
+    "refresh_glance",
     "refresh_second_look",
     "revoke_session",
     "find_live_session",

@@ -10,8 +10,9 @@
 //!            └─→ results ─→ goals
 //! ```
 //!
-//! What others notice meanwhile is measured by [`traffic`].
+//! What others notice meanwhile is measured by [`traffic`]; what auth-api's answers take, by [`api`].
 
+pub mod api;
 pub mod case;
 pub mod gate;
 mod goals;
@@ -19,6 +20,7 @@ mod measure;
 mod process;
 mod results;
 mod server;
+mod statistics;
 pub mod traffic;
 pub mod way;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::case::{CASES, Case};
 use crate::gate;
-use crate::process::{self, Ran};
+use crate::process::{self, Ran, program};
 use crate::results::{ChunkTime, Measured, Results};
 use crate::server::{Copy, Server};
 use crate::way::{self, Means, Role, Way};
@@ -109,7 +109,8 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     }
     drop(templates);
     if options.case.is_empty() && options.way.is_empty() {
-        results.gates = gate::measure(options, server, &reaper(options.session_reaper.as_deref())?).await?;
+        results.gates =
+            gate::measure(options, server, &program(options.session_reaper.as_deref(), "session-reaper")?).await?;
     }
     Ok(results)
 }
@@ -125,18 +126,8 @@ impl Options {
 }
 
 fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>> {
-    let this = (String::new(), reaper(options.session_reaper.as_deref())?);
+    let this = (String::new(), program(options.session_reaper.as_deref(), "session-reaper")?);
     Ok(std::iter::once(this).chain(options.against.clone()).collect())
-}
-
-/// The program to measure: this one, or the one beside us.
-pub(crate) fn reaper(said: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = said {
-        return Ok(path.to_owned());
-    }
-    let path = std::env::current_exe()?.with_file_name("session-reaper");
-    ensure!(path.exists(), "{} is not built: cargo build --release -p session-reaper", path.display());
-    Ok(path)
 }
 
 /// One way, on a copy of its own.

@@ -2,17 +2,28 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// How often it is asked whether it has ended: nothing beside the seconds that are measured.
 const POLL: Duration = Duration::from_millis(1);
 
 /// How often its memory is read. The kernel keeps the peak, so that only growth in the last moment is missed.
 const POLLS_A_READING: u32 = 10;
+
+/// The program to measure: this one, or the one beside us.
+pub(crate) fn program(said: Option<&Path>, name: &str) -> Result<PathBuf> {
+    if let Some(path) = said {
+        return Ok(path.to_owned());
+    }
+    let path = std::env::current_exe()?.with_file_name(name);
+    ensure!(path.exists(), "{} is not built: cargo build --release -p {name}", path.display());
+    Ok(path)
+}
 
 /// A program that ended well.
 pub(crate) struct Ran {

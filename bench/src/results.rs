@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::gate::Passed;
 use crate::goals;
+use crate::statistics::{cell, float, median};
 use crate::way::{Manners, Role, Way};
 
 /// One chunk of session-reaper.
@@ -179,21 +180,4 @@ impl fmt::Display for Results {
         }
         goals::write(self, f)
     }
-}
-
-pub(crate) fn cell(value: Option<f64>, digits: usize) -> String {
-    value.map(|value| format!("{value:.digits$}")).unwrap_or_default()
-}
-
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
-}
-
-#[allow(clippy::cast_precision_loss, reason = "rows, bytes and KiB, far below 2^53")]
-pub(crate) fn float(value: u64) -> f64 {
-    value as f64
 }

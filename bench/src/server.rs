@@ -100,6 +100,13 @@ impl Server {
         Ok(Copy { url, client, name })
     }
 
+    /// A database with nothing in it; its URL.
+    pub(crate) async fn empty(&mut self, name: &str) -> Result<String> {
+        let name = format!("{}_{name}", self.prefix);
+        self.create(&name, "template0").await?;
+        Ok(self.url_of(&name))
+    }
+
     async fn create(&mut self, name: &str, template: &str) -> Result<()> {
         // Whoever was connected to the template a moment ago may not have gone yet.
         let gone = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
@@ -183,6 +190,6 @@ impl Copy {
     }
 }
 
-async fn connect(url: &str) -> Result<Client> {
+pub(crate) async fn connect(url: &str) -> Result<Client> {
     Ok(ConnectOptions::new(url, "bench")?.connect().await?)
 }

@@ -26,9 +26,10 @@ use clap::Parser;
 use serde_json::Value;
 
 use crate::case::Layout;
-use crate::measure::{build, psql, reaper, reaper_command, reaper_toml};
-use crate::process;
+use crate::measure::{build, psql, reaper_command, reaper_toml};
+use crate::process::{self, program};
 use crate::server::{Copy, Server};
+use crate::statistics::float;
 pub use latency::Latencies;
 use pgbench::Traffic;
 pub use results::{Beside, COLUMNS, Results};
@@ -117,7 +118,7 @@ pub async fn measure(options: &Options) -> Result<Results> {
 }
 
 async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
-    let this = (String::new(), reaper(options.session_reaper.as_deref())?);
+    let this = (String::new(), program(options.session_reaper.as_deref(), "session-reaper")?);
     let builds: Vec<_> = std::iter::once(this).chain(options.against.clone()).collect();
     let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|one| one == name);
     let ways: Vec<Way> =
@@ -175,7 +176,7 @@ async fn flat_out(options: &Options, copy: &Copy, traffic: &Traffic) -> Result<f
     let window = pass(FLAT_OUT).await;
     let transactions = running.end(copy).await?;
     let latencies = Latencies::of(&transactions, &window).context("pgbench did nothing")?;
-    Ok(crate::results::float(latencies.count as u64) / FLAT_OUT.as_secs_f64())
+    Ok(float(latencies.count as u64) / FLAT_OUT.as_secs_f64())
 }
 
 /// One way, on a copy of its own.

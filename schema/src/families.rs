@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use crate::clock_timestamp;
 use crate::ids::{AccountId, SessionId, TokenHash};
 use crate::statement::statement;
-use crate::tables::token_families;
+use crate::tables::{accounts, sessions, token_families};
 
 /// The first state of a family, when its session begins.
 #[derive(Clone, Debug, Insertable)]
@@ -91,6 +92,34 @@ impl Rotation {
     }
 }
 
+/// How a family and its session stand, read without a lock: enough to refuse what no later moment would accept.
+#[derive(Clone, Copy, Debug, Queryable)]
+pub struct Glance {
+    /// The session was revoked, or its account disabled.
+    pub revoked: bool,
+    /// The session has expired.
+    pub expired: bool,
+    /// The current generation.
+    pub generation: i64,
+}
+
+impl Glance {
+    /// `None`: there is no such session.
+    pub async fn at(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
+        token_families::table
+            .inner_join(sessions::table.inner_join(accounts::table))
+            .filter(token_families::session_id.eq(id))
+            .select((
+                sessions::revoked_at.is_not_null().or(accounts::disabled_at.is_not_null()),
+                sessions::expires_at.le(clock_timestamp()),
+                token_families::generation,
+            ))
+            .get_result(conn)
+            .await
+            .optional()
+    }
+}
+
 /// Where a family and its session stand, read under their locks.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -161,9 +190,13 @@ impl Standing {
         }))
     }
 
-    /// Whether the session still stands, by the database's clock.
+    /// The same as can be read without a lock.
     #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.revoked_at.is_none() && self.session.expires_at > self.session.now
+    pub fn glance(&self) -> Glance {
+        Glance {
+            revoked: self.revoked_at.is_some(),
+            expired: self.session.expires_at <= self.session.now,
+            generation: self.generation,
+        }
     }
 }

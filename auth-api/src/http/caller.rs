@@ -1,6 +1,7 @@
 //! Who calls: by an access token in the header, or by a cookie; never by both.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, web};
@@ -9,9 +10,9 @@ use schema::sessions::Session;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use super::Problem;
 use super::cookie::Presented;
 use super::guard::Renewal;
+use super::{Problem, refusal};
 use crate::credentials::SessionToken;
 use crate::state::{DatabaseError, State, timed};
 
@@ -76,7 +77,18 @@ impl Genuine {
 
 /// The caller's session, if the credential is genuine, has not expired, and the session stands.
 pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Result<Session, Problem> {
-    match genuine(request, state)? {
+    let asked = Instant::now();
+    // What we never made is refused at once: that tells nothing of any session.
+    let credential = genuine(request, state)?;
+    let session = session_of(credential, request, state).await;
+    if matches!(session, Err(Problem::Unauthenticated)) {
+        refusal::due(asked).await;
+    }
+    session
+}
+
+async fn session_of(credential: Genuine, request: &HttpRequest, state: &web::Data<State>) -> Result<Session, Problem> {
+    match credential {
         Genuine::Token(id) => {
             refuse_denied(state, id).await?;
             // Not denied and yet not live: it has expired, or was revoked this moment.

@@ -12,6 +12,7 @@ pub mod limit;
 pub mod observe;
 mod problem;
 mod query;
+pub mod refusal;
 
 pub use client::Client;
 pub use json::{Json, OptionalJson};

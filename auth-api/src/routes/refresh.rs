@@ -1,10 +1,11 @@
 //! POST /auth/refresh: the next pair of tokens for the current refresh token.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
-use schema::families::{Rotated, Rotation, Standing};
+use schema::families::{Glance, Rotated, Rotation, Standing};
 use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use crate::audit;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem};
+use crate::http::{Client, Json, Problem, refusal};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
@@ -48,9 +49,12 @@ pub(super) async fn post(
     let Ok(token) = token.inspect_err(|_| RefreshOutcome::Malformed.count())? else {
         return Err(refuse(&client, RefreshOutcome::Forged, None));
     };
-    let session_id = token.session_id();
+    let (asked, session_id) = (Instant::now(), token.session_id());
     let shared = Arc::clone(&state);
     let refreshed = state.tasks.finish(async move { refresh(&shared, &client, token).await }).await?;
+    if matches!(refreshed, Err(Problem::RefreshRefused)) {
+        refusal::due(asked).await;
+    }
     let (session, successor) = refreshed?;
     let pair = Pair {
         grant: Grant {
@@ -98,6 +102,9 @@ async fn decide(state: &State, client: &Client, token: RefreshToken) -> Result<R
     let mut connection = state.database.acquire().await?;
     if let Some(next) = rotate(state, &mut connection, &token).await? {
         return Ok(next);
+    }
+    if let Some(outcome) = glance(&mut connection, &token).await? {
+        return Ok(Refreshed::Refused(outcome));
     }
     let watch = connection.watch();
     let second_look = connection.transaction(async |connection| look_again(state, connection, &token).await);
@@ -148,7 +155,29 @@ async fn slide(state: &State, connection: &mut Lease<'_>, token: &RefreshToken, 
     }
 }
 
-/// Why the rotation found nothing, decided under the locks of session and family.
+/// Why the rotation found nothing, where that is for good: no lock is needed to tell. A lock is written to disk, and would take
+/// milliseconds where there is a session, and nothing where there is none. `None`: the token is an old one of a live session.
+async fn glance(connection: &mut Lease<'_>, token: &RefreshToken) -> Result<Option<RefreshOutcome>, Problem> {
+    let glance = timed(connection.watch(), "refresh_glance", Glance::at(connection, token.session_id())).await?;
+    Ok(glance.map_or(Some(RefreshOutcome::Unknown), |glance| refused_for(glance, token)))
+}
+
+/// What a token is refused for without looking at its hash.
+fn refused_for(glance: Glance, token: &RefreshToken) -> Option<RefreshOutcome> {
+    if glance.revoked {
+        Some(RefreshOutcome::Revoked)
+    } else if glance.expired {
+        Some(RefreshOutcome::Expired)
+    } else if i64::from(token.generation()) >= glance.generation {
+        // Above the current one, or the current one with another hash: genuine, and yet the database never issued it.
+        // That is what a restored backup looks like, so nothing is revoked for it.
+        Some(RefreshOutcome::Unknown)
+    } else {
+        None
+    }
+}
+
+/// Whether an old token is a retry or a reuse, decided under the locks of session and family.
 async fn look_again(
     state: &State,
     connection: &mut AsyncPgConnection,
@@ -157,16 +186,8 @@ async fn look_again(
     let Some(standing) = Standing::lock(connection, token.session_id()).await? else {
         return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
     };
-    if standing.revoked_at.is_some() {
-        return Ok(Refreshed::Refused(RefreshOutcome::Revoked));
-    }
-    if !standing.is_live() {
-        return Ok(Refreshed::Refused(RefreshOutcome::Expired));
-    }
-    if i64::from(token.generation()) >= standing.generation {
-        // Above the current one, or the current one with another hash: genuine, and yet the database never issued it.
-        // That is what a restored backup looks like, so nothing is revoked for it.
-        return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
+    if let Some(outcome) = refused_for(standing.glance(), token) {
+        return Ok(Refreshed::Refused(outcome));
     }
     if let Some(successor) = retried(state, &standing, token) {
         return Ok(Refreshed::Next { session: standing.session, successor, retry: true });

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::pgbench::ROTATION;
+use crate::statistics::quantile;
 
 /// One transaction, as pgbench noted it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,11 +70,6 @@ impl Latencies {
     }
 }
 
-/// The least of the sorted values that so many thousandths of them do not exceed.
-fn quantile(sorted: &[f64], thousandths: usize) -> Option<f64> {
-    sorted.get((sorted.len() * thousandths).div_ceil(1_000).checked_sub(1)?).copied()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -90,13 +86,5 @@ mod tests {
         assert_eq!((both.count, both.p50, both.p99), (2, 1.0, 2_000.0));
         assert_eq!((both.look_up_p99, both.rotation_p99), (1.0, 2_000.0));
         assert_eq!(Transaction::parse("3 17 failed 0 100 0 0"), None);
-    }
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        let values: Vec<f64> = (1..=1_000).map(f64::from).collect();
-        assert_eq!(quantile(&values, 990), Some(990.0));
-        assert_eq!(quantile(&values, 999), Some(999.0));
-        assert_eq!(quantile(&[], 500), None);
     }
 }

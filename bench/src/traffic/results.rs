@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::latency::Latencies;
 use super::ways::Way;
 use crate::case::Layout;
-use crate::results::{cell, float, median};
+use crate::statistics::{cell, float, median};
 
 /// What session-reaper is to stay under, and to reach at the same time.
 const RATIO_AT_MOST: f64 = 1.25;

@@ -1,0 +1,170 @@
+//! The look-up in the denylist as auth-api sees it, with clients that call at a fixed rate and others that log in; beside what
+//! redis-benchmark says of the same command to the same Redis, just before and just after.
+//!
+//! auth-api's histogram tells of every look-up, in coarse buckets; the same code in this process ([`in_process`]) tells of some
+//! more, to the microsecond, meanwhile.
+
+mod histogram;
+mod in_process;
+mod pace;
+mod redis_benchmark;
+mod results;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use hyper::header::AUTHORIZATION;
+use testkit::Wallet;
+use tokio::task::JoinSet;
+
+use super::client::{Connection, Request, get};
+use super::serving::Serving;
+use histogram::Histogram;
+use in_process::InProcess;
+use pace::{Pace, Taken};
+pub use redis_benchmark::Commands;
+use redis_benchmark::RedisBenchmark;
+pub use results::{Latencies, Results, Round, Traffic};
+
+/// Before those seconds that count, for connections and statements.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// What the traffic goes on for afterwards, so that there is some while the histogram is read.
+const COOL_DOWN: Duration = Duration::from_millis(500);
+
+/// Connections of those who log in, and their wallets: few enough that each wallet gets past its limit of sessions, so that
+/// logins write to the denylist, too.
+const LOGIN_CONNECTIONS: u32 = 4;
+const WALLETS: usize = 4;
+
+/// How the look-up is measured.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Denylist")]
+#[group(skip)]
+pub struct Options {
+    /// How often all is measured; results are medians
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u32,
+    /// Seconds of traffic in a round
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Connections of those who ask, of redis-benchmark, and tasks that look up in this process
+    #[arg(long, default_value_t = 32)]
+    pub connections: u32,
+    /// GET /auth/session a second, in all
+    #[arg(long, default_value_t = 2_000)]
+    pub rate: u32,
+    /// Logins a second beside them, in all
+    #[arg(long, default_value_t = 20)]
+    pub logins: u32,
+    /// Look-ups in this process a second, in all
+    #[arg(long, default_value_t = 1_000)]
+    pub look_ups: u32,
+    /// Commands of redis-benchmark, before the traffic and after it
+    #[arg(long, default_value_t = 100_000, value_name = "COMMANDS")]
+    pub requests: u32,
+    /// redis-benchmark, or another that takes its options
+    #[arg(long, default_value = "redis-benchmark", value_name = "PROGRAM")]
+    pub redis_benchmark: PathBuf,
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.rounds >= 1 && self.seconds >= 1, "--rounds and --seconds: at least one");
+        ensure!(self.connections >= 1 && self.requests >= 1, "--connections and --requests: at least one");
+        let rates = [self.rate, self.logins, self.look_ups];
+        ensure!(rates.iter().all(|rate| *rate >= 1), "--rate, --logins and --look-ups: at least one a second");
+        Ok(())
+    }
+}
+
+/// Measures all rounds on an auth-api over this empty database.
+pub(super) async fn measure(options: &Options, program: &Path, database_url: &str, redis_url: &str) -> Result<Results> {
+    let prefix = format!("bench-denylist-{}", std::process::id());
+    let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
+    let in_process = InProcess::start(serving.flags()).await?;
+    let redis = RedisBenchmark::new(options, redis_url, &prefix)?;
+    let mut rounds = Vec::new();
+    for number in 1..=options.rounds {
+        let before = redis.run().await?;
+        let traffic = traffic(options, &serving, &in_process).await?;
+        let round = Round { redis: [before, redis.run().await?], traffic };
+        eprintln!("round {number}: {round}");
+        rounds.push(round);
+    }
+    Ok(Results { options: options.clone(), rounds })
+}
+
+/// The seconds of one round.
+async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -> Result<Traffic> {
+    let callers = callers(options, serving).await?;
+    let begin = Instant::now();
+    let end = begin + WARM_UP + Duration::from_secs(options.seconds) + COOL_DOWN;
+    let (mut requests, mut logins, mut look_ups) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    for (which, (connection, request)) in (0..).zip(callers) {
+        let pace = |rate| Pace::share(begin..end, rate, which, options.connections);
+        requests.spawn(ask(connection, request, pace(options.rate)));
+        look_ups.spawn(in_process.look_up(pace(options.look_ups)));
+    }
+    for which in 0..LOGIN_CONNECTIONS {
+        let connection = Connection::open(serving.api).await?;
+        logins.spawn(log_in(connection, Pace::share(begin..end, options.logins, which, LOGIN_CONNECTIONS)));
+    }
+
+    tokio::time::sleep_until((begin + WARM_UP).into()).await;
+    let before = serving.metrics().await?;
+    let from = Instant::now();
+    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
+    let window = from..Instant::now();
+    let after = serving.metrics().await?;
+
+    let fell_back = Histogram::between(&before, &after, "postgres")?.count();
+    Ok(Traffic {
+        auth_api: Histogram::between(&before, &after, "redis")?.and_slower(fell_back).latencies()?,
+        fell_back,
+        in_process: Latencies::of(&together(look_ups).await?, &window)?,
+        requests: Latencies::of(&together(requests).await?, &window)?,
+        logins: Latencies::of(&together(logins).await?, &window)?,
+    })
+}
+
+/// Connections, each with what is asked on it: by a session of its own.
+async fn callers(options: &Options, serving: &Serving) -> Result<Vec<(Connection, Request)>> {
+    let mut callers = Vec::new();
+    for _ in 0..options.connections {
+        let mut connection = Connection::open(serving.api).await?;
+        let access = connection.log_in(&Wallet::generate(), "token").await?.string("access_token")?;
+        let request = get("/auth/session", Some((AUTHORIZATION, &format!("Bearer {access}"))))?;
+        callers.push((connection, request));
+    }
+    Ok(callers)
+}
+
+async fn ask(mut connection: Connection, request: Request, mut pace: Pace) -> Result<Vec<Taken>> {
+    let mut all = Vec::new();
+    while let Some(since) = pace.next().await {
+        connection.ask_for(request.clone()).await?;
+        all.push(Taken::since(since));
+    }
+    Ok(all)
+}
+
+async fn log_in(mut connection: Connection, mut pace: Pace) -> Result<Vec<Taken>> {
+    let wallets: Vec<Wallet> = (0..WALLETS).map(|_| Wallet::generate()).collect();
+    let (mut wallets, mut all) = (wallets.iter().cycle(), Vec::new());
+    while let (Some(since), Some(wallet)) = (pace.next().await, wallets.next()) {
+        connection.log_in(wallet, "token").await?;
+        all.push(Taken::since(since));
+    }
+    Ok(all)
+}
+
+/// What all of them took. Fails as soon as one has failed.
+async fn together(mut tasks: JoinSet<Result<Vec<Taken>>>) -> Result<Vec<Taken>> {
+    let mut all = Vec::new();
+    while let Some(one) = tasks.join_next().await {
+        all.extend(one??);
+    }
+    Ok(all)
+}

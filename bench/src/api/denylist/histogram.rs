@@ -1,0 +1,115 @@
+//! auth-api's histogram of look-ups, between two readings of its metrics.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Latencies;
+use crate::statistics::float;
+
+const NAME: &str = "auth_api_denylist_lookup_duration_seconds";
+
+/// Look-ups by what they took at most, in ascending order; the counts are sums from the first bucket on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Histogram(Vec<Bucket>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bucket {
+    /// Seconds; infinite for the last.
+    at_most: f64,
+    count: u64,
+}
+
+impl Histogram {
+    /// Of the look-ups of this source between two readings.
+    pub(super) fn between(before: &str, after: &str, source: &str) -> Result<Self> {
+        let (before, after) = (Self::read(before, source)?, Self::read(after, source)?);
+        ensure!(before.0.len() == after.0.len(), "the histogram has changed its buckets");
+        let difference = |(before, after): (&Bucket, &Bucket)| Bucket {
+            at_most: after.at_most,
+            count: after.count.saturating_sub(before.count),
+        };
+        Ok(Self(before.0.iter().zip(&after.0).map(difference).collect()))
+    }
+
+    /// From the text that Prometheus reads.
+    fn read(metrics: &str, source: &str) -> Result<Self> {
+        let (name, source) = (format!("{NAME}_bucket{{"), format!("source=\"{source}\""));
+        let bucket = |line: &str| {
+            let (labels, count) = line.strip_prefix(&name)?.split_once("} ")?;
+            labels.split(',').find(|label| *label == source)?;
+            let bound = labels.split(',').find_map(|label| label.strip_prefix("le=\"")?.strip_suffix('"'))?;
+            Some(Bucket { at_most: bound.parse().ok()?, count: count.parse().ok()? })
+        };
+        let buckets: Vec<Bucket> = metrics.lines().filter_map(bucket).collect();
+        ensure!(buckets.last().is_some_and(|last| last.at_most.is_infinite()), "no {NAME} with {source}");
+        Ok(Self(buckets))
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.last().map_or(0, |last| last.count)
+    }
+
+    /// With so many that took longer than any bucket says.
+    pub(super) fn and_slower(mut self, count: u64) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            last.count += count;
+        }
+        self
+    }
+
+    pub(super) fn latencies(&self) -> Result<Latencies> {
+        let quantile = |thousandths| self.quantile(thousandths).context("auth-api looked nothing up");
+        Ok(Latencies { count: self.count(), p50: quantile(500)?, p99: quantile(990)?, p999: quantile(999)? })
+    }
+
+    /// In milliseconds, as Prometheus has it: as if the look-ups of a bucket were spread evenly over it. Whether a bound of a
+    /// bucket is kept, it says exactly.
+    fn quantile(&self, thousandths: u64) -> Option<f64> {
+        let rank = float(self.count()) * float(thousandths) / 1e3;
+        let at = self.0.iter().position(|bucket| bucket.count > 0 && float(bucket.count) >= rank)?;
+        let lower = at.checked_sub(1).map_or(Bucket { at_most: 0.0, count: 0 }, |before| self.0[before]);
+        let within = self.0[at].count - lower.count;
+        let share = (rank - float(lower.count)) / float(within);
+        Some((lower.at_most + (self.0[at].at_most - lower.at_most) * share) * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn metrics(counts: [u64; 4]) -> String {
+        let bounds = ["0.0005", "0.001", "0.05", "+Inf"];
+        let lines = |source| {
+            bounds
+                .iter()
+                .zip(counts)
+                .map(move |(bound, count)| format!("{NAME}_bucket{{source=\"{source}\",le=\"{bound}\"}} {count}\n"))
+        };
+        lines("redis").collect::<String>() + &metrics_of_others()
+    }
+
+    fn metrics_of_others() -> String {
+        format!("{NAME}_bucket{{source=\"postgres\",le=\"+Inf\"}} 7\n{NAME}_sum{{source=\"redis\"}} 1\n")
+    }
+
+    #[test]
+    fn what_was_before_does_not_count() {
+        let (before, after) = (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
+        let latencies = Histogram::between(&before, &after, "redis").unwrap().latencies().unwrap();
+        assert_eq!(latencies.count, 1_000);
+        // 990 of them within a millisecond, which is a bound.
+        assert_eq!((latencies.p99, latencies.p999), (1.0, 50.0));
+        assert_eq!(Histogram::between(&before, &after, "postgres").unwrap().count(), 0);
+        assert!(Histogram::between(&before, &after, "nowhere").is_err());
+    }
+
+    #[test]
+    fn those_that_had_to_go_elsewhere_are_the_slowest() {
+        let histogram = Histogram::read(&metrics([990, 990, 990, 990]), "redis").unwrap();
+        assert!(histogram.latencies().unwrap().p999 <= 0.5);
+        let latencies = histogram.and_slower(10).latencies().unwrap();
+        assert_eq!(latencies.p99, 0.5);
+        assert!(latencies.p999.is_infinite());
+    }
+}

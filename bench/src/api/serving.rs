@@ -1,0 +1,128 @@
+//! An auth-api of the bench's own: with its defaults but for the limits on how often one may ask.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use hyper::StatusCode;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Connection, get};
+use crate::process;
+
+/// How long it may take to be ready: a bound for what hangs.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is asked whether it is.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Lines of its log that are shown when it ended.
+const SHOWN: usize = 20;
+
+/// An auth-api that serves; ended with this.
+pub(super) struct Serving {
+    child: Child,
+    directory: TempDir,
+    /// Where the API listens.
+    pub(super) api: SocketAddr,
+    /// Where its metrics are.
+    pub(super) operations: SocketAddr,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Serving {
+    /// Makes the tables in an empty database, and serves over it.
+    pub(super) async fn start(program: &Path, database_url: &str, redis_url: &str, prefix: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let keys = directory.path().join("keys");
+        let call = |args: &[&str]| {
+            let mut command = Command::new(program);
+            command.env_clear().env("DATABASE_URL", database_url).args(args);
+            process::run(command)
+        };
+        call(&["migrate"])?;
+        call(&["keys", "generate", "--dir", &keys.to_string_lossy()])?;
+        let secret = call(&["keys", "secret"])?.stdout.trim().to_owned();
+
+        let settings = vec![
+            ("DATABASE_URL", database_url.to_owned()),
+            ("REDIS_URL", redis_url.to_owned()),
+            ("REDIS_PREFIX", prefix.to_owned()),
+            ("BIND", "127.0.0.1:0".to_owned()),
+            ("OPS_BIND", "127.0.0.1:0".to_owned()),
+            ("PUBLIC_URL", "https://auth.example.test".to_owned()),
+            ("STELLAR_NETWORK", "testnet".to_owned()),
+            ("AUTH_SECRET", secret),
+            ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
+            // All that is asked here comes from one address.
+            ("RATE_LIMIT", "off".to_owned()),
+        ];
+        let mut command = Command::new(program);
+        command.env_clear().env("LOG_FORMAT", "json").envs(settings.iter().map(|(name, value)| (name, value)));
+        command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(fs::File::create(directory.path().join("log"))?);
+        let child = command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut serving = Self { child, directory, api: nowhere, operations: nowhere, settings };
+        serving.become_ready().await?;
+        Ok(serving)
+    }
+
+    /// What it was started with, as its flags.
+    pub(super) fn flags(&self) -> impl Iterator<Item = String> {
+        let flag = |(name, value): &(&str, String)| format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+        self.settings.iter().map(flag)
+    }
+
+    /// What Prometheus would read now.
+    pub(super) async fn metrics(&self) -> Result<String> {
+        let answer = Connection::open(self.operations).await?.ask_for(get("/metrics", None)?).await?;
+        Ok(String::from_utf8(answer.body.into())?)
+    }
+
+    async fn become_ready(&mut self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !self.is_ready().await? {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("auth-api ended with {status}:\n{}", self.end_of_log()?);
+            }
+            if Instant::now() > until {
+                bail!("auth-api was not ready in time:\n{}", self.end_of_log()?);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// It listens, and has built its denylist once.
+    async fn is_ready(&mut self) -> Result<bool> {
+        let log = fs::read_to_string(self.directory.path().join("log"))?;
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let Some(line) = lines.into_iter().find(|line| line["fields"]["message"] == "listening") else {
+            return Ok(false);
+        };
+        let address =
+            |name: &str| line["fields"][name].as_str().context("where it listens")?.parse().context("address");
+        (self.api, self.operations) = (address("api")?, address("ops")?);
+        let ready = Connection::open(self.operations).await?.ask(get("/readyz", None)?).await?;
+        let body: Value = serde_json::from_slice(&ready.body)?;
+        Ok(ready.status == StatusCode::OK && body["redis"]["denylist"] == "complete")
+    }
+
+    fn end_of_log(&self) -> Result<String> {
+        let log = fs::read_to_string(self.directory.path().join("log"))?;
+        let lines: Vec<&str> = log.lines().collect();
+        Ok(lines[lines.len().saturating_sub(SHOWN)..].join("\n"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Nothing to say when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,91 @@
+//! The bench of auth-api for a second: that it measures, not what.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use bench::api::refusals::{Carrier, Reason};
+use bench::api::{Options, Results, measure};
+use clap::Parser as _;
+use testkit::{Database, Redis, binary};
+
+async fn measured(what: &[&str]) -> Results {
+    let beside = Database::empty().await;
+    let (url, redis, api) = (beside.url(), Redis::shared_url(), binary("auth-api").display().to_string());
+    let stores = ["bench-api", "--database-url", &url, "--redis-url", &redis, "--auth-api", &api];
+    let results = measure(&Options::parse_from(stores.iter().chain(what))).await.unwrap();
+    let left: i64 = beside
+        .client()
+        .await
+        .query_one(
+            "SELECT count(*) FROM pg_database WHERE datname LIKE $1",
+            &[&format!("bench_{}%", std::process::id())],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(left, 0, "databases were left behind");
+    results
+}
+
+/// The cells of the table's line that begins with this one.
+fn cells(shown: &str, name: &str) -> Vec<f64> {
+    let line = shown.lines().find(|line| line.starts_with(&format!("| {name} |")));
+    let line = line.unwrap_or_else(|| panic!("no {name}:\n{shown}"));
+    line.trim_matches('|').split('|').skip(1).filter_map(|cell| cell.trim().parse().ok()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benchmark() {
+    let results = measured(
+        &[
+            ["denylist", "--rounds", "1", "--seconds", "1", "--connections", "4"].as_slice(),
+            &["--rate", "100", "--logins", "20", "--look-ups", "100", "--requests", "1000"],
+        ]
+        .concat(),
+    )
+    .await;
+    assert!(results.refusals.is_none());
+    let denylist = results.denylist.as_ref().unwrap();
+    let [round] = denylist.rounds.as_slice() else { panic!("{denylist:?}") };
+    let traffic = round.traffic;
+    // Whoever asks for a session has it looked up, be it in Redis or, when that was slow, in PostgreSQL.
+    assert!(traffic.auth_api.count >= traffic.requests.count, "{round:?}");
+    assert!(traffic.in_process.count > 0 && traffic.logins.count > 0, "{round:?}");
+    assert!(round.redis.iter().all(|commands| commands.p50 > 0.0 && commands.rate > 0.0), "{round:?}");
+
+    let shown = results.to_string();
+    for (name, values) in [
+        ("look-up in auth-api", 5),
+        ("look-up in process", 5),
+        ("GET /auth/session", 3),
+        ("login", 3),
+        ("redis-benchmark", 4),
+    ] {
+        assert_eq!(cells(&shown, name).len(), values, "{name}:\n{shown}");
+    }
+    assert_eq!(shown.matches(", met").count() + shown.matches(", MISSED").count(), 6, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reason_is_refused_as_often_as_the_others_and_judged_by_the_medians() {
+    let results = measured(&["refusals", "--tries", "40", "--credentials", "3", "--others", "100"]).await;
+    assert!(results.denylist.is_none());
+    let refused = &results.refusals.as_ref().unwrap().refused;
+    assert_eq!(refused.iter().map(|one| one.carrier).collect::<Vec<_>>(), Carrier::ALL);
+    for one in refused {
+        assert_eq!(one.lines.iter().map(|line| line.reason).collect::<Vec<_>>(), Reason::ALL);
+        for line in &one.lines {
+            let [lower, median, upper] = line.quartiles;
+            assert_eq!(line.count, 40);
+            assert!(0.0 < lower && lower <= median && median <= upper, "{line:?}");
+        }
+        let (quickest, slowest, apart, _) = one.furthest().unwrap();
+        assert!(quickest != Reason::Forged && slowest != Reason::Forged && apart >= 0.0);
+    }
+    let shown = results.to_string();
+    assert_eq!(shown.matches(", met").count() + shown.matches(", MISSED").count(), 2, "{shown}");
+}
