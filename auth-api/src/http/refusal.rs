@@ -3,10 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_timer::Delay;
+
 /// Many times what the look-ups behind a refusal take, so that it hides them on a busy machine, too; less than anybody notices.
 const AFTER: Duration = Duration::from_millis(3);
 
 /// Waits until a question that came at `asked` may be answered with a refusal.
+///
+/// Not by tokio's clock, which ticks in milliseconds from when the thread has nothing left to do: the answer would come whole
+/// milliseconds after what was to be hidden.
 pub async fn due(asked: Instant) {
-    tokio::time::sleep_until((asked + AFTER).into()).await;
+    Delay::new((asked + AFTER).saturating_duration_since(Instant::now())).await;
 }
