@@ -39,7 +39,8 @@ async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
         answer.is_problem(401, "refresh_refused");
     }
     for (outcome, count) in [("unknown", 2.0), ("expired", 1.0), ("revoked", 1.0)] {
-        assert_eq!(api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await, count, "{outcome}");
+        let counted = api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await;
+        assert_eq!((outcome, counted), (outcome, count));
     }
     somebody.batch_execute("ROLLBACK").await.unwrap();
 }

@@ -53,7 +53,7 @@ pub(super) async fn measure(options: &Options, program: &Path, database_url: &st
         let credentials = credentials::prepare(options, &serving, &client, carrier).await?;
         eprintln!("{}: {} refusals", carrier.name(), options.tries * credentials.len());
         let (address, tries) = (serving.api, options.tries);
-        let took = tokio::task::spawn_blocking(move || tries::all(address, credentials, tries)).await??;
+        let took = tokio::task::spawn_blocking(move || tries::all(address, &credentials, tries)).await??;
         refused.push(Refused::of(carrier, took));
     }
     Ok(Results { options: options.clone(), refused })

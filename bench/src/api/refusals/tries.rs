@@ -18,12 +18,12 @@ pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 const WARM_UP: usize = 10;
 
 /// Makes `tries` for each reason, on a runtime of this thread alone: no other thread has to be woken up for an answer.
-pub(super) fn all(address: SocketAddr, credentials: Vec<(Reason, Vec<Request>)>, tries: usize) -> Result<Took> {
+pub(super) fn all(address: SocketAddr, credentials: &[(Reason, Vec<Request>)], tries: usize) -> Result<Took> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connection = Connection::open(address).await?;
-        some(&mut connection, &credentials, tries.div_ceil(WARM_UP)).await?;
-        some(&mut connection, &credentials, tries).await
+        some(&mut connection, credentials, tries.div_ceil(WARM_UP)).await?;
+        some(&mut connection, credentials, tries).await
     })
 }
 
