@@ -9,7 +9,7 @@ use testkit::{Answer, AuthApi, Database, Wallet};
 /// Name, value and attributes of the one cookie that an answer sets.
 fn set_cookie(answer: &Answer) -> (String, String, Vec<String>) {
     let mut lines = answer.headers.get_all("set-cookie").iter();
-    let line = lines.next().unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
+    let line = lines.next().unwrap().to_str().unwrap();
     assert!(lines.next().is_none(), "{answer:?}");
     let mut parts = line.split("; ");
     let (name, value) = parts.next().unwrap().split_once('=').unwrap();

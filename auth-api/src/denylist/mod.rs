@@ -37,6 +37,9 @@ pub use rebuild::keep_in_sync;
 const LEEWAY: Duration = Duration::from_mins(1);
 
 /// No access token lives for longer, however the API is configured.
+const LONGEST_TTL: Duration = Duration::from_mins(30);
+
+/// For how long a revoked session has to be denied at the most.
 pub const LONGEST_WINDOW: Duration = Duration::from_mins(31);
 
 /// The denylist in Redis.
@@ -74,7 +77,7 @@ impl Denylist {
     pub fn for_commands(config: &RedisConfig) -> Self {
         // A person waits for it, and not a request.
         let patient = RedisConfig { timeout: config.timeout.max(Duration::from_secs(2)), ..config.clone() };
-        Self::new(Arc::new(Redis::new(&patient)), LONGEST_WINDOW - LEEWAY, Duration::ZERO)
+        Self::new(Arc::new(Redis::new(&patient)), LONGEST_TTL, Duration::ZERO)
     }
 
     /// Whether a session is denied, as Redis has it. `None`: Redis is not to be believed now.

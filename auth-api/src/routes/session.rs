@@ -25,9 +25,10 @@ struct AccountAnswer {
 
 pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let session = caller::authenticate(&http, &state).await?;
-    let account = session.account.clone();
+    let answer = SessionAnswer::of(&session, true);
+    let account = session.account;
     Ok(HttpResponse::Ok().json(Answer {
-        session: SessionAnswer::of(session, true),
+        session: answer,
         account: AccountAnswer {
             id: account.id.0,
             issuer: account.issuer,

@@ -33,10 +33,10 @@ pub(super) struct SessionAnswer {
 }
 
 impl SessionAnswer {
-    pub(super) fn of(session: Session, current: bool) -> Self {
+    pub(super) fn of(session: &Session, current: bool) -> Self {
         Self {
             id: session.id.0,
-            transport: Transport::of(&session).as_str(),
+            transport: Transport::of(session).as_str(),
             device: session.user_agent.as_deref().map(device),
             ip: session.ip,
             created_at: session.created_at,
@@ -82,11 +82,8 @@ pub(super) async fn list(
         Ok::<_, DatabaseError>(timed(watch, "list_sessions", list).await?)
     });
     let sessions = listed.await??;
-    let answer = |session: Session| {
-        let same = session.id == current.id;
-        SessionAnswer::of(session, same)
-    };
-    Ok(HttpResponse::Ok().json(ListAnswer { sessions: sessions.into_iter().map(answer).collect() }))
+    let sessions = sessions.iter().map(|session| SessionAnswer::of(session, session.id == current.id)).collect();
+    Ok(HttpResponse::Ok().json(ListAnswer { sessions }))
 }
 
 /// DELETE /auth/sessions/{id}: 204 for a live one of the caller's own, else 404, whatever there is by that id.
