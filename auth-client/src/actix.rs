@@ -84,7 +84,7 @@ impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::SeveralHeaders => StatusCode::BAD_REQUEST,
-            Self::NoCredentials | Self::Setting { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Setting { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             error if error.is_refusal() => StatusCode::UNAUTHORIZED,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         }

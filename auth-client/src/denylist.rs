@@ -31,10 +31,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 ///   auth-api has written the list again, which it does as soon as it notices, a moment later; where no auth-api runs, until
 ///   the marker expires, after three times `DENYLIST_SYNC_INTERVAL` (90 seconds).
 /// - **auth-api is cut off from Redis** and this service is not: until the marker expires.
-/// - **An auth-api dies** between committing a revocation and writing it: until the next rebuild (`DENYLIST_SYNC_INTERVAL`).
 /// - **`ACCESS_TOKEN_TTL` was lowered**: tokens of before live for longer than their sessions are denied.
 ///
-/// Introspection has none of these. So it is the default, and this is for where its cost is too much.
+/// Introspection has none of these. So it is the default, and this is for where its cost is too much. (What auth-api itself
+/// misses, this does, too: when one dies between committing a revocation and writing it, others learn of it at the next
+/// rebuild, within `DENYLIST_SYNC_INTERVAL`.)
 pub struct Denylist {
     client: Client,
     prefix: String,

@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{Serializer, byte_serialize};
 
 /// A set of 64 keys is 10 KB, what is said of a token less than 1 KB.
 const MAX_BODY: usize = 64 * 1024;
@@ -45,7 +45,9 @@ impl Http {
         (id, secret): (&str, &SecretString),
     ) -> Result<Answer, String> {
         let form = Serializer::new(String::new()).append_pair(name, value).finish();
-        let request = self.0.post(url.clone()).basic_auth(id, Some(secret.expose_secret()));
+        // Both are encoded as in a form before they are put together.
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let request = self.0.post(url.clone()).basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
         read(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form).send().await).await
     }
 }
