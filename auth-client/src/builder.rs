@@ -112,7 +112,7 @@ impl Builder {
         let base = base(&url)?;
         let at = |path: &str| {
             let url = format!("{base}{path}");
-            url.parse::<Url>().map_err(|error| setting("url", error))
+            url.parse::<Url>().map_err(|error| setting("url", error.to_string()))
         };
         let issuer = issuer.unwrap_or_else(|| url.clone());
         let audience = audience.unwrap_or_else(|| url.clone());
@@ -136,7 +136,7 @@ impl Builder {
 
 /// The URL that paths are put behind. It stands in errors and logs: no secret may be in it.
 fn base(url: &str) -> Result<&str, Error> {
-    let parsed: Url = url.parse().map_err(|error| setting("url", error))?;
+    let parsed: Url = url.parse().map_err(|error| setting("url", error.to_string()))?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(setting("url", "must begin with https:// or http://"));
     }
@@ -150,6 +150,6 @@ fn base(url: &str) -> Result<&str, Error> {
     Ok(url.trim_end_matches('/'))
 }
 
-pub(crate) fn setting(setting: &'static str, what: impl ToString) -> Error {
-    Error::Setting { setting, what: what.to_string() }
+pub(crate) fn setting(setting: &'static str, what: impl Into<String>) -> Error {
+    Error::Setting { setting, what: what.into() }
 }

@@ -21,7 +21,6 @@ pub(crate) struct Inner {
 
 impl AuthClient {
     /// For the auth-api at this URL, `https://auth.example.com`. Nothing is asked of it before it is needed.
-    #[must_use]
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }

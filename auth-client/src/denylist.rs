@@ -51,7 +51,7 @@ impl Denylist {
         if bare.is_empty() || bare.contains(['{', '}']) {
             return Err(setting("REDIS_PREFIX", "must be the word that auth-api has, which `auth-api config` prints"));
         }
-        let client = Client::open(url).map_err(|error| setting("REDIS_URL", error))?;
+        let client = Client::open(url).map_err(|error| setting("REDIS_URL", error.to_string()))?;
         Ok(Self {
             client,
             prefix: format!("{{{bare}}}:deny"),

@@ -2,8 +2,8 @@
 //! crate itself.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
-// mod introspection;
+mod introspection;
 mod keys;
 mod refusals;
-// mod sessions;
+mod sessions;
 mod stage;
