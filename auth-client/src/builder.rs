@@ -136,7 +136,7 @@ impl Builder {
 
 /// The URL that paths are put behind. It stands in errors and logs: no secret may be in it.
 fn base(url: &str) -> Result<&str, Error> {
-    let parsed: Url = url.parse().map_err(|error| setting("url", error.to_string()))?;
+    let parsed = Url::parse(url).map_err(|error| setting("url", error.to_string()))?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(setting("url", "must begin with https:// or http://"));
     }

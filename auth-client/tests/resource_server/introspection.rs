@@ -3,6 +3,8 @@
 use auth_client::{AuthClient, Error, TokenUse};
 use serde_json::json;
 use testkit::{AuthApi, Database, Receiver, Service, Wallet};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::stage::client_of;
 
@@ -76,16 +78,40 @@ async fn who_asks_has_to_say_who_it_is() {
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_lets_nobody_in() {
     let answers = ["", "<html>", "{}", r#"{"active":"true"}"#, r#"{"active":true}"#, r#"[{"active":true}]"#];
-    let redirect = Receiver::answering(&[(302, r#"{"active":false}"#)]).await;
-    let mut servers = vec![redirect];
     for answer in answers {
-        servers.push(Receiver::answering(&[(200, answer)]).await);
-    }
-    for server in &servers {
+        let server = Receiver::answering(&[(200, answer)]).await;
         let client = client_of(&format!("http://{}", server.address())).credentials("a", "b").build().unwrap();
         let answer = client.introspect("x").await;
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     }
+}
+
+/// A server that leads all who come to another.
+async fn leading_to(other: &Receiver) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let location = format!("http://{}/", other.address());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head =
+                format!("HTTP/1.1 307 -\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn nobody_is_followed_elsewhere() {
+    let other = Receiver::answering(&[(200, r#"{"active":false}"#)]).await;
+    let client = client_of(&leading_to(&other).await).credentials("a", "b").build().unwrap();
+    let answer = client.introspect("x").await;
+    assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    let token = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AA";
+    let answer = client.verify(token).await;
+    assert!(matches!(answer, Err(Error::KeysUnavailable(_))), "{answer:?}");
+    assert_eq!(other.received().len(), 0);
 }
 
 #[tokio::test]
@@ -100,6 +126,8 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
     answers.push(said.to_string());
     said.as_object_mut().unwrap().remove("aud");
     answers.push(said.to_string());
+    (said["aud"], said["iss"]) = (AuthApi::PUBLIC_URL.into(), "https://elsewhere.test".into());
+    answers.push(said.to_string());
     let answers: Vec<(u16, &str)> = answers.iter().map(|answer| (200, answer.as_str())).collect();
     let server = Receiver::answering(&answers).await;
     let client = client_of(&format!("http://{}", server.address())).credentials("a b", "c:d").build().unwrap();
@@ -107,6 +135,7 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
     for _ in 0..2 {
         assert!(matches!(client.introspect_access("x").await, Err(Error::OtherAudience)));
     }
+    assert!(matches!(client.introspect_access("x").await, Err(Error::OtherIssuer)));
     // As a form, and a name and a secret that were encoded as in one (RFC 6749 §2.3.1).
     let request = &server.received()[0];
     assert_eq!((&*request.method, &*request.path, &*request.text()), ("POST", "/oauth/introspect", "token=x+y"));

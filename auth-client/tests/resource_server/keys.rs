@@ -60,9 +60,12 @@ async fn a_key_that_is_retired_is_forgotten() {
     let database = Database::create().await;
     let api = with_an_old_key(&database).await;
     let resource = Resource::start(&api.url, &[]).await;
+    let idle = client_of(&api.url).build().unwrap();
     let (wallet, old) = (Wallet::generate(), api.signing_key());
     let genuine = api.login(&wallet).await.access;
     assert_eq!(resource.me(&genuine).await.status, 200);
+    idle.verify(&genuine).await.unwrap();
+    let begun = Instant::now();
 
     generate(api.keys()).await;
     std::fs::remove_file(api.keys().join("20260101T000000Z-old.pem")).unwrap();
@@ -71,6 +74,10 @@ async fn a_key_that_is_retired_is_forgotten() {
     let stolen = Jwt::read(&genuine).claims(&json!({ "jti": "made by who has the old key" })).signed(&old);
     eventually("the old key is forgotten", async || is_refused(&resource.me(&stolen).await)).await;
     assert_eq!(resource.me(&new).await.status, 200);
+    // Nor does whoever was asked nothing for so long accept it once more, for want of a newer set.
+    eventually("its set is twice as old as it may be", async || begun.elapsed() >= Duration::from_secs(20)).await;
+    let answer = idle.verify(&stolen).await;
+    assert!(matches!(answer, Err(Error::UnknownKey)), "{answer:?}");
 }
 
 #[tokio::test]
@@ -104,6 +111,19 @@ async fn many_unknown_keys_are_few_requests() {
     let allowed = 2.0 + (begun.elapsed().as_secs_f64() / 10.0).floor();
     let fetched = fetches(&api).await - 1.0;
     assert!((1.0..=allowed).contains(&fetched), "{fetched} fetches");
+}
+
+#[tokio::test]
+async fn those_who_hang_up_leave_one_request() {
+    let token = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AA";
+    let silent = Receiver::answering(&[]).await;
+    let client = client_of(&format!("http://{}", silent.address())).timeout(Duration::from_mins(5)).build().unwrap();
+    for _ in 0..20 {
+        let given_up = tokio::time::timeout(Duration::from_millis(50), client.verify(token)).await;
+        assert!(given_up.is_err());
+    }
+    eventually("it was asked", async || !silent.received().is_empty()).await;
+    assert_eq!(silent.received().len(), 1);
 }
 
 #[tokio::test]
