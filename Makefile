@@ -12,7 +12,7 @@ test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis 
 	@deploy/local/test
 
 reference: ## writes the tables of docs/configuration.md anew, from what the programs say
-	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test configuration
+	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
 
 lint: ## fmt, clippy, docs and shellcheck alone
 	@deploy/local/lint

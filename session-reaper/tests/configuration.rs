@@ -1,14 +1,113 @@
-//! docs/configuration.md is what the program says of its variables.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+//! Configuration, and what is wrong before a run begins.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
 
-use std::path::Path;
+use testkit::{Database, Program, binary, free_port, reap};
 
-use clap::CommandFactory as _;
-use session_reaper::cli::Cli;
+async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (code, program) = Program::run(binary("session-reaper"), args, env).await;
+    assert_eq!(program.stdout(), "");
+    (code, program.stderr())
+}
 
-#[test]
-fn every_variable_is_documented_as_the_help_has_it() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let subcommands = ["daemon", "run", "status", "plan", "check", "discover", "pause", "resume"];
-    testkit::reference::is_documented(&Cli::command(), &subcommands, &file, "session-reaper");
+#[tokio::test]
+async fn an_unreachable_database_ends_with_69() {
+    let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/nowhere", free_port());
+    for command in ["run", "check", "migrate"] {
+        let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
+        assert_eq!(code, Some(69), "{stderr}");
+        assert!(stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
+    let wrong = [
+        ("DATABASE_URL", "mysql://user:hunter2@host/name"),
+        ("CHUNK_TIME", "soon"),
+        ("MAX_CHUNK", "0"),
+        ("DUTY_CYCLE", "1.5"),
+        ("MAX_RUNTIME", "-1s"),
+        ("MAX_ROWS", "many"),
+        ("LOCK_TIMEOUT", "0s"),
+        ("STATEMENT_TIMEOUT", "1ms"),
+        ("KEEP_EXPIRED", "-1d"),
+        ("KEEP_REVOKED", "59m"),
+        ("KEEP_CHALLENGES", "9m"),
+        ("KEEP_RUNS", "for ever"),
+        ("SCHEDULE", "never"),
+        ("TIMEZONE", "Mars/Olympus"),
+        ("JITTER", "a bit"),
+        ("OPS_BIND", "here"),
+        ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "a=b=c"),
+    ];
+    let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.starts_with("session-reaper: the configuration has 18 mistakes:\n"), "{stderr}");
+    for (name, value) in &wrong[1..] {
+        assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
+    }
+    assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
+    // The reasons of the bounds that protect auth-api.
+    assert!(stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
+    for (schedule, zone, jitter, why) in [
+        ("*/15 * * * *", "UTC", "15m", "shorter than 15m, the shortest time between two runs"),
+        // The day on which clocks are put forward has an hour less.
+        ("0 3 * * *", "Europe/Berlin", "23h 30m", "shorter than 23h, the shortest time between two runs"),
+        ("@weekly", "UTC", "2days", "a duration from 0s to 1day"),
+        ("@weekly", "UTC", "-1s", "a duration, such as 1m"),
+    ] {
+        let url = ("DATABASE_URL", "postgres://somebody@127.0.0.1/somewhere");
+        let env = [url, ("SCHEDULE", schedule), ("TIMEZONE", zone), ("JITTER", jitter)];
+        let (code, stderr) = fails_to_start(&["daemon"], &env).await;
+        assert_eq!(code, Some(78));
+        assert!(stderr.contains(&format!("\n  JITTER={jitter}: ")) && stderr.contains(why), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
+    for (schedule, why) in [
+        ("0 24 * * *", "hour: 24 is not from 0 to 23"),
+        ("@reboot", "start `session-reaper run`"),
+        ("0/15 * * * *", "0-59/15"),
+    ] {
+        let url = ("DATABASE_URL", "postgres://somebody@127.0.0.1/somewhere");
+        let (code, stderr) = fails_to_start(&["daemon", "--schedule", schedule], &[url]).await;
+        assert_eq!(code, Some(78));
+        assert!(stderr.contains(&format!("\n  SCHEDULE={schedule}: ")) && stderr.contains(why), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_option_is_a_usage_error() {
+    assert_eq!(fails_to_start(&["run", "--fast"], &[]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn the_database_url_may_stand_in_a_file_but_not_twice() {
+    let database = Database::create().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\n", database.url_as("session_reaper"))).unwrap();
+    let path = file.path().to_str().unwrap();
+    let run = reap(&database, &[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let both = reap(&database, &[("DATABASE_URL_FILE", path)]).await;
+    assert_eq!(both.code, Some(78));
+    assert!(both.stderr.contains("leave one of them out"), "{}", both.stderr);
+}
+
+#[tokio::test]
+async fn help_has_an_example_for_each_command() {
+    for command in ["run", "check", "daemon", "migrate"] {
+        let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
+        assert_eq!(code, Some(0));
+        assert!(
+            program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} "))
+        );
+    }
 }
