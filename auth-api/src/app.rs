@@ -18,7 +18,8 @@ use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{bounds, limit};
-use crate::routes;
+use crate::metrics::expect_answers;
+use crate::routes::{self, contract, contract::Contract};
 use crate::state::State;
 use crate::touches;
 
@@ -44,13 +45,16 @@ impl App {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
         let state = Arc::new(State::new(config)?);
+        expect_answers(contract::answers());
         let (allowed, origins) = (config.bounds, config.allowed_origins.clone());
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
+        let contract = web::Data::new(Contract::at(&config.public_url.uri)?);
         let api = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
+                .app_data(contract.clone())
                 .configure(routes::api)
                 .wrap(cors(&origins))
                 .wrap(from_fn(limit::tell))

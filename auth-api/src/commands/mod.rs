@@ -4,6 +4,7 @@ mod accounts;
 mod config;
 mod keys;
 mod migrate;
+mod openapi;
 mod serve;
 
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ enum Command {
     /// Make keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Print the contract of the API, as OpenAPI 3.1
+    #[command(after_help = openapi::EXAMPLE)]
+    Openapi,
     /// Print the effective configuration, without its secrets
     #[command(after_help = config::EXAMPLE)]
     Config(Box<Options>),
@@ -61,6 +65,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
         Command::Keys(command) => keys::run(&command),
+        Command::Openapi => openapi::run(),
         Command::Config(options) => config::run(&options),
     }
 }

@@ -3,11 +3,28 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpResponse, web};
 
+use crate::credentials::signing_keys::Jwks;
+use crate::http::documented;
 use crate::state::State;
 
 /// Half the time that a new key is published before it signs (`SIGNING_KEY_DELAY`, 10 minutes unless said otherwise).
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// The public keys
+///
+/// Access tokens are verified with them. Take the key by the `kid` in a token's header, and ask again for one that is not
+/// there: a new key is published before it signs.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    operation_id = "keys",
+    tag = "discovery",
+    responses(
+        (status = 200, description = "A JSON Web Key Set (RFC 7517).", body = Jwks,
+         headers(("Cache-Control" = String, description = "`public, max-age=300`"))),
+        documented::Anything
+    )
+)]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).json(state.access_tokens.keys().jwks())
 }
