@@ -160,7 +160,8 @@ fn schemathesis() -> PathBuf {
 async fn conforms(credentials: &str, flags: &[&str]) {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
-    let (contract, here) = (format!("{}/openapi.json", api.url), format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR")));
+    let (contract, here) =
+        (format!("{}/openapi.json", api.url), format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR")));
     let (config, hooks) = (format!("{here}/schemathesis.toml"), format!("{here}/hooks.py"));
     let mut args = vec!["--config-file", &config, "run", &contract, "--url", &api.url, "--checks", "all", "--no-color"];
     args.extend(flags);

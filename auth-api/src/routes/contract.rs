@@ -9,9 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server};
 use utoipa::{Modify, OpenApi};
 
-use super::{API, challenge, docs, jwks, login, logout, refresh, session, sessions};
-use crate::http::ProblemDocument;
+use super::{API, challenge, docs, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions};
 use crate::http::documented::{self, Shared};
+use crate::http::{OAuthErrorDocument, ProblemDocument};
 
 /// The contract, as it is served.
 pub struct Contract(Bytes);
@@ -33,13 +33,17 @@ pub struct Contract(Bytes);
         sessions::list,
         sessions::delete_all,
         sessions::delete_one,
+        introspect::post,
+        revoke::post,
+        metadata::get,
         jwks::get,
         get,
     ),
-    components(schemas(ProblemDocument)),
+    components(schemas(ProblemDocument, OAuthErrorDocument)),
     tags(
         (name = "auth", description = "Logging in and out."),
         (name = "sessions", description = "One's own sessions."),
+        (name = "oauth", description = "What tokens are worth, for other services."),
         (name = "discovery", description = "What there is to know before asking."),
     ),
     modifiers(&License, &Credentials, &Heads, &Optional, &Shared)
@@ -125,7 +129,11 @@ impl Modify for Credentials {
             "The cookie of a login with `transport: \"cookie\"`. A request that is no GET, HEAD or OPTIONS needs an `Origin` of \
              the server's own or of `ALLOWED_ORIGINS` beside it; browsers send it by themselves. Not together with a token.",
         );
+        let client = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("The id and the secret of another service: `auth-api clients add ID` makes them."));
         contract.components.get_or_insert_default().security_schemes.extend([
+            ("client".to_owned(), RefOr::T(SecurityScheme::Http(client.build()))),
             ("access_token".to_owned(), RefOr::T(SecurityScheme::Http(token.build()))),
             ("session_cookie".to_owned(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))),
         ]);

@@ -1,14 +1,11 @@
 //! GET /.well-known/jwks.json: the public keys to verify access tokens with (RFC 7517).
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 
 use crate::credentials::signing_keys::Jwks;
 use crate::http::documented;
 use crate::state::State;
-
-/// Half the time that a new key is published before it signs (`SIGNING_KEY_DELAY`, 10 minutes unless said otherwise).
-const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The public keys
 ///
@@ -21,10 +18,12 @@ const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
     tag = "discovery",
     responses(
         (status = 200, description = "A JSON Web Key Set (RFC 7517).", body = Jwks,
-         headers(("Cache-Control" = String, description = "`public, max-age=300`"))),
+         headers(("Cache-Control" = String, description = "`public`; half the time that a new key is published before it signs, at the most 5 minutes."))),
         documented::Anything
     )
 )]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).json(state.access_tokens.keys().jwks())
+    let keys = state.access_tokens.keys();
+    let cache = format!("public, max-age={}", keys.max_age().as_secs());
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, cache)).json(keys.jwks())
 }

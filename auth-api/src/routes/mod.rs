@@ -3,11 +3,14 @@
 mod challenge;
 pub mod contract;
 mod docs;
+mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod metadata;
 pub mod ops;
 mod refresh;
+mod revoke;
 mod session;
 mod sessions;
 mod tokens;
@@ -49,6 +52,10 @@ static API: &[Path] = &[
         &[(GET, |route| route.to(sessions::list)), (DELETE, |route| route.to(sessions::delete_all))],
     ),
     guarded("/auth/sessions/{id}", &[(DELETE, |route| route.to(sessions::delete_one))]),
+    // For other services: no cookie goes there.
+    open("/oauth/introspect", &[(POST, |route| route.to(introspect::post))]),
+    open("/oauth/revoke", &[(POST, |route| route.to(revoke::post))]),
+    open("/.well-known/oauth-authorization-server", &[(READ, |route| route.to(metadata::get))]),
     open("/.well-known/jwks.json", &[(READ, |route| route.to(jwks::get))]),
     open("/openapi.json", &[(READ, |route| route.to(contract::get))]),
 ];
