@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::Value;
-use testkit::{AuthApi, Browser, Database, Program, Screen, binary, free_port};
+use testkit::{AuthApi, Browser, Database, Program, Screen, Service, binary, free_port};
 
 async fn printed() -> String {
     let (code, program) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
@@ -79,7 +79,7 @@ async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
 }
 
 #[tokio::test]
-async fn every_problem_is_an_example_with_its_code_and_its_headers() {
+async fn every_error_is_an_example_with_its_code_and_its_headers() {
     let contract: Value = serde_json::from_str(&printed().await).unwrap();
     let answers = contract["components"]["responses"].as_object().unwrap();
     let mut codes = Vec::new();
@@ -87,12 +87,13 @@ async fn every_problem_is_an_example_with_its_code_and_its_headers() {
         let has = |header: &str| answer["headers"].get(header).is_some();
         assert!(has("X-Request-Id") && has("Cache-Control"), "{name}");
         let Some(content) = answer.get("content") else { continue };
-        for example in content["application/problem+json"]["examples"].as_object().unwrap().values() {
-            let problem = &example["value"];
-            let code = problem["code"].as_str().unwrap();
-            assert!(name.contains(code), "{name}: {problem}");
-            assert_eq!(has("Retry-After"), ["rate_limited", "unavailable"].contains(&code), "{name}");
-            assert_eq!(has("WWW-Authenticate"), code == "unauthenticated", "{name}");
+        let content = content.as_object().unwrap().values().next().unwrap();
+        for example in content["examples"].as_object().unwrap().values() {
+            let error = &example["value"];
+            let code = error["code"].as_str().or(error["error"].as_str()).unwrap();
+            assert!(name.contains(code), "{name}: {error}");
+            assert_eq!(has("Retry-After"), code == "rate_limited" || code.ends_with("unavailable"), "{name}");
+            assert_eq!(has("WWW-Authenticate"), ["unauthenticated", "invalid_client"].contains(&code), "{name}");
             codes.push(code);
         }
     }
@@ -102,11 +103,15 @@ async fn every_problem_is_an_example_with_its_code_and_its_headers() {
         "forbidden_origin",
         "internal",
         "invalid_address",
+        "invalid_client",
+        "invalid_request",
         "login_refused",
         "malformed",
         "not_found",
         "rate_limited",
         "refresh_refused",
+        "server_error",
+        "temporarily_unavailable",
         "too_large",
         "unauthenticated",
         "unavailable",
@@ -159,7 +164,9 @@ fn schemathesis() -> PathBuf {
 /// Runs schemathesis with all its checks against a server of its own.
 async fn conforms(credentials: &str, flags: &[&str]) {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
+    let service = Service::add().await;
+    let api = AuthApi::start(&database, &[service.env()]).await;
+    let client = format!("{}:{}", service.id, service.secret);
     let (contract, here) =
         (format!("{}/openapi.json", api.url), format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR")));
     let (config, hooks) = (format!("{here}/schemathesis.toml"), format!("{here}/hooks.py"));
@@ -168,6 +175,7 @@ async fn conforms(credentials: &str, flags: &[&str]) {
     let env = [
         ("SCHEMATHESIS_HOOKS", hooks.as_str()),
         ("CREDENTIALS", credentials),
+        ("CLIENT", &client),
         ("ORIGIN", AuthApi::PUBLIC_URL),
         ("PYTHONDONTWRITEBYTECODE", "1"),
         ("PYTHONUTF8", "1"),

@@ -14,6 +14,7 @@ from hypothesis import strategies
 TIMEOUT = 30
 # The session's end is what these are for: each gets a session of its own.
 ENDING = {"logout", "end_session", "end_sessions"}
+FOR_SERVICES = {"introspect", "revoke"}
 
 
 def address_of(key):
@@ -52,7 +53,8 @@ def operation_of(case):
     return case.operation.definition.raw["operationId"]
 
 
-TRANSPORT = os.environ["CREDENTIALS"]
+# How a session is carried, and the `id:secret` of another service.
+TRANSPORT, CLIENT = os.environ["CREDENTIALS"], os.environ["CLIENT"]
 if TRANSPORT != "none":
 
     @schemathesis.auth(refresh_interval=None)
@@ -62,6 +64,8 @@ if TRANSPORT != "none":
         kept = None
 
         def get(self, case, context):
+            if operation_of(case) in FOR_SERVICES:
+                return CLIENT
             if operation_of(case) in ENDING:
                 return log_in(context.operation.base_url, TRANSPORT)
             if Session.kept is None:
@@ -69,7 +73,9 @@ if TRANSPORT != "none":
             return Session.kept
 
         def set(self, case, session, context):
-            if TRANSPORT == "token":
+            if operation_of(case) in FOR_SERVICES:
+                case.headers["Authorization"] = "Basic " + base64.b64encode(CLIENT.encode()).decode()
+            elif TRANSPORT == "token":
                 case.headers["Authorization"] = "Bearer " + session["access_token"]
             else:
                 name, value = session["cookie"].split("=")
@@ -96,3 +102,6 @@ def before_call(context, case, kwargs):
         # Beside another credential it would have to be one of the same session.
         case.headers.pop("Authorization", None)
         case.cookies.clear()
+    elif operation in FOR_SERVICES and len(case.body["token"]) % 2 == 0:
+        session = log_in(base_url)
+        case.body["token"] = session[["access_token", "refresh_token"][len(case.body["token"]) % 4 // 2]]
