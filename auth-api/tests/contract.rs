@@ -14,6 +14,10 @@ async fn printed() -> String {
     program.stdout()
 }
 
+fn kept() -> String {
+    format!("{}/../docs/openapi.json", env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Each path with its methods.
 fn paths(contract: &Value) -> BTreeMap<String, Vec<String>> {
     let methods = |item: &Value| item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
@@ -23,9 +27,8 @@ fn paths(contract: &Value) -> BTreeMap<String, Vec<String>> {
 
 #[tokio::test]
 async fn the_contract_that_is_kept_is_the_one_that_the_code_makes() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
     assert!(
-        std::fs::read_to_string(kept).unwrap() == printed().await,
+        std::fs::read_to_string(kept()).unwrap() == printed().await,
         "docs/openapi.json is out of date; run: cargo run --bin auth-api -- openapi > docs/openapi.json"
     );
 }
@@ -150,9 +153,8 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     assert_eq!(blocked, "blocked");
     let complaints = page.complaints();
     assert_eq!(complaints.len(), 2, "one of the policy and one of the fetch: {complaints:?}");
-    let mut requests = page.requests();
-    requests.retain(|url| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:"));
-    assert_eq!(requests, ["https://example.com/"], "what was tried here on purpose");
+    let elsewhere = |url: &String| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:");
+    assert_eq!(page.requests().into_iter().find(elsewhere), None);
 }
 
 /// Where `deploy/local/real-packages` has put it.
@@ -167,10 +169,11 @@ async fn conforms(credentials: &str, flags: &[&str]) {
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
     let client = format!("{}:{}", service.id, service.secret);
-    let (contract, here) =
-        (format!("{}/openapi.json", api.url), format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR")));
+    let here = format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR"));
     let (config, hooks) = (format!("{here}/schemathesis.toml"), format!("{here}/hooks.py"));
-    let mut args = vec!["--config-file", &config, "run", &contract, "--url", &api.url, "--checks", "all", "--no-color"];
+    // By its file: what it reads from a server it would not test.
+    let kept = kept();
+    let mut args = vec!["--config-file", &config, "run", &kept, "--url", &api.url, "--checks", "all", "--no-color"];
     args.extend(flags);
     let env = [
         ("SCHEMATHESIS_HOOKS", hooks.as_str()),

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -21,7 +22,7 @@ pub struct Form {
     pub token: SecretString,
 }
 
-/// What the contract says of a [`Form`].
+/// A token that is asked about or is to end.
 #[derive(ToSchema)]
 #[schema(as = TokenForm)]
 #[expect(dead_code, reason = "for the contract alone")]
@@ -30,8 +31,11 @@ pub struct FormFields {
     #[schema(min_length = 1, examples("rt_AZfwonw-fRCcVQ0MbY06fgAAAAE…"))]
     token: String,
     /// Of what kind it is. Not needed: a token shows it.
-    #[schema(examples("refresh_token"))]
+    #[schema(value_type = String, required = false, examples("refresh_token"))]
     token_type_hint: Option<String>,
+    /// Others are ignored, as long as none stands there twice.
+    #[serde(flatten)]
+    others: BTreeMap<String, String>,
 }
 
 impl FromRequest for Form {
