@@ -25,7 +25,7 @@ const FILES: [&str; 7] = [
 
 /// Scripts, styles and requests of this very server, and no other's. The page draws its arrows and its padlocks from `data:`.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
