@@ -46,11 +46,9 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
         script += &format!("echo {line} >at\n{{\n{}}} >{line}.out 2>{line}.err\n", step.script, line = step.line);
     }
     fs::write(here.join("script"), script).unwrap();
-    let programs = binary("auth-api");
-    let path = [&installed("stellar-python/venv/bin"), &installed("stellar-js/node/bin"), programs.parent().unwrap()]
-        .into_iter()
-        .map(Path::to_owned)
-        .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let mut path = vec![installed("stellar-python/venv/bin"), installed("stellar-js/node/bin")];
+    path.push(binary("auth-api").parent().unwrap().to_owned());
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
     let path = std::env::join_paths(path).unwrap();
     let mut all = vec![("PATH", path.to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("FREIGHTER", "./window.mjs")];
     all.extend(env);
@@ -78,6 +76,11 @@ async fn the_guide_of_the_api() {
     runs("docs/api.md", &[("AUTH_API_URL", &api.url)]).await;
 }
 
+#[tokio::test]
+async fn the_page_on_wallets() {
+    runs("docs/wallets.md", &[]).await;
+}
+
 /// A port that `PUBLIC_URL` can name, too.
 fn here() -> (String, String) {
     let bind = format!("127.0.0.1:{}", free_port());
@@ -87,11 +90,27 @@ fn here() -> (String, String) {
 
 #[test]
 fn dots_stand_for_anything_within_a_line_and_for_nothing_else() {
-    let fit = [("a\nb", "a\nb"), ("…", "x"), ("a…", "a"), ("a…c…e", "abcde"), ("…c…c", "cc"), ("{\"a\": \"…\"}", "{\"a\": \"1\"}")];
+    let fit = [
+        ("a\nb", "a\nb"),
+        ("…", "x"),
+        ("a…", "a"),
+        ("a…c…e", "abcde"),
+        ("…c…c", "cc"),
+        ("{\"a\": \"…\"}", "{\"a\": \"1\"}"),
+    ];
     for (expected, printed) in fit {
         assert!(fits(expected, printed), "{expected:?} {printed:?}");
     }
-    let not = [("a", "b"), ("a", "ab"), ("a\nb", "a"), ("a", "a\nb"), ("a…c", "a\nc"), ("…b", "ba"), ("ab…b", "ab"), ("a…b…b", "ab")];
+    let not = [
+        ("a", "b"),
+        ("a", "ab"),
+        ("a\nb", "a"),
+        ("a", "a\nb"),
+        ("a…c", "a\nc"),
+        ("…b", "ba"),
+        ("ab…b", "ab"),
+        ("a…b…b", "ab"),
+    ];
     for (expected, printed) in not {
         assert!(!fits(expected, printed), "{expected:?} {printed:?}");
     }
@@ -103,7 +122,13 @@ fn a_snippet_that_nothing_runs_is_found() {
     for good in ["```sh test\ntrue\n```\n", "```\nfree\n```\n", "```json\n{}\n```\n", "```sh untested=why\nx\n```\n"] {
         assert!(page(good), "{good}");
     }
-    for bad in ["```sh\ntrue\n```\n", "```js\n1\n```\n", "```text output\nx\n```\n", "```sh tets\ntrue\n```\n", "```sh file=\n```\n"] {
+    for bad in [
+        "```sh\ntrue\n```\n",
+        "```js\n1\n```\n",
+        "```text output\nx\n```\n",
+        "```sh tets\ntrue\n```\n",
+        "```sh file=\n```\n",
+    ] {
         assert!(!page(bad), "{bad}");
     }
 }

@@ -82,6 +82,9 @@ pub struct Options {
     /// `1`: cookies for plain HTTP on this machine, without Secure and without the `__Host-` prefix [default: 0]
     #[arg(long, env)]
     pub(super) cookie_insecure: Option<String>,
+    /// `1`: a page at `/demo` that shows a login and what goes over the wire [default: 0]
+    #[arg(long, env)]
+    pub(super) demo: Option<String>,
     /// Between two rebuilds of the denylist [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,

@@ -1,6 +1,7 @@
 //! The URL table; each endpoint is one file.
 
 mod challenge;
+pub mod demo;
 mod jwks;
 mod login;
 mod logout;

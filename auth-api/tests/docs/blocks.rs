@@ -65,7 +65,8 @@ impl Page {
 /// Whether this is what was printed, where `…` stands for anything within a line.
 pub(super) fn fits(expected: &str, printed: &str) -> bool {
     let (expected, printed) = (expected.lines(), printed.lines());
-    expected.clone().count() == printed.clone().count() && expected.zip(printed).all(|(one, other)| line_fits(one, other))
+    expected.clone().count() == printed.clone().count()
+        && expected.zip(printed).all(|(one, other)| line_fits(one, other))
 }
 
 fn line_fits(pattern: &str, line: &str) -> bool {
