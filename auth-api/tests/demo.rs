@@ -179,7 +179,7 @@ async fn screenshots() {
             press(&mut page, button);
         }
         page.evaluate(
-            "document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView(); scrollBy(0, -80)",
+            "document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView()",
         );
         std::fs::write(Path::new(&into).join(format!("demo-{suffix}.png")), page.picture()).unwrap();
     }
