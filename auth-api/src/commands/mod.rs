@@ -1,6 +1,7 @@
 //! The subcommands, one a file.
 
 mod accounts;
+mod clients;
 mod config;
 mod keys;
 mod migrate;
@@ -38,7 +39,10 @@ enum Command {
     /// Disable, enable and delete accounts
     #[command(subcommand)]
     Accounts(accounts::Command),
-    /// Make keys and secrets
+    /// Let other services introspect and revoke tokens
+    #[command(subcommand)]
+    Clients(clients::Command),
+    /// Make, rotate and retire keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
     /// Print the effective configuration, without its secrets
@@ -60,6 +64,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(&options).await,
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
+        Command::Clients(command) => clients::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Config(options) => config::run(&options),
     }

@@ -2,11 +2,14 @@
 
 mod challenge;
 pub mod demo;
+mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod metadata;
 pub mod ops;
 mod refresh;
+mod revoke;
 mod session;
 mod sessions;
 mod tokens;
@@ -17,6 +20,10 @@ use actix_web::{HttpResponse, Resource, Route};
 
 use crate::http::Problem;
 use crate::http::guard::guard;
+
+/// For other services: no cookie goes there.
+const OAUTH: [(&str, fn(Route) -> Route); 2] =
+    [("/oauth/introspect", |route| route.to(introspect::post)), ("/oauth/revoke", |route| route.to(revoke::post))];
 
 /// The API.
 pub fn api(config: &mut ServiceConfig) {
@@ -38,6 +45,11 @@ pub fn api(config: &mut ServiceConfig) {
     let sessions = web::resource("/auth/sessions").route(web::get().to(sessions::list));
     let sessions = sessions.route(web::delete().to(sessions::delete_all)).default_service(web::to(other));
     config.service(sessions.wrap(from_fn(guard)));
+    for (path, handler) in OAUTH {
+        let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
+        config.service(web::resource(path).route(handler(web::post())).default_service(web::to(other)));
+    }
+    config.service(readable("/.well-known/oauth-authorization-server", |route| route.to(metadata::get)));
     config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
     config.default_service(web::to(not_found));
 }
