@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use blocks::{Page, Step, fits};
 use tempfile::TempDir;
-use testkit::{AuthApi, Database, Program, binary, free_port};
+use testkit::{AuthApi, Database, Program, Service, binary, free_port};
 
 /// Where `deploy/local/real-packages` has put it.
 fn installed(path: &str) -> PathBuf {
@@ -71,9 +71,11 @@ async fn the_guide_of_the_api() {
     let database = Database::create().await;
     let (bind, public_url) = here();
     // A busy machine may take longer from a refresh to its retry than people do.
-    let env = [("BIND", bind.as_str()), ("PUBLIC_URL", &public_url), ("REFRESH_REUSE_GRACE", "5m")];
+    let service = Service::add().await;
+    let env = [("BIND", bind.as_str()), ("PUBLIC_URL", &public_url), ("REFRESH_REUSE_GRACE", "5m"), service.env()];
     let api = AuthApi::start(&database, &env).await;
-    runs("docs/api.md", &[("AUTH_API_URL", &api.url)]).await;
+    let told = [("AUTH_API_URL", &*api.url), ("CLIENT_ID", service.id), ("CLIENT_SECRET", &service.secret)];
+    runs("docs/api.md", &told).await;
 }
 
 #[tokio::test]
