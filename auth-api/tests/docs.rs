@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use blocks::{Page, Step, fits};
 use tempfile::TempDir;
-use testkit::{AuthApi, Database, Program, Service, binary, free_port};
+use testkit::{AuthApi, Database, Program, Redis, Service, binary, free_port};
 
 /// Where `deploy/local/real-packages` has put it.
 fn installed(path: &str) -> PathBuf {
@@ -48,6 +48,7 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     fs::write(here.join("script"), script).unwrap();
     let mut path = vec![installed("stellar-python/venv/bin"), installed("stellar-js/node/bin")];
     path.push(binary("auth-api").parent().unwrap().to_owned());
+    path.push(std::env::var_os("PG_BIN").expect("PG_BIN has psql: run `make test`").into());
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
     let path = std::env::join_paths(path).unwrap();
     let mut all = vec![("PATH", path.to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("FREIGHTER", "./window.mjs")];
@@ -81,6 +82,21 @@ async fn the_guide_of_the_api() {
 #[tokio::test]
 async fn the_page_on_wallets() {
     runs("docs/wallets.md", &[]).await;
+}
+
+#[tokio::test]
+async fn the_readme() {
+    let database = Database::empty().await;
+    let (database_url, redis_url, prefix) = (database.url(), Redis::shared_url(), database.name().to_owned());
+    let ((bind, _), (ops_bind, _)) = (here(), here());
+    let env = [
+        ("DATABASE_URL", database_url.as_str()),
+        ("REDIS_URL", &redis_url),
+        ("REDIS_PREFIX", &prefix),
+        ("BIND", &bind),
+        ("OPS_BIND", &ops_bind),
+    ];
+    runs("README.md", &env).await;
 }
 
 /// A port that `PUBLIC_URL` can name, too.
