@@ -1,6 +1,6 @@
 # What there is to do is in deploy/local/, a script each; this is where one looks for it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage fuzz bench-reap bench-traffic bench-api run down
+.PHONY: help demo test reference lint coverage fuzz bench-reap bench-traffic bench-api run down
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -10,6 +10,9 @@ demo: ## the tour: logs a wallet in, lets 200,000 sessions fall due, reaps them
 
 test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis of their own
 	@deploy/local/test
+
+reference: ## writes the tables of docs/configuration.md anew, from what the programs say
+	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
 
 lint: ## fmt, clippy, docs and shellcheck alone
 	@deploy/local/lint
@@ -26,7 +29,7 @@ bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own
 bench-traffic: ## what traffic notices of session-reaper; ROUNDS=1 takes five minutes
 	@deploy/local/bench-traffic $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
-bench-api: ## auth-api's look-up in the denylist beside redis-benchmark, and whether a refusal's time tells why; WHAT=denylist, WHAT=refusals
+bench-api: ## auth-api's look-up in the denylist beside redis-benchmark, introspections, and whether a refusal's time tells why; WHAT=denylist, introspection or refusals
 	@deploy/local/bench-api $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
 run: ## auth-api and session-reaper on this machine until Ctrl-C

@@ -89,15 +89,15 @@ impl ClientCheck {
         let known = self.known.load();
         let hash = known.hash_of(&shown.id);
         // With nobody's hash, so that the time does not tell whether there is such a client.
-        let against = hash.or_else(|| self.nobody().as_ref())?;
+        let against = hash.or_else(|| self.nobody())?;
         let good = clients::is_secret_of(&shown.secret, &against.password_hash());
         let (hash, id) = (hash.filter(|_| good)?, ClientId::parse(&shown.id).ok()?);
         self.good.insert(self.mark(shown, hash), ());
         Some(id)
     }
 
-    fn nobody(&self) -> &Option<PasswordHashString> {
-        self.nobody.get_or_init(|| clients::hash(&clients::generate().ok()?).ok())
+    fn nobody(&self) -> Option<&PasswordHashString> {
+        self.nobody.get_or_init(|| clients::hash(&clients::generate().ok()?).ok()).as_ref()
     }
 
     fn mark(&self, shown: &Shown, hash: &PasswordHashString) -> [u8; 32] {

@@ -18,15 +18,18 @@ use crate::state::State;
 
 /// Of what kind a token is. A refresh token is none that a resource server may take.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
 enum TokenUse {
-    AccessToken,
-    RefreshToken,
-    SessionToken,
+    #[serde(rename = "access_token")]
+    Access,
+    #[serde(rename = "refresh_token")]
+    Refresh,
+    #[serde(rename = "session_token")]
+    Session,
 }
 
 /// A token that is good now (RFC 7662 §2.2). Times are in seconds since 1970.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the fields are the standard's")]
 struct Active {
     active: bool,
     token_use: TokenUse,
@@ -80,7 +83,7 @@ async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Optio
     Ok(found.and_then(|session| {
         let family = session.family?;
         let current = family.generation == i64::from(token.generation()) && same(family.token_hash, token.hash());
-        current.then(|| Active::of(state, &session, TokenUse::RefreshToken, family.rotated_at))
+        current.then(|| Active::of(state, &session, TokenUse::Refresh, family.rotated_at))
     }))
 }
 
@@ -90,7 +93,7 @@ async fn session(state: &web::Data<State>, token: &SessionToken) -> Result<Optio
     let found = found.filter(|session| session.token_hash.is_some_and(|hash| same(hash, token.hash())));
     Ok(found.map(|session| {
         state.touches.note(&session);
-        Active::of(state, &session, TokenUse::SessionToken, session.created_at)
+        Active::of(state, &session, TokenUse::Session, session.created_at)
     }))
 }
 
@@ -102,7 +105,7 @@ impl Active {
     fn access(claims: Claims) -> Self {
         Self {
             active: true,
-            token_use: TokenUse::AccessToken,
+            token_use: TokenUse::Access,
             token_type: Some("Bearer"),
             client_id: claims.client_id,
             iss: claims.iss,

@@ -21,10 +21,6 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::http::Problem;
 use crate::http::guard::guard;
 
-/// For other services: no cookie goes there.
-const OAUTH: [(&str, fn(Route) -> Route); 2] =
-    [("/oauth/introspect", |route| route.to(introspect::post)), ("/oauth/revoke", |route| route.to(revoke::post))];
-
 /// The API.
 pub fn api(config: &mut ServiceConfig) {
     const POST: (&str, fn() -> Route) = ("POST", web::post);
@@ -45,10 +41,8 @@ pub fn api(config: &mut ServiceConfig) {
     let sessions = web::resource("/auth/sessions").route(web::get().to(sessions::list));
     let sessions = sessions.route(web::delete().to(sessions::delete_all)).default_service(web::to(other));
     config.service(sessions.wrap(from_fn(guard)));
-    for (path, handler) in OAUTH {
-        let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
-        config.service(web::resource(path).route(handler(web::post())).default_service(web::to(other)));
-    }
+    config.service(for_services("/oauth/introspect", |route| route.to(introspect::post)));
+    config.service(for_services("/oauth/revoke", |route| route.to(revoke::post)));
     config.service(readable("/.well-known/oauth-authorization-server", |route| route.to(metadata::get)));
     config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
     config.default_service(web::to(not_found));
@@ -61,6 +55,12 @@ pub fn operations(config: &mut ServiceConfig) {
         .service(readable("/readyz", |route| route.to(ops::readyz)))
         .service(readable("/metrics", |route| route.to(ops::metrics)))
         .default_service(web::to(not_found));
+}
+
+/// For other services, which send no cookies.
+fn for_services(path: &str, handler: fn(Route) -> Route) -> Resource {
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
+    web::resource(path).route(handler(web::post())).default_service(web::to(other))
 }
 
 /// What is read may be asked for without its body, too.
