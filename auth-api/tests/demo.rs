@@ -178,9 +178,7 @@ async fn screenshots() {
         for button in ["#use-key", "#log-in", "#another", "#refresh"] {
             press(&mut page, button);
         }
-        page.evaluate(
-            "document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView()",
-        );
+        page.evaluate("document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView()");
         std::fs::write(Path::new(&into).join(format!("demo-{suffix}.png")), page.picture()).unwrap();
     }
 }

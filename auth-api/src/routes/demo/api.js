@@ -10,6 +10,15 @@ export class Refused extends Error {
   }
 }
 
+// What stands before the API may answer in something else than JSON.
+const parsed = (text) => {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+};
+
 let listener = () => {};
 export const onRequest = (told) => (listener = told);
 
@@ -27,8 +36,7 @@ export const call = async (method, path, { body, token } = {}) => {
   } catch {
     throw new Error("The API cannot be reached.");
   }
-  const text = await answer.text();
-  const told = text ? JSON.parse(text) : null;
+  const told = parsed(await answer.text());
   listener({ method, path: new URL(path, document.baseURI).pathname, body, status: answer.status, told, ms: performance.now() - began });
   if (!answer.ok) throw new Refused(answer.status, told ?? {});
   return told;
