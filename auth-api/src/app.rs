@@ -49,7 +49,10 @@ impl App {
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers());
-        let (allowed, origins) = (config.bounds, config.allowed_origins.clone());
+        let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        if demo {
+            tracing::info!(url = format!("{}/demo", config.public_url.uri.trim_end_matches('/')), "serving the demo");
+        }
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
@@ -59,6 +62,11 @@ impl App {
                 .app_data(data.clone())
                 .app_data(contract.clone())
                 .configure(routes::api)
+                .configure(|services| {
+                    if demo {
+                        routes::demo::page(services)
+                    }
+                })
                 .wrap(cors(&origins))
                 .wrap(from_fn(limit::tell))
                 .wrap(from_fn(bounds::keep))

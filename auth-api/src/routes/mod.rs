@@ -2,6 +2,7 @@
 
 mod challenge;
 pub mod contract;
+pub mod demo;
 mod docs;
 mod introspect;
 mod jwks;
