@@ -77,11 +77,12 @@ impl App {
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
 
         let data = web::Data::from(Arc::clone(&state));
+        let admin = state.admin.is_open();
         let operations = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(web::Data::new(metrics.clone()))
-                .configure(routes::operations)
+                .configure(|config| routes::operations(config, admin))
         })
         .workers(1)
         .client_request_timeout(head_timeout)

@@ -7,6 +7,7 @@
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
 //! - [`audit`]: who began, used and ended which session; [`touches`]: when a cookie session was last seen.
+//! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
 //! - [`limits`]: how often one may ask, counted in Redis.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
@@ -14,6 +15,7 @@
 //!
 //! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
 
+pub mod admin;
 pub mod app;
 mod audit;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! The subcommands, one a file.
 
 mod accounts;
+mod admin;
 mod config;
 mod keys;
 mod migrate;
@@ -38,6 +39,9 @@ enum Command {
     /// Disable, enable and delete accounts
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// See and end sessions of all accounts
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Make keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
@@ -60,6 +64,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(&options).await,
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
+        Command::Admin(command) => admin::run(&command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Config(options) => config::run(&options),
     }

@@ -31,6 +31,9 @@ pub struct Options {
     /// Where health and metrics listen [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
+    /// A file that holds the operators' token; without one there is no `/admin` on `OPS_BIND`
+    #[arg(long, env)]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// The URL that clients use; its host is what wallets show when they sign
     #[arg(long, env)]
     pub(super) public_url: Option<String>,

@@ -49,6 +49,8 @@ pub enum Problem {
     },
     /// 503: a store is away or too busy; a second later it may not be.
     Unavailable,
+    /// 503: the same, and what would help.
+    UnavailableUnless(Cow<'static, str>),
     /// 500: our mistake.
     Internal,
 }
@@ -64,7 +66,7 @@ impl Problem {
         match self {
             Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer")),
             Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed)),
-            Self::Unavailable => Some((RETRY_AFTER, "1")),
+            Self::Unavailable | Self::UnavailableUnless(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         }
     }
@@ -120,6 +122,7 @@ impl Problem {
                 "unavailable",
                 "The service is not able to answer now. Try again shortly.".into(),
             ),
+            Self::UnavailableUnless(detail) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.clone()),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.".into())
             }

@@ -1,5 +1,6 @@
 //! The URL table; each endpoint is one file.
 
+mod admin;
 mod challenge;
 mod jwks;
 mod login;
@@ -41,8 +42,11 @@ pub fn api(config: &mut ServiceConfig) {
     config.default_service(web::to(not_found));
 }
 
-/// The operations port.
-pub fn operations(config: &mut ServiceConfig) {
+/// The operations port; `admin`: whether there are operators.
+pub fn operations(config: &mut ServiceConfig, admin: bool) {
+    if admin {
+        admin::configure(config);
+    }
     config
         .service(readable("/livez", |route| route.to(ops::livez)))
         .service(readable("/readyz", |route| route.to(ops::readyz)))
