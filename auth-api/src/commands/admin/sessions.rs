@@ -24,7 +24,7 @@ pub(in crate::commands) struct Request {
     #[command(flatten)]
     words: Words,
     #[command(flatten)]
-    listing: listing::Request,
+    listing: listing::Asked,
     #[command(flatten)]
     options: Box<Options>,
 }

@@ -33,7 +33,7 @@ pub(super) async fn delete(
 }
 
 /// Under the account's lock, so that a login is before all of it or after. `None`: there is no such account.
-async fn end_all(state: &Arc<State>, client: &Client, which: &Which) -> Result<Option<usize>, DatabaseError> {
+async fn end_all(state: &State, client: &Client, which: &Which) -> Result<Option<usize>, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();

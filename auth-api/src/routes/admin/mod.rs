@@ -5,8 +5,6 @@ mod revoke;
 mod session;
 mod sessions;
 
-use std::sync::Arc;
-
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
@@ -71,7 +69,7 @@ impl From<Meaningless> for Problem {
 }
 
 /// Denies, counts and tells what an operator has ended.
-async fn follow_up(state: &Arc<State>, client: &Client, ended: &[SessionId]) {
+async fn follow_up(state: &State, client: &Client, ended: &[SessionId]) {
     state.denylist.deny(ended).await;
     metrics::count_revoked(RevokedReason::Admin, ended.len());
     for id in ended {

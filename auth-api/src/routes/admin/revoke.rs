@@ -45,7 +45,7 @@ pub(super) async fn post(
 }
 
 /// Goes through with it, also for a client that has hung up.
-async fn run(state: &Arc<State>, client: &Client, words: &Words, mut sweep: Sweep) -> Result<Done, Problem> {
+async fn run(state: &State, client: &Client, words: &Words, mut sweep: Sweep) -> Result<Done, Problem> {
     let stopped = loop {
         match step(state, client, &mut sweep).await {
             Ok(true) => {}
@@ -66,7 +66,7 @@ async fn run(state: &Arc<State>, client: &Client, words: &Words, mut sweep: Swee
 }
 
 /// Whether there is more to do.
-async fn step(state: &Arc<State>, client: &Client, sweep: &mut Sweep) -> Result<bool, DatabaseError> {
+async fn step(state: &State, client: &Client, sweep: &mut Sweep) -> Result<bool, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();

@@ -24,7 +24,7 @@ pub(super) async fn delete(
     if ended.await?? { Ok(HttpResponse::NoContent().finish()) } else { Err(Problem::NotFound) }
 }
 
-async fn end(state: &Arc<State>, client: &Client, id: SessionId) -> Result<bool, DatabaseError> {
+async fn end(state: &State, client: &Client, id: SessionId) -> Result<bool, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::admin::filter::Words;
-use crate::admin::listing::{Listed, Listing, Request};
+use crate::admin::listing::{Asked, Listed, Listing};
 use crate::audit::{self, Operator};
 use crate::http::{Client, Problem, Query};
 use crate::state::{DatabaseError, State, timed};
@@ -36,7 +36,7 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, Problem> {
     let Query(List { order, limit, after, account, ip, transport, older_than, younger_than, created_before }) = query;
     let words = Words { account, ip, transport, older_than, younger_than, created_before };
-    let listing = Request { order, limit, after }.parse(&words, state.network, state.now()?)?;
+    let listing = Asked { order, limit, after }.parse(&words, state.network, state.now()?)?;
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let listed = state.tasks.finish(async move {
         let listed = read(&shared, &listing).await?;
