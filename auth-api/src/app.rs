@@ -9,7 +9,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
@@ -18,6 +18,7 @@ use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{bounds, limit};
+use crate::reload::{self, Sources};
 use crate::routes;
 use crate::state::State;
 use crate::touches;
@@ -32,6 +33,8 @@ pub struct App {
     /// Where health and metrics listen.
     pub operations_address: SocketAddr,
     shutdown_timeout: Duration,
+    hangups: Signal,
+    sources: Sources,
 }
 
 /// Histograms are summed up and old counts forgotten this often, so that they do not grow between two scrapes.
@@ -91,6 +94,8 @@ impl App {
         .bind(config.ops_bind)
         .map_err(|error| anyhow::anyhow!("cannot listen on OPS_BIND={}: {error}", config.ops_bind))?;
 
+        // From here on SIGHUP does not end the process.
+        let hangups = signal(SignalKind::hangup())?;
         let (api_address, operations_address) = (api.addrs()[0], operations.addrs()[0]);
         Ok(Self {
             state,
@@ -99,13 +104,15 @@ impl App {
             api_address,
             operations_address,
             shutdown_timeout: config.shutdown_timeout,
+            hangups,
+            sources: Sources::of(config),
         })
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A second signal ends it at
     /// once. The operations port answers to the last.
     pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
-        let Self { state, api, operations, shutdown_timeout, .. } = self;
+        let Self { state, api, operations, shutdown_timeout, hangups, sources, .. } = self;
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
         let syncing = {
             let state = Arc::clone(&state);
@@ -115,6 +122,10 @@ impl App {
         let mut touching = {
             let (state, stop) = (Arc::clone(&state), stop_touching.clone());
             tokio::spawn(async move { touches::keep_up(&state, stop).await })
+        };
+        let reloading = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move { reload::at_hangup(&state, &sources, hangups).await })
         };
         let upkeeping = {
             let state = Arc::clone(&state);
@@ -156,6 +167,7 @@ impl App {
         syncing.abort();
         touching.abort();
         upkeeping.abort();
+        reloading.abort();
         operations_handle.stop(false).await;
         let _ = operations.await;
         tracing::info!("stopped");

@@ -9,6 +9,7 @@ use schema::sessions::RevokedReason;
 use tracing::field::display;
 
 use crate::admin::sweep::Done;
+use crate::credentials::clients::ClientId;
 use crate::http::Client;
 use crate::http::caller::Transport;
 use crate::limits::{Route, Scope};
@@ -43,10 +44,33 @@ pub(crate) fn reuse(client: &Client, session_id: SessionId) {
     tracing::warn!(target: "audit", event = "reuse", %session_id, ip, "an old refresh token was presented; its session is revoked");
 }
 
-/// A session was revoked; `by`: the account that did it, where it was one.
-pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: Option<AccountId>, reason: RevokedReason) {
-    let (ip, account_id, reason) = (client.map(|client| display(client.ip)), by.map(display), reason.as_str());
-    tracing::info!(target: "audit", event = "revoke", %session_id, account_id, reason, ip, "a session was revoked");
+/// Who ended a session.
+pub(crate) enum By {
+    /// One of our rules, or somebody who is not known.
+    Rule,
+    /// Its owner.
+    Account(AccountId),
+    /// Another service, which holds a token of it.
+    Client(ClientId),
+    /// An operator, whom nobody knows by name.
+    Operator,
+}
+
+/// A session was revoked.
+pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &By, reason: RevokedReason) {
+    let (account_id, client_id) = match by {
+        By::Rule | By::Operator => (None, None),
+        By::Account(id) => (Some(display(id)), None),
+        By::Client(id) => (None, Some(display(id))),
+    };
+    let (ip, reason) = (client.map(|client| display(client.ip)), reason.as_str());
+    tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "a session was revoked");
+}
+
+/// A request for other services showed no credentials, or wrong ones; `client_id`: the client that it says it is.
+pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'static str) {
+    let ip = display(client.ip);
+    tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "a client was refused");
 }
 
 /// A request was over a rate limit.

@@ -20,11 +20,13 @@ use schema::pool::PoolOptions;
 
 pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
-pub use self::options::{DatabaseOptions, Options};
+pub(crate) use self::mistakes::parse_file;
+pub use self::options::{ClientsOptions, DatabaseOptions, Options};
 pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, TrustedProxies};
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
+use crate::credentials::clients::Clients;
 use crate::limits::Quotas;
 
 /// A Stellar network, as CAIP-2 names it.
@@ -94,6 +96,12 @@ pub struct Config {
     pub network: Network,
     /// What challenges and tokens are made genuine with.
     pub secrets: Secrets,
+    /// Where `secrets` came from, if from a file.
+    pub auth_secret_file: Option<PathBuf>,
+    /// Other services that may ask about tokens.
+    pub clients: Clients,
+    /// Where `clients` came from.
+    pub clients_file: Option<PathBuf>,
     /// Where the signing keys are.
     pub signing_keys_dir: PathBuf,
     /// How old a key must be before it signs.
@@ -145,6 +153,14 @@ pub struct RedisConfig {
     pub timeout: Duration,
 }
 
+impl PublicUrl {
+    /// The URL of a path of ours.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.uri.trim_end_matches('/'))
+    }
+}
+
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL carries a password.
@@ -185,6 +201,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let duration = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let lifetimes = &self.lifetimes;
+        let clients_file = self.clients_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let lines = [
             ("DATABASE_URL", "[redacted]".into()),
             ("DATABASE_POOL_SIZE", self.database.pool.size.to_string()),
@@ -205,6 +222,7 @@ impl fmt::Display for Config {
             ("AUTH_SECRET", "[redacted]".into()),
             ("SIGNING_KEYS_DIR", self.signing_keys_dir.display().to_string()),
             ("SIGNING_KEY_DELAY", duration(self.signing_key_delay)),
+            ("INTROSPECTION_CLIENTS_FILE", clients_file),
             ("ISSUER", self.issuer.clone()),
             ("AUDIENCE", self.audience.clone()),
             ("ACCESS_TOKEN_TTL", duration(lifetimes.access_token)),

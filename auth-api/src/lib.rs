@@ -8,6 +8,7 @@
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
 //! - [`audit`]: who began, used and ended which session; [`touches`]: when a cookie session was last seen.
 //! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
+//! - [`clients`]: the other services that may ask about tokens; [`reload`]: what SIGHUP reads again.
 //! - [`limits`]: how often one may ask, counted in Redis.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
@@ -18,16 +19,19 @@
 pub mod admin;
 pub mod app;
 mod audit;
+pub mod clients;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod credentials;
 pub mod denylist;
 mod device;
+mod files;
 pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod redis;
+mod reload;
 pub mod routes;
 pub mod state;
 pub mod telemetry;

@@ -2,10 +2,13 @@
 //! the first event.
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use chrono::{DateTime, Utc};
 use schema::sessions::RevokedReason;
 
+use crate::clock;
+use crate::credentials::signing_keys::SigningKeys;
 use crate::http::caller::Transport;
-use crate::limits::{Route, Scope};
+use crate::limits::Route;
 
 pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
 pub(crate) const HTTP_IN_FLIGHT: &str = "auth_api_http_requests_in_flight";
@@ -21,6 +24,9 @@ pub(crate) const DB_ACQUIRE_TIMEOUTS: &str = "auth_api_db_acquire_timeouts_total
 pub(crate) const DB_QUERY: &str = "auth_api_db_query_duration_seconds";
 pub(crate) const SIGNING_KEY_CREATED: &str = "auth_api_signing_key_created_timestamp_seconds";
 pub(crate) const TOUCHES_DROPPED: &str = "auth_api_touches_dropped_total";
+pub(crate) const INTROSPECTIONS: &str = "auth_api_introspections_total";
+const RELOAD_SUCCESSFUL: &str = "auth_api_config_last_reload_successful";
+const RELOAD_SUCCESS: &str = "auth_api_config_last_reload_success_timestamp_seconds";
 const BUILD_INFO: &str = "auth_api_build_info";
 const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
@@ -171,6 +177,28 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
     counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
 }
 
+/// When each key was made. One that is there no longer shows 0.
+pub(crate) fn show_signing_keys(keys: &SigningKeys) {
+    for (kid, made_at) in keys.made() {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+        gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(made_at.timestamp() as f64);
+    }
+}
+
+/// A key that is there no longer.
+pub(crate) fn forget_signing_key(kid: &str) {
+    gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(0);
+}
+
+/// Whether what SIGHUP read again could be used, and when that was so last.
+pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
+    gauge!(RELOAD_SUCCESSFUL).set(u8::from(good));
+    if good {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+        gauge!(RELOAD_SUCCESS).set(now.timestamp() as f64);
+    }
+}
+
 /// Describes and creates every series whose labels are known.
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1.");
@@ -213,7 +241,7 @@ pub(crate) fn create() {
         let _ = histogram!(REDIS_COMMAND, "command" => command);
     }
     describe_counter!(RATE_LIMITED, "Requests refused because they came too often, by route and by what was counted.");
-    for (route, scope) in Route::ALL.into_iter().flat_map(|route| Scope::ALL.map(|scope| (route, scope))) {
+    for (route, scope) in Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope))) {
         counter!(RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).absolute(0);
     }
     describe_gauge!(DB_CONNECTIONS, "Connections to PostgreSQL, by state.");
@@ -234,5 +262,18 @@ pub(crate) fn create() {
         "Touches of sessions given up: the queue was full, or the database did not take them."
     );
     counter!(TOUCHES_DROPPED).absolute(0);
-    describe_gauge!(SIGNING_KEY_CREATED, "When a signing key was made, in seconds since 1970, by its id.");
+    describe_gauge!(
+        SIGNING_KEY_CREATED,
+        "When a signing key was made, in seconds since 1970, by its id; 0 = it is gone."
+    );
+    describe_counter!(INTROSPECTIONS, "Tokens that other services asked about, by what they were worth.");
+    for outcome in ["active", "inactive"] {
+        counter!(INTROSPECTIONS, "outcome" => outcome).absolute(0);
+    }
+    describe_gauge!(
+        RELOAD_SUCCESSFUL,
+        "1 when keys, secrets and clients were all read at start and at the last SIGHUP."
+    );
+    describe_gauge!(RELOAD_SUCCESS, "When they were last all read, in seconds since 1970.");
+    show_reload(true, clock::host_now());
 }

@@ -15,10 +15,11 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::clients::ClientCheck;
 use crate::clock::Clock;
-use crate::config::{Bounds, Config, Lifetimes, Network, TrustedProxies};
+use crate::config::{Bounds, Config, Lifetimes, Network, PublicUrl, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
-use crate::credentials::signing_keys::{SigningKeys, SigningKeysError};
+use crate::credentials::signing_keys::SigningKeys;
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
 use crate::http::Problem;
@@ -32,6 +33,8 @@ use crate::touches::Touches;
 pub struct State {
     /// Whose wallets log in.
     pub network: Network,
+    /// The URL that clients use.
+    pub public_url: PublicUrl,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// Live sessions of an account at the most.
@@ -44,6 +47,8 @@ pub struct State {
     pub challenges: ChallengeIssuer,
     /// Access tokens and their keys.
     pub access_tokens: AccessTokens,
+    /// Other services that may ask about tokens.
+    pub clients: Arc<ClientCheck>,
     /// PostgreSQL.
     pub database: Database,
     /// Which sessions are revoked, as Redis has it.
@@ -68,16 +73,14 @@ pub struct State {
 
 impl State {
     /// Makes it. Must be called on the runtime that is to do the database's work.
-    pub fn new(config: &Config) -> Result<Self, SigningKeysError> {
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
         let keys = SigningKeys::read(&config.signing_keys_dir, config.signing_key_delay)?;
-        for (kid, made_at) in keys.made() {
-            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-            gauge!(metrics::SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(made_at.timestamp() as f64);
-        }
+        metrics::show_signing_keys(&keys);
         let lifetimes = config.lifetimes;
         let redis = Arc::new(Redis::new(&config.redis));
         Ok(Self {
             network: config.network,
+            public_url: config.public_url.clone(),
             lifetimes,
             session_limit: config.session_limit,
             clock: Clock::new(),
@@ -94,6 +97,7 @@ impl State {
                 config.audience.clone(),
                 lifetimes.access_token,
             ),
+            clients: Arc::new(ClientCheck::new(config.clients.clone())?),
             database: Database {
                 pool: schema::pool::build(config.database.connect.clone(), config.database.pool),
                 size: config.database.pool.size,

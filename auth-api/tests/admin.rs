@@ -13,7 +13,8 @@ const TOKEN: &str = "operators-token-of-a-test-0123456789";
 struct Desk {
     database: Database,
     api: AuthApi,
-    _directory: tempfile::TempDir,
+    /// Holds the file `token`.
+    directory: tempfile::TempDir,
 }
 
 impl Desk {
@@ -29,7 +30,7 @@ impl Desk {
         env.extend_from_slice(more);
         let database = Database::create().await;
         let api = AuthApi::start(&database, &env).await;
-        Self { database, api, _directory: directory }
+        Self { database, api, directory }
     }
 
     async fn ask(&self, method: &str, path: &str) -> Answer {
@@ -146,6 +147,29 @@ async fn only_the_token_opens() {
     assert_eq!((&told[0]["ip"], &told[1]["route"]), (&json!("127.0.0.1"), &json!("/admin/sessions")));
     assert_eq!(told.last().unwrap()["reason"], "another token");
     assert!(!desk.api.program.stderr().contains(TOKEN), "the token is in the log");
+}
+
+#[tokio::test]
+async fn the_token_is_read_again_at_sighup_and_what_cannot_be_used_changes_nothing() {
+    let desk = Desk::set().await;
+    let file = desk.directory.path().join("token");
+    let other = "another-token-of-the-operators-0123456789";
+    let status = async |token: &str| {
+        let request = desk.api.client.get(format!("{}/admin/sessions", desk.api.ops_url));
+        desk.api.send(request.bearer_auth(token)).await.status.as_u16()
+    };
+    std::fs::write(&file, other).unwrap();
+    assert_eq!((status(TOKEN).await, status(other).await), (200, 401), "not before SIGHUP");
+    assert_eq!(desk.api.reload().await, [""; 0]);
+    assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
+    std::fs::write(&file, "short").unwrap();
+    let told = desk.api.reload().await;
+    assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE") && told[0].contains("shorter"), "{told:?}");
+    std::fs::remove_file(&file).unwrap();
+    let told = desk.api.reload().await;
+    assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE"), "{told:?}");
+    assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
+    assert!(!desk.api.program.stderr().contains(other), "the token is in the log");
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
-//! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same Redis ([`denylist`]), and whether
-//! the time of a refusal tells what it was for ([`refusals`]).
+//! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same Redis ([`denylist`]), whole
+//! introspections and where their time goes ([`introspection`]), and whether the time of a refusal tells what it was for
+//! ([`refusals`]).
 //!
 //! ```text
-//! denylist ─┬→ serving   an auth-api over a database of its own
-//! refusals ─┘  client    one connection to it, and logins
+//! denylist ──────┬→ serving   an auth-api over a database of its own
+//! introspection ─┤  client    one connection to it, and logins
+//! refusals ──────┘
 //! ```
 
 mod client;
 pub mod denylist;
+pub mod introspection;
 pub mod refusals;
 mod serving;
 
@@ -15,7 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use crate::process::program;
@@ -40,9 +43,15 @@ pub struct Options {
     /// Also write the tables to bench/results/api-NAME.md
     #[arg(long, value_name = "NAME")]
     pub write: Option<String>,
+    /// How often all but refusals is measured; results are medians
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u32,
     /// Of the look-up in the denylist.
     #[command(flatten)]
     pub denylist: denylist::Options,
+    /// Of introspection.
+    #[command(flatten)]
+    pub introspection: introspection::Options,
     /// Of the time of refusals.
     #[command(flatten)]
     pub refusals: refusals::Options,
@@ -53,6 +62,8 @@ pub struct Options {
 pub enum What {
     /// The look-up in the denylist, beside redis-benchmark
     Denylist,
+    /// Whole introspections, and where their time goes
+    Introspection,
     /// Whether the time of a 401 tells what it was for
     Refusals,
 }
@@ -67,12 +78,16 @@ pub struct Results {
     /// If it was asked for.
     pub denylist: Option<denylist::Results>,
     /// If it was asked for.
+    pub introspection: Option<introspection::Results>,
+    /// If it was asked for.
     pub refusals: Option<refusals::Results>,
 }
 
 /// Measures what is asked for. What was made on the server is gone again afterwards, also when something failed.
 pub async fn measure(options: &Options) -> Result<Results> {
+    ensure!(options.rounds >= 1, "--rounds: at least one");
     options.denylist.check()?;
+    options.introspection.check()?;
     options.refusals.check()?;
     let mut server = Server::at(&options.database_url).await?;
     let results = all(options, &mut server).await;
@@ -85,16 +100,23 @@ pub async fn measure(options: &Options) -> Result<Results> {
 async fn all(options: &Options, server: &mut Server) -> Result<Results> {
     let program = program(options.auth_api.as_deref(), "auth-api")?;
     let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-    let (mut denylist, mut refusals) = (None, None);
+    let (mut denylist, mut introspection, mut refusals) = (None, None, None);
     if wanted(What::Denylist) {
         let database_url = server.empty("denylist").await?;
-        denylist = Some(denylist::measure(&options.denylist, &program, &database_url, &options.redis_url).await?);
+        let (of, redis) = (&options.denylist, &options.redis_url);
+        denylist = Some(denylist::measure(of, options.rounds, &program, &database_url, redis).await?);
+    }
+    if wanted(What::Introspection) {
+        let database_url = server.empty("introspection").await?;
+        let (of, redis) = (&options.introspection, &options.redis_url);
+        introspection = Some(introspection::measure(of, options.rounds, &program, &database_url, redis).await?);
     }
     if wanted(What::Refusals) {
         let database_url = server.empty("refusals").await?;
         refusals = Some(refusals::measure(&options.refusals, &program, &database_url, &options.redis_url).await?);
     }
-    Ok(Results { settings: server.settings().await?, durable: server.is_durable().await?, denylist, refusals })
+    let (settings, durable) = (server.settings().await?, server.is_durable().await?);
+    Ok(Results { settings, durable, denylist, introspection, refusals })
 }
 
 impl fmt::Display for Results {
@@ -106,6 +128,9 @@ impl fmt::Display for Results {
         }
         if let Some(denylist) = &self.denylist {
             writeln!(f, "{denylist}")?;
+        }
+        if let Some(introspection) = &self.introspection {
+            writeln!(f, "{introspection}")?;
         }
         if let Some(refusals) = &self.refusals {
             write!(f, "{refusals}")?;

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
+use bench::api::introspection::Step;
 use bench::api::refusals::{Carrier, Reason};
 use bench::api::{Options, Results, measure};
 use clap::Parser as _;
@@ -48,7 +49,7 @@ async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benc
         .concat(),
     )
     .await;
-    assert!(results.refusals.is_none());
+    assert!(results.refusals.is_none() && results.introspection.is_none());
     let denylist = results.denylist.as_ref().unwrap();
     let [round] = denylist.rounds.as_slice() else { panic!("{denylist:?}") };
     let traffic = round.traffic;
@@ -68,6 +69,26 @@ async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benc
         assert_eq!(cells(&shown, name).len(), values, "{name}:\n{shown}");
     }
     assert_eq!(shown.matches(", met").count() + shown.matches(", MISSED").count(), 6, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_introspections_are_measured_step_by_step() {
+    let results = measured(
+        &[
+            ["introspection", "--rounds", "1", "--introspection-seconds", "1"].as_slice(),
+            &["--introspection-connections", "2"],
+        ]
+        .concat(),
+    )
+    .await;
+    let introspection = results.introspection.as_ref().unwrap();
+    let steps: Vec<Step> = introspection.measured.iter().map(|one| one.step).collect();
+    assert_eq!(steps, Step::ALL.map(|(step, _)| step));
+    for one in &introspection.measured {
+        assert!(one.rate >= 1.0 && 0.0 < one.p50 && one.p50 <= one.p99 && one.busy > 0.0, "{one:?}");
+    }
+    assert!(introspection.check > 0.0);
+    assert_eq!(cells(&results.to_string(), "introspect an access token").len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,6 +92,18 @@ impl Rotation {
     }
 }
 
+/// What the family of a session says of its current refresh token.
+#[derive(Clone, Copy, Debug, Queryable, Selectable)]
+#[diesel(table_name = token_families)]
+pub struct Family {
+    /// The current generation.
+    pub generation: i64,
+    /// The hash of the current token.
+    pub token_hash: TokenHash,
+    /// When it became current.
+    pub rotated_at: DateTime<Utc>,
+}
+
 /// How a family and its session stand, read without a lock: enough to refuse what no later moment would accept.
 #[derive(Clone, Copy, Debug, Queryable)]
 pub struct Glance {

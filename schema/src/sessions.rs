@@ -11,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
 use crate::accounts::Account;
+use crate::families::Family;
 use crate::ids::{AccountId, SessionId, TokenHash};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
@@ -115,6 +116,8 @@ pub struct Session {
     pub absolute_expires_at: DateTime<Utc>,
     /// Of its cookie; `None`: it has a token family.
     pub token_hash: Option<TokenHash>,
+    /// Of a session that has no cookie.
+    pub family: Option<Family>,
     /// The database's time.
     pub now: DateTime<Utc>,
     /// Whose it is.
@@ -406,8 +409,8 @@ pub(crate) struct Row {
     expires_at: DateTime<Utc>,
     absolute_expires_at: DateTime<Utc>,
     token_hash: Option<TokenHash>,
-    #[diesel(select_expression = token_families::rotated_at.nullable())]
-    rotated_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    family: Option<Family>,
     #[diesel(select_expression = clock_timestamp())]
     now: DateTime<Utc>,
     #[diesel(embed)]
@@ -421,10 +424,11 @@ impl From<Row> for Session {
             user_agent: row.user_agent,
             ip: row.ip.map(|net| net.addr()),
             created_at: row.created_at,
-            last_seen_at: row.rotated_at.unwrap_or(row.last_seen_at),
+            last_seen_at: row.family.map_or(row.last_seen_at, |family| family.rotated_at),
             expires_at: row.expires_at,
             absolute_expires_at: row.absolute_expires_at,
             token_hash: row.token_hash,
+            family: row.family,
             now: row.now,
             account: row.account,
         }

@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -43,6 +44,35 @@ pub struct Tokens {
     pub refresh: String,
     /// The session's id.
     pub session_id: String,
+}
+
+/// Another service that may introspect and revoke tokens, in a file of clients of its own.
+pub struct Service {
+    /// `INTROSPECTION_CLIENTS_FILE`
+    pub file: PathBuf,
+    /// Its id.
+    pub id: &'static str,
+    /// Its secret.
+    pub secret: String,
+    _directory: TempDir,
+}
+
+impl Service {
+    /// Makes it, as an operator would.
+    pub async fn add() -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("clients");
+        let args = ["clients", "add", "orders", "--introspection-clients-file", file.to_str().unwrap()];
+        let (code, made) = Program::run(binary("auth-api"), &args, &[]).await;
+        assert_eq!(code, Some(0), "{}", made.stderr());
+        Self { file, id: "orders", secret: made.stdout().trim().to_owned(), _directory: directory }
+    }
+
+    /// The variable that names it.
+    #[must_use]
+    pub fn env(&self) -> (&str, &str) {
+        ("INTROSPECTION_CLIENTS_FILE", self.file.to_str().unwrap())
+    }
 }
 
 impl AuthApi {
@@ -103,6 +133,44 @@ impl AuthApi {
         })
         .await;
         api
+    }
+
+    /// Where its signing keys are.
+    #[must_use]
+    pub fn keys(&self) -> &Path {
+        self.keys.path()
+    }
+
+    /// Has it read its files again, and waits until it has; what it said of those that it could not use.
+    pub async fn reload(&self) -> Vec<String> {
+        let done = "auth_api_config_last_reload_successful";
+        let reads = || self.program.log_events("SIGHUP: done").len();
+        let (before, mistakes) = (reads(), self.reload_mistakes().len());
+        self.program.signal("HUP");
+        crate::eventually("the files are read again", async || reads() > before).await;
+        let mistakes = self.reload_mistakes().split_off(mistakes);
+        assert!((self.metric(done).await - f64::from(u8::from(mistakes.is_empty()))).abs() < f64::EPSILON);
+        mistakes
+    }
+
+    fn reload_mistakes(&self) -> Vec<String> {
+        let events = self.program.log_events("SIGHUP: that is not usable, and what was in force stays");
+        events.iter().map(|event| event["mistake"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What it says of a token to another service.
+    pub async fn introspect(&self, service: &Service, token: &str) -> Answer {
+        self.ask("/oauth/introspect", service, token).await
+    }
+
+    /// Another service ends the session of a token.
+    pub async fn revoke(&self, service: &Service, token: &str) -> Answer {
+        self.ask("/oauth/revoke", service, token).await
+    }
+
+    async fn ask(&self, path: &str, service: &Service, token: &str) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.url)).basic_auth(service.id, Some(&service.secret));
+        self.send(request.form(&[("token", token)])).await
     }
 
     /// Its signing keys, for a replica.

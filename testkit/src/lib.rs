@@ -5,7 +5,8 @@
 //! - [`Server`]: a PostgreSQL of the test's own, with settings of its own; [`Replica`] follows one, and can be paused.
 //! - [`PgBouncer`]: a pooler in front of a server.
 //! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by `REDIS_URL`.
-//! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client.
+//! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client; [`Service`] may
+//!   ask it about tokens.
 //! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
 //! - [`Browser`]: a headless Chromium, which looks at pages.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
@@ -37,7 +38,7 @@ mod unprivileged;
 pub mod vectors;
 mod wallet;
 
-pub use auth_api::{Answer, AuthApi, Tokens};
+pub use auth_api::{Answer, AuthApi, Service, Tokens};
 pub use browser::{Browser, Page, Screen};
 pub use database::Database;
 pub use pgbouncer::{PgBouncer, PoolMode};

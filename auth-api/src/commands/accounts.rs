@@ -7,7 +7,7 @@ use schema::sessions::{RevokedReason, Session};
 
 use super::say;
 use crate::admin::filter::which;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::{self, Denylist};
 
@@ -100,7 +100,7 @@ async fn disable(connection: &mut AsyncPgConnection, config: &AccountsConfig, wh
     let (account, ended) = transaction.await?;
     audit::account("account_disabled", account.id, &account.subject, ended.len());
     for id in &ended {
-        audit::revoke(None, *id, None, RevokedReason::Disabled);
+        audit::revoke(None, *id, &By::Rule, RevokedReason::Disabled);
     }
     // Also those that ended before: that a denial was not written may be why this is asked for again.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod clients;
 mod config;
 mod keys;
 mod migrate;
@@ -42,7 +43,10 @@ enum Command {
     /// See and end sessions of all accounts
     #[command(subcommand)]
     Admin(admin::Command),
-    /// Make keys and secrets
+    /// Let other services introspect and revoke tokens
+    #[command(subcommand)]
+    Clients(clients::Command),
+    /// Make, rotate and retire keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
     /// Print the effective configuration, without its secrets
@@ -65,6 +69,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
         Command::Admin(command) => admin::run(&command).await,
+        Command::Clients(command) => clients::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Config(options) => config::run(&options),
     }

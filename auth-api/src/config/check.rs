@@ -15,6 +15,7 @@ use super::{
 };
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
+use crate::credentials::clients::Clients;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -107,6 +108,10 @@ impl Options {
             .and_then(|text| {
                 Secrets::parse(text.expose_secret()).map_err(|error| mistakes.note("AUTH_SECRET", error)).ok()
             });
+        let clients_file = self.clients.introspection_clients_file.clone();
+        let clients = clients_file.as_ref().map_or(Some(Clients::default()), |path| {
+            mistakes.parse_file("INTROSPECTION_CLIENTS_FILE", path, Clients::parse)
+        });
         if self.signing_keys_dir.is_none() {
             mistakes
                 .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
@@ -155,6 +160,9 @@ impl Options {
             public_url,
             network,
             secrets: secrets?,
+            auth_secret_file: self.auth_secret_file.clone(),
+            clients: clients?,
+            clients_file,
             signing_keys_dir: self.signing_keys_dir.clone()?,
             signing_key_delay,
             issuer,

@@ -12,7 +12,7 @@ pub(super) struct LimitOptions {
     /// `on` or `off` [default: on]
     #[arg(long, env)]
     rate_limit: Option<String>,
-    /// Challenges, and logins, from one network (an IPv4 address, a /64 of IPv6) [default: 120/1m]
+    /// Challenges, logins, and clients to be checked, each from one network (an IPv4 address, a /64 of IPv6) [default: 120/1m]
     #[arg(long, env)]
     rate_limit_ip: Option<String>,
     /// Challenges, and logins, for one wallet [default: 240/1m]

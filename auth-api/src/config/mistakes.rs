@@ -1,15 +1,30 @@
 //! Everything that is wrong, told at once.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has {} mistake{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
+
+/// What a file holds, without the space around it; or what is wrong with it.
+pub(crate) fn parse_file<T, E: fmt::Display>(
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    let in_file = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| in_file(&error))?;
+    parse(text.trim()).map_err(|error| in_file(&error))
+}
+
+fn not_empty(text: &str) -> Result<SecretString, &'static str> {
+    if text.is_empty() { Err("it is empty") } else { Ok(text.into()) }
+}
 
 /// Collects mistakes instead of stopping at the first.
 #[derive(Default)]
@@ -94,6 +109,16 @@ impl Mistakes {
         value
     }
 
+    /// What a file holds, without the space around it.
+    pub(super) fn parse_file<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        path: &Path,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse_file(path, parse).map_err(|error| self.note(name, error)).ok()
+    }
+
     /// A secret from its variable or from the file that `NAME_FILE` names.
     pub(super) fn secret(
         &mut self,
@@ -102,22 +127,12 @@ impl Mistakes {
         file: Option<&PathBuf>,
         what: &str,
     ) -> Option<SecretString> {
-        match (value, file) {
+        match (value.filter(|value| !value.is_empty()), file) {
             (Some(_), Some(_)) => {
                 self.note(name, format_args!("given twice, also as {name}_FILE: leave one out"));
                 None
             }
-            (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) if !text.trim().is_empty() => Some(text.trim().into()),
-                Ok(_) => {
-                    self.note(&format!("{name}_FILE"), format_args!("{} is empty", path.display()));
-                    None
-                }
-                Err(error) => {
-                    self.note(&format!("{name}_FILE"), format_args!("{}: {error}", path.display()));
-                    None
-                }
-            },
+            (None, Some(path)) => self.parse_file(&format!("{name}_FILE"), path, not_empty),
             (value, None) => self.required(name, value, what).map(|value| value.trim().into()),
         }
     }

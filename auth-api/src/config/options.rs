@@ -52,6 +52,8 @@ pub struct Options {
     /// How old a key must be before it signs, so that verifiers have seen it published [default: 10m]
     #[arg(long, env)]
     pub(super) signing_key_delay: Option<String>,
+    #[command(flatten)]
+    pub(super) clients: ClientsOptions,
     /// `iss` of access tokens [default: `PUBLIC_URL`]
     #[arg(long, env)]
     pub(super) issuer: Option<String>,
@@ -95,6 +97,14 @@ pub struct Options {
     pub(super) limits: LimitOptions,
     #[command(flatten)]
     pub(super) bounds: BoundOptions,
+}
+
+/// Where the clients are: all that the commands on them need.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClientsOptions {
+    /// The other services that may introspect and revoke tokens, with the hashes of their secrets (`auth-api clients add`)
+    #[arg(long, env, value_name = "FILE")]
+    pub introspection_clients_file: Option<PathBuf>,
 }
 
 /// How to reach PostgreSQL: all that `migrate` needs.

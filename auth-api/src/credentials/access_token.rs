@@ -1,11 +1,14 @@
 //! Access tokens: JWTs for resource servers (RFC 9068's shape), signed with Ed25519.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Header, Validation};
 use schema::ids::{AccountId, SessionId};
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,7 +23,7 @@ const MAX_LENGTH: usize = 4096;
 
 /// Makes access tokens and takes them back.
 pub struct AccessTokens {
-    keys: SigningKeys,
+    keys: ArcSwap<SigningKeys>,
     issuer: String,
     audience: String,
     ttl: chrono::Duration,
@@ -84,10 +87,51 @@ struct NewClaims<'c> {
     wallet: &'c str,
 }
 
+/// What a token says of itself, for whoever introspects it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Claims {
+    /// Who made it.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: String,
+    /// The account's id.
+    pub sub: Uuid,
+    /// `auth-api`.
+    pub client_id: String,
+    /// When it was made, in seconds since 1970.
+    pub iat: i64,
+    /// When it ends, in seconds since 1970.
+    pub exp: i64,
+    /// Its own id.
+    pub jti: Uuid,
+    /// Its session.
+    pub sid: Uuid,
+    /// The wallet's address.
+    pub wallet: String,
+}
+
+/// As little of it as a check needs.
 #[derive(Deserialize)]
-struct Claims {
+struct Essence {
     exp: i64,
     sid: Uuid,
+}
+
+/// What both have.
+trait Expires {
+    fn exp(&self) -> i64;
+}
+
+impl Expires for Claims {
+    fn exp(&self) -> i64 {
+        self.exp
+    }
+}
+
+impl Expires for Essence {
+    fn exp(&self) -> i64 {
+        self.exp
+    }
 }
 
 impl AccessTokens {
@@ -96,18 +140,36 @@ impl AccessTokens {
     pub fn new(keys: SigningKeys, issuer: String, audience: String, ttl: Duration) -> Self {
         // The configuration bounds it to half an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::minutes(15));
-        Self { keys, issuer, audience, ttl }
+        Self { keys: ArcSwap::from_pointee(keys), issuer, audience, ttl }
     }
 
-    /// The keys behind them.
+    /// The keys behind them, as they are now.
     #[must_use]
-    pub fn keys(&self) -> &SigningKeys {
-        &self.keys
+    pub fn keys(&self) -> Arc<SigningKeys> {
+        self.keys.load_full()
+    }
+
+    /// `iss`
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `client_id`: tokens are ours to give, and for any client.
+    #[must_use]
+    pub fn client_id(&self) -> &'static str {
+        CLIENT_ID
+    }
+
+    /// Puts other keys into force.
+    pub fn replace_keys(&self, keys: SigningKeys) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// Makes a token that lives for `ttl`, or until the session's absolute end if that comes first.
     pub fn issue(&self, grant: &Grant<'_>) -> Result<Issued, jsonwebtoken::errors::Error> {
-        let (kid, key) = self.keys.signer(grant.now);
+        let keys = self.keys.load();
+        let (kid, key) = keys.signer(grant.now);
         let iat = grant.now.timestamp();
         let exp = (iat + self.ttl.num_seconds()).min(grant.absolute_expires_at.timestamp());
         let claims = NewClaims {
@@ -131,6 +193,15 @@ impl AccessTokens {
     /// Checks a token. The algorithm is ours to say, not the token's: `EdDSA` with the key that `kid` names among *our*
     /// keys; `jku`, `jwk` and `x5c` are never looked at (RFC 8725 §3.1, §3.10).
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
+        self.decode::<Essence>(token, now).map(|claims| Caller { session_id: SessionId(claims.sid) })
+    }
+
+    /// The same, with all that the token says.
+    pub fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, InvalidAccessToken> {
+        self.decode(token, now)
+    }
+
+    fn decode<C: DeserializeOwned + Expires>(&self, token: &str, now: DateTime<Utc>) -> Result<C, InvalidAccessToken> {
         if token.len() > MAX_LENGTH {
             return Err(InvalidAccessToken::NotOurs);
         }
@@ -138,7 +209,8 @@ impl AccessTokens {
         if header.typ.as_deref() != Some(TYP) || header.crit.is_some() {
             return Err(InvalidAccessToken::NotOurs);
         }
-        let key = header.kid.as_deref().and_then(|kid| self.keys.verifier(kid)).ok_or(InvalidAccessToken::NotOurs)?;
+        let keys = self.keys.load();
+        let key = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(InvalidAccessToken::NotOurs)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
@@ -146,14 +218,14 @@ impl AccessTokens {
         // By the database's clock, below: this host's may be wrong.
         validation.validate_exp = false;
         let claims =
-            jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| InvalidAccessToken::NotOurs)?.claims;
-        if now.timestamp() >= claims.exp {
+            jsonwebtoken::decode::<C>(token, key, &validation).map_err(|_| InvalidAccessToken::NotOurs)?.claims;
+        if now.timestamp() >= claims.exp() {
             return Err(InvalidAccessToken::Expired);
         }
         // Made when ACCESS_TOKEN_TTL was longer: the denylist forgets a session before this token ends.
-        if claims.exp - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
+        if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }
-        Ok(Caller { session_id: SessionId(claims.sid) })
+        Ok(claims)
     }
 }

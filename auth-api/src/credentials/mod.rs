@@ -6,11 +6,13 @@
 pub mod access_token;
 mod address;
 mod challenge;
+pub mod clients;
 mod refresh_token;
 mod secrets;
 mod session_token;
 mod signature;
 pub mod signing_keys;
+mod token;
 
 pub use address::{AccountAddress, InvalidAddress};
 pub use challenge::{AnsweredChallenge, Challenge, ChallengeIssuer, ChallengeRefused};
@@ -18,3 +20,4 @@ pub use refresh_token::{Forged, RefreshToken};
 pub use secrets::{Secrets, SecretsError};
 pub use session_token::SessionToken;
 pub use signature::{MalformedSignature, Signature};
+pub use token::Token;

@@ -1,5 +1,7 @@
 use std::fmt;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
@@ -13,9 +15,9 @@ struct Derived {
     session_tag: Zeroizing<[u8; 32]>,
 }
 
-/// `AUTH_SECRET`: the first makes new credentials, all of them verify.
+/// `AUTH_SECRET`: the first makes new credentials, all of them verify. Clones share what is in force.
 #[derive(Clone)]
-pub struct Secrets(std::sync::Arc<[Derived]>);
+pub struct Secrets(Arc<ArcSwap<Vec<Derived>>>);
 
 /// What a tag is for.
 #[derive(Clone, Copy, Debug)]
@@ -65,17 +67,28 @@ impl Secrets {
             });
             seen.push(secret);
         }
-        Ok(Self(keys.into()))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(keys))))
+    }
+
+    /// Puts other secrets into force, for all clones. What is under way ends with those that it began with.
+    pub fn replace_by(&self, others: &Self) {
+        self.0.store(others.0.load_full());
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load().len()
     }
 
     /// A tag over `parts`, one after the other, by the first secret.
     pub(crate) fn tag(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH] {
-        tag(&self.0[0], purpose, parts)
+        tag(&self.0.load()[0], purpose, parts)
     }
 
     /// Whether any of our secrets made `tag` over `parts`; in constant time for each secret.
     pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], candidate: &[u8; TAG_LENGTH]) -> bool {
-        self.0.iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
+        self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
 }
 
@@ -96,6 +109,6 @@ fn tag(derived: &Derived, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH]
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
+        write!(f, "Secrets({})", self.count())
     }
 }

@@ -1,8 +1,6 @@
 //! The Ed25519 keys that sign access tokens: a directory of PKCS#8 PEM files whose names say when they were made.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::zeroize::Zeroizing;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// `20261121T090000Z-anything.pem`
@@ -22,6 +21,7 @@ const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
 /// One key: its file's name without `.pem` is the `kid`.
 struct Key {
     kid: String,
+    path: PathBuf,
     made_at: DateTime<Utc>,
     public: [u8; 32],
     encoding: EncodingKey,
@@ -32,6 +32,40 @@ struct Key {
 pub struct SigningKeys {
     keys: Vec<Key>,
     delay: chrono::Duration,
+}
+
+/// The longest that a token of a key may still be good for once the key has signed its last: the most that `ACCESS_TOKEN_TTL`
+/// may be, and a minute for clocks that differ.
+const LONGEST_TOKEN: chrono::Duration = chrono::Duration::minutes(31);
+
+/// Where a key stands on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Published, so that verifiers know it by the time it signs.
+    Waiting,
+    /// It signs new tokens.
+    Signing,
+    /// A newer one signs; tokens of this one may still be good.
+    Verifying,
+    /// No token of it can still be good: it can be retired.
+    Spent,
+}
+
+/// A key, and how it stands at a moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing<'k> {
+    /// Its name.
+    pub kid: &'k str,
+    /// When it was made, by its name.
+    pub made_at: DateTime<Utc>,
+    /// Its way so far.
+    pub phase: Phase,
+    /// When the next phase begins, where that is known.
+    pub until: Option<DateTime<Utc>>,
+    /// Its file.
+    #[serde(skip)]
+    pub path: &'k Path,
 }
 
 /// Why the keys cannot be used.
@@ -104,6 +138,39 @@ impl SigningKeys {
         json!({ "keys": self.keys.iter().map(key).collect::<Vec<_>>() })
     }
 
+    /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is published before it signs, and never
+    /// more than five minutes.
+    #[must_use]
+    pub fn max_age(&self) -> Duration {
+        let half = (self.delay / 2).to_std().unwrap_or_default();
+        half.min(Duration::from_mins(5))
+    }
+
+    /// How each key stands, oldest first. A key signs from when it has been published for long enough until the next one
+    /// has; a sole key, or the oldest, from the beginning.
+    #[must_use]
+    pub fn standing(&self, now: DateTime<Utc>) -> Vec<Standing<'_>> {
+        let mut standing = Vec::with_capacity(self.keys.len());
+        for (index, key) in self.keys.iter().enumerate() {
+            let begins = if index == 0 { DateTime::<Utc>::MIN_UTC } else { self.signs_from(key) };
+            let ends = self.keys.get(index + 1).map(|next| self.signs_from(next));
+            let spent = ends.map(|ends| ends.checked_add_signed(LONGEST_TOKEN).unwrap_or(DateTime::<Utc>::MAX_UTC));
+            let (phase, until) = match (ends, spent) {
+                (_, Some(spent)) if spent <= now => (Phase::Spent, None),
+                (Some(ends), _) if ends <= now => (Phase::Verifying, spent),
+                _ if begins <= now => (Phase::Signing, ends),
+                _ => (Phase::Waiting, Some(begins)),
+            };
+            standing.push(Standing { kid: &key.kid, made_at: key.made_at, phase, until, path: &key.path });
+        }
+        standing
+    }
+
+    /// When a key that is not the oldest signs, by its name.
+    fn signs_from(&self, key: &Key) -> DateTime<Utc> {
+        key.made_at.checked_add_signed(self.delay).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
     /// The ids and the times at which the keys were made.
     pub fn made(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
         self.keys.iter().map(|key| (key.kid.as_str(), key.made_at))
@@ -122,7 +189,7 @@ impl Key {
         let encoding = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|error| not_a_key(error.to_string()))?;
         let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(public))
             .map_err(|error| not_a_key(error.to_string()))?;
-        Ok(Self { kid: kid.to_owned(), made_at, public, encoding, decoding })
+        Ok(Self { kid: kid.to_owned(), path: path.to_owned(), made_at, public, encoding, decoding })
     }
 }
 
@@ -141,8 +208,6 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
     let pem = KeypairBytes { secret_key: *seed, public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| not_a_key(error.to_string()))?;
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let written = file.and_then(|mut file| file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|error| io(&path, error))?;
+    crate::files::create(&path, &pem).map_err(|error| io(&path, error))?;
     Ok(path)
 }

@@ -130,22 +130,26 @@ pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem>
     }
 }
 
+/// Whether the session of a genuine access token has been ended: Redis says so, or else PostgreSQL.
+pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, Problem> {
+    if let Some(denied) = state.denylist.ask_redis(id).await {
+        return Ok(denied);
+    }
+    let shared = Arc::clone(state);
+    let asked = async move { shared.denylist.ask_postgres(&shared.database, id).await };
+    Ok(state.tasks.finish(asked).await??)
+}
+
 async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Problem> {
-    let denied = if let Some(denied) = state.denylist.ask_redis(id).await {
-        denied
-    } else {
-        let shared = Arc::clone(state);
-        let asked = async move { shared.denylist.ask_postgres(&shared.database, id).await };
-        state.tasks.finish(asked).await??
-    };
-    if denied {
+    if is_denied(state, id).await? {
         tracing::info!(session_id = %id, "a token of a revoked session was refused");
         return Err(Problem::Unauthenticated);
     }
     Ok(())
 }
 
-async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option<Session>, Problem> {
+/// A session that stands, with its account.
+pub async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option<Session>, Problem> {
     let shared = Arc::clone(state);
     let found = state.tasks.finish(async move {
         let mut connection = shared.database.acquire().await?;

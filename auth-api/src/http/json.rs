@@ -1,21 +1,20 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::CONTENT_ENCODING;
-use actix_web::web::{self, Bytes};
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::config::Bounds;
-use crate::state::State;
+use super::body::Body;
 
 /// A JSON body, read strictly: the right content type, at most `MAX_BODY_SIZE`, no unknown and no repeated field; what is
 /// wrong is told with the field's name.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
+
+const JSON: &str = "application/json";
 
 /// Longer than any field of ours: of an unknown one this much is repeated.
 const LONGEST_NAME: usize = 32;
@@ -25,9 +24,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = Body::of(request, payload);
+        let body = Body::of(request, payload, JSON);
         Box::pin(async move {
-            if !body.plain_json {
+            if !body.as_wanted {
                 return Err(Problem::UnsupportedMediaType);
             }
             parse(&body.read().await?).map(Self)
@@ -44,50 +43,19 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = Body::of(request, payload);
+        let body = Body::of(request, payload, JSON);
         Box::pin(async move {
-            let plain_json = body.plain_json;
+            let as_wanted = body.as_wanted;
             let bytes = body.read().await?;
             if bytes.is_empty() {
                 return Ok(Self(None));
             }
-            if !plain_json {
+            if !as_wanted {
                 return Err(Problem::UnsupportedMediaType);
             }
             parse(&bytes).map(|value| Self(Some(value)))
         })
     }
-}
-
-/// A body that has not been read.
-struct Body {
-    plain_json: bool,
-    payload: Result<web::Payload, actix_web::Error>,
-    size: usize,
-    timeout: Duration,
-}
-
-impl Body {
-    fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
-        let payload = web::Payload::from_request(request, payload).into_inner();
-        let bounds = request.app_data::<web::Data<State>>().map_or_else(Bounds::default, |state| state.bounds);
-        Self { plain_json: is_plain_json(request), payload, size: bounds.body_size, timeout: bounds.body_timeout }
-    }
-
-    /// Reads it to its end, within its size and its time.
-    async fn read(self) -> Result<Bytes, Problem> {
-        let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(self.size);
-        let body = tokio::time::timeout(self.timeout, body).await.map_err(|_| Problem::BodyCutShort)?;
-        body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
-    }
-}
-
-fn is_plain_json(request: &HttpRequest) -> bool {
-    let plain = request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    let json = request.mime_type().ok().flatten().is_some_and(|mime| {
-        mime.essence_str() == "application/json" && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
-    });
-    plain && json
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {

@@ -1,20 +1,25 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what
+//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what other services send and get ([`Form`],
+//! [`oauth`]), what
 //! browsers make necessary ([`guard`], [`cors`]), the [`limit`]s, the [`bounds`] of a connection, the request log.
 
+mod body;
 pub mod bounds;
 pub mod caller;
 mod client;
 pub mod cookie;
 pub mod cors;
+mod form;
 pub mod guard;
 mod json;
 pub mod limit;
+pub mod oauth;
 pub mod observe;
 mod problem;
 mod query;
 pub mod refusal;
 
 pub use client::Client;
+pub use form::Form;
 pub use json::{Json, OptionalJson};
 pub use problem::Problem;
 pub use query::Query;

@@ -25,7 +25,7 @@ pub use quota::{InvalidQuota, Quota};
 /// `RATE_LIMIT_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Challenges, and logins, from one network.
+    /// Challenges, logins, and secrets of clients to be checked, each from one network.
     pub ip: Quota,
     /// Challenges, and logins, for one wallet.
     pub address: Quota,
@@ -44,11 +44,15 @@ pub enum Route {
     Login,
     /// POST /auth/refresh
     Refresh,
+    /// POST /oauth/introspect, where a client's secret has to be hashed
+    Introspect,
+    /// POST /oauth/revoke, the same
+    Revoke,
 }
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Challenge, Self::Login, Self::Refresh];
+    pub const ALL: [Self; 5] = [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
     /// Its template, as in the other metrics.
     #[must_use]
@@ -57,11 +61,22 @@ impl Route {
             Self::Challenge => "/auth/challenge",
             Self::Login => "/auth/login",
             Self::Refresh => "/auth/refresh",
+            Self::Introspect => "/oauth/introspect",
+            Self::Revoke => "/oauth/revoke",
+        }
+    }
+
+    /// By what its requests are counted.
+    #[must_use]
+    pub fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Challenge | Self::Login | Self::Refresh => &Scope::ALL,
+            Self::Introspect | Self::Revoke => &[Scope::Ip],
         }
     }
 
     fn key(self) -> &'static str {
-        self.as_str().trim_start_matches("/auth/")
+        self.as_str().rsplit('/').next().unwrap_or_default()
     }
 }
 
@@ -107,7 +122,7 @@ impl Policy {
 pub struct Limits {
     redis: Arc<Redis>,
     /// In the order of [`Route::ALL`]; nothing where `RATE_LIMIT=off`.
-    routes: Vec<[Policy; 2]>,
+    routes: Vec<Vec<Policy>>,
 }
 
 /// How a request fared.
@@ -128,15 +143,13 @@ impl Limits {
     #[must_use]
     pub fn new(redis: Arc<Redis>, quotas: Option<Quotas>) -> Self {
         let routes = quotas.map(|quotas| {
-            Route::ALL.map(|route| match route {
-                Route::Challenge | Route::Login => {
-                    [Policy::new(Scope::Ip, "ip", quotas.ip), Policy::new(Scope::Address, "address", quotas.address)]
-                }
-                Route::Refresh => [
-                    Policy::new(Scope::Ip, "ip", quotas.refresh_ip),
-                    Policy::new(Scope::Address, "session", quotas.session),
-                ],
-            })
+            let policy = |route, scope| match (route, scope) {
+                (Route::Refresh, Scope::Ip) => Policy::new(scope, "ip", quotas.refresh_ip),
+                (Route::Refresh, Scope::Address) => Policy::new(scope, "session", quotas.session),
+                (_, Scope::Ip) => Policy::new(scope, "ip", quotas.ip),
+                (_, Scope::Address) => Policy::new(scope, "address", quotas.address),
+            };
+            Route::ALL.map(|route| route.scopes().iter().map(|scope| policy(route, *scope)).collect())
         });
         Self { redis, routes: routes.map(Vec::from).unwrap_or_default() }
     }
@@ -146,9 +159,12 @@ impl Limits {
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
         let policies = self.routes.get(route as usize)?;
         let name = |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
-        let [by_ip, by_subject] = policies;
-        let mut counted = vec![(by_ip, name(by_ip, &network(ip)))];
-        counted.extend(subject.map(|subject| (by_subject, name(by_subject, subject))));
+        let who = |policy: &Policy| match policy.scope {
+            Scope::Ip => Some(network(ip)),
+            Scope::Address => subject.map(str::to_owned),
+        };
+        let counted: Vec<_> =
+            policies.iter().filter_map(|policy| Some((policy, name(policy, &who(policy)?)))).collect();
 
         let fared = match self.count_in_redis(&counted).await {
             Ok(fared) => fared,

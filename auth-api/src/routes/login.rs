@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::tokens::Pair;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::credentials::access_token::Grant;
 use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
 use crate::http::caller::Transport;
@@ -152,7 +152,7 @@ async fn log_in(state: &State, login: Login) -> Result<(Login, Begin), Problem> 
             audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);
             for Ended { id, reason } in &begun.ended {
                 metrics::count_revoked(*reason, 1);
-                audit::revoke(Some(&login.client), *id, Some(begun.account_id), *reason);
+                audit::revoke(Some(&login.client), *id, &By::Account(begun.account_id), *reason);
             }
             Ok((login, begun))
         }

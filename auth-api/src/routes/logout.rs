@@ -7,7 +7,7 @@ use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
 
-use crate::audit;
+use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::http::{Client, OptionalJson, Problem, caller};
 use crate::metrics;
@@ -43,7 +43,9 @@ pub(super) async fn post(
         None => caller::genuine(&http, &state)?.session_id(),
     };
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
-    state.tasks.finish(async move { end(&shared, &client, session_id).await }).await??;
+    let reason = RevokedReason::Logout;
+    let ended = state.tasks.finish(async move { end(&shared, &client, session_id, reason, &By::Rule).await });
+    ended.await??;
     let mut answer = HttpResponse::NoContent();
     if state.cookie.presented(&http).is_some() {
         answer.cookie(state.cookie.clear());
@@ -52,19 +54,25 @@ pub(super) async fn post(
 }
 
 /// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
-async fn end(state: &State, client: &Client, session_id: SessionId) -> Result<(), DatabaseError> {
+pub(super) async fn end(
+    state: &State,
+    client: &Client,
+    session_id: SessionId,
+    reason: RevokedReason,
+    by: &By,
+) -> Result<(), DatabaseError> {
     let revoked = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
-        let revoke = Session::revoke(&mut connection, session_id, RevokedReason::Logout);
+        let revoke = Session::revoke(&mut connection, session_id, reason);
         timed(watch, "revoke_session", revoke).await
     };
     match revoked {
         Ok(ended) => {
             state.denylist.deny(&[session_id]).await;
             if ended {
-                metrics::count_revoked(RevokedReason::Logout, 1);
-                audit::revoke(Some(client), session_id, None, RevokedReason::Logout);
+                metrics::count_revoked(reason, 1);
+                audit::revoke(Some(client), session_id, by, reason);
             }
             Ok(())
         }

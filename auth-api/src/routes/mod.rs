@@ -2,11 +2,14 @@
 
 mod admin;
 mod challenge;
+mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod metadata;
 pub mod ops;
 mod refresh;
+mod revoke;
 mod session;
 mod sessions;
 mod tokens;
@@ -38,6 +41,9 @@ pub fn api(config: &mut ServiceConfig) {
     let sessions = web::resource("/auth/sessions").route(web::get().to(sessions::list));
     let sessions = sessions.route(web::delete().to(sessions::delete_all)).default_service(web::to(other));
     config.service(sessions.wrap(from_fn(guard)));
+    config.service(for_services("/oauth/introspect", |route| route.to(introspect::post)));
+    config.service(for_services("/oauth/revoke", |route| route.to(revoke::post)));
+    config.service(readable("/.well-known/oauth-authorization-server", |route| route.to(metadata::get)));
     config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
     config.default_service(web::to(not_found));
 }
@@ -52,6 +58,12 @@ pub fn operations(config: &mut ServiceConfig, admin: bool) {
         .service(readable("/readyz", |route| route.to(ops::readyz)))
         .service(readable("/metrics", |route| route.to(ops::metrics)))
         .default_service(web::to(not_found));
+}
+
+/// For other services, which send no cookies.
+fn for_services(path: &str, handler: fn(Route) -> Route) -> Resource {
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
+    web::resource(path).route(handler(web::post())).default_service(web::to(other))
 }
 
 /// What is read may be asked for without its body, too.

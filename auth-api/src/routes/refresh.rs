@@ -12,7 +12,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use super::tokens::Pair;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::limit::limit;
@@ -113,7 +113,7 @@ async fn decide(state: &State, client: &Client, token: RefreshToken) -> Result<R
     drop(connection);
     if matches!(refreshed, Refreshed::Refused(RefreshOutcome::Reuse)) {
         metrics::count_revoked(RevokedReason::Reuse, 1);
-        audit::revoke(Some(client), token.session_id(), None, RevokedReason::Reuse);
+        audit::revoke(Some(client), token.session_id(), &By::Rule, RevokedReason::Reuse);
         state.denylist.deny(&[token.session_id()]).await;
     }
     Ok(refreshed)

@@ -12,7 +12,7 @@ use schema::sessions::{RevokedReason, Session};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::audit;
+use crate::audit::{self, By};
 use crate::device::device;
 use crate::http::caller::{self, Transport};
 use crate::http::{Client, Problem, Query};
@@ -117,7 +117,7 @@ async fn end_one(state: &State, client: &Client, id: SessionId, owner: AccountId
     if revoked {
         state.denylist.deny(&[id]).await;
         metrics::count_revoked(RevokedReason::User, 1);
-        audit::revoke(Some(client), id, Some(owner), RevokedReason::User);
+        audit::revoke(Some(client), id, &By::Account(owner), RevokedReason::User);
     }
     Ok(revoked)
 }
@@ -180,7 +180,7 @@ async fn end_all(
     state.denylist.deny(&ended).await;
     metrics::count_revoked(RevokedReason::User, ended.len());
     for id in &ended {
-        audit::revoke(Some(client), *id, Some(account_id), RevokedReason::User);
+        audit::revoke(Some(client), *id, &By::Account(account_id), RevokedReason::User);
     }
     Ok(Some(ended.len()))
 }

@@ -4,10 +4,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, SET_COOKIE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, SET_COOKIE};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -89,6 +91,15 @@ pub(super) fn get(path: &str, header: Option<(HeaderName, &str)>) -> Result<Requ
 pub(super) fn post(path: &str, body: &Value) -> Result<Request> {
     let request = to(Method::POST, path).header(CONTENT_TYPE, "application/json");
     Ok(request.body(Full::from(body.to_string()))?)
+}
+
+/// A form from a client that shows its id and secret.
+pub(super) fn form(path: &str, (id, secret): &(String, String), fields: &[(&str, &str)]) -> Result<Request> {
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    // Tokens, ids and secrets are of characters that a form leaves as they are.
+    let body = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    let request = to(Method::POST, path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    Ok(request.header(AUTHORIZATION, basic).body(Full::from(body))?)
 }
 
 fn to(method: Method, path: &str) -> hyper::http::request::Builder {

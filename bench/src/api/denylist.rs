@@ -43,9 +43,6 @@ const WALLETS: usize = 4;
 #[command(next_help_heading = "Denylist")]
 #[group(skip)]
 pub struct Options {
-    /// How often all is measured; results are medians
-    #[arg(long, default_value_t = 5)]
-    pub rounds: u32,
     /// Seconds of traffic in a round
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
@@ -71,7 +68,7 @@ pub struct Options {
 
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.rounds >= 1 && self.seconds >= 1, "--rounds and --seconds: at least one");
+        ensure!(self.seconds >= 1, "--seconds: at least one");
         ensure!(self.connections >= 1 && self.requests >= 1, "--connections and --requests: at least one");
         let rates = [self.rate, self.logins, self.look_ups];
         ensure!(rates.iter().all(|rate| *rate >= 1), "--rate, --logins and --look-ups: at least one a second");
@@ -80,20 +77,26 @@ impl Options {
 }
 
 /// Measures all rounds on an auth-api over this empty database.
-pub(super) async fn measure(options: &Options, program: &Path, database_url: &str, redis_url: &str) -> Result<Results> {
+pub(super) async fn measure(
+    options: &Options,
+    rounds: u32,
+    program: &Path,
+    database_url: &str,
+    redis_url: &str,
+) -> Result<Results> {
     let prefix = format!("bench-denylist-{}", std::process::id());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
     let in_process = InProcess::start(serving.flags()).await?;
     let redis = RedisBenchmark::new(options, redis_url, &prefix)?;
-    let mut rounds = Vec::new();
-    for number in 1..=options.rounds {
+    let mut measured = Vec::new();
+    for number in 1..=rounds {
         let before = redis.run().await?;
         let traffic = traffic(options, &serving, &in_process).await?;
         let round = Round { redis: [before, redis.run().await?], traffic };
         eprintln!("round {number}: {round}");
-        rounds.push(round);
+        measured.push(round);
     }
-    Ok(Results { options: options.clone(), rounds })
+    Ok(Results { options: options.clone(), rounds: measured })
 }
 
 /// The seconds of one round.

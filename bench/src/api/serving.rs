@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is asked whether it is.
 const POLL: Duration = Duration::from_millis(20);
 
+/// In which the system counts the time of processors (`USER_HZ` is 100 wherever Rust runs on Linux).
+const TICK: Duration = Duration::from_millis(10);
 /// Lines of its log that are shown when it ended.
 const SHOWN: usize = 20;
 
@@ -30,6 +32,8 @@ pub(super) struct Serving {
     pub(super) api: SocketAddr,
     /// Where its metrics are.
     pub(super) operations: SocketAddr,
+    /// Id and secret of a client that may introspect.
+    pub(super) service: (String, String),
     settings: Vec<(&'static str, String)>,
 }
 
@@ -47,6 +51,10 @@ impl Serving {
         call(&["keys", "generate", "--dir", &keys.to_string_lossy()])?;
         let secret = call(&["keys", "secret"])?.stdout.trim().to_owned();
 
+        let clients = directory.path().join("clients").to_string_lossy().into_owned();
+        let client = call(&["clients", "add", "bench", "--introspection-clients-file", &clients])?;
+        let service = ("bench".to_owned(), client.stdout.trim().to_owned());
+
         let settings = vec![
             ("DATABASE_URL", database_url.to_owned()),
             ("REDIS_URL", redis_url.to_owned()),
@@ -57,6 +65,7 @@ impl Serving {
             ("STELLAR_NETWORK", "testnet".to_owned()),
             ("AUTH_SECRET", secret),
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
+            ("INTROSPECTION_CLIENTS_FILE", clients),
             // All that is asked here comes from one address.
             ("RATE_LIMIT", "off".to_owned()),
         ];
@@ -66,7 +75,7 @@ impl Serving {
         command.stderr(fs::File::create(directory.path().join("log"))?);
         let child = command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut serving = Self { child, directory, api: nowhere, operations: nowhere, settings };
+        let mut serving = Self { child, directory, api: nowhere, operations: nowhere, service, settings };
         serving.become_ready().await?;
         Ok(serving)
     }
@@ -81,6 +90,15 @@ impl Serving {
     pub(super) async fn metrics(&self) -> Result<String> {
         let answer = Connection::open(self.operations).await?.ask_for(get("/metrics", None)?).await?;
         Ok(String::from_utf8(answer.body.into())?)
+    }
+
+    /// How long processors have worked for it.
+    pub(super) fn processor_time(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // proc_pid_stat(5): after the name, which may hold anything, `utime` and `stime` are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat has a name in it")?;
+        let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(TICK * u32::try_from(ticks.sum::<Result<u64, _>>()?)?)
     }
 
     async fn become_ready(&mut self) -> Result<()> {

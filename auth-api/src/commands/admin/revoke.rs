@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::OutputOption;
 use crate::admin::filter::which;
 use crate::admin::sweep::Done;
-use crate::audit::{self, Operator};
+use crate::audit::{self, By, Operator};
 use crate::commands::accounts::{NONE, NotAnAccount};
 use crate::config::{Network, Options};
 use crate::denylist::Denylist;
@@ -49,7 +49,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     };
     let done = Done::all(ended.len());
     for id in &ended {
-        audit::revoke(None, *id, None, RevokedReason::Admin);
+        audit::revoke(None, *id, &By::Operator, RevokedReason::Admin);
     }
     audit::admin_revoke(Operator::Shell, &of, done);
     Denylist::for_commands(&config.redis).try_deny(&ended).await.context(NOT_DENIED)?;

@@ -8,7 +8,7 @@ use super::OutputOption;
 use super::revoke::NOT_DENIED;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
-use crate::audit::{self, Operator};
+use crate::audit::{self, By, Operator};
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::Denylist;
 use crate::redis::RedisFailure;
@@ -77,7 +77,7 @@ pub(super) async fn sweep(
         match sweep.step(connection).await {
             Ok(Some(ended)) => {
                 for id in &ended {
-                    audit::revoke(None, *id, None, RevokedReason::Admin);
+                    audit::revoke(None, *id, &By::Operator, RevokedReason::Admin);
                 }
                 denied = denied.and(denylist.try_deny(&ended).await);
             }

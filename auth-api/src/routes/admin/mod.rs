@@ -16,7 +16,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::not_found;
 use crate::admin::filter::Meaningless;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{Client, Problem, caller};
 use crate::metrics;
@@ -73,6 +73,6 @@ async fn follow_up(state: &State, client: &Client, ended: &[SessionId]) {
     state.denylist.deny(ended).await;
     metrics::count_revoked(RevokedReason::Admin, ended.len());
     for id in ended {
-        audit::revoke(Some(client), *id, None, RevokedReason::Admin);
+        audit::revoke(Some(client), *id, &By::Operator, RevokedReason::Admin);
     }
 }

@@ -166,7 +166,8 @@ impl Results {
 
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { rounds, seconds, connections, rate, logins, look_ups, requests, .. } = &self.options;
+        let Options { seconds, connections, rate, logins, look_ups, requests, .. } = &self.options;
+        let rounds = self.rounds.len();
         writeln!(f, "## Look-up in the denylist\n")?;
         writeln!(
             f,

@@ -1,0 +1,136 @@
+//! What other services are answered that do not get what they ask for (RFC 6749 §5.2), and who they are.
+
+use std::fmt;
+
+use ::metrics::counter;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::limit::limit;
+use super::{Client, Problem};
+use crate::audit;
+use crate::clients::Shown;
+use crate::credentials::clients::ClientId;
+use crate::limits::Route;
+use crate::metrics;
+use crate::state::State;
+
+/// A request of another service that is not answered as it should be.
+#[derive(Debug)]
+pub enum OAuthError {
+    /// 400 `invalid_request`: a parameter is missing or repeated, or the body is of another type.
+    InvalidRequest(&'static str),
+    /// 401 `invalid_client`: no, unknown or wrong credentials of a client.
+    InvalidClient,
+    /// The body was too large, or did not come to its end: `invalid_request`, and the connection is closed.
+    Unread(Problem),
+    /// 429, 503: `temporarily_unavailable`; 500: `server_error`.
+    Other(Problem),
+}
+
+impl OAuthError {
+    fn parts(&self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::InvalidRequest(what) => (StatusCode::BAD_REQUEST, "invalid_request", (*what).to_owned()),
+            Self::InvalidClient => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "The id and secret of a client are needed, by HTTP Basic. `auth-api clients add ID` makes them.".into(),
+            ),
+            Self::Unread(problem) => (problem.status_code(), "invalid_request", problem.to_string()),
+            Self::Other(problem) => {
+                let error = match problem {
+                    Problem::RateLimited { .. } | Problem::Unavailable => "temporarily_unavailable",
+                    _ => "server_error",
+                };
+                (problem.status_code(), error, problem.to_string())
+            }
+        }
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts().2)
+    }
+}
+
+impl ResponseError for OAuthError {
+    fn status_code(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, error, description) = self.parts();
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::InvalidClient => {
+                response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="auth-api", charset="UTF-8""#));
+            }
+            Self::Unread(_) => {
+                response.force_close();
+            }
+            Self::Other(Problem::RateLimited { wait }) => {
+                response.insert_header((RETRY_AFTER, wait.as_secs()));
+            }
+            Self::Other(Problem::Unavailable) => {
+                response.insert_header((RETRY_AFTER, "1"));
+            }
+            Self::InvalidRequest(_) | Self::Other(_) => {}
+        }
+        response.json(json!({ "error": error, "error_description": description }))
+    }
+}
+
+impl From<Problem> for OAuthError {
+    fn from(problem: Problem) -> Self {
+        Self::Other(problem)
+    }
+}
+
+/// The client that a request comes from, by HTTP Basic (RFC 6749 §2.3.1).
+///
+/// Only one whose secret has to be hashed is counted against a limit: that is what costs.
+pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) -> Result<ClientId, OAuthError> {
+    let client = Client::of(request, &state.trusted_proxies);
+    let refuse = |id: Option<&str>| {
+        audit::client_refused(&client, id.filter(|id| ClientId::parse(id).is_ok()), route.as_str());
+        OAuthError::InvalidClient
+    };
+    let shown = basic(request).ok_or_else(|| refuse(None))?;
+    if state.clients.is_remembered(&shown) {
+        return ClientId::parse(&shown.id).map_err(|_| OAuthError::InvalidClient);
+    }
+    limit(request, state, route, client.ip, None).await?;
+    let id = shown.id.clone();
+    let checked = state.clients.check(shown).await.map_err(|busy| {
+        tracing::warn!(error = %busy, "a client was not checked");
+        OAuthError::Other(Problem::Unavailable)
+    })?;
+    checked.ok_or_else(|| refuse(Some(&id)))
+}
+
+/// Counts what became of a token that was introspected.
+pub(crate) fn count_introspection(active: bool) {
+    let outcome = if active { "active" } else { "inactive" };
+    counter!(metrics::INTROSPECTIONS, "outcome" => outcome).increment(1);
+}
+
+/// Id and secret, if there is exactly one Authorization header and it is a Basic one. Both were encoded as in a form before.
+fn basic(request: &HttpRequest) -> Option<Shown> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let (header, None) = (headers.next()?, headers.next()) else { return None };
+    let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim_matches(' ')).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    let plain = |text: &str| Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned());
+    Some(Shown { id: plain(id)?, secret: plain(secret)?.into() })
+}

@@ -1,0 +1,89 @@
+//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used changes nothing, and says so:
+//! a mistake in a file must not log anybody out.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+
+use crate::clock;
+use crate::config::{Config, parse_file};
+use crate::credentials::Secrets;
+use crate::credentials::clients::Clients;
+use crate::credentials::signing_keys::SigningKeys;
+use crate::metrics;
+use crate::state::State;
+
+/// Where it is read from.
+pub(crate) struct Sources {
+    signing_keys: PathBuf,
+    signing_key_delay: Duration,
+    auth_secret: Option<PathBuf>,
+    clients: Option<PathBuf>,
+}
+
+impl Sources {
+    /// As this process was started.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            signing_keys: config.signing_keys_dir.clone(),
+            signing_key_delay: config.signing_key_delay,
+            auth_secret: config.auth_secret_file.clone(),
+            clients: config.clients_file.clone(),
+        }
+    }
+}
+
+/// Reads all of it again at each SIGHUP, one after the other.
+pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        // Files of a few hundred bytes; on a disk that hangs the workers go on.
+        let read = tokio::task::block_in_place(|| {
+            [signing_keys(state, sources), auth_secret(state, sources), clients(state, sources), admin_token(state)]
+        });
+        let mistakes: Vec<String> = read.into_iter().filter_map(Result::err).collect();
+        metrics::show_reload(mistakes.is_empty(), clock::host_now());
+        for mistake in &mistakes {
+            tracing::error!(mistake, "SIGHUP: that is not usable, and what was in force stays");
+        }
+        tracing::info!(mistakes = mistakes.len(), "SIGHUP: done");
+    }
+}
+
+fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
+    let fresh =
+        SigningKeys::read(&sources.signing_keys, sources.signing_key_delay).map_err(|error| error.to_string())?;
+    let old = state.access_tokens.keys();
+    let kids = |keys: &SigningKeys| keys.made().map(|(kid, _)| kid.to_owned()).collect::<BTreeSet<_>>();
+    let (before, after) = (kids(&old), kids(&fresh));
+    metrics::show_signing_keys(&fresh);
+    state.access_tokens.replace_keys(fresh);
+    for kid in after.difference(&before) {
+        tracing::info!(kid, "a signing key is published");
+    }
+    for kid in before.difference(&after) {
+        metrics::forget_signing_key(kid);
+        tracing::warn!(kid, "a signing key is gone: tokens that it signed are refused from now on");
+    }
+    Ok(())
+}
+
+fn auth_secret(state: &State, sources: &Sources) -> Result<(), String> {
+    let Some(path) = &sources.auth_secret else { return Ok(()) };
+    let fresh = parse_file(path, Secrets::parse).map_err(|error| format!("AUTH_SECRET_FILE: {error}"))?;
+    state.secrets.replace_by(&fresh);
+    Ok(())
+}
+
+fn clients(state: &State, sources: &Sources) -> Result<(), String> {
+    let Some(path) = &sources.clients else { return Ok(()) };
+    let fresh = parse_file(path, Clients::parse).map_err(|error| format!("INTROSPECTION_CLIENTS_FILE: {error}"))?;
+    state.clients.replace(fresh);
+    Ok(())
+}
+
+fn admin_token(state: &State) -> Result<(), String> {
+    state.admin.reload().map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))
+}

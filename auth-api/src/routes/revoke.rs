@@ -1,0 +1,36 @@
+//! POST /oauth/revoke: ends the session of a token, for other services (RFC 7009).
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use schema::sessions::RevokedReason;
+use secrecy::ExposeSecret as _;
+
+use super::logout;
+use crate::audit::By;
+use crate::credentials::Token;
+use crate::http::oauth::{self, OAuthError};
+use crate::http::{Client, Form, Problem};
+use crate::limits::Route;
+use crate::state::State;
+
+/// 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any genuine token will do, an old
+/// refresh token too: whoever holds one may end what it belongs to.
+pub(super) async fn post(
+    http: HttpRequest,
+    state: web::Data<State>,
+    form: Result<Form, OAuthError>,
+) -> Result<HttpResponse, OAuthError> {
+    let client_id = oauth::authenticate(&http, &state, Route::Revoke).await?;
+    let token = form?.token;
+    let recognised = Token::recognise(token.expose_secret(), &state.secrets, &state.access_tokens, state.now()?);
+    if let Some(token) = recognised {
+        let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
+        let ended = state.tasks.finish(async move {
+            let by = By::Client(client_id);
+            logout::end(&shared, &client, token.session_id(), RevokedReason::Client, &by).await
+        });
+        ended.await.map_err(Problem::from)?.map_err(Problem::from)?;
+    }
+    Ok(HttpResponse::Ok().finish())
+}

@@ -1,0 +1,181 @@
+//! `auth-api keys` and `auth-api clients`: what they do to files.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{AuthApi, Program, binary};
+
+async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let (code, program) = Program::run(binary("auth-api"), args, env).await;
+    (code, program.stdout(), program.stderr())
+}
+
+/// A directory of keys that were made so many minutes ago.
+async fn keys(ages: &[i64]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    for age in ages {
+        let (_, made, _) = run(&["keys", "generate", "--dir", directory.path().to_str().unwrap()], &[]).await;
+        let date = std::process::Command::new("date")
+            .args(["-u", "-d", &format!("{age} minutes ago"), "+%Y%m%dT%H%M%SZ"])
+            .output();
+        let name = format!("{}-{age}.pem", String::from_utf8(date.unwrap().stdout).unwrap().trim());
+        fs::rename(made.trim(), directory.path().join(name)).unwrap();
+    }
+    directory
+}
+
+async fn phases(directory: &Path) -> Vec<(String, String)> {
+    let args = ["keys", "list", "--dir", directory.to_str().unwrap(), "--output", "json"];
+    let (code, stdout, stderr) = run(&args, &[]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let listed: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    listed.iter().map(|key| (text(&key["kid"]).split_once('-').unwrap().1.to_owned(), text(&key["phase"]))).collect()
+}
+
+#[tokio::test]
+async fn a_key_waits_then_signs_then_verifies_and_then_it_may_go() {
+    let directory = keys(&[600, 100, 30, 5]).await;
+    let pair = |kid: &str, phase: &str| (kid.to_owned(), phase.to_owned());
+    let expected = [pair("600", "spent"), pair("100", "verifying"), pair("30", "signing"), pair("5", "waiting")];
+    assert_eq!(phases(directory.path()).await, expected);
+    let dir = directory.path().to_str().unwrap();
+    let (_, table, _) = run(&["keys", "list"], &[("SIGNING_KEYS_DIR", dir)]).await;
+    assert!(table.contains("signs") && table.lines().count() == 5, "{table}");
+
+    let (code, _, stderr) = run(&["keys", "rotate", "--dir", dir], &[]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is on its way already"), "{stderr}");
+
+    let (code, stdout, _) = run(&["keys", "retire", "--dir", dir], &[]).await;
+    assert_eq!((code, stdout.lines().count()), (Some(0), 1), "{stdout}");
+    assert_eq!(phases(directory.path()).await, expected[1..]);
+    let (code, stdout, stderr) = run(&["keys", "retire", "--dir", dir], &[]).await;
+    assert_eq!((code, stdout.as_str()), (Some(0), ""));
+    assert!(stderr.contains("Nothing to retire"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
+    let directory = keys(&[100, 30]).await;
+    let dir = directory.path().to_str().unwrap();
+    let names: Vec<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for kid in &names {
+        let (code, _, stderr) = run(&["keys", "retire", kid, "--dir", dir], &[]).await;
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains("--now"), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["keys", "retire", "20200101T000000Z-x", "--dir", dir], &[]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("there is no key"), "{stderr}");
+    assert_eq!(run(&["keys", "retire", &names[0], "--now", "--dir", dir], &[]).await.0, Some(0));
+    let (code, _, stderr) = run(&["keys", "retire", &names[1], "--now", "--dir", dir], &[]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("the only key"), "{stderr}");
+    assert_eq!(run(&["keys", "retire", "--now", "--dir", dir], &[]).await.0, Some(2), "--now is for one key");
+}
+
+#[tokio::test]
+async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("secret");
+    let path = file.to_str().unwrap();
+    fs::write(&file, AuthApi::SECRET).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let step = async |name: &str| run(&["keys", "secret", name, "--auth-secret-file", path], &[]).await;
+    let held = || fs::read_to_string(&file).unwrap().trim().split(',').map(str::to_owned).collect::<Vec<_>>();
+    for first in ["use", "retire"] {
+        let (code, _, stderr) = step(first).await;
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains("secret add"), "{stderr}");
+    }
+    let (code, stdout, stderr) = step("add").await;
+    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    let both = held();
+    assert_eq!((both.len(), both[0].as_str()), (2, AuthApi::SECRET));
+    assert!(!stderr.contains(&both[1]));
+    assert_eq!(step("use").await.0, Some(0));
+    assert_eq!(held(), [both[1].as_str(), AuthApi::SECRET]);
+    assert_eq!(step("retire").await.0, Some(0));
+    assert_eq!(held(), [both[1].as_str()]);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    fs::write(&file, "nonsense").unwrap();
+    let (code, _, stderr) = step("add").await;
+    assert_eq!((code, fs::read_to_string(&file).unwrap().as_str()), (Some(1), "nonsense"));
+    assert!(stderr.contains(path) && !stderr.contains("nonsense"), "{stderr}");
+}
+
+#[tokio::test]
+async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("clients");
+    let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
+    let (code, secret, stderr) = run(&["clients", "add", "orders"], &env).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(secret.trim().len(), 43);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let stored = fs::read_to_string(&file).unwrap();
+    assert!(
+        stored.starts_with("orders:$argon2id$v=19$m=19456,t=2,p=1$") && !stored.contains(secret.trim()),
+        "{stored}"
+    );
+    fs::write(&file, format!("# Ours.\n\n{stored}")).unwrap();
+    assert_eq!(run(&["clients", "add", "billing"], &env).await.0, Some(0));
+    assert_eq!(run(&["clients", "list"], &env).await.1, "orders\nbilling\n");
+    let (code, _, stderr) = run(&["clients", "add", "orders"], &env).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--replace"), "{stderr}");
+    assert_eq!(run(&["clients", "remove", "orders"], &env).await.0, Some(0));
+    assert_eq!(run(&["clients", "remove", "orders"], &env).await.0, Some(1));
+    assert_eq!(run(&["clients", "list"], &env).await.1, "billing\n");
+    assert!(fs::read_to_string(&file).unwrap().starts_with("# Ours.\n\n"));
+
+    for id in ["a b", "", "a:b", "ä", &"x".repeat(65)] {
+        assert_eq!(run(&["clients", "add", id], &env).await.0, Some(2), "{id}");
+    }
+    assert_eq!(run(&["clients", "list"], &[]).await.0, Some(78), "no file is named");
+}
+
+#[tokio::test]
+async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("clients");
+    let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
+    run(&["clients", "add", "orders"], &env).await;
+    let good = fs::read_to_string(&file).unwrap();
+    let bcrypt = "orders:$2b$12$GhvMmNVjRW29ulnudl.LbuAnUtN/LRfe1JsBm1Xu6LE3059z5Tr8m";
+    let argon2i = good.replace("argon2id", "argon2i");
+    let costly = good.replace("m=19456", "m=4194304");
+    for (content, line) in [
+        (format!("{good}orders"), 2),
+        (format!("{good}{good}"), 2),
+        (format!("#\n{bcrypt}"), 2),
+        (argon2i, 1),
+        (costly, 1),
+        ("orders:".to_owned(), 1),
+        (":$argon2id$".to_owned(), 1),
+    ] {
+        fs::write(&file, &content).unwrap();
+        let keys = directory.path().to_str().unwrap();
+        let serve = [
+            ("DATABASE_URL", "postgres://user@127.0.0.1/db"),
+            ("REDIS_URL", "redis://127.0.0.1"),
+            ("PUBLIC_URL", "https://auth.example.test"),
+            ("AUTH_SECRET", AuthApi::SECRET),
+            ("SIGNING_KEYS_DIR", keys),
+            env[0],
+        ];
+        let (code, _, stderr) = run(&["config"], &serve).await;
+        assert_eq!(code, Some(78), "{content}");
+        assert!(stderr.contains(&format!("INTROSPECTION_CLIENTS_FILE: {}: line {line}: ", env[0].1)), "{stderr}");
+        assert_eq!(run(&["clients", "add", "another"], &env).await.0, Some(1));
+        assert_eq!(fs::read_to_string(&file).unwrap(), content, "what is not understood is not touched");
+    }
+}
