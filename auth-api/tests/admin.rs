@@ -66,6 +66,12 @@ impl Desk {
         ids
     }
 
+    /// The log's events of this message, once there are so many.
+    async fn told(&self, message: &str, times: usize) -> Vec<Value> {
+        testkit::eventually(message, async || self.api.program.log_events(message).len() >= times).await;
+        self.api.program.log_events(message)
+    }
+
     async fn live(&self) -> i64 {
         self.database.one("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await
     }
@@ -132,6 +138,11 @@ async fn only_the_token_opens() {
     let answer = desk.api.send(get("/admin/sessions").header("Authorization", format!("bearer {TOKEN}"))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
+    // The audit event belongs to the request.
+    desk.told("sessions were listed", 1).await;
+    let (log, id) = (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
+    let listed = log.lines().find(|line| line.contains("admin_list")).unwrap();
+    assert!(listed.contains(&id) && listed.contains("\"/admin/sessions\""), "{listed}");
     desk.ask("GET", "/admin/nothing").await.is_problem(404, "not_found");
     let answer = desk.ask("POST", "/admin/sessions").await;
     answer.is_problem(405, "method_not_allowed");
@@ -141,8 +152,9 @@ async fn only_the_token_opens() {
     let public = desk.api.client.get(format!("{}/admin/sessions", desk.api.url)).bearer_auth(TOKEN);
     desk.api.send(public).await.is_problem(404, "not_found");
 
-    let told = desk.api.program.log_events("an operator's request was refused");
-    assert_eq!(told.len(), refused.len() * 3 + 2);
+    let times = refused.len() * 3 + 2;
+    let told = desk.told("an operator's request was refused", times).await;
+    assert_eq!(told.len(), times);
     assert_eq!((&told[0]["event"], &told[0]["reason"]), (&json!("admin_refused"), &json!("no token")));
     assert_eq!((&told[0]["ip"], &told[1]["route"]), (&json!("127.0.0.1"), &json!("/admin/sessions")));
     assert_eq!(told.last().unwrap()["reason"], "another token");
@@ -188,7 +200,7 @@ async fn a_session_is_told_with_its_account() {
         "expires_at": own["session"]["expires_at"], "account": own["account"],
     });
     assert_eq!(listed, json!({ "sessions": [expected], "next": null }));
-    let told = desk.api.program.log_events("sessions were listed");
+    let told = desk.told("sessions were listed", 1).await;
     let expected = json!({
         "message": "sessions were listed", "event": "admin_list", "who": "admin", "via": "http", "order": "newest",
         "filters": "all", "sessions": 1, "ip": "127.0.0.1",
@@ -210,11 +222,10 @@ async fn pages_tell_each_session_once_also_while_some_begin_and_end() {
         assert_eq!(Some(next), seen.last().map(String::as_str));
         after = format!("&after={next}");
         // One of those to come ends, and so does the one where the next page begins; others begin.
-        for at in [seen.len() + 50, seen.len() - 1] {
-            if let Some(id) = filled.get(at) {
-                desk.database.execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{id}'")).await;
-                gone.insert(id.clone());
-            }
+        let at = filled.iter().position(|id| id == next).unwrap();
+        for id in [at, at + 50].iter().filter_map(|at| filled.get(*at)) {
+            desk.database.execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{id}'")).await;
+            gone.insert(id.clone());
         }
         desk.fill(7).await;
     }
@@ -497,8 +508,8 @@ async fn what_matches_ends_everywhere_at_once_and_a_dry_run_ends_nothing() {
         event("ip=203.0.113.0/24", 2, 2, false),
         event(&format!("account={}", other.address()), 1, 1, false),
     ];
-    assert_eq!(desk.api.program.log_events("an operator revoked sessions"), expected);
-    let revoked = desk.api.program.log_events("a session was revoked");
+    assert_eq!(desk.told("an operator revoked sessions", 4).await, expected);
+    let revoked = desk.told("a session was revoked", 3).await;
     assert_eq!(revoked.len(), 3);
     assert!(revoked.iter().all(|event| event["reason"] == "admin"), "{revoked:?}");
 }
@@ -544,7 +555,7 @@ async fn a_revocation_that_stops_half_way_says_how_far_it_came() {
     answer.is_problem(503, "unavailable");
     assert!(answer.body["detail"].as_str().unwrap().contains("500 sessions are revoked"), "{answer:?}");
     assert_eq!(desk.live().await, 100);
-    let told = desk.api.program.log_events("an operator revoked sessions");
+    let told = desk.told("an operator revoked sessions", 1).await;
     assert_eq!((&told[0]["matched"], &told[0]["revoked"]), (&json!(600), &json!(500)));
     holding.rollback().await.unwrap();
     let answer = desk.revoke(&json!({ "all": true, "dry_run": false })).await;

@@ -111,7 +111,7 @@ pub enum Command {
 /// What every command needs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Common {
-    /// The database: postgres://user:password@host/name?sslmode=verify-full
+    /// The database: postgres://user:password@host/name?sslmode=verify-full [required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// A file that holds DATABASE_URL, instead of it

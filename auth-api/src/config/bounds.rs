@@ -46,7 +46,7 @@ impl Default for Bounds {
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub(super) struct BoundOptions {
-    /// Connections of clients at the most; more wait [default: 1000]
+    /// Connections of clients, divided among the workers (one for each core); more wait [default: 1000]
     #[arg(long, env)]
     max_connections: Option<String>,
     /// How long a connection may stand between two requests [default: 75s]

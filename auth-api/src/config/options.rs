@@ -13,7 +13,7 @@ use super::limits::LimitOptions;
 pub struct Options {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
-    /// `redis://` or `rediss://` URL of the denylist
+    /// `redis://` or `rediss://` URL of the denylist and the limits [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) redis_url: Option<String>,
     /// A file that holds `REDIS_URL`
@@ -22,34 +22,34 @@ pub struct Options {
     /// What all keys in Redis begin with [default: made from issuer and network]
     #[arg(long, env)]
     pub(super) redis_prefix: Option<String>,
-    /// How long a command may take before the database is asked instead [default: 50ms]
+    /// How long a command may take before a request goes on without Redis [default: 50ms]
     #[arg(long, env)]
     pub(super) redis_timeout: Option<String>,
     /// Where the API listens [default: 127.0.0.1:8080]
     #[arg(long, env)]
     pub(super) bind: Option<String>,
-    /// Where health and metrics listen [default: 127.0.0.1:9080]
+    /// Where health, metrics and operators are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
-    /// A file that holds the operators' token; without one there is no `/admin` on `OPS_BIND`
+    /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
     #[arg(long, env)]
     pub(super) admin_token_file: Option<PathBuf>,
-    /// The URL that clients use; its host is what wallets show when they sign
+    /// The URL that clients use; its host is what wallets show when they sign [required]
     #[arg(long, env)]
     pub(super) public_url: Option<String>,
     /// `pubnet` or `testnet` [default: pubnet]
     #[arg(long, env)]
     pub(super) stellar_network: Option<String>,
-    /// 32 bytes as base64; several, comma-separated: the first makes new credentials, all verify
+    /// 32 bytes as base64; several, comma-separated: the first makes new credentials, all verify. The file is read again at SIGHUP [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// A file that holds `AUTH_SECRET`
     #[arg(long, env)]
     pub(super) auth_secret_file: Option<PathBuf>,
-    /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`
+    /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`; the name is the `kid`. Read again at SIGHUP [required]
     #[arg(long, env)]
     pub(super) signing_keys_dir: Option<PathBuf>,
-    /// How old a key must be before it signs, so that verifiers have seen it published [default: 10m]
+    /// How old a key must be before it signs, so that verifiers have seen it published; a sole key signs at once [default: 10m]
     #[arg(long, env)]
     pub(super) signing_key_delay: Option<String>,
     #[command(flatten)]
@@ -72,19 +72,19 @@ pub struct Options {
     /// A session's expiry is written when this much is won by it [default: 1d, or a thirtieth of a short `SESSION_TTL`]
     #[arg(long, env)]
     pub(super) extend_threshold: Option<String>,
-    /// Lifetime of a challenge [default: 5m]
+    /// Lifetime of a challenge, at most 1h [default: 5m]
     #[arg(long, env)]
     pub(super) challenge_ttl: Option<String>,
-    /// How long a refresh may be repeated and get the same answer [default: 10s]
+    /// How long a refresh may be repeated and get the same answer, at most 5m; 0s for none [default: 10s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
     /// Live sessions of an account at the most [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,
-    /// Origins, comma-separated, whose pages may use the API with a cookie, such as <https://app.example.com>
+    /// Origins, comma-separated, whose pages may use the API with a cookie, as browsers write them: `https://app.example.com` [default: none]
     #[arg(long, env)]
     pub(super) allowed_origins: Option<String>,
-    /// `1`: cookies for plain HTTP on this machine, without Secure and without the `__Host-` prefix [default: 0]
+    /// `1`: cookies for plain HTTP on this machine, named `session`, without Secure [default: 0]
     #[arg(long, env)]
     pub(super) cookie_insecure: Option<String>,
     /// Between two rebuilds of the denylist [default: 30s]
@@ -102,7 +102,7 @@ pub struct Options {
 /// Where the clients are: all that the commands on them need.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientsOptions {
-    /// The other services that may introspect and revoke tokens, with the hashes of their secrets (`auth-api clients add`)
+    /// The other services that may introspect and revoke tokens, a line each as `auth-api clients add` writes it. Read again at SIGHUP [default: none]
     #[arg(long, env, value_name = "FILE")]
     pub introspection_clients_file: Option<PathBuf>,
 }
@@ -111,7 +111,7 @@ pub struct ClientsOptions {
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub struct DatabaseOptions {
-    /// `postgres://user:password@host/database`; `sslmode=verify-full` checks the server's certificate
+    /// `postgres://user:password@host/database`; `sslmode=verify-full` checks the server's certificate [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) database_url: Option<String>,
     /// A file that holds `DATABASE_URL`

@@ -1,0 +1,74 @@
+//! The tables of docs/configuration.md, made from what the programs' command lines say of themselves.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{Arg, Command};
+
+/// Fails unless the block named `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is the table of all variables of
+/// these subcommands; with `WRITE_DOCS` set it is written instead.
+#[track_caller]
+pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin} in {}", file.display()));
+    let (old, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end} in {}", file.display()));
+    let new = table(program, subcommands);
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(file, format!("{before}{begin}{new}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(old, new, "{} is not what the program says: `make reference` writes it anew", file.display());
+}
+
+/// A line for each variable, in the order of the first subcommand that has it. One that not all have says which do.
+fn table(program: &Command, subcommands: &[&str]) -> String {
+    let find = |name: &&str| program.find_subcommand(name).unwrap_or_else(|| panic!("no subcommand {name}"));
+    let commands: Vec<&Command> = subcommands.iter().map(find).collect();
+    let mut seen = Vec::new();
+    let mut table = "| variable | default | |\n|---|---|---|\n".to_owned();
+    for arg in commands.iter().flat_map(|command| command.get_arguments()) {
+        let Some(variable) = variable(arg) else { continue };
+        let of_a_file =
+            variable.strip_suffix("_FILE").is_some_and(|secret| find_by(&commands, secret).next().is_some());
+        if of_a_file || seen.contains(&variable) {
+            continue;
+        }
+        let owners: Vec<&str> = find_by(&commands, &variable).map(Command::get_name).collect();
+        let of = if owners.len() == commands.len() || owners.first() == subcommands.first() {
+            String::new()
+        } else {
+            let owners: Vec<String> = owners.iter().map(|owner| format!("`{owner}`")).collect();
+            format!("of {}: ", owners.join(", "))
+        };
+        let file = find_by(&commands, &format!("{variable}_FILE")).next().map_or("", |_| " (`_FILE`)");
+        let flag = arg.get_long().filter(|flag| flag.replace('-', "_").to_uppercase() != variable);
+        let flag = flag.map(|flag| format!(" (`--{flag}`)")).unwrap_or_default();
+        let (help, default) = help_and_default(arg);
+        writeln!(table, "| `{variable}`{file}{flag} | {default} | {of}{help} |").unwrap();
+        seen.push(variable);
+    }
+    table
+}
+
+fn find_by<'c>(commands: &'c [&'c Command], name: &str) -> impl Iterator<Item = &'c Command> {
+    let has = move |command: &&&Command| command.get_arguments().any(|arg| variable(arg).as_deref() == Some(name));
+    commands.iter().filter(has).copied()
+}
+
+fn variable(arg: &Arg) -> Option<String> {
+    arg.get_env().map(|name| name.to_str().unwrap().to_owned())
+}
+
+/// What the help says, and the default at its end.
+fn help_and_default(arg: &Arg) -> (String, String) {
+    let help = arg.get_help().unwrap_or_else(|| panic!("{} has no help", arg.get_id())).to_string();
+    let help = help.replace('\n', " ").replace('|', "\\|");
+    match help.strip_suffix(']').and_then(|help| help.rsplit_once(" [")) {
+        Some((help, end)) => (help.to_owned(), end.strip_prefix("default: ").unwrap_or(end).to_owned()),
+        None => {
+            let given = arg.get_default_values().first().map(|value| value.to_str().unwrap().to_owned());
+            (help, given.unwrap_or_else(|| "none".to_owned()))
+        }
+    }
+}
