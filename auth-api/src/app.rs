@@ -46,6 +46,9 @@ impl App {
         if config.cookie_insecure {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
+        if config.admin_token.is_some() && !config.ops_bind.ip().is_loopback() {
+            tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
+        }
         let state = Arc::new(State::new(config)?);
         let (allowed, origins) = (config.bounds, config.allowed_origins.clone());
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;

@@ -561,3 +561,51 @@ async fn a_revocation_that_stops_half_way_says_how_far_it_came() {
     let answer = desk.revoke(&json!({ "all": true, "dry_run": false })).await;
     assert_eq!(answer.body, json!({ "matched": 100, "revoked": 100, "dry_run": false }));
 }
+
+#[tokio::test]
+async fn what_refreshes_meanwhile_is_ended_all_the_same() {
+    let desk = Desk::set().await;
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        sessions.push(desk.api.login(&Wallet::generate()).await);
+    }
+    // Each goes on refreshing until it may not any more.
+    let refreshing = sessions.into_iter().map(async |mut tokens| {
+        loop {
+            let answer = desk.api.refresh(&tokens.refresh).await;
+            if answer.status == 401 {
+                break tokens;
+            }
+            tokens = answer.tokens();
+        }
+    });
+    let everything = json!({ "all": true, "dry_run": false });
+    let (last, answer) = tokio::join!(futures_util::future::join_all(refreshing), desk.revoke(&everything));
+    assert_eq!(answer.body, json!({ "matched": 8, "revoked": 8, "dry_run": false }));
+    for tokens in last {
+        desk.api.denies(&tokens.access).await;
+    }
+    let reasons = "SELECT string_agg(DISTINCT revoked_reason, ' ') FROM sessions";
+    assert_eq!(desk.database.one::<String>(reasons).await, "admin");
+}
+
+#[tokio::test]
+async fn an_operator_who_hangs_up_does_not_stop_it() {
+    let desk = Desk::set_with(&[("DATABASE_STATEMENT_TIMEOUT", "1m")]).await;
+    let mut filled = desk.fill(1200).await;
+    filled.sort_unstable();
+    let mut other = desk.database.client().await;
+    let holding = other.transaction().await.unwrap();
+    holding.batch_execute(&format!("SELECT FROM sessions WHERE id = '{}' FOR UPDATE", filled[700])).await.unwrap();
+    let observer = desk.database.client().await;
+    let everything = json!({ "all": true, "dry_run": false });
+    tokio::select! {
+        answer = desk.revoke(&everything) => assert_eq!(answer.status, 0, "it has not waited for the lock"),
+        () = testkit::waits_for_a_lock(&observer, "auth-api") => {}
+    }
+    assert_eq!(desk.live().await, 700);
+    holding.rollback().await.unwrap();
+    let told = desk.told("an operator revoked sessions", 1).await;
+    assert_eq!((&told[0]["matched"], &told[0]["revoked"]), (&json!(1200), &json!(1200)));
+    assert_eq!(desk.live().await, 0);
+}

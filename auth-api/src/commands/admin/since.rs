@@ -17,10 +17,11 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// When it began to leak, or what time the database was restored to (RFC 3339)
+    /// When it began to leak; with --restored, when the restored database began to serve, or any time since the backup (RFC
+    /// 3339)
     time: String,
-    /// The database was restored to what it was at TIME: end every session that began before it. Which of them had been
-    /// revoked since, nobody knows
+    /// The database was restored from a backup: end every session that began before TIME. Which of them had been revoked
+    /// since the backup, nobody knows
     #[arg(long)]
     restored: bool,
     #[command(flatten)]
