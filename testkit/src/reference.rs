@@ -64,11 +64,9 @@ fn variable(arg: &Arg) -> Option<String> {
 fn help_and_default(arg: &Arg) -> (String, String) {
     let help = arg.get_help().unwrap_or_else(|| panic!("{} has no help", arg.get_id())).to_string();
     let help = help.replace('\n', " ").replace('|', "\\|");
-    match help.strip_suffix(']').and_then(|help| help.rsplit_once(" [")) {
-        Some((help, end)) => (help.to_owned(), end.strip_prefix("default: ").unwrap_or(end).to_owned()),
-        None => {
-            let given = arg.get_default_values().first().map(|value| value.to_str().unwrap().to_owned());
-            (help, given.unwrap_or_else(|| "none".to_owned()))
-        }
+    if let Some((help, end)) = help.strip_suffix(']').and_then(|help| help.rsplit_once(" [")) {
+        return (help.to_owned(), end.strip_prefix("default: ").unwrap_or(end).to_owned());
     }
+    let default = arg.get_default_values().first().map(|value| value.to_str().unwrap().to_owned());
+    (help, default.unwrap_or_else(|| "none".to_owned()))
 }

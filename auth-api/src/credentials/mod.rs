@@ -12,12 +12,14 @@ mod secrets;
 mod session_token;
 mod signature;
 pub mod signing_keys;
+mod tagged;
 mod token;
 
 pub use address::{AccountAddress, InvalidAddress};
 pub use challenge::{AnsweredChallenge, Challenge, ChallengeIssuer, ChallengeRefused};
-pub use refresh_token::{Forged, RefreshToken};
+pub use refresh_token::RefreshToken;
 pub use secrets::{Secrets, SecretsError};
 pub use session_token::SessionToken;
 pub use signature::{MalformedSignature, Signature};
+pub use tagged::Forged;
 pub use token::Token;

@@ -1,20 +1,18 @@
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
-use uuid::Uuid;
 
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
+use super::tagged::{Forged, Kind, Tagged};
 
-const PREFIX: &str = "rt_";
-const SECRET_LENGTH: usize = 32;
-/// Session id 16, generation 4 (big endian), secret 32, tag 16.
-const LENGTH: usize = 16 + 4 + SECRET_LENGTH + TAG_LENGTH;
-const TAG_AT: usize = LENGTH - TAG_LENGTH;
+const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
+/// Session id 16, generation 4 (big endian).
+const HEAD_LENGTH: usize = 16 + 4;
+/// The head, secret 32, tag 16.
+const LENGTH: usize = HEAD_LENGTH + 32 + TAG_LENGTH;
 const SEAL_CONTEXT: &str = "session-reaper auth-api 2026-11 sealed successor";
 const NONCE_LENGTH: usize = 24;
 
@@ -23,61 +21,43 @@ const NONCE_LENGTH: usize = 24;
 /// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made it. Whether it is the
 /// current one, the database says.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RefreshToken(Zeroizing<[u8; LENGTH]>);
-
-/// Not a token that we made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a token of ours")]
-pub struct Forged;
+pub struct RefreshToken(Tagged<LENGTH>);
 
 impl RefreshToken {
     /// A fresh token.
     pub fn generate(secrets: &Secrets, session_id: SessionId, generation: u32) -> Result<Self, getrandom::Error> {
-        let mut bytes = Zeroizing::new([0; LENGTH]);
-        bytes[..16].copy_from_slice(session_id.0.as_bytes());
-        bytes[16..20].copy_from_slice(&generation.to_be_bytes());
-        getrandom::fill(&mut bytes[20..TAG_AT])?;
-        let tag = secrets.tag(Purpose::RefreshToken, &[&bytes[..TAG_AT]]);
-        bytes[TAG_AT..].copy_from_slice(&tag);
-        Ok(Self(bytes))
+        Tagged::generate(&KIND, secrets, session_id, &generation.to_be_bytes()).map(Self)
     }
 
     /// Parses a token and checks that we made it.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
-        let encoded = text.strip_prefix(PREFIX).ok_or(Forged)?;
-        let mut bytes = Zeroizing::new([0; LENGTH]);
-        let length = URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
-        let tag = bytes[TAG_AT..].try_into().map_err(|_| Forged)?;
-        let genuine = length == LENGTH && secrets.verify(Purpose::RefreshToken, &[&bytes[..TAG_AT]], &tag);
-        if genuine { Ok(Self(bytes)) } else { Err(Forged) }
+        Tagged::parse(&KIND, text, secrets).map(Self)
     }
 
     /// What the client is given.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0.as_slice())))
+        self.0.expose(&KIND)
     }
 
     /// The session that it belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.0[..16]);
-        SessionId(Uuid::from_bytes(id))
+        self.0.session_id()
     }
 
     /// How many rotations came before it.
     #[must_use]
     pub fn generation(&self) -> u32 {
         let mut generation = [0; 4];
-        generation.copy_from_slice(&self.0[16..20]);
+        generation.copy_from_slice(&self.0.bytes()[16..HEAD_LENGTH]);
         u32::from_be_bytes(generation)
     }
 
     /// What is stored of it: blake3 of the whole token as the client holds it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        TokenHash(*blake3::hash(self.expose().as_bytes()).as_bytes())
+        self.0.hash(&KIND)
     }
 
     /// Seals `successor` so that only somebody who holds *this* token can open it: not the database, not `AUTH_SECRET`.
@@ -88,7 +68,8 @@ impl RefreshToken {
         let mut sealed = vec![0; NONCE_LENGTH];
         getrandom::fill(&mut sealed)?;
         let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| getrandom::Error::UNEXPECTED)?;
-        let payload = Payload { msg: &successor.0[20..], aad: &successor.0[..20] };
+        let (aad, msg) = successor.0.bytes().split_at(HEAD_LENGTH);
+        let payload = Payload { msg, aad };
         let body = self.cipher().encrypt(&nonce, payload).map_err(|_| getrandom::Error::UNEXPECTED)?;
         sealed.extend_from_slice(&body);
         Ok(sealed)
@@ -99,19 +80,19 @@ impl RefreshToken {
     pub fn unseal(&self, sealed: &[u8]) -> Option<Self> {
         let (nonce, body) = sealed.split_at_checked(NONCE_LENGTH)?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
-        bytes[..16].copy_from_slice(&self.0[..16]);
-        bytes[16..20].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
-        let payload = Payload { msg: body, aad: &bytes[..20] };
+        bytes[..16].copy_from_slice(&self.0.bytes()[..16]);
+        bytes[16..HEAD_LENGTH].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
+        let payload = Payload { msg: body, aad: &bytes[..HEAD_LENGTH] };
         let opened = Zeroizing::new(self.cipher().decrypt(&XNonce::try_from(nonce).ok()?, payload).ok()?);
-        if opened.len() != LENGTH - 20 {
+        if opened.len() != LENGTH - HEAD_LENGTH {
             return None;
         }
-        bytes[20..].copy_from_slice(&opened);
-        Some(Self(bytes))
+        bytes[HEAD_LENGTH..].copy_from_slice(&opened);
+        Some(Self(Tagged::trusted(bytes)))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        let key = Zeroizing::new(blake3::derive_key(SEAL_CONTEXT, &self.0[20..TAG_AT]));
+        let key = Zeroizing::new(blake3::derive_key(SEAL_CONTEXT, &self.0.untagged()[HEAD_LENGTH..]));
         XChaCha20Poly1305::new((&*key).into())
     }
 }

@@ -1,65 +1,49 @@
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
-use uuid::Uuid;
 
-use super::Forged;
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
+use super::tagged::{Forged, Kind, Tagged};
 
-const PREFIX: &str = "ses_";
+const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
 /// Session id 16, secret 32, tag 16.
 const LENGTH: usize = 16 + 32 + TAG_LENGTH;
-const TAG_AT: usize = LENGTH - TAG_LENGTH;
 
 /// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
 /// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made it. Whether it is the one
 /// of its session, and whether that stands, the database says.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionToken(Zeroizing<[u8; LENGTH]>);
+pub struct SessionToken(Tagged<LENGTH>);
 
 impl SessionToken {
     /// A fresh token.
     pub fn generate(secrets: &Secrets, session_id: SessionId) -> Result<Self, getrandom::Error> {
-        let mut bytes = Zeroizing::new([0; LENGTH]);
-        bytes[..16].copy_from_slice(session_id.0.as_bytes());
-        getrandom::fill(&mut bytes[16..TAG_AT])?;
-        let tag = secrets.tag(Purpose::SessionToken, &[&bytes[..TAG_AT]]);
-        bytes[TAG_AT..].copy_from_slice(&tag);
-        Ok(Self(bytes))
+        Tagged::generate(&KIND, secrets, session_id, &[]).map(Self)
     }
 
     /// Parses a token and checks that we made it.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
-        let encoded = text.strip_prefix(PREFIX).ok_or(Forged)?;
-        let mut bytes = Zeroizing::new([0; LENGTH]);
-        let length = URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
-        let tag = bytes[TAG_AT..].try_into().map_err(|_| Forged)?;
-        let genuine = length == LENGTH && secrets.verify(Purpose::SessionToken, &[&bytes[..TAG_AT]], &tag);
-        if genuine { Ok(Self(bytes)) } else { Err(Forged) }
+        Tagged::parse(&KIND, text, secrets).map(Self)
     }
 
     /// What the client is given.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0.as_slice())))
+        self.0.expose(&KIND)
     }
 
     /// The session that it belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.0[..16]);
-        SessionId(Uuid::from_bytes(id))
+        self.0.session_id()
     }
 
     /// What is stored of it: blake3 of the whole token as the client holds it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        TokenHash(*blake3::hash(self.expose().as_bytes()).as_bytes())
+        self.0.hash(&KIND)
     }
 }
 
@@ -72,6 +56,8 @@ impl fmt::Debug for SessionToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
     use testkit::AuthApi;
 
@@ -95,9 +81,9 @@ mod tests {
     #[test]
     fn a_tag_of_another_purpose_is_none() {
         let mut bytes = [7; LENGTH];
-        let tag = secrets().tag(Purpose::RefreshToken, &[&bytes[..TAG_AT]]);
-        bytes[TAG_AT..].copy_from_slice(&tag);
-        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+        let (untagged, place) = bytes.split_at_mut(LENGTH - TAG_LENGTH);
+        place.copy_from_slice(&secrets().tag(Purpose::RefreshToken, &[untagged]));
+        let text = format!("{}{}", KIND.prefix, URL_SAFE_NO_PAD.encode(bytes));
         assert_eq!(SessionToken::parse(&text, &secrets()), Err(Forged));
     }
 
