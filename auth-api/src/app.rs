@@ -47,6 +47,9 @@ impl App {
         if config.cookie_insecure {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
+        if config.admin_token.is_some() && !config.ops_bind.ip().is_loopback() {
+            tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
+        }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers());
         let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
@@ -92,11 +95,12 @@ impl App {
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
 
         let data = web::Data::from(Arc::clone(&state));
+        let admin = state.admin.is_open();
         let operations = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(web::Data::new(metrics.clone()))
-                .configure(routes::operations)
+                .configure(|config| routes::operations(config, admin))
         })
         .workers(1)
         .client_request_timeout(head_timeout)
