@@ -116,6 +116,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The cookie goes over plain HTTP, too.
     pub cookie_insecure: bool,
+    /// There is a page that shows what the API does.
+    pub demo: bool,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
     /// Between two rebuilds of the denylist.
@@ -234,6 +236,7 @@ impl fmt::Display for Config {
             ("SESSION_LIMIT", self.session_limit.to_string()),
             ("ALLOWED_ORIGINS", self.allowed_origins.join(",")),
             ("COOKIE_INSECURE", u8::from(self.cookie_insecure).to_string()),
+            ("DEMO", u8::from(self.demo).to_string()),
             ("DENYLIST_SYNC_INTERVAL", duration(self.denylist_sync_interval)),
             ("SHUTDOWN_TIMEOUT", duration(self.shutdown_timeout)),
         ];

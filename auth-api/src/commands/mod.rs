@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod keys;
 mod migrate;
+mod openapi;
 mod serve;
 
 use std::process::ExitCode;
@@ -49,6 +50,9 @@ enum Command {
     /// Make, rotate and retire keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Print the contract of the API, as OpenAPI 3.1
+    #[command(after_help = openapi::EXAMPLE)]
+    Openapi,
     /// Print the effective configuration, without its secrets
     #[command(after_help = config::EXAMPLE)]
     Config(Box<Options>),
@@ -71,6 +75,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Admin(command) => admin::run(&command).await,
         Command::Clients(command) => clients::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Openapi => openapi::run(),
         Command::Config(options) => config::run(&options),
     }
 }

@@ -123,12 +123,8 @@ impl Options {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
         let allowed_origins = mistakes.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
-        let cookie_insecure =
-            mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", |text| match text {
-                "1" | "true" => Ok(true),
-                "0" | "false" | "" => Ok(false),
-                _ => Err("neither 1 nor 0"),
-            });
+        let cookie_insecure = mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
+        let demo = mistakes.parse("DEMO", self.demo.as_deref(), "0", switch);
         let sync = mistakes.seconds(
             "DENYLIST_SYNC_INTERVAL",
             self.denylist_sync_interval.as_ref(),
@@ -170,6 +166,7 @@ impl Options {
             lifetimes,
             allowed_origins: allowed_origins?,
             cookie_insecure: cookie_insecure?,
+            demo: demo?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
             rate_limit,
@@ -256,6 +253,14 @@ impl Options {
             mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }
         lifetimes
+    }
+}
+
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" | "" => Ok(false),
+        _ => Err("neither 1 nor 0"),
     }
 }
 

@@ -87,6 +87,9 @@ pub struct Options {
     /// `1`: cookies for plain HTTP on this machine, named `session`, without Secure [default: 0]
     #[arg(long, env)]
     pub(super) cookie_insecure: Option<String>,
+    /// `1`: a page at `/demo` that logs a wallet in and shows what goes over the wire [default: 0]
+    #[arg(long, env)]
+    pub(super) demo: Option<String>,
     /// Between two rebuilds of the denylist [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,
