@@ -22,7 +22,9 @@ pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub(crate) use self::mistakes::parse_file;
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
+pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, TrustedProxies};
+use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 use crate::limits::Quotas;
@@ -86,6 +88,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Where health and metrics listen.
     pub ops_bind: SocketAddr,
+    /// What operators show there; nothing: there are none.
+    pub admin_token: Option<AdminToken>,
     /// The URL that clients use.
     pub public_url: PublicUrl,
     /// Whose wallets log in.
@@ -211,6 +215,10 @@ impl fmt::Display for Config {
             ("REDIS_TIMEOUT", duration(self.redis.timeout)),
             ("BIND", self.bind.to_string()),
             ("OPS_BIND", self.ops_bind.to_string()),
+            (
+                "ADMIN_TOKEN_FILE",
+                self.admin_token.as_ref().map(|token| token.file().display().to_string()).unwrap_or_default(),
+            ),
             ("PUBLIC_URL", self.public_url.uri.clone()),
             ("STELLAR_NETWORK", self.network.caip2().trim_start_matches("stellar:").into()),
             ("AUTH_SECRET", "[redacted]".into()),

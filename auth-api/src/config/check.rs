@@ -13,6 +13,7 @@ use super::mistakes::{ConfigError, Mistakes};
 use super::{
     AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig,
 };
+use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 
@@ -91,6 +92,10 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let admin_token = self
+            .admin_token_file
+            .as_deref()
+            .and_then(|file| AdminToken::read(file).map_err(|error| mistakes.note("ADMIN_TOKEN_FILE", error)).ok());
         let public_url = self.public_url(mistakes);
         let network = self.network(mistakes);
         let secrets = mistakes
@@ -147,6 +152,7 @@ impl Options {
             redis: redis?,
             bind: bind?,
             ops_bind: ops_bind?,
+            admin_token,
             public_url,
             network,
             secrets: secrets?,

@@ -31,6 +31,9 @@ pub struct Options {
     /// Where health, metrics and operators are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
+    /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
+    #[arg(long, env)]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// The URL that clients use; its host is what wallets show when they sign [required]
     #[arg(long, env)]
     pub(super) public_url: Option<String>,
