@@ -67,7 +67,7 @@ impl App {
                 .configure(routes::api)
                 .configure(|services| {
                     if demo {
-                        routes::demo::page(services)
+                        routes::demo::page(services);
                     }
                 })
                 .wrap(cors(&origins))

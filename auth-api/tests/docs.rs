@@ -13,6 +13,7 @@ mod blocks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use blocks::{Page, Step, fits};
 use tempfile::TempDir;
@@ -23,6 +24,9 @@ fn installed(path: &str) -> PathBuf {
     let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
     PathBuf::from(directory).join(path)
 }
+
+/// A bound for what hangs. A page starts Node and Python twenty times, each of which takes its time on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs a page of the documentation in a directory of its own.
 async fn runs(name: &str, env: &[(&str, &str)]) {
@@ -41,10 +45,9 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     std::os::unix::fs::symlink(installed("stellar-js/node_modules"), here.join("node_modules")).unwrap();
 
     // One shell for the whole page, so that what a step sets the next one has; each step's output for itself.
-    let mut script = format!("set -eu\ncd '{}'\n", here.display());
-    for step in &page.steps {
-        script += &format!("echo {line} >at\n{{\n{}}} >{line}.out 2>{line}.err\n", step.script, line = step.line);
-    }
+    let step = |Step { line, script, .. }: &Step| format!("echo {line} >at\n{{\n{script}}} >{line}.out 2>{line}.err\n");
+    let steps: String = page.steps.iter().map(step).collect();
+    let script = format!("set -eu\ncd '{}'\n{steps}", here.display());
     fs::write(here.join("script"), script).unwrap();
     let mut path = vec![installed("stellar-python/venv/bin"), installed("stellar-js/node/bin")];
     path.push(binary("auth-api").parent().unwrap().to_owned());
@@ -53,7 +56,13 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     let path = std::env::join_paths(path).unwrap();
     let mut all = vec![("PATH", path.to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("FREIGHTER", "./window.mjs")];
     all.extend(env);
-    let (code, shell) = Program::run("sh", &[here.join("script").to_str().unwrap()], &all).await;
+    let mut shell = Program::start("sh", &[here.join("script").to_str().unwrap()], &all);
+    let deadline = Instant::now() + PATIENCE;
+    while !shell.has_ended() {
+        assert!(Instant::now() < deadline, "{name} does not come to its end:\n{}", shell.stderr());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let code = shell.wait().await.code();
 
     let reached = fs::read_to_string(here.join("at")).unwrap_or_else(|_| panic!("{name}: {}", shell.stderr()));
     let reached: usize = reached.trim().parse().unwrap();
@@ -71,8 +80,8 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
 async fn the_guide_of_the_api() {
     let database = Database::create().await;
     let (bind, public_url) = here();
-    // A busy machine may take longer from a refresh to its retry than people do.
     let service = Service::add().await;
+    // A busy machine may take longer from a refresh to its retry than people do.
     let env = [("BIND", bind.as_str()), ("PUBLIC_URL", &public_url), ("REFRESH_REUSE_GRACE", "5m"), service.env()];
     let api = AuthApi::start(&database, &env).await;
     let told = [("AUTH_API_URL", &*api.url), ("CLIENT_ID", service.id), ("CLIENT_SECRET", &service.secret)];
