@@ -2,6 +2,7 @@
 //! the first event.
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use actix_web::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
 use schema::sessions::RevokedReason;
 
@@ -34,7 +35,7 @@ const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 15] = [
+const QUERIES: [&str; 18] = [
     "login",
     "rotate",
     "extend_session",
@@ -50,6 +51,9 @@ const QUERIES: [&str; 15] = [
     "session_is_live",
     "sessions_revoked_within",
     "database_now",
+    "browse_sessions",
+    "browse_by_activity",
+    "sweep_sessions",
 ];
 
 /// How a login ended.
@@ -174,6 +178,40 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
     counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
 }
 
+/// The route of a request that no endpoint took: an unknown path or method, too large a head, a browser's question beforehand.
+pub(crate) const UNMATCHED: &str = "unmatched";
+/// The status in proxies' logs of a client that did not wait for its answer.
+pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The label's value; the set is closed, whatever clients think of.
+pub(crate) fn method(method: &Method) -> &'static str {
+    METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other")
+}
+
+const METHODS: [&str; 7] = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"];
+
+/// Creates the series of requests that these answers are counted in.
+pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
+    let expect = |method: &'static str, route: String, status: u16| {
+        let _ = histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status.to_string());
+    };
+    for (asked, route, status) in answers {
+        // Of too large a head that is all that is known.
+        if status != StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            expect(method(&asked), route.clone(), status.as_u16());
+        }
+        expect(method(&asked), route, CLIENT_CLOSED_REQUEST);
+    }
+    for method in METHODS.into_iter().chain(["other"]) {
+        for status in [404, 405, 431] {
+            expect(method, UNMATCHED.to_owned(), status);
+        }
+    }
+    for status in [200, 400] {
+        expect("OPTIONS", UNMATCHED.to_owned(), status);
+    }
+}
+
 /// When each key was made. One that is there no longer shows 0.
 pub(crate) fn show_signing_keys(keys: &SigningKeys) {
     for (kid, made_at) in keys.made() {
@@ -196,7 +234,7 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     }
 }
 
-/// Describes and creates every series whose labels are known.
+/// Describes and creates every series whose labels are known, but for those of requests: see [`expect_answers`].
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");

@@ -7,33 +7,16 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use testkit::{Database, Program, eventually, expired_sessions, reap, start_reaper};
+use testkit::{Database, Program, documented, eventually, expired_sessions, promtool, reap, scraped, start_reaper};
 
 /// Not while a test is watching.
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn promtool(args: &[&str], input: &str) -> (bool, String) {
-    let mut child = Command::new("promtool")
-        .args(args)
-        .current_dir(repository())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("promtool is not here (on Debian: apt-get install prometheus): {error}"));
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    (output.status.success(), told)
 }
 
 struct Daemon {
@@ -84,46 +67,11 @@ fn the_alerts_are_rules_that_prometheus_takes_and_do_what_their_tests_say() {
     }
 }
 
-/// Kind and labels of each metric. Those of `le` and `quantile` are the format's.
-type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
-
-fn scraped(text: &str) -> Metrics {
-    let mut metrics = Metrics::new();
-    for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
-        } else if let Some((series, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
-            let name = ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part));
-            let metric =
-                metrics.get_mut(name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series));
-            let names = labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next());
-            let names = names.filter(|name| !name.is_empty() && !name.starts_with('}') && *name != "le");
-            metric.unwrap().1.extend(names.map(str::to_owned));
-        }
-    }
-    metrics
-}
-
-fn documented() -> Metrics {
-    let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
-    let code = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
-    let rows = page.lines().filter(|line| line.starts_with("| `session_reaper_"));
-    let mut metrics = Metrics::new();
-    for row in rows {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        for name in code(cells[1]) {
-            assert!(!cells[4].is_empty(), "{name}: no meaning");
-            metrics.insert(name, (cells[2].to_owned(), code(cells[3])));
-        }
-    }
-    metrics
-}
-
 #[tokio::test]
 async fn the_page_of_metrics_has_what_a_scrape_has() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
-    let mut documented = documented();
+    let mut documented = documented("session_reaper_");
     // There from the first look at a replica, under its name.
     let lag = documented.remove("session_reaper_replica_lag_seconds");
     assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
@@ -140,9 +88,11 @@ fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook
         assert!(runbook.contains(&format!("\n### {name}\n")), "docs/operations.md says nothing of {name}");
         assert!(alerts.contains(&format!("docs/operations.md#{}\n", name.to_lowercase())), "{name} names no runbook");
     }
-    let documented = documented();
+    let mut documented = documented("session_reaper_");
+    documented.extend(testkit::documented("auth_api_"));
     for text in [alerts, read("deploy/grafana/dashboard.json")] {
-        for at in text.match_indices("session_reaper_").map(|(at, _)| at) {
+        let uses = ["session_reaper_", "auth_api_"].iter().flat_map(|prefix| text.match_indices(prefix));
+        for at in uses.map(|(at, _)| at) {
             let name: String =
                 text[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
             let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(&name);

@@ -8,6 +8,7 @@
 //! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves, with a client; [`Service`] may
 //!   ask it about tokens.
 //! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of a statement.
+//! - [`promtool`], [`scraped`], [`documented`]: metrics as Prometheus, a scrape and docs/metrics.md have them.
 //! - [`Browser`]: a headless Chromium, which looks at pages.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
@@ -28,6 +29,7 @@ mod auth_api;
 mod browser;
 mod database;
 mod jwt;
+mod metrics;
 mod pgbouncer;
 mod ports;
 mod program;
@@ -45,6 +47,7 @@ pub use auth_api::{Answer, AuthApi, Service, Tokens};
 pub use browser::{Browser, Page, Screen};
 pub use database::Database;
 pub use jwt::Jwt;
+pub use metrics::{Metrics, documented, promtool, scraped};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
 pub use program::{Program, binary, example};

@@ -1,10 +1,12 @@
 //! The subcommands, one a file.
 
 mod accounts;
+mod admin;
 mod clients;
 mod config;
 mod keys;
 mod migrate;
+mod openapi;
 mod serve;
 
 use std::process::ExitCode;
@@ -39,12 +41,18 @@ enum Command {
     /// Disable, enable and delete accounts
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// See and end sessions of all accounts
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Let other services introspect and revoke tokens
     #[command(subcommand)]
     Clients(clients::Command),
     /// Make, rotate and retire keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Print the contract of the API, as OpenAPI 3.1
+    #[command(after_help = openapi::EXAMPLE)]
+    Openapi,
     /// Print the effective configuration, without its secrets
     #[command(after_help = config::EXAMPLE)]
     Config(Box<Options>),
@@ -64,8 +72,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(&options).await,
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
+        Command::Admin(command) => admin::run(&command).await,
         Command::Clients(command) => clients::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Openapi => openapi::run(),
         Command::Config(options) => config::run(&options),
     }
 }

@@ -13,7 +13,7 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, Keypair
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// `20261121T090000Z-anything.pem`
 const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
@@ -32,6 +32,37 @@ struct Key {
 pub struct SigningKeys {
     keys: Vec<Key>,
     delay: chrono::Duration,
+}
+
+/// The public keys, for those who verify access tokens (RFC 7517).
+#[derive(Serialize, ToSchema)]
+pub struct Jwks {
+    /// Oldest first. Some may not sign yet.
+    #[schema(min_items = 1)]
+    keys: Vec<Jwk>,
+}
+
+/// A public key (RFC 8037).
+#[derive(Serialize, ToSchema)]
+struct Jwk {
+    /// The type of the key.
+    #[schema(value_type = String, pattern = "^OKP$")]
+    kty: &'static str,
+    /// Its curve.
+    #[schema(value_type = String, pattern = "^Ed25519$")]
+    crv: &'static str,
+    /// What it is for.
+    #[schema(value_type = String, pattern = "^sig$")]
+    r#use: &'static str,
+    /// The one algorithm to accept with it.
+    #[schema(value_type = String, pattern = "^EdDSA$")]
+    alg: &'static str,
+    /// Its id, as it stands in the header of tokens.
+    #[schema(examples("20261121T090000Z-3f6b2c"))]
+    kid: String,
+    /// The key, in base64url.
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$", examples("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"))]
+    x: String,
 }
 
 /// The longest that a token of a key may still be good for once the key has signed its last: the most that `ACCESS_TOKEN_TTL`
@@ -128,14 +159,16 @@ impl SigningKeys {
 
     /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it).
     #[must_use]
-    pub fn jwks(&self) -> Value {
-        let key = |key: &Key| {
-            json!({
-                "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
-                "kid": key.kid, "x": URL_SAFE_NO_PAD.encode(key.public),
-            })
+    pub fn jwks(&self) -> Jwks {
+        let key = |key: &Key| Jwk {
+            kty: "OKP",
+            crv: "Ed25519",
+            r#use: "sig",
+            alg: "EdDSA",
+            kid: key.kid.clone(),
+            x: URL_SAFE_NO_PAD.encode(key.public),
         };
-        json!({ "keys": self.keys.iter().map(key).collect::<Vec<_>>() })
+        Jwks { keys: self.keys.iter().map(key).collect() }
     }
 
     /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is published before it signs, and never

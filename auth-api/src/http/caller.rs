@@ -9,6 +9,7 @@ use schema::ids::SessionId;
 use schema::sessions::Session;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
 use super::cookie::Presented;
 use super::guard::Renewal;
@@ -16,8 +17,10 @@ use super::{Problem, refusal};
 use crate::credentials::SessionToken;
 use crate::state::{DatabaseError, State, timed};
 
-/// How a session is carried. Named by a text: for an enum serde would take `{"token": null}`, too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// How a session is carried.
+// Named by a text: for an enum serde would take `{"token": null}`, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(rename_all = "lowercase")]
 #[serde(try_from = "String")]
 pub enum Transport {
     /// An access token and a refresh token.
@@ -168,8 +171,8 @@ pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     request.headers().get_all(AUTHORIZATION).any(scheme)
 }
 
-/// The access token, if there is exactly one Authorization header and it is a Bearer one.
-fn bearer(request: &impl HttpMessage) -> Option<&str> {
+/// The token, if there is exactly one Authorization header and it is a Bearer one.
+pub(crate) fn bearer(request: &impl HttpMessage) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;

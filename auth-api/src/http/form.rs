@@ -1,16 +1,19 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use secrecy::SecretString;
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::body::Body;
+use super::documented::example;
 use super::oauth::OAuthError;
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The body of a request to introspect or to revoke a token (RFC 7662 §2.1, RFC 7009 §2.1). A parameter without a value counts
 /// as left out, one that is not known is ignored, and none may stand there twice (RFC 6749 §3.2).
@@ -18,6 +21,22 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub struct Form {
     /// `token`. What `token_type_hint` says of it is not needed: a token shows of what kind it is.
     pub token: SecretString,
+}
+
+/// A token that is asked about or is to end.
+#[derive(ToSchema)]
+#[schema(as = TokenForm)]
+#[expect(dead_code, reason = "for the contract alone")]
+pub struct FormFields {
+    /// An access token, a refresh token, or the session token that stands in a cookie.
+    #[schema(min_length = 1, examples(json!(example::REFRESH_TOKEN)))]
+    token: String,
+    /// Of what kind it is. Not needed: a token shows it.
+    #[schema(value_type = String, required = false, examples("refresh_token"))]
+    token_type_hint: Option<String>,
+    /// Others are ignored, as long as none stands there twice.
+    #[serde(flatten)]
+    others: BTreeMap<String, String>,
 }
 
 impl FromRequest for Form {

@@ -1,6 +1,6 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what other services send and get ([`Form`],
-//! [`oauth`]), what
-//! browsers make necessary ([`guard`], [`cors`]), the [`limit`]s, the [`bounds`] of a connection, the request log.
+//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what other
+//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), the [`limit`]s, the [`bounds`]
+//! of a connection, the request log; and what of that the contract says of every endpoint ([`documented`]).
 
 mod body;
 pub mod bounds;
@@ -8,6 +8,7 @@ pub mod caller;
 mod client;
 pub mod cookie;
 pub mod cors;
+pub mod documented;
 mod form;
 pub mod guard;
 mod json;
@@ -19,7 +20,8 @@ mod query;
 pub mod refusal;
 
 pub use client::Client;
-pub use form::Form;
+pub use form::{Form, FormFields};
 pub use json::{Json, OptionalJson};
-pub use problem::Problem;
+pub use oauth::ErrorDocument as OAuthErrorDocument;
+pub use problem::{Document as ProblemDocument, Problem};
 pub use query::Query;

@@ -1,15 +1,17 @@
 //! What other services are answered that do not get what they ask for (RFC 6749 §5.2), and who they are.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ::metrics::counter;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::limit::limit;
 use super::{Client, Problem};
@@ -33,7 +35,35 @@ pub enum OAuthError {
     Other(Problem),
 }
 
+/// An error as it is answered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthError)]
+pub struct ErrorDocument {
+    /// What it is, for programs.
+    #[schema(value_type = String, pattern = "^[a-z_]+$")]
+    pub(super) error: &'static str,
+    /// What it is, for people.
+    #[schema(min_length = 1)]
+    error_description: String,
+}
+
 impl OAuthError {
+    /// The body of the answer.
+    #[must_use]
+    pub fn document(&self) -> ErrorDocument {
+        let (_, error, error_description) = self.parts();
+        ErrorDocument { error, error_description }
+    }
+
+    /// The header that goes with the status.
+    pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
+        match self {
+            Self::InvalidClient => Some((WWW_AUTHENTICATE, r#"Basic realm="auth-api", charset="UTF-8""#.into())),
+            Self::Other(problem) => problem.header(),
+            Self::Unread(_) | Self::InvalidRequest(_) => None,
+        }
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, String) {
         match self {
             Self::InvalidRequest(what) => (StatusCode::BAD_REQUEST, "invalid_request", (*what).to_owned()),
@@ -66,24 +96,14 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, error, description) = self.parts();
-        let mut response = HttpResponse::build(status);
-        match self {
-            Self::InvalidClient => {
-                response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="auth-api", charset="UTF-8""#));
-            }
-            Self::Unread(_) => {
-                response.force_close();
-            }
-            Self::Other(Problem::RateLimited { wait }) => {
-                response.insert_header((RETRY_AFTER, wait.as_secs()));
-            }
-            Self::Other(Problem::Unavailable) => {
-                response.insert_header((RETRY_AFTER, "1"));
-            }
-            Self::InvalidRequest(_) | Self::Other(_) => {}
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Unread(_)) {
+            response.force_close();
         }
-        response.json(json!({ "error": error, "error_description": description }))
+        if let Some((name, value)) = self.header() {
+            response.insert_header((name, value.as_ref()));
+        }
+        response.json(self.document())
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::credentials::InvalidAddress;
 use crate::state::{CutOff, DatabaseError};
@@ -37,7 +38,7 @@ pub enum Problem {
     /// 404: no such thing here.
     NotFound,
     /// 405: something, but not for this method. Which methods it is for.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// 413: a body over the limit. The connection is closed: the rest of it is not waited for.
     TooLarge,
     /// 415: a body that is not JSON.
@@ -49,9 +50,39 @@ pub enum Problem {
     },
     /// 503: a store is away or too busy; a second later it may not be.
     Unavailable,
+    /// 503: the same, and what would help.
+    UnavailableUnless(Cow<'static, str>),
     /// 500: our mistake.
     Internal,
 }
+
+/// A problem as it is answered (RFC 9457). What to do about it goes by `code`; `detail` is for people.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document {
+    /// Says no more than the status does.
+    #[schema(value_type = String, pattern = "^about:blank$")]
+    r#type: &'static str,
+    /// The status in words.
+    #[schema(value_type = String, min_length = 1)]
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What it is, for programs. It does not change between releases.
+    #[schema(value_type = String, pattern = "^[a-z_]+$")]
+    pub(super) code: &'static str,
+    /// What it is, for people.
+    #[schema(value_type = String, min_length = 1)]
+    detail: Cow<'static, str>,
+    /// The field of the body, or the parameter, that is wrong.
+    #[schema(value_type = String, required = false, max_length = 64, examples("signature"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+/// The media type of a [`Document`].
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 impl Problem {
     /// A field of the body that is wrong.
@@ -59,12 +90,26 @@ impl Problem {
         Self::Malformed { field: Some(field.to_owned()), detail: detail.into() }
     }
 
+    /// The body of the answer.
+    #[must_use]
+    pub fn document(&self) -> Document {
+        let (status, code, detail) = self.parts();
+        let field = match self {
+            Self::Malformed { field, .. } => field.clone(),
+            Self::InvalidAddress(_) => Some("address".to_owned()),
+            _ => None,
+        };
+        let title = status.canonical_reason().unwrap_or_default();
+        Document { r#type: "about:blank", title, status: status.as_u16(), code, detail, field }
+    }
+
     /// The header that goes with the status.
-    fn header(&self) -> Option<(HeaderName, &'static str)> {
+    pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
-            Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer")),
-            Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed)),
-            Self::Unavailable => Some((RETRY_AFTER, "1")),
+            Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer".into())),
+            Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed.clone().into())),
+            Self::RateLimited { wait } => Some((RETRY_AFTER, wait.as_secs().to_string().into())),
+            Self::Unavailable | Self::UnavailableUnless(_) => Some((RETRY_AFTER, "1".into())),
             _ => None,
         }
     }
@@ -120,6 +165,7 @@ impl Problem {
                 "unavailable",
                 "The service is not able to answer now. Try again shortly.".into(),
             ),
+            Self::UnavailableUnless(detail) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.clone()),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.".into())
             }
@@ -139,30 +185,14 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code, detail) = self.parts();
-        let mut body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "code": code,
-            "detail": detail,
-        });
-        let mut response = HttpResponse::build(status);
-        match self {
-            Self::Malformed { field: Some(field), .. } => body["field"] = json!(field),
-            Self::InvalidAddress(_) => body["field"] = json!("address"),
-            _ => {}
-        }
+        let mut response = HttpResponse::build(self.status_code());
         if matches!(self, Self::BodyCutShort | Self::TooLarge) {
             response.force_close();
         }
-        if let Self::RateLimited { wait } = self {
-            response.insert_header((RETRY_AFTER, wait.as_secs()));
-        }
         if let Some((name, value)) = self.header() {
-            response.insert_header((name, value));
+            response.insert_header((name, value.as_ref()));
         }
-        response.content_type("application/problem+json").body(body.to_string())
+        response.content_type(MEDIA_TYPE).json(self.document())
     }
 }
 

@@ -3,25 +3,57 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::credentials::AccountAddress;
+use crate::http::documented::example;
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem};
+use crate::http::{Client, Json, Problem, documented};
 use crate::limits::Route;
 use crate::state::State;
 
-#[derive(Deserialize)]
+/// A wallet that wants to log in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChallengeRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    /// The wallet's address: a strkey (SEP-23) of a usable Ed25519 key.
+    #[schema(
+        format = "stellar-address",
+        pattern = "^G[A-D][A-Z2-7]{54}$",
+        min_length = 56,
+        max_length = 56,
+        examples(json!(example::ADDRESS))
+    )]
     address: String,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// Something to sign.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Challenge)]
+pub(super) struct Answer {
+    /// What the wallet is to sign, byte for byte, without a newline at its end.
+    #[schema(max_length = 1024, examples(json!(example::MESSAGE)))]
     message: String,
+    /// From then on it is refused.
+    #[schema(examples("2026-11-21T09:05:00Z"))]
     expires_at: DateTime<Utc>,
 }
 
+/// Ask for something to sign
+///
+/// It can be used once, until it expires. Asking stores nothing.
+#[utoipa::path(
+    post,
+    path = "/auth/challenge",
+    operation_id = "challenge",
+    tag = "auth",
+    request_body = Request,
+    responses(
+        (status = 200, description = "What is to be signed.", body = Answer),
+        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Address
+    )
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

@@ -7,17 +7,21 @@ use schema::sessions::Session;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use uuid::Uuid;
 
 use crate::credentials::access_token::Claims;
 use crate::credentials::{RefreshToken, SessionToken, Token};
+use crate::http::documented::example;
 use crate::http::oauth::{self, OAuthError};
-use crate::http::{Form, Problem, caller};
+use crate::http::{Form, FormFields, Problem, caller, documented};
 use crate::limits::Route;
 use crate::state::State;
 
 /// Of what kind a token is. A refresh token is none that a resource server may take.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 enum TokenUse {
     #[serde(rename = "access_token")]
     Access,
@@ -28,32 +32,110 @@ enum TokenUse {
 }
 
 /// A token that is good now (RFC 7662 §2.2). Times are in seconds since 1970.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ActiveToken)]
 #[allow(clippy::struct_field_names, reason = "the fields are the standard's")]
 struct Active {
+    /// It may be taken.
+    #[schema(schema_with = yes)]
     active: bool,
+    /// Only an access token or a session token is one that a resource server may take.
     token_use: TokenUse,
+    /// Of an access token: `Bearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, pattern = "^Bearer$")]
     token_type: Option<&'static str>,
+    /// By whom it was asked for.
+    #[schema(examples("auth-api"))]
     client_id: String,
+    /// Who issued it.
+    #[schema(examples("https://auth.example.com"))]
     iss: String,
+    /// Of an access token: whom it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, examples("https://auth.example.com"))]
     aud: Option<String>,
+    /// The account's id.
+    #[schema(examples(json!(example::ACCOUNT_ID)))]
     sub: Uuid,
+    /// The session's id.
+    #[schema(examples(json!(example::SESSION_ID)))]
     sid: Uuid,
+    /// The wallet's address.
+    #[schema(examples(json!(example::ADDRESS)))]
     wallet: String,
+    /// When it was issued.
+    #[schema(examples(1_795_251_600))]
     iat: i64,
+    /// When it ends.
+    #[schema(examples(1_795_252_500))]
     exp: i64,
+    /// Of an access token: its id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Uuid, required = false)]
     jti: Option<Uuid>,
 }
 
 /// One that is not, for whatever reason: that is all there is to say.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = InactiveToken)]
 struct Inactive {
+    /// It may not be taken.
+    #[schema(schema_with = no)]
     active: bool,
 }
 
+/// What a token is worth.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only the contract has them as one")]
+enum Introspection {
+    Active(Active),
+    Inactive(Inactive),
+}
+
+fn yes() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .enum_values(Some([true]))
+        .description(Some("It may be taken."))
+        .build()
+}
+
+fn no() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .enum_values(Some([false]))
+        .description(Some("It may not be taken."))
+        .build()
+}
+
+/// What a token is worth
+///
+/// For other services (RFC 7662). A session that was revoked is inactive at the next request. Asking about a session token is a
+/// use of its session.
+#[utoipa::path(
+    post,
+    path = "/oauth/introspect",
+    operation_id = "introspect",
+    tag = "oauth",
+    request_body(content = FormFields, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Whether it is good, and for whom.",
+         content((inline(Introspection) = "application/json", examples(
+            ("active" = (summary = "an access token", value = json!({
+                "active": true, "token_use": "access_token", "token_type": "Bearer", "client_id": "auth-api",
+                "iss": "https://auth.example.com", "aud": "https://auth.example.com",
+                "sub": example::ACCOUNT_ID, "sid": example::SESSION_ID,
+                "wallet": example::ADDRESS, "iat": 1_795_251_600,
+                "exp": 1_795_252_500, "jti": "0197f0a2-2222-7d10-9c55-0d0c6d8d3a7e"
+            }))),
+            ("inactive" = (summary = "anything that is not good", value = json!({ "active": false })))
+         )))),
+        documented::Services
+    ),
+    security(("client" = []))
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

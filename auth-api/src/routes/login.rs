@@ -11,34 +11,63 @@ use schema::families::NewTokenFamily;
 use schema::ids::{AccountId, SessionId, TokenHash};
 use schema::sessions::{Begun, Ended, NewSession, Session};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::tokens::Pair;
+use super::tokens::{self, Pair};
 use crate::audit::{self, By};
 use crate::credentials::access_token::Grant;
 use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
 use crate::http::caller::Transport;
 use crate::http::cookie::Presented;
+use crate::http::documented::example;
 use crate::http::guard::{self, Origin};
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem};
+use crate::http::{Client, Json, Problem, documented};
 use crate::limits::Route;
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
 
-#[derive(Deserialize)]
+/// A signed challenge.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LoginRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    /// The challenge's message, byte for byte.
+    #[schema(examples(json!(example::MESSAGE)))]
     message: String,
+    /// By the wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message), in padded base64 or in hex.
+    #[schema(
+        pattern = "^([A-Za-z0-9+/]{85}[AQgw]==|[0-9A-Fa-f]{128})$",
+        min_length = 88,
+        max_length = 128,
+        examples(json!(example::SIGNATURE))
+    )]
     signature: String,
+    /// What is to carry the session.
     #[serde(default)]
     transport: Transport,
 }
 
-#[derive(Serialize)]
-struct CookieAnswer {
+/// A session that a cookie carries.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CookieSession)]
+pub(super) struct CookieAnswer {
+    /// The session's id.
+    #[schema(examples(json!(example::SESSION_ID)))]
     session_id: Uuid,
+    /// Its end, unless it is used before: it slides.
+    #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
+}
+
+/// What a login is answered with.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only the contract has them as one")]
+pub(super) enum LoginAnswer {
+    Token(tokens::Answer<'static>),
+    Cookie(CookieAnswer),
 }
 
 /// What is to carry the session: it is ours to choose, and the client's alone to keep.
@@ -73,6 +102,31 @@ enum Refused {
     Random(getrandom::Error),
 }
 
+/// Log in with a signed challenge
+///
+/// With `transport: "cookie"` the session is in a cookie that no script can read, and the body has no token. A login for a
+/// cookie over one that is still good ends the session of the old one.
+#[utoipa::path(
+    post,
+    path = "/auth/login",
+    operation_id = "login",
+    tag = "auth",
+    request_body = Request,
+    responses(
+        (status = 200, description = "A session has begun.",
+         content((inline(LoginAnswer) = "application/json", examples(
+            ("token" = (summary = "transport: token", value = json!({
+                "access_token": example::ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 900, "refresh_token": example::REFRESH_TOKEN,
+                "refresh_expires_at": "2026-12-21T09:00:07Z", "session_id": example::SESSION_ID
+            }))),
+            ("cookie" = (summary = "transport: cookie", value = json!({
+                "session_id": example::SESSION_ID, "expires_at": "2026-12-21T09:00:07Z"
+            })))
+         ))),
+         headers(("Set-Cookie" = String, description = "The session, with `transport: \"cookie\"`."))),
+        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Login
+    )
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

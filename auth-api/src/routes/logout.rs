@@ -6,20 +6,41 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
-use crate::http::{Client, OptionalJson, Problem, caller};
+use crate::http::documented::example;
+use crate::http::{Client, OptionalJson, Problem, caller, documented};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
-#[derive(Deserialize)]
+/// A session that is to end.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LogoutRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    /// Any of the session's, an old one, too.
+    #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 
-/// 204, also when the session was over already: a client that asks twice wants the same.
+/// End a session
+///
+/// That of the access token, of the cookie, or of the refresh token in the body. 204, also when the session was over already: a
+/// client that asks twice wants the same. An access token that has expired does no harm beside a good refresh token.
+#[utoipa::path(
+    post,
+    path = "/auth/logout",
+    operation_id = "logout",
+    tag = "auth",
+    request_body = Request,
+    responses(
+        (status = 204, description = "It is over."),
+        documented::Work, documented::Change, documented::Body, documented::Authenticated
+    ),
+    security((), ("access_token" = []), ("session_cookie" = []))
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

@@ -3,20 +3,41 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::http::documented;
 use crate::state::State;
 
 /// RFC 8414 §2. There are no grants: tokens are had by logging in, not by OAuth.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Metadata)]
 struct Metadata<'m> {
+    /// `ISSUER`, as it stands in tokens.
+    #[schema(examples("https://auth.example.com"))]
     issuer: &'m str,
+    /// The public keys.
+    #[schema(format = "uri", examples("https://auth.example.com/.well-known/jwks.json"))]
     jwks_uri: String,
+    /// Where to ask what a token is worth.
+    #[schema(format = "uri", examples("https://auth.example.com/oauth/introspect"))]
     introspection_endpoint: String,
+    /// How to authenticate there.
+    #[schema(value_type = Vec<String>)]
     introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    /// Where to end the session of a token.
+    #[schema(format = "uri", examples("https://auth.example.com/oauth/revoke"))]
     revocation_endpoint: String,
+    /// How to authenticate there.
+    #[schema(value_type = Vec<String>)]
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    /// None.
+    #[schema(value_type = Vec<String>, max_items = 0)]
     response_types_supported: [&'static str; 0],
+    /// None.
+    #[schema(value_type = Vec<String>, max_items = 0)]
     grant_types_supported: [&'static str; 0],
+    /// Where to read on.
+    #[schema(format = "uri", examples("https://auth.example.com/docs"))]
     service_documentation: String,
 }
 
@@ -25,6 +46,20 @@ const BASIC: [&str; 1] = ["client_secret_basic"];
 /// It changes with the configuration alone.
 const CACHE: &str = "public, max-age=3600";
 
+/// What there is, and where
+///
+/// Metadata of an authorization server (RFC 8414).
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-authorization-server",
+    operation_id = "metadata",
+    tag = "discovery",
+    responses(
+        (status = 200, description = "What there is for other services.", body = Metadata<'static>,
+         headers(("Cache-Control" = String, description = "`public, max-age=3600`"))),
+        documented::Anything
+    )
+)]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
     let at = |path: &str| state.public_url.at(path);
     HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).json(Metadata {

@@ -1,6 +1,10 @@
-//! The URL table; each endpoint is one file.
+//! The URL table; each endpoint is one file. What is in it is in the [`contract`], too.
 
+mod admin;
 mod challenge;
+pub mod contract;
+pub mod demo;
+mod docs;
 mod introspect;
 mod jwks;
 mod login;
@@ -13,6 +17,7 @@ mod session;
 mod sessions;
 mod tokens;
 
+use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
@@ -20,53 +25,108 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::http::Problem;
 use crate::http::guard::guard;
 
+/// What answers to some methods of a path.
+type Endpoint = (&'static [Method], fn(Route) -> Route);
+
+/// A path, and what answers there.
+struct Path {
+    template: &'static str,
+    /// Whether requests with credentials come here: see [`guard`].
+    guarded: bool,
+    endpoints: &'static [Endpoint],
+}
+
+const POST: &[Method] = &[Method::POST];
+const GET: &[Method] = &[Method::GET];
+const DELETE: &[Method] = &[Method::DELETE];
+/// What is read may be asked for without its body, too.
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+
 /// The API.
+static API: &[Path] = &[
+    guarded("/auth/challenge", &[(POST, |route| route.to(challenge::post))]),
+    guarded("/auth/login", &[(POST, |route| route.to(login::post))]),
+    guarded("/auth/refresh", &[(POST, |route| route.to(refresh::post))]),
+    guarded("/auth/logout", &[(POST, |route| route.to(logout::post))]),
+    guarded("/auth/session", &[(GET, |route| route.to(session::get))]),
+    guarded(
+        "/auth/sessions",
+        &[(GET, |route| route.to(sessions::list)), (DELETE, |route| route.to(sessions::delete_all))],
+    ),
+    guarded("/auth/sessions/{id}", &[(DELETE, |route| route.to(sessions::delete_one))]),
+    // For other services: no cookie goes there.
+    open("/oauth/introspect", &[(POST, |route| route.to(introspect::post))]),
+    open("/oauth/revoke", &[(POST, |route| route.to(revoke::post))]),
+    open("/.well-known/oauth-authorization-server", &[(READ, |route| route.to(metadata::get))]),
+    open("/.well-known/jwks.json", &[(READ, |route| route.to(jwks::get))]),
+    open("/openapi.json", &[(READ, |route| route.to(contract::get))]),
+];
+
+/// Pages for people, which are no part of the contract.
+static PAGES: &[Path] = &[
+    open("/docs", &[(READ, |route| route.to(docs::index))]),
+    open("/docs/", &[(READ, |route| route.to(docs::page))]),
+    open("/docs/{file}", &[(READ, |route| route.to(docs::file))]),
+];
+
+/// The operations port.
+static OPERATIONS: &[Path] = &[
+    open("/livez", &[(READ, |route| route.to(ops::livez))]),
+    open("/readyz", &[(READ, |route| route.to(ops::readyz))]),
+    open("/metrics", &[(READ, |route| route.to(ops::metrics))]),
+];
+
+const fn guarded(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
+    Path { template, guarded: true, endpoints }
+}
+
+const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
+    Path { template, guarded: false, endpoints }
+}
+
+/// Serves the API and its pages.
 pub fn api(config: &mut ServiceConfig) {
-    const POST: (&str, fn() -> Route) = ("POST", web::post);
-    const GET: (&str, fn() -> Route) = ("GET", web::get);
-    const DELETE: (&str, fn() -> Route) = ("DELETE", web::delete);
-    let mut at = |path: &str, (method, route): (&'static str, fn() -> Route), handler: fn(Route) -> Route| {
-        let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method)) };
-        let resource = web::resource(path).route(handler(route())).default_service(web::to(other));
-        config.service(resource.wrap(from_fn(guard)));
-    };
-    at("/auth/challenge", POST, |route| route.to(challenge::post));
-    at("/auth/login", POST, |route| route.to(login::post));
-    at("/auth/refresh", POST, |route| route.to(refresh::post));
-    at("/auth/logout", POST, |route| route.to(logout::post));
-    at("/auth/session", GET, |route| route.to(session::get));
-    at("/auth/sessions/{id}", DELETE, |route| route.to(sessions::delete_one));
-    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE")) };
-    let sessions = web::resource("/auth/sessions").route(web::get().to(sessions::list));
-    let sessions = sessions.route(web::delete().to(sessions::delete_all)).default_service(web::to(other));
-    config.service(sessions.wrap(from_fn(guard)));
-    config.service(for_services("/oauth/introspect", |route| route.to(introspect::post)));
-    config.service(for_services("/oauth/revoke", |route| route.to(revoke::post)));
-    config.service(readable("/.well-known/oauth-authorization-server", |route| route.to(metadata::get)));
-    config.service(readable("/.well-known/jwks.json", |route| route.to(jwks::get)));
+    serve(config, API);
+    serve(config, PAGES);
     config.default_service(web::to(not_found));
 }
 
-/// The operations port.
-pub fn operations(config: &mut ServiceConfig) {
-    config
-        .service(readable("/livez", |route| route.to(ops::livez)))
-        .service(readable("/readyz", |route| route.to(ops::readyz)))
-        .service(readable("/metrics", |route| route.to(ops::metrics)))
-        .default_service(web::to(not_found));
+/// Serves the operations port; `admin`: whether there are operators.
+pub fn operations(config: &mut ServiceConfig, admin: bool) {
+    if admin {
+        admin::configure(config);
+    }
+    serve(config, OPERATIONS);
+    config.default_service(web::to(not_found));
 }
 
-/// For other services, which send no cookies.
-fn for_services(path: &str, handler: fn(Route) -> Route) -> Resource {
-    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
-    web::resource(path).route(handler(web::post())).default_service(web::to(other))
+fn serve(config: &mut ServiceConfig, paths: &[Path]) {
+    for path in paths {
+        config.service(path.resource());
+    }
 }
 
-/// What is read may be asked for without its body, too.
-fn readable(path: &str, handler: fn(Route) -> Route) -> Resource {
-    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, HEAD")) };
-    let resource = web::resource(path).route(handler(web::get())).route(handler(web::head()));
-    resource.default_service(web::to(other))
+impl Path {
+    /// Its methods, in the order of the table.
+    fn methods(&self) -> impl Iterator<Item = &'static Method> {
+        self.endpoints.iter().flat_map(|(methods, _)| *methods)
+    }
+
+    fn resource(&self) -> Resource {
+        let allowed = self.methods().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let other = move || {
+            let problem = Problem::MethodNotAllowed(allowed.clone());
+            async move { Err::<HttpResponse, _>(problem) }
+        };
+        let mut resource = web::resource(self.template).default_service(web::to(other));
+        for (methods, handler) in self.endpoints {
+            for method in *methods {
+                let route = handler(web::method(method.clone()));
+                resource = resource.route(if self.guarded { route.wrap(from_fn(guard)) } else { route });
+            }
+        }
+        resource
+    }
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {

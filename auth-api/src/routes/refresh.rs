@@ -10,20 +10,26 @@ use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
-use super::tokens::Pair;
+use super::tokens::{self, Pair};
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
+use crate::http::documented::example;
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem, refusal};
+use crate::http::{Client, Json, Problem, documented, refusal};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
 
-#[derive(Deserialize)]
+/// A session that is to go on.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RefreshRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    /// The one that came last.
+    #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 
@@ -35,6 +41,22 @@ enum Refreshed {
     Refused(RefreshOutcome),
 }
 
+/// The next pair of tokens
+///
+/// Refresh tokens rotate: keep the new one and forget the old one. If the answer was lost, or two tabs refreshed at once, the
+/// old one gets *the same* successor within `REFRESH_REUSE_GRACE` (10 s). Used at any other time it ends the session, for then
+/// somebody has a copy.
+#[utoipa::path(
+    post,
+    path = "/auth/refresh",
+    operation_id = "refresh",
+    tag = "auth",
+    request_body = Request,
+    responses(
+        (status = 200, description = "The session goes on.", body = tokens::Answer<'static>),
+        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Refresh
+    )
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

@@ -10,12 +10,23 @@ use super::logout;
 use crate::audit::By;
 use crate::credentials::Token;
 use crate::http::oauth::{self, OAuthError};
-use crate::http::{Client, Form, Problem};
+use crate::http::{Client, Form, FormFields, Problem, documented};
 use crate::limits::Route;
 use crate::state::State;
 
-/// 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any genuine token will do, an old
+/// End the session of a token
+///
+/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any genuine token will do, an old
 /// refresh token too: whoever holds one may end what it belongs to.
+#[utoipa::path(
+    post,
+    path = "/oauth/revoke",
+    operation_id = "revoke",
+    tag = "oauth",
+    request_body(content = FormFields, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "It is good no longer, if it ever was."), documented::Services),
+    security(("client" = []))
+)]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,

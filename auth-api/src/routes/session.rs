@@ -3,26 +3,56 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::sessions::SessionAnswer;
-use crate::http::{Problem, caller};
+use crate::http::documented::example;
+use crate::http::{Problem, caller, documented};
 use crate::state::State;
 
-#[derive(Serialize)]
-struct Answer {
+/// Who calls.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Caller)]
+pub(super) struct Answer {
+    /// The session of the access token or the cookie.
     session: SessionAnswer,
+    /// Whose it is.
     account: AccountAnswer,
 }
 
-#[derive(Serialize)]
+/// Somebody who logs in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 struct AccountAnswer {
+    /// Its id, also the `sub` of access tokens.
+    #[schema(examples(json!(example::ACCOUNT_ID)))]
     id: Uuid,
+    /// Who vouches for the subject: the network of the wallet (CAIP-2).
+    #[schema(examples("stellar:pubnet"))]
     issuer: String,
+    /// Who it is: the wallet's address.
+    #[schema(examples(json!(example::ADDRESS)))]
     subject: String,
+    /// When it logged in for the first time.
+    #[schema(examples("2026-11-21T09:00:07Z"))]
     created_at: DateTime<Utc>,
 }
 
+/// Who calls
+///
+/// The caller's own session and account.
+#[utoipa::path(
+    get,
+    path = "/auth/session",
+    operation_id = "session",
+    tag = "sessions",
+    responses(
+        (status = 200, description = "The credential is good.", body = Answer),
+        documented::Work, documented::Authenticated
+    ),
+    security(("access_token" = []), ("session_cookie" = []))
+)]
 pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let session = caller::authenticate(&http, &state).await?;
     let answer = SessionAnswer::of(&session, true);

@@ -10,25 +10,43 @@ use schema::accounts::Account;
 use schema::ids::{AccountId, SessionId};
 use schema::sessions::{RevokedReason, Session};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::audit::{self, By};
 use crate::device::device;
 use crate::http::caller::{self, Transport};
-use crate::http::{Client, Problem, Query};
+use crate::http::documented::example;
+use crate::http::{Client, Problem, Query, documented};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
 /// A session, as its owner may see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(super) struct SessionAnswer {
+    /// Its id.
+    #[schema(examples(json!(example::SESSION_ID)))]
     id: Uuid,
+    /// What carries it.
+    #[schema(value_type = Transport)]
     transport: &'static str,
+    /// Made from the user agent of the login, if there was one.
+    #[schema(required, max_length = 256, examples("Firefox on Windows 10"))]
     device: Option<String>,
+    /// Where the login came from: IPv4 or IPv6.
+    #[schema(required, value_type = Option<String>, examples("203.0.113.7"))]
     ip: Option<IpAddr>,
+    /// When the login was.
+    #[schema(examples("2026-11-21T09:00:07Z"))]
     created_at: DateTime<Utc>,
+    /// The last rotation of its refresh token; or, by cookie, the last request, noted once a minute at the most.
+    #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
+    /// Its end, unless it is used before: it slides.
+    #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
+    /// Whether it is the caller's.
     current: bool,
 }
 
@@ -52,18 +70,40 @@ const LIMIT: u16 = 50;
 /// Sessions in an answer at the most.
 const MOST: u16 = 200;
 
-#[derive(Deserialize)]
+/// How many sessions are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
+    /// So many at the most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u16>,
 }
 
-#[derive(Serialize)]
-struct ListAnswer {
+/// Sessions, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions)]
+pub(super) struct ListAnswer {
+    /// They are live: neither expired nor revoked.
+    #[schema(max_items = 200)]
     sessions: Vec<SessionAnswer>,
 }
 
-/// GET /auth/sessions: newest first.
+/// The account's live sessions
+///
+/// Newest first.
+#[utoipa::path(
+    get,
+    path = "/auth/sessions",
+    operation_id = "list_sessions",
+    tag = "sessions",
+    params(List),
+    responses(
+        (status = 200, description = "The caller's is among them, unless there are more than were asked for.", body = ListAnswer),
+        documented::Work, documented::Authenticated
+    ),
+    security(("access_token" = []), ("session_cookie" = []))
+)]
 pub(super) async fn list(
     http: HttpRequest,
     state: web::Data<State>,
@@ -86,7 +126,21 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(ListAnswer { sessions }))
 }
 
-/// DELETE /auth/sessions/{id}: 204 for a live one of the caller's own, else 404, whatever there is by that id.
+/// End one session
+///
+/// 204 for a live one of the caller's own, else 404, whatever there is by that id.
+#[utoipa::path(
+    delete,
+    path = "/auth/sessions/{id}",
+    operation_id = "end_session",
+    tag = "sessions",
+    params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
+    responses(
+        (status = 204, description = "It is over."),
+        documented::Work, documented::Change, documented::Authenticated, documented::Named
+    ),
+    security(("access_token" = []), ("session_cookie" = []))
+)]
 pub(super) async fn delete_one(
     http: HttpRequest,
     state: web::Data<State>,
@@ -122,24 +176,45 @@ async fn end_one(state: &State, client: &Client, id: SessionId, owner: AccountId
     Ok(revoked)
 }
 
-#[derive(Deserialize)]
+/// Which sessions stay.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteAll {
+    /// `current`: the caller's goes on.
+    #[param(inline)]
     except: Option<Except>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Except {
     Current,
 }
 
-#[derive(Serialize)]
-struct Revoked {
+/// Sessions that have ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Revoked {
+    /// So many.
+    #[schema(examples(3))]
     revoked: usize,
 }
 
-/// DELETE /auth/sessions: all, or all but the caller's.
+/// End all sessions
+///
+/// Or all but the caller's.
+#[utoipa::path(
+    delete,
+    path = "/auth/sessions",
+    operation_id = "end_sessions",
+    tag = "sessions",
+    params(DeleteAll),
+    responses(
+        (status = 200, description = "They are over.", body = Revoked),
+        documented::Work, documented::Change, documented::Authenticated
+    ),
+    security(("access_token" = []), ("session_cookie" = []))
+)]
 pub(super) async fn delete_all(
     http: HttpRequest,
     state: web::Data<State>,

@@ -1,0 +1,217 @@
+//! The contract: what is kept is what the code says, what is served is what it says, and the page shows it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use reqwest::Method;
+use serde_json::Value;
+use testkit::{AuthApi, Browser, Database, Program, Screen, Service, binary, free_port};
+
+async fn printed() -> String {
+    let (code, program) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    program.stdout()
+}
+
+fn kept() -> String {
+    format!("{}/../docs/openapi.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Each path with its methods.
+fn paths(contract: &Value) -> BTreeMap<String, Vec<String>> {
+    let methods = |item: &Value| item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+    let paths = contract["paths"].as_object().unwrap();
+    paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+}
+
+#[tokio::test]
+async fn the_contract_that_is_kept_is_the_one_that_the_code_makes() {
+    assert!(
+        std::fs::read_to_string(kept()).unwrap() == printed().await,
+        "docs/openapi.json is out of date; run: cargo run --bin auth-api -- openapi > docs/openapi.json"
+    );
+}
+
+#[tokio::test]
+async fn it_is_served_with_the_servers_own_address() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let url = format!("{}/openapi.json", api.url);
+    let answer = api.send(api.client.get(&url)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.headers["cache-control"], "public, max-age=300");
+    let (mut served, kept): (_, Value) = (answer.body, serde_json::from_str(&printed().await).unwrap());
+    assert_eq!(served["servers"][0]["url"], AuthApi::PUBLIC_URL);
+    served["servers"] = kept["servers"].clone();
+    assert_eq!(served, kept);
+    let head = api.send(api.client.head(&url)).await;
+    assert_eq!((head.status.as_u16(), head.body.as_str()), (200, Some("")));
+}
+
+#[tokio::test]
+async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let contract = serde_json::from_str(&printed().await).unwrap();
+    for (path, methods) in paths(&contract) {
+        let url = format!("{}{}", api.url, path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            // With a cookie, too: what is not there is not there, whatever comes along.
+            for cookie in [None, Some("__Host-session=ses_x")] {
+                let mut request = api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+                if let Some(cookie) = cookie {
+                    request = request.header("Cookie", cookie);
+                }
+                let answer = api.send(request).await;
+                if methods.iter().any(|told| told == method) {
+                    assert_ne!(answer.status, 405, "{method} {path}");
+                    continue;
+                }
+                assert_eq!(answer.status, 405, "{method} {path}");
+                let allowed = answer.headers["allow"].to_str().unwrap();
+                let mut allowed: Vec<_> = allowed.split(", ").collect();
+                allowed.sort_unstable();
+                let mut told = methods.clone();
+                told.sort_unstable();
+                assert_eq!(allowed, told, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_error_is_an_example_with_its_code_and_its_headers() {
+    let contract: Value = serde_json::from_str(&printed().await).unwrap();
+    let answers = contract["components"]["responses"].as_object().unwrap();
+    let mut codes = Vec::new();
+    for (name, answer) in answers {
+        let has = |header: &str| answer["headers"].get(header).is_some();
+        assert!(has("X-Request-Id") && has("Cache-Control"), "{name}");
+        let Some(content) = answer.get("content") else { continue };
+        let content = content.as_object().unwrap().values().next().unwrap();
+        for example in content["examples"].as_object().unwrap().values() {
+            let error = &example["value"];
+            let code = error["code"].as_str().or(error["error"].as_str()).unwrap();
+            assert!(name.contains(code), "{name}: {error}");
+            assert_eq!(has("Retry-After"), code == "rate_limited" || code.ends_with("unavailable"), "{name}");
+            assert_eq!(has("WWW-Authenticate"), ["unauthenticated", "invalid_client"].contains(&code), "{name}");
+            codes.push(code);
+        }
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    let all = [
+        "forbidden_origin",
+        "internal",
+        "invalid_address",
+        "invalid_client",
+        "invalid_request",
+        "login_refused",
+        "malformed",
+        "not_found",
+        "rate_limited",
+        "refresh_refused",
+        "server_error",
+        "temporarily_unavailable",
+        "too_large",
+        "unauthenticated",
+        "unavailable",
+        "unsupported_media_type",
+    ];
+    assert_eq!(codes, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+    let database = Database::create().await;
+    let port = free_port();
+    let (bind, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
+    let _api = AuthApi::start(&database, &[("BIND", &bind), ("PUBLIC_URL", &origin)]).await;
+    let contract = serde_json::from_str(&printed().await).unwrap();
+    let operations = paths(&contract).values().map(Vec::len).sum::<usize>();
+
+    let mut browser = Browser::start();
+    let mut page = browser.open(&format!("{origin}/docs"), Screen { width: 1200, height: 900, dark: false });
+    page.wait_for(&format!("document.querySelectorAll('.opblock').length === {operations}"));
+    // A problem, as it would be answered.
+    page.evaluate("document.querySelector('#operations-auth-login .opblock-summary-control').click()");
+    page.wait_for("document.body.innerText.includes('login_refused')");
+    // Tried for real.
+    page.evaluate("document.querySelector('#operations-discovery-keys .opblock-summary-control').click()");
+    page.wait_for("document.querySelector('#operations-discovery-keys .try-out__btn') !== null");
+    page.evaluate("document.querySelector('#operations-discovery-keys .try-out__btn').click()");
+    page.wait_for("document.querySelector('#operations-discovery-keys .execute') !== null");
+    page.evaluate("document.querySelector('#operations-discovery-keys .execute').click()");
+    page.wait_for("document.querySelector('#operations-discovery-keys .live-responses-table') !== null");
+    let answer = page.text("#operations-discovery-keys .live-responses-table");
+    assert!(answer.contains("200") && answer.contains("Ed25519"), "{answer}");
+
+    // Its policy would keep it from asking anybody else.
+    let blocked = page.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'blocked')");
+    assert_eq!(blocked, "blocked");
+    let complaints = page.complaints();
+    assert_eq!(complaints.len(), 2, "one of the policy and one of the fetch: {complaints:?}");
+    let elsewhere = |url: &String| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:");
+    assert_eq!(page.requests().into_iter().find(elsewhere), None);
+}
+
+/// A program that `deploy/local/real-packages` has got.
+fn installed(program: &str) -> PathBuf {
+    let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    Path::new(&directory).join("schemathesis/venv/bin").join(program)
+}
+
+fn source(name: &str) -> String {
+    format!("{}/tests/packages/schemathesis/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn the_contract_is_openapi_and_its_examples_are_what_it_says_of_them() {
+    let (code, program) = Program::run(installed("python"), &[&source("examples.py"), &kept()], &[]).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    let seen: u32 = program.stdout().split(' ').next().unwrap().parse().unwrap();
+    assert!(seen > 50, "{}", program.stdout());
+}
+
+/// Runs schemathesis with all its checks against a server of its own.
+async fn conforms(credentials: &str, flags: &[&str]) {
+    let database = Database::create().await;
+    let service = Service::add().await;
+    let api = AuthApi::start(&database, &[service.env()]).await;
+    let client = format!("{}:{}", service.id, service.secret);
+    let (config, hooks) = (source("schemathesis.toml"), source("hooks.py"));
+    // By its file: what it reads from a server it would not test.
+    let kept = kept();
+    let mut args = vec!["--config-file", &config, "run", &kept, "--url", &api.url, "--checks", "all", "--no-color"];
+    args.extend(flags);
+    let env = [
+        ("SCHEMATHESIS_HOOKS", hooks.as_str()),
+        ("CREDENTIALS", credentials),
+        ("CLIENT", &client),
+        ("ORIGIN", AuthApi::PUBLIC_URL),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONUTF8", "1"),
+    ];
+    let (code, program) = Program::run(installed("st"), &args, &env).await;
+    assert_eq!(code, Some(0), "{}{}", program.stdout(), program.stderr());
+    let operations = paths(&serde_json::from_str(&printed().await).unwrap()).values().map(Vec::len).sum::<usize>();
+    assert!(program.stdout().contains(&format!("Tested: {operations}")), "{}", program.stdout());
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_with_an_access_token() {
+    conforms("token", &[]).await;
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_with_a_cookie() {
+    conforms("cookie", &[]).await;
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_without_credentials() {
+    // That some operations answer nothing but 401 is how it should be.
+    conforms("none", &["--warnings", "off"]).await;
+}

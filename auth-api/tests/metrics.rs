@@ -1,0 +1,102 @@
+//! The metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether all are there from the start.
+//! What each of them measures is told where it happens.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{AuthApi, Database, Program, Service, Wallet, binary, documented, promtool, scraped};
+
+async fn scrape(api: &AuthApi) -> String {
+    api.client.get(format!("{}/metrics", api.ops_url)).send().await.unwrap().text().await.unwrap()
+}
+
+/// Names and labels, without the values.
+fn series(scrape: &str) -> BTreeSet<String> {
+    let lines = scrape.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn promtool_and_the_page_of_metrics_agree_with_a_scrape_at_start() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let scrape = scrape(&api).await;
+    assert_eq!(promtool(&["check", "metrics"], &scrape), (true, String::new()));
+    assert_eq!(scraped(&scrape), documented("auth_api_"));
+}
+
+/// One request of each kind that ends well or badly by an endpoint's own doing.
+async fn use_it(api: &AuthApi, service: &Service) {
+    let wallet = Wallet::generate();
+    let first = api.login(&wallet).await;
+    let second = api.refresh(&first.refresh).await.tokens();
+    let _ = api.refresh(&first.refresh).await;
+    for path in ["/auth/session", "/auth/sessions", "/auth/sessions?limit=0"] {
+        let _ = api.with_token("GET", path, &second.access).await;
+    }
+    let _ = api.with_token("DELETE", "/auth/sessions?except=current", &second.access).await;
+    let _ = api.with_token("DELETE", "/auth/sessions/no-id", &second.access).await;
+    let cookie = api.cookie_login(&wallet).await;
+    let _ = api.with_cookie("GET", "/auth/session", &cookie).await;
+    let foreign = api.client.post(format!("{}/auth/logout", api.url)).header("Cookie", &cookie);
+    let _ = api.send(foreign.header("Origin", "https://elsewhere.example")).await;
+    let _ = api.with_cookie("POST", "/auth/logout", &cookie).await;
+    for token in [second.access.as_str(), &second.refresh, "x"] {
+        let _ = api.introspect(service, token).await;
+    }
+    let _ = api.revoke(service, &second.refresh).await;
+    let _ = api.refresh(&second.refresh).await;
+    let _ = api.session(&second.access).await;
+    let _ = api.post("/auth/login", &json!({ "message": "x", "signature": "00".repeat(64) })).await;
+    let _ = api.post("/auth/refresh", &json!({ "refresh_token": "x" })).await;
+}
+
+/// One request of each method to each path, with and without a body, and some that no endpoint takes.
+async fn misuse_it(api: &AuthApi) {
+    let (_, printed) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
+    let contract: Value = serde_json::from_str(&printed.stdout()).unwrap();
+    let paths = contract["paths"].as_object().unwrap().keys().map(String::as_str);
+    for path in paths.chain(["/docs", "/docs/", "/docs/swagger-ui.css", "/docs/nothing", "/", "/auth/none"]) {
+        let url = format!("{}{}", api.url, path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            let request = || api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+            let _ = api.send(request()).await;
+            let _ = api.send(request().json(&json!({ "surplus": 1 }))).await;
+            let _ = api.send(request().header("Content-Type", "application/json").body("x".repeat(20_000))).await;
+            let _ = api.send(request().header("X-Large", "x".repeat(20_000))).await;
+        }
+        let asked_before = api.client.request(Method::OPTIONS, &url).header("Access-Control-Request-Method", "POST");
+        for origin in ["https://app.example.test", "https://elsewhere.example"] {
+            let _ = api.send(asked_before.try_clone().unwrap().header("Origin", origin)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_series_is_there_from_the_start() {
+    let database = Database::create().await;
+    let service = Service::add().await;
+    let env = [service.env(), ("ALLOWED_ORIGINS", "https://app.example.test")];
+    let api = AuthApi::start(&database, &env).await;
+    let at_start = series(&scrape(&api).await);
+    use_it(&api, &service).await;
+    misuse_it(&api).await;
+    let limited = AuthApi::start(
+        &database,
+        &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "1/1h"), ("RATE_LIMIT_REFRESH_IP", "1/1h")],
+    )
+    .await;
+    let limited_at_start = series(&scrape(&limited).await);
+    for path in ["/auth/challenge", "/auth/login", "/auth/refresh", "/oauth/introspect", "/oauth/revoke"] {
+        for _ in 0..2 {
+            let _ = limited.post(path, &json!({})).await;
+        }
+    }
+    for (api, at_start) in [(api, at_start), (limited, limited_at_start)] {
+        let later = series(&scrape(&api).await);
+        let new: Vec<_> = later.difference(&at_start).filter(|series| !series.contains("_bucket{")).collect();
+        assert!(new.is_empty(), "{new:#?}");
+    }
+}
