@@ -47,9 +47,15 @@ impl App {
         if config.cookie_insecure {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
+        if config.admin_token.is_some() && !config.ops_bind.ip().is_loopback() {
+            tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
+        }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers());
-        let (allowed, origins) = (config.bounds, config.allowed_origins.clone());
+        let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        if demo {
+            tracing::info!(url = format!("{}/demo", config.public_url.uri.trim_end_matches('/')), "serving the demo");
+        }
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
@@ -59,6 +65,11 @@ impl App {
                 .app_data(data.clone())
                 .app_data(contract.clone())
                 .configure(routes::api)
+                .configure(|services| {
+                    if demo {
+                        routes::demo::page(services);
+                    }
+                })
                 .wrap(cors(&origins))
                 .wrap(from_fn(limit::tell))
                 .wrap(from_fn(bounds::keep))
@@ -84,11 +95,12 @@ impl App {
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
 
         let data = web::Data::from(Arc::clone(&state));
+        let admin = state.admin.is_open();
         let operations = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(web::Data::new(metrics.clone()))
-                .configure(routes::operations)
+                .configure(|config| routes::operations(config, admin))
         })
         .workers(1)
         .client_request_timeout(head_timeout)

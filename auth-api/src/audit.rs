@@ -1,12 +1,14 @@
 //! What an auditor asks for, as events of the log target `audit`: who began, used and ended which session, from where, and why
 //! not. docs/audit.md describes each field. No event carries a credential.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use schema::ids::{AccountId, SessionId};
 use schema::sessions::RevokedReason;
 use tracing::field::display;
 
+use crate::admin::sweep::Done;
 use crate::credentials::clients::ClientId;
 use crate::http::Client;
 use crate::http::caller::Transport;
@@ -50,12 +52,14 @@ pub(crate) enum By {
     Account(AccountId),
     /// Another service, which holds a token of it.
     Client(ClientId),
+    /// An operator, whom nobody knows by name.
+    Operator,
 }
 
 /// A session was revoked.
 pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &By, reason: RevokedReason) {
     let (account_id, client_id) = match by {
-        By::Rule => (None, None),
+        By::Rule | By::Operator => (None, None),
         By::Account(id) => (Some(display(id)), None),
         By::Client(id) => (None, Some(display(id))),
     };
@@ -78,4 +82,51 @@ pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope) {
 /// An account was disabled, enabled or deleted by an operator.
 pub(crate) fn account(event: &'static str, account_id: AccountId, wallet: &str, sessions: usize) {
     tracing::info!(target: "audit", event, %account_id, wallet, sessions, "an account was changed");
+}
+
+/// Where an operator works.
+#[derive(Clone, Copy)]
+pub(crate) enum Operator<'c> {
+    /// At the operations port.
+    Http(&'c Client),
+    /// On a machine that reaches the stores.
+    Shell,
+}
+
+impl Operator<'_> {
+    fn via(self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Shell => "shell",
+        }
+    }
+
+    fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Http(client) => Some(client.ip),
+            Self::Shell => None,
+        }
+    }
+}
+
+/// Somebody came to the operators' endpoints without their token.
+pub(crate) fn admin_refused(client: &Client, route: Option<&str>, reason: &str) {
+    let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
+    tracing::warn!(target: "audit", event = "admin_refused", reason, route, ip, user_agent, "an operator's request was refused");
+}
+
+/// An operator looked at sessions: which were asked for, and how many were told.
+pub(crate) fn admin_list(operator: Operator<'_>, order: &str, filters: &impl Display, sessions: usize) {
+    let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
+    tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions were listed");
+}
+
+/// An operator ended sessions, or asked how many that would be. Each that ended has its own event, too.
+pub(crate) fn admin_revoke(operator: Operator<'_>, filters: &impl Display, done: Done) {
+    let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
+    let Done { matched, revoked, dry_run } = done;
+    tracing::info!(
+        target: "audit", event = "admin_revoke", who = "admin", via, filters, matched, revoked, dry_run, ip,
+        "an operator revoked sessions"
+    );
 }

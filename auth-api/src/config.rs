@@ -22,7 +22,9 @@ pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub(crate) use self::mistakes::parse_file;
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
+pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, TrustedProxies};
+use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 use crate::limits::Quotas;
@@ -86,6 +88,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Where health and metrics listen.
     pub ops_bind: SocketAddr,
+    /// What operators show there; nothing: there are none.
+    pub admin_token: Option<AdminToken>,
     /// The URL that clients use.
     pub public_url: PublicUrl,
     /// Whose wallets log in.
@@ -112,6 +116,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The cookie goes over plain HTTP, too.
     pub cookie_insecure: bool,
+    /// There is a page that shows what the API does.
+    pub demo: bool,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
     /// Between two rebuilds of the denylist.
@@ -209,6 +215,10 @@ impl fmt::Display for Config {
             ("REDIS_TIMEOUT", duration(self.redis.timeout)),
             ("BIND", self.bind.to_string()),
             ("OPS_BIND", self.ops_bind.to_string()),
+            (
+                "ADMIN_TOKEN_FILE",
+                self.admin_token.as_ref().map(|token| token.file().display().to_string()).unwrap_or_default(),
+            ),
             ("PUBLIC_URL", self.public_url.uri.clone()),
             ("STELLAR_NETWORK", self.network.caip2().trim_start_matches("stellar:").into()),
             ("AUTH_SECRET", "[redacted]".into()),
@@ -226,6 +236,7 @@ impl fmt::Display for Config {
             ("SESSION_LIMIT", self.session_limit.to_string()),
             ("ALLOWED_ORIGINS", self.allowed_origins.join(",")),
             ("COOKIE_INSECURE", u8::from(self.cookie_insecure).to_string()),
+            ("DEMO", u8::from(self.demo).to_string()),
             ("DENYLIST_SYNC_INTERVAL", duration(self.denylist_sync_interval)),
             ("SHUTDOWN_TIMEOUT", duration(self.shutdown_timeout)),
         ];

@@ -7,6 +7,7 @@
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
 //! - [`audit`]: who began, used and ended which session; [`touches`]: when a cookie session was last seen.
+//! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
 //! - [`clients`]: the other services that may ask about tokens; [`reload`]: what SIGHUP reads again.
 //! - [`limits`]: how often one may ask, counted in Redis.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
@@ -15,6 +16,7 @@
 //!
 //! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
 
+pub mod admin;
 pub mod app;
 mod audit;
 pub mod clients;

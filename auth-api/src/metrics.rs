@@ -35,7 +35,7 @@ const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 15] = [
+const QUERIES: [&str; 18] = [
     "login",
     "rotate",
     "extend_session",
@@ -51,6 +51,9 @@ const QUERIES: [&str; 15] = [
     "session_is_live",
     "sessions_revoked_within",
     "database_now",
+    "browse_sessions",
+    "browse_by_activity",
+    "sweep_sessions",
 ];
 
 /// How a login ended.

@@ -1,4 +1,4 @@
-//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients. What cannot be used changes nothing, and says so:
+//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used changes nothing, and says so:
 //! a mistake in a file must not log anybody out.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups
     while hangups.recv().await.is_some() {
         // Files of a few hundred bytes; on a disk that hangs the workers go on.
         let read = tokio::task::block_in_place(|| {
-            [signing_keys(state, sources), auth_secret(state, sources), clients(state, sources)]
+            [signing_keys(state, sources), auth_secret(state, sources), clients(state, sources), admin_token(state)]
         });
         let mistakes: Vec<String> = read.into_iter().filter_map(Result::err).collect();
         metrics::show_reload(mistakes.is_empty(), clock::host_now());
@@ -82,4 +82,8 @@ fn clients(state: &State, sources: &Sources) -> Result<(), String> {
     let fresh = parse_file(path, Clients::parse).map_err(|error| format!("INTROSPECTION_CLIENTS_FILE: {error}"))?;
     state.clients.replace(fresh);
     Ok(())
+}
+
+fn admin_token(state: &State) -> Result<(), String> {
+    state.admin.reload().map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))
 }

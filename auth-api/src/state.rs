@@ -14,6 +14,7 @@ use schema::pool::{CheckoutError, Pool, PooledConnection};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Admin;
 use crate::clients::ClientCheck;
 use crate::clock::Clock;
 use crate::config::{Bounds, Config, Lifetimes, Network, PublicUrl, TrustedProxies};
@@ -58,6 +59,8 @@ pub struct State {
     pub cookie: SessionCookie,
     /// Pages that may change something with a cookie.
     pub origins: Vec<String>,
+    /// Who may act as an operator.
+    pub admin: Admin,
     /// How often one may ask.
     pub limits: Limits,
     /// Whose word on whom they speak for is taken.
@@ -100,6 +103,7 @@ impl State {
                 size: config.database.pool.size,
                 query_bound: config.database.query_bound(),
             },
+            admin: Admin::new(config.admin_token.clone()),
             limits: Limits::new(Arc::clone(&redis), config.rate_limit),
             trusted_proxies: config.trusted_proxies.clone(),
             bounds: config.bounds,

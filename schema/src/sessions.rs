@@ -393,14 +393,14 @@ impl Session {
 
 /// Whether a session joined with its account stands, by the database's clock.
 #[diesel::dsl::auto_type]
-fn live() -> _ {
+pub(crate) fn live() -> _ {
     sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp())).and(accounts::disabled_at.is_null())
 }
 
 /// A session as it is read, with its account and the last rotation of its family.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sessions)]
-struct Row {
+pub(crate) struct Row {
     id: SessionId,
     user_agent: Option<String>,
     ip: Option<IpNet>,

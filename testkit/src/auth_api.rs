@@ -1,6 +1,9 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -177,11 +180,18 @@ impl AuthApi {
     #[must_use]
     pub fn copy_of_keys(&self) -> TempDir {
         let copy = TempDir::new().unwrap();
-        for entry in std::fs::read_dir(self.keys.path()).unwrap() {
+        for entry in fs::read_dir(self.keys.path()).unwrap() {
             let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
         copy
+    }
+
+    /// The key with which it signs, as long as it has but one.
+    #[must_use]
+    pub fn signing_key(&self) -> SigningKey {
+        let file = fs::read_dir(self.keys.path()).unwrap().next().unwrap().unwrap().path();
+        SigningKey::from_pkcs8_pem(&fs::read_to_string(file).unwrap()).unwrap()
     }
 
     /// Sends a request and reads the answer.

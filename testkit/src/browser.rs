@@ -1,3 +1,5 @@
+mod sound;
+
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -92,6 +94,11 @@ impl Browser {
 
     /// Opens an address, and watches it from its beginning.
     pub fn open(&mut self, url: &str, screen: Screen) -> Page<'_> {
+        self.open_with(url, screen, "")
+    }
+
+    /// The same, with a script that runs before those of the page, as an extension's does.
+    pub fn open_with(&mut self, url: &str, screen: Screen, script: &str) -> Page<'_> {
         self.session = None;
         let target = self.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
@@ -101,6 +108,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), &json!({}));
         }
+        self.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": script}));
         let mut page = Page { browser: self };
         page.look_by(screen);
         page.browser.call("Page.navigate", &json!({"url": url}));

@@ -13,7 +13,7 @@
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
 //! - [`reference`]: the tables of variables in the documentation.
-//! - [`Wallet`]: a Stellar key that signs as SEP-53 says.
+//! - [`Wallet`]: a Stellar key that signs as SEP-53 says; [`Jwt`]: an access token that somebody has tampered with.
 //!
 //! `make test` starts the servers and sets the variables. A failing assumption panics: these are tests.
 
@@ -28,6 +28,7 @@
 mod auth_api;
 mod browser;
 mod database;
+mod jwt;
 mod metrics;
 mod pgbouncer;
 mod ports;
@@ -45,10 +46,11 @@ mod wallet;
 pub use auth_api::{Answer, AuthApi, Service, Tokens};
 pub use browser::{Browser, Page, Screen};
 pub use database::Database;
+pub use jwt::Jwt;
 pub use metrics::{Metrics, documented, promtool, scraped};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
-pub use program::{Program, binary};
+pub use program::{Program, binary, example};
 pub use proxy::{Proxy, Statement};
 pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reap_by, reaped, start_reaper};
 pub use receiver::{Received, Receiver};

@@ -15,6 +15,14 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Where cargo put one of the workspace's examples.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let path = built().join("examples").join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --examples`", path.display());
+    path
+}
+
 /// The directory of the workspace's binaries.
 fn built() -> PathBuf {
     let test = std::env::current_exe().unwrap();

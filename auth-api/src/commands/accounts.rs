@@ -2,14 +2,13 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::accounts::{Account, Which};
-use schema::ids::{AccountId, SessionId};
+use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
-use uuid::Uuid;
 
 use super::say;
+use crate::admin::filter::which;
 use crate::audit::{self, By};
 use crate::config::{AccountsConfig, Options};
-use crate::credentials::AccountAddress;
 use crate::denylist::{self, Denylist};
 
 #[derive(Subcommand, Debug)]
@@ -41,12 +40,13 @@ pub(super) struct Request {
 /// Neither an address nor an id.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is neither a wallet's address (G…) nor an account's id")]
-struct NotAnAccount(String);
+pub(super) struct NotAnAccount(pub(super) String);
 
 pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
     let (Command::Disable(request) | Command::Enable(request) | Command::Delete(request)) = command;
     let config = request.options.check_accounts()?;
-    let which = which(&request.account, &config)?;
+    let named = || NotAnAccount(request.account.clone());
+    let which = which(&request.account, config.network).ok_or_else(named)?;
     let mut connection = config.database.open().await?;
     match command {
         Command::Disable(_) => {
@@ -75,16 +75,7 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-const NONE: &str = "there is no such account: it has never logged in, or was deleted";
-
-fn which(text: &str, config: &AccountsConfig) -> Result<Which, NotAnAccount> {
-    if let Ok(id) = Uuid::try_parse(text) {
-        return Ok(Which::Id(AccountId(id)));
-    }
-    let address = AccountAddress::parse(text).map_err(|_| NotAnAccount(text.to_owned()))?;
-    let (issuer, subject) = (config.network.caip2().to_owned(), address.as_str().to_owned());
-    Ok(Which::Subject { issuer, subject })
-}
+pub(super) const NONE: &str = "there is no such account: it has never logged in, or was deleted";
 
 /// An account whose sessions are over.
 struct Ended {

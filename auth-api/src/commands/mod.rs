@@ -1,6 +1,7 @@
 //! The subcommands, one a file.
 
 mod accounts;
+mod admin;
 mod clients;
 mod config;
 mod keys;
@@ -40,6 +41,9 @@ enum Command {
     /// Disable, enable and delete accounts
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// See and end sessions of all accounts
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Let other services introspect and revoke tokens
     #[command(subcommand)]
     Clients(clients::Command),
@@ -68,6 +72,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(&options).await,
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Accounts(command) => accounts::run(&command).await,
+        Command::Admin(command) => admin::run(&command).await,
         Command::Clients(command) => clients::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Openapi => openapi::run(),

@@ -13,6 +13,7 @@ use super::mistakes::{ConfigError, Mistakes};
 use super::{
     AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig,
 };
+use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 
@@ -91,6 +92,10 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let admin_token = self
+            .admin_token_file
+            .as_deref()
+            .and_then(|file| AdminToken::read(file).map_err(|error| mistakes.note("ADMIN_TOKEN_FILE", error)).ok());
         let public_url = self.public_url(mistakes);
         let network = self.network(mistakes);
         let secrets = mistakes
@@ -118,12 +123,8 @@ impl Options {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
         let allowed_origins = mistakes.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
-        let cookie_insecure =
-            mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", |text| match text {
-                "1" | "true" => Ok(true),
-                "0" | "false" | "" => Ok(false),
-                _ => Err("neither 1 nor 0"),
-            });
+        let cookie_insecure = mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
+        let demo = mistakes.parse("DEMO", self.demo.as_deref(), "0", switch);
         let sync = mistakes.seconds(
             "DENYLIST_SYNC_INTERVAL",
             self.denylist_sync_interval.as_ref(),
@@ -151,6 +152,7 @@ impl Options {
             redis: redis?,
             bind: bind?,
             ops_bind: ops_bind?,
+            admin_token,
             public_url,
             network,
             secrets: secrets?,
@@ -164,6 +166,7 @@ impl Options {
             lifetimes,
             allowed_origins: allowed_origins?,
             cookie_insecure: cookie_insecure?,
+            demo: demo?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
             rate_limit,
@@ -250,6 +253,14 @@ impl Options {
             mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }
         lifetimes
+    }
+}
+
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" | "" => Ok(false),
+        _ => Err("neither 1 nor 0"),
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Options {
     /// Where health, metrics and operators are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
+    /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
+    #[arg(long, env)]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// The URL that clients use; its host is what wallets show when they sign [required]
     #[arg(long, env)]
     pub(super) public_url: Option<String>,
@@ -84,6 +87,9 @@ pub struct Options {
     /// `1`: cookies for plain HTTP on this machine, named `session`, without Secure [default: 0]
     #[arg(long, env)]
     pub(super) cookie_insecure: Option<String>,
+    /// `1`: a page at `/demo` that logs a wallet in and shows what goes over the wire [default: 0]
+    #[arg(long, env)]
+    pub(super) demo: Option<String>,
     /// Between two rebuilds of the denylist [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,

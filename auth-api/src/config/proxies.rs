@@ -35,12 +35,17 @@ impl TrustedProxies {
 }
 
 fn network(text: &str) -> Result<IpNet, InvalidProxies> {
-    let network = text.parse().map(|ip: IpAddr| IpNet::from(ip)).or_else(|_| text.parse());
-    let network = as_v4(network.map_err(|_| InvalidProxies::Malformed(text.to_owned()))?);
+    let network = network_of(text).ok_or_else(|| InvalidProxies::Malformed(text.to_owned()))?;
     if network.prefix_len() == 0 {
         return Err(InvalidProxies::Everybody(network));
     }
     Ok(network)
+}
+
+/// A network, or an address as a network of its own. Never IPv4 in the clothes of IPv6.
+pub(crate) fn network_of(text: &str) -> Option<IpNet> {
+    let network = text.parse().map(|ip: IpAddr| IpNet::from(ip)).or_else(|_| text.parse());
+    network.ok().map(as_v4)
 }
 
 /// `::ffff:10.0.0.0/104` is 10.0.0.0/8, as `::ffff:10.0.0.1` is 10.0.0.1.

@@ -171,8 +171,8 @@ pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     request.headers().get_all(AUTHORIZATION).any(scheme)
 }
 
-/// The access token, if there is exactly one Authorization header and it is a Bearer one.
-fn bearer(request: &impl HttpMessage) -> Option<&str> {
+/// The token, if there is exactly one Authorization header and it is a Bearer one.
+pub(crate) fn bearer(request: &impl HttpMessage) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;

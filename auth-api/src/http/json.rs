@@ -69,8 +69,7 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
         if error.inner().classify() != serde_json::error::Category::Data {
             return Problem::Malformed { field: None, detail: format!("Not JSON: {message}.").into() };
         }
-        let field = if path == "." { named_field(&message) } else { Some(path) };
-        let field = field.map(|name| name.chars().take(LONGEST_NAME).collect());
+        let field = if path == "." { named_field(&message) } else { Some(path.chars().take(LONGEST_NAME).collect()) };
         Problem::Malformed { field, detail: without_values(&message).into() }
     })?;
     deserializer
@@ -79,11 +78,13 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// The field that is told to be wrong, cut to a sensible length: an unknown one is of the client's making.
+///
 /// serde says "missing field `x`", "unknown field `x`, …" and "duplicate field `x`" of the object, not of the field.
-fn named_field(message: &str) -> Option<String> {
+pub(super) fn named_field(message: &str) -> Option<String> {
     let (what, rest) = message.split_once(" field `")?;
     let (name, _) = rest.split_once('`')?;
-    matches!(what, "missing" | "unknown" | "duplicate").then(|| name.to_owned())
+    matches!(what, "missing" | "unknown" | "duplicate").then(|| name.chars().take(LONGEST_NAME).collect())
 }
 
 /// serde's messages repeat what was sent, which may be a secret in the wrong place: only what was expected is told.

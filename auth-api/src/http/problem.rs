@@ -50,6 +50,8 @@ pub enum Problem {
     },
     /// 503: a store is away or too busy; a second later it may not be.
     Unavailable,
+    /// 503: the same, and what would help.
+    UnavailableUnless(Cow<'static, str>),
     /// 500: our mistake.
     Internal,
 }
@@ -107,7 +109,7 @@ impl Problem {
             Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer".into())),
             Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed.clone().into())),
             Self::RateLimited { wait } => Some((RETRY_AFTER, wait.as_secs().to_string().into())),
-            Self::Unavailable => Some((RETRY_AFTER, "1".into())),
+            Self::Unavailable | Self::UnavailableUnless(_) => Some((RETRY_AFTER, "1".into())),
             _ => None,
         }
     }
@@ -163,6 +165,7 @@ impl Problem {
                 "unavailable",
                 "The service is not able to answer now. Try again shortly.".into(),
             ),
+            Self::UnavailableUnless(detail) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.clone()),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.".into())
             }

@@ -1,10 +1,12 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
+use actix_web::error::QueryPayloadError;
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use super::json::named_field;
 
 /// A query string, read as strictly as a body.
 #[derive(Debug)]
@@ -16,9 +18,15 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let read = actix_web::web::Query::<T>::from_query(request.query_string());
-        ready(read.map(|query| Self(query.into_inner())).map_err(|_| Problem::Malformed {
-            field: None,
+        ready(read.map(|query| Self(query.into_inner())).map_err(|error| Problem::Malformed {
+            field: field_of(&error),
             detail: "The query string has something that is not expected here.".into(),
         }))
     }
+}
+
+/// Which field is not expected, or repeated.
+fn field_of(error: &QueryPayloadError) -> Option<String> {
+    let QueryPayloadError::Deserialize(error) = error else { return None };
+    named_field(&error.to_string())
 }

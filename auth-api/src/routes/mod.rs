@@ -1,7 +1,9 @@
 //! The URL table; each endpoint is one file. What is in it is in the [`contract`], too.
 
+mod admin;
 mod challenge;
 pub mod contract;
+pub mod demo;
 mod docs;
 mod introspect;
 mod jwks;
@@ -89,8 +91,11 @@ pub fn api(config: &mut ServiceConfig) {
     config.default_service(web::to(not_found));
 }
 
-/// Serves the operations port.
-pub fn operations(config: &mut ServiceConfig) {
+/// Serves the operations port; `admin`: whether there are operators.
+pub fn operations(config: &mut ServiceConfig, admin: bool) {
+    if admin {
+        admin::configure(config);
+    }
     serve(config, OPERATIONS);
     config.default_service(web::to(not_found));
 }

@@ -8,9 +8,8 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
-use testkit::{Answer, AuthApi, Database, Tokens, Wallet};
+use testkit::{Answer, AuthApi, Database, Jwt, Tokens, Wallet};
 
-use crate::forge::{Jwt, key_of};
 use crate::table::{Table, UNAUTHENTICATED, start};
 
 /// Name, token, why it is refused.
@@ -176,7 +175,7 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
     let database = Database::create().await;
     let api = start(&database).await;
     let tokens = api.login(&Wallet::generate()).await;
-    let (ours, key) = (Jwt::read(&tokens.access), key_of(&api));
+    let (ours, key) = (Jwt::read(&tokens.access), api.signing_key());
     let now = database.one::<DateTime<Utc>>("SELECT now()").await;
     let cases = [
         algorithms(&ours, &key),

@@ -8,7 +8,6 @@
 mod access_tokens;
 mod addresses;
 mod bodies;
-mod forge;
 mod framing;
 mod hosts;
 mod messages;

@@ -1,0 +1,77 @@
+//! What operators do from a shell, straight on the stores: also while no API runs.
+
+mod revoke;
+mod sessions;
+mod since;
+mod sweep;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Subcommand, ValueEnum};
+use secrecy::zeroize::Zeroizing;
+use serde::Serialize;
+
+use super::say;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// List the live sessions of all accounts, newest first or by activity
+    #[command(after_help = sessions::EXAMPLE)]
+    Sessions(sessions::Request),
+    /// End one session, or all of an account
+    #[command(after_help = revoke::EXAMPLE)]
+    Revoke(revoke::Request),
+    /// End all sessions that match
+    #[command(after_help = sweep::EXAMPLE)]
+    RevokeMatching(sweep::Request),
+    /// After a leak: end what was begun or used since then. After restoring a backup: end what it brought back
+    #[command(after_help = since::EXAMPLE)]
+    RevokeSince(since::Request),
+    /// Print a fresh token for `ADMIN_TOKEN_FILE`
+    #[command(after_help = "Example:\n  auth-api admin token > /run/secrets/admin-token")]
+    Token,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// What the HTTP API answers.
+    Json,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct OutputOption {
+    /// A table for people, or what the HTTP API answers
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl OutputOption {
+    fn print(self, answer: &impl Serialize, for_people: impl FnOnce() -> String) -> anyhow::Result<()> {
+        match self.output {
+            Output::Table => say(for_people()),
+            Output::Json => say(serde_json::to_string_pretty(answer)?),
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Sessions(request) => sessions::run(request).await,
+        Command::Revoke(request) => revoke::run(request).await,
+        Command::RevokeMatching(request) => sweep::run(request).await,
+        Command::RevokeSince(request) => since::run(request).await,
+        Command::Token => token(),
+    }
+}
+
+fn token() -> anyhow::Result<()> {
+    let mut token = Zeroizing::new([0; 32]);
+    getrandom::fill(token.as_mut_slice())?;
+    say(Zeroizing::new(URL_SAFE_NO_PAD.encode(token.as_slice())).as_str());
+    Ok(())
+}

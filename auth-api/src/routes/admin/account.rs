@@ -1,0 +1,51 @@
+//! DELETE /admin/accounts/{account}/sessions: ends all sessions of an account. It may log in again.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use diesel_async::AsyncConnection as _;
+use schema::accounts::{Account, Which};
+use schema::sessions::{RevokedReason, Session};
+use serde::Serialize;
+
+use super::follow_up;
+use crate::admin::filter::which;
+use crate::admin::sweep::Done;
+use crate::audit::{self, Operator};
+use crate::http::{Client, Problem};
+use crate::state::{DatabaseError, State, timed};
+
+#[derive(Serialize)]
+struct Revoked {
+    revoked: usize,
+}
+
+pub(super) async fn delete(
+    http: HttpRequest,
+    state: web::Data<State>,
+    account: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let which = which(&account, state.network).ok_or(Problem::NotFound)?;
+    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
+    let ended = state.tasks.finish(async move { end_all(&shared, &client, &which).await });
+    let revoked = ended.await??.ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(Revoked { revoked }))
+}
+
+/// Under the account's lock, so that a login is before all of it or after. `None`: there is no such account.
+async fn end_all(state: &State, client: &Client, which: &Which) -> Result<Option<usize>, DatabaseError> {
+    let ended = {
+        let mut connection = state.database.acquire().await?;
+        let watch = connection.watch();
+        let transaction = connection.transaction(async |connection| {
+            let Some(account) = Account::find(connection, which).await? else { return Ok(None) };
+            let ended = Session::revoke_all(connection, account.id, None, RevokedReason::Admin).await?;
+            Ok::<_, diesel::result::Error>(Some((account.id, ended)))
+        });
+        timed(watch, "revoke_all_sessions", transaction).await
+    };
+    let Some((account_id, ended)) = ended.inspect_err(|_| state.denylist.doubt())? else { return Ok(None) };
+    follow_up(state, client, &ended).await;
+    audit::admin_revoke(Operator::Http(client), &format_args!("account={account_id}"), Done::all(ended.len()));
+    Ok(Some(ended.len()))
+}

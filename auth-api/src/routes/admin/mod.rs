@@ -1,0 +1,78 @@
+//! `/admin/*` of the operations port: what operators see and end. Each endpoint is one file.
+
+mod account;
+mod revoke;
+mod session;
+mod sessions;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Error, HttpResponse, Resource, ResponseError as _, Route};
+use schema::ids::SessionId;
+use schema::sessions::RevokedReason;
+use tracing_actix_web::TracingLogger;
+
+use super::not_found;
+use crate::admin::filter::Meaningless;
+use crate::audit::{self, By};
+use crate::http::observe::{RequestSpan, observe};
+use crate::http::{Client, Problem, caller};
+use crate::metrics;
+use crate::state::State;
+
+/// To be registered only where there are operators.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    let scope = web::scope("/admin")
+        .service(resource("/sessions", "GET", web::get().to(sessions::get)))
+        .service(resource("/sessions/revoke", "POST", web::post().to(revoke::post)))
+        .service(resource("/sessions/{id}", "DELETE", web::delete().to(session::delete)))
+        .service(resource("/accounts/{account}/sessions", "DELETE", web::delete().to(account::delete)))
+        .default_service(web::to(not_found))
+        .wrap(from_fn(guard))
+        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+        .wrap(from_fn(observe))
+        .wrap(TracingLogger::<RequestSpan>::new());
+    config.service(scope);
+}
+
+fn resource(path: &str, method: &'static str, route: Route) -> Resource {
+    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method.to_owned())) };
+    web::resource(path).route(route).default_service(web::to(other))
+}
+
+/// Lets nobody through without the operators' token, wherever they want to go. A token of 32 characters and more is not
+/// guessed: what does not fit is told, not counted.
+async fn guard<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return Ok(request.into_response(Problem::Internal.error_response()).map_into_right_body());
+    };
+    let refused = match caller::bearer(&request) {
+        Some(token) if state.admin.knows(token) => None,
+        Some(_) => Some("another token"),
+        None => Some("no token"),
+    };
+    let Some(reason) = refused else { return next.call(request).await.map(ServiceResponse::map_into_left_body) };
+    let client = Client::of(request.request(), &state.trusted_proxies);
+    audit::admin_refused(&client, request.match_pattern().as_deref(), reason);
+    Ok(request.into_response(Problem::Unauthenticated.error_response()).map_into_right_body())
+}
+
+impl From<Meaningless> for Problem {
+    fn from(Meaningless { field, expected }: Meaningless) -> Self {
+        Self::malformed(field, format!("Expected {expected}."))
+    }
+}
+
+/// Denies, counts and tells what an operator has ended.
+async fn follow_up(state: &State, client: &Client, ended: &[SessionId]) {
+    state.denylist.deny(ended).await;
+    metrics::count_revoked(RevokedReason::Admin, ended.len());
+    for id in ended {
+        audit::revoke(Some(client), *id, &By::Operator, RevokedReason::Admin);
+    }
+}

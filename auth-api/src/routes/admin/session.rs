@@ -1,0 +1,38 @@
+//! DELETE /admin/sessions/{id}: 204 for a live one, else 404.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use schema::ids::SessionId;
+use schema::sessions::{RevokedReason, Session};
+use uuid::Uuid;
+
+use super::follow_up;
+use crate::admin::sweep::Done;
+use crate::audit::{self, Operator};
+use crate::http::{Client, Problem};
+use crate::state::{DatabaseError, State, timed};
+
+pub(super) async fn delete(
+    http: HttpRequest,
+    state: web::Data<State>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::NotFound)?;
+    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
+    let ended = state.tasks.finish(async move { end(&shared, &client, id).await });
+    if ended.await?? { Ok(HttpResponse::NoContent().finish()) } else { Err(Problem::NotFound) }
+}
+
+async fn end(state: &State, client: &Client, id: SessionId) -> Result<bool, DatabaseError> {
+    let ended = {
+        let mut connection = state.database.acquire().await?;
+        let watch = connection.watch();
+        let revoke = Session::revoke_these(&mut connection, vec![id], RevokedReason::Admin);
+        timed(watch, "revoke_session", revoke).await
+    };
+    let ended = ended.inspect_err(|_| state.denylist.doubt())?;
+    follow_up(state, client, &ended).await;
+    audit::admin_revoke(Operator::Http(client), &format_args!("session={id}"), Done::all(ended.len()));
+    Ok(!ended.is_empty())
+}

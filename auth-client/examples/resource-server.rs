@@ -1,0 +1,63 @@
+//! A service behind auth-api. `GET /public` is for everybody, `GET /me` for who has a genuine access token, `DELETE /danger`
+//! for whose session was not revoked a moment ago, either.
+//!
+//! ```text
+//! AUTH_URL=https://auth.example.com BIND=127.0.0.1:8000 cargo run --example resource-server --features actix,redis
+//! ```
+//!
+//! `ISSUER` and `AUDIENCE` where auth-api has others than its `PUBLIC_URL`; `CLIENT_ID` and `CLIENT_SECRET` for `/danger`
+//! (`auth-api clients add` makes them); `REDIS_URL` and `REDIS_PREFIX` to ask its denylist before it is asked itself.
+
+use std::env;
+
+use actix_web::{App, HttpResponse, HttpServer, Responder, delete, get, web};
+use anyhow::Context as _;
+use auth_client::{AccessToken, AuthClient, Denylist, Session};
+use serde_json::json;
+
+#[get("/public")]
+async fn public() -> impl Responder {
+    "Hello, whoever you are."
+}
+
+#[get("/me")]
+async fn me(caller: AccessToken) -> impl Responder {
+    HttpResponse::Ok().json(json!({ "account": caller.account_id, "wallet": caller.wallet }))
+}
+
+#[delete("/danger")]
+async fn danger(Session(caller): Session) -> impl Responder {
+    tracing::info!(account_id = %caller.account_id, "everything is gone");
+    HttpResponse::NoContent()
+}
+
+fn client() -> anyhow::Result<AuthClient> {
+    let url = env::var("AUTH_URL").context("AUTH_URL: where auth-api is, such as https://auth.example.com")?;
+    let mut client = AuthClient::builder(&url);
+    if let Ok(issuer) = env::var("ISSUER") {
+        client = client.issuer(issuer);
+    }
+    if let Ok(audience) = env::var("AUDIENCE") {
+        client = client.audience(audience);
+    }
+    if let (Ok(id), Ok(secret)) = (env::var("CLIENT_ID"), env::var("CLIENT_SECRET")) {
+        client = client.credentials(id, secret);
+    }
+    if let (Ok(url), Ok(prefix)) = (env::var("REDIS_URL"), env::var("REDIS_PREFIX")) {
+        client = client.sessions(Denylist::new(&url, &prefix)?);
+    }
+    Ok(client.build()?)
+}
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    let client = web::Data::new(client()?);
+    let bind = env::var("BIND").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
+    let server =
+        HttpServer::new(move || App::new().app_data(client.clone()).service(public).service(me).service(danger))
+            .bind(&bind)
+            .with_context(|| format!("BIND={bind}"))?;
+    tracing::info!(address = %server.addrs()[0], "listening");
+    Ok(server.run().await?)
+}

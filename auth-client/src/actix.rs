@@ -1,0 +1,114 @@
+//! Extractors for handlers, and what they answer when they refuse.
+
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use serde_json::json;
+
+use crate::builder::setting;
+use crate::{AccessToken, AuthClient, Error};
+
+/// The access token of a request, when its session was not revoked either ([`AuthClient::require_session`]). As an
+/// argument of a handler it lets nobody else in.
+///
+/// Like [`AccessToken`], it needs `app_data(web::Data::new(client))`, and answers
+///
+/// - 401 with `WWW-Authenticate: Bearer` to a request without a token, with `error="invalid_token"` to one that is not
+///   accepted (RFC 6750 §3.1);
+/// - 400 with `error="invalid_request"` to several Authorization headers;
+/// - 503 with `Retry-After` while nobody can say whether the token is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session(pub AccessToken);
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+/// As an argument of a handler it lets in who has a genuine access token ([`AuthClient::verify`]).
+impl FromRequest for AccessToken {
+    type Error = Error;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let presented = presented(request);
+        Box::pin(async move {
+            let (client, token) = presented.inspect_err(note)?;
+            client.verify(&token).await.inspect_err(note)
+        })
+    }
+}
+
+impl FromRequest for Session {
+    type Error = Error;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let presented = presented(request);
+        Box::pin(async move {
+            let (client, token) = presented.inspect_err(note)?;
+            client.require_session(&token).await.map(Self).inspect_err(note)
+        })
+    }
+}
+
+/// Whom to ask, and the token: there is one Authorization header, and it is a Bearer one. Nowhere else is looked (RFC 6750
+/// §2.2 and §2.3 are not followed: bodies and URLs are logged).
+fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
+    let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
+        setting("app_data", "give the App `web::Data::new(client)`, with an AuthClient, for its extractors to use")
+    })?;
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next().ok_or(Error::NoToken)?;
+    if headers.next().is_some() {
+        return Err(Error::SeveralHeaders);
+    }
+    let header = header.to_str().map_err(|_| Error::NotAnAccessToken)?;
+    match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok((client.get_ref().clone(), token.trim_matches(' ').to_owned()))
+        }
+        _ => Err(Error::NoToken),
+    }
+}
+
+fn note(error: &Error) {
+    if error.is_refusal() {
+        tracing::info!(reason = %error, "an access token was refused");
+    } else {
+        tracing::warn!(%error, "nobody can say whether an access token is good");
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::SeveralHeaders => StatusCode::BAD_REQUEST,
+            Self::Setting { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            error if error.is_refusal() => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A problem document (RFC 9457) that does not say why: who refuses a token tells its owner, and nobody who tries some.
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let (code, challenge) = match self {
+            Self::NoToken => ("unauthenticated", Some("Bearer")),
+            Self::SeveralHeaders => ("malformed", Some(r#"Bearer error="invalid_request""#)),
+            error if error.is_refusal() => ("unauthenticated", Some(r#"Bearer error="invalid_token""#)),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => ("unavailable", None),
+            _ => ("internal", None),
+        };
+        let mut response = HttpResponse::build(status);
+        if let Some(challenge) = challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        let title = status.canonical_reason().unwrap_or_default();
+        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
+        response.content_type("application/problem+json").body(body.to_string())
+    }
+}

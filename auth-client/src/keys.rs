@@ -1,0 +1,203 @@
+//! The public keys of auth-api: fetched when first needed, kept, and fetched again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::DecodingKey;
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use url::Url;
+
+use crate::Error;
+use crate::http::{Answer, Http};
+
+/// auth-api has a key for each rotation that is not forgotten yet: two or three.
+const MAX_KEYS: usize = 64;
+
+/// How long a set counts as fresh, whatever its answer says: often enough that a key that was retired is forgotten, and not
+/// so often that every few requests pay for it. The default is what auth-api says.
+const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
+const FRESH_AT_MOST: Duration = Duration::from_hours(1);
+const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
+
+/// After a fetch that failed: short, because without keys nobody gets in.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// A set of keys that was fetched.
+struct KeySet {
+    keys: HashMap<String, DecodingKey>,
+    fetched_at: Instant,
+    fresh_for: Duration,
+}
+
+/// A JWK (RFC 7517 §4, RFC 8037 §2), as far as it is looked at.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: String,
+    #[serde(rename = "use")]
+    used_for: String,
+    #[serde(default)]
+    alg: Option<String>,
+    kid: String,
+    x: String,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// Takes the keys that are for Ed25519 signatures; others are none of our business (RFC 7517 §5).
+    fn read(answer: &Answer) -> Result<Self, String> {
+        if answer.status != StatusCode::OK {
+            return Err(format!("an answer with status {}", answer.status));
+        }
+        let set: Jwks = serde_json::from_slice(&answer.body).map_err(|error| format!("not a JWK set: {error}"))?;
+        if set.keys.len() > MAX_KEYS {
+            return Err(format!("a set of more than {MAX_KEYS} keys"));
+        }
+        let keys: HashMap<_, _> = set.keys.into_iter().filter_map(verifier).collect();
+        if keys.is_empty() {
+            return Err("a set without an Ed25519 key".to_owned());
+        }
+        let fresh_for = answer.max_age.unwrap_or(FRESH_BY_DEFAULT).clamp(FRESH_AT_LEAST, FRESH_AT_MOST);
+        Ok(Self { keys, fetched_at: Instant::now(), fresh_for })
+    }
+
+    fn get(&self, kid: &str) -> Result<DecodingKey, Error> {
+        self.keys.get(kid).cloned().ok_or(Error::UnknownKey)
+    }
+}
+
+fn verifier(jwk: Value) -> Option<(String, DecodingKey)> {
+    let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+    let ours = jwk.kty == "OKP" && jwk.crv == "Ed25519" && jwk.used_for == "sig";
+    // 32 bytes.
+    let whole = jwk.x.len() == 43;
+    if !ours || !whole || jwk.alg.is_some_and(|alg| alg != "EdDSA" && alg != "Ed25519") {
+        return None;
+    }
+    Some((jwk.kid, DecodingKey::from_ed_components(&jwk.x).ok()?))
+}
+
+/// How it went the last time, for those who come a moment later.
+struct Attempt {
+    at: Instant,
+    failure: Option<String>,
+}
+
+/// All that is known of the keys. One request fetches them, whoever needs them meanwhile waits for that.
+#[derive(Clone)]
+pub(crate) struct KeyRing(Arc<Shared>);
+
+struct Shared {
+    http: Http,
+    url: Url,
+    /// Between two fetches, at least.
+    pause: Duration,
+    /// No set is used for longer, also when no other can be had.
+    max_stale: Duration,
+    known: ArcSwapOption<KeySet>,
+    /// Who holds it may fetch.
+    last: Arc<Mutex<Option<Attempt>>>,
+    failing: AtomicBool,
+}
+
+impl KeyRing {
+    pub(crate) fn new(http: Http, url: Url, pause: Duration, max_stale: Duration) -> Self {
+        Self(Arc::new(Shared {
+            http,
+            url,
+            pause,
+            max_stale,
+            known: ArcSwapOption::empty(),
+            last: Arc::default(),
+            failing: AtomicBool::new(false),
+        }))
+    }
+
+    /// The key with this id.
+    ///
+    /// Who asks waits only when there is no set, when none knows this id, or when nobody has asked for so long that the set
+    /// may be hours old: a key that was retired meanwhile is not to be accepted once more. Otherwise the old set serves
+    /// while a new one is on its way, and goes on doing so while none can be had.
+    pub(crate) async fn find(&self, kid: &str) -> Result<DecodingKey, Error> {
+        let known = self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
+        let Some((set, key)) = known.and_then(|set| set.get(kid).ok().map(|key| (set, key))) else {
+            return self.refreshed().await?.get(kid);
+        };
+        let age = set.fetched_at.elapsed();
+        if age < set.fresh_for {
+            return Ok(key);
+        }
+        if age < set.fresh_for * 2 || self.0.failing.load(Ordering::Relaxed) {
+            self.refresh_in_background();
+            return Ok(key);
+        }
+        match self.refreshed().await {
+            Ok(set) => set.get(kid),
+            Err(_) => Ok(key),
+        }
+    }
+
+    /// A set that is as new as may be asked for.
+    async fn refreshed(&self) -> Result<Arc<KeySet>, Error> {
+        let last = Arc::clone(&self.0.last).lock_owned().await;
+        if let Some(attempt) = self.0.recent(last.as_ref()) {
+            return self.0.outcome(attempt);
+        }
+        // In a task: the caller may hang up, and is not the only one who waits.
+        let fetching = tokio::spawn(fetch(Arc::clone(&self.0), last));
+        fetching.await.unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was cut off".to_owned())))
+    }
+
+    /// The same for nobody in particular, unless it is being done.
+    fn refresh_in_background(&self) {
+        if let Ok(last) = Arc::clone(&self.0.last).try_lock_owned()
+            && self.0.recent(last.as_ref()).is_none()
+        {
+            tokio::spawn(fetch(Arc::clone(&self.0), last));
+        }
+    }
+}
+
+async fn fetch(shared: Arc<Shared>, mut last: OwnedMutexGuard<Option<Attempt>>) -> Result<Arc<KeySet>, Error> {
+    let answer = shared.http.get(&shared.url).await;
+    let failure = match answer.and_then(|answer| KeySet::read(&answer)) {
+        Ok(set) => {
+            tracing::debug!(keys = set.keys.len(), "keys of auth-api fetched");
+            shared.known.store(Some(Arc::new(set)));
+            None
+        }
+        Err(reason) => {
+            tracing::warn!(url = %shared.url, %reason, "the keys of auth-api could not be fetched");
+            Some(reason)
+        }
+    };
+    shared.failing.store(failure.is_some(), Ordering::Relaxed);
+    shared.outcome(last.insert(Attempt { at: Instant::now(), failure }))
+}
+
+impl Shared {
+    /// The last attempt, if it is too early for another.
+    fn recent<'a>(&self, last: Option<&'a Attempt>) -> Option<&'a Attempt> {
+        let pause = |attempt: &Attempt| {
+            if attempt.failure.is_some() { self.pause.min(PAUSE_AFTER_FAILURE) } else { self.pause }
+        };
+        last.filter(|attempt| attempt.at.elapsed() < pause(attempt))
+    }
+
+    fn outcome(&self, attempt: &Attempt) -> Result<Arc<KeySet>, Error> {
+        match &attempt.failure {
+            Some(reason) => Err(Error::KeysUnavailable(reason.clone())),
+            None => self.known.load_full().ok_or_else(|| Error::KeysUnavailable("none came".to_owned())),
+        }
+    }
+}

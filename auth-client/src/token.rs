@@ -1,0 +1,108 @@
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::Error;
+
+const TYP: &str = "at+jwt";
+/// Those of auth-api are about 600 bytes; nobody makes us parse more.
+const MAX_LENGTH: usize = 4096;
+
+/// What a genuine access token says. There is none that was not verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessToken {
+    /// `sub`: the account. It stays the same for all sessions of a wallet.
+    pub account_id: Uuid,
+    /// `sid`: the session. Whether it was revoked since, the token does not know.
+    pub session_id: Uuid,
+    /// `wallet`: the address that logged in, `G…`.
+    pub wallet: String,
+    /// `client_id`: who made it, `auth-api`.
+    pub client_id: String,
+    /// `jti`: the id of this very token.
+    pub token_id: String,
+    /// `iat`, in seconds since 1970.
+    pub issued_at: i64,
+    /// `exp`, in seconds since 1970.
+    pub expires_at: i64,
+}
+
+/// As they stand in the token. Those that are missing here, `iss` and `aud`, are compared and not kept.
+#[derive(Deserialize)]
+struct Claims {
+    sub: Uuid,
+    sid: Uuid,
+    wallet: String,
+    client_id: String,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// What is expected of tokens.
+pub(crate) struct Rules {
+    validation: Validation,
+    leeway: i64,
+}
+
+impl Rules {
+    /// `leeway`: how far the clocks of this host and of auth-api may be apart.
+    pub(crate) fn new(issuer: &str, audience: &str, leeway: Duration) -> Self {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // Below, by one clock that is handed in.
+        validation.validate_exp = false;
+        Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
+    }
+
+    /// The id of the key to verify with, if the token is of the one kind that is accepted. The kind is ours to say and not
+    /// the token's, and what it brings along or points to (`jwk`, `jku`, `x5c`) is never looked at (RFC 8725 §3.1, §3.10,
+    /// §3.11).
+    pub(crate) fn key_id(token: &str) -> Result<String, Error> {
+        if token.len() > MAX_LENGTH {
+            return Err(Error::NotAnAccessToken);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Error::NotAnAccessToken)?;
+        let ours = header.typ.as_deref() == Some(TYP) && header.alg == Algorithm::EdDSA && header.crit.is_none();
+        header.kid.filter(|_| ours).ok_or(Error::NotAnAccessToken)
+    }
+
+    /// Verifies a token with the key that it names, at `now`, in seconds since 1970.
+    pub(crate) fn check(&self, token: &str, key: &DecodingKey, now: i64) -> Result<AccessToken, Error> {
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let claims = claims.map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => Error::BadSignature,
+            ErrorKind::InvalidIssuer => Error::OtherIssuer,
+            ErrorKind::InvalidAudience => Error::OtherAudience,
+            _ => Error::NotAnAccessToken,
+        })?;
+        let Claims { sub, sid, wallet, client_id, jti, iat, exp } = claims.claims;
+        if now >= exp.saturating_add(self.leeway) {
+            return Err(Error::Expired);
+        }
+        if iat > now.saturating_add(self.leeway) {
+            return Err(Error::TooEarly);
+        }
+        Ok(AccessToken {
+            account_id: sub,
+            session_id: sid,
+            wallet,
+            client_id,
+            token_id: jti,
+            issued_at: iat,
+            expires_at: exp,
+        })
+    }
+}
+
+/// The host's time, in seconds since 1970.
+pub(crate) fn host_now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

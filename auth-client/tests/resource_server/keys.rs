@@ -1,0 +1,230 @@
+//! The keys: they are replaced, cannot be had, or are not what they should be.
+
+use std::time::{Duration, Instant};
+
+use auth_client::Error;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{AuthApi, Database, Jwt, Program, Proxy, Receiver, Wallet, binary, eventually};
+use tokio::task::JoinSet;
+
+use crate::stage::{Resource, client_of, fetches, is_refused, is_unavailable};
+
+/// Makes a signing key in a directory.
+async fn generate(directory: &std::path::Path) -> std::path::PathBuf {
+    let args = ["keys", "generate", "--dir", directory.to_str().unwrap()];
+    let (code, made) = Program::run(binary("auth-api"), &args, &[]).await;
+    assert_eq!(code, Some(0), "{}", made.stderr());
+    made.stdout().trim().into()
+}
+
+/// An API with a key that was made long ago, where a new one signs as soon as it is there.
+async fn with_an_old_key(database: &Database) -> AuthApi {
+    let keys = TempDir::new().unwrap();
+    let made = generate(keys.path()).await;
+    std::fs::rename(made, keys.path().join("20260101T000000Z-old.pem")).unwrap();
+    AuthApi::start_with_keys(database, keys, &[("SIGNING_KEY_DELAY", "0s")]).await
+}
+
+#[tokio::test]
+async fn a_rotation_of_keys_goes_unnoticed() {
+    let database = Database::create().await;
+    let api = with_an_old_key(&database).await;
+    let resource = Resource::start(&api.url, &[]).await;
+    let quick = client_of(&api.url).keys_pause(Duration::ZERO).build().unwrap();
+    let wallet = Wallet::generate();
+    let old = api.login(&wallet).await.access;
+    assert_eq!(resource.me(&old).await.status, 200);
+    quick.verify(&old).await.unwrap();
+
+    generate(api.keys()).await;
+    assert_eq!(api.reload().await, Vec::<String>::new());
+    let new = api.login(&wallet).await.access;
+    assert_ne!(Jwt::read(&new).header["kid"], Jwt::read(&old).header["kid"]);
+    // Who may ask at once has it at once, and nobody else is kept waiting for good.
+    quick.verify(&new).await.unwrap();
+    eventually("the new key is known", async || {
+        assert_eq!(resource.me(&old).await.status, 200);
+        resource.me(&new).await.status == 200
+    })
+    .await;
+    quick.verify(&old).await.unwrap();
+    assert_eq!(resource.me(&old).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_is_retired_is_forgotten() {
+    let database = Database::create().await;
+    let api = with_an_old_key(&database).await;
+    let resource = Resource::start(&api.url, &[]).await;
+    let idle = client_of(&api.url).build().unwrap();
+    let (wallet, old) = (Wallet::generate(), api.signing_key());
+    let genuine = api.login(&wallet).await.access;
+    assert_eq!(resource.me(&genuine).await.status, 200);
+    idle.verify(&genuine).await.unwrap();
+    let begun = Instant::now();
+
+    generate(api.keys()).await;
+    std::fs::remove_file(api.keys().join("20260101T000000Z-old.pem")).unwrap();
+    assert_eq!(api.reload().await, Vec::<String>::new());
+    let new = api.login(&wallet).await.access;
+    let stolen = Jwt::read(&genuine).claims(&json!({ "jti": "made by who has the old key" })).signed(&old);
+    eventually("the old key is forgotten", async || is_refused(&resource.me(&stolen).await)).await;
+    assert_eq!(resource.me(&new).await.status, 200);
+    // Nor does whoever was asked nothing for so long accept it once more, for want of a newer set.
+    eventually("its set is twice as old as it may be", async || begun.elapsed() >= Duration::from_secs(20)).await;
+    let answer = idle.verify(&stolen).await;
+    assert!(matches!(answer, Err(Error::UnknownKey)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn many_unknown_keys_are_few_requests() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let resource = Resource::start(&api.url, &[]).await;
+    let client = client_of(&api.url).keys_pause(Duration::from_hours(1)).build().unwrap();
+    let token = api.login(&Wallet::generate()).await.access;
+    let (ours, key) = (Jwt::read(&token), api.signing_key());
+    let forged = |number: u32| ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key);
+
+    // From cold, all at once: one fetches, and the others wait for it.
+    let mut asking = JoinSet::new();
+    for number in 0..200 {
+        let (client, token) = (client.clone(), forged(number));
+        asking.spawn(async move { client.verify(&token).await });
+    }
+    for answer in asking.join_all().await {
+        assert!(matches!(answer, Err(Error::UnknownKey)), "{answer:?}");
+    }
+    client.verify(&token).await.unwrap();
+    assert!((fetches(&api).await - 1.0).abs() < f64::EPSILON);
+
+    let begun = Instant::now();
+    for number in 0..200 {
+        assert!(is_refused(&resource.me(&forged(number)).await));
+    }
+    assert_eq!(resource.me(&token).await.status, 200);
+    // One at first, and one in ten seconds.
+    let allowed = 2.0 + (begun.elapsed().as_secs_f64() / 10.0).floor();
+    let fetched = fetches(&api).await - 1.0;
+    assert!((1.0..=allowed).contains(&fetched), "{fetched} fetches");
+}
+
+#[tokio::test]
+async fn those_who_hang_up_leave_one_request() {
+    let token = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AA";
+    let silent = Receiver::answering(&[]).await;
+    let client = client_of(&format!("http://{}", silent.address())).timeout(Duration::from_mins(5)).build().unwrap();
+    for _ in 0..20 {
+        let given_up = tokio::time::timeout(Duration::from_millis(50), client.verify(token)).await;
+        assert!(given_up.is_err());
+    }
+    eventually("it was asked", async || !silent.received().is_empty()).await;
+    assert_eq!(silent.received().len(), 1);
+}
+
+#[tokio::test]
+async fn while_no_keys_can_be_had_those_that_are_there_go_on() {
+    let database = Database::create().await;
+    let api = with_an_old_key(&database).await;
+    let proxy = Proxy::to(api.url.strip_prefix("http://").unwrap()).await;
+    let url = format!("http://{}", proxy.address());
+    let resource = Resource::start(&url, &[]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    assert_eq!(resource.me(&token).await.status, 200);
+    proxy.cut();
+    // They grow old after ten seconds, and are asked for in vain.
+    eventually("they were asked for again", async || {
+        assert_eq!(resource.me(&token).await.status, 200);
+        !resource.program.log_events("the keys of auth-api could not be fetched").is_empty()
+    })
+    .await;
+    assert_eq!(resource.me(&token).await.status, 200);
+    // A key that is not among them may be a new one: nobody knows.
+    let unknown = Jwt::read(&token).header(&json!({ "kid": "unknown" })).signed(&api.signing_key());
+    assert!(is_unavailable(&resource.me(&unknown).await));
+    proxy.restore();
+    eventually("they can be had again", async || {
+        assert_eq!(resource.me(&token).await.status, 200);
+        is_refused(&resource.me(&unknown).await)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_any_keys_nobody_gets_in() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let proxy = Proxy::to(api.url.strip_prefix("http://").unwrap()).await;
+    proxy.cut();
+    let resource = Resource::start(&format!("http://{}", proxy.address()), &[]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    assert!(is_unavailable(&resource.me(&token).await));
+    assert_eq!(resource.public().await.status, 200);
+    // What cannot be a token of auth-api's needs no key to be told so.
+    assert!(is_refused(&resource.me("garbage").await));
+    proxy.restore();
+    eventually("the keys can be had", async || resource.me(&token).await.status == 200).await;
+}
+
+fn jwk(kid: &str, key: &SigningKey) -> Value {
+    let x = URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes());
+    json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x })
+}
+
+#[tokio::test]
+async fn what_is_no_set_of_keys_is_not_taken_and_leaves_those_that_are_there() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    let (ours, key) = (Jwt::read(&token), api.signing_key());
+    let kid = ours.header["kid"].as_str().unwrap();
+    let unknown = ours.clone().header(&json!({ "kid": "unknown" })).signed(&key);
+
+    let good = json!({ "keys": [jwk(kid, &key)] }).to_string();
+    let with = |name: &str, value: Value| {
+        let mut jwk = jwk("unknown", &key);
+        jwk[name] = value;
+        json!({ "keys": [jwk] }).to_string()
+    };
+    let many: Vec<Value> = (0..65).map(|number| jwk(&format!("key-{number}"), &key)).collect();
+    let bad = [
+        ("an error", 500, good.clone()),
+        ("a redirect", 302, good.clone()),
+        ("no JSON", 200, "<html>".to_owned()),
+        ("no set", 200, "{}".to_owned()),
+        ("no key", 200, r#"{"keys":[]}"#.to_owned()),
+        ("65 keys", 200, json!({ "keys": many }).to_string()),
+        ("more than 64 KiB", 200, format!("{good}{}", " ".repeat(64 * 1024))),
+        ("a key for encryption", 200, with("use", json!("enc"))),
+        ("a key without a use", 200, with("use", Value::Null)),
+        ("a key for another curve", 200, with("crv", json!("X25519"))),
+        ("a key of another kind", 200, with("kty", json!("oct"))),
+        ("a key for another algorithm", 200, with("alg", json!("HS256"))),
+        ("a key that is too short", 200, with("x", json!("AAAA"))),
+    ];
+    for (name, status, body) in bad {
+        let server = Receiver::answering(&[(200, &good), (status, &body)]).await;
+        let client = client_of(&format!("http://{}", server.address())).keys_pause(Duration::ZERO).build().unwrap();
+        client.verify(&token).await.unwrap();
+        let answer = client.verify(&unknown).await;
+        assert!(matches!(answer, Err(Error::KeysUnavailable(_))), "{name}: {answer:?}");
+        assert_eq!(server.received().len(), 2, "{name}");
+        client.verify(&token).await.unwrap();
+    }
+    // And none is good for longer than it may be.
+    let server = Receiver::answering(&[(200, &good), (500, "")]).await;
+    let short = client_of(&format!("http://{}", server.address())).keys_max_stale(Duration::ZERO);
+    let client = short.keys_pause(Duration::ZERO).build().unwrap();
+    client.verify(&token).await.unwrap();
+    assert!(matches!(client.verify(&token).await, Err(Error::KeysUnavailable(_))));
+    // Beside one that is good, those that are none of our business do no harm.
+    let beside = json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB" }, 7, jwk("unknown", &key)] }).to_string();
+    let server = Receiver::answering(&[(200, &good), (200, &beside)]).await;
+    let client = client_of(&format!("http://{}", server.address())).keys_pause(Duration::ZERO).build().unwrap();
+    client.verify(&token).await.unwrap();
+    client.verify(&unknown).await.unwrap();
+}
