@@ -226,7 +226,10 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
     let mut sessions = Vec::new();
     // Minutes before now of its begin and of its last use; the leak began 120 minutes ago.
     for (begun, used) in [(600, 600), (600, 200), (600, 140), (600, 60), (100, 100)] {
-        let tokens = shell.api.login(&wallet).await;
+        let mut tokens = shell.api.login(&wallet).await;
+        if used != begun {
+            tokens = shell.api.refresh(&tokens.refresh).await.tokens();
+        }
         shell.age(&tokens.session_id, begun, used).await;
         sessions.push(tokens);
     }
@@ -241,7 +244,7 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
     let ended = shell.run(&["revoke-since", &leak, "--dry-run", "--output", "json"]).await;
     assert_eq!(ended.json(), json!({ "matched": 4, "revoked": 0, "dry_run": true }));
     assert_eq!(shell.live().await.len(), 7);
-    let ended = shell.run(&["revoke-since", &leak, "--yes"]).await;
+    let ended = shell.run(&["revoke-since", &leak]).await;
     assert!(ended.told.starts_with("revoked 4 sessions: active_since="), "{}{}", ended.told, ended.log.stderr());
     for (at, tokens) in sessions.iter().enumerate() {
         // Used 140 minutes ago: half an hour before counts, too.
@@ -257,7 +260,7 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
     shell.api.with_cookie("GET", "/auth/session", &cookies[1]).await.is_problem(401, "unauthenticated");
     shell.run(&["revoke-since", "yesterday", "--yes"]).await.failed(1, "expected a time such as");
     shell.run(&["revoke-since", "2999-01-01T00:00:00Z", "--yes"]).await.failed(1, "still to come");
-    shell.run(&["revoke-since", &leak]).await.failed(2, "--dry-run");
+    shell.run(&["revoke-since", &leak, "--yes", "--dry-run"]).await.failed(2, "--dry-run");
 }
 
 #[tokio::test]

@@ -157,10 +157,22 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     assert_eq!(page.requests().into_iter().find(elsewhere), None);
 }
 
-/// Where `deploy/local/real-packages` has put it.
-fn schemathesis() -> PathBuf {
+/// A program that `deploy/local/real-packages` has got.
+fn installed(program: &str) -> PathBuf {
     let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
-    Path::new(&directory).join("schemathesis/venv/bin/st")
+    Path::new(&directory).join("schemathesis/venv/bin").join(program)
+}
+
+fn source(name: &str) -> String {
+    format!("{}/tests/packages/schemathesis/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn the_contract_is_openapi_and_its_examples_are_what_it_says_of_them() {
+    let (code, program) = Program::run(installed("python"), &[&source("examples.py"), &kept()], &[]).await;
+    assert_eq!(code, Some(0), "{}", program.stderr());
+    let seen: u32 = program.stdout().split(' ').next().unwrap().parse().unwrap();
+    assert!(seen > 50, "{}", program.stdout());
 }
 
 /// Runs schemathesis with all its checks against a server of its own.
@@ -169,8 +181,7 @@ async fn conforms(credentials: &str, flags: &[&str]) {
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
     let client = format!("{}:{}", service.id, service.secret);
-    let here = format!("{}/tests/packages/schemathesis", env!("CARGO_MANIFEST_DIR"));
-    let (config, hooks) = (format!("{here}/schemathesis.toml"), format!("{here}/hooks.py"));
+    let (config, hooks) = (source("schemathesis.toml"), source("hooks.py"));
     // By its file: what it reads from a server it would not test.
     let kept = kept();
     let mut args = vec!["--config-file", &config, "run", &kept, "--url", &api.url, "--checks", "all", "--no-color"];
@@ -183,7 +194,7 @@ async fn conforms(credentials: &str, flags: &[&str]) {
         ("PYTHONDONTWRITEBYTECODE", "1"),
         ("PYTHONUTF8", "1"),
     ];
-    let (code, program) = Program::run(schemathesis(), &args, &env).await;
+    let (code, program) = Program::run(installed("st"), &args, &env).await;
     assert_eq!(code, Some(0), "{}{}", program.stdout(), program.stderr());
     let operations = paths(&serde_json::from_str(&printed().await).unwrap()).values().map(Vec::len).sum::<usize>();
     assert!(program.stdout().contains(&format!("Tested: {operations}")), "{}", program.stdout());

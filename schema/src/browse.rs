@@ -74,8 +74,11 @@ impl Filter {
             conditions.push(Box::new(sessions::created_at.ge(time).nullable()));
         }
         if let Some(time) = self.active_since {
-            let seen = sessions::created_at.ge(time).or(sessions::last_seen_at.ge(time));
-            conditions.push(Box::new(seen.or(token_families::rotated_at.nullable().ge(time))));
+            // A session of tokens is used by refreshing: before its first time the family tells of the login alone.
+            let seen = sessions::token_hash.is_not_null().and(sessions::last_seen_at.ge(time)).nullable();
+            let refreshed = token_families::generation.nullable().gt(0);
+            let refreshed = refreshed.and(token_families::rotated_at.nullable().ge(time));
+            conditions.push(Box::new(sessions::created_at.ge(time).nullable().or(seen).or(refreshed)));
         }
         conditions
     }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use super::body::Body;
+use super::documented::example;
 use super::oauth::OAuthError;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
@@ -28,7 +29,7 @@ pub struct Form {
 #[expect(dead_code, reason = "for the contract alone")]
 pub struct FormFields {
     /// An access token, a refresh token, or the session token that stands in a cookie.
-    #[schema(min_length = 1, examples("rt_AZfwonw-fRCcVQ0MbY06fgAAAAE…"))]
+    #[schema(min_length = 1, examples(json!(example::REFRESH_TOKEN)))]
     token: String,
     /// Of what kind it is. Not needed: a token shows it.
     #[schema(value_type = String, required = false, examples("refresh_token"))]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::credentials::AccountAddress;
+use crate::http::documented::example;
 use crate::http::limit::limit;
 use crate::http::{Client, Json, Problem, documented};
 use crate::limits::Route;
@@ -22,7 +23,7 @@ pub(super) struct Request {
         pattern = "^G[A-D][A-Z2-7]{54}$",
         min_length = 56,
         max_length = 56,
-        examples("GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L")
+        examples(json!(example::ADDRESS))
     )]
     address: String,
 }
@@ -32,12 +33,7 @@ pub(super) struct Request {
 #[schema(as = Challenge)]
 pub(super) struct Answer {
     /// What the wallet is to sign, byte for byte, without a newline at its end.
-    #[schema(
-        max_length = 1024,
-        examples(
-            "auth.example.com wants you to sign in with your Stellar account:\nGBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L\n\nSign in. This proves that you hold the key; it costs nothing and moves nothing.\n\nURI: https://auth.example.com\nVersion: 1\nChain ID: stellar:pubnet\nNonce: 6f0c2f6b0e9d4a3fb7c1d2e3f4a5b6c79a8b7c6d5e4f30211223344556677889\nIssued At: 2026-11-21T09:00:00Z\nExpiration Time: 2026-11-21T09:05:00Z\nRequest ID: 0b9c7a34-5f0e-4f7e-9c55-0d0c6d8d3a7e"
-        )
-    )]
+    #[schema(max_length = 1024, examples(json!(example::MESSAGE)))]
     message: String,
     /// From then on it is refused.
     #[schema(examples("2026-11-21T09:05:00Z"))]

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
-use super::readable;
+use super::{READ, open};
 use crate::http::Problem;
 use crate::state::State;
 
@@ -43,9 +43,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// The page, its parts, and what it has to know.
 pub fn page(config: &mut ServiceConfig) {
     for part in &PARTS {
-        config.service(readable(part.path, |route| route.to(get)));
+        config.service(open(part.path, &[(READ, |route| route.to(get))]).resource());
     }
-    config.service(readable("/demo/settings.json", |route| route.to(settings)));
+    config.service(open("/demo/settings.json", &[(READ, |route| route.to(settings))]).resource());
 }
 
 async fn get(http: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::credentials::access_token::Claims;
 use crate::credentials::{RefreshToken, SessionToken, Token};
+use crate::http::documented::example;
 use crate::http::oauth::{self, OAuthError};
 use crate::http::{Form, FormFields, Problem, caller, documented};
 use crate::limits::Route;
@@ -55,13 +56,13 @@ struct Active {
     #[schema(value_type = String, required = false, examples("https://auth.example.com"))]
     aud: Option<String>,
     /// The account's id.
-    #[schema(examples("0197f0a2-1111-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::ACCOUNT_ID)))]
     sub: Uuid,
     /// The session's id.
-    #[schema(examples("0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::SESSION_ID)))]
     sid: Uuid,
     /// The wallet's address.
-    #[schema(examples("GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"))]
+    #[schema(examples(json!(example::ADDRESS)))]
     wallet: String,
     /// When it was issued.
     #[schema(examples(1_795_251_600))]
@@ -125,8 +126,8 @@ fn no() -> Object {
             ("active" = (summary = "an access token", value = json!({
                 "active": true, "token_use": "access_token", "token_type": "Bearer", "client_id": "auth-api",
                 "iss": "https://auth.example.com", "aud": "https://auth.example.com",
-                "sub": "0197f0a2-1111-7d10-9c55-0d0c6d8d3a7e", "sid": "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e",
-                "wallet": "GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L", "iat": 1_795_251_600,
+                "sub": example::ACCOUNT_ID, "sid": example::SESSION_ID,
+                "wallet": example::ADDRESS, "iat": 1_795_251_600,
                 "exp": 1_795_252_500, "jti": "0197f0a2-2222-7d10-9c55-0d0c6d8d3a7e"
             }))),
             ("inactive" = (summary = "anything that is not good", value = json!({ "active": false })))

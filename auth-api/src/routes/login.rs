@@ -20,6 +20,7 @@ use crate::credentials::access_token::Grant;
 use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
 use crate::http::caller::Transport;
 use crate::http::cookie::Presented;
+use crate::http::documented::example;
 use crate::http::guard::{self, Origin};
 use crate::http::limit::limit;
 use crate::http::{Client, Json, Problem, documented};
@@ -33,16 +34,14 @@ use crate::state::{DatabaseError, State, timed};
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     /// The challenge's message, byte for byte.
-    #[schema(examples(
-        "auth.example.com wants you to sign in with your Stellar account:\nGBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L\n…"
-    ))]
+    #[schema(examples(json!(example::MESSAGE)))]
     message: String,
     /// By the wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message), in padded base64 or in hex.
     #[schema(
         pattern = "^([A-Za-z0-9+/]{85}[AQgw]==|[0-9A-Fa-f]{128})$",
         min_length = 88,
         max_length = 128,
-        examples("fO5dbYhXUhBMhe6kId/cuVq/AfEnHRHEvsP8vXh03M1uLpi5e46yO2Q8rEBzu3feXQewcQE5GArp88u6ePK6BA==")
+        examples(json!(example::SIGNATURE))
     )]
     signature: String,
     /// What is to carry the session.
@@ -55,7 +54,7 @@ pub(super) struct Request {
 #[schema(as = CookieSession)]
 pub(super) struct CookieAnswer {
     /// The session's id.
-    #[schema(examples("0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::SESSION_ID)))]
     session_id: Uuid,
     /// Its end, unless it is used before: it slides.
     #[schema(examples("2026-12-21T09:00:07Z"))]
@@ -117,11 +116,11 @@ enum Refused {
         (status = 200, description = "A session has begun.",
          content((inline(LoginAnswer) = "application/json", examples(
             ("token" = (summary = "transport: token", value = json!({
-                "access_token": "eyJ…", "token_type": "Bearer", "expires_in": 900, "refresh_token": "rt_…",
-                "refresh_expires_at": "2026-12-21T09:00:07Z", "session_id": "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"
+                "access_token": example::ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 900, "refresh_token": example::REFRESH_TOKEN,
+                "refresh_expires_at": "2026-12-21T09:00:07Z", "session_id": example::SESSION_ID
             }))),
             ("cookie" = (summary = "transport: cookie", value = json!({
-                "session_id": "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e", "expires_at": "2026-12-21T09:00:07Z"
+                "session_id": example::SESSION_ID, "expires_at": "2026-12-21T09:00:07Z"
             })))
          ))),
          headers(("Set-Cookie" = String, description = "The session, with `transport: \"cookie\"`."))),

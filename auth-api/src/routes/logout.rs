@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
+use crate::http::documented::example;
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
@@ -20,7 +21,7 @@ use crate::state::{DatabaseError, State, timed};
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     /// Any of the session's, an old one, too.
-    #[schema(examples("rt_AZfwonw-fRCcVQ0MbY06fgAAAAE…"))]
+    #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 

@@ -16,6 +16,7 @@ use super::tokens::{self, Pair};
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
+use crate::http::documented::example;
 use crate::http::limit::limit;
 use crate::http::{Client, Json, Problem, documented, refusal};
 use crate::limits::Route;
@@ -28,7 +29,7 @@ use crate::state::{Lease, State, timed};
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     /// The one that came last.
-    #[schema(examples("rt_AZfwonw-fRCcVQ0MbY06fgAAAAE…"))]
+    #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 

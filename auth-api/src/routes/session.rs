@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::sessions::SessionAnswer;
+use crate::http::documented::example;
 use crate::http::{Problem, caller, documented};
 use crate::state::State;
 
@@ -25,13 +26,13 @@ pub(super) struct Answer {
 #[schema(as = Account)]
 struct AccountAnswer {
     /// Its id, also the `sub` of access tokens.
-    #[schema(examples("0197f0a2-1111-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::ACCOUNT_ID)))]
     id: Uuid,
     /// Who vouches for the subject: the network of the wallet (CAIP-2).
     #[schema(examples("stellar:pubnet"))]
     issuer: String,
     /// Who it is: the wallet's address.
-    #[schema(examples("GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"))]
+    #[schema(examples(json!(example::ADDRESS)))]
     subject: String,
     /// When it logged in for the first time.
     #[schema(examples("2026-11-21T09:00:07Z"))]

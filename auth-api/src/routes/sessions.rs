@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::audit::{self, By};
 use crate::device::device;
 use crate::http::caller::{self, Transport};
+use crate::http::documented::example;
 use crate::http::{Client, Problem, Query, documented};
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
@@ -25,7 +26,7 @@ use crate::state::{DatabaseError, State, timed};
 #[schema(as = Session)]
 pub(super) struct SessionAnswer {
     /// Its id.
-    #[schema(examples("0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::SESSION_ID)))]
     id: Uuid,
     /// What carries it.
     #[schema(value_type = Transport)]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::Problem;
+use crate::http::documented::example;
 use crate::state::State;
 
 /// What is to be answered.
@@ -23,11 +24,8 @@ pub(super) struct Pair<'g> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]
 pub(super) struct Answer<'a> {
-    /// A JWT for `Authorization: Bearer`: EdDSA, of the type `at+jwt` (RFC 9068). Do not look into it: ask `GET /auth/session`.
-    #[schema(
-        pattern = r"^[\w-]+\.[\w-]+\.[\w-]+$",
-        examples("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzaWQiOiIuLi4ifQ.c2lnbmF0dXJl")
-    )]
+    /// A JWT for `Authorization: Bearer`: `EdDSA`, of the type `at+jwt` (RFC 9068). Do not look into it: ask `GET /auth/session`.
+    #[schema(pattern = r"^[\w-]+\.[\w-]+\.[\w-]+$", examples(json!(example::ACCESS_TOKEN)))]
     access_token: &'a str,
     /// How the access token is presented.
     #[schema(value_type = String, pattern = "^Bearer$")]
@@ -36,13 +34,13 @@ pub(super) struct Answer<'a> {
     #[schema(minimum = 0, examples(900))]
     expires_in: i64,
     /// For the next pair of tokens, once. Keep it where nobody else gets at it.
-    #[schema(pattern = "^rt_[A-Za-z0-9_-]{91}$", examples("rt_AZfwonw-fRCcVQ0MbY06fgAAAAE…"))]
+    #[schema(pattern = "^rt_[A-Za-z0-9_-]{91}$", examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: &'a str,
     /// The session's end, unless it is refreshed before: it slides.
     #[schema(examples("2026-12-21T09:00:07Z"))]
     refresh_expires_at: DateTime<Utc>,
     /// The session's id.
-    #[schema(examples("0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"))]
+    #[schema(examples(json!(example::SESSION_ID)))]
     session_id: Uuid,
 }
 

@@ -1,3 +1,5 @@
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
@@ -5,14 +7,14 @@ use schema::browse::Filter;
 use schema::sessions::database_now;
 
 use super::OutputOption;
-use super::sweep::{Earnest, sweep, told};
+use super::sweep::{sweep, told};
 use crate::admin::filter;
 use crate::config::Options;
 use crate::denylist;
 
 pub(super) const EXAMPLE: &str = "Examples:
   auth-api admin revoke-since 2026-11-21T09:00:00Z --dry-run
-  auth-api admin revoke-since 2026-11-21T09:00:00Z --yes
+  auth-api admin revoke-since 2026-11-21T09:00:00Z
   auth-api admin revoke-since 2026-11-21T09:00:00Z --restored --yes";
 
 #[derive(Args, Debug)]
@@ -24,8 +26,12 @@ pub(in crate::commands) struct Request {
     /// since the backup, nobody knows
     #[arg(long)]
     restored: bool,
-    #[command(flatten)]
-    earnest: Earnest,
+    /// Say how many sessions that would be, and end none
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// End them without asking; where there is no terminal nobody is asked anyway
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     output: OutputOption,
     #[command(flatten)]
@@ -41,7 +47,16 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
         anyhow::bail!("{time} is still to come, by the database's clock");
     }
     let (filter, of) = if request.restored { brought_back(time) } else { exposed(time)? };
-    let done = sweep(&mut connection, &config, filter, request.earnest, &of).await?;
+    if !request.dry_run && !request.yes && std::io::stdin().is_terminal() {
+        let would = sweep(&mut connection, &config, filter.clone(), true, &of).await?;
+        eprint!("{}: {of}. End them? [y/N] ", told(would));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            anyhow::bail!("nothing was revoked");
+        }
+    }
+    let done = sweep(&mut connection, &config, filter, request.dry_run, &of).await?;
     request.output.print(&done, || format!("{}: {of}", told(done)))
 }
 

@@ -36,7 +36,7 @@ pub(in crate::commands) struct Request {
 /// Not left to a default: whoever asks says whether it is in earnest.
 #[derive(Args, Clone, Copy, Debug)]
 #[group(required = true, multiple = false)]
-pub(super) struct Earnest {
+struct Earnest {
     /// Say how many sessions that would be, and end none
     #[arg(long)]
     dry_run: bool,
@@ -53,7 +53,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;
     let filter = request.words.parse(config.network, now)?;
-    let done = sweep(&mut connection, &config, filter, request.earnest, &request.words.to_string()).await?;
+    let done = sweep(&mut connection, &config, filter, !request.earnest.yes, &request.words.to_string()).await?;
     request.output.print(&done, || told(done))
 }
 
@@ -67,11 +67,11 @@ pub(super) async fn sweep(
     connection: &mut AsyncPgConnection,
     config: &AccountsConfig,
     filter: Filter,
-    earnest: Earnest,
+    dry_run: bool,
     of: &str,
 ) -> anyhow::Result<Done> {
     let denylist = Denylist::for_commands(&config.redis);
-    let mut sweep = Sweep::new(filter, !earnest.yes);
+    let mut sweep = Sweep::new(filter, dry_run);
     let mut denied: Result<(), RedisFailure> = Ok(());
     let swept = loop {
         match sweep.step(connection).await {

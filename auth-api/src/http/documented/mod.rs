@@ -1,6 +1,7 @@
 //! What the contract says of answers that are no success. It is made from the very [`Problem`]s that are answered, so that the two
 //! cannot differ; an endpoint names the groups that it takes part in, and the contract has each answer once.
 
+pub mod example;
 mod headers;
 
 use std::collections::BTreeMap;

@@ -38,7 +38,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 fn resource(path: &str, method: &'static str, route: Route) -> Resource {
-    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method)) };
+    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method.to_owned())) };
     web::resource(path).route(route).default_service(web::to(other))
 }
 

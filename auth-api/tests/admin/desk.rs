@@ -1,0 +1,82 @@
+//! An API that has operators, and what they say to it.
+
+use schema::ids::SessionId;
+use serde_json::Value;
+use testkit::{Answer, AuthApi, Database};
+
+/// Of the operators.
+pub const TOKEN: &str = "operators-token-of-a-test-0123456789";
+
+/// An API with operators.
+pub struct Desk {
+    pub database: Database,
+    pub api: AuthApi,
+    /// Holds the file `token`.
+    pub directory: tempfile::TempDir,
+}
+
+impl Desk {
+    pub async fn set() -> Self {
+        Self::set_with(&[]).await
+    }
+
+    pub async fn set_with(more: &[(&str, &str)]) -> Self {
+        let directory = tempfile::TempDir::new().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+        let mut env = vec![("ADMIN_TOKEN_FILE", file.to_str().unwrap())];
+        env.extend_from_slice(more);
+        let database = Database::create().await;
+        let api = AuthApi::start(&database, &env).await;
+        Self { database, api, directory }
+    }
+
+    pub async fn ask(&self, method: &str, path: &str) -> Answer {
+        let request = self.api.client.request(method.parse().unwrap(), format!("{}{path}", self.api.ops_url));
+        self.api.send(request.bearer_auth(TOKEN)).await
+    }
+
+    pub async fn list(&self, query: &str) -> Value {
+        let answer = self.ask("GET", &format!("/admin/sessions{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        answer.body
+    }
+
+    pub async fn revoke(&self, body: &Value) -> Answer {
+        let request = self.api.client.post(format!("{}/admin/sessions/revoke", self.api.ops_url));
+        self.api.send(request.bearer_auth(TOKEN).json(body)).await
+    }
+
+    /// Live sessions of one account, in the order of their ids.
+    pub async fn fill(&self, sessions: usize) -> Vec<String> {
+        let account = "INSERT INTO accounts (id, issuer, subject)
+            VALUES ('00000000-0000-7000-8000-000000000001', 'stellar:testnet', 'G1') ON CONFLICT DO NOTHING";
+        self.database.execute(account).await;
+        let ids: Vec<String> = (0..sessions).map(|_| SessionId::generate().to_string()).collect();
+        self.database
+            .execute(&format!(
+                "INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)
+                 SELECT id, '00000000-0000-7000-8000-000000000001', now() + interval '1 day', now() + interval '1 day'
+                 FROM unnest('{{{}}}'::uuid[]) AS id",
+                ids.join(",")
+            ))
+            .await;
+        ids
+    }
+
+    /// The log's events of this message, once there are so many.
+    pub async fn told(&self, message: &str, times: usize) -> Vec<Value> {
+        testkit::eventually(message, async || self.api.program.log_events(message).len() >= times).await;
+        self.api.program.log_events(message)
+    }
+
+    pub async fn live(&self) -> i64 {
+        self.database.one("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await
+    }
+}
+
+/// The ids in a list, in its order.
+pub fn ids(listed: &Value) -> Vec<String> {
+    let sessions = listed["sessions"].as_array().unwrap();
+    sessions.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
+}
