@@ -149,6 +149,7 @@ async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewh
     let settings = with.send(with.client.get(format!("{}/demo/settings.json", with.url))).await;
     assert_eq!(settings.body, serde_json::json!({ "network": "stellar:testnet", "reuse_grace_ms": 10_000 }));
     without.send(without.client.get(format!("{}/demo/settings.json", without.url))).await.is_problem(404, "not_found");
+    with.send(with.client.get(format!("{}/demo/page.html", with.url))).await.is_problem(404, "not_found");
     with.send(with.client.post(format!("{}/demo", with.url))).await.is_problem(405, "method_not_allowed");
 }
 
