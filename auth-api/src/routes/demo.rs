@@ -2,6 +2,7 @@
 //! like any other, and all of it is in the binary.
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
@@ -36,6 +37,8 @@ const PARTS: [Part; 8] = [
     },
 ];
 
+const SETTINGS: &str = "/demo/settings.json";
+
 /// Only our own files run, and only we are spoken to: what an answer says can do nothing, even if it were taken for markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -45,7 +48,13 @@ pub fn page(config: &mut ServiceConfig) {
     for part in &PARTS {
         config.service(open(part.path, &[(READ, |route| route.to(get))]).resource());
     }
-    config.service(open("/demo/settings.json", &[(READ, |route| route.to(settings))]).resource());
+    config.service(open(SETTINGS, &[(READ, |route| route.to(settings))]).resource());
+}
+
+/// What the page and its parts answer.
+pub(super) fn answers() -> impl Iterator<Item = (Method, String, StatusCode)> {
+    let paths = PARTS.iter().map(|part| part.path).chain([SETTINGS]);
+    paths.flat_map(|path| READ.iter().map(move |method| (method.clone(), path.to_owned(), StatusCode::OK)))
 }
 
 async fn get(http: HttpRequest) -> Result<HttpResponse, Problem> {

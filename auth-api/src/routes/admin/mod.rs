@@ -1,20 +1,20 @@
 //! `/admin/*` of the operations port: what operators see and end. Each endpoint is one file.
 
-mod account;
-mod revoke;
-mod session;
-mod sessions;
+pub(super) mod account;
+pub(super) mod revoke;
+pub(super) mod session;
+pub(super) mod sessions;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{Error, HttpResponse, Resource, ResponseError as _, Route};
+use actix_web::{Error, ResponseError as _};
 use schema::ids::SessionId;
 use schema::sessions::RevokedReason;
 use tracing_actix_web::TracingLogger;
 
-use super::not_found;
+use super::{DELETE, GET, POST, Path, not_found, open};
 use crate::admin::filter::Meaningless;
 use crate::audit::{self, By};
 use crate::http::observe::{RequestSpan, observe};
@@ -22,24 +22,27 @@ use crate::http::{Client, Problem, caller};
 use crate::metrics;
 use crate::state::State;
 
+/// Where they are.
+pub(super) const SCOPE: &str = "/admin";
+
+/// What there is, below [`SCOPE`].
+pub(super) static PATHS: &[Path] = &[
+    open("/sessions", &[(GET, |route| route.to(sessions::get))]),
+    open("/sessions/revoke", &[(POST, |route| route.to(revoke::post))]),
+    open("/sessions/{id}", &[(DELETE, |route| route.to(session::delete))]),
+    open("/accounts/{account}/sessions", &[(DELETE, |route| route.to(account::delete))]),
+];
+
 /// To be registered only where there are operators.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    let scope = web::scope("/admin")
-        .service(resource("/sessions", "GET", web::get().to(sessions::get)))
-        .service(resource("/sessions/revoke", "POST", web::post().to(revoke::post)))
-        .service(resource("/sessions/{id}", "DELETE", web::delete().to(session::delete)))
-        .service(resource("/accounts/{account}/sessions", "DELETE", web::delete().to(account::delete)))
+    let scope = PATHS.iter().fold(web::scope(SCOPE), |scope, path| scope.service(path.resource()));
+    let scope = scope
         .default_service(web::to(not_found))
         .wrap(from_fn(guard))
         .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
         .wrap(from_fn(observe))
         .wrap(TracingLogger::<RequestSpan>::new());
     config.service(scope);
-}
-
-fn resource(path: &str, method: &'static str, route: Route) -> Resource {
-    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(method.to_owned())) };
-    web::resource(path).route(route).default_service(web::to(other))
 }
 
 /// Lets nobody through without the operators' token, wherever they want to go. A token of 32 characters and more is not
