@@ -16,8 +16,8 @@ WHO, API = os.environ["CREDENTIALS"], os.environ["API_URL"]
 CLIENT, OPERATOR = os.environ["CLIENT"], os.environ["ADMIN_TOKEN"]
 TIMEOUT = 30
 
-# The session's end is what these are for: each gets a session of its own.
-ENDING = {"logout", "end_session", "end_sessions", "admin_end_session"}
+# These end the session: each gets one of its own. A login for a cookie takes the place of the one that is shown.
+ENDING = {"login", "logout", "end_session", "end_sessions", "admin_end_session", "admin_end_account_sessions"}
 FOR_SERVICES = {"introspect", "revoke"}
 FILTERS = {"account", "ip", "transport", "older_than", "younger_than", "created_before"}
 
@@ -28,8 +28,8 @@ def address_of(key):
     return base64.b32encode(payload + struct.pack("<H", binascii.crc_hqx(payload, 0))).decode()
 
 
-def signed_challenge():
-    key = nacl.signing.SigningKey.generate()
+def signed_challenge(key=None):
+    key = key or nacl.signing.SigningKey.generate()
     challenge = requests.post(API + "/auth/challenge", json={"address": address_of(key)}, timeout=TIMEOUT)
     challenge.raise_for_status()
     message = challenge.json()["message"]
@@ -38,11 +38,12 @@ def signed_challenge():
 
 
 def log_in(transport="token"):
-    answer = requests.post(API + "/auth/login", json=signed_challenge() | {"transport": transport}, timeout=TIMEOUT)
+    key = nacl.signing.SigningKey.generate()
+    answer = requests.post(API + "/auth/login", json=signed_challenge(key) | {"transport": transport}, timeout=TIMEOUT)
     answer.raise_for_status()
     # Not `answer.cookies`: a cookie that is Secure is not for this plain HTTP.
     cookie = answer.headers.get("Set-Cookie", "").split(";")[0]
-    return answer.json() | {"cookie": cookie}
+    return answer.json() | {"cookie": cookie, "wallet": address_of(key)}
 
 
 addresses = strategies.binary(min_size=32, max_size=32).map(nacl.signing.SigningKey).map(address_of)
@@ -88,10 +89,11 @@ if WHO != "none":
                 name, value = session["cookie"].split("=")
                 case.cookies[name] = value
                 case.headers["Origin"] = os.environ["ORIGIN"]
-            # Every other id is that of a session that is there.
-            ends_one = operation_of(case) in ("end_session", "admin_end_session")
-            if ends_one and is_right(case) and case.path_parameters["id"][-1] in "02468ace":
-                case.path_parameters["id"] = session["session_id"]
+            # Every other id is that of a session, or of an account, that is there.
+            there = {"id": session["session_id"], "account": session["wallet"]}
+            for name, value in case.path_parameters.items():
+                if is_right(case) and ord(value[-1]) % 2 == 0:
+                    case.path_parameters[name] = there[name]
 
 
 @schemathesis.hook
