@@ -64,12 +64,7 @@ impl App {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(contract.clone())
-                .configure(routes::api)
-                .configure(|services| {
-                    if demo {
-                        routes::demo::page(services);
-                    }
-                })
+                .configure(|services| routes::api(services, demo))
                 .wrap(cors(&origins))
                 .wrap(from_fn(limit::tell))
                 .wrap(from_fn(bounds::keep))

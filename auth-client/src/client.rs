@@ -29,7 +29,8 @@ impl AuthClient {
         Self(Arc::new(inner))
     }
 
-    /// Verifies an access token by the published keys: in some 50 µs, and without a request for all but the first.
+    /// Verifies an access token by the published keys: in about a tenth of a millisecond, and without a request for all but
+    /// the first.
     ///
     /// A session that was revoked since the token was made is not noticed before the token expires (`ACCESS_TOKEN_TTL`, 15
     /// minutes unless auth-api says otherwise): for what must not happen in that time there is

@@ -12,7 +12,7 @@
 //! - [`Browser`]: a headless Chromium, which looks at pages.
 //! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
 //! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
-//! - [`reference`]: the tables of variables in the documentation.
+//! - [`mod@reference`]: the tables of variables in the documentation.
 //! - [`Wallet`]: a Stellar key that signs as SEP-53 says; [`Jwt`]: an access token that somebody has tampered with.
 //!
 //! `make test` starts the servers and sets the variables. A failing assumption panics: these are tests.

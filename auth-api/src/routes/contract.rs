@@ -10,7 +10,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server, ServerBuilde
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    API, admin, challenge, demo, docs, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions,
+    API, DEMO, PAGES, admin, challenge, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions,
 };
 use crate::http::documented::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
@@ -96,6 +96,10 @@ pub(super) async fn get(contract: web::Data<Contract>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).content_type(ContentType::json()).body(contract.0.clone())
 }
 
+/// What a page is answered with.
+const PAGE_STATUSES: [StatusCode; 4] =
+    [StatusCode::OK, StatusCode::PERMANENT_REDIRECT, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR];
+
 /// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is there.
 #[must_use]
 pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
@@ -107,9 +111,12 @@ pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
             answers.extend(statuses.map(|status| (method.clone(), path.clone(), status)));
         }
     }
-    answers.extend(docs::answers());
-    if demo {
-        answers.extend(demo::answers());
+    let demo = if demo { DEMO } else { &[] };
+    for page in PAGES.iter().chain(demo) {
+        let answered = page
+            .methods()
+            .flat_map(|method| PAGE_STATUSES.map(|status| (method.clone(), page.template.to_owned(), status)));
+        answers.extend(answered);
     }
     answers
 }

@@ -3,7 +3,7 @@
 mod admin;
 mod challenge;
 pub mod contract;
-pub mod demo;
+mod demo;
 mod docs;
 mod introspect;
 mod jwks;
@@ -69,6 +69,13 @@ static PAGES: &[Path] = &[
     open("/docs/{file}", &[(READ, |route| route.to(docs::file))]),
 ];
 
+/// A page that uses the API, where it is asked for.
+static DEMO: &[Path] = &[
+    open("/demo", &[(READ, |route| route.to(demo::page))]),
+    open("/demo/settings.json", &[(READ, |route| route.to(demo::settings))]),
+    open("/demo/{file}", &[(READ, |route| route.to(demo::file))]),
+];
+
 /// The operations port.
 static OPERATIONS: &[Path] = &[
     open("/livez", &[(READ, |route| route.to(ops::livez))]),
@@ -84,10 +91,13 @@ const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
     Path { template, guarded: false, endpoints }
 }
 
-/// Serves the API and its pages.
-pub fn api(config: &mut ServiceConfig) {
+/// Serves the API and its pages; `demo`: whether there is a demo.
+pub fn api(config: &mut ServiceConfig, demo: bool) {
     serve(config, API);
     serve(config, PAGES);
+    if demo {
+        serve(config, DEMO);
+    }
     config.default_service(web::to(not_found));
 }
 
