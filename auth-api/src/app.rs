@@ -51,7 +51,7 @@ impl App {
             tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
         }
         let state = Arc::new(State::new(config)?);
-        expect_answers(contract::answers());
+        expect_answers(contract::answers(config.demo));
         let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
         if demo {
             tracing::info!(url = format!("{}/demo", config.public_url.uri.trim_end_matches('/')), "serving the demo");

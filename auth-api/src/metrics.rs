@@ -1,6 +1,9 @@
 //! Every metric that the API has: its name, its help, and its series, created at start so that a rate is defined before
 //! the first event.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
+
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use actix_web::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
@@ -178,8 +181,8 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
     counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
 }
 
-/// The route of a request that no endpoint took: an unknown path or method, too large a head, a browser's question beforehand.
-pub(crate) const UNMATCHED: &str = "unmatched";
+/// The route of a request that there is no endpoint for: an unknown path, another method, a browser's question beforehand.
+const UNMATCHED: &str = "unmatched";
 /// The status in proxies' logs of a client that did not wait for its answer.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
@@ -190,20 +193,35 @@ pub(crate) fn method(method: &Method) -> &'static str {
 
 const METHODS: [&str; 7] = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"];
 
+/// The routes that there are endpoints for, by method.
+static ROUTES: OnceLock<HashMap<&'static str, HashSet<String>>> = OnceLock::new();
+
+/// The label's value for a request that matches `template`: that, if there is an endpoint for the method.
+pub(crate) fn route(method: &'static str, template: Option<String>) -> String {
+    let taken = |template: &String| {
+        ROUTES.get().and_then(|routes| routes.get(method)).is_some_and(|routes| routes.contains(template))
+    };
+    template.filter(taken).unwrap_or_else(|| UNMATCHED.to_owned())
+}
+
 /// Creates the series of requests that these answers are counted in.
 pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     let expect = |method: &'static str, route: String, status: u16| {
         let _ = histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status.to_string());
     };
+    let mut routes = HashMap::<_, HashSet<_>>::new();
     for (asked, route, status) in answers {
-        // Of too large a head that is all that is known.
-        if status != StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-            expect(method(&asked), route.clone(), status.as_u16());
+        let asked = method(&asked);
+        for status in [status.as_u16(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), CLIENT_CLOSED_REQUEST] {
+            expect(asked, route.clone(), status);
         }
-        expect(method(&asked), route, CLIENT_CLOSED_REQUEST);
+        routes.entry(asked).or_default().insert(route);
     }
+    // A second application in one process would have the same.
+    let _ = ROUTES.set(routes);
     for method in METHODS.into_iter().chain(["other"]) {
-        for status in [404, 405, 431] {
+        // 401: under /admin.
+        for status in [401, 404, 405, 431] {
             expect(method, UNMATCHED.to_owned(), status);
         }
     }

@@ -8,6 +8,10 @@ use reqwest::Method;
 use serde_json::Value;
 use testkit::{AuthApi, Browser, Database, Program, Screen, Service, binary, free_port};
 
+/// What is on the operations port, and what is not.
+const OPERATIONS: &str = "/admin";
+const API: &str = "/(?!admin)";
+
 async fn printed() -> String {
     let (code, program) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
@@ -18,9 +22,35 @@ fn kept() -> String {
     format!("{}/../docs/openapi.json", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Who may ask for `/admin`.
+struct Operator(tempfile::NamedTempFile);
+
+impl Operator {
+    const TOKEN: &str = "operators-token-of-a-test-0123456789";
+
+    fn new() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, Self::TOKEN).unwrap();
+        Self(file)
+    }
+
+    fn env(&self) -> (&str, &str) {
+        ("ADMIN_TOKEN_FILE", self.0.path().to_str().unwrap())
+    }
+}
+
+/// Where a path is served.
+fn server_of<'a>(path: &str, api: &'a AuthApi) -> &'a str {
+    if path.starts_with(OPERATIONS) { &api.ops_url } else { &api.url }
+}
+
 /// Each path with its methods.
-fn paths(contract: &Value) -> BTreeMap<String, Vec<String>> {
-    let methods = |item: &Value| item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+fn paths(contract: &str) -> BTreeMap<String, Vec<String>> {
+    let contract: Value = serde_json::from_str(contract).unwrap();
+    let methods = |item: &Value| {
+        let members = item.as_object().unwrap().keys().filter(|member| *member != "servers");
+        members.map(|method| method.to_uppercase()).collect()
+    };
     let paths = contract["paths"].as_object().unwrap();
     paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
@@ -53,16 +83,20 @@ async fn it_is_served_with_the_servers_own_address() {
 #[tokio::test]
 async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[]).await;
-    let contract = serde_json::from_str(&printed().await).unwrap();
-    for (path, methods) in paths(&contract) {
-        let url = format!("{}{}", api.url, path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
+    let operator = Operator::new();
+    let api = AuthApi::start(&database, &[operator.env()]).await;
+    for (path, methods) in paths(&printed().await) {
+        let named = path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e").replace("{account}", "G1");
+        let url = format!("{}{named}", server_of(&path, &api));
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             // With a cookie, too: what is not there is not there, whatever comes along.
             for cookie in [None, Some("__Host-session=ses_x")] {
                 let mut request = api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
                 if let Some(cookie) = cookie {
                     request = request.header("Cookie", cookie);
+                }
+                if path.starts_with(OPERATIONS) {
+                    request = request.bearer_auth(Operator::TOKEN);
                 }
                 let answer = api.send(request).await;
                 if methods.iter().any(|told| told == method) {
@@ -129,8 +163,7 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     let port = free_port();
     let (bind, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
     let _api = AuthApi::start(&database, &[("BIND", &bind), ("PUBLIC_URL", &origin)]).await;
-    let contract = serde_json::from_str(&printed().await).unwrap();
-    let operations = paths(&contract).values().map(Vec::len).sum::<usize>();
+    let operations = paths(&printed().await).values().map(Vec::len).sum::<usize>();
 
     let mut browser = Browser::start();
     let mut page = browser.open(&format!("{origin}/docs"), Screen { width: 1200, height: 900, dark: false });
@@ -157,10 +190,10 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     assert_eq!(page.requests().into_iter().find(elsewhere), None);
 }
 
-/// A program that `deploy/local/real-packages` has got.
-fn installed(program: &str) -> PathBuf {
+/// The Python that `deploy/local/real-packages` has made.
+fn python() -> PathBuf {
     let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
-    Path::new(&directory).join("schemathesis/venv/bin").join(program)
+    Path::new(&directory).join("schemathesis/venv/bin/python")
 }
 
 fn source(name: &str) -> String {
@@ -169,49 +202,76 @@ fn source(name: &str) -> String {
 
 #[tokio::test]
 async fn the_contract_is_openapi_and_its_examples_are_what_it_says_of_them() {
-    let (code, program) = Program::run(installed("python"), &[&source("examples.py"), &kept()], &[]).await;
+    let (code, program) = Program::run(python(), &[&source("examples.py"), &kept()], &[]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let seen: u32 = program.stdout().split(' ').next().unwrap().parse().unwrap();
     assert!(seen > 50, "{}", program.stdout());
 }
 
-/// Runs schemathesis with all its checks against a server of its own.
-async fn conforms(credentials: &str, flags: &[&str]) {
+/// Runs schemathesis with all its checks against a server of its own: those operations whose paths begin so.
+async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
     let database = Database::create().await;
-    let service = Service::add().await;
-    let api = AuthApi::start(&database, &[service.env()]).await;
-    let client = format!("{}:{}", service.id, service.secret);
-    let (config, hooks) = (source("schemathesis.toml"), source("hooks.py"));
+    let (service, operator) = (Service::add().await, Operator::new());
+    let api = AuthApi::start(&database, &[service.env(), operator.env()]).await;
+    let (url, client) = (server_of(below, &api), format!("{}:{}", service.id, service.secret));
     // By its file: what it reads from a server it would not test.
-    let kept = kept();
-    let mut args = vec!["--config-file", &config, "run", &kept, "--url", &api.url, "--checks", "all", "--no-color"];
+    let (config, hooks, kept, those) = (source("schemathesis.toml"), source("hooks.py"), kept(), format!("^{below}"));
+    let mut args = vec![
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        &config,
+        "run",
+        &kept,
+        "--url",
+        url,
+        "--checks",
+        "all",
+        "--no-color",
+    ];
+    args.extend(["--include-path-regex", &those]);
     args.extend(flags);
     let env = [
         ("SCHEMATHESIS_HOOKS", hooks.as_str()),
         ("CREDENTIALS", credentials),
+        ("API_URL", &api.url),
         ("CLIENT", &client),
+        ("ADMIN_TOKEN", Operator::TOKEN),
         ("ORIGIN", AuthApi::PUBLIC_URL),
         ("PYTHONDONTWRITEBYTECODE", "1"),
         ("PYTHONUTF8", "1"),
     ];
-    let (code, program) = Program::run(installed("st"), &args, &env).await;
+    let (code, program) = Program::run(python(), &args, &env).await;
     assert_eq!(code, Some(0), "{}{}", program.stdout(), program.stderr());
-    let operations = paths(&serde_json::from_str(&printed().await).unwrap()).values().map(Vec::len).sum::<usize>();
-    assert!(program.stdout().contains(&format!("Tested: {operations}")), "{}", program.stdout());
+    let mut told = paths(&printed().await);
+    told.retain(|path, _| path.starts_with("/admin") == (below == OPERATIONS));
+    let operations = told.values().map(Vec::len).sum::<usize>();
+    // A phase that could not be run would be no failure of its.
+    for done in
+        [format!("Tested: {operations}\n"), "✅ Examples\n".into(), "✅ Coverage\n".into(), "✅ Fuzzing\n".into()]
+    {
+        assert!(program.stdout().contains(&done), "{}", program.stdout());
+    }
 }
 
 #[tokio::test]
 async fn schemathesis_finds_nothing_with_an_access_token() {
-    conforms("token", &[]).await;
+    conforms("token", API, &[]).await;
 }
 
 #[tokio::test]
 async fn schemathesis_finds_nothing_with_a_cookie() {
-    conforms("cookie", &[]).await;
+    conforms("cookie", API, &[]).await;
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_as_an_operator() {
+    conforms("operator", OPERATIONS, &[]).await;
 }
 
 #[tokio::test]
 async fn schemathesis_finds_nothing_without_credentials() {
     // That some operations answer nothing but 401 is how it should be.
-    conforms("none", &["--warnings", "off"]).await;
+    conforms("none", API, &["--warnings", "off"]).await;
+    conforms("none", OPERATIONS, &["--warnings", "off"]).await;
 }

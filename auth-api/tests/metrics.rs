@@ -8,6 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{AuthApi, Database, Program, Service, Wallet, binary, documented, promtool, scraped};
 
+const OPERATOR: &str = "operators-token-of-a-test-0123456789";
+
 async fn scrape(api: &AuthApi) -> String {
     api.client.get(format!("{}/metrics", api.ops_url)).send().await.unwrap().text().await.unwrap()
 }
@@ -58,11 +60,14 @@ async fn misuse_it(api: &AuthApi) {
     let (_, printed) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
     let contract: Value = serde_json::from_str(&printed.stdout()).unwrap();
     let paths = contract["paths"].as_object().unwrap().keys().map(String::as_str);
-    for path in paths.chain(["/docs", "/docs/", "/docs/swagger-ui.css", "/docs/nothing", "/", "/auth/none"]) {
-        let url = format!("{}{}", api.url, path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
+    let pages = ["/docs", "/docs/", "/docs/swagger-ui.css", "/docs/nothing", "/demo", "/demo/settings.json"];
+    for path in paths.chain(pages).chain(["/", "/auth/none", "/admin/none"]) {
+        let server = if path.starts_with("/admin") { &api.ops_url } else { &api.url };
+        let url = format!("{server}{}", path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             let request = || api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
             let _ = api.send(request()).await;
+            let _ = api.send(request().bearer_auth(OPERATOR)).await;
             let _ = api.send(request().json(&json!({ "surplus": 1 }))).await;
             let _ = api.send(request().header("Content-Type", "application/json").body("x".repeat(20_000))).await;
             let _ = api.send(request().header("X-Large", "x".repeat(20_000))).await;
@@ -78,7 +83,10 @@ async fn misuse_it(api: &AuthApi) {
 async fn every_series_is_there_from_the_start() {
     let database = Database::create().await;
     let service = Service::add().await;
-    let env = [service.env(), ("ALLOWED_ORIGINS", "https://app.example.test")];
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, OPERATOR).unwrap();
+    let operators = ("ADMIN_TOKEN_FILE", token.path().to_str().unwrap());
+    let env = [service.env(), operators, ("DEMO", "1"), ("ALLOWED_ORIGINS", "https://app.example.test")];
     let api = AuthApi::start(&database, &env).await;
     let at_start = series(&scrape(&api).await);
     use_it(&api, &service).await;

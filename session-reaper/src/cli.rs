@@ -111,8 +111,15 @@ pub enum Command {
 /// What every command needs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Common {
-    /// The database: postgres://user:password@host/name?sslmode=verify-full [required]
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    /// The database: postgres://user:password@host/name?sslmode=verify-full
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        // Not in the comment, where rustdoc would take it for a link.
+        help = "The database: postgres://user:password@host/name?sslmode=verify-full [required]"
+    )]
     pub database_url: Option<String>,
     /// A file that holds DATABASE_URL, instead of it
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]

@@ -11,6 +11,7 @@ use schema::browse::{Filter, Page};
 use schema::ids::SessionId;
 use schema::sessions::Session;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::filter::{Meaningless, Words, parse};
@@ -109,33 +110,57 @@ impl Listing {
 }
 
 /// A list, as operators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSessions)]
 pub(crate) struct Listed {
+    /// In the order that was asked for.
+    #[schema(max_items = 1000)]
     pub(crate) sessions: Vec<ListedSession>,
     /// Where the next page begins (`after`); `null`: this was the last.
+    #[schema(required)]
     pub(crate) next: Option<Uuid>,
 }
 
 /// A session, as operators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSession)]
 pub(crate) struct ListedSession {
+    /// Its id.
     pub(crate) id: Uuid,
+    /// What carries it.
+    #[schema(value_type = Transport)]
     pub(crate) transport: &'static str,
+    /// Made from the user agent.
+    #[schema(required, examples("Firefox on Windows 10"))]
     pub(crate) device: Option<String>,
+    /// Of the login, as it was sent.
+    #[schema(required, max_length = 256)]
     pub(crate) user_agent: Option<String>,
+    /// Where the login came from: IPv4 or IPv6.
+    #[schema(required, value_type = Option<String>, examples("203.0.113.7"))]
     pub(crate) ip: Option<IpAddr>,
+    /// When the login was.
     pub(crate) created_at: DateTime<Utc>,
+    /// The last rotation of its refresh token, or, by cookie, the last request, to the minute.
     pub(crate) last_seen_at: DateTime<Utc>,
+    /// Its end, unless it is used before: it slides.
     pub(crate) expires_at: DateTime<Utc>,
+    /// Whose it is.
     pub(crate) account: ListedAccount,
 }
 
 /// Whose it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminAccount)]
 pub(crate) struct ListedAccount {
+    /// Its id.
     pub(crate) id: Uuid,
+    /// Who vouches for the subject: the network of the wallet (CAIP-2).
+    #[schema(examples("stellar:pubnet"))]
     pub(crate) issuer: String,
+    /// The wallet's address.
     pub(crate) subject: String,
+    /// When it logged in for the first time.
     pub(crate) created_at: DateTime<Utc>,
 }
 

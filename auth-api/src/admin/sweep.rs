@@ -6,6 +6,7 @@ use schema::browse::{Filter, Walk};
 use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Sessions in a transaction: some tens of milliseconds for those who wait for one of their rows, and a pipeline that
 /// Redis has done within `REDIS_TIMEOUT`.
@@ -21,7 +22,8 @@ pub(crate) struct Sweep {
 }
 
 /// What a sweep has done until now.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = AdminRevoked)]
 pub(crate) struct Done {
     /// Sessions that matched.
     pub(crate) matched: usize,

@@ -7,7 +7,6 @@ use ::metrics::{gauge, histogram};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 use tracing::Span;
@@ -53,13 +52,6 @@ struct Observed {
 }
 
 impl Observed {
-    /// Whether an endpoint took the request: else its route says nothing, and each would be counted under every status.
-    fn was_taken(&self) -> bool {
-        self.method != Method::OPTIONS.as_str()
-            && self.status != StatusCode::METHOD_NOT_ALLOWED
-            && self.status != StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    }
-
     fn begin(request: &ServiceRequest) -> Self {
         gauge!(metrics::HTTP_IN_FLIGHT).increment(1);
         let (method, route) = (method(request.method()), route(request));
@@ -71,7 +63,6 @@ impl Drop for Observed {
     fn drop(&mut self) {
         gauge!(metrics::HTTP_IN_FLIGHT).decrement(1);
         let (elapsed, route) = (self.started.elapsed(), std::mem::take(&mut self.route));
-        let route = if self.was_taken() { route } else { metrics::UNMATCHED.to_owned() };
         histogram!(metrics::HTTP_REQUEST, "method" => self.method, "route" => route, "status" => self.status.to_string())
             .record(elapsed);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -81,5 +72,5 @@ impl Drop for Observed {
 
 /// The template of the route, so that the label's values are a closed set.
 fn route(request: &ServiceRequest) -> String {
-    request.match_pattern().unwrap_or_else(|| metrics::UNMATCHED.into())
+    metrics::route(method(request.method()), request.match_pattern())
 }

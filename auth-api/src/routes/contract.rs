@@ -6,10 +6,12 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server};
+use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server, ServerBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{API, challenge, docs, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions};
+use super::{
+    API, DEMO, PAGES, admin, challenge, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions,
+};
 use crate::http::documented::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
 
@@ -33,6 +35,10 @@ pub struct Contract(Bytes);
         sessions::list,
         sessions::delete_all,
         sessions::delete_one,
+        admin::sessions::get,
+        admin::revoke::post,
+        admin::session::delete,
+        admin::account::delete,
         introspect::post,
         revoke::post,
         metadata::get,
@@ -44,9 +50,10 @@ pub struct Contract(Bytes);
         (name = "auth", description = "Logging in and out."),
         (name = "sessions", description = "One's own sessions."),
         (name = "oauth", description = "What tokens are worth, for other services."),
+        (name = "admin", description = "Everybody's sessions, for operators, on the operations port."),
         (name = "discovery", description = "What there is to know before asking."),
     ),
-    modifiers(&License, &Credentials, &Heads, &Optional, &Shared)
+    modifiers(&License, &Credentials, &Heads, &Optional, &Operations, &Shared)
 )]
 struct Endpoints;
 
@@ -89,9 +96,13 @@ pub(super) async fn get(contract: web::Data<Contract>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).content_type(ContentType::json()).body(contract.0.clone())
 }
 
-/// Every answer that an endpoint may give: method, route and status.
+/// What a page is answered with.
+const PAGE_STATUSES: [StatusCode; 4] =
+    [StatusCode::OK, StatusCode::PERMANENT_REDIRECT, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR];
+
+/// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is there.
 #[must_use]
-pub fn answers() -> Vec<(Method, String, StatusCode)> {
+pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
     let mut contract = Endpoints::openapi();
     let mut answers = Vec::new();
     for (path, item) in &mut contract.paths.paths {
@@ -100,7 +111,13 @@ pub fn answers() -> Vec<(Method, String, StatusCode)> {
             answers.extend(statuses.map(|status| (method.clone(), path.clone(), status)));
         }
     }
-    answers.extend(docs::answers());
+    let demo = if demo { DEMO } else { &[] };
+    for page in PAGES.iter().chain(demo) {
+        let answered = page
+            .methods()
+            .flat_map(|method| PAGE_STATUSES.map(|status| (method.clone(), page.template.to_owned(), status)));
+        answers.extend(answered);
+    }
     answers
 }
 
@@ -129,10 +146,14 @@ impl Modify for Credentials {
             "The cookie of a login with `transport: \"cookie\"`. A request that is no GET, HEAD or OPTIONS needs an `Origin` of \
              the server's own or of `ALLOWED_ORIGINS` beside it; browsers send it by themselves. Not together with a token.",
         );
+        let operator = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The operators' token, of `ADMIN_TOKEN_FILE`: `auth-api admin token` makes one."));
         let client = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
             .description(Some("The id and the secret of another service: `auth-api clients add ID` makes them."));
         contract.components.get_or_insert_default().security_schemes.extend([
+            ("operator".to_owned(), RefOr::T(SecurityScheme::Http(operator.build()))),
             ("client".to_owned(), RefOr::T(SecurityScheme::Http(client.build()))),
             ("access_token".to_owned(), RefOr::T(SecurityScheme::Http(token.build()))),
             ("session_cookie".to_owned(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))),
@@ -166,6 +187,21 @@ impl Modify for Optional {
     }
 }
 
+/// What is not where the rest is.
+struct Operations;
+
+impl Modify for Operations {
+    fn modify(&self, contract: &mut Document) {
+        for (path, item) in &mut contract.paths.paths {
+            if path.starts_with(admin::SCOPE) {
+                let server = ServerBuilder::new().url("http://127.0.0.1:9080");
+                let server = server.description(Some("The operations port (`OPS_BIND`), not for the public."));
+                item.servers = Some(vec![server.build()]);
+            }
+        }
+    }
+}
+
 fn without_bodies(get: &Operation) -> Operation {
     let mut head = get.clone();
     head.operation_id = get.operation_id.as_ref().map(|id| format!("{id}_head"));
@@ -193,8 +229,11 @@ mod tests {
             .iter_mut()
             .flat_map(|(path, item)| documented::operations(item).map(|(method, _)| (path.clone(), method.to_string())))
             .collect();
-        let served =
-            API.iter().flat_map(|path| path.methods().map(|method| (path.template.to_owned(), method.to_string())));
+        let api = API.iter().map(|path| (path.template.to_owned(), path));
+        let admin = admin::PATHS.iter().map(|path| (format!("{}{}", admin::SCOPE, path.template), path));
+        let served = api
+            .chain(admin)
+            .flat_map(|(template, path)| path.methods().map(move |method| (template.clone(), method.to_string())));
         assert_eq!(told, served.collect());
     }
 }

@@ -5,11 +5,9 @@ use std::sync::{Arc, LazyLock};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_FRAME_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use utoipa_swagger_ui::Config;
 
-use super::PAGES;
 use crate::http::Problem;
 
 /// What the page consists of. The package has more, for other uses.
@@ -67,12 +65,4 @@ fn serve(name: &str) -> Result<HttpResponse, Problem> {
         answer.insert_header((CONTENT_ENCODING, "gzip"));
     }
     Ok(answer.body(file.bytes.into_owned()))
-}
-
-/// What the pages answer.
-pub(super) fn answers() -> impl Iterator<Item = (Method, String, StatusCode)> {
-    const STATUSES: [StatusCode; 4] =
-        [StatusCode::OK, StatusCode::PERMANENT_REDIRECT, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR];
-    let asked = PAGES.iter().flat_map(|page| page.methods().map(|method| (page.template, method)));
-    asked.flat_map(|(path, method)| STATUSES.map(|status| (method.clone(), path.to_owned(), status)))
 }

@@ -197,7 +197,7 @@ enum Except {
 pub(super) struct Revoked {
     /// So many.
     #[schema(examples(3))]
-    revoked: usize,
+    pub(super) revoked: usize,
 }
 
 /// End all sessions

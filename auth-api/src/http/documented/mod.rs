@@ -61,6 +61,10 @@ groups! {
     Login: LOGIN_REFUSED;
     /// Of a refresh.
     Refresh: REFRESH_REFUSED;
+    /// Of what operators ask, and have to show that they are some.
+    Operators: UNAUTHENTICATED, INTERNAL, UNAVAILABLE;
+    /// Of what may be said wrongly.
+    Words: MALFORMED;
     /// Of what other services ask.
     Services: INVALID_REQUEST, INVALID_CLIENT, INVALID_REQUEST_TOO_LARGE, TEMPORARILY_UNAVAILABLE_LIMITED, HEAD_TOO_LARGE,
         SERVER_ERROR, TEMPORARILY_UNAVAILABLE;

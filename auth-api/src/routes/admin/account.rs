@@ -6,21 +6,35 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::AsyncConnection as _;
 use schema::accounts::{Account, Which};
 use schema::sessions::{RevokedReason, Session};
-use serde::Serialize;
 
+use super::super::sessions::Revoked;
 use super::follow_up;
 use crate::admin::filter::which;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
-use crate::http::{Client, Problem};
+use crate::http::documented::example;
+use crate::http::{Client, Problem, documented};
 use crate::state::{DatabaseError, State, timed};
 
-#[derive(Serialize)]
-struct Revoked {
-    revoked: usize,
-}
-
-pub(super) async fn delete(
+/// End all sessions of an account
+///
+/// It may log in again.
+#[utoipa::path(
+    delete,
+    path = "/admin/accounts/{account}/sessions",
+    operation_id = "admin_end_account_sessions",
+    tag = "admin",
+    params((
+        "account" = String, Path, description = "The account's id, or the address of its wallet.",
+        example = json!(example::ADDRESS)
+    )),
+    responses(
+        (status = 200, description = "They are over.", body = Revoked),
+        documented::Operators, documented::Named
+    ),
+    security(("operator" = []))
+)]
+pub(in crate::routes) async fn delete(
     http: HttpRequest,
     state: web::Data<State>,
     account: web::Path<String>,

@@ -1,9 +1,9 @@
 //! `/admin/*` of the operations port: what operators see and end. Each endpoint is one file.
 
-mod account;
-mod revoke;
-mod session;
-mod sessions;
+pub(super) mod account;
+pub(super) mod revoke;
+pub(super) mod session;
+pub(super) mod sessions;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -22,8 +22,11 @@ use crate::http::{Client, Problem, caller};
 use crate::metrics;
 use crate::state::State;
 
-/// Below `/admin`.
-static PATHS: &[Path] = &[
+/// Where they are.
+pub(super) const SCOPE: &str = "/admin";
+
+/// What there is, below [`SCOPE`].
+pub(super) static PATHS: &[Path] = &[
     open("/sessions", &[(GET, |route| route.to(sessions::get))]),
     open("/sessions/revoke", &[(POST, |route| route.to(revoke::post))]),
     open("/sessions/{id}", &[(DELETE, |route| route.to(session::delete))]),
@@ -32,7 +35,7 @@ static PATHS: &[Path] = &[
 
 /// To be registered only where there are operators.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    let scope = PATHS.iter().fold(web::scope("/admin"), |scope, path| scope.service(path.resource()));
+    let scope = PATHS.iter().fold(web::scope(SCOPE), |scope, path| scope.service(path.resource()));
     let scope = scope
         .default_service(web::to(not_found))
         .wrap(from_fn(guard))

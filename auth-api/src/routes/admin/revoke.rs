@@ -4,30 +4,65 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::follow_up;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator};
-use crate::http::{Client, Json, Problem};
+use crate::http::caller::Transport;
+use crate::http::documented::example;
+use crate::http::{Client, Json, Problem, documented};
 use crate::state::{DatabaseError, State, timed};
 
-#[derive(Deserialize)]
+/// Which sessions are to end. All filters that are given must hold.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AdminRevokeRequest)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Request {
-    /// Not left to a default: whoever asks says whether it is in earnest.
+pub(in crate::routes) struct Request {
+    /// Whether nothing is to end, and only said how many sessions match. Not left to a default: whoever asks says whether it is in
+    /// earnest.
     dry_run: bool,
+    /// All sessions: `true` if there is no filter, and only then.
     #[serde(default)]
     all: bool,
+    /// Of this account: its id, or the address of its wallet.
+    #[schema(format = "account", examples(json!(example::ADDRESS)))]
     account: Option<String>,
+    /// Begun from this address, or from an address in this network.
+    #[schema(format = "network", examples("203.0.113.0/24"))]
     ip: Option<String>,
+    /// Carried by this.
+    #[schema(value_type = Option<Transport>)]
     transport: Option<String>,
+    /// Begun longer ago than this.
+    #[schema(format = "duration-in-words", examples("30d"))]
     older_than: Option<String>,
+    /// Begun within this time.
+    #[schema(format = "duration-in-words", examples("12h"))]
     younger_than: Option<String>,
+    /// Begun before this time.
+    #[schema(format = "date-time", examples("2026-11-21T09:00:00Z"))]
     created_before: Option<String>,
 }
 
-pub(super) async fn post(
+/// End all sessions that match
+///
+/// Or say how many that would be. A database that goes away half-way is 503, which says how many have ended; asking again ends
+/// the rest.
+#[utoipa::path(
+    post,
+    path = "/admin/sessions/revoke",
+    operation_id = "admin_revoke",
+    tag = "admin",
+    request_body(content = Request, example = json!({ "dry_run": true, "ip": "203.0.113.0/24" })),
+    responses(
+        (status = 200, description = "They are over, or would be.", body = Done),
+        documented::Operators, documented::Words, documented::Body
+    ),
+    security(("operator" = []))
+)]
+pub(in crate::routes) async fn post(
     http: HttpRequest,
     state: web::Data<State>,
     request: Json<Request>,

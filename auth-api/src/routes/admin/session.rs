@@ -10,10 +10,22 @@ use uuid::Uuid;
 use super::follow_up;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
-use crate::http::{Client, Problem};
+use crate::http::{Client, Problem, documented};
 use crate::state::{DatabaseError, State, timed};
 
-pub(super) async fn delete(
+/// End a session
+///
+/// 204 for a live one, else 404.
+#[utoipa::path(
+    delete,
+    path = "/admin/sessions/{id}",
+    operation_id = "admin_end_session",
+    tag = "admin",
+    params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
+    responses((status = 204, description = "It is over."), documented::Operators, documented::Named),
+    security(("operator" = []))
+)]
+pub(in crate::routes) async fn delete(
     http: HttpRequest,
     state: web::Data<State>,
     id: web::Path<String>,

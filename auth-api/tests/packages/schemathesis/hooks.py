@@ -1,4 +1,4 @@
-"""What schemathesis cannot know by itself: addresses with their checksum, and how a wallet logs in."""
+"""What schemathesis cannot know by itself: what is an address, how a wallet logs in, and what the contract cannot say."""
 
 import base64
 import binascii
@@ -11,10 +11,15 @@ import requests
 import schemathesis
 from hypothesis import strategies
 
+# Who asks (`token`, `cookie`, `operator` or `none`), where the API is, the `id:secret` of another service, the operators' token.
+WHO, API = os.environ["CREDENTIALS"], os.environ["API_URL"]
+CLIENT, OPERATOR = os.environ["CLIENT"], os.environ["ADMIN_TOKEN"]
 TIMEOUT = 30
-# The session's end is what these are for: each gets a session of its own.
-ENDING = {"logout", "end_session", "end_sessions"}
+
+# These end the session: each gets one of its own. A login for a cookie takes the place of the one that is shown.
+ENDING = {"login", "logout", "end_session", "end_sessions", "admin_end_session", "admin_end_account_sessions"}
 FOR_SERVICES = {"introspect", "revoke"}
+FILTERS = {"account", "ip", "transport", "older_than", "younger_than", "created_before"}
 
 
 def address_of(key):
@@ -23,25 +28,30 @@ def address_of(key):
     return base64.b32encode(payload + struct.pack("<H", binascii.crc_hqx(payload, 0))).decode()
 
 
-def signed_challenge(base_url, key):
-    challenge = requests.post(base_url + "/auth/challenge", json={"address": address_of(key)}, timeout=TIMEOUT)
+def signed_challenge(key=None):
+    key = key or nacl.signing.SigningKey.generate()
+    challenge = requests.post(API + "/auth/challenge", json={"address": address_of(key)}, timeout=TIMEOUT)
     challenge.raise_for_status()
     message = challenge.json()["message"]
     digest = hashlib.sha256(b"Stellar Signed Message:\n" + message.encode()).digest()
     return {"message": message, "signature": base64.b64encode(key.sign(digest).signature).decode()}
 
 
-def log_in(base_url, transport="token"):
-    body = signed_challenge(base_url, nacl.signing.SigningKey.generate()) | {"transport": transport}
-    answer = requests.post(base_url + "/auth/login", json=body, timeout=TIMEOUT)
+def log_in(transport="token"):
+    key = nacl.signing.SigningKey.generate()
+    answer = requests.post(API + "/auth/login", json=signed_challenge(key) | {"transport": transport}, timeout=TIMEOUT)
     answer.raise_for_status()
     # Not `answer.cookies`: a cookie that is Secure is not for this plain HTTP.
     cookie = answer.headers.get("Set-Cookie", "").split(";")[0]
-    return answer.json() | {"cookie": cookie}
+    return answer.json() | {"cookie": cookie, "wallet": address_of(key)}
 
 
-keys = strategies.binary(min_size=32, max_size=32).map(nacl.signing.SigningKey)
-schemathesis.openapi.format("stellar-address", keys.map(address_of))
+addresses = strategies.binary(min_size=32, max_size=32).map(nacl.signing.SigningKey).map(address_of)
+networks = strategies.ip_addresses().map(str)
+schemathesis.openapi.format("stellar-address", addresses)
+schemathesis.openapi.format("account", addresses | strategies.uuids().map(str))
+schemathesis.openapi.format("network", networks | networks.map(lambda address: address + "/32"))
+schemathesis.openapi.format("duration-in-words", strategies.sampled_from(["0s", "90s", "12h", "30d", "1month"]))
 
 
 def is_right(case):
@@ -53,55 +63,63 @@ def operation_of(case):
     return case.operation.definition.raw["operationId"]
 
 
-# How a session is carried, and the `id:secret` of another service.
-TRANSPORT, CLIENT = os.environ["CREDENTIALS"], os.environ["CLIENT"]
-if TRANSPORT != "none":
+if WHO != "none":
 
     @schemathesis.auth(refresh_interval=None)
-    class Session:
-        """One for what reads, and one each for what ends it."""
-
+    class Credential:
         kept = None
 
         def get(self, case, context):
-            if operation_of(case) in FOR_SERVICES:
-                return CLIENT
+            """A session: one for what reads, and one each for what ends it."""
+            transport = "cookie" if WHO == "cookie" else "token"
             if operation_of(case) in ENDING:
-                return log_in(context.operation.base_url, TRANSPORT)
-            if Session.kept is None:
-                Session.kept = log_in(context.operation.base_url, TRANSPORT)
-            return Session.kept
+                return log_in(transport)
+            if Credential.kept is None:
+                Credential.kept = log_in(transport)
+            return Credential.kept
 
         def set(self, case, session, context):
             if operation_of(case) in FOR_SERVICES:
                 case.headers["Authorization"] = "Basic " + base64.b64encode(CLIENT.encode()).decode()
-            elif TRANSPORT == "token":
+            elif WHO == "operator":
+                case.headers["Authorization"] = "Bearer " + OPERATOR
+            elif WHO == "token":
                 case.headers["Authorization"] = "Bearer " + session["access_token"]
             else:
                 name, value = session["cookie"].split("=")
                 case.cookies[name] = value
                 case.headers["Origin"] = os.environ["ORIGIN"]
-            # Every other id is that of a session that is there.
-            if operation_of(case) == "end_session" and is_right(case) and case.path_parameters["id"][-1] in "02468ace":
-                case.path_parameters["id"] = session["session_id"]
+            # Every other id is that of a session, or of an account, that is there.
+            there = {"id": session["session_id"], "account": session["wallet"]}
+            for name, value in case.path_parameters.items():
+                if is_right(case) and ord(value[-1]) % 2 == 0:
+                    case.path_parameters[name] = there[name]
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Every other body that is right by its schema becomes one that is right in truth."""
     # The contract names two credentials, one or the other: that both at once are refused it cannot say, and cookie.rs does.
     if "Authorization" in case.headers:
         case.cookies.pop("__Host-session", None)
-    if not is_right(case) or not isinstance(case.body, dict):
+    if not is_right(case):
         return
-    base_url, operation = case.operation.base_url, operation_of(case)
-    if operation == "login" and len(case.body["message"]) % 2 == 0:
-        case.body |= signed_challenge(base_url, nacl.signing.SigningKey.generate())
+    operation = operation_of(case)
+    # Which filters go together the contract cannot say either; tests/admin/ does.
+    if operation == "admin_list_sessions" and case.query.get("order") == "activity":
+        case.query.pop("after", None)
+        case.query["limit"] = min(200, int(case.query.get("limit", 200)))
+    if not isinstance(case.body, dict):
+        return
+    if operation == "admin_revoke":
+        case.body["all"] = all(case.body.get(name) is None for name in FILTERS)
+    # Every other body that is right by its schema becomes one that is right in truth.
+    elif operation == "login" and len(case.body["message"]) % 2 == 0:
+        case.body |= signed_challenge()
     elif operation in ("refresh", "logout") and len(case.body["refresh_token"]) % 2 == 0:
-        case.body = {"refresh_token": log_in(base_url)["refresh_token"]}
+        case.body = {"refresh_token": log_in()["refresh_token"]}
         # Beside another credential it would have to be one of the same session.
         case.headers.pop("Authorization", None)
         case.cookies.clear()
     elif operation in FOR_SERVICES and len(case.body["token"]) % 2 == 0:
-        session = log_in(base_url)
-        case.body["token"] = session[["access_token", "refresh_token"][len(case.body["token"]) % 4 // 2]]
+        kind = ["access_token", "refresh_token"][len(case.body["token"]) % 4 // 2]
+        case.body["token"] = log_in()[kind]
