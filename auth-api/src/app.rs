@@ -42,8 +42,8 @@ pub struct App {
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Reads the keys and binds the ports. The stores may be away: `/readyz` says so.
-    pub fn build(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+    /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away: `/readyz` says so.
+    pub fn build(config: &Config, metrics: PrometheusHandle, hangups: Signal) -> anyhow::Result<Self> {
         if config.cookie_insecure {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
@@ -59,7 +59,7 @@ impl App {
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
-        let contract = web::Data::new(Contract::at(&config.public_url.uri)?);
+        let contract = web::Data::new(Contract::at(&config.public_url.at(""))?);
         let api = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
@@ -104,8 +104,6 @@ impl App {
         .bind(config.ops_bind)
         .map_err(|error| anyhow::anyhow!("cannot listen on OPS_BIND={}: {error}", config.ops_bind))?;
 
-        // From here on SIGHUP does not end the process.
-        let hangups = signal(SignalKind::hangup())?;
         let (api_address, operations_address) = (api.addrs()[0], operations.addrs()[0]);
         Ok(Self {
             state,

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use argon2::password_hash::PasswordHashString;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::credentials::clients::{self, ClientId, Clients};
 
@@ -46,6 +46,25 @@ pub struct Shown {
 #[error("no turn to check a client's secret within {} s", TURN.as_secs())]
 pub struct Busy;
 
+/// Leave to compute a hash.
+pub struct Turn {
+    clients: Arc<ClientCheck>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Whether the secret is that client's. Takes tens of milliseconds.
+    pub async fn check(self, shown: Shown) -> Option<ClientId> {
+        let checked = tokio::task::spawn_blocking(move || {
+            let Self { clients, permit } = self;
+            let id = clients.check(&shown);
+            drop(permit);
+            id
+        });
+        checked.await.ok().flatten()
+    }
+}
+
 impl ClientCheck {
     /// Of these clients.
     pub fn new(clients: Clients) -> Result<Self, getrandom::Error> {
@@ -73,19 +92,15 @@ impl ClientCheck {
         known.hash_of(&shown.id).is_some_and(|hash| self.good.contains_key(&self.mark(shown, hash)))
     }
 
-    /// Whether the secret is that client's. Takes tens of milliseconds.
-    pub async fn check(self: &Arc<Self>, shown: Shown) -> Result<Option<ClientId>, Busy> {
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(Busy) };
-        let this = Arc::clone(self);
-        let checked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            this.compute(&shown)
-        });
-        Ok(checked.await.ok().flatten())
+    /// Waits for a turn to check a secret. Many may wait whose client is the same: look once more whether it
+    /// [is remembered](Self::is_remembered) by then.
+    pub async fn turn(self: &Arc<Self>) -> Result<Turn, Busy> {
+        let permit = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(Busy) };
+        Ok(Turn { clients: Arc::clone(self), permit })
     }
 
-    fn compute(&self, shown: &Shown) -> Option<ClientId> {
+    fn check(&self, shown: &Shown) -> Option<ClientId> {
         let known = self.known.load();
         let hash = known.hash_of(&shown.id);
         // With nobody's hash, so that the time does not tell whether there is such a client.

@@ -73,6 +73,13 @@ fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
 fn auth_secret(state: &State, sources: &Sources) -> Result<(), String> {
     let Some(path) = &sources.auth_secret else { return Ok(()) };
     let fresh = parse_file(path, Secrets::parse).map_err(|error| format!("AUTH_SECRET_FILE: {error}"))?;
+    if !fresh.share_any_with(&state.secrets) {
+        return Err(format!(
+            "AUTH_SECRET_FILE: {}: none of the secrets in force is in it, and everybody would be logged out; if that is \
+             meant, start auth-api anew",
+            path.display()
+        ));
+    }
     state.secrets.replace_by(&fresh);
     Ok(())
 }

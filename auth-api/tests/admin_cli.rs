@@ -187,7 +187,7 @@ async fn one_session_or_all_of_an_account_end_at_once() {
 
     let nobody = Wallet::generate();
     shell.run(&["revoke", "--account", nobody.address()]).await.failed(1, "there is no such account");
-    shell.run(&["revoke", "--account", "somebody"]).await.failed(1, "neither a wallet's address");
+    shell.run(&["revoke", "--account", "somebody"]).await.failed(2, "neither a wallet's address");
     shell.run(&["revoke"]).await.failed(2, "SESSION_ID");
     shell.run(&["revoke", "1"]).await.failed(2, "SESSION_ID");
     shell.run(&["revoke", &others.session_id, "--account", other.address()]).await.failed(2, "cannot be used with");
@@ -201,12 +201,16 @@ async fn what_matches_ends_only_in_earnest_and_only_when_it_is_said_what() {
     let (first, second) = (shell.api.login(&one).await, shell.api.login(&other).await);
     shell.run(&["revoke-matching", "--all"]).await.failed(2, "--dry-run");
     shell.run(&["revoke-matching", "--all", "--yes", "--dry-run"]).await.failed(2, "cannot be used with");
-    shell.run(&["revoke-matching", "--yes"]).await.failed(1, "either a filter or --all");
+    shell.run(&["revoke-matching", "--yes"]).await.failed(2, "either a filter or --all");
     shell
         .run(&["revoke-matching", "--all", "--transport", "token", "--yes"])
         .await
-        .failed(1, "either a filter or --all");
-    shell.run(&["revoke-matching", "--transport", "x", "--yes"]).await.failed(1, "transport: expected token or cookie");
+        .failed(2, "either a filter or --all");
+    shell.run(&["revoke-matching", "--transport", "x", "--yes"]).await.failed(2, "transport: expected token or cookie");
+    // A clock that went back: to the database one of them has not begun yet, and it is live all the same.
+    let ahead =
+        format!("UPDATE sessions SET created_at = now() + interval '5 minutes' WHERE id = '{}'", first.session_id);
+    shell.database.execute(&ahead).await;
     let ended = shell.run(&["revoke-matching", "--all", "--dry-run"]).await;
     assert_eq!((ended.code, ended.told.trim()), (Some(0), "would revoke 2 sessions"), "{}", ended.log.stderr());
     assert_eq!(shell.live().await.len(), 2);
@@ -258,8 +262,8 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
     }
     assert_eq!(shell.api.with_cookie("GET", "/auth/session", &cookies[0]).await.status, 200);
     shell.api.with_cookie("GET", "/auth/session", &cookies[1]).await.is_problem(401, "unauthenticated");
-    shell.run(&["revoke-since", "yesterday", "--yes"]).await.failed(1, "expected a time such as");
-    shell.run(&["revoke-since", "2999-01-01T00:00:00Z", "--yes"]).await.failed(1, "still to come");
+    shell.run(&["revoke-since", "yesterday", "--yes"]).await.failed(2, "expected a time such as");
+    shell.run(&["revoke-since", "2999-01-01T00:00:00Z", "--yes"]).await.failed(2, "still to come");
     shell.run(&["revoke-since", &leak, "--yes", "--dry-run"]).await.failed(2, "--dry-run");
 }
 

@@ -274,6 +274,31 @@ async fn secrets_that_have_to_be_hashed_are_limited_and_a_known_client_is_not() 
 }
 
 #[tokio::test]
+async fn many_requests_of_a_client_that_is_not_remembered_are_one_hash() {
+    let database = Database::create().await;
+    let (api, service) = start(&database, &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    let asked = (0..60).map(|_| api.introspect(&service, &token));
+    for answer in futures_util::future::join_all(asked).await {
+        assert_eq!((answer.status.as_u16(), &answer.body["active"]), (200, &json!(true)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_ends_with_its_session() {
+    let database = Database::create().await;
+    let (api, service) = start(&database, &[("SESSION_TTL", "2m")]).await;
+    let login = api.try_login(&Wallet::generate()).await;
+    let refreshed = api.refresh(&login.tokens().refresh).await;
+    for answer in [&login, &refreshed] {
+        assert!((1..=120).contains(&answer.body["expires_in"].as_i64().unwrap()), "{answer:?}");
+    }
+    let said = api.introspect(&service, &refreshed.tokens().access).await.body;
+    let left = said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap();
+    assert_eq!(Some(left), refreshed.body["expires_in"].as_i64());
+}
+
+#[tokio::test]
 async fn the_metadata_names_what_there_is() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("PUBLIC_URL", "https://auth.example.test/wallets/")]).await;

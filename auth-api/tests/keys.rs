@@ -78,7 +78,7 @@ async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
     assert_eq!(run(&["keys", "retire", &names[0], "--now", "--dir", dir], &[]).await.0, Some(0));
     let (code, _, stderr) = run(&["keys", "retire", &names[1], "--now", "--dir", dir], &[]).await;
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("the only key"), "{stderr}");
+    assert!(stderr.contains("the only key that could sign"), "{stderr}");
     assert_eq!(run(&["keys", "retire", "--now", "--dir", dir], &[]).await.0, Some(2), "--now is for one key");
 }
 
@@ -89,25 +89,32 @@ async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() 
     let path = file.to_str().unwrap();
     fs::write(&file, AuthApi::SECRET).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    let step = async |name: &str| run(&["keys", "secret", name, "--auth-secret-file", path], &[]).await;
+    let step =
+        async |words: &[&str]| run(&[&["keys", "secret"], words, &["--auth-secret-file", path]].concat(), &[]).await;
     let held = || fs::read_to_string(&file).unwrap().trim().split(',').map(str::to_owned).collect::<Vec<_>>();
-    for first in ["use", "retire"] {
-        let (code, _, stderr) = step(first).await;
-        assert_eq!(code, Some(1));
-        assert!(stderr.contains("secret add"), "{stderr}");
-    }
-    let (code, stdout, stderr) = step("add").await;
-    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    let (_, old, _) = step(&["list"]).await;
+    let (code, new, stderr) = step(&["add"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
     let both = held();
     assert_eq!((both.len(), both[0].as_str()), (2, AuthApi::SECRET));
-    assert!(!stderr.contains(&both[1]));
-    assert_eq!(step("use").await.0, Some(0));
-    assert_eq!(held(), [both[1].as_str(), AuthApi::SECRET]);
-    assert_eq!(step("retire").await.0, Some(0));
+    assert!(!stderr.contains(&both[1]) && !both[1].contains(new.trim()));
+    let (old, new) = (old.trim(), new.trim());
+    assert_eq!(step(&["list"]).await.1, format!("{old}\n{new}\n"));
+    for wrong in [["use", "00000000"], ["retire", "00000000"], ["retire", old]] {
+        assert_eq!(step(&wrong).await.0, Some(1), "{wrong:?}");
+        assert_eq!(held(), both);
+    }
+    // Once more is as good as once.
+    for _ in 0..2 {
+        assert_eq!(step(&["use", new]).await.0, Some(0));
+        assert_eq!(held(), [both[1].as_str(), AuthApi::SECRET]);
+    }
+    assert_eq!(step(&["retire", new]).await.0, Some(1), "it makes new credentials");
+    assert_eq!(step(&["retire", old]).await.0, Some(0));
     assert_eq!(held(), [both[1].as_str()]);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
     fs::write(&file, "nonsense").unwrap();
-    let (code, _, stderr) = step("add").await;
+    let (code, _, stderr) = step(&["add"]).await;
     assert_eq!((code, fs::read_to_string(&file).unwrap().as_str()), (Some(1), "nonsense"));
     assert!(stderr.contains(path) && !stderr.contains("nonsense"), "{stderr}");
 }
@@ -144,6 +151,56 @@ async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays(
 }
 
 #[tokio::test]
+async fn what_root_makes_belongs_to_whom_the_directory_belongs() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let directory = TempDir::new().unwrap();
+    let us = fs::metadata(directory.path()).unwrap().uid();
+    // Only root can give a directory away; anybody else's files are his own.
+    let owner = if us == 0 { 65_534 } else { us };
+    chown(directory.path(), Some(owner), None).unwrap();
+    let dir = directory.path().to_str().unwrap();
+    let (_, key, _) = run(&["keys", "generate", "--dir", dir], &[]).await;
+    let clients = directory.path().join("clients");
+    run(&["clients", "add", "orders"], &[("INTROSPECTION_CLIENTS_FILE", clients.to_str().unwrap())]).await;
+    for file in [Path::new(key.trim()), &clients] {
+        let made = fs::metadata(file).unwrap();
+        assert_eq!((made.uid(), made.permissions().mode() & 0o777), (owner, 0o600), "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn clients_that_are_added_at_once_are_all_there() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("clients");
+    let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
+    let ids: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
+    let mut adding = Vec::new();
+    for id in &ids {
+        adding.push(Program::start(binary("auth-api"), &["clients", "add", id], &env));
+    }
+    for mut program in adding {
+        assert!(program.wait().await.success(), "{}", program.stderr());
+    }
+    let (_, listed, _) = run(&["clients", "list"], &env).await;
+    let mut listed: Vec<&str> = listed.lines().collect();
+    listed.sort_unstable();
+    assert_eq!(listed, ids);
+}
+
+#[tokio::test]
+async fn a_leaked_key_goes_with_those_that_are_spent_and_the_next_one_signs_at_once() {
+    let directory = keys(&[9000, 600]).await;
+    let dir = directory.path().to_str().unwrap();
+    assert_eq!(run(&["keys", "rotate", "--dir", dir], &[]).await.0, Some(0));
+    let args = ["keys", "list", "--dir", dir, "--output", "json"];
+    let listed: Vec<Value> = serde_json::from_str(&run(&args, &[("OUTPUT", "of something else")]).await.1).unwrap();
+    let leaked = listed.iter().find(|key| key["phase"] == "signing").unwrap()["kid"].as_str().unwrap();
+    assert_eq!(run(&["keys", "retire", leaked, "--now", "--dir", dir], &[]).await.0, Some(0));
+    let left = phases(directory.path()).await;
+    assert_eq!(left.iter().map(|(_, phase)| phase.as_str()).collect::<Vec<_>>(), ["signing"]);
+}
+
+#[tokio::test]
 async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
@@ -153,12 +210,14 @@ async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
     let bcrypt = "orders:$2b$12$GhvMmNVjRW29ulnudl.LbuAnUtN/LRfe1JsBm1Xu6LE3059z5Tr8m";
     let argon2i = good.replace("argon2id", "argon2i");
     let costly = good.replace("m=19456", "m=4194304");
+    let endless = good.replace("t=2", "t=4000000000");
     for (content, line) in [
         (format!("{good}orders"), 2),
         (format!("{good}{good}"), 2),
         (format!("#\n{bcrypt}"), 2),
         (argon2i, 1),
         (costly, 1),
+        (endless, 1),
         ("orders:".to_owned(), 1),
         (":$argon2id$".to_owned(), 1),
     ] {

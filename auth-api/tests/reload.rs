@@ -146,27 +146,35 @@ async fn a_secret_is_added_then_used_then_retired() {
     let secret = secret_file(&directory);
     let file = secret.to_str().unwrap();
     let api = AuthApi::start(&database, &[("AUTH_SECRET", ""), ("AUTH_SECRET_FILE", file)]).await;
-    let step = async |name: &str| {
-        command(&["keys", "secret", name, "--auth-secret-file", file]).await;
+    let step = async |words: &[&str]| {
+        let told = command(&[&["keys", "secret"], words, &["--auth-secret-file", file]].concat()).await;
         assert_eq!(api.reload().await, [""; 0]);
+        told
     };
+    let first = command(&["keys", "secret", "list", "--auth-secret-file", file]).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
     let old = api.login(&wallet).await;
     let (old_cookie, challenge) = (api.cookie_login(&other).await, api.challenge(&wallet).await);
-    step("add").await;
+    let second = step(&["add"]).await;
     let added = api.login(&wallet).await;
-    step("use").await;
+    step(&["use", &second]).await;
     let new = api.login(&wallet).await;
     // All of them: a refresh token and a cookie of before, a challenge of before, and what came in between.
     let next = api.refresh(&old.refresh).await.tokens();
     assert_eq!(api.with_cookie("GET", "/auth/session", &old_cookie).await.status, 200);
     assert_eq!(api.submit(&challenge, &wallet.sign(&challenge)).await.status, 200);
-    step("retire").await;
+    step(&["retire", &first]).await;
     api.refresh(&added.refresh).await.is_problem(401, "refresh_refused");
     api.with_cookie("GET", "/auth/session", &old_cookie).await.is_problem(401, "unauthenticated");
     for tokens in [&next, &new] {
         assert_eq!(api.refresh(&tokens.refresh).await.status, 200, "made by the new one");
     }
+    // Whoever writes another secret over it would log everybody out.
+    let last = api.login(&wallet).await;
+    fs::write(&secret, AuthApi::OTHER_SECRET).unwrap();
+    let mistakes = api.reload().await;
+    assert!(mistakes.len() == 1 && mistakes[0].contains("none of the secrets in force"), "{mistakes:?}");
+    assert_eq!(api.refresh(&last.refresh).await.status, 200);
 }
 
 #[tokio::test]
@@ -231,7 +239,7 @@ async fn a_rotation_under_load_refuses_nobody() {
             (refreshes, kids)
         }));
     }
-    command(&["keys", "secret", "add", "--auth-secret-file", file]).await;
+    let next = command(&["keys", "secret", "add", "--auth-secret-file", file]).await;
     let made = command(&["keys", "rotate", "--dir", &keys, "--signing-key-delay", "30s"]).await;
     let fresh = Path::new(&made).file_stem().unwrap().to_str().unwrap().to_owned();
     for api in [&one, &other] {
@@ -239,7 +247,7 @@ async fn a_rotation_under_load_refuses_nobody() {
     }
     let probe = Wallet::generate();
     eventually("the new key signs", async || kid(&one.login(&probe).await.access) == fresh).await;
-    command(&["keys", "secret", "use", "--auth-secret-file", file]).await;
+    command(&["keys", "secret", "use", &next, "--auth-secret-file", file]).await;
     assert_eq!(one.reload().await, [""; 0]);
     // For a while one replica makes what the other only verifies.
     let so_far = one.metric("auth_api_refreshes_total{outcome=\"success\"}").await;

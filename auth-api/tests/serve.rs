@@ -76,6 +76,18 @@ async fn a_secret_may_come_from_a_file_but_not_from_both() {
 }
 
 #[tokio::test]
+async fn a_file_whose_variable_is_empty_is_not_given() {
+    let mut env = good("/keys");
+    env.extend([("INTROSPECTION_CLIENTS_FILE", ""), ("ADMIN_TOKEN_FILE", ""), ("AUTH_SECRET_FILE", "")]);
+    let (code, _, stderr) = run(&["config"], &env).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    env.push(("SIGNING_KEYS_DIR", ""));
+    let (code, _, stderr) = run(&["config"], &env).await;
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains("\n  SIGNING_KEYS_DIR: missing"), "{stderr}");
+}
+
+#[tokio::test]
 async fn config_prints_what_is_in_force_without_secrets() {
     let (code, stdout, stderr) = run(&["config", "--session-limit", "3"], &good("/keys")).await;
     assert_eq!(code, Some(0), "{stderr}");

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use crate::accounts::Which;
 use crate::clock_timestamp;
 use crate::ids::SessionId;
-use crate::sessions::{RevokedReason, Row, Session, database_now, live};
+use crate::sessions::{RevokedReason, Row, Session, live};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
@@ -191,8 +191,8 @@ const STRETCH: i64 = 5000;
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,
-    /// When it began, by the database's clock.
-    began: Option<DateTime<Utc>>,
+    /// The last session that there was when it began.
+    last: Option<SessionId>,
     after: Option<SessionId>,
     over: bool,
 }
@@ -201,7 +201,7 @@ impl Walk {
     /// From the oldest.
     #[must_use]
     pub fn new(filter: Filter) -> Self {
-        Self { filter, began: None, after: None, over: false }
+        Self { filter, last: None, after: None, over: false }
     }
 
     /// What there is in the next stretch, in the order of the ids; perhaps nothing. `None`: it is over.
@@ -209,10 +209,11 @@ impl Walk {
         if self.over {
             return Ok(None);
         }
-        let began = match self.began {
-            Some(time) => time,
-            None => *self.began.insert(database_now(conn).await?),
-        };
+        if self.last.is_none() {
+            let newest = sessions::table.select(sessions::id).order(sessions::id.desc());
+            self.last = newest.first(conn).await.optional()?;
+        }
+        let Some(last) = self.last else { return Ok(None) };
         // The index on accounts leads straight to those of one account.
         let end = if self.filter.account.is_some() { None } else { self.end(conn).await? };
         let mut query = sessions::table
@@ -220,7 +221,7 @@ impl Walk {
             .left_join(token_families::table)
             .select(sessions::id)
             .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp())))
-            .filter(sessions::created_at.lt(began))
+            .filter(sessions::id.le(last))
             .order(sessions::id)
             .into_boxed();
         for condition in self.filter.conditions() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use clap::Args;
 use schema::accounts::Which;
 use schema::browse::Filter;
@@ -115,7 +115,8 @@ pub(crate) fn time(text: &str) -> Option<DateTime<Utc>> {
 
 fn ago(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let span = chrono::Duration::from_std(humantime::parse_duration(text).ok()?).ok()?;
-    now.checked_sub_signed(span)
+    // PostgreSQL counts from 4713 BC.
+    now.checked_sub_signed(span).filter(|time| time.year() >= 0)
 }
 
 pub(super) fn parse<T>(

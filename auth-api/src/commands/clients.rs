@@ -47,6 +47,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     | Command::List(options)
     | Command::Remove(Request { options, .. })) = command;
     let path = file(options)?;
+    let _lock = files::lock(&path).with_context(|| path.display().to_string())?;
     let text = read(&path)?;
     Clients::parse(&text).with_context(|| path.display().to_string())?;
     match command {
@@ -76,7 +77,7 @@ const RELOAD: &str = "It counts once auth-api has been sent SIGHUP, every proces
 
 fn file(options: &ClientsOptions) -> Result<PathBuf, ConfigError> {
     let missing = || ConfigError(vec!["INTROSPECTION_CLIENTS_FILE: missing: the file that holds the clients".into()]);
-    options.introspection_clients_file.clone().ok_or_else(missing)
+    options.file().cloned().ok_or_else(missing)
 }
 
 /// One that is not there holds nothing yet.

@@ -15,6 +15,8 @@ use clap::{Parser, Subcommand};
 use diesel::ConnectionError;
 use schema::migrate::MigrateError;
 
+use self::accounts::NotAnAccount;
+use crate::admin::filter::Meaningless;
 use crate::config::{ConfigError, DatabaseOptions, Options};
 use crate::credentials::signing_keys::SigningKeysError;
 use crate::telemetry::LogFormat;
@@ -80,17 +82,27 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// It was called in a way that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(String);
+
+/// As clap has it.
+const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
-/// Says what went wrong and chooses the exit code: 78 configuration, 69 database unreachable, 1 anything else.
+/// Says what went wrong and chooses the exit code: 2 usage, 78 configuration, 69 database unreachable, 1 anything else.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("auth-api: {error:#}");
     if error.is::<ConfigError>() || error.is::<SigningKeysError>() {
         return CONFIGURATION.into();
+    }
+    if error.is::<Misuse>() || error.is::<Meaningless>() || error.is::<NotAnAccount>() {
+        return USAGE.into();
     }
     let unreachable = matches!(error.downcast_ref(), Some(MigrateError::Connect(_))) || error.is::<ConnectionError>();
     if unreachable { UNAVAILABLE.into() } else { ExitCode::FAILURE }

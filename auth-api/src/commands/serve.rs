@@ -1,3 +1,5 @@
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::app::App;
 use crate::config::Options;
 use crate::telemetry;
@@ -7,9 +9,11 @@ pub(super) const EXAMPLE: &str = "Example:
   AUTH_SECRET_FILE=/run/secrets/auth SIGNING_KEYS_DIR=/run/keys auth-api serve";
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+    // Before anything else: until somebody listens, SIGHUP ends the process.
+    let hangups = signal(SignalKind::hangup())?;
     let config = options.check()?;
     let metrics = telemetry::record_metrics()?;
-    let app = App::build(&config, metrics.clone())?;
+    let app = App::build(&config, metrics.clone(), hangups)?;
     tracing::info!(api = %app.api_address, ops = %app.operations_address, public_url = config.public_url.uri, "listening");
     app.run(move || metrics.run_upkeep()).await
 }

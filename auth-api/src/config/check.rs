@@ -10,6 +10,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::mistakes::{ConfigError, Mistakes};
+use super::options::given;
 use super::{
     AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig,
 };
@@ -92,9 +93,7 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
-        let admin_token = self
-            .admin_token_file
-            .as_deref()
+        let admin_token = given(self.admin_token_file.as_ref())
             .and_then(|file| AdminToken::read(file).map_err(|error| mistakes.note("ADMIN_TOKEN_FILE", error)).ok());
         let public_url = self.public_url(mistakes);
         let network = self.network(mistakes);
@@ -108,11 +107,12 @@ impl Options {
             .and_then(|text| {
                 Secrets::parse(text.expose_secret()).map_err(|error| mistakes.note("AUTH_SECRET", error)).ok()
             });
-        let clients_file = self.clients.introspection_clients_file.clone();
+        let clients_file = self.clients.file().cloned();
         let clients = clients_file.as_ref().map_or(Some(Clients::default()), |path| {
             mistakes.parse_file("INTROSPECTION_CLIENTS_FILE", path, Clients::parse)
         });
-        if self.signing_keys_dir.is_none() {
+        let signing_keys_dir = given(self.signing_keys_dir.as_ref()).cloned();
+        if signing_keys_dir.is_none() {
             mistakes
                 .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
         }
@@ -156,10 +156,10 @@ impl Options {
             public_url,
             network,
             secrets: secrets?,
-            auth_secret_file: self.auth_secret_file.clone(),
+            auth_secret_file: given(self.auth_secret_file.as_ref()).cloned(),
             clients: clients?,
             clients_file,
-            signing_keys_dir: self.signing_keys_dir.clone()?,
+            signing_keys_dir: signing_keys_dir?,
             signing_key_delay,
             issuer,
             audience,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
+use super::options::given;
+
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has {} mistake{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
@@ -127,7 +129,7 @@ impl Mistakes {
         file: Option<&PathBuf>,
         what: &str,
     ) -> Option<SecretString> {
-        match (value.filter(|value| !value.is_empty()), file) {
+        match (value.filter(|value| !value.is_empty()), given(file)) {
             (Some(_), Some(_)) => {
                 self.note(name, format_args!("given twice, also as {name}_FILE: leave one out"));
                 None

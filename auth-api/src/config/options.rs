@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::bounds::BoundOptions;
 use super::limits::LimitOptions;
@@ -17,7 +18,7 @@ pub struct Options {
     #[arg(long, env, hide_env_values = true)]
     pub(super) redis_url: Option<String>,
     /// A file that holds `REDIS_URL`
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = path())]
     pub(super) redis_url_file: Option<PathBuf>,
     /// What all keys in Redis begin with [default: made from issuer and network]
     #[arg(long, env)]
@@ -32,7 +33,7 @@ pub struct Options {
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
     /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,
     /// The URL that clients use; its host is what wallets show when they sign [required]
     #[arg(long, env)]
@@ -44,10 +45,10 @@ pub struct Options {
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// A file that holds `AUTH_SECRET`
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = path())]
     pub(super) auth_secret_file: Option<PathBuf>,
     /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`; the name is the `kid`. Read again at SIGHUP [required]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = path())]
     pub(super) signing_keys_dir: Option<PathBuf>,
     /// How old a key must be before it signs, so that verifiers have seen it published; a sole key signs at once [default: 10m]
     #[arg(long, env)]
@@ -106,8 +107,26 @@ pub struct Options {
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientsOptions {
     /// The other services that may introspect and revoke tokens, a line each as `auth-api clients add` writes it. Read again at SIGHUP [default: none]
-    #[arg(long, env, value_name = "FILE")]
-    pub introspection_clients_file: Option<PathBuf>,
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    introspection_clients_file: Option<PathBuf>,
+}
+
+impl ClientsOptions {
+    /// Which file that is.
+    #[must_use]
+    pub fn file(&self) -> Option<&PathBuf> {
+        given(self.introspection_clients_file.as_ref())
+    }
+}
+
+/// Any path. One that is empty counts as not given: that is how templates leave a variable out.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// A path that is not empty.
+pub(super) fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// How to reach PostgreSQL: all that `migrate` needs.
@@ -118,7 +137,7 @@ pub struct DatabaseOptions {
     #[arg(long, env, hide_env_values = true)]
     pub(super) database_url: Option<String>,
     /// A file that holds `DATABASE_URL`
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = path())]
     pub(super) database_url_file: Option<PathBuf>,
     /// Connections at the most [default: 16]
     #[arg(long, env)]

@@ -40,8 +40,8 @@ pub struct Grant<'g> {
     pub wallet: &'g str,
     /// `iat`
     pub now: DateTime<Utc>,
-    /// A token never outlives its session.
-    pub absolute_expires_at: DateTime<Utc>,
+    /// When its session ends unless it is used: a token never outlives it.
+    pub session_expires_at: DateTime<Utc>,
 }
 
 /// A token that was made.
@@ -166,12 +166,12 @@ impl AccessTokens {
         self.keys.store(Arc::new(keys));
     }
 
-    /// Makes a token that lives for `ttl`, or until the session's absolute end if that comes first.
+    /// Makes a token that lives for `ttl`, or until its session ends if that comes first.
     pub fn issue(&self, grant: &Grant<'_>) -> Result<Issued, jsonwebtoken::errors::Error> {
         let keys = self.keys.load();
         let (kid, key) = keys.signer(grant.now);
         let iat = grant.now.timestamp();
-        let exp = (iat + self.ttl.num_seconds()).min(grant.absolute_expires_at.timestamp());
+        let exp = (iat + self.ttl.num_seconds()).min(grant.session_expires_at.timestamp());
         let claims = NewClaims {
             iss: &self.issuer,
             aud: &self.audience,

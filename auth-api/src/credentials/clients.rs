@@ -35,8 +35,8 @@ pub enum ClientsError {
     /// Not a hash by argon2id.
     #[error("line {0}: not an argon2id hash; `auth-api clients add ID` makes one")]
     NotArgon2id(usize),
-    /// It would take more memory than all of the API.
-    #[error("line {0}: a hash that takes more than {max} MiB to check", max = MOST_MEMORY / 1024)]
+    /// It would take more memory than all of the API, or hold up everybody.
+    #[error("line {0}: a hash that takes more than {max} MiB or {MOST_PASSES} passes to check", max = MOST_MEMORY / 1024)]
     TooCostly(usize),
     /// The same client twice.
     #[error("line {0}: this client stands there twice")]
@@ -45,6 +45,8 @@ pub enum ClientsError {
 
 /// In KiB: checking one must not take more memory than a small machine has.
 const MOST_MEMORY: u32 = 128 * 1024;
+/// Each takes milliseconds for the memory of two.
+const MOST_PASSES: u32 = 16;
 
 impl ClientId {
     /// Parses an id.
@@ -113,7 +115,7 @@ pub fn parse_line(line: &str, number: usize) -> Result<Option<(ClientId, Passwor
     if hash.algorithm() != argon2::ARGON2ID_IDENT || hash.hash().is_none() || hash.salt().is_none() {
         return Err(ClientsError::NotArgon2id(number));
     }
-    if parameters.m_cost() > MOST_MEMORY {
+    if parameters.m_cost() > MOST_MEMORY || parameters.t_cost() > MOST_PASSES {
         return Err(ClientsError::TooCostly(number));
     }
     Ok(Some((id, hash)))

@@ -75,6 +75,14 @@ impl Secrets {
         self.0.store(others.0.load_full());
     }
 
+    /// Whether any of these is among the others, too.
+    #[must_use]
+    pub fn share_any_with(&self, others: &Self) -> bool {
+        let (ours, theirs) = (self.0.load(), others.0.load());
+        let same = |one: &Derived, other: &Derived| bool::from(one.refresh_tag.ct_eq(other.refresh_tag.as_slice()));
+        ours.iter().any(|one| theirs.iter().any(|other| same(one, other)))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

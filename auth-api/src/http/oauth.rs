@@ -123,16 +123,21 @@ pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) ->
         OAuthError::InvalidClient
     };
     let shown = basic(request).ok_or_else(|| refuse(None))?;
-    if state.clients.is_remembered(&shown) {
-        return ClientId::parse(&shown.id).map_err(|_| OAuthError::InvalidClient);
+    let remembered = || state.clients.is_remembered(&shown).then(|| ClientId::parse(&shown.id).ok()).flatten();
+    if let Some(id) = remembered() {
+        return Ok(id);
     }
-    limit(request, state, route, client.ip, None).await?;
-    let id = shown.id.clone();
-    let checked = state.clients.check(shown).await.map_err(|busy| {
+    let turn = state.clients.turn().await.map_err(|busy| {
         tracing::warn!(error = %busy, "a client was not checked");
         OAuthError::Other(Problem::Unavailable)
     })?;
-    checked.ok_or_else(|| refuse(Some(&id)))
+    // Somebody else of the same client had a turn meanwhile.
+    if let Some(id) = remembered() {
+        return Ok(id);
+    }
+    limit(request, state, route, client.ip, None).await?;
+    let id = shown.id.clone();
+    turn.check(shown).await.ok_or_else(|| refuse(Some(&id)))
 }
 
 /// Counts what became of a token that was introspected.

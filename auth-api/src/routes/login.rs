@@ -167,7 +167,7 @@ pub(super) async fn post(
                 account_id: begun.account_id,
                 wallet: login.challenge.address.as_str(),
                 now: times.created_at,
-                absolute_expires_at: times.absolute_expires_at,
+                session_expires_at: times.expires_at,
             };
             Pair { grant, refresh_token, refresh_expires_at: times.expires_at }.answer(&state)
         }

@@ -84,7 +84,7 @@ pub(super) async fn post(
             account_id: session.account_id,
             wallet: &session.subject,
             now: session.now,
-            absolute_expires_at: session.absolute_expires_at,
+            session_expires_at: session.expires_at,
         },
         refresh_token: successor,
         refresh_expires_at: session.expires_at,

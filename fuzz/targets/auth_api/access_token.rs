@@ -40,7 +40,7 @@ static GENUINE: LazyLock<String> = LazyLock::new(|| {
         account_id: AccountId(Uuid::from_u128(8)),
         wallet: "G",
         now: *NOW,
-        absolute_expires_at: *NOW + TimeDelta::days(1),
+        session_expires_at: *NOW + TimeDelta::days(1),
     };
     TOKENS.issue(&grant).unwrap().token.expose_secret().to_owned()
 });

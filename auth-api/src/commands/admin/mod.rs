@@ -28,7 +28,7 @@ pub(super) enum Command {
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),
     /// Print a fresh token for `ADMIN_TOKEN_FILE`
-    #[command(after_help = "Example:\n  auth-api admin token > /run/secrets/admin-token")]
+    #[command(after_help = "Example:\n  (umask 077; auth-api admin token > /run/secrets/admin-token)")]
     Token,
 }
 

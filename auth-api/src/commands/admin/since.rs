@@ -9,6 +9,7 @@ use schema::sessions::database_now;
 use super::OutputOption;
 use super::sweep::{sweep, told};
 use crate::admin::filter;
+use crate::commands::Misuse;
 use crate::config::Options;
 use crate::denylist;
 
@@ -41,10 +42,10 @@ pub(in crate::commands) struct Request {
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
     let time = filter::time(&request.time);
-    let time = time.with_context(|| format!("{}: expected a time such as 2026-11-21T09:00:00Z", request.time))?;
+    let time = time.ok_or_else(|| Misuse(format!("{}: expected a time such as 2026-11-21T09:00:00Z", request.time)))?;
     let mut connection = config.database.open().await?;
     if time > database_now(&mut connection).await? {
-        anyhow::bail!("{time} is still to come, by the database's clock");
+        return Err(Misuse(format!("{time} is still to come, by the database's clock")).into());
     }
     let (filter, of) = if request.restored { brought_back(time) } else { exposed(time)? };
     if !request.dry_run && !request.yes && std::io::stdin().is_terminal() {

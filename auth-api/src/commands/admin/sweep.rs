@@ -9,6 +9,7 @@ use super::revoke::NOT_DENIED;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, By, Operator};
+use crate::commands::Misuse;
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::Denylist;
 use crate::redis::RedisFailure;
@@ -48,7 +49,7 @@ struct Earnest {
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
     if request.all != request.words.are_none() {
-        anyhow::bail!("either a filter or --all");
+        return Err(Misuse("either a filter or --all".to_owned()).into());
     }
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;

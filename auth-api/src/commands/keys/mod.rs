@@ -31,7 +31,7 @@ pub(super) enum Command {
         #[command(flatten)]
         keys: Keys,
         /// As what to print it
-        #[arg(long, env, value_enum, default_value_t)]
+        #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
     /// Delete the signing keys whose tokens have all expired
@@ -48,7 +48,7 @@ pub(super) enum Command {
         now: bool,
     },
     /// Print a fresh secret for `AUTH_SECRET`; or put one into a file, step by step
-    #[command(after_help = "Example:\n  auth-api keys secret > /run/secrets/auth")]
+    #[command(after_help = "Example:\n  (umask 077; auth-api keys secret > /run/secrets/auth)")]
     Secret {
         #[command(subcommand)]
         step: Option<secret::Step>,
@@ -147,8 +147,8 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
     };
     let key = standing.iter().find(|key| key.kid == kid);
     let key = key.with_context(|| format!("there is no key {kid} in {}", keys.dir.display()))?;
-    if standing.len() == 1 {
-        bail!("{kid} is the only key: make another one first (auth-api keys rotate), and send SIGHUP");
+    if standing.iter().all(|other| other.kid == kid || other.phase == Phase::Spent) {
+        bail!("{kid} is the only key that could sign: make another one first (auth-api keys rotate), and send SIGHUP");
     }
     if key.phase != Phase::Spent && !leaked {
         let until = key.until.map(|until| format!(" until {}", seconds(until))).unwrap_or_default();
@@ -156,6 +156,10 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
             "{kid} {}{until}: without it access tokens would be refused. If it has leaked, --now deletes it all the same",
             in_words(key.phase)
         );
+    }
+    // Those that are spent go along: the oldest that is left signs at once.
+    for spent in standing.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent) {
+        delete(spent.path)?;
     }
     delete(key.path)
 }

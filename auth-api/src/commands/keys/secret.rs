@@ -1,7 +1,7 @@
 //! The way of a new secret: first all processes know it (`add`), then they make new credentials with it (`use`), and when no
-//! credential of the old one is left it goes (`retire`). Whoever is sent SIGHUP in between, and when, nobody is logged out.
+//! credential of the old one is left that goes (`retire`). Whoever is sent SIGHUP in between, and when, nobody is logged out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -9,21 +9,25 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use secrecy::zeroize::Zeroizing;
 
+use super::say;
 use crate::config::parse_file;
 use crate::credentials::Secrets;
 use crate::files;
 
 #[derive(Subcommand, Debug)]
 pub(in crate::commands) enum Step {
-    /// Put a fresh secret at the end of the file: after SIGHUP it verifies
+    /// Put a fresh secret at the end of the file and print its name: after SIGHUP it verifies
     #[command(after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret")]
     Add(File),
-    /// Put the last secret first: after SIGHUP it makes new credentials
-    #[command(after_help = "Example:\n  auth-api keys secret use --auth-secret-file /etc/auth-api/secret")]
-    Use(File),
-    /// Take the last secret out, once what it made has expired: after SIGHUP nothing of it is good
-    #[command(after_help = "Example:\n  auth-api keys secret retire --auth-secret-file /etc/auth-api/secret")]
-    Retire(File),
+    /// Print the names of the secrets in the file; the first makes new credentials
+    #[command(after_help = "Example:\n  auth-api keys secret list --auth-secret-file /etc/auth-api/secret")]
+    List(File),
+    /// Put a secret first: after SIGHUP it makes new credentials
+    #[command(after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret")]
+    Use(Named),
+    /// Take a secret out, once what it made has expired: after SIGHUP nothing of it is good
+    #[command(after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret")]
+    Retire(Named),
 }
 
 #[derive(Args, Debug)]
@@ -33,6 +37,15 @@ pub(in crate::commands) struct File {
     auth_secret_file: PathBuf,
 }
 
+#[derive(Args, Debug)]
+pub(in crate::commands) struct Named {
+    /// Which, as `add` and `list` name it
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    file: File,
+}
+
 /// 32 random bytes as base64.
 pub(super) fn fresh() -> Result<Zeroizing<String>, getrandom::Error> {
     let mut secret = Zeroizing::new([0; 32]);
@@ -40,38 +53,55 @@ pub(super) fn fresh() -> Result<Zeroizing<String>, getrandom::Error> {
     Ok(Zeroizing::new(STANDARD.encode(secret.as_slice())))
 }
 
+/// What a secret is called: it tells nothing of it.
+fn name(secret: &str) -> String {
+    let hash = blake3::derive_key("session-reaper auth-api 2026-11 name of a secret", secret.as_bytes());
+    hex::encode(&hash[..4])
+}
+
 pub(super) fn run(step: &Step) -> anyhow::Result<()> {
-    let (Step::Add(file) | Step::Use(file) | Step::Retire(file)) = step;
+    let (Step::Add(file) | Step::List(file) | Step::Use(Named { file, .. }) | Step::Retire(Named { file, .. })) = step;
     let path = file.auth_secret_file.as_path();
+    let _lock = files::lock(path).with_context(|| path.display().to_string())?;
     let text = parse_file(path, |text| Secrets::parse(text).map(|_| Zeroizing::new(text.to_owned())));
     let text = text.map_err(anyhow::Error::msg)?;
     let mut secrets: Vec<&str> = text.split(',').map(str::trim).collect();
+    let find = |wanted: &str| {
+        let found = secrets.iter().position(|secret| name(secret) == wanted);
+        found.with_context(|| format!("{}: no secret {wanted}; `auth-api keys secret list` names them", path.display()))
+    };
     let fresh = fresh()?;
     let next = match step {
+        Step::List(_) => {
+            for secret in &secrets {
+                say(name(secret));
+            }
+            return Ok(());
+        }
         Step::Add(_) => {
             secrets.push(&fresh);
-            "Send SIGHUP to every auth-api; then `auth-api keys secret use` makes new credentials with it."
+            "Send SIGHUP to every auth-api; then `auth-api keys secret use NAME` makes new credentials with it."
         }
-        Step::Use(_) => {
-            only_one(&secrets, path, "auth-api keys secret add")?;
-            secrets.rotate_right(1);
-            "Send SIGHUP to every auth-api. Keep the older secret for SESSION_MAX_AGE: cookies are made with it."
+        Step::Use(Named { name, .. }) => {
+            let at = find(name)?;
+            let secret = secrets.remove(at);
+            secrets.insert(0, secret);
+            "Send SIGHUP to every auth-api. Keep the other secrets for SESSION_MAX_AGE: cookies are made with them."
         }
-        Step::Retire(_) => {
-            only_one(&secrets, path, "auth-api keys secret add, and use")?;
-            secrets.pop();
+        Step::Retire(Named { name, .. }) => {
+            let at = find(name)?;
+            if at == 0 {
+                bail!("{name} makes new credentials: first comes `auth-api keys secret use` with another one");
+            }
+            secrets.remove(at);
             "Send SIGHUP to every auth-api: what the secret made is refused from then on."
         }
     };
     let content = Zeroizing::new(format!("{}\n", secrets.join(",")));
     files::replace(path, &content).with_context(|| path.display().to_string())?;
-    eprintln!("{next}");
-    Ok(())
-}
-
-fn only_one(secrets: &[&str], path: &Path, first: &str) -> anyhow::Result<()> {
-    if secrets.len() == 1 {
-        bail!("{}: there is only one secret; first comes `{first}`", path.display());
+    if matches!(step, Step::Add(_)) {
+        say(name(&fresh));
     }
+    eprintln!("{next}");
     Ok(())
 }

@@ -107,7 +107,12 @@ async fn step(state: &State, client: &Client, sweep: &mut Sweep) -> Result<bool,
         let watch = connection.watch();
         timed(watch, "sweep_sessions", sweep.step(&mut connection)).await
     };
-    let Some(ended) = ended.inspect_err(|_| state.denylist.doubt())? else { return Ok(false) };
+    let ended = ended.inspect_err(|_| {
+        if !sweep.done().dry_run {
+            state.denylist.doubt();
+        }
+    });
+    let Some(ended) = ended? else { return Ok(false) };
     follow_up(state, client, &ended).await;
     Ok(true)
 }
