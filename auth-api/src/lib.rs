@@ -12,7 +12,8 @@
 //! - [`limits`]: how often one may ask, counted in Redis.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
-//! - [`config`]: the environment, read once; [`commands`]: one subcommand a file; [`telemetry`]: logs and metrics.
+//! - [`config`]: the environment, read once; [`commands`]: one subcommand a file, and `files` what they write; [`telemetry`]: logs
+//!   and [`metrics`].
 //!
 //! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
 
