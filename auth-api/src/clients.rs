@@ -102,6 +102,10 @@ impl ClientCheck {
 
     fn check(&self, shown: &Shown) -> Option<ClientId> {
         let known = self.known.load();
+        // Where there are no clients there is nothing to hide.
+        if known.count() == 0 {
+            return None;
+        }
         let hash = known.hash_of(&shown.id);
         // With nobody's hash, so that the time does not tell whether there is such a client.
         let against = hash.or_else(|| self.nobody())?;
