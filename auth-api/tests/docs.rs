@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use blocks::{Page, Step, fits};
 use tempfile::TempDir;
-use testkit::{AuthApi, Database, Program, Redis, Service, binary, free_port};
+use testkit::{AuthApi, Database, Program, Redis, Service, Wallet, binary, free_port};
 
 /// Where `deploy/local/real-packages` has put it.
 fn installed(path: &str) -> PathBuf {
@@ -86,6 +86,79 @@ async fn the_guide_of_the_api() {
     let api = AuthApi::start(&database, &env).await;
     let told = [("AUTH_API_URL", &*api.url), ("CLIENT_ID", service.id), ("CLIENT_SECRET", &service.secret)];
     runs("docs/api.md", &told).await;
+}
+
+#[tokio::test]
+async fn the_page_of_operators() {
+    let operators = Operators::new();
+    let (database, api) = operators.serve().await;
+    let wallet = Wallet::generate();
+    for _ in 0..2 {
+        api.login(&wallet).await;
+    }
+    api.cookie_login(&wallet).await;
+    operators.run("docs/admin.md", &database, &api).await;
+}
+
+#[tokio::test]
+async fn the_runbooks() {
+    let operators = Operators::new();
+    let (database, api) = operators.serve().await;
+    for _ in 0..2 {
+        api.login(&Wallet::generate()).await;
+    }
+    operators.run("docs/operations.md", &database, &api).await;
+}
+
+/// What operators have: the files of an auth-api, and a shell with its variables.
+struct Operators {
+    directory: TempDir,
+}
+
+impl Operators {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("token"), "a token of tests, as long as it has to be".replace(' ', "-"))
+            .unwrap();
+        fs::write(directory.path().join("secret"), AuthApi::SECRET).unwrap();
+        fs::write(directory.path().join("clients"), "# Nobody yet.\n").unwrap();
+        Self { directory }
+    }
+
+    fn files(&self) -> [(&'static str, String); 3] {
+        let file = |name: &str| self.directory.path().join(name).to_str().unwrap().to_owned();
+        [
+            ("ADMIN_TOKEN_FILE", file("token")),
+            ("AUTH_SECRET_FILE", file("secret")),
+            ("INTROSPECTION_CLIENTS_FILE", file("clients")),
+        ]
+    }
+
+    async fn serve(&self) -> (Database, AuthApi) {
+        let (database, files) = (Database::create().await, self.files());
+        let mut env = vec![("AUTH_SECRET", "")];
+        env.extend(files.iter().map(|(name, file)| (*name, file.as_str())));
+        let api = AuthApi::start(&database, &env).await;
+        (database, api)
+    }
+
+    async fn run(&self, page: &str, database: &Database, api: &AuthApi) {
+        let (database_url, redis_url, files) = (database.url_as("auth_api"), Redis::shared_url(), self.files());
+        let (keys, id) = (api.keys().to_str().unwrap().to_owned(), api.program.id().to_string());
+        let mut env = vec![
+            ("DATABASE_URL", database_url.as_str()),
+            ("REDIS_URL", &redis_url),
+            ("REDIS_PREFIX", &api.redis_prefix),
+            ("STELLAR_NETWORK", "testnet"),
+            ("SIGNING_KEYS_DIR", &keys),
+            ("AUTH_API_OPS_URL", &api.ops_url),
+            ("AUTH_API_PID", &id),
+        ];
+        env.extend(files.iter().map(|(name, file)| (*name, file.as_str())));
+        runs(page, &env).await;
+        let mistakes = api.program.log_events("SIGHUP: that is not usable, and what was in force stays");
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+    }
 }
 
 #[tokio::test]
