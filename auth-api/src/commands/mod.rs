@@ -7,6 +7,7 @@ mod config;
 mod keys;
 mod migrate;
 mod openapi;
+mod output;
 mod serve;
 
 use std::process::ExitCode;

@@ -7,9 +7,8 @@ mod sweep;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Subcommand;
 use secrecy::zeroize::Zeroizing;
-use serde::Serialize;
 
 use super::say;
 
@@ -30,33 +29,6 @@ pub(super) enum Command {
     /// Print a fresh token for `ADMIN_TOKEN_FILE`
     #[command(after_help = "Example:\n  (umask 077; auth-api admin token > /run/secrets/admin-token)")]
     Token,
-}
-
-/// What is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Table,
-    /// What the HTTP API answers.
-    Json,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-struct OutputOption {
-    /// A table for people, or what the HTTP API answers
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
-}
-
-impl OutputOption {
-    fn print(self, answer: &impl Serialize, for_people: impl FnOnce() -> String) -> anyhow::Result<()> {
-        match self.output {
-            Output::Table => say(for_people()),
-            Output::Json => say(serde_json::to_string_pretty(answer)?),
-        }
-        Ok(())
-    }
 }
 
 pub(super) async fn run(command: &Command) -> anyhow::Result<()> {

@@ -7,11 +7,11 @@ use schema::sessions::{RevokedReason, Session};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::OutputOption;
 use crate::admin::filter::which;
 use crate::admin::sweep::Done;
 use crate::audit::{self, By, Operator};
 use crate::commands::accounts::{NONE, NotAnAccount};
+use crate::commands::output::OutputOption;
 use crate::config::{Network, Options};
 use crate::denylist::Denylist;
 

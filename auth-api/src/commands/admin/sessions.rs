@@ -6,10 +6,10 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use schema::sessions::database_now;
 
-use super::OutputOption;
 use crate::admin::filter::Words;
 use crate::admin::listing::{self, Listed, ListedSession};
 use crate::audit::{self, Operator};
+use crate::commands::output::OutputOption;
 use crate::config::Options;
 
 pub(super) const EXAMPLE: &str = "Examples:

@@ -6,10 +6,10 @@ use clap::Args;
 use schema::browse::Filter;
 use schema::sessions::database_now;
 
-use super::OutputOption;
 use super::sweep::{sweep, told};
 use crate::admin::filter;
 use crate::commands::Misuse;
+use crate::commands::output::OutputOption;
 use crate::config::Options;
 use crate::denylist;
 

@@ -4,12 +4,12 @@ use diesel_async::AsyncPgConnection;
 use schema::browse::Filter;
 use schema::sessions::{RevokedReason, database_now};
 
-use super::OutputOption;
 use super::revoke::NOT_DENIED;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, By, Operator};
 use crate::commands::Misuse;
+use crate::commands::output::OutputOption;
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::Denylist;
 use crate::redis::RedisFailure;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 
+use super::output::OutputOption;
 use super::say;
 use crate::clock;
 use crate::credentials::signing_keys::{self, Phase, SigningKeys, Standing};
@@ -30,9 +31,8 @@ pub(super) enum Command {
     List {
         #[command(flatten)]
         keys: Keys,
-        /// As what to print it
-        #[arg(long, value_enum, default_value_t)]
-        output: Output,
+        #[command(flatten)]
+        output: OutputOption,
     },
     /// Delete the signing keys whose tokens have all expired
     #[command(after_help = "Example:
@@ -66,15 +66,6 @@ pub(super) struct Keys {
     delay: Duration,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum Output {
-    /// A table
-    #[default]
-    Text,
-    /// One JSON array
-    Json,
-}
-
 pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     let now = clock::host_now();
     match command {
@@ -105,22 +96,20 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn list(keys: &Keys, output: Output, now: DateTime<Utc>) -> anyhow::Result<()> {
+fn list(keys: &Keys, output: OutputOption, now: DateTime<Utc>) -> anyhow::Result<()> {
     let keys = SigningKeys::read(&keys.dir, keys.delay)?;
     let standing = keys.standing(now);
-    match output {
-        Output::Json => say(serde_json::to_string_pretty(&standing)?),
-        Output::Text => {
-            let mut table = Table::new();
-            table.load_preset(presets::NOTHING).set_header(["KID", "MADE", "DOES", "UNTIL"]);
-            for key in &standing {
-                let until = key.until.map(seconds).unwrap_or_default();
-                table.add_row([key.kid.to_owned(), seconds(key.made_at), in_words(key.phase).to_owned(), until]);
-            }
-            say(table.trim_fmt());
-        }
+    output.print(&standing, || table(&standing))
+}
+
+fn table(standing: &[Standing<'_>]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["KID", "MADE", "DOES", "UNTIL"]);
+    for key in standing {
+        let until = key.until.map(seconds).unwrap_or_default();
+        table.add_row([key.kid.to_owned(), seconds(key.made_at), in_words(key.phase).to_owned(), until]);
     }
-    Ok(())
+    table.trim_fmt()
 }
 
 fn in_words(phase: Phase) -> &'static str {
