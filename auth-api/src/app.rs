@@ -54,7 +54,7 @@ impl App {
         expect_answers(contract::answers(config.demo));
         let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
         if demo {
-            tracing::info!(url = format!("{}/demo", config.public_url.uri.trim_end_matches('/')), "serving the demo");
+            tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);

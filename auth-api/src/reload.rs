@@ -1,5 +1,5 @@
-//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used changes nothing, and says so:
-//! a mistake in a file must not log anybody out.
+//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used
+//! changes nothing, and says so: a mistake in a file must not log anybody out.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
