@@ -90,6 +90,8 @@ pub struct Config {
     pub ops_bind: SocketAddr,
     /// What operators show there; nothing: there are none.
     pub admin_token: Option<AdminToken>,
+    /// Where `admin_token` came from.
+    pub admin_token_file: Option<PathBuf>,
     /// The URL that clients use.
     pub public_url: PublicUrl,
     /// Whose wallets log in.
@@ -203,7 +205,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let duration = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let lifetimes = &self.lifetimes;
-        let clients_file = self.clients_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
         let lines = [
             ("DATABASE_URL", "[redacted]".into()),
             ("DATABASE_POOL_SIZE", self.database.pool.size.to_string()),
@@ -215,16 +217,13 @@ impl fmt::Display for Config {
             ("REDIS_TIMEOUT", duration(self.redis.timeout)),
             ("BIND", self.bind.to_string()),
             ("OPS_BIND", self.ops_bind.to_string()),
-            (
-                "ADMIN_TOKEN_FILE",
-                self.admin_token.as_ref().map(|token| token.file().display().to_string()).unwrap_or_default(),
-            ),
+            ("ADMIN_TOKEN_FILE", path(self.admin_token_file.as_ref())),
             ("PUBLIC_URL", self.public_url.uri.clone()),
             ("STELLAR_NETWORK", self.network.caip2().trim_start_matches("stellar:").into()),
             ("AUTH_SECRET", "[redacted]".into()),
             ("SIGNING_KEYS_DIR", self.signing_keys_dir.display().to_string()),
             ("SIGNING_KEY_DELAY", duration(self.signing_key_delay)),
-            ("INTROSPECTION_CLIENTS_FILE", clients_file),
+            ("INTROSPECTION_CLIENTS_FILE", path(self.clients_file.as_ref())),
             ("ISSUER", self.issuer.clone()),
             ("AUDIENCE", self.audience.clone()),
             ("ACCESS_TOKEN_TTL", duration(lifetimes.access_token)),

@@ -230,11 +230,16 @@ pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     }
 }
 
+/// A point in time as gauges have it: whole seconds since 1970.
+#[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+pub(crate) fn in_seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp() as f64
+}
+
 /// When each key was made. One that is there no longer shows 0.
 pub(crate) fn show_signing_keys(keys: &SigningKeys) {
     for (kid, made_at) in keys.made() {
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-        gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(made_at.timestamp() as f64);
+        gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(in_seconds(made_at));
     }
 }
 
@@ -247,8 +252,7 @@ pub(crate) fn forget_signing_key(kid: &str) {
 pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     gauge!(RELOAD_SUCCESSFUL).set(u8::from(good));
     if good {
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-        gauge!(RELOAD_SUCCESS).set(now.timestamp() as f64);
+        gauge!(RELOAD_SUCCESS).set(in_seconds(now));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 
+use crate::admin::AdminToken;
 use crate::clock;
 use crate::config::{Config, parse_file};
 use crate::credentials::Secrets;
@@ -22,6 +23,7 @@ pub(crate) struct Sources {
     signing_key_delay: Duration,
     auth_secret: Option<PathBuf>,
     clients: Option<PathBuf>,
+    admin_token: Option<PathBuf>,
 }
 
 impl Sources {
@@ -32,6 +34,7 @@ impl Sources {
             signing_key_delay: config.signing_key_delay,
             auth_secret: config.auth_secret_file.clone(),
             clients: config.clients_file.clone(),
+            admin_token: config.admin_token_file.clone(),
         }
     }
 }
@@ -41,7 +44,12 @@ pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups
     while hangups.recv().await.is_some() {
         // Files of a few hundred bytes; on a disk that hangs the workers go on.
         let read = tokio::task::block_in_place(|| {
-            [signing_keys(state, sources), auth_secret(state, sources), clients(state, sources), admin_token(state)]
+            [
+                signing_keys(state, sources),
+                auth_secret(state, sources),
+                clients(state, sources),
+                admin_token(state, sources),
+            ]
         });
         let mistakes: Vec<String> = read.into_iter().filter_map(Result::err).collect();
         metrics::show_reload(mistakes.is_empty(), clock::host_now());
@@ -91,6 +99,9 @@ fn clients(state: &State, sources: &Sources) -> Result<(), String> {
     Ok(())
 }
 
-fn admin_token(state: &State) -> Result<(), String> {
-    state.admin.reload().map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))
+fn admin_token(state: &State, sources: &Sources) -> Result<(), String> {
+    let Some(path) = &sources.admin_token else { return Ok(()) };
+    let fresh = parse_file(path, AdminToken::parse).map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))?;
+    state.admin.replace(fresh);
+    Ok(())
 }

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use super::say;
 use crate::config::{ClientsOptions, ConfigError};
 use crate::credentials::clients::{self, ClientId, Clients};
+use crate::credentials::random_word;
 use crate::files;
 
 #[derive(Subcommand, Debug)]
@@ -55,7 +56,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
             if !replace && is_named(&text, id) {
                 bail!("{}: there is a client {id} already; --replace gives it another secret", path.display());
             }
-            let secret = clients::generate()?;
+            let secret = random_word()?;
             let line = format!("{id}:{}", clients::hash(&secret)?);
             files::replace(&path, &with(&text, id, Some(&line))).with_context(|| path.display().to_string())?;
             say(secret.expose_secret());

@@ -93,8 +93,9 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
-        let admin_token = given(self.admin_token_file.as_ref())
-            .and_then(|file| AdminToken::read(file).map_err(|error| mistakes.note("ADMIN_TOKEN_FILE", error)).ok());
+        let admin_token_file = given(self.admin_token_file.as_ref()).cloned();
+        let admin_token =
+            admin_token_file.as_ref().and_then(|path| mistakes.parse_file("ADMIN_TOKEN_FILE", path, AdminToken::parse));
         let public_url = self.public_url(mistakes);
         let network = self.network(mistakes);
         let secrets = mistakes
@@ -153,6 +154,7 @@ impl Options {
             bind: bind?,
             ops_bind: ops_bind?,
             admin_token,
+            admin_token_file,
             public_url,
             network,
             secrets: secrets?,

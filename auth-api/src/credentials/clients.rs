@@ -5,9 +5,6 @@ use std::fmt;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHashString, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The programs that may introspect and revoke tokens, by their ids, with the argon2id hashes of their secrets.
@@ -130,13 +127,6 @@ pub enum NoSecret {
     /// It could not be hashed.
     #[error("cannot hash a secret: {0}")]
     Hash(#[from] argon2::password_hash::Error),
-}
-
-/// A fresh secret of 256 bits, as base64url.
-pub fn generate() -> Result<SecretString, getrandom::Error> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut_slice())?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into())
 }
 
 /// The hash of a secret, with a salt of its own and the parameters that OWASP's Password Storage Cheat Sheet recommends:

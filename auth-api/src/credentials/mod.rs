@@ -7,6 +7,7 @@ pub mod access_token;
 mod address;
 mod challenge;
 pub mod clients;
+mod random;
 mod refresh_token;
 mod secrets;
 mod session_token;
@@ -17,6 +18,7 @@ mod token;
 
 pub use address::{AccountAddress, InvalidAddress};
 pub use challenge::{AnsweredChallenge, Challenge, ChallengeIssuer, ChallengeRefused};
+pub use random::random_word;
 pub use refresh_token::RefreshToken;
 pub use secrets::{Secrets, SecretsError};
 pub use session_token::SessionToken;

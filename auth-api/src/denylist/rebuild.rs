@@ -93,8 +93,7 @@ async fn sync(denylist: &Denylist, database: &Database, clock: &Clock) -> Result
         clock.sync(now.map_err(DatabaseError::from)?);
     }
     let denied = denylist.rebuild(database).await?;
-    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-    gauge!(metrics::DENYLIST_SYNCED).set(clock.now().map_or(0, |now| now.timestamp()) as f64);
+    gauge!(metrics::DENYLIST_SYNCED).set(clock.now().map_or(0.0, metrics::in_seconds));
     Ok(denied)
 }
 

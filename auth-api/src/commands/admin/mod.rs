@@ -5,12 +5,11 @@ mod sessions;
 mod since;
 mod sweep;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
-use secrecy::zeroize::Zeroizing;
+use secrecy::ExposeSecret as _;
 
 use super::say;
+use crate::credentials::random_word;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -37,13 +36,9 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
         Command::Revoke(request) => revoke::run(request).await,
         Command::RevokeMatching(request) => sweep::run(request).await,
         Command::RevokeSince(request) => since::run(request).await,
-        Command::Token => token(),
+        Command::Token => {
+            say(random_word()?.expose_secret());
+            Ok(())
+        }
     }
-}
-
-fn token() -> anyhow::Result<()> {
-    let mut token = Zeroizing::new([0; 32]);
-    getrandom::fill(token.as_mut_slice())?;
-    say(Zeroizing::new(URL_SAFE_NO_PAD.encode(token.as_slice())).as_str());
-    Ok(())
 }
