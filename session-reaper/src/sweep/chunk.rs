@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use super::backlog::COUNT_CAP;
 use super::connection::Trouble;
-use super::pass::{Beginning, CROWD, Chunk, Look, Next, Pass};
+use super::pass::{CROWD, Chunk, Look, Next, Pass};
 use super::spans;
 use super::sql::{self, Counted, Manner, Mark, Stretch};
 use crate::meter;
@@ -49,11 +49,7 @@ impl Pass<'_, '_> {
             };
             blocks.reach(ahead, most, asked.into())
         } else {
-            let reached = self.mark_at(ahead, i64::from(asked) - 1).await?;
-            if ahead.low.is_none() && self.beginning == Beginning::Unknown {
-                self.beginning = Beginning::Took(self.worker.connection.at_the_server(began.elapsed(), 1));
-            }
-            (reached, 0)
+            (self.mark_at(ahead, i64::from(asked) - 1).await?, 0)
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });

@@ -23,7 +23,7 @@ const LARGE_SHARE: f64 = 0.3;
 /// From this correlation on, of the order in the index to that in the heap, rows lie together.
 const TOGETHER: f64 = 0.7;
 
-/// Fewer dead entries are walked over in some milliseconds.
+/// Below this, the dead entries of an index cannot fill enough blocks to be worth measuring.
 const MANY_DEAD: i64 = 20_000;
 
 /// What the catalog and the planner know of a pass.
@@ -128,6 +128,20 @@ pub(super) async fn blocks(client: &Client, table: &str) -> Result<u64, Error> {
     // Null when it was dropped while we waited.
     let size: Option<i64> = client.query_one(SIZE, &[&table]).await?.get(0);
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
+}
+
+/// How many blocks the server reads, of indexes and of the table, to find the first row of a pass in the order of the index.
+///
+/// The statistics cannot tell: they count dead rows, but not whether a vacuum has removed their entries, nor where these lie.
+/// So the probe is run once under EXPLAIN, which counts blocks exactly, and the count does not depend on the machine's speed.
+pub(super) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
+    let pass = pass.ordered(Order::Index).written();
+    let probe = pass.probe(&Stretch::default(), &0).text;
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, FORMAT JSON) {probe}");
+    let plan: Value = client.query_one(&explain, &[]).await?.try_get(0)?;
+    // The topmost node counts for those below it.
+    let blocks = |kind: &str| plan[0]["Plan"][kind].as_u64().unwrap_or(0);
+    Ok(blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"))
 }
 
 /// Every node of a plan.

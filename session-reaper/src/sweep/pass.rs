@@ -104,7 +104,8 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
-    pub(super) beginning: Beginning,
+    /// Blocks that the server reads to find the first row, in the order of the index; `None` when that was not measured.
+    pub(super) blocks_to_first_row: Option<u64>,
     /// Rows in a row that were left where they are.
     pub(super) passed_over: u32,
     /// Rows that shared the time of the last ones.
@@ -116,16 +117,6 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) trigger: bool,
     /// After the last chunk.
     pub(super) writers: Option<Writers>,
-}
-
-/// How long it takes to come to the first row, in the order of the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// No time: there are few dead entries in the way.
-    Quick,
-    /// It is to be measured.
-    Unknown,
-    Took(Duration),
 }
 
 /// A chunk that was committed.

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use super::backlog::Seen;
 use super::blocks::Blocks;
 use super::catalog::{Leaf, Located};
+use super::connection::Trouble;
 use super::due::Due;
-use super::gear::Survey;
+use super::gear::{self, Survey};
 use super::pace::{Most, Pace, PaceLimits};
-use super::pass::{Beginning, Halt, Pass, Tally, halt};
+use super::pass::{Halt, Pass, Tally, halt};
 use super::sql::{Group, Only, PassSql, Values};
 use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
@@ -57,11 +58,7 @@ pub(super) async fn of_leaf(
 fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
-        let beginning = match pass.beginning {
-            Beginning::Took(took) => Some(took),
-            Beginning::Quick | Beginning::Unknown => None,
-        };
-        watermarks.has_reached(key, &pass.sql.due.cutoff, beginning, Instant::now());
+        watermarks.has_reached(key, &pass.sql.due.cutoff, pass.blocks_to_first_row, Instant::now());
     } else {
         watermarks.forget(key);
     }
@@ -89,6 +86,9 @@ async fn begin<'p, 'w>(
     let Some(survey) = survey else { return Err(Halt::Gone(format!("{} is not there any more", leaf.table.spelt()))) };
     let chosen = target.order.map(|order| (order, "the configuration says so"));
     let (order, why) = chosen.unwrap_or_else(|| survey.choose(due));
+    // Measured from the start of the index alone: behind a watermark nothing is in the way, and with a condition none is kept.
+    let measured = order == Order::Index && sql.from.is_none() && sql.only.is_none() && survey.has_many_dead();
+    let blocks_to_first_row = if measured { blocks_to_first_row(worker, sql).await? } else { None };
     let name = match order {
         Order::Index => "index",
         Order::Heap => "heap",
@@ -113,14 +113,24 @@ async fn begin<'p, 'w>(
         most: Most::new(limits.max_chunk),
         worker,
         tally: Tally::default(),
-        // One that an earlier run has shortened says nothing.
-        beginning: if sql.from.is_none() && survey.has_many_dead() { Beginning::Unknown } else { Beginning::Quick },
+        blocks_to_first_row,
         passed_over: 0,
         at_one_time: 0,
         held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
         trigger: survey.trigger,
         writers: None,
     })
+}
+
+/// How many blocks the server reads to find the first row; `None` when a timeout was reached, which the pass itself will
+/// reach and report.
+async fn blocks_to_first_row(worker: &Worker<'_>, sql: &PassSql) -> Result<Option<u64>, Halt> {
+    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
+    match patience.with(1, gear::blocks_to_first_row(client, sql)).await.map_err(Trouble::from) {
+        Ok(blocks) => Ok(Some(blocks)),
+        Err(Trouble::Timeout(_)) => Ok(None),
+        Err(trouble) => Err(halt(trouble)),
+    }
 }
 
 /// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.

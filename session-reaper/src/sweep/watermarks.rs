@@ -1,9 +1,12 @@
 //! How far earlier runs of this process came, so that a daemon does not walk over what they deleted at each tick.
 //!
-//! Deleted rows leave dead entries at the head of the index until a vacuum has been there, and while some old transaction is
-//! open no vacuum takes them away. To come to the first row that is still there takes walking over all of them: 0.2 to 0.6 µs each.
-//! A pass that examined everything up to its cutoff and left nothing need not be begun before it again, but for rows that
-//! were written later with an older time. So it is begun at the beginning again after a while: the longer, the dearer that was.
+//! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no vacuum can while an older
+//! transaction is open. Finding the first live row then means walking over all of them, at 0.2 to 0.6 µs each.
+//! A pass that examined everything up to its cutoff and left nothing is a *watermark*: later passes begin there. Only rows
+//! that are written later with an older time can lie before it, so every so often a pass begins at the start of the index.
+//!
+//! Whether a watermark is worth keeping is decided by blocks read and not by time taken, so that a daemon behaves alike on
+//! a fast machine and on a slow one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use super::sql::Text;
 
-/// Beginnings that took less are not worth being remembered.
-const DEAR: Duration = Duration::from_millis(20);
+/// Blocks that the server has to read to find the first row before a watermark is kept. A block holds some 250 entries of an
+/// index, and their rows lie on as many blocks again or more: this is some 60,000 dead entries, or 20 ms of a 3 GHz core.
+const WORTH_KEEPING: u64 = 500;
 
-/// So many times what it took to come to the first row goes by before that is done again: it takes a hundredth of the time.
-const TIMES: u32 = 100;
-
-/// At the latest.
-const LATEST: Duration = Duration::from_hours(1);
+/// How long a watermark is used. A row that is written with a time before it is found this much later at most. The walk that
+/// a watermark saves takes at most `STATEMENT_TIMEOUT`, by default less than a hundredth of this time.
+const KEPT: Duration = Duration::from_mins(10);
 
 /// Which pass: of a target, on a table by its oid, for a reason by its place.
 pub(super) type Key = (String, u32, usize);
@@ -52,13 +54,13 @@ impl Watermarks {
         reached.get(key).map(|reached| reached.cutoff.clone())
     }
 
-    /// A pass examined everything before `cutoff` and left nothing. `beginning` is how long it took to come to the first row, when
-    /// it was begun at the beginning.
-    pub(super) fn has_reached(&self, key: &Key, cutoff: &Text, beginning: Option<Duration>, now: Instant) {
+    /// A pass examined everything before `cutoff` and left nothing. `blocks` is how many the server read to find the first row
+    /// from the start of the index; `None` when that was not measured, because the pass began at a watermark, for instance.
+    pub(super) fn has_reached(&self, key: &Key, cutoff: &Text, blocks: Option<u64>, now: Instant) {
         let reached = &mut self.marks().reached;
-        match beginning {
-            Some(took) if took >= DEAR => {
-                let until = now + (took * TIMES).min(LATEST);
+        match blocks {
+            Some(blocks) if blocks >= WORTH_KEEPING => {
+                let until = now + KEPT;
                 reached.insert(key.clone(), Reached { cutoff: cutoff.clone(), until });
             }
             Some(_) => drop(reached.remove(key)),
@@ -99,22 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dear_beginning_is_made_again_after_a_hundred_times_as_long_and_within_the_hour() {
+    fn watermark_is_kept_for_many_blocks_and_ten_minutes() {
         let (watermarks, start) = (Watermarks::default(), Instant::now());
         let key = ("sessions".to_owned(), 1, 0);
         let text = |text: &str| Text(text.to_owned());
-        let ms = Duration::from_millis;
+        let later = |seconds| start + Duration::from_secs(seconds);
 
-        watermarks.has_reached(&key, &text("a"), Some(ms(19)), start);
-        assert_eq!(watermarks.from(&key, start), None, "cheap");
-        watermarks.has_reached(&key, &text("b"), Some(ms(250)), start);
-        assert_eq!(watermarks.from(&key, start + ms(24_999)), Some(text("b")));
-        watermarks.has_reached(&key, &text("c"), None, start + ms(20_000));
-        assert_eq!(watermarks.from(&key, start + ms(24_999)), Some(text("c")), "the next tick went on from there");
-        assert_eq!(watermarks.from(&key, start + ms(25_000)), None);
-        watermarks.has_reached(&key, &text("d"), Some(ms(600_000)), start);
-        assert_eq!(watermarks.from(&key, start + LATEST), None);
-        watermarks.has_reached(&key, &text("e"), Some(ms(250)), start);
+        watermarks.has_reached(&key, &text("a"), Some(WORTH_KEEPING - 1), start);
+        assert_eq!(watermarks.from(&key, start), None, "few blocks");
+        watermarks.has_reached(&key, &text("b"), Some(WORTH_KEEPING), start);
+        assert_eq!(watermarks.from(&key, later(599)), Some(text("b")));
+        watermarks.has_reached(&key, &text("c"), None, later(300));
+        assert_eq!(watermarks.from(&key, later(599)), Some(text("c")), "the next tick continued from there");
+        assert_eq!(watermarks.from(&key, later(600)), None, "and did not extend it");
+        watermarks.has_reached(&key, &text("d"), Some(WORTH_KEEPING), start);
         watermarks.forget(&key);
         assert_eq!(watermarks.from(&key, start), None);
     }
