@@ -62,6 +62,6 @@ pub use progress::{Progress, Running, TargetProgress, Waiting};
 pub use report::{ChunkTimes, Report, TargetReport};
 pub use run::{Finished, Sweep};
 pub use standing::{Standing, StandingReason};
-pub use target::{Absent, Order, Reason, Retention, Target, Unit, built_in, history};
+pub use target::{Absent, Ancient, Order, Reason, Retention, Target, Unit, built_in, history};
 pub use throttle::{Cause, ReplicaLimit, ThrottleLimits};
 pub use watermarks::Watermarks;

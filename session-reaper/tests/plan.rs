@@ -120,7 +120,9 @@ async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
     assert_eq!(sessions["chunks"], 10, "{plan}");
 }
 
-const ALL: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\n";
+/// Seconds that are taken for milliseconds lie in 1970: `ancient` would say so first.
+const ALL: &str =
+    "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\nancient = 'due'\n";
 
 /// Milliseconds that are taken for seconds are far in the future; seconds that are taken for milliseconds are all due.
 async fn of_seconds(rows: i32) -> Database {
@@ -180,7 +182,7 @@ async fn a_target_that_has_run_is_trusted_until_it_goes_by_another_column() {
     assert_eq!(run(&database, ALL, &[]).await.0, Some(0));
     assert_eq!(run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(65), "nor does what went by another");
     database.execute("UPDATE t SET due = due - 7 * 86400; ALTER TABLE t ADD made bigint; UPDATE t SET made = due; CREATE INDEX ON t (made)").await;
-    assert_eq!(run(&database, &ALL.replace("'due'", "'made'"), &[]).await.0, Some(65));
+    assert_eq!(run(&database, &ALL.replace("column = 'due'", "column = 'made'"), &[]).await.0, Some(65));
     let (code, report) = run(&database, ALL, &[]).await;
     assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &1999.into()), "{report}");
 }

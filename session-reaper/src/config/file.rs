@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::place::{Found, Source};
 use super::{HOUR, LONGEST_KEEP, MINUTE};
-use crate::sweep::{Ident, Order, Reason, TableName, Unit};
+use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
 
 /// As `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
@@ -40,6 +40,7 @@ pub(super) struct Entry {
     pub(super) filter: Option<String>,
     pub(super) group: Option<String>,
     pub(super) children: Option<Vec<(TableName, Ident)>>,
+    pub(super) ancient: Option<Ancient>,
     pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
     pub(super) chunk: Option<u32>,
@@ -81,9 +82,9 @@ fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str,
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    let [table, replaces, due, filter, group, children, order, enabled, chunk, confirmed] = source.keys(
+    let [table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed] = source.keys(
         keys,
-        ["table", "replaces", "due", "where", "group", "children", "order", "enabled", "chunk", "confirmed"],
+        ["table", "replaces", "due", "where", "group", "children", "ancient", "order", "enabled", "chunk", "confirmed"],
     );
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
@@ -95,6 +96,7 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let column = |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
     let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
+    let ancient = source.read(ancient, ancient_of, r#""refuse", "keep" or "due" is wanted"#);
     let order = source.read(order, order_of, r#""index" or "heap" is wanted; without it each pass chooses"#);
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
     let confirmed = source.truth(confirmed);
@@ -105,7 +107,7 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
             least_retentions(source, at, name, due);
         }
     }
-    Some(Entry { at, table, replaces, due, filter, group, children, order, enabled, chunk, confirmed })
+    Some(Entry { at, table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed })
 }
 
 fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {
@@ -162,6 +164,15 @@ fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) ->
         children.extend(table.zip(column));
     }
     children
+}
+
+fn ancient_of(text: &str) -> Option<Ancient> {
+    match text {
+        "refuse" => Some(Ancient::Refuse),
+        "keep" => Some(Ancient::Keep),
+        "due" => Some(Ancient::Due),
+        _ => None,
+    }
 }
 
 fn order_of(text: &str) -> Option<Order> {

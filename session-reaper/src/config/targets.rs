@@ -123,6 +123,7 @@ fn change(entry: &mut Entry, by: Entry) -> &Entry {
     entry.filter = by.filter.or(entry.filter.take());
     entry.group = by.group.or(entry.group.take());
     entry.children = by.children.or(entry.children.take());
+    entry.ancient = by.ancient.or(entry.ancient);
     entry.order = by.order.or(entry.order);
     entry.enabled = by.enabled.or(entry.enabled);
     entry.chunk = by.chunk.or(entry.chunk);
@@ -141,6 +142,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         filter: entry.filter.filter(|filter| !filter.is_empty()),
         group: entry.group.as_deref().and_then(Ident::parse),
         children: entry.children.unwrap_or_default(),
+        ancient: entry.ancient.unwrap_or_default(),
         order: entry.order,
         chunk: entry.chunk,
         confirmed: entry.confirmed.unwrap_or(false),
@@ -250,6 +252,7 @@ table = "two words"
 table = "t"
 due = [{ reason = "expired", colum = "c", column = "c", keep = "soon", unit = "min", zone = "Mars" }]
 chunk = 0
+ancient = "old"
 enabled = "yes"
 children = [{ table = "u", colum = "t_id" }]
 order = "best"
@@ -270,12 +273,13 @@ due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
             "unit = \"min\":",
             "zone = \"Mars\":",
             "reaper.toml:9:9: chunk = 0:",
-            "reaper.toml:10:11: enabled = \"yes\":",
-            "reaper.toml:11:28: unknown key `colum`; did you mean `column`?",
-            "reaper.toml:11:13: children: an entry without `column`",
-            "reaper.toml:12:9: order = \"best\":",
-            "reaper.toml:13:1: [[target]] u without `due`",
-            "reaper.toml:17:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
+            "reaper.toml:10:11: ancient = \"old\":",
+            "reaper.toml:11:11: enabled = \"yes\":",
+            "reaper.toml:12:28: unknown key `colum`; did you mean `column`?",
+            "reaper.toml:12:13: children: an entry without `column`",
+            "reaper.toml:13:9: order = \"best\":",
+            "reaper.toml:14:1: [[target]] u without `due`",
+            "reaper.toml:18:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
         ] {
             assert!(why.contains(told), "{told}\n{why}");
         }

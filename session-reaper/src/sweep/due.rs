@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::catalog::Column;
 use super::sql::Text;
-use super::target::{Reason, Unit};
+use super::target::{Ancient, Reason, Unit};
 
 /// A due column, and the time before which its rows are due.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Due {
     pub(super) column: Column,
     /// Of the column's type, like a value of a mark.
     pub(super) cutoff: Text,
+    /// The year 2000 in the same terms: what is older is not due, unless the target says that it is.
+    pub(super) floor: Option<Text>,
     pub(super) counts: Counts,
 }
 
@@ -28,7 +30,12 @@ pub(super) enum Counts {
 
 impl Due {
     /// Puts `started_at` less what is kept into the terms of the column; else says why it has none.
-    pub(super) fn new(reason: &Reason, column: Column, started_at: DateTime<Utc>) -> Result<Self, String> {
+    pub(super) fn new(
+        reason: &Reason,
+        ancient: Ancient,
+        column: Column,
+        started_at: DateTime<Utc>,
+    ) -> Result<Self, String> {
         let (name, sql_type) = (reason.column.spelt(), column.sql_type.as_str());
         let cutoff = TimeDelta::from_std(reason.keep).ok().and_then(|keep| started_at.checked_sub_signed(keep));
         let Some(cutoff) = cutoff else {
@@ -62,7 +69,19 @@ impl Due {
                 "{name} is {sql_type}: a due column is a timestamp with or without time zone, a date, or an integer"
             )),
         }?;
-        Ok(Self { column, cutoff: Text(cutoff), counts })
+        let floor = (ancient != Ancient::Due).then(|| Text(floor(sql_type, &counts)));
+        Ok(Self { column, cutoff: Text(cutoff), floor, counts })
+    }
+}
+
+/// The beginning of the year 2000. No clock of an application that has one of our targets showed an earlier time.
+fn floor(sql_type: &str, counts: &Counts) -> String {
+    const SECONDS: i64 = 946_684_800;
+    match counts {
+        Counts::Instant => "2000-01-01T00:00:00Z".to_owned(),
+        Counts::Local(_) if sql_type == "date" => "2000-01-01".to_owned(),
+        Counts::Local(_) => "2000-01-01 00:00:00".to_owned(),
+        Counts::PerSecond(many) => (SECONDS * many).to_string(),
     }
 }
 
@@ -94,26 +113,48 @@ mod tests {
     use super::*;
     use crate::sweep::name::Ident;
 
-    fn due(sql_type: &str, zone: Option<&str>, unit: Option<Unit>) -> Result<String, String> {
+    fn due(sql_type: &str, zone: Option<&str>, unit: Option<Unit>, ancient: Ancient) -> Result<Due, String> {
         let zone = zone.map(|zone| zone.parse().unwrap());
         let keep = Duration::from_hours(1);
         let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
         let column = Column { name: Ident::new("c"), sql_type: sql_type.to_owned() };
         let started_at = "2026-03-01T00:30:00.000001Z".parse().unwrap();
-        Due::new(&reason, column, started_at).map(|due| due.cutoff.0)
+        Due::new(&reason, ancient, column, started_at)
+    }
+
+    fn cutoff(sql_type: &str, zone: Option<&str>, unit: Option<Unit>) -> Result<String, String> {
+        due(sql_type, zone, unit, Ancient::Refuse).map(|due| due.cutoff.0)
     }
 
     #[test]
     fn a_cutoff_is_told_in_the_type_of_its_column() {
-        assert_eq!(due("timestamp with time zone", None, None).unwrap(), "2026-02-28T23:30:00.000001Z");
+        assert_eq!(cutoff("timestamp with time zone", None, None).unwrap(), "2026-02-28T23:30:00.000001Z");
         let zone = Some("Europe/Berlin");
-        assert_eq!(due("timestamp without time zone", zone, None).unwrap(), "2026-03-01 00:30:00.000001");
-        assert_eq!(due("date", zone, None).unwrap(), "2026-03-01");
-        assert_eq!(due("date", None, None).unwrap(), "2026-02-28");
+        assert_eq!(cutoff("timestamp without time zone", zone, None).unwrap(), "2026-03-01 00:30:00.000001");
+        assert_eq!(cutoff("date", zone, None).unwrap(), "2026-03-01");
+        assert_eq!(cutoff("date", None, None).unwrap(), "2026-02-28");
         // Rounded up: the second that has begun is over.
-        assert_eq!(due("integer", None, Some(Unit::Seconds)).unwrap(), "1772321401");
-        assert_eq!(due("bigint", None, Some(Unit::Milliseconds)).unwrap(), "1772321400001");
-        assert_eq!(due("bigint", None, Some(Unit::Microseconds)).unwrap(), "1772321400000001");
+        assert_eq!(cutoff("integer", None, Some(Unit::Seconds)).unwrap(), "1772321401");
+        assert_eq!(cutoff("bigint", None, Some(Unit::Milliseconds)).unwrap(), "1772321400001");
+        assert_eq!(cutoff("bigint", None, Some(Unit::Microseconds)).unwrap(), "1772321400000001");
+    }
+
+    #[test]
+    fn the_floor_is_the_year_2000_in_the_terms_of_the_column() {
+        for (sql_type, zone, unit, expected) in [
+            ("timestamp with time zone", None, None, "2000-01-01T00:00:00Z"),
+            ("timestamp without time zone", Some("Asia/Tokyo"), None, "2000-01-01 00:00:00"),
+            ("date", None, None, "2000-01-01"),
+            ("integer", None, Some(Unit::Seconds), "946684800"),
+            ("bigint", None, Some(Unit::Milliseconds), "946684800000"),
+            ("bigint", None, Some(Unit::Microseconds), "946684800000000"),
+        ] {
+            for ancient in [Ancient::Refuse, Ancient::Keep] {
+                let floor = due(sql_type, zone, unit, ancient).unwrap().floor;
+                assert_eq!(floor, Some(Text(expected.to_owned())), "{sql_type}");
+            }
+            assert_eq!(due(sql_type, zone, unit, Ancient::Due).unwrap().floor, None);
+        }
     }
 
     #[test]
@@ -126,7 +167,7 @@ mod tests {
             ("integer", None, Some(Unit::Milliseconds), "no room"),
             ("text", None, None, "a due column is"),
         ] {
-            let why = due(sql_type, zone, unit).unwrap_err();
+            let why = cutoff(sql_type, zone, unit).unwrap_err();
             assert!(why.contains(hint), "{sql_type}: {why}");
         }
     }

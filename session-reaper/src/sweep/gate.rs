@@ -5,11 +5,13 @@
 //! - [`server`]: what is wrong for every target.
 //! - [`subject`]: a target, from its catalog to its plans.
 //! - [`table`], [`indexes`], [`references`]: what the catalog says of one table.
+//! - [`ancient`]: times that usually mean "never".
 //! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would carry them out.
 //!
 //! Nothing is read but the catalog and, where there is an index for it, the two rows in it where a chunk would begin and
 //! end; nothing is changed, and no lock is taken that makes anybody wait.
 
+mod ancient;
 mod finding;
 mod indexes;
 mod pass;

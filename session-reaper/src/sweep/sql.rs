@@ -218,16 +218,29 @@ impl PassSql {
             None => format!(
                 "SELECT count(*) FILTER (WHERE fresh), count(*), {} FROM (\
                  SELECT t.{name} AS due, {fresh} AS fresh FROM ONLY {table} t WHERE {due}{order} LIMIT {cap}) AS found",
-                self.due.epoch("min(due)")
+                self.due.oldest("")
             ),
             Some(only) => format!(
                 "SELECT count(*) FILTER (WHERE fresh AND free), count(*), {}, count(*) FILTER (WHERE free) FROM (\
                  SELECT t.{name} AS due, {fresh} AS fresh, {only} AS free FROM ONLY {table} t WHERE {due}{order} \
                  LIMIT {cap}) AS found",
-                self.due.epoch("min(due) FILTER (WHERE free)")
+                self.due.oldest("free")
             ),
         };
         query
+    }
+
+    /// The oldest time before the year 2000, as text: at most one row. `None` where such a time is like any other.
+    pub(super) fn ancient(&self) -> Option<Query<'_>> {
+        let floor = self.due.floor.as_ref()?;
+        let mut query = Query::new(self.values);
+        let Column { name, sql_type } = &self.due.column;
+        let floor = query.bind(floor);
+        query.text = format!(
+            "SELECT t.{name}::text FROM ONLY {} t WHERE t.{name} < {floor}::{sql_type} ORDER BY t.{name} LIMIT 1",
+            self.table
+        );
+        Some(query)
     }
 
     /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One row; null without one.
@@ -251,7 +264,7 @@ impl PassSql {
     pub(super) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
-        let due = reasons.map(|due| due.condition(&mut query)).collect::<Vec<_>>().join(" OR ");
+        let due = reasons.map(|due| format!("({})", due.condition(&mut query))).collect::<Vec<_>>().join(" OR ");
         let only = self.only_these(&mut query).map(|only| format!(" AND {only}")).unwrap_or_default();
         query.text = format!(
             "SELECT count(*), count(*) FILTER (WHERE ({due}){only}) FROM ONLY {} t TABLESAMPLE SYSTEM ({percent})",
@@ -281,7 +294,7 @@ impl PassSql {
         let filter = only.filter.as_ref().map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"));
         conditions.extend(filter.clone());
         if let Some(Group { column, table, reasons }) = &only.group {
-            let due: Vec<String> = reasons.iter().map(|due| due.condition(query)).collect();
+            let due: Vec<String> = reasons.iter().map(|due| format!("({})", due.condition(query))).collect();
             let due = format!("({})", due.join(" OR "));
             let due = filter.map(|filter| format!("{due} AND {filter}")).unwrap_or(due);
             conditions.push(format!(
@@ -294,7 +307,9 @@ impl PassSql {
 
     /// `t` is due, and in the stretch. The row comparisons are conditions of the index.
     fn due_within<'a>(&'a self, within: &'a Stretch, query: &mut Query<'a>) -> String {
-        let mut condition = self.due.condition(query);
+        // Behind a mark in the index nothing is older than the mark.
+        let marked = self.order == Order::Index && within.low.is_some();
+        let mut condition = if marked { self.due.is_past(query) } else { self.due.condition(query) };
         if let (Order::Index, None, Some(from)) = (self.order, &within.low, &self.from) {
             let Column { name, sql_type } = &self.due.column;
             let _ = write!(condition, " AND t.{name} >= {}::{sql_type}", query.bind(from));
@@ -332,8 +347,33 @@ impl PassSql {
 impl Due {
     /// `t` is due by it.
     fn condition<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let mut condition = self.is_past(query);
+        if let Some(floor) = &self.floor {
+            let floor = query.bind(floor);
+            let _ = write!(condition, " AND t.{} >= {floor}::{}", self.column.name, self.column.sql_type);
+        }
+        condition
+    }
+
+    /// The time of `t` is before the cutoff.
+    fn is_past<'a>(&'a self, query: &mut Query<'a>) -> String {
         let cutoff = query.bind(&self.cutoff);
         format!("t.{} < {cutoff}::{}", self.column.name, self.column.sql_type)
+    }
+
+    /// The oldest value among `due`, of which `-infinity` is the oldest only when there is no other.
+    fn oldest(&self, filter: &str) -> String {
+        let only = |conditions: &[&str]| {
+            let conditions: Vec<&str> = conditions.iter().filter(|one| !one.is_empty()).copied().collect();
+            if conditions.is_empty() { String::new() } else { format!(" FILTER (WHERE {})", conditions.join(" AND ")) }
+        };
+        let all = format!("min(due){}", only(&[filter]));
+        match self.counts {
+            Counts::PerSecond(_) => self.epoch(&all),
+            Counts::Instant | Counts::Local(_) => {
+                self.epoch(&format!("coalesce(min(due){}, {all})", only(&[filter, "isfinite(due)"])))
+            }
+        }
     }
 
     /// A value of the column in seconds since 1970.

@@ -147,7 +147,9 @@ pub(super) fn passes(
         );
     }
     let reasons = target.reasons.iter().zip(located.due);
-    let due = reasons.map(|(reason, column)| Due::new(reason, column, started_at)).collect::<Result<Vec<_>, _>>()?;
+    let due = reasons
+        .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
+        .collect::<Result<Vec<_>, _>>()?;
     let group = target.group.clone();
     let group = group.map(|column| Group { column, table: target.table.to_string(), reasons: due.clone() });
     let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });

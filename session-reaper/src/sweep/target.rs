@@ -41,6 +41,19 @@ pub enum Order {
     Heap,
 }
 
+/// What a time before the year 2000 in a due column means. Many applications write 0, `0001-01-01` or `-infinity` for
+/// "never".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ancient {
+    /// Nobody has said: the target is unsafe when there is such a time, and rows that get one during a run stay.
+    #[default]
+    Refuse,
+    /// "Never": such rows are not due, and no statement reads them.
+    Keep,
+    /// A time like any other: such rows are due.
+    Due,
+}
+
 /// What it means when a target's table is not there.
 #[derive(Clone, Debug)]
 pub enum Absent {
@@ -69,6 +82,8 @@ pub struct Target {
     pub group: Option<Ident>,
     /// Tables whose rows refer to this one's, and the columns that do: they go first, and count as rows of a chunk.
     pub children: Vec<(TableName, Ident)>,
+    /// What a time before the year 2000 means.
+    pub ancient: Ancient,
     /// In which order rows are come to; `None` when that is for each pass to choose.
     pub order: Option<Order>,
     /// Rows in a chunk at the most, where it is not what the run has.
@@ -140,6 +155,8 @@ fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
         filter: None,
         group: None,
         children: Vec::new(),
+        // Neither auth-api nor the reaper writes a time that means "never".
+        ancient: Ancient::Due,
         order: None,
         chunk: None,
         // Of these the bounds of what is kept are known, and used challenges are nearly all due, always.

@@ -21,7 +21,7 @@ pub(crate) struct Case {
 /// go by the time of their statement.
 const TIMES: &str = "
     SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
-        || ARRAY['infinity', '-infinity', 'infinity', '-infinity']::timestamptz[] AS times
+        || ARRAY['infinity', 'infinity', 'infinity', 'infinity']::timestamptz[] AS times
     FROM unnest(ARRAY['0', '1 day', '3 days', '7 days', '30 days']::interval[]) AS keep,
         unnest(ARRAY['0', '1 us', '-1 us', '40 ms', '-40 ms', '1 hour', '-1 hour', '5 days', '-5 days', '-60 days']::interval[])
             AS around,

@@ -29,6 +29,7 @@ pub enum Code {
     ConditionRefused,
     Locked,
     NearlyAll,
+    Ancient,
     NoIndex,
     InvalidIndex,
     PartialIndex,
@@ -56,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -66,6 +67,7 @@ impl Code {
         Self::ConditionRefused,
         Self::Locked,
         Self::NearlyAll,
+        Self::Ancient,
         Self::NoIndex,
         Self::InvalidIndex,
         Self::PartialIndex,
@@ -104,6 +106,7 @@ impl Code {
             Self::ConditionRefused => "condition-refused",
             Self::Locked => "locked",
             Self::NearlyAll => "nearly-all",
+            Self::Ancient => "ancient",
             Self::NoIndex => "no-index",
             Self::InvalidIndex => "invalid-index",
             Self::PartialIndex => "partial-index",

@@ -55,8 +55,11 @@ impl Walk<'_> {
                 mostly_null: table.nulls.get(number).is_some_and(|share| *share > 0.5),
             };
             findings.push(indexes::none_serves(&wanted, indexes));
-        } else if !ties_broken && !pass.key.is_empty() {
-            findings.extend(self.many_of_one_time());
+        } else {
+            findings.extend(self.ancient(beside).await?);
+            if !ties_broken && !pass.key.is_empty() {
+                findings.extend(self.many_of_one_time());
+            }
         }
 
         let stretch = if along.is_empty() { all.clone() } else { first_chunk(beside, pass, rows).await? };

@@ -10,7 +10,7 @@ fn text(text: &str) -> Text {
 }
 
 fn due(name: &str, cutoff: &str) -> Due {
-    Due { column: column(name, "timestamptz"), cutoff: text(cutoff), counts: Counts::Instant }
+    Due { column: column(name, "timestamptz"), cutoff: text(cutoff), floor: None, counts: Counts::Instant }
 }
 
 fn pass() -> PassSql {
@@ -57,7 +57,7 @@ fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
     let (pass, from_the_start) = (pass(), Stretch::default());
     assert_eq!(
         pass.count(&from_the_start, &99).text,
-        r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM min(due))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::timestamptz) IS NOT TRUE AS fresh FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
+        r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM coalesce(min(due) FILTER (WHERE isfinite(due)), min(due)))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::timestamptz) IS NOT TRUE AS fresh FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
     );
 }
 
@@ -76,7 +76,7 @@ fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
         pass.delete(&some, &9, &7, Manner::PassingOver).text,
         r#"DELETE FROM ONLY "sessions" WHERE ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND CASE WHEN (
 t.kind = 'x' -- why
-) THEN true ELSE false END AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND ((t."expires_at" < $3::timestamptz OR t."revoked_at" < $4::timestamptz) AND CASE WHEN (
+) THEN true ELSE false END AND (NOT EXISTS (SELECT FROM (SELECT t."family" AS of_row) AS one, "whole" t WHERE t."family" = one.of_row AND (((t."expires_at" < $3::timestamptz) OR (t."revoked_at" < $4::timestamptz)) AND CASE WHEN (
 t.kind = 'x' -- why
 ) THEN true ELSE false END) IS NOT TRUE OFFSET 0)) IS TRUE ORDER BY t."revoked_at" LIMIT $5 FOR UPDATE SKIP LOCKED)) AND CASE WHEN pg_backend_pid() = $6 THEN true ELSE ('session-reaper: not the server process that holds its lock, but ' || pg_backend_pid())::boolean END"#
     );
@@ -139,4 +139,32 @@ fn a_statement_can_be_written_out() {
     assert!(probe.params.is_empty());
     assert!(probe.text.contains(r#"t."revoked_at" < 'c'::timestamptz"#), "{}", probe.text);
     assert!(probe.text.ends_with("OFFSET 9 LIMIT 1"), "{}", probe.text);
+}
+
+#[test]
+fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
+    let floored = |name: &str, cutoff: &str| Due { floor: Some(text("f")), ..due(name, cutoff) };
+    let pass =
+        PassSql { due: floored("revoked_at", "c"), earlier: vec![floored("expires_at", "e")], ..pass() }.written();
+    let (all, between) = (Stretch::default(), between());
+    let both = r#"t."revoked_at" < 'c'::timestamptz AND t."revoked_at" >= 'f'::timestamptz"#;
+    for statement in [
+        pass.probe(&all, &9).text,
+        pass.delete(&all, &9, &7, Manner::PassingOver).text,
+        pass.delete(&all, &9, &7, Manner::Waiting).text,
+        pass.ordered(Order::Heap).delete(&between, &9, &7, Manner::Waiting).text,
+        pass.ordered(Order::Heap).delete(&between, &9, &7, Manner::PassingOver).text,
+        pass.count(&all, &9).text,
+        pass.newest(&9).text,
+        pass.sample(1.0).text,
+    ] {
+        assert!(statement.contains(both), "{statement}");
+    }
+    let fresh = r#"(t."expires_at" < 'e'::timestamptz AND t."expires_at" >= 'f'::timestamptz) IS NOT TRUE"#;
+    assert!(pass.count(&all, &9).text.contains(fresh));
+    assert!(!pass.delete(&between, &9, &7, Manner::Waiting).text.contains("'f'"));
+    assert_eq!(
+        pass.ancient().unwrap().text,
+        r#"SELECT t."revoked_at"::text FROM ONLY "sessions" t WHERE t."revoked_at" < 'f'::timestamptz ORDER BY t."revoked_at" LIMIT 1"#
+    );
 }

@@ -1,0 +1,45 @@
+//! Times before the year 2000 in a due column. They usually mean that the row never expires.
+
+use schema::connect::chain;
+use tokio_postgres::Error;
+
+use super::finding::{Code, Finding};
+use super::pass::Walk;
+use crate::sweep::connection::{Beside, Trouble};
+use crate::sweep::target::Ancient;
+
+impl Walk<'_> {
+    /// Reads the first entry of the index. The target is unsafe when that is older than the year 2000 and nobody has said what
+    /// such a time means.
+    ///
+    /// A look that takes too long finds nothing. That is safe, because every statement of such a target has the year 2000 as a
+    /// condition.
+    pub(super) async fn ancient(&self, beside: &Beside) -> Result<Option<Finding>, Error> {
+        if self.subject.target.ancient != Ancient::Refuse {
+            return Ok(None);
+        }
+        let Some(query) = self.pass.ancient() else { return Ok(None) };
+        let oldest: String = match beside.row(&query.text, &query.params).await {
+            Ok(Some(row)) => row.try_get(0)?,
+            Ok(None) => return Ok(None),
+            Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
+                let table = self.table.name.spelt();
+                tracing::debug!(table, error = chain(&error), "the oldest time could not be read");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let (table, column) = (self.table.name.spelt(), self.pass.due.column.name.spelt());
+        Ok(Some(Finding::new(
+            Code::Ancient,
+            format!(
+                "the oldest {column} of {table} is {oldest}, before the year 2000: such a time usually means that the row \
+                 never expires"
+            ),
+            format!(
+                "set ancient = \"keep\" in the [[target]] of {} to keep such rows, or ancient = \"due\" to delete them",
+                self.subject.target.table.spelt()
+            ),
+        )))
+    }
+}
