@@ -1,6 +1,6 @@
 //! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
 //!
-//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`due`] tells its cutoffs, [`sql`] puts it into words.
+//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] tells its cutoffs, [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
 //! - [`stint`]: one target, [`tables`] what its rows are in.
@@ -17,6 +17,7 @@ mod budget;
 mod catalog;
 mod check;
 mod chunk;
+mod condition;
 mod connection;
 mod due;
 mod gate;

@@ -4,6 +4,8 @@ use schema::connect::chain;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 
+use super::condition::{self, Resolution, ResolvedCondition};
+use super::connection::Bound;
 use super::name::{Ident, TableName};
 use super::target::Target;
 use crate::nearest::nearest;
@@ -20,6 +22,10 @@ pub(super) struct Column {
 pub(super) struct Located {
     /// What the advisory lock is taken on.
     pub(super) oid: u32,
+    /// With its schema, as all tables here: it means the same on any search path.
+    pub(super) table: TableName,
+    /// `where`.
+    pub(super) condition: Option<ResolvedCondition>,
     /// One a reason, in the target's order.
     pub(super) due: Vec<Column>,
     /// Where the rows are, each table for itself: a `ctid` means nothing without its table.
@@ -53,70 +59,81 @@ pub(super) enum Found {
     NoTable,
     /// It is there, and cannot be worked on; says why.
     Unfit(String),
+    /// Its condition cannot be used; has the reason and a remedy.
+    Refused(String, Option<String>),
+    /// It, or a table that its condition reads, was locked for too long.
+    Locked(Bound),
 }
+
+/// The connections that a target is looked up on.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup<'a> {
+    /// On the configured search path, and nobody else's for as long as the look-up lasts.
+    pub(super) configured: &'a Client,
+    /// For the catalog, on any search path.
+    pub(super) catalog: &'a Client,
+}
+
+/// Which table a name means on the search path of its connection.
+pub(super) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
 
 /// A row for each table below the one that was named and for itself, with the columns of the one that was named.
 ///
 /// The types without their modifiers: a cast to `timestamp(0)` would round a watermark and lose rows behind it. Of a
 /// domain what is below it. The key: the primary one, else the shortest that is unique and never null.
-const LOCATE: &str = "
-    WITH RECURSIVE tree AS (
-        SELECT to_regclass($1)::oid AS oid
-        UNION SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid)
-    SELECT to_regclass($1)::oid, c.oid, c.relkind::text, n.nspname::text, c.relname::text,
-        ARRAY (SELECT a.attname::text FROM pg_attribute a
-               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-        ARRAY (SELECT format_type(coalesce(nullif(y.typbasetype, 0), y.oid), -1)
-               FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-        ARRAY (SELECT a.attname::text FROM (
-                   SELECT i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns FROM pg_index i
-                   WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
-                       AND i.indpred IS NULL AND i.indexprs IS NULL
-                       AND NOT EXISTS (SELECT FROM pg_attribute a
-                                       WHERE a.attrelid = c.oid AND NOT a.attnotnull
-                                           AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-                   ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) AS k
-               CROSS JOIN LATERAL unnest(k.columns) WITH ORDINALITY AS part (attnum, n)
-               JOIN pg_attribute a ON a.attrelid = k.indrelid AND a.attnum = part.attnum
-               ORDER BY part.n)
-    FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-    ORDER BY c.oid <> to_regclass($1), n.nspname, c.relname";
+const LOCATE: &str = include_str!("locate.sql");
 
 /// What a column of another table refers to here, by a foreign key, else the primary key; and that table's columns.
 const CHILD: &str = "
-    SELECT c.relkind::text, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) OR c.oid = $3,
-        ARRAY (SELECT a.attname::text FROM pg_attribute a
-               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+    SELECT c.relkind::pg_catalog.text,
+        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid)
+            OR c.oid OPERATOR(pg_catalog.=) $3::pg_catalog.oid,
+        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
+                   AND NOT a.attisdropped ORDER BY a.attnum),
         coalesce(
-            (SELECT r.attname::text FROM pg_constraint k
-             JOIN pg_attribute f ON f.attrelid = k.conrelid AND f.attname = $2 AND k.conkey = ARRAY[f.attnum]
-             JOIN pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1]
-             WHERE k.contype = 'f' AND k.conrelid = c.oid AND k.confrelid = $3 ORDER BY k.oid LIMIT 1),
-            (SELECT r.attname::text FROM pg_index i
-             JOIN pg_attribute r ON r.attrelid = i.indrelid AND r.attnum = i.indkey[0]
-             WHERE i.indrelid = $3 AND i.indisprimary AND i.indnkeyatts = 1))
-    FROM pg_class c
-    WHERE c.oid = to_regclass($1)";
+            (SELECT r.attname::pg_catalog.text FROM pg_catalog.pg_constraint k
+             JOIN pg_catalog.pg_attribute f ON f.attrelid OPERATOR(pg_catalog.=) k.conrelid
+                 AND f.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+                 AND k.conkey OPERATOR(pg_catalog.=) ARRAY[f.attnum]
+             JOIN pg_catalog.pg_attribute r ON r.attrelid OPERATOR(pg_catalog.=) k.confrelid
+                 AND r.attnum OPERATOR(pg_catalog.=) k.confkey[1]
+             WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conrelid OPERATOR(pg_catalog.=) c.oid
+                 AND k.confrelid OPERATOR(pg_catalog.=) $3::pg_catalog.oid
+             ORDER BY k.oid LIMIT 1),
+            (SELECT r.attname::pg_catalog.text FROM pg_catalog.pg_index i
+             JOIN pg_catalog.pg_attribute r ON r.attrelid OPERATOR(pg_catalog.=) i.indrelid
+                 AND r.attnum OPERATOR(pg_catalog.=) i.indkey[0]
+             WHERE i.indrelid OPERATOR(pg_catalog.=) $3::pg_catalog.oid AND i.indisprimary
+                 AND i.indnkeyatts OPERATOR(pg_catalog.=) 1)),
+        n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 /// Tables with a name that is nearly the one that was looked for.
 const TABLES: &str = "
-    SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' LIMIT 10000";
+    SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE (c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'p')
+        AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
+        AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+    LIMIT 10000";
 
-pub(super) async fn locate(client: &Client, target: &Target) -> Result<Found, Error> {
-    let rows = match client.query(LOCATE, &[&target.table.to_string()]).await {
-        Ok(rows) => rows,
+pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found, Error> {
+    let oid = match named(lookup, &target.table).await {
+        Ok(Some(oid)) => oid,
+        Ok(None) => return Ok(Found::NoTable),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             return Ok(Found::Unfit(format!("{} may not be looked at: {}", target.table.spelt(), chain(&error))));
         }
         Err(error) => return Err(error),
     };
+    let rows = lookup.catalog.query(LOCATE, &[&oid]).await?;
     let Some(named) = rows.first() else { return Ok(Found::NoTable) };
-    if let Some(why) = unfit(named.get(2)) {
+    if let Some(why) = unfit(named.try_get(2)?) {
         return Ok(Found::Unfit(format!("{} is {why}", target.table.spelt())));
     }
-    let (columns, types): (Vec<String>, Vec<String>) = (named.get(5), named.get(6));
+    let (columns, types): (Vec<String>, Vec<String>) = (named.try_get(5)?, named.try_get(6)?);
     let columns: Vec<Column> =
         columns.into_iter().zip(types).map(|(name, sql_type)| Column { name: Ident::new(name), sql_type }).collect();
     let find = |wanted: &Ident| columns.iter().find(|column| column.name == *wanted);
@@ -126,65 +143,86 @@ pub(super) async fn locate(client: &Client, target: &Target) -> Result<Found, Er
         return Ok(Found::Unfit(no_column(&target.table, missing, columns.iter().map(|column| &column.name))));
     }
     let due = wanted.filter_map(find).cloned().collect();
-    let key = |row: &Row| {
-        row.get::<_, Vec<String>>(7).into_iter().filter_map(|name| find(&Ident::new(name))).cloned().collect()
-    };
     let mut leaves = Vec::new();
     for row in &rows {
-        let (schema, name): (String, String) = (row.get(3), row.get(4));
-        let qualified = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) };
-        match row.get(2) {
-            // As it was named: what is read in the statements is what was written in the file.
-            "r" if rows.len() == 1 => leaves.push(Leaf { oid: row.get(1), table: target.table.clone(), key: key(row) }),
-            "r" => leaves.push(Leaf { oid: row.get(1), table: qualified, key: key(row) }),
+        let table = qualified(row, 3)?;
+        match row.try_get(2)? {
+            "r" => {
+                let key: Vec<String> = row.try_get(7)?;
+                let key = key.into_iter().filter_map(|name| find(&Ident::new(name))).cloned().collect();
+                leaves.push(Leaf { oid: row.try_get(1)?, table, key });
+            }
             "f" => tracing::warn!(
                 target_table = target.name,
-                partition = qualified.spelt(),
+                partition = table.spelt(),
                 "left out: it is on another server, run there"
             ),
             _ => {}
         }
     }
-    let oid = named.get(0);
     let mut children = Vec::new();
     for child in &target.children {
-        match locate_child(client, target, oid, child).await? {
+        match locate_child(lookup, target, oid, child).await? {
             Ok(found) => children.push(found),
             Err(why) => return Ok(Found::Unfit(why)),
         }
     }
-    Ok(Found::Table(Located { oid, due, leaves, children }))
+    let table = qualified(named, 3)?;
+    let condition = match &target.filter {
+        None => None,
+        Some(filter) => match condition::resolve(lookup.configured, &table, oid, filter).await? {
+            Resolution::Condition(condition) => Some(condition),
+            Resolution::Refused(why, remedy) => return Ok(Found::Refused(why, remedy)),
+            Resolution::Locked(bound) => return Ok(Found::Locked(bound)),
+        },
+    };
+    Ok(Found::Table(Located { oid, table, due, condition, leaves, children }))
+}
+
+/// The oid of the table that a name means on the configured search path.
+pub(super) async fn named(lookup: Lookup<'_>, table: &TableName) -> Result<Option<u32>, Error> {
+    lookup.configured.query_one(NAMED, &[&table.to_string()]).await?.try_get(0)
+}
+
+/// The name of a table, from the columns for its schema and, next to it, its name.
+fn qualified(row: &Row, schema: usize) -> Result<TableName, Error> {
+    let (schema, name): (String, String) = (row.try_get(schema)?, row.try_get(schema + 1)?);
+    Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
 }
 
 /// The child, or why it cannot be one.
 async fn locate_child(
-    client: &Client,
+    lookup: Lookup<'_>,
     target: &Target,
     oid: u32,
     (table, column): &(TableName, Ident),
 ) -> Result<Result<Child, String>, Error> {
-    let Some(row) = client.query_opt(CHILD, &[&table.to_string(), &column.as_str(), &oid]).await? else {
-        let hint = similar_table(client, table).await?;
+    let found = match named(lookup, table).await? {
+        Some(child) => lookup.catalog.query_opt(CHILD, &[&child, &column.as_str(), &oid]).await?,
+        None => None,
+    };
+    let Some(row) = found else {
+        let hint = similar_table(lookup.catalog, table).await?;
         return Ok(Err(format!("children: there is no table {}{hint}", table.spelt())));
     };
-    let (kind, inherited): (&str, bool) = (row.get(0), row.get(1));
+    let (kind, inherited): (&str, bool) = (row.try_get(0)?, row.try_get(1)?);
     if kind != "r" || inherited {
         let why =
             "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
         return Ok(Err(format!("children: {} cannot be one: {why}", table.spelt())));
     }
-    let columns: Vec<Ident> = row.get::<_, Vec<String>>(2).into_iter().map(Ident::new).collect();
+    let columns: Vec<Ident> = row.try_get::<_, Vec<String>>(2)?.into_iter().map(Ident::new).collect();
     if !columns.contains(column) {
         return Ok(Err(format!("children: {}", no_column(table, column, columns.iter()))));
     }
-    let Some(refers_to) = row.get::<_, Option<String>>(3) else {
+    let Some(refers_to) = row.try_get::<_, Option<String>>(3)? else {
         let (child, parent) = (table.spelt(), target.table.spelt());
         return Ok(Err(format!(
             "children: no foreign key says what {child}.{} refers to in {parent}, which has no primary key of one column",
             column.spelt()
         )));
     };
-    Ok(Ok(Child { table: table.clone(), column: column.clone(), refers_to: Ident::new(refers_to) }))
+    Ok(Ok(Child { table: qualified(&row, 4)?, column: column.clone(), refers_to: Ident::new(refers_to) }))
 }
 
 fn no_column<'a>(table: &TableName, missing: &Ident, columns: impl Iterator<Item = &'a Ident>) -> String {

@@ -43,7 +43,7 @@ pub struct CheckedTarget {
 impl Sweep {
     /// Looks at the server and at every target, and changes nothing. Fails only when the database cannot be reached.
     pub async fn check(&self) -> Result<Checked, ConnectError> {
-        let Connections { dedicated: _dedicated, beside, started_at, pooled, .. } =
+        let Connections { dedicated, beside, started_at, pooled, .. } =
             Connections::open(&self.connect, self.bounds).await?;
         if pooled {
             // What is asked would be asked of different processes, and under other settings.
@@ -51,7 +51,7 @@ impl Sweep {
         }
         let examined = async {
             let server = gate::server::examine(&beside).await?;
-            Ok((server, self.examined(&beside, started_at).await?))
+            Ok((server, self.examined(&dedicated, &beside, started_at).await?))
         };
         let (server, stints) = match examined.await {
             Ok(examined) => examined,

@@ -4,6 +4,7 @@
 //! - [`finding`]: what is told, and the closed set of its codes.
 //! - [`server`]: what is wrong for every target.
 //! - [`subject`]: a target, from its catalog to its plans.
+//! - [`condition`]: its `where`, and whose functions it calls.
 //! - [`table`], [`indexes`], [`references`]: what the catalog says of one table.
 //! - [`ancient`]: times that usually mean "never".
 //! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would carry them out.
@@ -12,6 +13,7 @@
 //! end; nothing is changed, and no lock is taken that makes anybody wait.
 
 mod ancient;
+mod condition;
 mod finding;
 mod indexes;
 mod pass;
@@ -29,6 +31,7 @@ pub use finding::{Code, Finding, Level};
 pub(super) use subject::Subject;
 
 use super::connection::{Beside, Bound, Trouble};
+use super::name::TableName;
 use super::target::Target;
 
 /// How long a lock on the table is waited for, and how long to stand back after each `lock_timeout`: one that is held for
@@ -59,19 +62,22 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
         let table = subject.target.table.spelt();
         match Trouble::of(&error) {
             Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(STAND_BACK).await,
-            Trouble::Timeout(bound) => {
-                return Ok(vec![Finding::new(
-                    Code::Locked,
-                    format!("{table}, or what refers to it, could not be looked at: {bound} struck"),
-                    "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
-                )]);
-            }
+            Trouble::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
             Trouble::Gone(why) | Trouble::Conflict(why) | Trouble::Other(why) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
             }
             Trouble::Lost(_) | Trouble::Pooler => return Err(error),
         }
     }
+}
+
+/// A table, or what refers to it, could not be looked at before `bound`.
+pub(super) fn locked(table: &TableName, bound: Bound) -> Finding {
+    Finding::new(
+        Code::Locked,
+        format!("{}, or what refers to it, could not be looked at: {bound} struck", table.spelt()),
+        "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
+    )
 }
 
 /// The gravest first, and the same thing once, however many partitions it is told of.

@@ -95,12 +95,11 @@ impl Sweep {
     /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, or
     /// is lost.
     pub async fn plan(&self, sql: bool) -> Result<Plan, ConnectError> {
-        let Connections { dedicated: _dedicated, beside, started_at, .. } =
-            Connections::open(&self.connect, self.bounds).await?;
+        let Connections { dedicated, beside, started_at, .. } = Connections::open(&self.connect, self.bounds).await?;
         let lost = |error: Error| ConnectError::Connect(chain(&error));
         let reports = runs::last_reports(&beside.client).await.unwrap_or_default();
         let mut targets = Vec::new();
-        for stint in self.examined(&beside, started_at).await.map_err(lost)? {
+        for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {
             targets.push(self.planned(&beside, &stint, &reports, sql).await.map_err(lost)?);
         }
         Ok(Plan { planned_at: started_at, targets })

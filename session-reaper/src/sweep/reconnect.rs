@@ -1,6 +1,7 @@
 //! A run that lost the connection that held its lock, and goes on with another.
 
 use super::backoff;
+use super::catalog::NAMED;
 use super::connection::{Beside, Connections};
 use super::history::History;
 use super::lock;
@@ -86,9 +87,9 @@ async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(),
     // The statements go by names, the locks by oids: after a failover to another server, or a swap of tables, they may be
     // two tables, and another reaper at work on the one.
     for stint in stints.iter_mut().filter(|stint| stint.is_to_be_worked_on()) {
-        let name = stint.target.table.to_string();
-        let asked = patience.with(1, client.query_one("SELECT to_regclass($1)::oid", &[&name])).await;
-        let found: Option<u32> = asked.map_err(|error| halt(error.into()))?.get(0);
+        let Some(name) = stint.table.as_ref().map(|table| table.name.to_string()) else { continue };
+        let asked = patience.with(1, client.query_one(NAMED, &[&name])).await;
+        let found: Option<u32> = asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
         if found != stint.oid() {
             let why = format!("{} is another table now than when this run began", stint.target.table.spelt());
             tracing::error!(target_table = stint.target.name, why, "the target failed");

@@ -11,7 +11,9 @@ use tracing::Instrument as _;
 
 use super::backlog::{Backlog, START_CAP};
 use super::budget::{Budget, BudgetLimits};
-use super::connection::{Beside, Connections, StatementBounds, Trouble};
+use super::catalog::Lookup;
+use super::condition::READ_STATEMENTS;
+use super::connection::{Beside, Connections, Dedicated, StatementBounds, Trouble};
 use super::gate::{self, Rules};
 use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
@@ -196,17 +198,22 @@ impl Sweep {
     }
 
     /// Finds the tables, and what there is to say of each.
-    pub(super) async fn examined(&self, beside: &Beside, started_at: DateTime<Utc>) -> Result<Vec<Stint<'_>>, Error> {
+    pub(super) async fn examined(
+        &self,
+        dedicated: &Dedicated,
+        beside: &Beside,
+        started_at: DateTime<Utc>,
+    ) -> Result<Vec<Stint<'_>>, Error> {
+        let lookup = Lookup { configured: &dedicated.client, catalog: &beside.client };
         let mut stints = Vec::new();
         for target in &self.targets {
-            // Looking it up, and each child; a name like one that is not there.
-            let statements = 2 + target.children.len();
-            stints.extend(
-                beside
-                    .patience
-                    .with(statements, Stint::prepare(&beside.client, target, started_at, &self.watermarks))
-                    .await?,
-            );
+            // The table and each child, by name and by oid; a name like one that is not there; what reads the condition.
+            let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
+            let statements = 3 + 2 * target.children.len() + reading;
+            let prepared = Stint::prepare(lookup, target, started_at, &self.watermarks);
+            // Each of the two connections has its deadline.
+            let prepared = dedicated.patience.with(statements, prepared);
+            stints.extend(beside.patience.with(statements, prepared).await?);
         }
         stints.extend(self.wholly_absent(&stints));
         for stint in &mut stints {
@@ -230,7 +237,7 @@ impl Sweep {
         let unread = |error: Error| broken("the catalog could not be read", error.into());
         let server = gate::server::examine(beside).await.map_err(unread)?;
         let forced = gate::pass_server(&server, self.gate).map_err(Broken::Unsafe)?;
-        *stints = self.examined(beside, started_at).await.map_err(unread)?;
+        *stints = self.examined(&worker.connection, beside, started_at).await.map_err(unread)?;
         for stint in stints.iter_mut() {
             stint.forced.clone_from(&forced);
             stint.pass_gate(self.gate);

@@ -22,6 +22,7 @@ pub(super) use answer::{Counted, mark, with_children};
 pub(super) use query::{Query, Text, Values};
 
 use super::catalog::{Child, Column};
+use super::condition::ResolvedCondition;
 use super::due::{Counts, Due};
 use super::name::Ident;
 use super::target::Order;
@@ -71,8 +72,8 @@ pub(super) enum Manner {
 /// Which of the due rows may go.
 #[derive(Clone, Debug)]
 pub(super) struct Only {
-    /// SQL on the row `t`.
-    pub(super) filter: Option<String>,
+    /// On the row `t`.
+    pub(super) filter: Option<ResolvedCondition>,
     pub(super) group: Option<Group>,
 }
 
@@ -282,8 +283,8 @@ impl PassSql {
         fresh
     }
 
-    /// What else must be true of `t`. A condition in a CASE cannot get out of its brackets, and is of no use to an index or a join: it is looked at row by
-    /// row, and the place in the index alone decides what is read.
+    /// What else must be true of `t`. A condition in a CASE is of no use to an index or a join: it is evaluated row by row, and
+    /// the place in the index alone decides what is read.
     ///
     /// A group: none of its rows is not due. `OFFSET 0` and the name in a sub-select of its own keep it one look into the
     /// index on the group for each row; a plain `NOT EXISTS` became a hash anti join that read the whole table for each
@@ -291,7 +292,8 @@ impl PassSql {
     fn only_these<'a>(&'a self, query: &mut Query<'a>) -> Option<String> {
         let only = self.only.as_ref()?;
         let mut conditions = Vec::new();
-        let filter = only.filter.as_ref().map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"));
+        let filter = only.filter.as_ref().map(ResolvedCondition::sql);
+        let filter = filter.map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"));
         conditions.extend(filter.clone());
         if let Some(Group { column, table, reasons }) = &only.group {
             let due: Vec<String> = reasons.iter().map(|due| format!("({})", due.condition(query))).collect();

@@ -94,11 +94,10 @@ impl Sweep {
     /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
     /// alone is not counted: that would take reading its table, or a right that is missing.
     pub async fn standings(&self) -> Result<Vec<Standing>, ConnectError> {
-        let Connections { dedicated: _dedicated, beside, started_at, .. } =
-            Connections::open(&self.connect, self.bounds).await?;
+        let Connections { dedicated, beside, started_at, .. } = Connections::open(&self.connect, self.bounds).await?;
         let lost = |error: Error| ConnectError::Connect(chain(&error));
         let mut standings = Vec::new();
-        for stint in self.examined(&beside, started_at).await.map_err(lost)? {
+        for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {
             standings.push(standing(&beside, &stint, started_at).await);
         }
         Ok(standings)

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 use tracing::Instrument as _;
 
 use super::backlog::{self, Backlog, COUNT_CAP};
-use super::catalog::{self, Found};
+use super::catalog::{self, Found, Lookup};
 use super::connection::Beside;
 use super::gate::{self, Code, Finding, Rules, Subject};
 use super::guard::{self, FirstRun};
@@ -47,19 +47,24 @@ pub(super) struct Stint<'a> {
 impl<'a> Stint<'a> {
     /// Looks the target up. `None` when there is nothing to do.
     pub(super) async fn prepare(
-        client: &Client,
+        lookup: Lookup<'_>,
         target: &'a Target,
         started_at: DateTime<Utc>,
         watermarks: &Watermarks,
     ) -> Result<Option<Self>, Error> {
-        let table = match (catalog::locate(client, target).await?, &target.absent) {
+        let table = match (catalog::locate(lookup, target).await?, &target.absent) {
             (Found::Table(located), _) => match passes(target, located, started_at, watermarks) {
                 Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
             (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
+            (Found::Refused(why, remedy), _) => Err(Finding {
+                remedy,
+                ..Finding::plain(Code::ConditionRefused, format!("`where` cannot be used: {why}"))
+            }),
+            (Found::Locked(bound), _) => Err(gate::locked(&target.table, bound)),
             (Found::NoTable, Absent::Fails(advice)) => {
-                let hint = catalog::similar_table(client, &target.table).await?;
+                let hint = catalog::similar_table(lookup.catalog, &target.table).await?;
                 let why = format!("there is no table {}: {advice}{hint}", target.table);
                 Err(Finding::plain(Code::NoTable, why))
             }
@@ -125,7 +130,8 @@ impl<'a> Stint<'a> {
     pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
-            let subject = Subject { target: self.target, oid: table.oid, leaves: &table.leaves, chunk };
+            let condition = table.condition.as_ref();
+            let subject = Subject { target: self.target, oid: table.oid, condition, leaves: &table.leaves, chunk };
             self.findings = gate::examine(beside, &subject, rules).await?;
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];

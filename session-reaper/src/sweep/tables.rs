@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 use super::backlog::Seen;
 use super::blocks::Blocks;
 use super::catalog::{Leaf, Located};
+use super::condition::ResolvedCondition;
 use super::connection::Trouble;
 use super::due::Due;
 use super::gear::{self, Survey};
+use super::name::TableName;
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, halt};
 use super::sql::{Group, Only, PassSql, Values};
@@ -19,6 +21,10 @@ use super::worker::Worker;
 
 pub(super) struct Table {
     pub(super) oid: u32,
+    /// With its schema.
+    pub(super) name: TableName,
+    /// `where`.
+    pub(super) condition: Option<ResolvedCondition>,
     /// The tables that its rows are in, with a pass a reason each.
     pub(super) leaves: Vec<(Leaf, Vec<PassSql>)>,
 }
@@ -151,8 +157,9 @@ pub(super) fn passes(
         .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
         .collect::<Result<Vec<_>, _>>()?;
     let group = target.group.clone();
-    let group = group.map(|column| Group { column, table: target.table.to_string(), reasons: due.clone() });
-    let only = (target.filter.is_some() || group.is_some()).then(|| Only { filter: target.filter.clone(), group });
+    let group = group.map(|column| Group { column, table: located.table.to_string(), reasons: due.clone() });
+    let condition = located.condition;
+    let only = (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
     let now = Instant::now();
     let passes = |leaf: &Leaf| {
         let pass = |(index, this): (usize, &Due)| PassSql {
@@ -170,5 +177,5 @@ pub(super) fn passes(
         due.iter().enumerate().map(pass).collect()
     };
     let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
-    Ok(Table { oid: located.oid, leaves })
+    Ok(Table { oid: located.oid, name: located.table, condition, leaves })
 }

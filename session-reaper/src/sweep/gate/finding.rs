@@ -27,6 +27,7 @@ pub enum Code {
     NoTable,
     Unfit,
     ConditionRefused,
+    ForeignCondition,
     Locked,
     NearlyAll,
     Ancient,
@@ -51,13 +52,14 @@ pub enum Code {
     PlanUnseen,
     IndexWithoutKey,
     NoKey,
+    Condition,
     Cascade,
     SparePrivilege,
 }
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -65,6 +67,7 @@ impl Code {
         Self::NoTable,
         Self::Unfit,
         Self::ConditionRefused,
+        Self::ForeignCondition,
         Self::Locked,
         Self::NearlyAll,
         Self::Ancient,
@@ -89,6 +92,7 @@ impl Code {
         Self::PlanUnseen,
         Self::IndexWithoutKey,
         Self::NoKey,
+        Self::Condition,
         Self::Cascade,
         Self::SparePrivilege,
     ];
@@ -104,6 +108,7 @@ impl Code {
             Self::NoTable => "no-table",
             Self::Unfit => "unfit",
             Self::ConditionRefused => "condition-refused",
+            Self::ForeignCondition => "foreign-condition",
             Self::Locked => "locked",
             Self::NearlyAll => "nearly-all",
             Self::Ancient => "ancient",
@@ -128,6 +133,7 @@ impl Code {
             Self::PlanUnseen => "plan-unseen",
             Self::IndexWithoutKey => "index-without-key",
             Self::NoKey => "no-key",
+            Self::Condition => "condition",
             Self::Cascade => "cascade",
             Self::SparePrivilege => "spare-privilege",
         }
@@ -146,7 +152,7 @@ impl Code {
             | Self::PlanUnseen
             | Self::IndexWithoutKey
             | Self::NoKey => Level::Warning,
-            Self::Cascade | Self::SparePrivilege => Level::Note,
+            Self::Condition | Self::Cascade | Self::SparePrivilege => Level::Note,
             _ => Level::Unsafe,
         }
     }
@@ -157,6 +163,7 @@ impl Code {
         matches!(
             self,
             Self::OldServer
+                | Self::ForeignCondition
                 | Self::NoIndex
                 | Self::InvalidIndex
                 | Self::PartialIndex

@@ -11,8 +11,9 @@ use super::indexes::{self, Index};
 use super::pass::Walk;
 use super::plans::Judge;
 use super::table::Table;
-use super::{Rules, references};
+use super::{Rules, condition, references};
 use crate::sweep::catalog::Leaf;
+use crate::sweep::condition::ResolvedCondition;
 use crate::sweep::connection::{Beside, Trouble};
 use crate::sweep::name::TableName;
 use crate::sweep::sql::PassSql;
@@ -23,6 +24,7 @@ pub(in crate::sweep) struct Subject<'a> {
     pub(in crate::sweep) target: &'a Target,
     /// The table that was named.
     pub(in crate::sweep) oid: u32,
+    pub(in crate::sweep) condition: Option<&'a ResolvedCondition>,
     /// The tables that its rows are in, with a pass a reason each.
     pub(in crate::sweep) leaves: &'a [(Leaf, Vec<PassSql>)],
     /// Rows in a chunk at the most.
@@ -41,7 +43,11 @@ impl Subject<'_> {
     pub(super) async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
-        let mut findings = Vec::new();
+        let mut findings = self.condition.map(condition::judge).unwrap_or_default();
+        if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
+            // Planning a statement may call functions of the condition.
+            return Ok(findings);
+        }
         let known = Known {
             tables: Table::read(beside, &oids, &due).await?,
             indexes: indexes::read(beside, &oids).await?,
@@ -96,9 +102,7 @@ impl Subject<'_> {
                     break;
                 }
                 (Some(_), Some(_)) if self.refuses(beside, leaf, &error).await? => {
-                    let hint = error.as_db_error().and_then(|told| told.hint());
-                    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-                    let what = format!("`where` or `group` cannot be used: {}{hint}", chain(&error));
+                    let what = format!("`where` or `group` cannot be used: {}", chain(&error));
                     findings.push(Finding::plain(Code::ConditionRefused, what));
                     break;
                 }

@@ -65,7 +65,7 @@ fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
 fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
     let reasons = vec![due("expires_at", "e"), due("revoked_at", "c")];
     let group = Group { column: Ident::new("family"), table: "\"whole\"".to_owned(), reasons };
-    let only = Only { filter: Some("t.kind = 'x' -- why".to_owned()), group: Some(group) };
+    let only = Only { filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")), group: Some(group) };
     let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
     let (all, some) = (Stretch::default(), Stretch { low: Some(vec![text("1")]), high: None });
     assert_eq!(

@@ -1,0 +1,211 @@
+//! The condition of a target, `where`: the server reads it once and writes it out, and statements contain only what it wrote.
+//!
+//! In a transaction that is rolled back, a temporary view with the condition is created on the configured search path,
+//! where the names in it mean what they mean to the application. The server then writes the view out on `pg_catalog`
+//! alone. What it writes is a closed expression: names have their schemas, columns their alias, and a text such as
+//! `true) GROUP BY (t.id` is found out. Operators and functions get their schema, too, and the result is read once more to
+//! see that it means the same.
+//!
+//! Nothing of the condition runs here: to create a view is to parse it.
+
+mod qualify;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use schema::owners::trusted;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+use qualify::qualified;
+
+use super::connection::{Bound, Trouble};
+use super::name::{Ident, TableName};
+
+/// The table by itself, the condition as it was configured, and the condition as it was written out.
+const PLAIN: &str = "session_reaper_plain";
+const CONFIGURED: &str = "session_reaper_configured";
+const WRITTEN: &str = "session_reaper_written";
+
+/// With a second relation in FROM, columns are written out with their alias by every version of PostgreSQL.
+const BESIDE: &str = "(SELECT) AS session_reaper_beside";
+
+/// How long a lock on a table is waited for, and how long to wait after each `lock_timeout`: a migration holds one for seconds.
+const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
+const BACKOFF: Duration = Duration::from_millis(250);
+
+/// Statements that it takes to read a condition.
+pub(super) const READ_STATEMENTS: usize = 20;
+
+const TEXTS: &str = "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
+    WHERE v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
+
+/// A condition that the server has written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ResolvedCondition(Arc<Resolved>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Resolved {
+    sql: String,
+    reads: Vec<Relation>,
+    foreign: Vec<ForeignObject>,
+}
+
+/// A relation that a condition reads in a sub-select.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Relation {
+    pub(super) oid: u32,
+    /// With its schema, as it stands in the condition.
+    pub(super) name: TableName,
+}
+
+/// Something that runs with the condition and belongs to a role that could not have the reaper's rights otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ForeignObject {
+    /// As PostgreSQL describes it.
+    pub(super) what: String,
+    pub(super) owner: String,
+}
+
+/// What became of a condition.
+pub(super) enum Resolution {
+    Condition(ResolvedCondition),
+    /// It cannot be used; has the reason and a remedy.
+    Refused(String, Option<String>),
+    /// A table in it was locked for too long.
+    Locked(Bound),
+}
+
+impl ResolvedCondition {
+    /// An expression of the type `boolean` on the row `t`, which may stand between brackets.
+    pub(super) fn sql(&self) -> &str {
+        &self.0.sql
+    }
+
+    /// The relations that its sub-selects read, but for the target's own table.
+    #[allow(dead_code, reason = "for the statement that verifies, before each chunk, what names mean")]
+    pub(super) fn reads(&self) -> &[Relation] {
+        &self.0.reads
+    }
+
+    /// What in it belongs to roles that are not trusted.
+    pub(super) fn foreign(&self) -> &[ForeignObject] {
+        &self.0.foreign
+    }
+
+    /// One that no server has seen.
+    #[cfg(test)]
+    pub(super) fn unseen(sql: &str) -> Self {
+        Self(Arc::new(Resolved { sql: sql.to_owned(), reads: Vec::new(), foreign: Vec::new() }))
+    }
+}
+
+/// Reads `condition` on a row of `table`, which is `oid`. `client` is on the configured search path, and nobody else uses it now.
+pub(super) async fn resolve(
+    client: &Client,
+    table: &TableName,
+    oid: u32,
+    condition: &str,
+) -> Result<Resolution, Error> {
+    let began = Instant::now();
+    loop {
+        client.batch_execute("BEGIN").await?;
+        let read = read(client, table, oid, condition).await;
+        // After a lost connection there is none.
+        let ended = client.batch_execute("ROLLBACK").await;
+        let error = match read {
+            Ok(resolution) => return ended.map(|()| resolution),
+            Err(error) => error,
+        };
+        match Trouble::of(&error) {
+            Trouble::Lost(_) | Trouble::Pooler => return Err(error),
+            Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(BACKOFF).await,
+            Trouble::Timeout(bound) => return Ok(Resolution::Locked(bound)),
+            Trouble::Conflict(_) | Trouble::Gone(_) | Trouble::Other(_) => return refused(client, &error).await,
+        }
+    }
+}
+
+async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> Result<Resolution, Error> {
+    let view = |name: &str, rest: &str| {
+        format!("CREATE TEMPORARY VIEW {name} AS SELECT true AS ok FROM ONLY {table} t, {BESIDE}{rest}")
+    };
+    client.query_typed(&view(PLAIN, ""), &[]).await?;
+    // In the extended protocol a text is one statement, whatever it has in it.
+    client.query_typed(&view(CONFIGURED, &format!(" WHERE (\n{condition}\n)")), &[]).await?;
+    let texts = texts(client).await?;
+    let Some(sql) = expression(&texts, CONFIGURED) else {
+        return Ok(Resolution::Refused("it is more than one expression".to_owned(), None));
+    };
+    let needed = needed(client, CONFIGURED, oid).await?;
+    // Some expressions do not take a schema everywhere.
+    for again in [qualified(sql), sql.to_owned()] {
+        client.batch_execute("SAVEPOINT again").await?;
+        match client.query_typed(&view(WRITTEN, &format!(" WHERE (\n{again}\n)")), &[]).await {
+            Ok(_) => {}
+            Err(error) if matches!(Trouble::of(&error), Trouble::Other(_)) => {
+                client.batch_execute("ROLLBACK TO again").await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        let texts = self::texts(client).await?;
+        if expression(&texts, WRITTEN) == Some(sql) && self::needed(client, WRITTEN, oid).await? == needed {
+            let (reads, foreign) = needed;
+            return Ok(Resolution::Condition(ResolvedCondition(Arc::new(Resolved { sql: again, reads, foreign }))));
+        }
+        client.batch_execute("ROLLBACK TO again").await?;
+    }
+    Ok(Resolution::Refused(format!("it means something else where names have their schemas: {sql}"), None))
+}
+
+/// Every view with its definition, written out on `pg_catalog`.
+async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
+    client.batch_execute("SAVEPOINT configured; SET LOCAL search_path = pg_catalog").await?;
+    let rows = client.query_typed(TEXTS, &[]).await?;
+    client.batch_execute("ROLLBACK TO configured").await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// What stands after WHERE in the view `name`: that is all that it has and the plain one has not.
+fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');
+    of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE ")
+}
+
+/// The relations that a view reads, and what runs with it and is not to be trusted.
+async fn needed(client: &Client, view: &str, table: u32) -> Result<(Vec<Relation>, Vec<ForeignObject>), Error> {
+    let owner = "ARRAY (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $2)";
+    let sql = include_str!("condition.sql").replace("{trusted}", &trusted(owner));
+    let (mut reads, mut foreign) = (Vec::new(), Vec::new());
+    for row in client.query_typed(&sql, &[(&view, Type::TEXT), (&table, Type::OID)]).await? {
+        let (what, owner, trusted): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        if let Some(oid) = row.try_get::<_, Option<u32>>(3)? {
+            let (schema, name): (String, String) = (row.try_get(4)?, row.try_get(5)?);
+            reads.push(Relation { oid, name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) } });
+        }
+        if !trusted {
+            foreign.push(ForeignObject { what, owner });
+        }
+    }
+    Ok((reads, foreign))
+}
+
+/// Why the server refuses a condition.
+async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
+    const MAY: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
+        pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I', pg_catalog.current_database(), CURRENT_USER)";
+    const HOW: &str = "a temporary view is created to read it, and rolled back";
+    let why = error.as_db_error().map_or_else(|| error.to_string(), |told| told.message().to_owned());
+    if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+        return Ok(Resolution::Refused(format!("{HOW}; this server or role is read-only: {why}"), None));
+    }
+    if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+        && let Some(row) = client.query_typed(MAY, &[]).await?.first()
+        && !row.try_get::<_, bool>(0)?
+    {
+        return Ok(Resolution::Refused(format!("{HOW}: {why}"), Some(row.try_get(1)?)));
+    }
+    Ok(Resolution::Refused(why, None))
+}
