@@ -181,7 +181,7 @@ async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
         (named("parte", "due"), "did you mean public.parted?"),
         (named("seen", "due"), "seen is a view"),
         (target(", unit = 's'", ""), "leave `unit` out"),
-        (target("", "where = 't.nothing'"), "`where` or `group` cannot be used: "),
+        (target("", "where = 't.nothing'"), "column t.nothing does not exist"),
         (target("", "where = 't.due >'"), "syntax error"),
         (target("", "group = 'fam'"), "has no column \"fam\""),
     ] {
