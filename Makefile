@@ -1,6 +1,6 @@
 # What there is to do is in deploy/local/, a script each; this is where one looks for it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test reference lint coverage fuzz bench-reap bench-traffic bench-api run down
+.PHONY: help demo test reference lint coverage fuzz chaos bench-reap bench-traffic bench-api run down
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +22,9 @@ coverage: ## the share of lines that the tests run, of auth-api and session-reap
 
 fuzz: ## each target of fuzz/ for TIME seconds (60); takes a nightly compiler
 	@TIME=$(or $(TIME),60) deploy/local/fuzz
+
+chaos: ## check session-reaper beside concurrent writers and faults for TIME minutes (5); SEED=7 plays that round and those after it
+	@deploy/local/chaos $(if $(SEED),--seed $(SEED)) $(if $(TIME),--minutes $(TIME))
 
 bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own; ROWS=200000 ROUNDS=1 takes a minute
 	@deploy/local/bench-reap $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))

@@ -55,7 +55,7 @@ pub use proxy::{Proxy, Statement};
 pub use reaper::{ParkAt, Parking, Reaped, expired_sessions, reap, reap_by, reaped, start_reaper};
 pub use receiver::{Received, Receiver};
 pub use redis::Redis;
-pub use server::{Replica, Server};
+pub use server::{Replica, Server, Shutdown};
 pub use wallet::Wallet;
 
 use std::time::{Duration, Instant};

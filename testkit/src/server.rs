@@ -17,7 +17,18 @@ pub struct Server {
     port: u16,
     password: String,
     user: Unprivileged,
-    _directory: TempDir,
+    settings: Vec<String>,
+    directory: TempDir,
+}
+
+/// How [`Server::restart`] stops the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Sessions are ended and everything is written: `pg_ctl stop -m fast`.
+    Fast,
+    /// Everything stops where it stands, and the next start recovers from the log: `pg_ctl stop -m immediate`. Commits
+    /// that did not wait for the log may be undone.
+    Immediate,
 }
 
 /// A server that follows another one by streaming, through a replication slot.
@@ -64,11 +75,26 @@ impl Server {
             args.extend(settings.iter().flat_map(|setting| ["-c", setting]));
             let mut program = Program::spawn(user.command(&program("postgres"), &args), &[]);
             if answers(&mut program, &server_url(&password, port)).await {
-                return Self { program, port, password, user, _directory: directory };
+                return Self { program, port, password, user, settings, directory };
             }
             assert!(program.stderr().contains("in use"), "{}", program.stderr());
         }
         panic!("no port is left to PostgreSQL");
+    }
+
+    /// Stops the server and starts it again, on the same data, port and settings.
+    pub async fn restart(&mut self, shutdown: Shutdown) {
+        self.program.signal(match shutdown {
+            Shutdown::Fast => "INT",
+            Shutdown::Immediate => "QUIT",
+        });
+        self.program.wait().await;
+        let (data, port_setting) = (data_in(&self.directory), format!("port={}", self.port));
+        let mut args = vec!["-D", &data, "-c", &port_setting];
+        args.extend(self.settings.iter().flat_map(|setting| ["-c", setting]));
+        self.program = Program::spawn(self.user.command(&program("postgres"), &args), &[]);
+        let answered = answers(&mut self.program, &server_url(&self.password, self.port)).await;
+        assert!(answered, "{}", self.program.stderr());
     }
 
     /// Its URL with a superuser's rights; the database is `postgres`.

@@ -1,0 +1,298 @@
+//! What must hold for the history of a round.
+//!
+//! - (a) No row is deleted that was not due when it was deleted, nor one of another table than the one that was located.
+//! - (b) Judged by the snapshot of the statement that decided: no sibling of a deleted row was live that was visible in it, or
+//!   whose writer had updated or locked an existing row of the group; the same for what `where` reads.
+//! - (d) One reaper works on a table at a time, each row is deleted once, and the reports add up.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::decode::Row;
+use crate::history::{Delete, Deleted, History, Operation, Snapshot};
+use crate::plan::{Plan, Reaper};
+use crate::reapers::Run;
+
+/// Something that must not be.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    /// A stable name.
+    pub(crate) code: &'static str,
+    /// What is wrong, with the numbers of rows, runs and transactions.
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.what)
+    }
+}
+
+/// The history and what it is judged by.
+pub(crate) struct Judge<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) history: &'a History,
+    pub(crate) runs: &'a [Run],
+    /// The server has crashed: commits that did not wait may have been undone.
+    pub(crate) crashed: bool,
+    pub(crate) found: Vec<Violation>,
+    reaper_of: HashMap<i32, usize>,
+    /// The operations that touched a row.
+    touching: HashMap<i64, Vec<&'a Operation>>,
+}
+
+const MICROSECONDS: f64 = 1e6;
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(plan: &'a Plan, history: &'a History, runs: &'a [Run], crashed: bool) -> Self {
+        let reaper_of = runs.iter().map(|run| (run.number, run.slot)).collect();
+        let mut touching: HashMap<i64, Vec<&Operation>> = HashMap::new();
+        for operation in &history.operations {
+            for uid in &operation.touched {
+                touching.entry(*uid).or_default().push(operation);
+            }
+        }
+        Self { plan, history, runs, crashed, found: Vec::new(), reaper_of, touching }
+    }
+
+    fn note(&mut self, code: &'static str, what: String) {
+        self.found.push(Violation { code, what });
+    }
+
+    /// Judges all of it.
+    pub(crate) fn judge(&mut self) {
+        for delete in &self.history.deletes {
+            let Some(slot) = self.reaper_of.get(&delete.run) else {
+                self.note("d-unknown-run", format!("run {} deleted and is unknown", delete.run));
+                continue;
+            };
+            let reaper = &self.plan.reapers[*slot];
+            match delete.what {
+                Deleted::Row { uid, row } => {
+                    self.due(reaper, delete, uid, row);
+                    self.located(reaper, delete, uid);
+                    self.together(reaper, delete, uid, row);
+                }
+                Deleted::Child { id, parent } => self.child(reaper, delete, id, parent),
+                // They go by cascades alone.
+                Deleted::Order => {}
+            }
+        }
+        if !self.history.unlogged.is_empty() {
+            let what = format!("rows are gone that nobody deleted: {:?}", self.history.unlogged);
+            self.note("d-unlogged", what);
+        }
+        self.alone();
+        self.once();
+        self.reports();
+    }
+
+    /// (a)
+    fn due(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
+        if !reaper.is_due(row, delete.at) {
+            let Delete { run, at, xid, .. } = delete;
+            self.note("a-not-due", format!("run {run} deleted row {uid} at {at} in {xid}, which was not due: {row:?}"));
+        }
+    }
+
+    /// (a): the table is the one that the run holds the lock on, or a partition of it.
+    fn located(&mut self, reaper: &Reaper, delete: &Delete, uid: i64) {
+        let named = |oid: &u32| {
+            if reaper.table == "app.t_p0" {
+                Some(*oid) == self.history.partition
+            } else {
+                self.history.targets.contains(oid)
+            }
+        };
+        if !delete.roots.iter().any(|oid| delete.locks.contains(oid) && named(oid)) {
+            let Delete { run, relation, roots, locks, xid, .. } = delete;
+            self.note(
+                "a-not-located",
+                format!(
+                    "run {run} deleted row {uid} in {xid} from table {relation}, which is below {roots:?}, while it \
+                     held the locks of {locks:?}"
+                ),
+            );
+        }
+    }
+
+    /// A child goes with its parent.
+    fn child(&mut self, reaper: &Reaper, delete: &Delete, id: i64, parent: i64) {
+        let row = self.history.row(parent, &delete.snapshot, None);
+        if !row.is_some_and(|row| reaper.is_due(row, delete.at)) {
+            let Delete { run, xid, .. } = delete;
+            self.note("a-child", format!("run {run} deleted child {id} in {xid}, whose parent {parent} is {row:?}"));
+        }
+    }
+
+    /// (b)
+    fn together(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
+        if !reaper.group && !reaper.open_orders_stay {
+            return;
+        }
+        let (snapshot, history) = (&delete.snapshot, self.history);
+        let members: BTreeSet<i64> = match row.group.filter(|_| reaper.group) {
+            Some(group) => {
+                let of_group =
+                    |uid: &i64| history.row(*uid, snapshot, None).is_some_and(|row| row.group == Some(group));
+                history.members.get(&group).into_iter().flatten().copied().filter(of_group).chain([uid]).collect()
+            }
+            None => BTreeSet::from([uid]),
+        };
+        for member in &members {
+            if let Some(why) = self.stays(reaper, delete, row.group, *member, uid, snapshot, None) {
+                let Delete { run, xid, .. } = delete;
+                let code = if *member == uid { "b-where-seen" } else { "b-group-seen" };
+                self.note(
+                    code,
+                    format!("run {run} deleted row {uid} in {xid} by {snapshot:?}, which shows that {member} {why}"),
+                );
+                return;
+            }
+        }
+        // Of those that it does not show, the writers that had touched an existing row of the group by then.
+        let Some(committed) = history.commits.get(&delete.xid) else { return };
+        let writers: BTreeSet<u64> = members
+            .iter()
+            .flat_map(|member| self.touching.get(member).into_iter().flatten())
+            .filter(|operation| !snapshot.sees(operation.xid))
+            .filter(|operation| {
+                let before = history.commits.get(&operation.xid).is_some_and(|writer| writer < committed);
+                before || operation.at < delete.at
+            })
+            .map(|operation| operation.xid)
+            .collect();
+        for writer in writers {
+            let group = row.group.filter(|_| reaper.group);
+            let joined = group.and_then(|group| history.members.get(&group)).into_iter().flatten();
+            let all: BTreeSet<i64> = members.iter().chain(joined).copied().collect();
+            for member in all {
+                if let Some(why) = self.stays(reaper, delete, row.group, member, uid, snapshot, Some(writer)) {
+                    let (run, xid) = (delete.run, delete.xid);
+                    let kinds: Vec<&str> = history
+                        .operations
+                        .iter()
+                        .filter(|operation| operation.xid == writer)
+                        .map(|operation| operation.kind.as_str())
+                        .collect();
+                    let code = if member == uid { "b-where-touched" } else { "b-group-touched" };
+                    self.note(
+                        code,
+                        format!(
+                            "run {run} deleted row {uid} in {xid} by {snapshot:?}, though {writer} ({}) had touched its \
+                             group and says that {member} {why}",
+                            kinds.join(", ")
+                        ),
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Why `member` keeps `deleted` from being deleted, as a snapshot and one transaction beside it show it.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
+    fn stays(
+        &self,
+        reaper: &Reaper,
+        delete: &Delete,
+        group: Option<i64>,
+        member: i64,
+        deleted: i64,
+        snapshot: &Snapshot,
+        beside: Option<u64>,
+    ) -> Option<String> {
+        let row = self.history.row(member, snapshot, beside)?;
+        if member != deleted {
+            if row.group != group {
+                return None;
+            }
+            if !reaper.is_due(row, delete.at) {
+                return Some(format!("is live: {row:?}"));
+            }
+        }
+        let ordered = reaper.open_orders_stay && self.history.has_open_order(member, snapshot, beside);
+        ordered.then(|| "has an open order".to_owned())
+    }
+
+    /// (d): a table's deletes of one server process do not lie on both sides of another run's.
+    fn alone(&mut self) {
+        let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
+        for delete in &self.history.deletes {
+            if let (Deleted::Row { .. }, Some(place)) = (delete.what, self.history.commits.get(&delete.xid)) {
+                of_table.entry(delete.relation).or_default().push((*place, delete));
+            }
+        }
+        let mut found = Vec::new();
+        for (table, mut deletes) in of_table {
+            deletes.sort_by_key(|(place, _)| *place);
+            let mut last_of: HashMap<(i32, i32), usize> = HashMap::new();
+            for (index, (_, delete)) in deletes.iter().enumerate() {
+                let process = (delete.run, delete.pid);
+                if let Some(last) = last_of.insert(process, index)
+                    && let Some((_, other)) = deletes[last..index].iter().find(|(_, other)| other.run != delete.run)
+                {
+                    let (run, xid) = (delete.run, delete.xid);
+                    found.push(format!(
+                        "run {} deleted from table {table} in {} while run {run} was at work on it, until {xid}",
+                        other.run, other.xid
+                    ));
+                    break;
+                }
+            }
+        }
+        for what in found {
+            self.note("d-two-at-once", what);
+        }
+    }
+
+    /// (d)
+    fn once(&mut self) {
+        let mut seen = BTreeSet::new();
+        for uid in self.history.deletes.iter().filter_map(Delete::uid) {
+            if !seen.insert(uid) {
+                self.note("d-twice", format!("row {uid} was deleted twice"));
+            }
+        }
+    }
+
+    /// (d): what a run reports is what it deleted; if its connection was lost, it may not know of the last chunk.
+    fn reports(&mut self) {
+        for run in self.runs {
+            let Some(targets) = run.report["targets"].as_array() else { continue };
+            // Beside the target the run reaps its own history.
+            let Some(target) = targets.iter().find(|target| target["target"] != "reaper_runs") else { continue };
+            let reported: u64 = target["deleted"]
+                .as_object()
+                .map(|by_reason| by_reason.values().filter_map(serde_json::Value::as_u64).sum())
+                .unwrap_or_default();
+            let children = target["children"].as_u64();
+            let of_run = || self.history.deletes.iter().filter(|delete| delete.run == run.number);
+            let rows = of_run().filter(|delete| matches!(delete.what, Deleted::Row { .. })).count() as u64;
+            let gone = of_run().filter(|delete| matches!(delete.what, Deleted::Child { .. })).count() as u64;
+            let too_many = !self.crashed && (reported > rows || children.is_some_and(|children| children > gone));
+            let too_few = run.undisturbed && (reported < rows || children.is_some_and(|children| children < gone));
+            if too_many || too_few {
+                self.note(
+                    "d-report",
+                    format!(
+                        "run {} reports {reported} rows and {children:?} children, and deleted {rows} and {gone}",
+                        run.number
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl Reaper {
+    /// A row may go by itself, at a time in seconds since 1970.
+    pub(crate) fn is_due(&self, row: Row, at: f64) -> bool {
+        let due = self.reasons().into_iter().any(|(column, keep)| {
+            let value = if column == "due_at" { row.due_at } else { row.revoked_at };
+            #[allow(clippy::cast_precision_loss, reason = "microseconds of this century stay below 2^53")]
+            value.is_some_and(|value| value as f64 / MICROSECONDS + f64::from(keep) * 86_400.0 < at)
+        });
+        due && !(self.pinned_stay && row.pinned)
+    }
+}

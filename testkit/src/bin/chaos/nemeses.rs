@@ -1,0 +1,227 @@
+//! What befalls the reapers, the tables and the server.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fastrand::Rng;
+use testkit::{Proxy, Server, Shutdown};
+use tokio_postgres::Client;
+
+use crate::Result;
+use crate::plan::{Nemesis, Plan};
+use crate::reapers::{Current, Shared, Slot};
+use crate::writers::{self, connect};
+
+/// What nemeses act on.
+pub(crate) struct Scene<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) server: &'a mut Server,
+    pub(crate) proxy: &'a Proxy,
+    pub(crate) slots: &'a [Arc<Slot>],
+    pub(crate) reapers: &'a Shared,
+    pub(crate) writers: &'a writers::Shared,
+    pub(crate) done: Done,
+}
+
+/// How often each of them did something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) kills: u64,
+    pub(crate) freezes: u64,
+    pub(crate) terminated: u64,
+    pub(crate) cuts: u64,
+    pub(crate) stalls: u64,
+    pub(crate) swaps: u64,
+    pub(crate) detached: u64,
+    pub(crate) restarts: u64,
+    /// Server processes of a killed reaper that stayed, by run.
+    pub(crate) stayed: u64,
+}
+
+impl Done {
+    /// Both together.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.freezes += other.freezes;
+        self.terminated += other.terminated;
+        self.cuts += other.cuts;
+        self.stalls += other.stalls;
+        self.swaps += other.swaps;
+        self.detached += other.detached;
+        self.restarts += other.restarts;
+        self.stayed += other.stayed;
+    }
+}
+
+/// A server process that outlives its killed reaper for so long has been left behind. A statement of it ends by its own
+/// bound (2 s) and the server looks for its client five times a second: this is for a machine that does other things.
+const LEFT_BEHIND: Duration = Duration::from_mins(2);
+
+impl Scene<'_> {
+    /// All of them, one after the other.
+    pub(crate) async fn play(&mut self, rng: &mut Rng) -> Result {
+        for (place, nemesis) in self.plan.nemeses.iter().enumerate() {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..250))).await;
+            let slot = Arc::clone(&self.slots[rng.usize(..self.slots.len())]);
+            let for_a_while = Duration::from_millis(rng.u64(10..400));
+            let (part, number) = (rng.f64(), rng.usize(..8));
+            match nemesis {
+                Nemesis::Kill => self.kill(&slot, part).await?,
+                Nemesis::Freeze => {
+                    if slot.signal("STOP").is_some() {
+                        // The server may end what has gone silent.
+                        self.disturb();
+                        tokio::time::sleep(for_a_while).await;
+                        slot.signal("CONT");
+                        self.disturb();
+                        self.done.freezes += 1;
+                    }
+                }
+                Nemesis::Terminate => self.terminate(&slot, part, number).await?,
+                Nemesis::Cut | Nemesis::Stall => {
+                    self.disturb();
+                    if *nemesis == Nemesis::Cut {
+                        self.proxy.cut();
+                    } else {
+                        self.proxy.stall();
+                    }
+                    tokio::time::sleep(for_a_while).await;
+                    self.proxy.restore();
+                    self.disturb();
+                    self.done.cuts += u64::from(*nemesis == Nemesis::Cut);
+                    self.done.stalls += u64::from(*nemesis == Nemesis::Stall);
+                }
+                Nemesis::Rename | Nemesis::SwapSchemas => self.swap(*nemesis, place, rng).await?,
+                Nemesis::Detach => self.detach(part < 0.3).await?,
+                Nemesis::Restart | Nemesis::Crash => {
+                    self.disturb();
+                    let crash = *nemesis == Nemesis::Crash;
+                    self.server.restart(if crash { Shutdown::Immediate } else { Shutdown::Fast }).await;
+                    self.disturb();
+                    self.done.restarts += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn disturb(&self) {
+        self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Waits until a reaper is at work and has deleted something in this run, half of the time; or for a part of a second.
+    async fn at_work(&self, slot: &Slot, part: f64) -> Result {
+        if part < 0.5 {
+            tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
+            return Ok(());
+        }
+        let client = connect(&self.writers.url).await?;
+        for _ in 0..200 {
+            if let Some(current) = slot.now()
+                && has_deleted(&client, current).await?
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    async fn kill(&mut self, slot: &Slot, part: f64) -> Result {
+        self.at_work(slot, part).await?;
+        let Some(Current { run, .. }) = slot.signal("KILL") else { return Ok(()) };
+        self.done.kills += 1;
+        let client = connect(&self.writers.url).await?;
+        let gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)";
+        let began = std::time::Instant::now();
+        while !client.query_one(gone, &[&Shared::application(run)]).await?.try_get::<_, bool>(0)? {
+            if began.elapsed() > LEFT_BEHIND {
+                self.done.stayed += 1;
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    async fn terminate(&mut self, slot: &Slot, part: f64, number: usize) -> Result {
+        self.at_work(slot, part).await?;
+        let Some(Current { run, .. }) = slot.now() else { return Ok(()) };
+        let client = connect(&self.writers.url).await?;
+        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 ORDER BY pid";
+        let pids = client.query(sql, &[&Shared::application(run)]).await?;
+        if !pids.is_empty() {
+            let pid: i32 = pids[number % pids.len()].try_get(0)?;
+            self.disturb();
+            let ended = client.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await;
+            self.disturb();
+            self.done.terminated += u64::from(ended?.try_get::<_, bool>(0)?);
+        }
+        Ok(())
+    }
+
+    /// Puts another table in the target's place, with rows of its own, while a reaper is at work on the first.
+    async fn swap(&mut self, how: Nemesis, place: usize, rng: &mut Rng) -> Result {
+        let client = connect(&self.writers.url).await?;
+        let many = i64::from(self.plan.rows / 2);
+        let first = self.writers.next.fetch_add(many, Ordering::SeqCst);
+        let uids: Range<i64> = first..first + many;
+        let tables = &self.plan.tables;
+        let name = if how == Nemesis::Rename { format!("app.t_new{place}") } else { format!("next{place}.t") };
+        if how == Nemesis::SwapSchemas {
+            let schemas = format!("CREATE SCHEMA next{place}; CREATE SCHEMA old{place}");
+            client.batch_execute(&schemas).await?;
+        }
+        tables.target(&client, &name).await?;
+        tables.fill(&client, &name, uids, rng).await?;
+        self.at_work(&self.slots[0], 1.0).await?;
+        let sql = match how {
+            Nemesis::Rename => {
+                format!("ALTER TABLE app.t RENAME TO t_old{place}; ALTER TABLE app.t_new{place} RENAME TO t")
+            }
+            _ => format!("ALTER TABLE app.t SET SCHEMA old{place}; ALTER TABLE next{place}.t SET SCHEMA app"),
+        };
+        // Not had in time, for a reaper that is frozen: then it is not swapped.
+        if client.batch_execute(&sql).await.is_ok() {
+            self.done.swaps += 1;
+        }
+        Ok(())
+    }
+
+    /// Detaches the last partition while a reaper is at work, and attaches it again when that run is over.
+    async fn detach(&mut self, concurrently: bool) -> Result {
+        let client = connect(&self.writers.url).await?;
+        self.at_work(&self.slots[0], 1.0).await?;
+        let partitions = self.plan.tables.partitions;
+        // Reapers come to it last.
+        let last = partitions - 1;
+        let how = if concurrently { "CONCURRENTLY" } else { "" };
+        if client.batch_execute(&format!("ALTER TABLE app.t DETACH PARTITION app.t_p{last} {how}")).await.is_err() {
+            if concurrently {
+                let _ =
+                    client.batch_execute(&format!("ALTER TABLE app.t DETACH PARTITION app.t_p{last} FINALIZE")).await;
+            }
+        } else {
+            self.done.detached += 1;
+        }
+        let during = self.slots[0].now();
+        for _ in 0..500 {
+            if during.is_none() || self.slots[0].now().map(|now| now.run) != during.map(|during| during.run) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let attach = format!(
+            "ALTER TABLE app.t ATTACH PARTITION app.t_p{last} FOR VALUES WITH (MODULUS {partitions}, REMAINDER {last})"
+        );
+        let _ = client.batch_execute(&attach).await;
+        Ok(())
+    }
+}
+
+async fn has_deleted(client: &Client, current: Current) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM chaos.deletes WHERE run = $1)";
+    Ok(client.query_one(sql, &[&current.run]).await?.try_get(0)?)
+}

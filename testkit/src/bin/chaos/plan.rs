@@ -1,0 +1,277 @@
+//! What a round does, drawn from its seed: the tables, the reapers with their configurations, the writers, the nemeses.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// A round. The same seed draws the same plan; what the scheduler makes of it differs from machine to machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) tables: Tables,
+    /// Rows at the beginning.
+    pub(crate) rows: u32,
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) reapers: Vec<Reaper>,
+    pub(crate) nemeses: Vec<Nemesis>,
+    /// The reapers' connections go through a proxy, which can be cut and stalled.
+    pub(crate) proxied: bool,
+}
+
+/// The shape of the target `app.t` and of the tables beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables {
+    /// Hash partitions; 0 for an ordinary table.
+    pub(crate) partitions: u32,
+    /// A primary key on `uid`.
+    pub(crate) key: bool,
+    /// The due columns are `bigint`, in milliseconds.
+    pub(crate) millis: bool,
+    /// `app.orders` refers to `app.t`: `None` without the table.
+    pub(crate) orders: Option<Reference>,
+    /// `app.child` refers to `app.t`: `None` without the table.
+    pub(crate) child: Option<Reference>,
+    /// A `BEFORE DELETE FOR EACH ROW` trigger, for which the reaper locks rows before it deletes them.
+    pub(crate) before_trigger: bool,
+}
+
+/// What makes a row refer to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    Cascade,
+    /// A foreign key that does not cascade.
+    NoAction,
+    /// No foreign key: writers lock the row themselves.
+    Locked,
+}
+
+/// How many operations a writer does, and how long its transactions hold their locks at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer {
+    pub(crate) operations: u32,
+    pub(crate) hold: Duration,
+}
+
+/// A reaper that does one run after the other, with one target.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a bool for each key of the target that is there or is not")]
+pub(crate) struct Reaper {
+    pub(crate) table: &'static str,
+    /// In days.
+    pub(crate) keep_expired: u32,
+    /// In days; `None` when the target has one reason.
+    pub(crate) keep_revoked: Option<u32>,
+    pub(crate) pinned_stay: bool,
+    pub(crate) open_orders_stay: bool,
+    pub(crate) group: bool,
+    pub(crate) children: bool,
+    pub(crate) order: Option<&'static str>,
+    pub(crate) chunk: u32,
+    pub(crate) duty_cycle: &'static str,
+}
+
+/// What happens to the reapers, the tables and the server while rows are written and deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nemesis {
+    /// SIGKILL to a reaper.
+    Kill,
+    /// SIGSTOP, and SIGCONT later.
+    Freeze,
+    /// `pg_terminate_backend` for one of a reaper's backends.
+    Terminate,
+    /// The proxy closes every connection and refuses new ones for a while.
+    Cut,
+    /// The proxy forwards nothing for a while.
+    Stall,
+    /// Another table takes the name of the target.
+    Rename,
+    /// Another table of that name takes its place in the schema.
+    SwapSchemas,
+    /// A partition is detached, and attached again later.
+    Detach,
+    /// The server stops and starts.
+    Restart,
+    /// The server stops where it stands, and recovers.
+    Crash,
+}
+
+impl Plan {
+    /// Draws a round. `scale` multiplies the operations.
+    pub(crate) fn draw(seed: u64, scale: f64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let partitions = if rng.u8(..10) < 4 { rng.u32(2..=4) } else { 0 };
+        let disruption = *choose(
+            &mut rng,
+            &[
+                None,
+                None,
+                Some(if partitions > 0 { Nemesis::Detach } else { Nemesis::Rename }),
+                Some(if partitions > 0 { Nemesis::Detach } else { Nemesis::SwapSchemas }),
+            ],
+        );
+        let stable = disruption.is_none();
+        let key = rng.u8(..10) < 7;
+        let reference = |rng: &mut Rng, unlikely: u8| {
+            (stable && key && rng.u8(..10) >= unlikely)
+                .then(|| *choose(rng, &[Reference::Cascade, Reference::Cascade, Reference::NoAction]))
+        };
+        // Without a foreign key nothing ties an order to its row: writers lock the row instead.
+        let orders = reference(&mut rng, 4).map(|found| match found {
+            Reference::NoAction => Reference::Locked,
+            cascade => cascade,
+        });
+        let child = reference(&mut rng, 7);
+        let tables =
+            Tables { partitions, key, millis: rng.u8(..4) == 0, orders, child, before_trigger: rng.u8(..4) == 0 };
+        let grouped = stable && rng.u8(..10) < 6;
+        let reapers = (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
+        let operations = scaled(rng.u32(150..400), scale);
+        let writers = (0..rng.u32(2..=4))
+            .map(|_| Writer { operations, hold: Duration::from_millis(*choose(&mut rng, &[0, 3, 10, 40])) })
+            .collect();
+        let proxied = rng.bool();
+        let mut nemeses = Vec::new();
+        for _ in 0..scaled(rng.u32(4..=10), scale) {
+            nemeses.push(match rng.u8(..20) {
+                0..=5 => Nemesis::Kill,
+                6..=8 => Nemesis::Freeze,
+                9..=14 => Nemesis::Terminate,
+                15 if proxied => Nemesis::Cut,
+                16 if proxied => Nemesis::Stall,
+                17 if rng.bool() => Nemesis::Restart,
+                18 if rng.bool() => Nemesis::Crash,
+                _ => disruption.unwrap_or(Nemesis::Kill),
+            });
+        }
+        // First, while there is most to delete.
+        nemeses.extend(disruption);
+        nemeses.reverse();
+        Self { seed, tables, rows: rng.u32(1_000..3_000), writers, reapers, nemeses, proxied }
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line for a reader.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tables { partitions, key, millis, orders, child, before_trigger } = self.tables;
+        match partitions {
+            0 => f.write_str("a table")?,
+            many => write!(f, "{many} partitions")?,
+        }
+        for (is, what) in [(!key, "no key"), (millis, "bigint"), (before_trigger, "trigger"), (self.proxied, "proxy")] {
+            if is {
+                write!(f, ", {what}")?;
+            }
+        }
+        for (reference, what) in [(orders, "orders"), (child, "children")] {
+            if let Some(reference) = reference {
+                write!(f, ", {what} ({reference:?})")?;
+            }
+        }
+        for reaper in &self.reapers {
+            let Reaper { pinned_stay, open_orders_stay, group, children, order, chunk, .. } = reaper;
+            write!(f, "; reaper of {} in chunks of {chunk}", reaper.table)?;
+            for (is, what) in
+                [(*pinned_stay, "pinned"), (*open_orders_stay, "where"), (*group, "group"), (*children, "children")]
+            {
+                if is {
+                    write!(f, " {what}")?;
+                }
+            }
+            if let Some(order) = order {
+                write!(f, " {order}")?;
+            }
+        }
+        write!(f, "; {:?}", self.nemeses)
+    }
+}
+
+impl Reaper {
+    fn draw(rng: &mut Rng, place: usize, tables: &Tables, grouped: bool) -> Self {
+        // One partition has a reaper of its own beside those of the whole table.
+        let table = if tables.partitions > 0 && place > 0 && rng.bool() {
+            "app.t_p0"
+        } else if rng.bool() {
+            "app.t"
+        } else {
+            "t"
+        };
+        Self {
+            table,
+            keep_expired: rng.u32(1..=3),
+            keep_revoked: rng.bool().then(|| rng.u32(1..=3)),
+            pinned_stay: rng.u8(..3) == 0,
+            open_orders_stay: tables.orders.is_some() && rng.u8(..4) > 0,
+            // A group is whole in the table that a target names: not in one partition.
+            group: grouped && table != "app.t_p0" && rng.u8(..4) > 0,
+            children: tables.child == Some(Reference::NoAction)
+                || (tables.child == Some(Reference::Cascade) && rng.bool()),
+            order: *choose(rng, &[None, Some("index"), Some("heap")]),
+            chunk: *choose(rng, &[5, 20, 50, 200, 1_000]),
+            duty_cycle: *choose(rng, &["1", "1", "0.5"]),
+        }
+    }
+
+    /// The due columns, and for how many days each keeps a row.
+    pub(crate) fn reasons(&self) -> Vec<(&'static str, u32)> {
+        let mut reasons = vec![("due_at", self.keep_expired)];
+        reasons.extend(self.keep_revoked.map(|keep| ("revoked_at", keep)));
+        reasons
+    }
+
+    /// `where`, on the row `t`.
+    pub(crate) fn filter(&self) -> Option<String> {
+        let mut conditions = Vec::new();
+        if self.pinned_stay {
+            conditions.push("t.pinned IS NOT TRUE");
+        }
+        if self.open_orders_stay {
+            conditions.push(
+                "chaos.ponder(t.uid) AND NOT EXISTS \
+                 (SELECT FROM app.orders o WHERE o.account = t.uid AND o.open OFFSET 0)",
+            );
+        }
+        (!conditions.is_empty()).then(|| conditions.join(" AND "))
+    }
+
+    /// Its reaper.toml.
+    pub(crate) fn config(&self, tables: &Tables) -> String {
+        let unit = if tables.millis { ", unit = \"ms\"" } else { "" };
+        let due: Vec<String> = self
+            .reasons()
+            .iter()
+            .map(|(column, keep)| {
+                format!("{{ reason = \"{column}\", column = \"{column}\", keep = \"{keep}d\"{unit} }}")
+            })
+            .collect();
+        let mut text = format!(
+            "[[target]]\ntable = \"{}\"\ndue = [{}]\nchunk = {}\nconfirmed = true\n",
+            self.table,
+            due.join(", "),
+            self.chunk
+        );
+        if let Some(filter) = self.filter() {
+            let _ = writeln!(text, "where = \"{filter}\"");
+        }
+        if self.group {
+            text.push_str("group = \"grp\"\n");
+        }
+        if self.children {
+            text.push_str("children = [{ table = \"app.child\", column = \"parent\" }]\n");
+        }
+        if let Some(order) = self.order {
+            let _ = writeln!(text, "order = \"{order}\"");
+        }
+        text
+    }
+}
+
+pub(crate) fn choose<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
+    &of[rng.usize(..of.len())]
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
+fn scaled(number: u32, scale: f64) -> u32 {
+    ((f64::from(number) * scale).round() as u32).max(1)
+}

@@ -1,0 +1,114 @@
+//! After the writers: what must be gone then, and what must not be left behind.
+//!
+//! - (c) Every due row that is free is deleted within two runs, and the report counts the rest.
+//! - (e) No lock and no server process of a reaper is left; every run's row is whole.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use crate::Result;
+use crate::invariants::Violation;
+use crate::plan::{Plan, Reaper};
+use crate::reapers::{Run, Shared, Slot, run};
+use crate::writers::connect;
+
+/// Two runs of each reaper with nobody else at work but one transaction that holds some rows.
+pub(crate) async fn reap(
+    plan: &Plan,
+    url: &str,
+    reapers: &Shared,
+    slots: &[Arc<Slot>],
+    found: &mut Vec<Violation>,
+) -> Result<Vec<Run>> {
+    let (client, holder) = (connect(url).await?, connect(url).await?);
+    let held = "SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400) ORDER BY uid LIMIT 3 FOR UPDATE";
+    holder.batch_execute("BEGIN").await?;
+    let held: Vec<i64> =
+        holder.query(held, &[]).await?.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
+    let mut runs = Vec::new();
+    for (index, slot) in slots.iter().enumerate() {
+        let reaper = &slot.plan;
+        let began = now(&client).await?;
+        runs.push(run(reapers, index, slot, plan.proxied).await?);
+        let again = now(&client).await?;
+        let last = run(reapers, index, slot, plan.proxied).await?;
+        let left = due(&client, plan, reaper, &held, began).await?;
+        // Rows may have become due while it ran.
+        let fewest = due(&client, plan, reaper, &[], again).await?.len() as u64;
+        let most = due(&client, plan, reaper, &[], now(&client).await?).await?.len() as u64;
+        let says = format!("runs {} and {}, which ended with {:?},", last.number - 1, last.number, last.code);
+        let targets = last.report["targets"].as_array().into_iter().flatten();
+        let target =
+            targets.filter(|target| target["target"] != "reaper_runs").map(|target| target["remaining"].as_u64());
+        let remaining = target.flatten().next();
+        if last.code != Some(0) {
+            found.push(Violation { code: "c-exit", what: format!("{says} did not succeed: {}", last.report["why"]) });
+        } else if !left.is_empty() {
+            found.push(Violation { code: "c-left", what: format!("{says} left rows that are due and free: {left:?}") });
+        } else if !remaining.is_some_and(|remaining| (fewest..=most).contains(&remaining)) {
+            let what = format!("{says} left {fewest} rows that are due and report {remaining:?}");
+            found.push(Violation { code: "c-report", what });
+        }
+        runs.push(last);
+    }
+    holder.batch_execute("ROLLBACK").await?;
+    Ok(runs)
+}
+
+async fn now(client: &Client) -> Result<f64> {
+    Ok(client.query_one("SELECT extract(epoch FROM clock_timestamp())::float8", &[]).await?.try_get(0)?)
+}
+
+/// The rows that a reaper should delete at a time, without those that cannot go while rows are `held`.
+async fn due(client: &Client, plan: &Plan, reaper: &Reaper, held: &[i64], at: f64) -> Result<Vec<i64>> {
+    let unit = if plan.tables.millis { "1000" } else { "1" };
+    let value = |column: &str| {
+        if plan.tables.millis { format!("t.{column}") } else { format!("extract(epoch FROM t.{column})::float8") }
+    };
+    let reasons: Vec<String> = reaper
+        .reasons()
+        .iter()
+        .map(|(column, keep)| format!("{} < ($1::float8 - {keep} * 86400) * {unit}", value(column)))
+        .collect();
+    let filter = reaper.filter().unwrap_or_else(|| "true".to_owned());
+    let goes = format!("(({}) IS TRUE AND ({filter}) AND t.uid <> ALL ($2))", reasons.join(" OR "));
+    let table = if reaper.table == "t" { "app.t" } else { reaper.table };
+    let together = if reaper.group {
+        format!(
+            "AND NOT EXISTS (SELECT FROM (SELECT t.grp AS of_row) AS one, {table} t WHERE t.grp = one.of_row AND NOT {goes})"
+        )
+    } else {
+        String::new()
+    };
+    let sql = format!("SELECT t.uid FROM {table} t WHERE {goes} {together} ORDER BY t.uid");
+    let rows = client.query(&sql, &[&at, &held]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
+}
+
+/// (e): what is left behind once no reaper runs.
+pub(crate) async fn left_behind(client: &Client, found: &mut Vec<Violation>) -> Result {
+    let what = [
+        ("e-backend", "SELECT pid::text FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'"),
+        ("e-lock", "SELECT pid || ' holds ' || objid FROM pg_locks WHERE locktype = 'advisory' AND granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"),
+        ("e-prepared", "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"),
+        ("e-history", "SELECT id::text FROM reaper_runs WHERE (finished_at IS NULL) <> (outcome IS NULL)
+             OR (finished_at IS NOT NULL AND (report->>'run_id' IS DISTINCT FROM id::text OR report->>'outcome' IS DISTINCT FROM outcome))"),
+    ];
+    for (code, sql) in what {
+        // A client that has ended is noticed a moment later.
+        let mut rows = client.query(sql, &[]).await?;
+        for _ in 0..1_200 {
+            if rows.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            rows = client.query(sql, &[]).await?;
+        }
+        for row in rows {
+            found.push(Violation { code, what: row.try_get(0)? });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The tables of a round, what records their changes, and the rows that they begin with.
+
+use std::fmt::Write as _;
+
+use fastrand::Rng;
+use tokio_postgres::Client;
+
+use crate::Result;
+use crate::plan::{Reference, Tables};
+
+/// The slot from which the history is decoded.
+pub(crate) const SLOT: &str = "chaos";
+
+/// What records operations and deletes.
+///
+/// The deciding statement's snapshot comes from a `STABLE` function: the queries of a `VOLATILE` one have a snapshot of
+/// their own. A `STABLE` function cannot insert, so it leaves the snapshot in a setting of the transaction, where the next
+/// trigger on the same row finds it. Triggers of one kind fire in the order of their names.
+const RECORDS: &str = "
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.ops (
+    seq bigint GENERATED ALWAYS AS IDENTITY, xid text NOT NULL DEFAULT pg_current_xact_id()::text, kind text NOT NULL,
+    touched bigint[] NOT NULL, at float8 NOT NULL DEFAULT extract(epoch FROM clock_timestamp()));
+CREATE TABLE chaos.deletes (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, xid text NOT NULL DEFAULT pg_current_xact_id()::text,
+    run int NOT NULL, pid int NOT NULL DEFAULT pg_backend_pid(),
+    at float8 NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
+    relation oid NOT NULL, roots oid[] NOT NULL, locks oid[] NOT NULL, snapshot text NOT NULL, kind text NOT NULL,
+    old jsonb NOT NULL);
+CREATE FUNCTION chaos.keep_snapshot() RETURNS trigger LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('chaos.snapshot', pg_current_snapshot()::text, true);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION chaos.log_delete() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    run text := current_setting('chaos.run', true);
+BEGIN
+    IF run IS NULL OR run = '' THEN RETURN NULL; END IF;
+    INSERT INTO chaos.deletes (run, relation, roots, locks, snapshot, kind, old) SELECT run::int, TG_RELID,
+        ARRAY (WITH RECURSIVE up AS (
+            SELECT TG_RELID AS oid UNION SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid)
+            SELECT oid FROM up),
+        ARRAY (SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()),
+        current_setting('chaos.snapshot'), TG_ARGV[0], to_jsonb(OLD);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION chaos.let_go() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
+CREATE FUNCTION chaos.record(tbl regclass, kind text, before boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', tbl);
+    EXECUTE format('CREATE TRIGGER chaos_1 AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION chaos.keep_snapshot()', tbl);
+    EXECUTE format('CREATE TRIGGER chaos_2 AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION chaos.log_delete(%L)', tbl, kind);
+    IF before THEN
+        EXECUTE format('CREATE TRIGGER chaos_0 BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION chaos.let_go()', tbl);
+    END IF;
+END $$;
+-- It makes a statement last, so that more happens while it runs.
+CREATE FUNCTION chaos.ponder(uid bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(0.0004);
+    RETURN true;
+END $$;";
+
+impl Tables {
+    /// Makes all of it, and the slot first, so that the history is whole.
+    pub(crate) async fn create(&self, client: &Client) -> Result {
+        client.execute("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", &[&SLOT]).await?;
+        client.batch_execute(RECORDS).await?;
+        let (kind, at) = if self.millis {
+            ("bigint", "(extract(epoch FROM clock_timestamp() + make_interval(secs => offset_s)) * 1000)::bigint")
+        } else {
+            ("timestamptz", "clock_timestamp() + make_interval(secs => offset_s)")
+        };
+        client
+            .batch_execute(&format!(
+                "CREATE FUNCTION chaos.at(offset_s float8) RETURNS {kind} LANGUAGE sql AS $$ SELECT {at} $$;
+                 CREATE SCHEMA app;
+                 GRANT USAGE ON SCHEMA app, chaos TO session_reaper;"
+            ))
+            .await?;
+        self.target(client, "app.t").await?;
+        let references = |reference| match reference {
+            Reference::Cascade => "REFERENCES app.t ON DELETE CASCADE",
+            Reference::NoAction => "REFERENCES app.t",
+            Reference::Locked => "",
+        };
+        if let Some(reference) = self.orders {
+            let references = references(reference);
+            client
+                .batch_execute(&format!(
+                    "CREATE TABLE app.orders (id bigint PRIMARY KEY, account bigint NOT NULL {references}, open boolean NOT NULL);
+                     CREATE INDEX ON app.orders (account);
+                     SELECT chaos.record('app.orders', 'order', false);
+                     GRANT SELECT ON app.orders TO session_reaper"
+                ))
+                .await?;
+        }
+        if let Some(reference) = self.child {
+            let references = references(reference);
+            client
+                .batch_execute(&format!(
+                    "CREATE TABLE app.child (id bigint PRIMARY KEY, parent bigint NOT NULL {references});
+                     CREATE INDEX ON app.child (parent);
+                     SELECT chaos.record('app.child', 'child', false);
+                     GRANT SELECT, UPDATE, DELETE ON app.child TO session_reaper"
+                ))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a table of the target's shape.
+    pub(crate) async fn target(&self, client: &Client, name: &str) -> Result {
+        let due = if self.millis { "bigint" } else { "timestamptz" };
+        let key = if self.key { ", PRIMARY KEY (uid)" } else { "" };
+        let tie = if self.key { ", uid" } else { "" };
+        let partitioned = if self.partitions > 0 { "PARTITION BY HASH (uid)" } else { "" };
+        let mut sql = format!(
+            "CREATE TABLE {name} (uid bigint NOT NULL, grp bigint, due_at {due}, revoked_at {due},
+                 pinned boolean NOT NULL DEFAULT false, note int NOT NULL DEFAULT 0{key}) {partitioned};
+             CREATE INDEX ON {name} (due_at{tie}); CREATE INDEX ON {name} (revoked_at{tie}); CREATE INDEX ON {name} (grp);
+             GRANT SELECT, UPDATE, DELETE ON {name} TO session_reaper;"
+        );
+        if !self.key {
+            let _ = write!(sql, "CREATE INDEX ON {name} (uid);");
+        }
+        let leaves: Vec<String> = match self.partitions {
+            0 => vec![name.to_owned()],
+            many => (0..many).map(|n| format!("{name}_p{n}")).collect(),
+        };
+        for (n, leaf) in leaves.iter().enumerate() {
+            if self.partitions > 0 {
+                let _ = write!(
+                    sql,
+                    "CREATE TABLE {leaf} PARTITION OF {name} FOR VALUES WITH (MODULUS {}, REMAINDER {n});
+                     GRANT SELECT, UPDATE, DELETE ON {leaf} TO session_reaper;",
+                    self.partitions
+                );
+            }
+            let _ = write!(sql, "SELECT chaos.record('{leaf}', 'row', {});", self.before_trigger);
+        }
+        client.batch_execute(&sql).await?;
+        Ok(())
+    }
+
+    /// Inserts rows with these numbers into a table of the target's shape: most of them due, in groups of one to four.
+    pub(crate) async fn fill(&self, client: &Client, name: &str, uids: std::ops::Range<i64>, rng: &mut Rng) -> Result {
+        let first = uids.start;
+        let (mut all, mut groups, mut due, mut revoked, mut pinned) = (vec![], vec![], vec![], vec![], vec![]);
+        let mut group = first;
+        let live_group = |rng: &mut Rng| rng.u8(..6) == 0;
+        let mut live = live_group(rng);
+        for uid in uids {
+            if rng.u8(..5) < 2 {
+                (group, live) = (uid, live_group(rng));
+            }
+            all.push(uid);
+            groups.push(group);
+            let is_live = live && rng.bool();
+            due.push((rng.u8(..20) > 0).then(|| offset(rng, is_live)));
+            revoked.push((!is_live && rng.u8(..3) == 0).then(|| offset(rng, false)));
+            pinned.push(rng.u8(..20) == 0);
+        }
+        let sql = format!(
+            "INSERT INTO {name} (uid, grp, due_at, revoked_at, pinned)
+             SELECT uid, grp, chaos.at(due), chaos.at(revoked), pinned
+             FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::float8[], $5::boolean[])
+                 AS r (uid, grp, due, revoked, pinned)"
+        );
+        client.execute(&sql, &[&all, &groups, &due, &revoked, &pinned]).await?;
+        if name == "app.t" && self.child.is_some() {
+            let sql = "INSERT INTO app.child SELECT uid * 10 + n, uid FROM app.t, generate_series(1, 3) AS n WHERE uid % 3 = 0";
+            client.execute(sql, &[]).await?;
+        }
+        client.batch_execute(&format!("ANALYZE {name}")).await?;
+        Ok(())
+    }
+}
+
+/// A due time from now, in seconds: of a row that is due whatever the retention, or of one that is not. Some of the latter
+/// are past their time and within the retention, some become due while the round lasts.
+pub(crate) fn offset(rng: &mut Rng, live: bool) -> f64 {
+    const DAY: f64 = 86_400.0;
+    match (live, rng.u8(..10)) {
+        (false, _) => -DAY * (4.0 + 6.0 * rng.f64()),
+        (true, 0) => -DAY * f64::from(rng.u8(1..=3)) + 4.0 * rng.f64(),
+        (true, 1..=3) => -DAY * (0.1 + 0.8 * rng.f64()),
+        (true, _) => DAY * (1.0 + rng.f64()),
+    }
+}
