@@ -33,6 +33,7 @@ mod patience;
 mod plan;
 mod progress;
 mod reconnect;
+mod refused;
 mod report;
 mod run;
 mod share;

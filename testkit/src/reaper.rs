@@ -64,7 +64,7 @@ pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) ->
     reap(database, &[&[("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)], env].concat()).await
 }
 
-/// Where a [`Parking`] stops a delete from `sessions`.
+/// Where a [`Parking`] stops a delete.
 #[derive(Clone, Copy, Debug)]
 pub enum ParkAt {
     /// The statement has its snapshot and has not looked at a row; only once so few rows are left (as it sees them).
@@ -73,10 +73,18 @@ pub enum ParkAt {
         rows_left: i64,
     },
     /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted those before it.
+    ///
+    /// A trigger that might keep a row makes the reaper lock rows before it deletes them: use another place to see what it
+    /// does without.
     Row,
+    /// The statement has deleted its rows, and nothing is committed; only once so few rows are left (as it sees them).
+    Deleted {
+        /// Rows in the table.
+        rows_left: i64,
+    },
 }
 
-/// Holds every delete from `sessions` at a place, by a trigger that waits for a lock.
+/// Holds every delete from a table at a place, by a trigger that waits for a lock.
 pub struct Parking {
     holder: Client,
 }
@@ -85,13 +93,18 @@ pub struct Parking {
 const PARKING: i64 = 0x7061_726b;
 
 impl Parking {
-    /// Puts the trigger in place and closes the barrier.
+    /// Puts the trigger on `sessions` and closes the barrier.
     pub async fn at(database: &Database, place: ParkAt) -> Self {
-        let (level, condition, wanted) = match place {
-            ParkAt::Statement { rows_left } => {
-                ("STATEMENT", "", format!("(SELECT count(*) FROM sessions) <= {rows_left}"))
-            }
-            ParkAt::Row => ("ROW", "WHEN (OLD.user_agent = 'park')", "true".to_owned()),
+        Self::on(database, "sessions", place).await
+    }
+
+    /// Puts the trigger on a table and closes the barrier.
+    pub async fn on(database: &Database, table: &str, place: ParkAt) -> Self {
+        let few = |rows_left| format!("(SELECT count(*) FROM {table}) <= {rows_left}");
+        let (when, level, condition, wanted) = match place {
+            ParkAt::Statement { rows_left } => ("BEFORE", "STATEMENT", "", few(rows_left)),
+            ParkAt::Row => ("BEFORE", "ROW", "WHEN (OLD.user_agent = 'park')", "true".to_owned()),
+            ParkAt::Deleted { rows_left } => ("AFTER", "STATEMENT", "", few(rows_left)),
         };
         let holder = database.client().await;
         holder
@@ -101,7 +114,7 @@ impl Parking {
                      IF {wanted} THEN PERFORM pg_advisory_xact_lock_shared({PARKING}); END IF;
                      RETURN OLD;
                  END $$;
-                 CREATE TRIGGER park BEFORE DELETE ON sessions FOR EACH {level} {condition} EXECUTE FUNCTION park();
+                 CREATE TRIGGER park {when} DELETE ON {table} FOR EACH {level} {condition} EXECUTE FUNCTION park();
                  SELECT pg_advisory_lock({PARKING})"
             ))
             .await

@@ -7,14 +7,21 @@ use tokio_postgres::{Client, Error, Row};
 use super::condition::{self, Resolution, ResolvedCondition};
 use super::connection::Bound;
 use super::name::{Ident, TableName};
+use super::sql::{Identity, Operator};
 use super::target::Target;
 use crate::nearest::nearest;
 
-/// A column and its type, as SQL names it.
+/// A column, as the catalog has it.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: Ident,
+    /// The type below any domains, as `format_type` names it: for people, and for what depends on the kind of time.
     pub(super) sql_type: String,
+    /// The same type for a cast: quoted, with its schema, without a modifier. A cast to `timestamp(0)` would round a
+    /// watermark and lose the rows behind it.
+    pub(super) cast: String,
+    /// What compares two values of the type for equality. `None` for a type that has no such operator, such as `json`.
+    pub(super) equals: Option<Operator>,
 }
 
 /// A target's table that is there: one table, or the many that its rows are in when it is partitioned or inherited from.
@@ -28,29 +35,37 @@ pub(super) struct Located {
     pub(super) condition: Option<ResolvedCondition>,
     /// One a reason, in the target's order.
     pub(super) due: Vec<Column>,
+    pub(super) group: Option<Column>,
     /// Where the rows are, each table for itself: a `ctid` means nothing without its table.
     pub(super) leaves: Vec<Leaf>,
     /// In the target's order.
     pub(super) children: Vec<Child>,
+    /// The table that was named, as it was found.
+    pub(super) identity: Identity,
 }
 
 /// A table with rows of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) oid: u32,
+    /// With its schema.
     pub(super) table: TableName,
-    /// Unique and not null; empty when the table has nothing of the kind.
+    /// Unique and not null; empty when the table has nothing of the kind whose order is PostgreSQL's own.
     pub(super) key: Vec<Column>,
+    pub(super) identity: Identity,
 }
 
 /// A table whose rows go before the rows that they refer to.
 #[derive(Clone, Debug)]
 pub(super) struct Child {
+    pub(super) oid: u32,
+    /// With its schema.
     pub(super) table: TableName,
     /// Of the child.
-    pub(super) column: Ident,
+    pub(super) column: Column,
     /// What it refers to, of the target.
     pub(super) refers_to: Ident,
+    pub(super) identity: Identity,
 }
 
 /// What the catalog says of a target.
@@ -77,38 +92,21 @@ pub(super) struct Lookup<'a> {
 /// Which table a name means on the search path of its connection.
 pub(super) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
 
-/// A row for each table below the one that was named and for itself, with the columns of the one that was named.
+/// A row for each table below the one with the oid `$1` and for itself: its columns, its key, and the way from it to the table that was
+/// named.
 ///
-/// The types without their modifiers: a cast to `timestamp(0)` would round a watermark and lose rows behind it. Of a
-/// domain what is below it. The key: the primary one, else the shortest that is unique and never null.
-const LOCATE: &str = include_str!("locate.sql");
+/// The key: the primary one, else the shortest that is unique and never null. One with a type whose operators are not
+/// PostgreSQL's own is no key: whose order a row comparison goes by depends on the `search_path` there.
+const LOCATE: &str = include_str!("catalog/locate.sql");
 
-/// What a column of another table refers to here, by a foreign key, else the primary key; and that table's columns.
-const CHILD: &str = "
-    SELECT c.relkind::pg_catalog.text,
-        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid)
-            OR c.oid OPERATOR(pg_catalog.=) $3::pg_catalog.oid,
-        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
-               WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-                   AND NOT a.attisdropped ORDER BY a.attnum),
-        coalesce(
-            (SELECT r.attname::pg_catalog.text FROM pg_catalog.pg_constraint k
-             JOIN pg_catalog.pg_attribute f ON f.attrelid OPERATOR(pg_catalog.=) k.conrelid
-                 AND f.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
-                 AND k.conkey OPERATOR(pg_catalog.=) ARRAY[f.attnum]
-             JOIN pg_catalog.pg_attribute r ON r.attrelid OPERATOR(pg_catalog.=) k.confrelid
-                 AND r.attnum OPERATOR(pg_catalog.=) k.confkey[1]
-             WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conrelid OPERATOR(pg_catalog.=) c.oid
-                 AND k.confrelid OPERATOR(pg_catalog.=) $3::pg_catalog.oid
-             ORDER BY k.oid LIMIT 1),
-            (SELECT r.attname::pg_catalog.text FROM pg_catalog.pg_index i
-             JOIN pg_catalog.pg_attribute r ON r.attrelid OPERATOR(pg_catalog.=) i.indrelid
-                 AND r.attnum OPERATOR(pg_catalog.=) i.indkey[0]
-             WHERE i.indrelid OPERATOR(pg_catalog.=) $3::pg_catalog.oid AND i.indisprimary
-                 AND i.indnkeyatts OPERATOR(pg_catalog.=) 1)),
-        n.nspname::pg_catalog.text, c.relname::pg_catalog.text
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
+/// The columns of a table, with the type below any domains and its equality.
+///
+/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations, arrays, ranges and composite
+/// types, wherever these are. Those of an extension's type are where its default operator class has them.
+const COLUMNS: &str = include_str!("catalog/columns.sql");
+
+/// What a column of another table refers to here, by a foreign key, else the primary key.
+const CHILD: &str = include_str!("catalog/child.sql");
 
 /// Tables with a name that is nearly the one that was looked for.
 const TABLES: &str = "
@@ -128,14 +126,14 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
         }
         Err(error) => return Err(error),
     };
-    let rows = lookup.catalog.query(LOCATE, &[&oid]).await?;
-    let Some(named) = rows.first() else { return Ok(Found::NoTable) };
-    if let Some(why) = unfit(named.try_get(2)?) {
+    let client = lookup.catalog;
+    let tree: Vec<Member> =
+        client.query(LOCATE, &[&oid]).await?.iter().map(Member::of).collect::<Result<_, Error>>()?;
+    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else { return Ok(Found::NoTable) };
+    if let Some(why) = unfit(&root.kind) {
         return Ok(Found::Unfit(format!("{} is {why}", target.table.spelt())));
     }
-    let (columns, types): (Vec<String>, Vec<String>) = (named.try_get(5)?, named.try_get(6)?);
-    let columns: Vec<Column> =
-        columns.into_iter().zip(types).map(|(name, sql_type)| Column { name: Ident::new(name), sql_type }).collect();
+    let columns = columns(client, oid).await?;
     let find = |wanted: &Ident| columns.iter().find(|column| column.name == *wanted);
 
     let wanted = target.reasons.iter().map(|reason| &reason.column);
@@ -143,18 +141,22 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
         return Ok(Found::Unfit(no_column(&target.table, missing, columns.iter().map(|column| &column.name))));
     }
     let due = wanted.filter_map(find).cloned().collect();
+    let group = target.group.as_ref().and_then(find).cloned();
+    if let Some(Column { name, sql_type, equals: None, .. }) = &group {
+        return Ok(Found::Unfit(format!("group: {} is {sql_type}, whose values cannot be compared", name.spelt())));
+    }
     let mut leaves = Vec::new();
-    for row in &rows {
-        let table = qualified(row, 3)?;
-        match row.try_get(2)? {
-            "r" => {
-                let key: Vec<String> = row.try_get(7)?;
-                let key = key.into_iter().filter_map(|name| find(&Ident::new(name))).cloned().collect();
-                leaves.push(Leaf { oid: row.try_get(1)?, table, key });
-            }
+    for member in &tree {
+        match member.kind.as_str() {
+            "r" => leaves.push(Leaf {
+                oid: member.identity.oid,
+                table: member.identity.table.clone(),
+                key: member.key.iter().filter_map(find).cloned().collect(),
+                identity: member.identity.clone(),
+            }),
             "f" => tracing::warn!(
                 target_table = target.name,
-                partition = table.spelt(),
+                partition = member.identity.table.spelt(),
                 "left out: it is on another server, run there"
             ),
             _ => {}
@@ -167,7 +169,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
             Err(why) => return Ok(Found::Unfit(why)),
         }
     }
-    let table = qualified(named, 3)?;
+    let (table, identity) = (root.identity.table.clone(), root.identity.clone());
     let condition = match &target.filter {
         None => None,
         Some(filter) => match condition::resolve(lookup.configured, &table, oid, filter).await? {
@@ -176,7 +178,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
             Resolution::Locked(bound) => return Ok(Found::Locked(bound)),
         },
     };
-    Ok(Found::Table(Located { oid, table, due, condition, leaves, children }))
+    Ok(Found::Table(Located { oid, table, condition, due, group, leaves, children, identity }))
 }
 
 /// The oid of the table that a name means on the configured search path.
@@ -184,45 +186,90 @@ pub(super) async fn named(lookup: Lookup<'_>, table: &TableName) -> Result<Optio
     lookup.configured.query_one(NAMED, &[&table.to_string()]).await?.try_get(0)
 }
 
-/// The name of a table, from the columns for its schema and, next to it, its name.
-fn qualified(row: &Row, schema: usize) -> Result<TableName, Error> {
-    let (schema, name): (String, String) = (row.try_get(schema)?, row.try_get(schema + 1)?);
-    Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
+/// One of the tables that [`LOCATE`] found.
+struct Member {
+    kind: String,
+    identity: Identity,
+    key: Vec<Ident>,
+}
+
+impl Member {
+    fn of(row: &Row) -> Result<Self, Error> {
+        let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let (path, names): (Vec<u32>, Vec<String>) = (row.try_get(4)?, row.try_get(5)?);
+        let (numbers, types): (Vec<i16>, Vec<u32>) = (row.try_get(6)?, row.try_get(7)?);
+        let columns = names.into_iter().zip(numbers.into_iter().zip(types));
+        Ok(Self {
+            kind: row.try_get(1)?,
+            identity: Identity {
+                oid: row.try_get(0)?,
+                table: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
+                columns: columns.map(|(name, (number, sql_type))| (Ident::new(name), number, sql_type)).collect(),
+                path,
+            },
+            key: row.try_get::<_, Vec<String>>(8)?.into_iter().map(Ident::new).collect(),
+        })
+    }
+}
+
+async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
+    let column = |row: &Row| {
+        let (schema, name): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+        Ok(Column {
+            name: Ident::new(row.try_get::<_, String>(0)?),
+            sql_type: row.try_get(1)?,
+            cast: row.try_get(2)?,
+            equals: schema.zip(name).map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
+        })
+    };
+    client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
 /// The child, or why it cannot be one.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,
-    oid: u32,
+    parent: u32,
     (table, column): &(TableName, Ident),
 ) -> Result<Result<Child, String>, Error> {
-    let found = match named(lookup, table).await? {
-        Some(child) => lookup.catalog.query_opt(CHILD, &[&child, &column.as_str(), &oid]).await?,
+    let client = lookup.catalog;
+    let row = match named(lookup, table).await? {
+        Some(oid) => client.query_opt(CHILD, &[&oid, &column.as_str(), &parent]).await?,
         None => None,
     };
-    let Some(row) = found else {
-        let hint = similar_table(lookup.catalog, table).await?;
+    let Some(row) = row else {
+        let hint = similar_table(client, table).await?;
         return Ok(Err(format!("children: there is no table {}{hint}", table.spelt())));
     };
-    let (kind, inherited): (&str, bool) = (row.try_get(0)?, row.try_get(1)?);
+    let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
     if kind != "r" || inherited {
         let why =
             "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
         return Ok(Err(format!("children: {} cannot be one: {why}", table.spelt())));
     }
-    let columns: Vec<Ident> = row.try_get::<_, Vec<String>>(2)?.into_iter().map(Ident::new).collect();
-    if !columns.contains(column) {
-        return Ok(Err(format!("children: {}", no_column(table, column, columns.iter()))));
-    }
-    let Some(refers_to) = row.try_get::<_, Option<String>>(3)? else {
+    let oid: u32 = row.try_get(0)?;
+    let tree = client.query(LOCATE, &[&oid]).await?;
+    let Some(member) = tree.first().map(Member::of).transpose()? else {
+        return Ok(Err(format!("children: there is no table {}", table.spelt())));
+    };
+    let columns = columns(client, oid).await?;
+    let Some(found) = columns.iter().find(|found| found.name == *column).cloned() else {
+        return Ok(Err(format!("children: {}", no_column(table, column, columns.iter().map(|column| &column.name)))));
+    };
+    let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
         let (child, parent) = (table.spelt(), target.table.spelt());
         return Ok(Err(format!(
             "children: no foreign key says what {child}.{} refers to in {parent}, which has no primary key of one column",
             column.spelt()
         )));
     };
-    Ok(Ok(Child { table: qualified(&row, 4)?, column: column.clone(), refers_to: Ident::new(refers_to) }))
+    if found.equals.is_none() {
+        let why = format!("{} is {}, whose values cannot be compared", column.spelt(), found.sql_type);
+        return Ok(Err(format!("children: {}.{why}", table.spelt())));
+    }
+    let Member { identity, .. } = member;
+    let table = identity.table.clone();
+    Ok(Ok(Child { oid, table, column: found, refers_to: Ident::new(refers_to), identity }))
 }
 
 fn no_column<'a>(table: &TableName, missing: &Ident, columns: impl Iterator<Item = &'a Ident>) -> String {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use super::backlog::COUNT_CAP;
-use super::connection::Trouble;
+use super::connection::{Bound, Done, Returns, Transaction, Trouble, Worked};
 use super::pass::{CROWD, Chunk, Look, Next, Pass};
 use super::spans;
-use super::sql::{self, Counted, Manner, Mark, Stretch};
+use super::sql::{self, Counted, Locked, Manner, Mark, Stretch, Text};
 use crate::meter;
 
 /// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end that began just now, and
@@ -40,11 +40,13 @@ impl Pass<'_, '_> {
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
         // Of each table as many: of the parents, and of each that refers to them.
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
+        // A large group is decided anew for each chunk: the fewer these are the better.
+        let rows = if self.large { self.most.rows() } else { rows };
         let asked = (self.worker.budget.at_most(rows) / tables).max(1);
         self.wait_as_is_fit().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
             let most = match self.manner() {
-                Manner::PassingOver => self.pace.size(),
+                Manner::PassingOver | Manner::Locked | Manner::TableLocked => self.pace.size(),
                 Manner::Waiting => blocks.without_limit(asked).unwrap_or(1).min(self.pace.size()),
             };
             blocks.reach(ahead, most, asked.into())
@@ -108,8 +110,8 @@ impl Pass<'_, '_> {
     /// Sets how long statements wait for a lock in the manner that is to come.
     async fn wait_as_is_fit(&mut self) -> Result<(), Trouble> {
         let wait = match self.manner() {
-            Manner::PassingOver => None,
             Manner::Waiting => Some(WAITING),
+            Manner::PassingOver | Manner::Locked | Manner::TableLocked => None,
         };
         Ok(self.worker.connection.wait_for_locks(wait).await?)
     }
@@ -117,35 +119,105 @@ impl Pass<'_, '_> {
     /// Deletes what it can in a stretch.
     async fn delete(&mut self, stretch: &Stretch, most: u32) -> Result<Deleted, Trouble> {
         let manner = self.manner();
-        let connection = &mut self.worker.connection;
-        let (pid, limit) = (connection.pid(), i64::from(most));
-        let query = self.sql.delete(stretch, &limit, &pid, manner);
+        let limit = i64::from(most);
+        let array = self.refused.array.clone();
+        let done = self.transact(stretch, &limit, manner, &array).await?;
+        let before = std::mem::replace(&mut self.writers, done.writers);
         let mut deleted = Deleted::default();
+        let mut children_left = false;
+        match &done.worked {
+            Worked::Rows(rows) => deleted.rows = *rows,
+            Worked::Row(row) => {
+                let (rows, children) = sql::with_children(row);
+                (deleted.rows, deleted.children) = (rows, children.iter().map(|child| child.deleted).sum());
+                children_left = children.iter().any(|child| child.found >= u64::from(most));
+            }
+        }
+        let gone = deleted.rows + deleted.children;
+        let locked = done.locked.as_ref().map_or(0, |locked| locked.rows);
+        let wrote = gone + locked > 0;
+        let alone = done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
+        self.worker.alone = alone;
+        deleted.whole = manner == Manner::Waiting || (alone && !self.trigger);
+        // Where nothing goes, nothing is gained by trying again at once.
+        deleted.full = children_left && gone > 0;
         if self.sql.children.is_empty() {
-            let (rows, writers) = connection.execute_and_look(&query).await?;
-            let before = std::mem::replace(&mut self.writers, writers);
-            deleted.rows = rows;
-            let alone = writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, rows > 0));
-            self.worker.alone = alone;
-            deleted.whole = manner == Manner::Waiting || (alone && !self.trigger);
             // Without a lock on the table due rows may have been moved to a block that was passed already.
             self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
-            let (rows, children) = sql::with_children(&connection.one(&query).await?);
-            (deleted.rows, deleted.children) = (rows, children.iter().map(|child| child.deleted).sum());
-            // Where nothing goes, nothing is gained by trying again at once.
-            let more = children.iter().any(|child| child.found >= u64::from(most));
-            deleted.full = more && deleted.rows + deleted.children > 0;
+            deleted.whole = false;
             self.tally.uncertain |= self.blocks.is_some();
         }
-        let limited = self.sql.is_limited() && manner == Manner::PassingOver;
-        deleted.full |= limited && deleted.rows >= u64::from(most);
+        let limited = self.sql.is_limited() && manner != Manner::Waiting;
+        deleted.full |= limited && gone > 0 && deleted.rows.max(locked) >= u64::from(most);
+        if let Some(Locked { refused, large, later, .. }) = done.locked {
+            self.large = large > 0;
+            deleted.whole &= refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
+            let learnt = self.refused.add(refused);
+            deleted.full |= later > 0 && (gone > 0 || learnt);
+            if large > 0 {
+                self.delete_large(stretch, &limit, &mut deleted).await?;
+            }
+        }
         Ok(deleted)
+    }
+
+    async fn transact(
+        &mut self,
+        stretch: &Stretch,
+        most: &i64,
+        manner: Manner,
+        refused: &Text,
+    ) -> Result<Done, Trouble> {
+        let connection = &mut self.worker.connection;
+        let pid = connection.pid();
+        let begin = match (manner, &self.around.begin_exclusive) {
+            (Manner::TableLocked, Some(exclusive)) => exclusive,
+            _ => &self.around.begin,
+        };
+        let lock = if manner == Manner::TableLocked { None } else { self.sql.lock(stretch, most, refused) };
+        let delete = self.sql.delete(stretch, most, &pid, manner);
+        let returns = if self.sql.children.is_empty() { Returns::Rows } else { Returns::Row };
+        let chunk = Transaction { begin, around: &self.around, lock, delete, returns };
+        Ok(connection.transact(&chunk).await?)
+    }
+
+    /// Deletes what it can of groups that are too large to be locked row by row, under a lock on their table. When that is not
+    /// to be had at once, their rows count as held.
+    async fn delete_large(&mut self, stretch: &Stretch, most: &i64, deleted: &mut Deleted) -> Result<(), Trouble> {
+        let array = self.refused.array.clone();
+        match self.transact(stretch, most, Manner::TableLocked, &array).await {
+            Ok(Done { worked, writers, .. }) => {
+                self.writers = writers;
+                match worked {
+                    Worked::Rows(rows) => deleted.rows += rows,
+                    Worked::Row(row) => {
+                        let (rows, children) = sql::with_children(&row);
+                        deleted.rows += rows;
+                        deleted.children += children.iter().map(|child| child.deleted).sum::<u64>();
+                    }
+                }
+                Ok(())
+            }
+            Err(Trouble::Timeout(Bound::Lock)) => {
+                tracing::debug!(
+                    target_table = self.target,
+                    reason = self.reason,
+                    event = "group_table_locked",
+                    "a large group is left: the lock on its table was not to be had"
+                );
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Stretches are deleted as they stand until a chunk has met a row that somebody holds: that takes less than half of the work of
     /// locking rows first, and traffic notices the work. From then on held rows are passed over.
     pub(super) fn manner(&self) -> Manner {
+        if self.sql.only.is_some() {
+            return Manner::Locked;
+        }
         // A statement without a LIMIT is given no more blocks than may all be due, on average: not when rows are counted to the
         // last one.
         let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;

@@ -84,7 +84,6 @@ impl ResolvedCondition {
     }
 
     /// The relations that its sub-selects read, but for the target's own table.
-    #[allow(dead_code, reason = "for the statement that verifies, before each chunk, what names mean")]
     pub(super) fn reads(&self) -> &[Relation] {
         &self.0.reads
     }
@@ -122,7 +121,9 @@ pub(super) async fn resolve(
             Trouble::Lost(_) | Trouble::Pooler => return Err(error),
             Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(BACKOFF).await,
             Trouble::Timeout(bound) => return Ok(Resolution::Locked(bound)),
-            Trouble::Conflict(_) | Trouble::Gone(_) | Trouble::Other(_) => return refused(client, &error).await,
+            Trouble::Conflict(_) | Trouble::Gone(_) | Trouble::Changed(_) | Trouble::Other(_) => {
+                return refused(client, &error).await;
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::patience::Patience;
-use super::sql::{NOT_OURS, Query};
+use super::sql::{Around, Changed, Locked, NOT_OURS, Query};
 use super::writers::Writers;
 
 /// How long any statement of a run may take, and wait for a lock.
@@ -99,6 +99,42 @@ pub(super) struct Dedicated {
     waits: Duration,
     prepared: HashMap<String, Statement>,
 }
+
+/// A chunk, as statements.
+pub(super) struct Transaction<'q> {
+    /// One of those in `around`.
+    pub(super) begin: &'q str,
+    pub(super) around: &'q Around,
+    pub(super) lock: Option<Query<'q>>,
+    pub(super) delete: Query<'q>,
+    pub(super) returns: Returns,
+}
+
+/// What the statement that deletes returns.
+#[derive(Clone, Copy)]
+pub(super) enum Returns {
+    /// The number of its rows.
+    Rows,
+    /// A row of counts.
+    Row,
+}
+
+/// What the statement that deletes has done.
+pub(super) enum Worked {
+    Rows(u64),
+    Row(Row),
+}
+
+/// A transaction that was committed.
+pub(super) struct Done {
+    pub(super) worked: Worked,
+    pub(super) locked: Option<Locked>,
+    /// `None` when that is not known: the rows went all the same.
+    pub(super) writers: Option<Writers>,
+}
+
+/// Statements that are kept from one table to the next: the server process takes some 50 kB for each.
+const PREPARED: usize = 100;
 
 /// How often the way there and back is measured.
 const ROUND_TRIPS: u32 = 5;
@@ -190,21 +226,61 @@ impl Dedicated {
         Ok(Writers::of(&number?, &snapshot?))
     }
 
-    /// How many rows a statement changed, and who was writing right after it: sent along with it.
-    /// `None` when that is not known: the rows went all the same.
-    pub(super) async fn execute_and_look(&mut self, query: &Query<'_>) -> Result<(u64, Option<Writers>), Error> {
-        let statement = self.prepare(&query.text).await?;
+    /// Carries out a chunk as one transaction, and looks who was writing right after it. All of it is sent at once: it takes one
+    /// way to the server and back. Whatever fails, none of it stands.
+    pub(super) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
+        let Transaction { begin, around, lock, delete, returns } = chunk;
+        let verify = self.prepare(&around.verify).await?;
+        let lock = match lock {
+            Some(lock) => Some((self.prepare(&lock.text).await?, &lock.params)),
+            None => None,
+        };
+        let (work, params) = (self.prepare(&delete.text).await?, &delete.params);
+        let after = match &around.verify_after {
+            Some(after) => Some(self.prepare(after).await?),
+            None => None,
+        };
         let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let client = &self.client;
+        // Each is sent when it is polled for the first time, in this order.
         let all = async {
             tokio::join!(
-                self.client.execute(&statement, &query.params),
-                self.client.query_one(&number, &[]),
-                self.client.query_one(&snapshot, &[])
+                biased;
+                client.batch_execute(begin),
+                client.query_one(&verify, &[]),
+                async {
+                    match &lock {
+                        Some((lock, params)) => client.query_one(lock, params).await.map(Some),
+                        None => Ok(None),
+                    }
+                },
+                async {
+                    match returns {
+                        Returns::Rows => client.execute(&work, params).await.map(Worked::Rows),
+                        Returns::Row => client.query_one(&work, params).await.map(Worked::Row),
+                    }
+                },
+                async {
+                    match &after {
+                        Some(after) => client.query_one(after, &[]).await.map(Some),
+                        None => Ok(None),
+                    }
+                },
+                client.batch_execute("COMMIT"),
+                client.query_one(&number, &[]),
+                client.query_one(&snapshot, &[]),
             )
         };
-        let (changed, number, snapshot) = self.patience.with(3, all).await;
+        let (begun, verified, locked, worked, still, committed, number, snapshot) = self.patience.with(8, all).await;
+        // What failed first is why the rest did.
+        begun?;
+        verified?;
+        let locked = locked?.as_ref().map(Locked::of).transpose();
+        let worked = worked?;
+        still?;
+        committed?;
         let writers = number.ok().zip(snapshot.ok()).map(|(number, snapshot)| Writers::of(&number, &snapshot));
-        Ok((changed?, writers))
+        Ok(Done { worked, locked: locked?, writers })
     }
 
     /// The one row of a statement that always has one.
@@ -217,6 +293,14 @@ impl Dedicated {
     pub(super) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
         let statement = self.prepare(&query.text).await?;
         self.patience.with(1, self.client.query_opt(&statement, &query.params)).await
+    }
+
+    /// Forgets the statements of tables that have been worked on, when they are many: the server process keeps what was
+    /// prepared on it until then.
+    pub(super) fn forget_statements(&mut self) {
+        if self.prepared.len() >= PREPARED {
+            self.prepared.clear();
+        }
     }
 
     async fn prepare(&mut self, text: &str) -> Result<Statement, Error> {
@@ -258,6 +342,8 @@ pub(super) enum Trouble {
     Pooler,
     /// The table is not there any more.
     Gone(String),
+    /// A table is not what it was when the run began.
+    Changed(Changed),
     /// Anything else: this target is not to be worked on.
     Other(String),
 }
@@ -267,6 +353,7 @@ impl std::fmt::Display for Trouble {
         match self {
             Self::Timeout(bound) => write!(f, "{bound} struck"),
             Self::Pooler => f.write_str("another server process answered"),
+            Self::Changed(changed) => write!(f, "changed since the run began: {}", changed.as_str()),
             Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => f.write_str(why),
         }
     }
@@ -306,6 +393,7 @@ impl Trouble {
             SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Self::Conflict(text),
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             SqlState::INVALID_TEXT_REPRESENTATION if text.contains(NOT_OURS) => Self::Pooler,
+            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(&text) => Self::Changed(changed),
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),

@@ -117,7 +117,8 @@ mod tests {
         let zone = zone.map(|zone| zone.parse().unwrap());
         let keep = Duration::from_hours(1);
         let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
-        let column = Column { name: Ident::new("c"), sql_type: sql_type.to_owned() };
+        let (sql_type, cast) = (sql_type.to_owned(), sql_type.to_owned());
+        let column = Column { name: Ident::new("c"), sql_type, cast, equals: None };
         let started_at = "2026-03-01T00:30:00.000001Z".parse().unwrap();
         Due::new(&reason, ancient, column, started_at)
     }

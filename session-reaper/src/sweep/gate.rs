@@ -63,6 +63,9 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
         match Trouble::of(&error) {
             Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(STAND_BACK).await,
             Trouble::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
+            trouble @ Trouble::Changed(_) => {
+                return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {trouble}"))]);
+            }
             Trouble::Gone(why) | Trouble::Conflict(why) | Trouble::Other(why) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
             }

@@ -122,11 +122,12 @@ impl Survey {
     }
 }
 
-/// How many blocks a table has, by its quoted name.
-pub(super) async fn blocks(client: &Client, table: &str) -> Result<u64, Error> {
-    const SIZE: &str = "SELECT pg_relation_size($1::text::regclass) / current_setting('block_size')::int";
+/// How many blocks a table has.
+pub(super) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
+    const SIZE: &str = "SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass)
+        OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
     // Null when it was dropped while we waited.
-    let size: Option<i64> = client.query_one(SIZE, &[&table]).await?.get(0);
+    let size: Option<i64> = client.query_one(SIZE, &[&oid]).await?.try_get(0)?;
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }
 

@@ -18,8 +18,9 @@ use super::budget::Spent;
 use super::connection::{Bound, Trouble};
 use super::gear;
 use super::pace::{Most, Pace, PaceLimits};
+use super::refused::Refused;
 use super::report::milliseconds;
-use super::sql::{Manner, Mark, PassSql, Stretch};
+use super::sql::{Around, Manner, Mark, PassSql, Stretch};
 use super::target::Order;
 use super::throttle::Obstacle;
 use super::worker::Worker;
@@ -117,6 +118,12 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) trigger: bool,
     /// After the last chunk.
     pub(super) writers: Option<Writers>,
+    /// The statements around each chunk.
+    pub(super) around: Around,
+    /// Groups of which somebody held a row: they are not tried again.
+    pub(super) refused: Refused,
+    /// A group of the last stretch is too large to be locked row by row.
+    pub(super) large: bool,
 }
 
 /// A chunk that was committed.
@@ -173,7 +180,7 @@ impl Pass<'_, '_> {
             "one time has more rows than a chunk: going on in the order of the heap"
         );
         let connection = &self.worker.connection;
-        let blocks = gear::blocks(&connection.client, &self.sql.table);
+        let blocks = gear::blocks(&connection.client, self.sql.oid);
         let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
         self.blocks = Some(Blocks::new(blocks, None));
         self.pace = Pace::of_blocks(self.limits);
@@ -367,6 +374,7 @@ pub(super) fn halt(trouble: Trouble) -> Halt {
         Trouble::Lost(why) => Halt::Lost(why),
         Trouble::Pooler => Halt::Pooler,
         Trouble::Gone(why) => Halt::Gone(why),
+        Trouble::Changed(_) => Halt::Gone(trouble.to_string()),
         Trouble::Conflict(why) | Trouble::Other(why) => Halt::Failed(why),
         Trouble::Timeout(bound) => Halt::Failed(format!("{bound} struck")),
     }

@@ -210,7 +210,8 @@ async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Err
     let row = beside.patience.with(1, beside.client.query_opt(&probe.text, &probe.params)).await?;
     let high = row.as_ref().map(sql::mark);
     let pid: i32 = beside.patience.with(1, beside.client.query_one("SELECT pg_backend_pid()", &[])).await?.get(0);
-    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid, Manner::PassingOver).text;
+    let manner = written.manners().first().copied().unwrap_or(Manner::PassingOver);
+    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid, manner).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
 }
 

@@ -354,7 +354,7 @@ fn broken(what: &str, trouble: Trouble) -> Broken {
         Trouble::Conflict(why) | Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => {
             Broken::Failed(format!("{what}: {why}"))
         }
-        Trouble::Timeout(bound) => Broken::Failed(format!("{what}: {bound} struck")),
+        trouble @ (Trouble::Timeout(_) | Trouble::Changed(_)) => Broken::Failed(format!("{what}: {trouble}")),
     }
 }
 

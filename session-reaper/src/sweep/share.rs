@@ -25,7 +25,7 @@ impl Share {
         // The last reason's pass knows those before it.
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.last()).collect();
         for pass in passes {
-            let blocks = beside.patience.with(1, gear::blocks(&beside.client, &pass.table)).await?;
+            let blocks = beside.patience.with(1, gear::blocks(&beside.client, pass.oid)).await?;
             #[allow(clippy::cast_precision_loss, reason = "blocks stay far below 2^53")]
             let percent = (BLOCKS / (blocks.max(1) as f64) * 100.0).min(100.0);
             let query = pass.sample(percent);

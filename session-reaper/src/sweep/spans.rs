@@ -93,6 +93,7 @@ pub(super) fn chunk_ended(span: &Span, ended: &Result<Chunk, Trouble>, rows: u64
         Err(Trouble::Conflict(why) | Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why)) => {
             conclude(span, "failed", Some(why), true);
         }
+        Err(trouble @ Trouble::Changed(_)) => conclude(span, "failed", Some(&trouble.to_string()), true),
         Err(Trouble::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
     }
 }

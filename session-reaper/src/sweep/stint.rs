@@ -256,9 +256,16 @@ impl<'a> Stint<'a> {
         for (leaf, passes) in &table.leaves {
             let due = counted.next().unwrap_or_default();
             match of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies).await {
-                // Whoever drops partitions may do so at any time.
+                // Partitions may be dropped or detached at any time.
                 Err(Halt::Gone(why)) if leaf.oid != table.oid && is_gone(worker, leaf).await? => {
-                    tracing::info!(target_table = self.target.name, why, "a partition was dropped");
+                    let partition = leaf.table.spelt();
+                    tracing::info!(
+                        target_table = self.target.name,
+                        partition,
+                        why,
+                        event = "partition_gone",
+                        "partition dropped or detached"
+                    );
                 }
                 done => done?,
             }

@@ -14,7 +14,8 @@ use super::gear::{self, Survey};
 use super::name::TableName;
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, halt};
-use super::sql::{Group, Only, PassSql, Values};
+use super::refused::Refused;
+use super::sql::{Group, Identity, Only, PassSql, Values};
 use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
 use super::worker::Worker;
@@ -46,6 +47,7 @@ pub(super) async fn of_leaf(
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
 ) -> Result<(), Halt> {
+    worker.connection.forget_statements();
     for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
         let watermarks = worker.watermarks;
@@ -70,10 +72,19 @@ fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>,
     }
 }
 
+/// Whether a partition is not one of the target's any more: it was dropped or detached.
 pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Halt> {
+    const ATTACHED: &str = "
+        SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
+        JOIN ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[])) AS link (below, above)
+            ON i.inhrelid OPERATOR(pg_catalog.=) link.below AND i.inhparent OPERATOR(pg_catalog.=) link.above
+        WHERE NOT i.inhdetachpending";
+    let path = &leaf.identity.path;
+    let (below, above) = (&path[..path.len().saturating_sub(1)], path.get(1..).unwrap_or_default());
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    let found = patience.with(1, client.query_opt("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid])).await;
-    Ok(found.map_err(|error| halt(error.into()))?.is_none())
+    let found = patience.with(1, client.query_one(ATTACHED, &[&below, &above])).await;
+    let found: i64 = found.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
+    Ok(usize::try_from(found).ok() != Some(below.len()))
 }
 
 /// A pass at its beginning, in the order that promises to be the quicker one.
@@ -125,6 +136,9 @@ async fn begin<'p, 'w>(
         held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
         trigger: survey.trigger,
         writers: None,
+        around: sql.around(),
+        refused: Refused::none(),
+        large: false,
     })
 }
 
@@ -156,13 +170,29 @@ pub(super) fn passes(
     let due = reasons
         .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
         .collect::<Result<Vec<_>, _>>()?;
-    let group = target.group.clone();
-    let group = group.map(|column| Group { column, table: located.table.to_string(), reasons: due.clone() });
+    let group = located.group.and_then(|column| {
+        let (equals, table) = (column.equals.clone()?, located.table.to_string());
+        Some(Group { column, equals, table, reasons: due.clone() })
+    });
     let condition = located.condition;
+    let in_condition = condition.iter().flat_map(|condition| condition.reads());
+    let read: Vec<Identity> = group
+        .iter()
+        .map(|group| located.identity.with_columns([&group.column.name].into_iter()))
+        .chain(in_condition.map(|relation| Identity::of_name(relation.oid, relation.name.clone())))
+        .collect();
     let only = (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
+    let children: Vec<Identity> =
+        located.children.iter().map(|child| child.identity.with_columns([&child.column.name].into_iter())).collect();
     let now = Instant::now();
     let passes = |leaf: &Leaf| {
+        let minded = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
+        let minded = minded.chain(&target.group).chain(located.children.iter().map(|child| &child.refers_to));
+        // Any column may be one that `where` looks at.
+        let this = if target.filter.is_some() { leaf.identity.clone() } else { leaf.identity.with_columns(minded) };
+        let tables: Vec<Identity> = std::iter::once(this).chain(children.iter().cloned()).collect();
         let pass = |(index, this): (usize, &Due)| PassSql {
+            oid: leaf.oid,
             // What a condition kept then may be due now.
             from: only.is_none().then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
             table: leaf.table.to_string(),
@@ -172,6 +202,8 @@ pub(super) fn passes(
             earlier: due[..index].to_vec(),
             only: only.clone(),
             children: located.children.clone(),
+            tables: tables.clone(),
+            read: read.clone(),
             values: Values::Bound,
         };
         due.iter().enumerate().map(pass).collect()

@@ -11,7 +11,8 @@ use super::{Rules, Subject};
 use crate::sweep::backlog::COUNT_CAP;
 use crate::sweep::blocks::Blocks;
 use crate::sweep::connection::Beside;
-use crate::sweep::sql::{self, Manner, PassSql, Stretch};
+use crate::sweep::refused::Refused;
+use crate::sweep::sql::{self, PassSql, Stretch};
 use crate::sweep::target::Order;
 
 /// A pass on a table, and what is known of that.
@@ -77,9 +78,11 @@ impl Walk<'_> {
             let by_blocks = Bounds { along: None, ..bounds };
             deletes.push((pass.ordered(Order::Heap), Blocks::new(100, None).whole(), by_blocks, "deleting by blocks"));
         }
+        let none = Refused::none();
         for (pass, stretch, bounds, what) in &deletes {
-            for manner in [Manner::PassingOver, Manner::Waiting] {
-                match Plan::of(beside, &pass.delete(stretch, &rows, &0, manner)).await {
+            let deletes = pass.manners().iter().map(|manner| pass.delete(stretch, &rows, &0, *manner));
+            for query in pass.lock(stretch, &rows, &none.array).into_iter().chain(deletes) {
+                match Plan::of(beside, &query).await {
                     Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
                     // A lock that lets others read. What walks and what decides is in the others as well; a run waits it out.
                     Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(

@@ -141,16 +141,15 @@ impl Subject<'_> {
         findings.extend(references::examine(beside, &reached, &named).await?);
         let mut children = Vec::new();
         for child in first {
-            let row = beside.row("SELECT to_regclass($1)::oid", &[&child.table.to_string()]).await?;
-            let Some(oid) = row.and_then(|row| row.get::<_, Option<u32>>(0)) else { continue };
-            let Some(table) = Table::read(beside, &[oid], &[child.column.as_str()]).await?.remove(&oid) else {
+            let oid = child.oid;
+            let Some(table) = Table::read(beside, &[oid], &[child.column.name.as_str()]).await?.remove(&oid) else {
                 continue;
             };
             findings.extend(table.judge(false));
             findings.extend(references::examine(beside, &[oid], &[]).await?);
             let why = "by which the rows that go first are looked up: each look would be a scan of that table";
             let indexes = indexes::read(beside, &[oid]).await?.remove(&oid).unwrap_or_default();
-            let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column, &indexes, why);
+            let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column.name, &indexes, why);
             // A foreign key that has no index says the same.
             findings.extend(finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)));
             children.push(table);

@@ -1,6 +1,6 @@
 //! What the statements answer: counts, one row whatever the chunk.
 
-use tokio_postgres::Row;
+use tokio_postgres::{Error, Row};
 
 use super::{Mark, Text};
 
@@ -22,6 +22,29 @@ impl Counted {
         // Without a filter all that was seen is free to go.
         let all = if row.len() > 3 { row.get(3) } else { seen };
         Self { fresh: unsigned(row.get(0)), all: unsigned(all), seen: unsigned(seen), oldest: row.get(2) }
+    }
+}
+
+/// What [`super::PassSql::lock`] has locked, and what it has not.
+pub(in crate::sweep) struct Locked {
+    /// Rows.
+    pub(in crate::sweep) rows: u64,
+    /// Groups of which somebody else holds a row.
+    pub(in crate::sweep) refused: Vec<String>,
+    /// Groups that are too large to be locked row by row.
+    pub(in crate::sweep) large: u64,
+    /// Groups that would have been too many for one chunk.
+    pub(in crate::sweep) later: u64,
+}
+
+impl Locked {
+    pub(in crate::sweep) fn of(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            rows: unsigned(row.try_get(0)?),
+            refused: row.try_get(1)?,
+            large: unsigned(row.try_get(2)?),
+            later: unsigned(row.try_get(3)?),
+        })
     }
 }
 

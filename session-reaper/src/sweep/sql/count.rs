@@ -1,0 +1,120 @@
+//! The statements that look at rows and change none: how many are due, how many of a table would go.
+
+use super::operator::LT;
+use super::{Only, PassSql, Query, Stretch};
+use crate::sweep::catalog::Column;
+use crate::sweep::target::Order;
+
+impl PassSql {
+    /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`super::Counted::of`].
+    pub(in crate::sweep) fn count<'a>(&'a self, within: &'a Stretch, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due_within(within, &mut query);
+        let cap = query.bind(cap);
+        let fresh = self.fresh(&mut query);
+        let (name, table) = (&self.due.column.name, &self.table);
+        let order = match self.order {
+            Order::Index => format!(" ORDER BY {}", self.names()),
+            Order::Heap => String::new(),
+        };
+        let columns = format!("t.{name} AS due, {fresh} AS fresh");
+        let from = format!("FROM ONLY {table} t WHERE {due}{order} LIMIT {cap}");
+        query.text = match &self.only {
+            None => format!(
+                "SELECT pg_catalog.count(*) FILTER (WHERE fresh), pg_catalog.count(*), {} FROM (SELECT {columns} {from}) AS found",
+                self.due.oldest("")
+            ),
+            Some(only) => {
+                let counts = format!(
+                    "pg_catalog.count(*) FILTER (WHERE fresh AND free), pg_catalog.count(*), {}, \
+                     pg_catalog.count(*) FILTER (WHERE free)",
+                    self.due.oldest("free")
+                );
+                only.looked_at(&counts, &columns, "true", &from, &mut query)
+            }
+        };
+        query
+    }
+
+    /// The oldest time before the year 2000, as text: at most one row. `None` where such a time is like any other.
+    pub(in crate::sweep) fn ancient(&self) -> Option<Query<'_>> {
+        let floor = self.due.floor.as_ref()?;
+        let mut query = Query::new(self.values);
+        let Column { name, cast, .. } = &self.due.column;
+        let floor = query.bind(floor);
+        query.text = format!(
+            "SELECT t.{name}::pg_catalog.text FROM ONLY {} t WHERE t.{name} {LT} {floor}::{cast} ORDER BY t.{name} LIMIT 1",
+            self.table
+        );
+        Some(query)
+    }
+
+    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One row; null without one.
+    pub(in crate::sweep) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due.condition(&mut query);
+        let cap = query.bind(cap);
+        let back = self.columns().map(|column| format!("t.{} DESC", column.name)).collect::<Vec<_>>().join(", ");
+        let (name, table) = (&self.due.column.name, &self.table);
+        let columns = format!("t.{name} AS due");
+        let from = format!("FROM ONLY {table} t WHERE {due} ORDER BY {back} LIMIT {cap}");
+        query.text = match &self.only {
+            None => format!("SELECT {} FROM (SELECT {columns} {from}) AS found", self.due.epoch("pg_catalog.max(due)")),
+            Some(only) => {
+                let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
+                only.looked_at(&newest, &columns, "true", &from, &mut query)
+            }
+        };
+        query
+    }
+
+    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by this reason or an earlier
+    /// one and may go.
+    pub(in crate::sweep) fn sample(&self, percent: f64) -> Query<'_> {
+        let mut query = Query::new(self.values);
+        let reasons = self.earlier.iter().chain([&self.due]);
+        let due = reasons.map(|due| format!("({})", due.condition(&mut query))).collect::<Vec<_>>().join(" OR ");
+        let from = format!("FROM ONLY {} t TABLESAMPLE pg_catalog.system ({percent})", self.table);
+        query.text = match &self.only {
+            None => format!("SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {due}) {from}"),
+            Some(only) => {
+                let counts = "pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE free)";
+                only.looked_at(counts, "true AS row", &format!("({due}) IS TRUE"), &from, &mut query)
+            }
+        };
+        query
+    }
+}
+
+impl Only {
+    /// A query of `results`, which are aggregates over `columns` of the rows `t` of `from`, and over `free`: whether a row is one
+    /// that is `wanted` and may go.
+    ///
+    /// Each group is decided about once, however many of its rows were found: for each row anew it would be as many looks as
+    /// the square of its size.
+    fn looked_at<'a>(
+        &'a self,
+        results: &str,
+        columns: &str,
+        wanted: &str,
+        from: &str,
+        query: &mut Query<'a>,
+    ) -> String {
+        let passes = self.filter().unwrap_or_else(|| "true".to_owned());
+        let passes = format!("CASE WHEN {wanted} THEN {passes} ELSE false END");
+        let Some(group) = &self.group else {
+            return format!("SELECT {results} FROM (SELECT {columns}, {passes} AS free {from}) AS found");
+        };
+        let (column, cast, equals) = (&group.column.name, &group.column.cast, &group.equals);
+        let whole = self.is_whole(group, "SELECT p.of_group AS of_row", None, query);
+        format!(
+            "WITH reaped_seen AS MATERIALIZED (\
+             SELECT {columns}, {passes} AS passes, t.{column}::{cast} AS of_group {from}), \
+             reaped_whole AS MATERIALIZED (\
+             SELECT p.of_group FROM (SELECT DISTINCT s.of_group FROM reaped_seen s WHERE s.passes AND s.of_group IS NOT NULL) AS p \
+             WHERE {whole}) \
+             SELECT {results} FROM (SELECT s.*, CASE WHEN NOT s.passes THEN false WHEN s.of_group IS NULL THEN true \
+             ELSE s.of_group {equals} ANY (SELECT w.of_group FROM reaped_whole w) END AS free FROM reaped_seen s) AS found"
+        )
+    }
+}
