@@ -148,7 +148,7 @@ async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded
 async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by_time() {
     let database = with(
         "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
-         INSERT INTO t SELECT n, now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * n * interval '2 days' FROM generate_series(1, 120000) AS n;
+         INSERT INTO t SELECT n, now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * (interval '2 days' + n * interval '1 min') FROM generate_series(1, 120000) AS n;
          ANALYZE t",
     )
     .await;
