@@ -8,6 +8,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::task::AbortHandle;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -125,13 +126,14 @@ impl ConnectOptions {
 
 type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
-/// An error and all that caused it, on one line.
+/// An error and all that caused it, on one line. Values of rows are left out of what a server reports, and control characters
+/// are escaped: neither a log nor a terminal is for the one or the other.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = escaped(&error.to_string());
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
+        let inner_text = inner.downcast_ref().map_or_else(|| escaped(&inner.to_string()), reported);
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);
@@ -139,6 +141,37 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table, the constraint and the SQLSTATE
+/// instead. The messages of data exceptions (class 22) quote the value that could not be read, and are left out, too.
+fn reported(error: &DbError) -> String {
+    use std::fmt::Write as _;
+    let (code, message) = (error.code(), error.message());
+    let quotes = code.code().starts_with("22") && *code != SqlState::DIVISION_BY_ZERO;
+    let message = if quotes { "a value could not be read, or is out of range" } else { message };
+    let mut text = format!("{}: {}", error.severity(), escaped(message));
+    for (what, name) in [("constraint", error.constraint()), ("table", error.table())] {
+        if let Some(name) = name.filter(|name| !message.contains(*name)) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", {what} {}", escaped(name));
+        }
+    }
+    let _ = write!(text, " (SQLSTATE {})", code.code());
+    text
+}
+
+/// The text with control characters written as `\u{1b}`.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer, filter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, filter, fmt};
 
 use crate::config::{LogConfig, LogFormat, SpanReceiver};
 
@@ -93,7 +93,15 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(log: LogConfig, bar: Pr
     };
     // With a hint, lest the other's is lost: what is below the level is to cost nothing.
     let no_span = filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
-    layer.with_filter(log.filter.and(no_span))
+    layer.with_filter(without_values(log.filter).and(no_span))
+}
+
+/// The driver logs parameters, which are keys of rows, and what triggers raise as notices: never below a warning.
+fn without_values(filter: EnvFilter) -> EnvFilter {
+    match "tokio_postgres=warn".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
 }
 
 /// Standard error, with the progress bar out of the way while a line is written.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use schema::connect::escaped;
+
 /// A table or column. [`fmt::Display`] quotes it for SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ident(String);
@@ -39,7 +41,12 @@ impl Ident {
     /// As one would write it: with quotes where they are needed.
     #[must_use]
     pub fn spelt(&self) -> String {
-        if parts(&self.0).is_some_and(|parts| parts == [self.clone()]) { self.0.clone() } else { self.to_string() }
+        if parts(&self.0).is_some_and(|parts| parts == [self.clone()]) {
+            self.0.clone()
+        } else {
+            // A name that would do something to a terminal is shown, and is no good as SQL.
+            escaped(&self.to_string())
+        }
     }
 }
 

@@ -1,0 +1,104 @@
+//! No value of a row leaves the database, and no text from it does anything to a terminal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+use serde_json::Value;
+use testkit::{Database, Program, binary, start_reaper};
+
+const CONFIG: &str = "[[target]]\ntable = 'session'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+
+/// A due row, whose key is a secret.
+async fn with_session() -> Database {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE session (sid text PRIMARY KEY, due timestamptz); CREATE INDEX ON session (due, sid);
+             INSERT INTO session VALUES ('s3cr3t', now() - interval '2 days')",
+        )
+        .await;
+    database
+}
+
+#[tokio::test]
+async fn values_of_rows_are_in_no_report_log_or_page() {
+    let database = with_session().await;
+    for (name, made) in [
+        (
+            "a foreign key",
+            "CREATE TABLE held (sid text REFERENCES session); CREATE INDEX ON held (sid); INSERT INTO held VALUES ('s3cr3t')",
+        ),
+        (
+            "a cast",
+            "DROP TABLE held; CREATE FUNCTION cast_it() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN PERFORM OLD.sid::int; RETURN OLD; END';
+             CREATE TRIGGER cast_it BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION cast_it()",
+        ),
+        (
+            "a detail, a hint and a context",
+            "DROP TRIGGER cast_it ON session; CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE format('SELECT %L, 1 / 0', OLD.sid);
+                    EXCEPTION WHEN division_by_zero THEN RAISE EXCEPTION 'no' USING DETAIL = OLD.sid, HINT = OLD.sid; END $$;
+             CREATE TRIGGER told BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION told()",
+        ),
+    ] {
+        database.execute(made).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), CONFIG).unwrap();
+        let url = database.url();
+        let env = [
+            ("DATABASE_URL", url.as_str()),
+            ("REAPER_CONFIG", file.path().to_str().unwrap()),
+            ("SCHEDULE", "* * * * * *"),
+            ("RUST_LOG", "trace,hyper=off,mio=off,h2=off"),
+        ];
+        let mut daemon = start_reaper(&database, &["daemon"], &env);
+        let address = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
+        let ended = daemon.log_event("run ended").await;
+        // The other target is the history.
+        assert_eq!(ended["outcome"], "partial", "{name}: {ended}");
+        let page = reqwest::get(format!("http://{address}/status.json")).await.unwrap().text().await.unwrap();
+        daemon.signal("TERM");
+        daemon.wait().await;
+        let reports: String = database.one("SELECT coalesce(string_agg(report::text, ' '), '') FROM reaper_runs").await;
+        let logs = format!("{}{}", daemon.stdout(), daemon.stderr());
+        for (place, text) in [("page", &page), ("report", &reports), ("log", &logs)] {
+            assert!(!text.contains("s3cr3t"), "{name}, {place}: {text}");
+        }
+        assert!(reports.contains("SQLSTATE"), "{name}: {reports}");
+    }
+}
+
+#[tokio::test]
+async fn text_from_the_server_does_nothing_to_a_terminal() {
+    let database = with_session().await;
+    database
+        .execute(
+            r#"CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN RAISE EXCEPTION E'\x1b]0;title\x07\nERROR forged'; END $$;
+               CREATE TRIGGER told BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION told()"#,
+        )
+        .await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), CONFIG).unwrap();
+    let url = database.url();
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("REAPER_CONFIG", file.path().to_str().unwrap()),
+        ("LOG_FORMAT", "text"),
+        ("RUST_LOG", "debug"),
+    ];
+    let (code, run) = Program::run(binary("session-reaper"), &["run"], &env).await;
+    assert_eq!(code, Some(3), "{}", run.stderr());
+    let (code, status) = Program::run(binary("session-reaper"), &["status"], &env).await;
+    assert_eq!(code, Some(0), "{}", status.stderr());
+    for text in [run.stdout(), run.stderr(), status.stdout(), status.stderr()] {
+        assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("ERROR forged")), "{text:?}");
+    }
+    let told: Value = database.one("SELECT report FROM reaper_runs").await;
+    assert!(told["targets"][0]["why"].as_str().unwrap().contains(r"\u{1b}"), "{told}");
+}
