@@ -6,7 +6,7 @@
 //! made into a cached, typed statement by `statement.rs`.
 //!
 //! Around the rows: [`connect`] opens a connection (TLS, bounds, application name), [`pool`] keeps a bounded number of
-//! them, [`migrate`] applies the embedded migrations, [`owners`] are the roles whose objects may run as the reaper.
+//! them, [`migrate`] applies the embedded migrations, [`own`] finds the reaper's two tables, [`owners`] are the roles whose objects may run as the reaper.
 //!
 //! **Lock order**: account, then sessions by id, then families. Whoever needs more than one takes them in this order.
 
@@ -17,6 +17,7 @@ pub mod connect;
 pub mod families;
 pub mod ids;
 pub mod migrate;
+pub mod own;
 pub mod owners;
 pub mod pause;
 pub mod pool;

@@ -9,6 +9,8 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio_postgres::Client;
 
 use crate::connect::{ConnectError, ConnectOptions, chain};
+use crate::own::{self, ForeignTable};
+use crate::owners;
 
 const AUTH: EmbeddedMigrations = embed_migrations!("../migrations/auth");
 const REAPER: EmbeddedMigrations = embed_migrations!("../migrations/reaper");
@@ -53,6 +55,9 @@ pub enum MigrateError {
     /// makes an index beside traffic: of that an invalid one may be left, and the next try says so.
     #[error("migrations: {0}")]
     Failed(String),
+    /// The table that keeps the versions is a stranger's.
+    #[error("nothing was migrated: {0}; drop it if nobody knows it, or give it to a role that is trusted")]
+    Foreign(ForeignTable),
 }
 
 /// How long to wait for another process that migrates. Migrations of a released version take seconds.
@@ -114,6 +119,7 @@ async fn with_lock<T>(
     // Held by a connection of its own, so that whatever a migration does to its connection, the lock stays until the end.
     let lock = connect.connect().await?;
     tokio::time::timeout(LOCK_TIMEOUT, acquire(&lock)).await.map_err(|_| MigrateError::Busy)??;
+    refuse_foreign(&lock).await?;
 
     let (client, connection) = connect.open().await?;
     let connection = AsyncPgConnection::try_from_client_and_connection(client, connection)
@@ -123,13 +129,27 @@ async fn with_lock<T>(
     work(&mut harness).map_err(|e| MigrateError::Failed(chain(e.as_ref())))
 }
 
+/// A trigger on the table that keeps the versions would run as whoever migrates, often the most powerful role of all.
+async fn refuse_foreign(client: &Client) -> Result<(), MigrateError> {
+    const CREATED: &str =
+        "SELECT pg_catalog.format('%I.%I', pg_catalog.current_schema(), '__diesel_schema_migrations')";
+    let found = async {
+        let created: String = client.query_one(CREATED, &[]).await?.try_get(0)?;
+        let trusted = owners::read_trusted(client, &[]).await?;
+        own::found(client, &["__diesel_schema_migrations", &created], &trusted).await
+    };
+    let found = found.await.map_err(|error| MigrateError::Failed(chain(&error)))?;
+    found.into_iter().find_map(|(_, table)| table.err()).map_or(Ok(()), |foreign| Err(MigrateError::Foreign(foreign)))
+}
+
 async fn acquire(client: &Client) -> Result<(), MigrateError> {
     loop {
-        let row = client
-            .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK_KEY])
+        let locked: bool = client
+            .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&LOCK_KEY])
             .await
+            .and_then(|row| row.try_get(0))
             .map_err(|e| MigrateError::Failed(chain(&e)))?;
-        if row.get(0) {
+        if locked {
             return Ok(());
         }
         tokio::time::sleep(LOCK_POLL).await;

@@ -1,7 +1,10 @@
 //! Roles whose objects the reaper may run, and whose tables it may write.
 //!
-//! A function, a view, a trigger or a policy runs with the rights of whoever comes across it. So what another role owns
-//! must not run as the reaper, unless that role has the reaper's rights, or could get them, in any case.
+//! A function, a view, a trigger or a policy runs with the privileges of whoever comes across it. What another role owns
+//! must not run as the reaper, unless that role has the reaper's privileges, or could get them, in any case.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error};
 
 /// Builds a query for the oids of the trusted roles: superusers, the database's owner, the current role, the roles that it is a
 /// member of, and those of `also`, an expression of the type `oid[]`.
@@ -20,4 +23,25 @@ pub fn trusted(also: &str) -> String {
                     SELECT d.datdba FROM pg_catalog.pg_database d
                     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
     )
+}
+
+/// The name of a table, with the schema that it was given, if any. Not quoted.
+pub type Named = (Option<String>, String);
+
+/// Reads the trusted roles. Whoever owns one of `targets`, on the search path of the connection, is among them: the triggers of a
+/// target run as the reaper in any case.
+pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
+    // A schema that the role may not use is no error here.
+    let owners = "ARRAY (
+        SELECT c.relowner FROM pg_catalog.unnest($1, $2) AS target (schema, name)
+        JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) target.name::pg_catalog.name
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+            AND (n.nspname OPERATOR(pg_catalog.=) target.schema::pg_catalog.name
+                 OR (target.schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid)))
+        WHERE c.relname OPERATOR(pg_catalog.<>) ALL ('{reaper_runs,reaper_state}'::pg_catalog.name[]))";
+    let (schemas, names): (Vec<Option<&str>>, Vec<&str>) =
+        targets.iter().map(|(schema, name)| (schema.as_deref(), name.as_str())).unzip();
+    let params = [(&schemas as &(dyn ToSql + Sync), Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(&trusted(owners), &params).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }

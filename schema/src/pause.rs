@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
+use crate::own::OwnTables;
+use crate::state;
+
 const KEY: &str = "pause";
 
 /// As it stands under the key `pause`.
@@ -37,8 +40,12 @@ pub enum Found {
 }
 
 /// The pause that is set, if one is.
-pub async fn get(client: &Client) -> Result<Found, Error> {
-    let row = client.query_opt("SELECT value, now() FROM reaper_state WHERE key = $1", &[&KEY]).await?;
+pub async fn get(client: &Client, own: &OwnTables) -> Result<Found, Error> {
+    let sql = format!(
+        "SELECT value, pg_catalog.now() FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text",
+        own.state()
+    );
+    let row = client.query_opt(&sql, &[&KEY]).await?;
     let Some(row) = row else { return Ok(Found::None) };
     let now: DateTime<Utc> = row.get(1);
     Ok(match serde_json::from_value::<Pause>(row.get(0)) {
@@ -49,18 +56,29 @@ pub async fn get(client: &Client) -> Result<Found, Error> {
 }
 
 /// Sets one for so long from now on, instead of any other.
-pub async fn set(client: &Client, length: Duration, why: Option<&str>, by: &str) -> Result<Pause, Error> {
-    const SQL: &str = "INSERT INTO reaper_state AS state (key, value)
-        VALUES ($1, jsonb_build_object('until', now() + make_interval(secs => $2), 'why', $3::text, 'by', $4::text, 'since', now()))
-        ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()
-        RETURNING now()";
-    let now: DateTime<Utc> = client.query_one(SQL, &[&KEY, &length.as_secs_f64(), &why, &by]).await?.get(0);
+pub async fn set(
+    client: &Client,
+    own: &OwnTables,
+    length: Duration,
+    why: Option<&str>,
+    by: &str,
+) -> Result<Pause, Error> {
+    let sql = format!(
+        "INSERT INTO {} (key, value)
+         VALUES ($1, pg_catalog.jsonb_build_object(
+             'until', pg_catalog.now() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => $2),
+             'why', $3::pg_catalog.text, 'by', $4::pg_catalog.text, 'since', pg_catalog.now()))
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = pg_catalog.now()
+         RETURNING pg_catalog.now()",
+        own.state()
+    );
+    let now: DateTime<Utc> = client.query_one(&sql, &[&KEY, &length.as_secs_f64(), &why, &by]).await?.get(0);
     Ok(Pause { until: now + length, why: why.map(str::to_owned), by: Some(by.to_owned()), since: Some(now) })
 }
 
 /// Takes it away; `false` when there was none, or one that had ended by itself.
-pub async fn clear(client: &Client) -> Result<bool, Error> {
-    let was_set = get(client).await? != Found::None;
-    client.execute("DELETE FROM reaper_state WHERE key = $1", &[&KEY]).await?;
+pub async fn clear(client: &Client, own: &OwnTables) -> Result<bool, Error> {
+    let was_set = get(client, own).await? != Found::None;
+    state::remove(client, own, KEY).await?;
     Ok(was_set)
 }

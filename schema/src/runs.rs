@@ -11,15 +11,20 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 use uuid::Uuid;
 
+use crate::own::OwnTables;
+
 /// The letters `SRru`: the class of the locks that say which runs are alive.
 pub const ALIVE: i32 = 0x5352_7275;
 
 /// Whether somebody holds the lock of the run `r`. Its key is the end of its id, read as an oid reads it.
 const IS_ALIVE: &str =
-    "EXISTS (SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND l.classid = $1::bigint::oid
-        AND l.objid = ('x' || lpad(right(r.id::text, 8), 16, '0'))::bit(64)::bigint::oid)";
+    "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
+        AND l.objsubid OPERATOR(pg_catalog.=) 2
+        AND l.database OPERATOR(pg_catalog.=) (
+            SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+        AND l.classid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+        AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
+            pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
 
 /// Runs that are looked at for those that were killed: the last thousand of a week, along an index. One that is older has been seen by
 /// the runs after it.
@@ -126,10 +131,11 @@ pub struct NewRun {
 
 impl NewRun {
     /// Notes that it has begun.
-    pub async fn insert(&self, client: &Client) -> Result<(), Error> {
+    pub async fn insert(&self, client: &Client, own: &OwnTables) -> Result<(), Error> {
+        let runs = own.runs();
         client
             .execute(
-                "INSERT INTO reaper_runs (id, instance, version, started_at, trigger) VALUES ($1, $2, $3, $4, $5)",
+                &format!("INSERT INTO {runs} (id, instance, version, started_at, trigger) VALUES ($1, $2, $3, $4, $5)"),
                 &[&self.id.0, &self.instance, &self.version, &self.started_at, &self.trigger.as_str()],
             )
             .await
@@ -143,43 +149,57 @@ impl NewRun {
 pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
     client.batch_execute(NOTICE).await?;
-    let row = client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()]).await?;
-    Ok(row.get(0))
+    let row = client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()]).await?;
+    row.try_get(0)
 }
 
 /// Whether this connection has it.
 pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
-    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
-        AND pid = pg_backend_pid() AND classid = $1::int::oid AND objid = $2::int::oid)";
-    Ok(client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.get(0))
+    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
+        WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
+        AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+        AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2::int::pg_catalog.oid)";
+    client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.try_get(0)
 }
 
 /// Gives it back, with the settings that were made for it.
 pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
     let (class, key) = (ALIVE, id.lock_key());
     let together = format!(
-        "SELECT pg_advisory_unlock({class}, {key});
+        "SELECT pg_catalog.pg_advisory_unlock({class}, {key});
          RESET tcp_keepalives_idle; RESET tcp_keepalives_interval; RESET tcp_keepalives_count"
     );
     client.batch_execute(&together).await
 }
 
 /// Notes that a run is still at work, and what it has done so far.
-pub async fn touch(client: &Client, id: RunId, report: &Value) -> Result<(), Error> {
-    const SQL: &str = "UPDATE reaper_runs SET heartbeat_at = now(), report = $2 WHERE id = $1 AND finished_at IS NULL";
-    client.execute(SQL, &[&id.0, report]).await.map(drop)
+pub async fn touch(client: &Client, own: &OwnTables, id: RunId, report: &Value) -> Result<(), Error> {
+    let sql = format!(
+        "UPDATE {} SET heartbeat_at = pg_catalog.now(), report = $2
+         WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL",
+        own.runs()
+    );
+    client.execute(&sql, &[&id.0, report]).await.map(drop)
 }
 
 /// Notes how a run ended, and what it did; also where its row was lost, with a server that failed over.
-pub async fn finish(client: &Client, run: &NewRun, outcome: Outcome, report: &Value) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO reaper_runs
-            (id, instance, version, started_at, trigger, heartbeat_at, finished_at, outcome, report)
-        VALUES ($1, $2, $3, $4, $5, now(), now(), $6, $7)
-        ON CONFLICT (id) DO UPDATE SET
-            heartbeat_at = now(), finished_at = now(), outcome = excluded.outcome, report = excluded.report";
+pub async fn finish(
+    client: &Client,
+    own: &OwnTables,
+    run: &NewRun,
+    outcome: Outcome,
+    report: &Value,
+) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO {} (id, instance, version, started_at, trigger, heartbeat_at, finished_at, outcome, report)
+         VALUES ($1, $2, $3, $4, $5, pg_catalog.now(), pg_catalog.now(), $6, $7)
+         ON CONFLICT (id) DO UPDATE SET heartbeat_at = pg_catalog.now(), finished_at = pg_catalog.now(),
+             outcome = excluded.outcome, report = excluded.report",
+        own.runs()
+    );
     let (trigger, outcome) = (run.trigger.as_str(), outcome.as_str());
     client
-        .execute(SQL, &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report])
+        .execute(&sql, &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report])
         .await
         .map(drop)
 }
@@ -230,10 +250,11 @@ const COLUMNS: &str =
     "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
 
 /// The last runs, newest first.
-pub async fn last(client: &Client, count: i64) -> Result<Vec<Run>, Error> {
+pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, r.finished_at IS NULL AND {IS_ALIVE}
-         FROM reaper_runs AS r ORDER BY r.started_at DESC, r.id DESC LIMIT $2"
+         FROM {} AS r ORDER BY r.started_at DESC, r.id DESC LIMIT $2",
+        own.runs()
     );
     let rows = client.query(&sql, &[&i64::from(ALIVE), &count]).await?;
     Ok(rows.iter().map(Run::of).collect())
@@ -241,13 +262,17 @@ pub async fn last(client: &Client, count: i64) -> Result<Vec<Run>, Error> {
 
 /// Runs that were killed: without an end, without their lock, and without a sign of life for a minute. One that has lost its
 /// connection is without its lock until it has another.
-pub async fn killed(client: &Client) -> Result<Vec<Run>, Error> {
+pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, false
-         FROM (SELECT * FROM reaper_runs WHERE started_at > now() - interval '7 days'
+         FROM (SELECT * FROM {}
+               WHERE started_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '7 days')
                ORDER BY started_at DESC, id DESC LIMIT {LOOKED_AT}) AS r
-         WHERE r.finished_at IS NULL AND r.heartbeat_at < now() - interval '1 minute' AND NOT {IS_ALIVE}
-         LIMIT {CLOSED_AT_A_TIME}"
+         WHERE r.finished_at IS NULL
+             AND r.heartbeat_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '1 minute')
+             AND NOT {IS_ALIVE}
+         LIMIT {CLOSED_AT_A_TIME}",
+        own.runs()
     );
     let rows = client.query(&sql, &[&i64::from(ALIVE)]).await?;
     Ok(rows.iter().map(Run::of).collect())
@@ -270,18 +295,9 @@ pub struct Deed {
 
 /// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from their reports by the server,
 /// so that the reports stay there.
-pub async fn deeds(client: &Client, count: i64) -> Result<Vec<Deed>, Error> {
-    const SQL: &str = "SELECT r.started_at, r.outcome, d.deleted, d.mean, d.longest
-        FROM (SELECT * FROM reaper_runs WHERE started_at > now() - interval '24 hours'
-              ORDER BY started_at DESC, id DESC LIMIT $1) AS r,
-        LATERAL (
-            SELECT coalesce(sum((SELECT sum(value::bigint) FROM jsonb_each_text(t -> 'deleted'))), 0)::bigint AS deleted,
-                   sum((t #>> '{chunk_ms,mean}')::float8 * (t ->> 'chunks')::float8)
-                       / nullif(sum((t ->> 'chunks')::float8) FILTER (WHERE t ? 'chunk_ms'), 0) AS mean,
-                   max((t #>> '{chunk_ms,max}')::float8) AS longest
-            FROM jsonb_array_elements(CASE WHEN jsonb_typeof(r.report -> 'targets') = 'array' THEN r.report -> 'targets' ELSE '[]' END) AS t) AS d
-        ORDER BY r.started_at DESC";
-    let rows = client.query(SQL, &[&count]).await?;
+pub async fn deeds(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Deed>, Error> {
+    let sql = include_str!("sql/deeds.sql").replace("{runs}", own.runs());
+    let rows = client.query(&sql, &[&count]).await?;
     let deed = |row: &Row| Deed {
         started_at: row.get(0),
         outcome: row.get(1),
@@ -293,25 +309,37 @@ pub async fn deeds(client: &Client, count: i64) -> Result<Vec<Deed>, Error> {
 }
 
 /// Closes the row of a run that was killed at its last sign of life; `false` when there was another one since.
-pub async fn close_killed(client: &Client, run: &Run, report: &Value) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE reaper_runs SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
-                       WHERE id = $1 AND finished_at IS NULL AND heartbeat_at = $2";
-    Ok(client.execute(SQL, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
+pub async fn close_killed(client: &Client, own: &OwnTables, run: &Run, report: &Value) -> Result<bool, Error> {
+    let sql = format!(
+        "UPDATE {} SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
+         WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL AND heartbeat_at OPERATOR(pg_catalog.=) $2",
+        own.runs()
+    );
+    Ok(client.execute(&sql, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
 }
 
 /// The reports of the last runs that ended, newest first.
-pub async fn last_reports(client: &Client) -> Result<Vec<Value>, Error> {
-    const SQL: &str = "SELECT report FROM reaper_runs WHERE finished_at IS NOT NULL AND report IS NOT NULL
-                       ORDER BY started_at DESC, id DESC LIMIT 50";
-    Ok(client.query(SQL, &[]).await?.iter().map(|row| row.get(0)).collect())
+pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>, Error> {
+    let sql = format!(
+        "SELECT report FROM {} WHERE finished_at IS NOT NULL AND report IS NOT NULL
+         ORDER BY started_at DESC, id DESC LIMIT 50",
+        own.runs()
+    );
+    Ok(client.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// When a run last succeeded, and when one last ended, whoever's it was. Both are among the last ones, unless nothing has
 /// succeeded for weeks: so far back the index is read and no further.
-pub async fn last_ended(client: &Client) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
-    const SQL: &str = "SELECT max(finished_at) FILTER (WHERE outcome = 'success'), max(finished_at)
-                       FROM (SELECT finished_at, outcome FROM reaper_runs ORDER BY started_at DESC, id DESC LIMIT 5000) AS last";
-    client.query_one(SQL, &[]).await.map(|row| (row.get(0), row.get(1)))
+pub async fn last_ended(
+    client: &Client,
+    own: &OwnTables,
+) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
+    let sql = format!(
+        "SELECT pg_catalog.max(finished_at) FILTER (WHERE outcome OPERATOR(pg_catalog.=) 'success'), pg_catalog.max(finished_at)
+         FROM (SELECT finished_at, outcome FROM {} ORDER BY started_at DESC, id DESC LIMIT 5000) AS last",
+        own.runs()
+    );
+    client.query_one(&sql, &[]).await.map(|row| (row.get(0), row.get(1)))
 }
 
 /// Whether `error` says that the table is not there: the reaper's migrations were not applied, and may stay so.

@@ -15,7 +15,9 @@ pub mod status;
 
 use std::io::Write as _;
 
-use schema::connect::ConnectOptions;
+use schema::connect::{ConnectError, ConnectOptions, chain};
+use schema::own::OwnTables;
+use schema::owners;
 use tokio_postgres::Client;
 
 use crate::exit::Exit;
@@ -31,11 +33,22 @@ fn printed(text: &str) -> bool {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// A connection for a question or two, each of which is bounded.
-async fn connected(connect: &ConnectOptions) -> Result<Client, Exit> {
+/// A connection for a question or two about the reaper's own tables, each of which is bounded.
+async fn connected(connect: &ConnectOptions) -> Result<(Client, OwnTables), Exit> {
     let connect = connect.clone().set("statement_timeout", "5s").set("lock_timeout", "2s");
-    connect.connect().await.map_err(|error| {
+    let connected = async {
+        let client = connect.connect().await?;
+        let own = async { OwnTables::find(&client, &owners::read_trusted(&client, &[]).await?).await };
+        let own = own.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        Ok((client, own))
+    };
+    let (client, own) = connected.await.map_err(|error: ConnectError| {
         tracing::error!(%error, "nothing was done");
         Exit::Unreachable
-    })
+    })?;
+    if let Some(foreign) = own.foreign() {
+        tracing::error!(event = "foreign_history", "nothing was done: {foreign}");
+        return Err(Exit::Unsafe);
+    }
+    Ok((client, own))
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::connect::{ConnectError, ConnectOptions, chain};
+use schema::connect::{ConnectError, chain};
 use schema::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub fn publish(
     ops: SocketAddr,
     mut next: watch::Receiver<Option<DateTime<Utc>>>,
 ) -> impl Future<Output = ()> + use<> {
-    let (connect, key) = (questions(&sweep.connect), format!("{PREFIX}{}", sweep.instance));
+    let (sweep, key) = (sweep.clone(), format!("{PREFIX}{}", sweep.instance));
     let (schedule, timezone) = schedule.written();
     let page = format!("http://{ops}/");
     async move {
@@ -67,21 +67,22 @@ pub fn publish(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 page: page.clone(),
             };
-            say(&connect, &key, Some(&presence)).await;
+            say(&sweep, &key, Some(&presence)).await;
             tokio::time::sleep(NOT_SOONER).await;
         }
-        say(&connect, &key, None).await;
+        say(&sweep, &key, None).await;
     }
 }
 
 /// Says it, or takes back what was said.
-async fn say(connect: &ConnectOptions, key: &str, presence: Option<&Presence>) {
+async fn say(sweep: &Sweep, key: &str, presence: Option<&Presence>) {
     let work = async {
-        let client = connect.connect().await?;
+        let client = questions(&sweep.connect).connect().await?;
         let said = async {
-            let Some(presence) = presence else { return state::remove(&client, key).await };
-            state::put(&client, key, &serde_json::to_value(presence).unwrap_or_default()).await?;
-            state::forget_old(&client, PREFIX, "next_at").await.map(drop)
+            let own = sweep.own_tables(&client).await?;
+            let Some(presence) = presence else { return state::remove(&client, &own, key).await };
+            state::put(&client, &own, key, &serde_json::to_value(presence).unwrap_or_default()).await?;
+            state::forget_old(&client, &own, PREFIX, "next_at").await.map(drop)
         };
         said.await.map_err(|error| ConnectError::Connect(chain(&error)))
     };

@@ -1,7 +1,7 @@
 //! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
 //!
 //! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] tells its cutoffs, [`sql`] puts it into words.
-//! - [`connection`]: the connection that holds the lock and deletes; [`lock`]: one reaper at a time.
+//! - [`connection`]: the connection that holds the lock and deletes, [`beside`] the auxiliary one; [`lock`]: one reaper at a time.
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
 //! - [`stint`]: one target, [`tables`] what its rows are in.
 //! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`gear`]
@@ -12,6 +12,7 @@
 
 mod backlog;
 mod backoff;
+mod beside;
 mod blocks;
 mod budget;
 mod catalog;

@@ -93,7 +93,8 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
 async fn remember(sweep: &Sweep) {
     let asking = async {
         let client = ops::questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
-        runs::last_ended(&client).await.map_err(|error| chain(&error))
+        let ended = async { runs::last_ended(&client, &sweep.own_tables(&client).await?).await };
+        ended.await.map_err(|error| chain(&error))
     };
     match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
         Ok(Ok((success, completion))) => meter::runs_before(success, completion),

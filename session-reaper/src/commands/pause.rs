@@ -13,11 +13,11 @@ use crate::exit::Exit;
 
 /// Sets one and says until when.
 pub async fn pause(connect: &ConnectOptions, length: Duration, why: Option<&str>, by: &str, output: Output) -> Exit {
-    let client = match connected(connect).await {
-        Ok(client) => client,
+    let (client, own) = match connected(connect).await {
+        Ok(connected) => connected,
         Err(exit) => return exit,
     };
-    let pause = match pause::set(&client, length, why, by).await {
+    let pause = match pause::set(&client, &own, length, why, by).await {
         Ok(pause) => pause,
         Err(error) => return not_kept(&error),
     };

@@ -10,11 +10,11 @@ use crate::exit::Exit;
 
 /// Ends it, if there is one.
 pub async fn resume(connect: &ConnectOptions, output: Output) -> Exit {
-    let client = match connected(connect).await {
-        Ok(client) => client,
+    let (client, own) = match connected(connect).await {
+        Ok(connected) => connected,
         Err(exit) => return exit,
     };
-    let was_paused = match pause::clear(&client).await {
+    let was_paused = match pause::clear(&client, &own).await {
         Ok(was_paused) => was_paused,
         Err(error) => return not_kept(&error),
     };

@@ -117,7 +117,11 @@ async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status,
 
 async fn shared(sweep: &Sweep, last: i64) -> Result<Seen, ConnectError> {
     let client = questions(&sweep.connect).connect().await?;
-    match tokio::time::timeout(WITHIN, read(&client, last)).await {
+    let read = async {
+        let own = sweep.own_tables(&client).await?;
+        read(&client, &own, last).await
+    };
+    match tokio::time::timeout(WITHIN, read).await {
         Ok(seen) => seen.map_err(|error| ConnectError::Connect(chain(&error))),
         Err(_) => Err(ConnectError::Timeout),
     }

@@ -31,8 +31,7 @@ const PLOTTED: usize = 480;
 
 pub(super) struct Board {
     connect: ConnectOptions,
-    targets: Vec<Target>,
-    instance: String,
+    sweep: Sweep,
     live: Live,
     /// Held while the database is asked, so that only one asks.
     asked: Mutex<Asked>,
@@ -90,9 +89,7 @@ struct Plotted {
 
 impl Board {
     pub(super) fn new(sweep: &Sweep, live: Live) -> Self {
-        let (connect, targets, instance) =
-            (super::questions(&sweep.connect), sweep.targets.clone(), sweep.instance.clone());
-        Self { connect, targets, instance, live, asked: Mutex::default() }
+        Self { connect: super::questions(&sweep.connect), sweep: sweep.clone(), live, asked: Mutex::default() }
     }
 
     pub(super) async fn show(&self) -> Shown {
@@ -116,17 +113,17 @@ impl Board {
 
         add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
-        let shown = run.as_ref().and_then(|run| RunStatus::live(run, &self.instance, trigger, now));
+        let shown = run.as_ref().and_then(|run| RunStatus::live(run, &self.sweep.instance, trigger, now));
         if let Some(shown) = shown {
             status.runs.retain(|run| run.run_id != shown.run_id);
             status.runs.insert(0, shown);
         }
         let last = memory::last_run();
-        let there = self.targets.iter().filter(|target| !is_left_out(target, last.as_ref()));
+        let there = self.sweep.targets.iter().filter(|target| !is_left_out(target, last.as_ref()));
         status.targets = there.map(|target| standing(target, &status.runs)).collect();
         status.conclude();
         let live = LiveShown {
-            instance: self.instance.clone(),
+            instance: self.sweep.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
             next_at: *self.live.next.borrow(),
             run,
@@ -146,11 +143,12 @@ impl Board {
             let (client, driver) = self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
             let _ended = EndOnDrop(driver);
             let questions = async {
-                let seen = read(&client, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
+                let own = self.sweep.own_tables(&client).await?;
+                let seen = read(&client, &own, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
                 let ended = seen.runs.iter().find(|run| !run.is_running());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));
                 let deeds = if newest.is_some() && newest != asked.deeds_of {
-                    Some(runs::deeds(&client, i64::try_from(PLOTTED).unwrap_or(i64::MAX)).await?)
+                    Some(runs::deeds(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX)).await?)
                 } else {
                     None
                 };

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use schema::connect::chain;
+use schema::own::OwnTables;
 use schema::{pause, runs, state};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
@@ -30,15 +31,15 @@ pub struct Seen {
 }
 
 /// Reads it, with the last `count` runs. Fails when the connection does.
-pub async fn read(client: &Client, count: i64) -> Result<Seen, Error> {
-    let at: DateTime<Utc> = client.query_one("SELECT clock_timestamp()", &[]).await?.get(0);
-    let mut notes = Vec::new();
-    let runs = or_note("reaper_runs", runs::last(client, count).await, &mut notes)?;
+pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Seen, Error> {
+    let at: DateTime<Utc> = client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
+    let mut notes: Vec<String> = own.foreign().iter().map(ToString::to_string).collect();
+    let runs = or_note("reaper_runs", runs::last(client, own, count).await, &mut notes)?;
     let history = runs.is_some();
     let runs: Vec<RunStatus> = runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
-    let pause = or_note("reaper_state", pause::get(client).await, &mut notes)?;
+    let pause = or_note("reaper_state", pause::get(client, own).await, &mut notes)?;
     let daemons = match pause {
-        Some(_) => or_note("reaper_state", state::all(client, PREFIX, DAEMONS).await, &mut notes)?,
+        Some(_) => or_note("reaper_state", state::all(client, own, PREFIX, DAEMONS).await, &mut notes)?,
         None => None,
     };
     let pause = match pause {

@@ -3,8 +3,9 @@
 use schema::connect::chain;
 use tokio_postgres::Error;
 
-use super::connection::{Beside, Trouble};
-use super::sql::{Counted, PassSql, Stretch};
+use super::beside::Beside;
+use super::connection::Trouble;
+use super::sql::{PassSql, Stretch};
 use super::target::{Reason, Target};
 
 /// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
@@ -115,8 +116,11 @@ async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Due, Er
     let all = Stretch::default();
     // One more than the cap: exactly the cap is not "more".
     let look_at = cap + 1;
+    let pass = pass.written();
     let query = pass.count(&all, &look_at);
-    let counted = Counted::of(&beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?);
+    let counted = beside.of_target(&query).await?.and_then(|row| row.counted());
+    // It always has a row; without one nothing is known.
+    let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {
         rows: counted.fresh.min(cap),

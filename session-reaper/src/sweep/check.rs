@@ -44,7 +44,7 @@ impl Sweep {
     /// Looks at the server and at every target, and changes nothing. Fails only when the database cannot be reached.
     pub async fn check(&self) -> Result<Checked, ConnectError> {
         let Connections { dedicated, beside, started_at, pooled, .. } =
-            Connections::open(&self.connect, self.bounds).await?;
+            Connections::open(&self.connect, self.bounds, &self.names()).await?;
         if pooled {
             // What is asked would be asked of different processes, and under other settings.
             return Ok(pooler());

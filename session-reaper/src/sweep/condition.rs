@@ -13,6 +13,7 @@ mod qualify;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schema::connect::{chain, escaped};
 use schema::owners::trusted;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -198,7 +199,8 @@ async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
     const MAY: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
         pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I', pg_catalog.current_database(), CURRENT_USER)";
     const HOW: &str = "a temporary view is created to read it, and rolled back";
-    let why = error.as_db_error().map_or_else(|| error.to_string(), |told| told.message().to_owned());
+    // It quotes the condition, and no row.
+    let why = error.as_db_error().map_or_else(|| chain(error), |told| escaped(told.message()));
     if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
         return Ok(Resolution::Refused(format!("{HOW}; this server or role is read-only: {why}"), None));
     }

@@ -2,15 +2,15 @@
 //! for counts and the history.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions, chain};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
+use schema::owners::Named;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
+use super::beside::Beside;
 use super::patience::Patience;
 use super::sql::{Around, Changed, Locked, NOT_OURS, Query};
 use super::writers::Writers;
@@ -60,31 +60,6 @@ pub(super) struct Connections {
     /// The two have been seen to share server processes, or to change them: a pooler stands in between. No setting was
     /// made then, for it would stay behind for other clients.
     pub(super) pooled: bool,
-}
-
-/// The connection for counts and the history.
-pub(super) struct Beside {
-    pub(super) client: Arc<Client>,
-    pub(super) patience: Patience,
-}
-
-impl Beside {
-    pub(super) async fn rows(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
-        self.patience.with(1, self.client.query(text, params)).await
-    }
-
-    pub(super) async fn row(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
-        self.patience.with(1, self.client.query_opt(text, params)).await
-    }
-
-    /// Opens another one, when the first was lost and something is left to be written.
-    pub(super) async fn reopen(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
-        let (client, driver) = connect.connect_with_driver().await?;
-        let patience = Patience::new(driver, bounds);
-        let set = patience.with(1, client.batch_execute(&common(bounds))).await;
-        set.map_err(|error| ConnectError::Connect(chain(&error)))?;
-        Ok(Self { client: Arc::new(client), patience })
-    }
 }
 
 /// The connection, its server process, and the statements that were prepared on it.
@@ -140,7 +115,12 @@ const PREPARED: usize = 100;
 const ROUND_TRIPS: u32 = 5;
 
 impl Connections {
-    pub(super) async fn open(connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
+    /// `targets` are the tables that are reaped.
+    pub(super) async fn open(
+        connect: &ConnectOptions,
+        bounds: StatementBounds,
+        targets: &[Named],
+    ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
         let (beside, driver_beside) = connect.connect_with_driver().await?;
         let (patience, patience_beside) = (Patience::new(driver, bounds), Patience::new(driver_beside, bounds));
@@ -155,22 +135,21 @@ impl Connections {
         }
         let changed = pid != again || pid_beside != patience_beside.with(1, identify(&beside)).await?.0;
         let pooled = changed || pid == pid_beside;
-        if !pooled {
-            let set = async {
-                patience_beside.with(1, beside.batch_execute(&common(bounds))).await?;
-                patience.with(4, set(&client, bounds)).await
-            };
-            set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
-        }
+        let set = async {
+            if !pooled {
+                patience.with(4, set(&client, bounds)).await?;
+            }
+            Beside::new(beside, patience_beside, bounds, targets, pooled).await
+        };
+        let beside = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
         let dedicated = Dedicated { client, patience, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
-        let beside = Beside { client: Arc::new(beside), patience: patience_beside };
         Ok(Self { dedicated, beside, started_at, server, pooled })
     }
 }
 
 /// [`COMMON`] with the bounds.
-fn common(bounds: StatementBounds) -> String {
+pub(super) fn common(bounds: StatementBounds) -> String {
     let (statement, lock) = (bounds.statement.as_millis(), bounds.lock.as_millis());
     format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}")
 }
@@ -313,11 +292,13 @@ impl Dedicated {
     }
 }
 
-/// Which server process answers, what time it is there, and when the server was started. In the simple protocol: what the extended one prepares may be
-/// unknown, or somebody else's, behind a pooler.
+/// Which server process answers, what time it is there, and when the server was started. It is the first statement on a connection, on whatever search
+/// path: nothing in it is looked up there. In the simple protocol: what the extended one prepares may be unknown, or somebody
+/// else's, behind a pooler.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
-    const SQL: &str = "SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-        extract(epoch FROM pg_postmaster_start_time())";
+    const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
+        (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,
+        EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())";
     let answer = client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
     let read = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
@@ -384,6 +365,8 @@ impl From<Error> for Trouble {
 impl Trouble {
     pub(super) fn of(error: &Error) -> Self {
         let text = chain(error);
+        // What is left out of the text where it may quote a row, and what our own statements raise.
+        let message = error.as_db_error().map(DbError::message).unwrap_or_default();
         let Some(code) = error.code() else {
             // What is no answer of the server's is an end of the connection, or a breach of its protocol.
             return Self::Lost(text);
@@ -392,8 +375,8 @@ impl Trouble {
             SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
             SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Self::Conflict(text),
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
-            SqlState::INVALID_TEXT_REPRESENTATION if text.contains(NOT_OURS) => Self::Pooler,
-            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(&text) => Self::Changed(changed),
+            SqlState::INVALID_TEXT_REPRESENTATION if message.contains(NOT_OURS) => Self::Pooler,
+            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => Self::Changed(changed),
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),

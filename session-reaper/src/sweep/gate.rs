@@ -30,7 +30,8 @@ use tokio_postgres::Error;
 pub use finding::{Code, Finding, Level};
 pub(super) use subject::Subject;
 
-use super::connection::{Beside, Bound, Trouble};
+use super::beside::Beside;
+use super::connection::{Bound, Trouble};
 use super::name::TableName;
 use super::target::Target;
 
@@ -123,7 +124,8 @@ pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code
 /// A target that could not even be located or put into statements, for `why`. When that is for want of a right to look into
 /// the schema, it says which.
 pub(super) async fn unfit(beside: &Beside, target: &Target, why: String) -> Result<Finding, Error> {
-    const USAGE: &str = "SELECT has_schema_privilege(oid, 'USAGE'), format('%I', current_user::text) FROM pg_namespace WHERE nspname = $1";
+    const USAGE: &str = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.format('%I', CURRENT_USER)
+        FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name";
     if let Some(schema) = &target.table.schema {
         let row = beside.row(USAGE, &[&schema.as_str()]).await?;
         if let Some(role) = row.filter(|row| !row.get::<_, bool>(0)).map(|row| row.get::<_, String>(1)) {

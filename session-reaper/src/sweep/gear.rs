@@ -53,16 +53,23 @@ pub(super) struct Survey {
 pub(super) type Choice = (Order, &'static str);
 
 const FIGURES: &str = "
-    SELECT coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int, c.reltuples::float8, s.correlation::float8,
-        coalesce((s.most_common_freqs)[1], 0)::float8, c.relpages::float8,
+    SELECT coalesce(pg_catalog.pg_relation_size(c.oid), 0)
+            OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
+        c.reltuples::double precision, s.correlation::double precision,
+        coalesce((s.most_common_freqs)[1], 0)::double precision, c.relpages::double precision,
         -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h), or a rule ON DELETE (pg_rewrite.h): it may keep a row. Up to PostgreSQL 14
         -- a partition's copy of its parent's trigger is an internal one.
-        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 11 = 11 AND g.tgenabled <> 'D')
-            OR EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4' AND w.ev_enabled <> 'D'),
-        pg_stat_get_dead_tuples(c.oid)
-    FROM pg_class c LEFT JOIN pg_stats s
-        ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = $2
-    WHERE c.oid = $1";
+        EXISTS (SELECT FROM pg_catalog.pg_trigger g
+                WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                    AND (g.tgtype::int OPERATOR(pg_catalog.&) 11) OPERATOR(pg_catalog.=) 11)
+            OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w
+                       WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.ev_type OPERATOR(pg_catalog.=) '4'
+                           AND w.ev_enabled OPERATOR(pg_catalog.<>) 'D'),
+        pg_catalog.pg_stat_get_dead_tuples(c.oid)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        LEFT JOIN pg_catalog.pg_stats s ON s.schemaname OPERATOR(pg_catalog.=) n.nspname
+            AND s.tablename OPERATOR(pg_catalog.=) c.relname AND s.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+    WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 impl Survey {
     /// Reads no more than the catalog. `None` when the table is not there any more.

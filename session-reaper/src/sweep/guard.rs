@@ -6,7 +6,7 @@ use schema::state;
 use serde_json::json;
 use tokio_postgres::Error;
 
-use super::connection::Beside;
+use super::beside::Beside;
 use super::gate::{Code, Finding};
 use super::share::Share;
 use super::target::{Reason, Target};
@@ -52,7 +52,7 @@ pub(super) fn judge(target: &Target, share: Result<Share, Error>, rules: FirstRu
 
 /// Whether somebody has worked on the target, by these columns. Without a table to keep that in nobody has.
 pub(super) async fn has_run(beside: &Beside, target: &Target) -> bool {
-    let found = beside.patience.with(1, state::get(&beside.client, &key(target))).await;
+    let found = beside.patience.with(1, state::get(&beside.client, &beside.own, &key(target))).await;
     found
         .map_err(|error| tracing::debug!(error = chain(&error), "reaper_state could not be read"))
         .is_ok_and(|found| found.is_some())
@@ -61,7 +61,7 @@ pub(super) async fn has_run(beside: &Beside, target: &Target) -> bool {
 /// Keeps that somebody has.
 pub(super) async fn note_run(beside: &Beside, target: &Target) {
     let at = json!({ "version": env!("CARGO_PKG_VERSION") });
-    if let Err(error) = beside.patience.with(1, state::put_once(&beside.client, &key(target), &at)).await {
+    if let Err(error) = beside.patience.with(1, state::put_once(&beside.client, &beside.own, &key(target), &at)).await {
         tracing::debug!(error = chain(&error), "reaper_state could not be written");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use schema::connect::chain;
+use schema::own::OwnTables;
 use schema::runs::{self, NewRun, Outcome, RunId};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
+use super::beside::Beside;
 use super::interim::{interim, of_killed};
 use super::progress::Progress;
 
@@ -25,6 +27,7 @@ const STAND_BACK: Duration = Duration::from_millis(200);
 /// A run that has its row, with the task that keeps it fresh, and the lock that says that the run is alive.
 pub(super) struct History {
     run: NewRun,
+    own: Arc<OwnTables>,
     /// The connection that writes the row and holds the lock.
     client: watch::Sender<Arc<Client>>,
     /// A pooler stands in between: a lock would stay behind with somebody else.
@@ -38,21 +41,22 @@ impl History {
 
     /// Writes the row, if there is a table for it. First it closes those of runs that were killed.
     pub(super) async fn begin(
-        client: &Arc<Client>,
+        beside: &Beside,
         run: &NewRun,
         pooled: bool,
         progress: watch::Receiver<Progress>,
     ) -> Option<Self> {
         let began = Instant::now();
-        if let Err(error) = run.insert(client).await {
+        let Beside { client, own, .. } = beside;
+        if let Err(error) = run.insert(client, own).await {
             not_kept(&error);
             return None;
         }
         let (sender, connection) = watch::channel(Arc::clone(client));
-        let heartbeat = tokio::spawn(beat(connection, run.id, pooled, began, progress));
-        let history = Self { run: run.clone(), client: sender, pooled, heartbeat };
+        let heartbeat = tokio::spawn(beat(connection, Arc::clone(own), run.id, pooled, began, progress));
+        let history = Self { run: run.clone(), own: Arc::clone(own), client: sender, pooled, heartbeat };
         history.hold(client).await;
-        close_killed(client).await;
+        close_killed(client, own).await;
         Some(history)
     }
 
@@ -67,7 +71,7 @@ impl History {
     pub(super) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
-            match runs::finish(client, &self.run, outcome, report).await {
+            match runs::finish(client, &self.own, &self.run, outcome, report).await {
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 => {
                     tokio::time::sleep(STAND_BACK).await;
                 }
@@ -95,14 +99,14 @@ impl History {
 }
 
 /// Writes the end of runs that could not: it stands as the time of their last sign of life.
-async fn close_killed(client: &Client) {
-    let killed = match runs::killed(client).await {
+async fn close_killed(client: &Client, own: &OwnTables) {
+    let killed = match runs::killed(client, own).await {
         Ok(killed) => killed,
         Err(error) => return tracing::debug!(error = chain(&error), "killed runs could not be looked for"),
     };
     for run in killed {
         let report = of_killed(&run);
-        match runs::close_killed(client, &run, &report).await {
+        match runs::close_killed(client, own, &run, &report).await {
             Ok(true) => tracing::warn!(
                 killed_run_id = %run.id,
                 instance = run.instance,
@@ -119,6 +123,7 @@ async fn close_killed(client: &Client) {
 /// not to look alive.
 async fn beat(
     connection: watch::Receiver<Arc<Client>>,
+    own: Arc<OwnTables>,
     id: RunId,
     pooled: bool,
     began: Instant,
@@ -134,7 +139,7 @@ async fn beat(
         if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
             let _ = runs::hold(&client, id).await;
         }
-        if let Err(error) = runs::touch(&client, id, &report).await {
+        if let Err(error) = runs::touch(&client, &own, id, &report).await {
             tracing::debug!(error = chain(&error), "the heartbeat was not written");
         }
         tokio::time::sleep(HEARTBEAT).await;

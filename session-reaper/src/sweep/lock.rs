@@ -21,7 +21,8 @@ const GATE: &str = "SET LOCAL lock_timeout = '2s'";
 const LOOKS: u32 = 60;
 const LOOK: Duration = Duration::from_millis(50);
 
-const TRY: &str = "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1, $2) END";
+const TRY: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::int
+     THEN pg_catalog.pg_try_advisory_lock($1, $2) END";
 
 /// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the one whose chunks will go:
 /// a lock that a pooler let another one take would protect nothing, and stay behind there.
@@ -40,7 +41,7 @@ pub(super) async fn acquire(client: &mut Client, pid: i32, oids: &[u32]) -> Resu
 async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<Vec<bool>>, Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(GATE).await?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1, 0)", &[&CLASS]).await?;
+    transaction.execute("SELECT pg_catalog.pg_advisory_xact_lock($1, 0)", &[&CLASS]).await?;
     let mut acquired = Vec::with_capacity(oids.len());
     for oid in oids {
         let row = transaction.query_one(TRY, &[&CLASS, &oid.cast_signed(), &pid]).await?;
@@ -54,10 +55,14 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
 /// Waits until the server processes `pids` hold none of these locks any more: our own, whose end of the connection is gone, and
 /// which the server may not have noticed yet. They are ended if this role may do so.
 pub(super) async fn let_go(client: &Client, pids: &[i32], oids: &[u32]) -> Result<(), Error> {
-    const HOLDER: &str = "SELECT DISTINCT pid FROM pg_locks
-        WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = ANY ($2::oid[]) AND granted AND pid = ANY ($3)
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    let end = format!("SELECT pg_terminate_backend(pid) FROM ({HOLDER}) AS holder");
+    const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
+        WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
+          AND l.objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[]) AND l.granted
+          AND l.pid OPERATOR(pg_catalog.=) ANY ($3::int[])
+          AND l.database OPERATOR(pg_catalog.=) (
+              SELECT d.oid FROM pg_catalog.pg_database d
+              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+    let end = format!("SELECT pg_catalog.pg_terminate_backend(holder.pid) FROM ({HOLDER}) AS holder");
     if let Err(error) = client.query(&end, &[&CLASS, &oids, &pids]).await {
         tracing::debug!(%error, "the server process of the lost connection cannot be ended");
     }
@@ -77,8 +82,10 @@ pub(super) async fn let_go(client: &Client, pids: &[i32], oids: &[u32]) -> Resul
 /// And should the connection turn out to be somebody else's too, nothing of ours stays behind on it, settings neither.
 pub(super) async fn release(client: &Client, held: bool) {
     if held {
-        let together =
-            format!("BEGIN; {GATE}; SELECT pg_advisory_xact_lock({CLASS}, 0); SELECT pg_advisory_unlock_all(); COMMIT");
+        let together = format!(
+            "BEGIN; {GATE}; SELECT pg_catalog.pg_advisory_xact_lock({CLASS}, 0); \
+                 SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT"
+        );
         if let Err(error) = client.batch_execute(&together).await {
             tracing::debug!(%error, "the locks are not given back in one step");
             // Else the next statement would find a transaction that has failed.

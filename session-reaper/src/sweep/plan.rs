@@ -10,13 +10,14 @@ use serde_json::Value;
 use tokio_postgres::Error;
 
 use super::backlog::{self, Backlog, COUNT_CAP, Seen};
-use super::connection::{Beside, Connections};
+use super::beside::{Beside, TextRow};
+use super::connection::Connections;
 use super::gate::Finding;
 use super::guard;
 use super::report::milliseconds;
 use super::run::Sweep;
 use super::share::Share;
-use super::sql::{self, Manner, PassSql, Stretch};
+use super::sql::{Manner, PassSql, Stretch};
 use super::stint::Stint;
 
 /// Without a history: what a row took where most was measured, with its cascade.
@@ -95,9 +96,10 @@ impl Sweep {
     /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, or
     /// is lost.
     pub async fn plan(&self, sql: bool) -> Result<Plan, ConnectError> {
-        let Connections { dedicated, beside, started_at, .. } = Connections::open(&self.connect, self.bounds).await?;
+        let Connections { dedicated, beside, started_at, .. } =
+            Connections::open(&self.connect, self.bounds, &self.names()).await?;
         let lost = |error: Error| ConnectError::Connect(chain(&error));
-        let reports = runs::last_reports(&beside.client).await.unwrap_or_default();
+        let reports = runs::last_reports(&beside.client, &beside.own).await.unwrap_or_default();
         let mut targets = Vec::new();
         for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {
             targets.push(self.planned(&beside, &stint, &reports, sql).await.map_err(lost)?);
@@ -185,10 +187,10 @@ async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog:
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.get(index)).collect();
         for pass in passes {
             let cap = if pass.only.is_some() { NEWEST_CAP } else { 1 };
-            let query = pass.newest(&cap);
+            let pass = pass.written();
             // Of a partition that was dropped a moment ago, or that takes too long, it is not told.
-            let row = beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await;
-            newest = [newest, row.ok().and_then(|row| row.get(0))].into_iter().flatten().reduce(f64::max);
+            let row = beside.of_target(&pass.newest(&cap)).await.ok().flatten();
+            newest = [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
         }
         due.push(PlannedReason {
             reason: reason.name.clone(),
@@ -206,10 +208,9 @@ async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog:
 /// nothing where it is pasted.
 async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Error> {
     let (written, all, last) = (pass.written(), Stretch::default(), SHOWN - 1);
-    let probe = pass.probe(&all, &last);
-    let row = beside.patience.with(1, beside.client.query_opt(&probe.text, &probe.params)).await?;
-    let high = row.as_ref().map(sql::mark);
-    let pid: i32 = beside.patience.with(1, beside.client.query_one("SELECT pg_backend_pid()", &[])).await?.get(0);
+    let high = beside.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
+    let pid = beside.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
+    let pid: i32 = pid.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
     let manner = written.manners().first().copied().unwrap_or(Manner::PassingOver);
     let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid, manner).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])

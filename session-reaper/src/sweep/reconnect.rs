@@ -1,8 +1,9 @@
 //! A run that lost the connection that held its lock, and goes on with another.
 
 use super::backoff;
+use super::beside::Beside;
 use super::catalog::NAMED;
-use super::connection::{Beside, Connections};
+use super::connection::Connections;
 use super::history::History;
 use super::lock;
 use super::pass::{Halt, halt};
@@ -36,7 +37,7 @@ impl Sweep {
             worker.is_over()?;
             // A sign of life, for whoever watches over this run.
             worker.progress.send_modify(|_| {});
-            match Connections::open(&self.connect, self.bounds).await {
+            match Connections::open(&self.connect, self.bounds, &self.names()).await {
                 Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
                 Ok(Connections { dedicated, beside: another, .. }) => {
                     worker.gone.push(worker.connection.pid());

@@ -4,20 +4,24 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions};
+use schema::own::OwnTables;
+use schema::owners::{self, Named};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
 use tokio::sync::watch;
-use tokio_postgres::Error;
+use tokio_postgres::{Client, Error};
 use tracing::Instrument as _;
 
 use super::backlog::{Backlog, START_CAP};
+use super::beside::Beside;
 use super::budget::{Budget, BudgetLimits};
 use super::catalog::Lookup;
 use super::condition::READ_STATEMENTS;
-use super::connection::{Beside, Connections, Dedicated, StatementBounds, Trouble};
+use super::connection::{Connections, Dedicated, StatementBounds, Trouble};
 use super::gate::{self, Rules};
 use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
+use super::name::Ident;
 use super::pace::PaceLimits;
 use super::pass::Halt;
 use super::progress::{Progress, Running};
@@ -93,6 +97,18 @@ impl Sweep {
         ended
     }
 
+    /// The tables' names.
+    pub(super) fn names(&self) -> Vec<Named> {
+        let text = |name: &Ident| name.as_str().to_owned();
+        self.targets.iter().map(|target| (target.table.schema.as_ref().map(text), text(&target.table.name))).collect()
+    }
+
+    /// The reaper's own tables, on a connection with the configured search path.
+    pub async fn own_tables(&self, client: &Client) -> Result<OwnTables, Error> {
+        let trusted = owners::read_trusted(client, &self.names()).await?;
+        OwnTables::find(client, &trusted).await
+    }
+
     async fn once(
         &self,
         trigger: Trigger,
@@ -101,7 +117,7 @@ impl Sweep {
     ) -> Result<Finished, ConnectError> {
         let began = Instant::now();
         let Connections { dedicated, mut beside, started_at, server, pooled } =
-            Connections::open(&self.connect, self.bounds).await?;
+            Connections::open(&self.connect, self.bounds, &self.names()).await?;
         self.watermarks.are_of(&server);
         let new = NewRun {
             id: RunId::generate(),
@@ -113,7 +129,7 @@ impl Sweep {
         tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
         progress
             .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
-        let history = History::begin(&beside.client, &new, pooled, progress.subscribe());
+        let history = History::begin(&beside, &new, pooled, progress.subscribe());
         let history = beside.patience.with(History::STATEMENTS, history).await;
 
         let mut stints = Vec::new();
@@ -155,6 +171,7 @@ impl Sweep {
             let written = serde_json::to_value(&report).unwrap_or_default();
             beside.patience.with(END_TRIES + 1, history.end(&beside.client, report.outcome, &written)).await;
         }
+        beside.let_go().await;
         tell(&report);
         memory::keep_run(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
@@ -166,7 +183,7 @@ impl Sweep {
         if !beside.client.is_closed() {
             return;
         }
-        match Beside::reopen(&self.connect, self.bounds).await {
+        match beside.reopen(&self.connect, self.bounds).await {
             Ok(another) => {
                 *beside = another;
                 if let Some(history) = history {

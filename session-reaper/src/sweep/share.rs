@@ -2,7 +2,7 @@
 
 use tokio_postgres::Error;
 
-use super::connection::Beside;
+use super::beside::Beside;
 use super::gear;
 use super::sql::PassSql;
 
@@ -28,13 +28,11 @@ impl Share {
             let blocks = beside.patience.with(1, gear::blocks(&beside.client, pass.oid)).await?;
             #[allow(clippy::cast_precision_loss, reason = "blocks stay far below 2^53")]
             let percent = (BLOCKS / (blocks.max(1) as f64) * 100.0).min(100.0);
-            let query = pass.sample(percent);
-            let row = beside.patience.with(1, beside.client.query_one(&query.text, &query.params)).await?;
-            let scaled = |column| {
-                #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
-                let count = row.get::<_, i64>(column) as f64;
-                count * 100.0 / percent
-            };
+            let pass = pass.written();
+            let row = beside.of_target(&pass.sample(percent)).await?;
+            // What is not known counts as all of the table.
+            let scaled =
+                |column| row.as_ref().and_then(|row| row.number(column)).unwrap_or(f64::MAX / 1e6) * 100.0 / percent;
             share.rows += scaled(0);
             share.due += scaled(1);
             share.sampled |= percent < 100.0;

@@ -29,7 +29,7 @@ pub(super) use answer::{Counted, Locked, mark, with_children};
 pub(super) use identity::{Changed, Identity};
 pub(super) use operator::Operator;
 use operator::{GE, GT, LE, LT};
-pub(super) use query::{Query, Text, Values};
+pub(super) use query::{Query, Text, Value, Values};
 pub(super) use transaction::Around;
 
 use super::catalog::{Child, Column};

@@ -6,7 +6,8 @@ use serde::Serialize;
 use tokio_postgres::Error;
 
 use super::backlog::{self, Backlog, START_CAP, Seen};
-use super::connection::{Beside, Connections};
+use super::beside::Beside;
+use super::connection::Connections;
 use super::gate::{self, Finding};
 use super::run::Sweep;
 use super::stint::Stint;
@@ -94,7 +95,8 @@ impl Sweep {
     /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
     /// alone is not counted: that would take reading its table, or a right that is missing.
     pub async fn standings(&self) -> Result<Vec<Standing>, ConnectError> {
-        let Connections { dedicated, beside, started_at, .. } = Connections::open(&self.connect, self.bounds).await?;
+        let Connections { dedicated, beside, started_at, .. } =
+            Connections::open(&self.connect, self.bounds, &self.names()).await?;
         let lost = |error: Error| ConnectError::Connect(chain(&error));
         let mut standings = Vec::new();
         for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {

@@ -7,8 +7,8 @@ use tokio_postgres::Error;
 use tracing::Instrument as _;
 
 use super::backlog::{self, Backlog, COUNT_CAP};
+use super::beside::Beside;
 use super::catalog::{self, Found, Lookup};
-use super::connection::Beside;
 use super::gate::{self, Code, Finding, Rules, Subject};
 use super::guard::{self, FirstRun};
 use super::pace::PaceLimits;

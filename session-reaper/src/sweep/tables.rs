@@ -20,6 +20,10 @@ use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
 use super::worker::Worker;
 
+/// Whether there is a table of this oid.
+pub(super) const IS_THERE: &str =
+    "SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
+
 pub(super) struct Table {
     pub(super) oid: u32,
     /// With its schema.

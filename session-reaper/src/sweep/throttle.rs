@@ -5,13 +5,12 @@ mod replicas;
 mod server;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use tokio_postgres::Error;
 
-use super::connection::{Beside, Trouble};
-use super::patience::Patience;
+use super::beside::{Beside, after};
+use super::connection::Trouble;
 use replicas::Replicas;
 
 /// How often a run at work looks. A look is two to four small questions, a millisecond on a connection of their own; what it
@@ -110,8 +109,7 @@ pub struct ReplicaLimit {
 /// What a run looks at, and what it remembers of it.
 pub(super) struct Throttle {
     limits: ThrottleLimits,
-    client: Arc<Client>,
-    patience: Patience,
+    beside: Beside,
     replicas: Replicas,
     looked: Option<Instant>,
     warned: Vec<&'static str>,
@@ -119,20 +117,12 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(limits: ThrottleLimits, beside: &Beside) -> Self {
-        Self {
-            limits,
-            client: Arc::clone(&beside.client),
-            patience: beside.patience.clone(),
-            replicas: Replicas::default(),
-            looked: None,
-            warned: Vec::new(),
-        }
+        Self { limits, beside: beside.clone(), replicas: Replicas::default(), looked: None, warned: Vec::new() }
     }
 
     /// Asks on another connection from here on.
     pub(super) fn moved_to(&mut self, beside: &Beside) {
-        self.client = Arc::clone(&beside.client);
-        self.patience = beside.patience.clone();
+        self.beside = beside.clone();
         // It may be to another server, whose log of writes is another one.
         self.replicas = Replicas::default();
         self.looked = None;
@@ -156,7 +146,8 @@ impl Throttle {
 
     /// Whether somebody said to pause.
     pub(super) async fn pause(&self) -> Result<Option<Obstacle>, Error> {
-        match self.patience.with(1, schema::pause::get(&self.client)).await {
+        let Beside { client, patience, own, .. } = &self.beside;
+        match patience.with(1, schema::pause::get(client, own)).await {
             Ok(found) => Ok(pause::obstacle(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
             Err(error) => unanswered(Cause::Pause, "whether there is a pause, in reaper_state,", error),
@@ -168,8 +159,7 @@ impl Throttle {
             return Ok(Some(obstacle));
         }
         if let Some(limit) = &self.limits.replicas {
-            let patience = self.patience.clone();
-            let seen = patience.with(1, self.replicas.look(&self.client, limit)).await;
+            let seen = self.beside.patience.with(1, self.replicas.look(&self.beside, limit)).await;
             let asked_for = limit.asked_for;
             match seen {
                 Ok(found) if found.is_some() => return Ok(found),
@@ -191,21 +181,21 @@ impl Throttle {
             }
         }
         if let Some(most) = self.limits.max_active {
-            match self.patience.with(1, server::active(&self.client, most)).await {
+            match self.beside.patience.with(1, server::active(&self.beside.client, most)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => return unanswered(Cause::Busy, "how many back ends are at work", error),
             }
         }
         if self.limits.vacuum {
-            match self.patience.with(1, server::vacuum(&self.client, tables)).await {
+            match self.beside.patience.with(1, server::vacuum(&self.beside.client, tables)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => return unanswered(Cause::Vacuum, "whether a vacuum is at work", error),
             }
         }
         if let Some(query) = &self.limits.query {
-            return match self.patience.with(1, answer(&self.client, query)).await {
+            return match self.beside.patience.with(1, answer(&self.beside, query)).await {
                 Ok(answer) => Ok(says_wait(answer.as_deref())),
                 Err(error) => unanswered(Cause::Query, "THROTTLE_QUERY", error),
             };
@@ -229,22 +219,20 @@ fn unanswered(cause: Cause, what: &str, error: Error) -> Result<Option<Obstacle>
     }
 }
 
-/// The first value of a query's first row, as text. In a transaction that writes nothing: it is there to look.
-async fn answer(client: &Client, query: &str) -> Result<Option<String>, Error> {
-    let text = format!("BEGIN READ ONLY; {query}\n; COMMIT");
-    let answer = match client.simple_query(&text).await {
+/// The first value of a user's query, as text. On the configured search path, in a transaction that writes nothing.
+async fn answer(beside: &Beside, query: &str) -> Result<Option<String>, Error> {
+    let text = format!("BEGIN READ ONLY; {}; {query}\n; COMMIT", beside.local_path());
+    let answer = match beside.client.simple_query(&text).await {
         Ok(answer) => answer,
         Err(error) => {
             // A connection that is gone needs none.
-            let _ = client.batch_execute("ROLLBACK").await;
+            let _ = beside.client.batch_execute("ROLLBACK").await;
             return Err(error);
         }
     };
-    let value = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
-        _ => None,
-    };
-    Ok(answer.iter().find_map(value).flatten())
+    // After BEGIN and what sets the path.
+    let row = after(&answer, 2).next();
+    Ok(row.and_then(|row| row.text(0).map(str::to_owned)))
 }
 
 /// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on; anything else is a cause to

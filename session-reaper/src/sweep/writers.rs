@@ -18,10 +18,10 @@ pub(super) struct Writers {
 
 impl Writers {
     /// Takes a number, as a transaction by itself.
-    pub(super) const NUMBER: &str = "SELECT pg_current_xact_id()::text";
+    pub(super) const NUMBER: &str = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text";
 
     /// Right after it.
-    pub(super) const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
+    pub(super) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text";
 
     pub(super) fn of(number: &Row, snapshot: &Row) -> Self {
         Self::parse(number.get(0), snapshot.get(0))

@@ -5,7 +5,8 @@ use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use super::pass::Walk;
-use crate::sweep::connection::{Beside, Trouble};
+use crate::sweep::beside::Beside;
+use crate::sweep::connection::Trouble;
 use crate::sweep::target::Ancient;
 
 impl Walk<'_> {
@@ -18,9 +19,10 @@ impl Walk<'_> {
         if self.subject.target.ancient != Ancient::Refuse {
             return Ok(None);
         }
-        let Some(query) = self.pass.ancient() else { return Ok(None) };
-        let oldest: String = match beside.row(&query.text, &query.params).await {
-            Ok(Some(row)) => row.try_get(0)?,
+        let pass = self.pass.written();
+        let Some(query) = pass.ancient() else { return Ok(None) };
+        let oldest = match beside.of_target(&query).await {
+            Ok(Some(row)) => row.text(0).unwrap_or_default().to_owned(),
             Ok(None) => return Ok(None),
             Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
                 let table = self.table.name.spelt();

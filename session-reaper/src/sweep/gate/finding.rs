@@ -23,6 +23,8 @@ pub enum Code {
     Replica,
     ReadOnly,
     OldServer,
+    ForeignHistory,
+    OpenSchema,
     // The target.
     NoTable,
     Unfit,
@@ -46,6 +48,7 @@ pub enum Code {
     ForeignKeyHolds,
     LargeCascade,
     DeleteTrigger,
+    ForeignTrigger,
     AutovacuumOff,
     VacuumHeldBack,
     ReplicasHidden,
@@ -59,11 +62,12 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
         Self::OldServer,
+        Self::ForeignHistory,
         Self::NoTable,
         Self::Unfit,
         Self::ConditionRefused,
@@ -86,6 +90,8 @@ impl Code {
         Self::ForeignKeyHolds,
         Self::LargeCascade,
         Self::DeleteTrigger,
+        Self::ForeignTrigger,
+        Self::OpenSchema,
         Self::AutovacuumOff,
         Self::VacuumHeldBack,
         Self::ReplicasHidden,
@@ -105,6 +111,8 @@ impl Code {
             Self::Replica => "replica",
             Self::ReadOnly => "read-only",
             Self::OldServer => "old-server",
+            Self::ForeignHistory => "foreign-history",
+            Self::OpenSchema => "open-schema",
             Self::NoTable => "no-table",
             Self::Unfit => "unfit",
             Self::ConditionRefused => "condition-refused",
@@ -127,6 +135,7 @@ impl Code {
             Self::ForeignKeyHolds => "foreign-key-holds",
             Self::LargeCascade => "large-cascade",
             Self::DeleteTrigger => "delete-trigger",
+            Self::ForeignTrigger => "foreign-trigger",
             Self::AutovacuumOff => "autovacuum-off",
             Self::VacuumHeldBack => "vacuum-held-back",
             Self::ReplicasHidden => "replicas-hidden",
@@ -146,6 +155,8 @@ impl Code {
             Self::ForeignKeyHolds
             | Self::LargeCascade
             | Self::DeleteTrigger
+            | Self::ForeignTrigger
+            | Self::OpenSchema
             | Self::AutovacuumOff
             | Self::VacuumHeldBack
             | Self::ReplicasHidden

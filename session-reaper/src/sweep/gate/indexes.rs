@@ -5,21 +5,24 @@ use std::collections::HashMap;
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
+use crate::sweep::beside::Beside;
 use crate::sweep::catalog::Column;
-use crate::sweep::connection::Beside;
 use crate::sweep::name::{Ident, TableName};
 
 /// The columns of an expression index are null there. `plain`: in the order of ORDER BY with nulls last, forwards or backwards.
 const INDEXES: &str = "
-    SELECT n.nspname::text, c.relname::text, m.amname::text, i.indisvalid AND i.indisready AND i.indislive, i.indisunique,
-        pg_get_expr(i.indpred, i.indrelid),
-        ARRAY (SELECT a.attname::text FROM generate_series(0, i.indnkeyatts - 1) AS part
-               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[part] AND a.attnum > 0
+    SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
+        i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+        ARRAY (SELECT a.attname::pg_catalog.text
+               FROM pg_catalog.generate_series(0, i.indnkeyatts OPERATOR(pg_catalog.-) 1) AS part
+               LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+                   AND a.attnum OPERATOR(pg_catalog.=) i.indkey[part] AND a.attnum OPERATOR(pg_catalog.>) 0
                ORDER BY part),
-        i.indoption[0] IN (0, 3), i.indrelid
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_am m ON m.oid = c.relam
-    WHERE i.indrelid = ANY ($1)
+        i.indoption[0] OPERATOR(pg_catalog.=) ANY ('{0,3}'::int[]), i.indrelid
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam
+    WHERE i.indrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY c.relname";
 
 /// An index of the table.

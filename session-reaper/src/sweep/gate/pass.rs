@@ -9,10 +9,10 @@ use super::plans::{Bounds, Judge, Plan};
 use super::table::Table;
 use super::{Rules, Subject};
 use crate::sweep::backlog::COUNT_CAP;
+use crate::sweep::beside::{Beside, TextRow};
 use crate::sweep::blocks::Blocks;
-use crate::sweep::connection::Beside;
 use crate::sweep::refused::Refused;
-use crate::sweep::sql::{self, PassSql, Stretch};
+use crate::sweep::sql::{PassSql, Stretch};
 use crate::sweep::target::Order;
 
 /// A pass on a table, and what is known of that.
@@ -36,6 +36,7 @@ impl Walk<'_> {
 
     pub(super) async fn examine(&self, beside: &Beside, judge: &mut Judge<'_>) -> Result<Vec<Finding>, Error> {
         let Self { subject, table, indexes, number, pass, rules } = *self;
+        let pass = &pass.written();
         let mut findings = Vec::new();
         let column = &pass.due.column.name;
         let (all, rows) = (Stretch::default(), i64::from(subject.chunk) - 1);
@@ -132,8 +133,8 @@ async fn first_chunk(beside: &Beside, pass: &PassSql, rows: i64) -> Result<Stret
     let mut stretch = Stretch::default();
     for offset in [0, rows] {
         let query = pass.probe(&stretch, &offset);
-        let mark = match beside.row(&query.text, &query.params).await {
-            Ok(row) => row.as_ref().map(sql::mark),
+        let mark = match beside.of_target(&query).await {
+            Ok(row) => row.map(TextRow::mark),
             // Of cold disks, and many dead entries at the head of the index, a run has to find a way out; not we.
             Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(Stretch::default()),
             Err(error) => return Err(error),

@@ -10,13 +10,15 @@ use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use super::table::estimated_rows;
-use crate::sweep::connection::Beside;
+use crate::sweep::beside::Beside;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::sql::Query;
 
 const SIZES: &str = "
-    SELECT c.reltuples, c.relpages, pg_relation_size(c.oid) / current_setting('block_size')::bigint
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+    SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
+        OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.name";
 
 /// A plan, as `EXPLAIN (FORMAT JSON, VERBOSE)` tells it.
 pub(super) struct Plan(Value);
@@ -46,8 +48,9 @@ struct Sorted {
 impl Plan {
     pub(super) async fn of(beside: &Beside, query: &Query<'_>) -> Result<Self, Error> {
         let text = format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", query.text);
-        let row = beside.row(&text, &query.params).await?;
-        Ok(Self(row.map(|row| row.get(0)).unwrap_or_default()))
+        let rows = beside.on_path(&text).await?;
+        let plan = rows.first().and_then(|row| serde_json::from_str(row.text(0)?).ok());
+        Ok(Self(plan.unwrap_or_default()))
     }
 
     /// The names of the indexes of `table` that it reads by a condition.

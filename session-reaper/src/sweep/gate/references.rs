@@ -4,7 +4,7 @@ use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use super::table::estimated_rows;
-use crate::sweep::connection::Beside;
+use crate::sweep::beside::Beside;
 use crate::sweep::name::{Ident, TableName};
 
 /// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it counts.
@@ -14,36 +14,7 @@ const MANY_CHILDREN: u64 = 20;
 ///
 /// An index serves when its first columns are those of the key, in any order (or some of them, if they are unique), and
 /// none but a null is missing from it.
-const REFERENCES: &str = "
-    WITH RECURSIVE reached AS (
-        SELECT unnest($1::oid[]) AS oid
-        UNION
-        SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid
-        WHERE k.contype = 'f' AND k.confdeltype = 'c')
-    SELECT format('%I', k.conname), n.nspname::text, c.relname::text,
-        ARRAY (SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS part (attnum, i)
-               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum ORDER BY i),
-        k.confdeltype::text, pn.nspname::text, p.relname::text,
-        EXISTS (SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
-                WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indisready AND i.indislive
-                    AND m.amname IN ('btree', 'hash')
-                    AND (i.indpred IS NULL OR EXISTS (
-                        SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-                            AND pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname)))
-                    AND CASE WHEN i.indisunique AND i.indnkeyatts <= cardinality(k.conkey)
-                        THEN (i.indkey::int2[])[0:i.indnkeyatts - 1] <@ k.conkey
-                        ELSE (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey END),
-        ARRAY (SELECT format('%I.%I', xn.nspname, x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-               JOIN pg_namespace xn ON xn.oid = x.relnamespace
-               WHERE i.indrelid = k.conrelid AND NOT i.indisvalid AND i.indkey[0] = k.conkey[1]),
-        c.relkind = 'p', c.reltuples, c.relpages, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
-        p.reltuples, p.relpages, pg_relation_size(p.oid) / current_setting('block_size')::bigint
-    FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
-        JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
-    WHERE NOT EXISTS (SELECT FROM pg_constraint whole
-                      WHERE whole.oid = k.conparentid AND whole.confrelid IN (SELECT oid FROM reached))
-    ORDER BY n.nspname, c.relname, k.conname";
+const REFERENCES: &str = include_str!("references.sql");
 
 /// What the database does with rows that refer to one that goes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
-use crate::sweep::connection::Beside;
+use crate::sweep::beside::Beside;
 
 /// The oldest version that session-reaper is tried on, and that has all of the settings that it relies on.
 const OLDEST: i32 = 14;
@@ -13,30 +13,30 @@ const OLDEST: i32 = 14;
 const OLD: &str = "1 hour";
 
 const SERVER: &str = "
-    SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
-        current_setting('default_transaction_read_only')::bool,
-        current_setting('autovacuum')::bool AND current_setting('track_counts')::bool, current_user::text,
-        (SELECT count(*) FROM pg_stat_replication WHERE state IS NULL)";
+    SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.pg_is_in_recovery(),
+        pg_catalog.current_setting('default_transaction_read_only')::boolean,
+        pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean,
+        CURRENT_USER::pg_catalog.text,
+        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r WHERE r.state IS NULL)";
+
+/// The schemas of the configured search path in which strangers may create objects, with these roles.
+const OPEN_SCHEMAS: &str = "
+    SELECT pg_catalog.format('%I', n.nspname), pg_catalog.string_agg(
+        CASE WHEN may.role OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+            ELSE pg_catalog.format('%I', pg_catalog.pg_get_userbyid(may.role)) END, ', ')
+    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS path (name)
+        JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) path.name
+        CROSS JOIN LATERAL (
+            SELECT n.nspowner
+            UNION
+            SELECT acl.grantee FROM pg_catalog.aclexplode(n.nspacl) AS acl
+            WHERE acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE') AS may (role)
+    WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
+    GROUP BY n.nspname ORDER BY n.nspname";
 
 /// What holds back the horizon of vacuum, as far as this role may see it: the times of other roles' transactions take
 /// `pg_read_all_stats`, prepared ones and slots are seen by everybody.
-const OLDEST_ONES: &str = "
-    SELECT format('a transaction of %s (pid %s, %s) is open since %s', usename, pid,
-               coalesce(nullif(application_name, ''), 'without a name'), to_char(xact_start, 'YYYY-MM-DD HH24:MI')),
-           format('SELECT pg_terminate_backend(%s)', pid)
-    FROM pg_stat_activity
-    WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
-        AND xact_start < now() - $1::text::interval AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-        AND (datname = current_database() OR datname IS NULL)
-    UNION ALL
-    SELECT format('the prepared transaction %L of %s waits since %s', gid, owner, to_char(prepared, 'YYYY-MM-DD HH24:MI')),
-           format('ROLLBACK PREPARED %L', gid)
-    FROM pg_prepared_xacts WHERE database = current_database() AND prepared < now() - $1::text::interval
-    UNION ALL
-    SELECT format('the replication slot %I holds an old snapshot and nobody uses it', slot_name),
-           format('SELECT pg_drop_replication_slot(%L)', slot_name)
-    FROM pg_replication_slots WHERE NOT active AND xmin IS NOT NULL
-    LIMIT 10";
+const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {
     version: i32,
@@ -60,6 +60,24 @@ pub(in crate::sweep) async fn examine(beside: &Beside) -> Result<Vec<Finding>, E
         hidden_replicas: row.get(5),
     };
     let mut findings = judge(&server);
+    if let Some(foreign) = beside.own.foreign() {
+        findings.push(Finding::new(
+            Code::ForeignHistory,
+            format!("{foreign}, and a pause that is set there would not be seen"),
+            "drop it if nobody knows it, and run `session-reaper migrate`; or ALTER TABLE … OWNER TO a role that is trusted",
+        ));
+    }
+    for row in beside.on_path(&OPEN_SCHEMAS.replace("{trusted}", &beside.trusted())).await? {
+        let (schema, roles) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
+        findings.push(Finding::new(
+            Code::OpenSchema,
+            format!(
+                "{roles} may create objects in {schema}, which is on the search_path: tables, functions and operators there \
+                 can stand in for others that the application, its triggers and `where` mean"
+            ),
+            format!("REVOKE CREATE ON SCHEMA {schema} FROM {roles}"),
+        ));
+    }
     // On a replica they are the primary's, or of no matter.
     if !server.replica {
         for row in beside.rows(OLDEST_ONES, &[&OLD]).await? {

@@ -12,11 +12,13 @@ use super::pass::Walk;
 use super::plans::Judge;
 use super::table::Table;
 use super::{Rules, condition, references};
+use crate::sweep::beside::Beside;
 use crate::sweep::catalog::Leaf;
 use crate::sweep::condition::ResolvedCondition;
-use crate::sweep::connection::{Beside, Trouble};
+use crate::sweep::connection::Trouble;
 use crate::sweep::name::TableName;
 use crate::sweep::sql::PassSql;
+use crate::sweep::tables::IS_THERE;
 use crate::sweep::target::{Absent, Target};
 
 /// A target with the statements that a run uses on it.
@@ -126,7 +128,7 @@ impl Subject<'_> {
     async fn refuses(&self, beside: &Beside, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
         Ok(match Trouble::of(error) {
             Trouble::Other(_) => true,
-            Trouble::Gone(_) => beside.row("SELECT FROM pg_class WHERE oid = $1", &[&leaf.oid]).await?.is_some(),
+            Trouble::Gone(_) => beside.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
             _ => false,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::{Error, Row};
 
 use super::finding::{Code, Finding};
-use crate::sweep::connection::Beside;
+use crate::sweep::beside::Beside;
 use crate::sweep::name::{Ident, TableName};
 
 /// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a table counts as large
@@ -26,43 +26,8 @@ pub(super) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u6
     rows
 }
 
-/// Needs no privilege on the tables. `$1` are their oids, `$2` the due columns.
-///
-/// Policies: who may see a row in spite of row-level security, for each of the three things that a delete with FOR UPDATE does.
-const TABLE: &str = "
-    SELECT n.nspname::text, c.relname::text, c.reltuples, c.relpages,
-        pg_relation_size(c.oid) / current_setting('block_size')::bigint, current_user::text,
-        has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE'),
-        has_any_column_privilege(c.oid, 'UPDATE'),
-        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), pg_has_role(c.relowner, 'USAGE'),
-        ARRAY (SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p
-               WHERE has_table_privilege(c.oid, p)),
-        row_security_active(c.oid),
-        ARRAY (SELECT format('%I', p.polname) FROM pg_policy p
-               WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd <> 'a'
-                   AND coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') <> 'true'
-                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE'))),
-        NOT EXISTS (SELECT FROM unnest('{r,w,d}'::\"char\"[]) AS wanted WHERE NOT EXISTS (
-                SELECT FROM pg_policy p
-                WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('*', wanted)
-                    AND pg_get_expr(p.polqual, p.polrelid) = 'true'
-                    AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE')))),
-        ARRAY (SELECT format('%I', t.tgname) FROM pg_trigger t
-               WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 8 = 8
-               ORDER BY t.tgname),
-        coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) AS o
-                  WHERE o.option_name = 'autovacuum_enabled'), true),
-        ARRAY (SELECT coalesce(s.most_common_freqs[1], 0) FROM unnest($2::text[]) WITH ORDINALITY AS due (name, i)
-               LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = due.name
-                   AND NOT s.inherited
-               ORDER BY i),
-        ARRAY (SELECT coalesce(s.null_frac, 0) FROM unnest($2::text[]) WITH ORDINALITY AS due (name, i)
-               LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = due.name
-                   AND NOT s.inherited
-               ORDER BY i),
-        c.oid
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = ANY ($1) AND pg_relation_size(c.oid) IS NOT NULL";
+/// Needs no privilege on the tables.
+const TABLE: &str = include_str!("table.sql");
 
 /// What the catalog says of a table.
 #[allow(clippy::struct_excessive_bools, reason = "so many are in the catalog, and any of them may go with any other")]
@@ -83,6 +48,8 @@ pub(super) struct Table {
     restricting: Vec<String>,
     all_permitted: bool,
     triggers: Vec<String>,
+    /// Those whose functions belong to a stranger.
+    foreign_triggers: Vec<String>,
     autovacuum: bool,
     /// One a reason: the share of rows that have the time that is most common.
     pub(super) most_of_one_time: Vec<f32>,
@@ -93,7 +60,7 @@ pub(super) struct Table {
 impl Table {
     /// All that are there.
     pub(super) async fn read(beside: &Beside, oids: &[u32], due: &[&str]) -> Result<HashMap<u32, Self>, Error> {
-        let rows = beside.rows(TABLE, &[&oids, &due]).await?;
+        let rows = beside.rows(&TABLE.replace("{trusted}", &beside.trusted()), &[&oids, &due]).await?;
         let first = due.first().map(|name| Ident::new(*name));
         Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
     }
@@ -116,6 +83,7 @@ impl Table {
             restricting: row.get(14),
             all_permitted: row.get(15),
             triggers: row.get(16),
+            foreign_triggers: row.get(21),
             autovacuum: row.get(17),
             most_of_one_time: row.get(18),
             nulls: row.get(19),
@@ -153,6 +121,18 @@ impl Table {
                 format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
                 "what they do is done for every row that goes, and makes chunks longer; one that waits, or keeps a row, \
                  is known by chunks that time out and rows that remain",
+            ));
+        }
+        if !self.foreign_triggers.is_empty() {
+            findings.push(Finding::new(
+                Code::ForeignTrigger,
+                format!(
+                    "triggers of {table} call functions of roles that do not own it: {}; what they do, they do with the \
+                     privileges of the reaper",
+                    self.foreign_triggers.join(", ")
+                ),
+                "have the functions owned by the table's owner, or declare them SECURITY DEFINER, so that they have no more \
+                 privileges than their owner",
             ));
         }
         if !self.autovacuum {

@@ -77,8 +77,10 @@ impl ToSql for Text {
 }
 
 impl Value for Text {
+    /// Read alike whatever `standard_conforming_strings` is.
     fn literal(&self) -> String {
-        format!("'{}'", self.0.replace('\'', "''"))
+        let quoted = self.0.replace('\'', "''");
+        if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
     }
 }
 

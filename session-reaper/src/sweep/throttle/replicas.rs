@@ -10,10 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Error, Row};
 
 use super::{Cause, Obstacle, ReplicaLimit, answer};
 use crate::meter;
+use crate::sweep::beside::Beside;
 
 /// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind is then known to some
 /// percent.
@@ -21,13 +22,19 @@ const REMEMBERED: usize = 1_024;
 
 /// The physical ones that replay, and the logical ones by their names. A base backup has another state; what only receives
 /// (`pg_receivewal`) replays nothing. To a role that may not see it everything but pid and name is NULL.
-const REPLICAS: &str = "SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, r.pid::text),
-       (r.replay_lsn - '0/0')::bigint, r.pid
-    FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
-    WHERE (r.state IS NULL OR (r.state IN ('streaming', 'catchup') AND r.replay_lsn IS NOT NULL))
-      AND CASE WHEN cardinality($1::text[]) > 0 THEN r.application_name = ANY ($1) ELSE s.slot_type IS DISTINCT FROM 'logical' END";
+const REPLICAS: &str =
+    "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
+           r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),
+       (r.replay_lsn OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::bigint, r.pid
+    FROM pg_catalog.pg_stat_replication AS r
+        LEFT JOIN pg_catalog.pg_replication_slots AS s ON s.active_pid OPERATOR(pg_catalog.=) r.pid
+    WHERE (r.state IS NULL OR (r.state OPERATOR(pg_catalog.=) ANY ('{streaming,catchup}') AND r.replay_lsn IS NOT NULL))
+      AND CASE WHEN pg_catalog.cardinality($1::pg_catalog.text[]) OPERATOR(pg_catalog.>) 0
+          THEN r.application_name OPERATOR(pg_catalog.=) ANY ($1)
+          ELSE s.slot_type IS NULL OR s.slot_type OPERATOR(pg_catalog.<>) 'logical' END";
 
-const WRITTEN: &str = "SELECT (pg_current_wal_lsn() - '0/0')::bigint";
+const WRITTEN: &str =
+    "SELECT (pg_catalog.pg_current_wal_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::bigint";
 
 /// What is remembered between looks.
 #[derive(Debug, Default)]
@@ -45,12 +52,13 @@ impl Replicas {
         self.hidden
     }
 
-    pub(super) async fn look(&mut self, client: &Client, limit: &ReplicaLimit) -> Result<Option<Obstacle>, Error> {
+    pub(super) async fn look(&mut self, beside: &Beside, limit: &ReplicaLimit) -> Result<Option<Obstacle>, Error> {
         if let Some(query) = &limit.query {
-            return Ok(told(answer(client, query).await?.as_deref(), limit.lag));
+            return Ok(told(answer(beside, query).await?.as_deref(), limit.lag));
         }
+        let client = &beside.client;
         // Written before it is asked how much of it was replayed.
-        let written: i64 = client.query_one(WRITTEN, &[]).await?.get(0);
+        let written: i64 = client.query_one(WRITTEN, &[]).await?.try_get(0)?;
         self.positions.note(Instant::now(), written);
         let rows = client.query(REPLICAS, &[&limit.names]).await?;
         Ok(self.judge(Instant::now(), &rows.iter().map(Replica::of).collect::<Vec<_>>(), limit))

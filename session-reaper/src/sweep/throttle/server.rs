@@ -5,18 +5,28 @@ use tokio_postgres::{Client, Error};
 use super::{Cause, Obstacle};
 
 /// Client back ends at work. Whose state is hidden from this role has none; our own connections are idle, or ask this.
-const ACTIVE: &str = "SELECT count(*) FILTER (WHERE state = 'active' AND backend_type = 'client backend'),
-       count(*) FILTER (WHERE state IS NULL AND query = '<insufficient privilege>'), current_user::text
-    FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+const ACTIVE: &str = "
+    SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
+               AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),
+           pg_catalog.count(*) FILTER (WHERE a.state IS NULL AND a.query OPERATOR(pg_catalog.=) '<insufficient privilege>'),
+           CURRENT_USER::pg_catalog.text
+    FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()";
 
 /// A vacuum of one of these tables. Which table another role's vacuum is at work on is hidden from those without
 /// `pg_read_all_stats`, its lock on the table is not.
-const VACUUM: &str = "SELECT $1::oid[] && array_agg(v.relid), max(coalesce(v.relid, l.relation)::regclass::text)
-    FROM pg_stat_progress_vacuum AS v
-    LEFT JOIN LATERAL (SELECT relation FROM pg_locks WHERE v.relid IS NULL AND pid = v.pid AND locktype = 'relation'
-        AND mode = 'ShareUpdateExclusiveLock' AND relation = ANY ($1)) AS l ON true
-    WHERE v.datname = current_database() AND coalesce(v.relid, l.relation) = ANY ($1)
-    HAVING count(*) > 0";
+const VACUUM: &str = "
+    SELECT pg_catalog.max(pg_catalog.format('%I.%I', n.nspname, c.relname))
+    FROM pg_catalog.pg_stat_progress_vacuum AS v
+    LEFT JOIN LATERAL (
+        SELECT k.relation FROM pg_catalog.pg_locks k
+        WHERE v.relid IS NULL AND k.pid OPERATOR(pg_catalog.=) v.pid AND k.locktype OPERATOR(pg_catalog.=) 'relation'
+            AND k.mode OPERATOR(pg_catalog.=) 'ShareUpdateExclusiveLock'
+            AND k.relation OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])) AS l ON true
+    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) coalesce(v.relid, l.relation)
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE v.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+        AND c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0";
 
 pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Obstacle>, Error> {
     let row = client.query_one(ACTIVE, &[]).await?;
@@ -36,7 +46,7 @@ pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Obstacle
 pub(super) async fn vacuum(client: &Client, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
     let row = client.query_opt(VACUUM, &[&tables]).await?;
     Ok(row.map(|row| {
-        let table: Option<String> = row.get(1);
+        let table: Option<String> = row.get(0);
         Obstacle::new(Cause::Vacuum, format!("a vacuum is at work on {}", table.unwrap_or_default()))
     }))
 }

@@ -1,0 +1,14 @@
+-- The tables $1 on the search path, each with the name of a stranger that it belongs to, or that a trigger on it does. $2 are
+-- the roles that are trusted.
+SELECT named.name, pg_catalog.format('%I.%I', n.nspname, c.relname),
+    CASE WHEN c.relowner OPERATOR(pg_catalog.<>) ALL ($2) AND c.relowner OPERATOR(pg_catalog.<>) n.nspowner
+        THEN pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text
+        ELSE (SELECT pg_catalog.min(pg_catalog.pg_get_userbyid(p.proowner)::pg_catalog.text)
+              FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+              WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
+                  AND p.proowner OPERATOR(pg_catalog.<>) ALL ($2)
+                  AND p.proowner OPERATOR(pg_catalog.<>) c.relowner AND p.proowner OPERATOR(pg_catalog.<>) n.nspowner)
+    END
+FROM pg_catalog.unnest($1) AS named (name)
+    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(named.name)::pg_catalog.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

@@ -1,0 +1,167 @@
+//! The auxiliary connection of a run: for the catalog, for counts and for the history.
+//!
+//! It is on the search path `pg_catalog, pg_temp`. Statements on the tables of a target also call functions of the application
+//! (in `where`, in a policy): for them alone the configured search path is in force.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use schema::connect::{ConnectError, ConnectOptions, chain};
+use schema::own::OwnTables;
+use schema::owners::{self, Named};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
+
+use super::connection::{StatementBounds, common};
+use super::patience::Patience;
+use super::sql::{Counted, Mark, Query, Text, Value as _};
+
+/// No schema that anybody else can create objects in.
+const PATH: &str = "SET search_path = pg_catalog, pg_temp";
+
+/// The connection for the catalog, counts and the history.
+#[derive(Clone)]
+pub(super) struct Beside {
+    pub(super) client: Arc<Client>,
+    pub(super) patience: Patience,
+    /// The reaper's own tables.
+    pub(super) own: Arc<OwnTables>,
+    /// The roles whose objects may run as the reaper.
+    trusted: Arc<[u32]>,
+    /// The search path that is configured for the role.
+    path: Arc<str>,
+    /// Nothing is set, for it would stay behind for other clients.
+    pooled: bool,
+}
+
+impl Beside {
+    /// Finds out what depends on the configured search path, and leaves that path. `targets` are the tables that are reaped.
+    pub(super) async fn new(
+        client: Client,
+        patience: Patience,
+        bounds: StatementBounds,
+        targets: &[Named],
+        pooled: bool,
+    ) -> Result<Self, Error> {
+        let read = async {
+            let path = client.query_typed("SELECT pg_catalog.current_setting('search_path')", &[]).await?;
+            let path: String = path.first().map_or(Ok(String::new()), |row| row.try_get(0))?;
+            let trusted = owners::read_trusted(&client, targets).await?;
+            let own = OwnTables::find(&client, &trusted).await?;
+            Ok((path, trusted, own))
+        };
+        let (path, trusted, own) = patience.with(3, read).await?;
+        let beside = Self {
+            client: Arc::new(client),
+            patience,
+            own: Arc::new(own),
+            trusted: trusted.into(),
+            path: path.into(),
+            pooled,
+        };
+        beside.set(bounds).await?;
+        Ok(beside)
+    }
+
+    async fn set(&self, bounds: StatementBounds) -> Result<(), Error> {
+        if self.pooled {
+            return Ok(());
+        }
+        self.patience.with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds)))).await
+    }
+
+    /// Opens another one, when the first was lost and something is left to be written.
+    pub(super) async fn reopen(&self, connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
+        let (client, driver) = connect.connect_with_driver().await?;
+        let patience = Patience::new(driver, bounds);
+        let another = Self { client: Arc::new(client), patience, ..self.clone() };
+        another.set(bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        Ok(another)
+    }
+
+    /// Should the connection turn out to be somebody else's too, nothing of ours stays behind on it.
+    pub(super) async fn let_go(&self) {
+        if !self.pooled
+            && let Err(error) = self.patience.with(1, self.client.batch_execute("RESET ALL")).await
+        {
+            tracing::debug!(error = chain(&error), "the settings go with the connection");
+        }
+    }
+
+    pub(super) async fn rows(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        self.patience.with(1, self.client.query(text, params)).await
+    }
+
+    pub(super) async fn row(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
+        self.patience.with(1, self.client.query_opt(text, params)).await
+    }
+
+    /// The roles whose objects may run as the reaper, as a constant of the type `oid[]`.
+    pub(super) fn trusted(&self) -> String {
+        let oids = self.trusted.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        format!("'{{{oids}}}'::pg_catalog.oid[]")
+    }
+
+    /// The first row of a statement on a target, whose values are written in it.
+    pub(super) async fn of_target(&self, query: &Query<'_>) -> Result<Option<TextRow>, Error> {
+        debug_assert!(query.params.is_empty(), "the values of {} are not written in it", query.text);
+        Ok(self.on_path(&query.text).await?.into_iter().next())
+    }
+
+    /// The rows of a statement on the configured search path. It travels in one message with what sets the path, and is one
+    /// transaction with it: whatever else is sent on this connection meanwhile is not affected.
+    pub(super) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
+        let both = format!("{}; {text}", self.local_path());
+        let answer = self.patience.with(1, self.client.simple_query(&both)).await?;
+        Ok(after(&answer, 1).collect())
+    }
+
+    /// Sets the configured search path until the transaction ends.
+    pub(super) fn local_path(&self) -> String {
+        format!("SELECT pg_catalog.set_config('search_path', {}, true)", Text(self.path.to_string()).literal())
+    }
+}
+
+/// The rows that come after the first so many statements.
+pub(super) fn after(answer: &[SimpleQueryMessage], statements: usize) -> impl Iterator<Item = TextRow> + '_ {
+    let mut ended = 0;
+    answer.iter().filter_map(move |message| match message {
+        SimpleQueryMessage::CommandComplete(_) => {
+            ended += 1;
+            None
+        }
+        SimpleQueryMessage::Row(row) if ended >= statements => {
+            let value = |column| row.try_get(column).ok().flatten().map(str::to_owned);
+            Some(TextRow((0..row.len()).map(value).collect()))
+        }
+        _ => None,
+    })
+}
+
+/// A row whose values are as PostgreSQL writes them.
+pub(super) struct TextRow(Vec<Option<String>>);
+
+impl TextRow {
+    /// `None` for null.
+    pub(super) fn text(&self, column: usize) -> Option<&str> {
+        self.0.get(column)?.as_deref()
+    }
+
+    /// `None` for null, and for what is none.
+    pub(super) fn number<T: FromStr>(&self, column: usize) -> Option<T> {
+        self.text(column)?.parse().ok()
+    }
+
+    /// The mark that [`super::sql::PassSql::probe`] found.
+    pub(super) fn mark(self) -> Mark {
+        self.0.into_iter().flatten().map(Text).collect()
+    }
+
+    /// What [`super::sql::PassSql::count`] found.
+    pub(super) fn counted(&self) -> Option<Counted> {
+        let seen = self.number(1)?;
+        // Without a filter all that was seen is free to go.
+        let all = if self.0.len() > 3 { self.number(3)? } else { seen };
+        Some(Counted { fresh: self.number(0)?, all, seen, oldest: self.number(2) })
+    }
+}
