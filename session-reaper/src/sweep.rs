@@ -1,6 +1,7 @@
 //! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
 //!
-//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] tells its cutoffs, [`sql`] puts it into words.
+//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] has its cutoffs, also where
+//!   clocks change ([`wall`]), [`sql`] puts it into words.
 //! - [`connection`]: the connection that holds the lock and deletes, [`beside`] the auxiliary one; [`lock`]: one reaper at a time.
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
 //! - [`stint`]: one target, [`tables`] what its rows are in.
@@ -45,6 +46,7 @@ mod stint;
 mod tables;
 mod target;
 mod throttle;
+mod wall;
 mod watermarks;
 mod worker;
 mod writers;

@@ -1,10 +1,11 @@
 //! When a row is due, in the words of its column: the cutoff in the column's own type, so that its index is used.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::catalog::Column;
 use super::sql::Text;
 use super::target::{Ancient, Reason, Unit};
+use super::wall::past;
 
 /// A due column, and the time before which its rows are due.
 #[derive(Clone, Debug)]
@@ -14,6 +15,9 @@ pub(super) struct Due {
     pub(super) cutoff: Text,
     /// The year 2000 in the same terms: what is older is not due, unless the target says that it is.
     pub(super) floor: Option<Text>,
+    /// Wall-clock times before the cutoff that are not past: they were skipped just now, when clocks were set forward. From the
+    /// first to before the second.
+    pub(super) skipped: Option<(Text, Text)>,
     pub(super) counts: Counts,
 }
 
@@ -42,8 +46,7 @@ impl Due {
             return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));
         };
         let of_integers = || reason.unit.map(|_| format!("{name} is {sql_type}: leave `unit` out, it is for integers"));
-        let local =
-            |format: &str, zone: chrono_tz::Tz| cutoff.with_timezone(&zone).naive_local().format(format).to_string();
+        let mut skipped = None;
         let (cutoff, counts) = match sql_type {
             "timestamp with time zone" => {
                 // To the microsecond, as PostgreSQL keeps time.
@@ -51,12 +54,21 @@ impl Due {
             }
             "timestamp without time zone" => match (of_integers(), reason.zone) {
                 (Some(why), _) => Err(why),
-                (None, Some(zone)) => Ok((local("%Y-%m-%d %H:%M:%S%.6f", zone), Counts::Local(zone))),
+                (None, Some(zone)) => {
+                    let past = past(zone, cutoff);
+                    let text = |time: NaiveDateTime| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+                    skipped = past.skipped.map(|(from, to)| (Text(text(from)), Text(text(to))));
+                    Ok((text(past.before), Counts::Local(zone)))
+                }
                 (None, None) => Err(format!("{name} is {sql_type}: say whose time it is, such as zone = \"UTC\"")),
             },
             "date" => {
                 let zone = reason.zone.unwrap_or(chrono_tz::UTC);
-                of_integers().map_or(Ok((local("%Y-%m-%d", zone), Counts::Local(zone))), Err)
+                // A day is past when all of its times are.
+                let past = past(zone, cutoff).of_days();
+                let text = |day: NaiveDate| day.format("%Y-%m-%d").to_string();
+                skipped = past.skipped.map(|(from, to)| (Text(text(from)), Text(text(to))));
+                of_integers().map_or(Ok((text(past.before), Counts::Local(zone))), Err)
             }
             "smallint" | "integer" | "bigint" => match (reason.unit, reason.zone) {
                 (Some(unit), None) => integer(cutoff, unit, &name, sql_type),
@@ -70,7 +82,14 @@ impl Due {
             )),
         }?;
         let floor = (ancient != Ancient::Due).then(|| Text(floor(sql_type, &counts)));
-        Ok(Self { column, cutoff: Text(cutoff), floor, counts })
+        Ok(Self { column, cutoff: Text(cutoff), floor, skipped, counts })
+    }
+}
+
+impl Due {
+    /// Nothing that is older is due any more once all that is due has been deleted.
+    pub(super) fn examined(&self) -> &Text {
+        self.skipped.as_ref().map_or(&self.cutoff, |(from, _)| from)
     }
 }
 
@@ -114,13 +133,22 @@ mod tests {
     use crate::sweep::name::Ident;
 
     fn due(sql_type: &str, zone: Option<&str>, unit: Option<Unit>, ancient: Ancient) -> Result<Due, String> {
+        due_at("2026-03-01T00:30:00.000001Z", sql_type, zone, unit, ancient)
+    }
+
+    fn due_at(
+        started_at: &str,
+        sql_type: &str,
+        zone: Option<&str>,
+        unit: Option<Unit>,
+        ancient: Ancient,
+    ) -> Result<Due, String> {
         let zone = zone.map(|zone| zone.parse().unwrap());
         let keep = Duration::from_hours(1);
         let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
         let (sql_type, cast) = (sql_type.to_owned(), sql_type.to_owned());
         let column = Column { name: Ident::new("c"), sql_type, cast, equals: None };
-        let started_at = "2026-03-01T00:30:00.000001Z".parse().unwrap();
-        Due::new(&reason, ancient, column, started_at)
+        Due::new(&reason, ancient, column, started_at.parse().unwrap())
     }
 
     fn cutoff(sql_type: &str, zone: Option<&str>, unit: Option<Unit>) -> Result<String, String> {
@@ -138,6 +166,27 @@ mod tests {
         assert_eq!(cutoff("integer", None, Some(Unit::Seconds)).unwrap(), "1772321401");
         assert_eq!(cutoff("bigint", None, Some(Unit::Milliseconds)).unwrap(), "1772321400001");
         assert_eq!(cutoff("bigint", None, Some(Unit::Microseconds)).unwrap(), "1772321400000001");
+    }
+
+    #[test]
+    fn a_time_that_comes_twice_or_never_is_past_when_all_its_readings_are() {
+        let (local, text) = ("timestamp without time zone", |text: &str| Text(text.to_owned()));
+        let at = |started_at, sql_type, zone| due_at(started_at, sql_type, Some(zone), None, Ancient::Due).unwrap();
+        let repeated = at("2025-10-26T01:15:00Z", local, "Europe/Berlin");
+        assert_eq!((repeated.cutoff.0.as_str(), repeated.skipped), ("2025-10-26 02:00:00.000000", None));
+        let skipped = at("2025-03-30T02:10:00Z", local, "Europe/Berlin");
+        assert_eq!(skipped.examined().0, "2025-03-30 02:10:00.000000");
+        assert_eq!(skipped.cutoff.0, "2025-03-30 03:10:00.000000");
+        let wanted = (text("2025-03-30 02:10:00.000000"), text("2025-03-30 03:00:00.000000"));
+        assert_eq!(skipped.skipped, Some(wanted));
+        // A minute past midnight clocks went back to the day before.
+        assert_eq!(at("2009-11-01T03:30:30Z", "date", "America/St_Johns").cutoff.0, "2009-10-31");
+        assert_eq!(at("2009-11-01T04:30:30Z", "date", "America/St_Johns").cutoff.0, "2009-11-01");
+        let whole_day = at("2011-12-30T12:00:00Z", "date", "Pacific/Apia");
+        assert_eq!(
+            (whole_day.cutoff.0.as_str(), whole_day.skipped),
+            ("2011-12-31", Some((text("2011-12-30"), text("2011-12-31"))))
+        );
     }
 
     #[test]

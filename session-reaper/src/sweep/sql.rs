@@ -262,10 +262,15 @@ impl Due {
         condition
     }
 
-    /// The time of `t` is before the cutoff.
+    /// The time of `t` is past.
     fn is_past<'a>(&'a self, query: &mut Query<'a>) -> String {
-        let cutoff = query.bind(&self.cutoff);
-        format!("t.{} {LT} {cutoff}::{}", self.column.name, self.column.cast)
+        let Column { name, cast, .. } = &self.column;
+        let mut condition = format!("t.{name} {LT} {}::{cast}", query.bind(&self.cutoff));
+        if let Some((from, to)) = &self.skipped {
+            let (from, to) = (query.bind(from), query.bind(to));
+            let _ = write!(condition, " AND (t.{name} {LT} {from}::{cast} OR t.{name} {GE} {to}::{cast})");
+        }
+        condition
     }
 
     /// The oldest value among `due`, of which `-infinity` is the oldest only when there is no other.

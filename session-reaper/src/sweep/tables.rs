@@ -70,7 +70,7 @@ pub(super) async fn of_leaf(
 fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
-        watermarks.has_reached(key, &pass.sql.due.cutoff, pass.blocks_to_first_row, Instant::now());
+        watermarks.has_reached(key, pass.sql.due.examined(), pass.blocks_to_first_row, Instant::now());
     } else {
         watermarks.forget(key);
     }

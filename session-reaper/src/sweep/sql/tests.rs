@@ -11,7 +11,13 @@ fn text(text: &str) -> Text {
 }
 
 fn due(name: &str, cutoff: &str) -> Due {
-    Due { column: column(name, "timestamptz"), cutoff: text(cutoff), floor: None, counts: Counts::Instant }
+    Due {
+        column: column(name, "timestamptz"),
+        cutoff: text(cutoff),
+        floor: None,
+        skipped: None,
+        counts: Counts::Instant,
+    }
 }
 
 /// A statement as one would write it without having to mind the `search_path`.

@@ -1,0 +1,99 @@
+//! Wall-clock times where the clocks change. Pure.
+//!
+//! A wall-clock time has several readings: where clocks are set back it comes twice, and where they are set forward some
+//! times are skipped, which PostgreSQL reads by the offset of before. It is past only when every reading is.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// The wall-clock times, or the days, of which every reading is past at some instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Past<T> {
+    /// Nothing from here on is past.
+    pub(super) before: T,
+    /// Nothing from the first of these to before the second is: clocks skipped these times less than so long ago.
+    pub(super) skipped: Option<(T, T)>,
+}
+
+impl Past<NaiveDateTime> {
+    /// The days of which every time is past.
+    pub(super) fn of_days(self) -> Past<NaiveDate> {
+        let before = self.before.date();
+        let days = self.skipped.map(|(from, to)| {
+            let whole = to.time() == NaiveTime::MIN;
+            (from.date(), if whole { to.date() } else { to.date().succ_opt().unwrap_or(to.date()) })
+        });
+        Past { before, skipped: days.filter(|(from, _)| *from < before) }
+    }
+}
+
+/// No change of a clock moves it by more than a day.
+const MOST: TimeDelta = TimeDelta::hours(25);
+
+/// Two changes are further apart than this.
+const STEP: TimeDelta = TimeDelta::minutes(15);
+
+/// A change of the offset to UTC.
+struct Change {
+    /// The first instant of the new offset.
+    at: DateTime<Utc>,
+    before: TimeDelta,
+    after: TimeDelta,
+}
+
+/// What is past in `zone` at the instant `now`.
+pub(super) fn past(zone: Tz, now: DateTime<Utc>) -> Past<NaiveDateTime> {
+    let mut past = Past { before: wall(now, offset(zone, now)), skipped: None };
+    for Change { at, before, after } in changes(zone, now) {
+        if after < before && now < at && now >= at - (before - after) {
+            past.before = past.before.min(wall(at, after));
+        }
+        if after > before && now >= at && now < at + (after - before) {
+            past.skipped = Some((wall(now, before), wall(at, after)));
+        }
+    }
+    past
+}
+
+/// The changes around an instant, in order.
+fn changes(zone: Tz, now: DateTime<Utc>) -> Vec<Change> {
+    let mut found = Vec::new();
+    let Some(mut from) = now.checked_sub_signed(MOST) else { return found };
+    let end = now.checked_add_signed(MOST).unwrap_or(now);
+    while from < end {
+        let to = from + STEP;
+        let (before, after) = (offset(zone, from), offset(zone, to));
+        if before != after {
+            found.push(Change { at: change(zone, from, to), before, after });
+        }
+        from = to;
+    }
+    found
+}
+
+/// Of two instants with different offsets, the first second that has the offset of the latter.
+fn change(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
+    let after = offset(zone, to);
+    let (mut low, mut high) = (from.timestamp(), to.timestamp());
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        match DateTime::from_timestamp(middle, 0) {
+            Some(at) if offset(zone, at) == after => high = middle,
+            _ => low = middle,
+        }
+    }
+    DateTime::from_timestamp(high, 0).unwrap_or(to)
+}
+
+fn offset(zone: Tz, at: DateTime<Utc>) -> TimeDelta {
+    let offset = zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+    TimeDelta::seconds(i64::from(offset.local_minus_utc()))
+}
+
+fn wall(at: DateTime<Utc>, offset: TimeDelta) -> NaiveDateTime {
+    let utc = at.naive_utc();
+    utc.checked_add_signed(offset).unwrap_or(utc)
+}
+
+#[cfg(test)]
+mod tests;

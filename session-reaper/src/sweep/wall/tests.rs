@@ -1,0 +1,111 @@
+use chrono_tz::{Africa, America, Asia, Australia, Europe, Pacific};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Every change here: an hour back and forth, half an hour, across midnight, a minute past it, a whole day that was skipped,
+/// and one that came twice.
+const CHANGES: [(Tz, &str); 14] = [
+    (Europe::Berlin, "2025-10-26T01:00:00Z"),
+    (Europe::Berlin, "2025-03-30T01:00:00Z"),
+    (Australia::Lord_Howe, "2025-04-05T15:00:00Z"),
+    (Australia::Lord_Howe, "2025-10-04T15:30:00Z"),
+    (America::Havana, "2025-11-02T05:00:00Z"),
+    (America::Havana, "2025-03-09T05:00:00Z"),
+    (Africa::Cairo, "2025-10-30T21:00:00Z"),
+    (Africa::Cairo, "2025-04-24T22:00:00Z"),
+    (Asia::Beirut, "2025-10-25T21:00:00Z"),
+    (America::St_Johns, "2009-11-01T02:31:00Z"),
+    (America::St_Johns, "1988-10-30T01:31:00Z"),
+    (Pacific::Apia, "2011-12-30T10:00:00Z"),
+    (Pacific::Kwajalein, "1993-08-21T12:00:00Z"),
+    (America::Juneau, "1867-10-19T00:31:13Z"),
+];
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Every instant at which clocks show `wall`, or, where they never do, the one that PostgreSQL takes.
+fn readings(zone: Tz, wall: NaiveDateTime) -> Vec<DateTime<Utc>> {
+    let around = |hours: i64| offset(zone, (wall + TimeDelta::hours(hours)).and_utc());
+    let mut offsets: Vec<TimeDelta> = (-30..=30).map(around).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let shown = |by: &TimeDelta| offset(zone, (wall - *by).and_utc()) == *by;
+    let found: Vec<DateTime<Utc>> = offsets.iter().filter(|by| shown(by)).map(|by| (wall - *by).and_utc()).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    // Skipped: by the offset of before.
+    let before = offsets.iter().copied().find(|by| {
+        let read = (wall - *by).and_utc();
+        offset(zone, read) > *by && changes(zone, read).iter().any(|change| change.before == *by && change.at <= read)
+    });
+    vec![(wall - before.unwrap()).and_utc()]
+}
+
+fn agrees(zone: Tz, now: DateTime<Utc>, past: &Past<NaiveDateTime>, shown: NaiveDateTime, read: &[DateTime<Utc>]) {
+    let told = shown < past.before && past.skipped.is_none_or(|(low, high)| shown < low || shown >= high);
+    assert_eq!(told, read.iter().all(|read| *read < now), "{zone} at {now}: {shown}, read as {read:?}; {past:?}");
+    let (days, day) = (past.of_days(), shown.date());
+    if day < days.before && days.skipped.is_none_or(|(low, high)| day < low || day >= high) {
+        assert!(told, "{zone} at {now}: the day of {shown} is not past");
+    }
+}
+
+#[test]
+fn every_minute_around_a_change_is_past_when_all_its_readings_are() {
+    for (zone, change) in CHANGES {
+        let change = at(change);
+        let around = wall(change, offset(zone, change));
+        let shown: Vec<_> = (-300..=300)
+            .map(|minutes| around + TimeDelta::minutes(minutes))
+            .map(|shown| (shown, readings(zone, shown)))
+            .collect();
+        for now in (-150..150).map(|minutes| change + TimeDelta::minutes(minutes)) {
+            let past = past(zone, now);
+            shown.iter().for_each(|(shown, read)| agrees(zone, now, &past, *shown, read));
+        }
+    }
+}
+
+#[test]
+fn in_the_first_pass_of_a_repeated_hour_the_cutoff_waits_where_it_begins() {
+    for (zone, now, before) in [
+        (Europe::Berlin, "2025-10-26T00:00:00Z", "2025-10-26T02:00:00"),
+        (Europe::Berlin, "2025-10-26T00:15:00Z", "2025-10-26T02:00:00"),
+        (Europe::Berlin, "2025-10-26T00:59:59.999999Z", "2025-10-26T02:00:00"),
+        (Europe::Berlin, "2025-10-26T01:15:00Z", "2025-10-26T02:15:00"),
+        (Europe::Berlin, "2025-10-25T23:59:00Z", "2025-10-26T01:59:00"),
+        (Australia::Lord_Howe, "2025-04-05T14:45:00Z", "2025-04-06T01:30:00"),
+        (Africa::Cairo, "2025-10-30T20:30:00Z", "2025-10-30T23:00:00"),
+        (America::St_Johns, "2009-11-01T02:30:30Z", "2009-10-31T23:01:00"),
+    ] {
+        assert_eq!(past(zone, at(now)).before, before.parse().unwrap(), "{zone} {now}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_every_zone_a_time_is_past_when_all_its_readings_are(
+        zone in prop::sample::select(&chrono_tz::TZ_VARIANTS[..]),
+        second in -1_600_000_000_i64..2_200_000_000,
+        away in -30 * 3600_i64..30 * 3600,
+    ) {
+        // The nearest change, if there is one in the half year to come: most instants are near none.
+        let step = TimeDelta::hours(20);
+        let mut now = DateTime::from_timestamp(second, 250_000_000).unwrap();
+        for _ in 0..220 {
+            if offset(zone, now) != offset(zone, now + step) {
+                now = change(zone, now, now + step) + TimeDelta::seconds(second.rem_euclid(7200) - 3600);
+                break;
+            }
+            now += step;
+        }
+        let (past, around) = (past(zone, now), wall(now, offset(zone, now)));
+        for shown in [away, away / 20].map(|seconds| around + TimeDelta::seconds(seconds)) {
+            agrees(zone, now, &past, shown, &readings(zone, shown));
+        }
+    }
+}
