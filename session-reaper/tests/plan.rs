@@ -187,6 +187,124 @@ async fn a_target_that_has_run_is_trusted_until_it_goes_by_another_column() {
     assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &1999.into()), "{report}");
 }
 
+async fn migrate(database: &Database) {
+    let url = database.url();
+    let (code, _) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())]).await;
+    assert_eq!(code, Some(0));
+}
+
+/// 2,000 rows with a key, of which every one is due by `made` and one in 200 is by `due`; the second half is of kind 1.
+async fn of_kinds() -> Database {
+    let database = Database::empty().await;
+    database
+        .execute(
+            "CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, due timestamptz, kind int);
+             CREATE TABLE c (t_id int); CREATE INDEX ON c (t_id); CREATE INDEX ON t (due, id); CREATE INDEX ON t (kind);
+             INSERT INTO t SELECT n, now() - interval '9 days' + n % 2 * interval '8 days', n % 2 FROM generate_series(1, 3000) AS n",
+        )
+        .await;
+    migrate(&database).await;
+    database
+}
+
+const KINDS: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '2d' }]\n";
+
+#[tokio::test]
+async fn a_target_that_decides_by_something_else_has_a_first_run() {
+    let database = of_kinds().await;
+    assert_eq!(run(&database, &format!("{KINDS}where = 't.id <= 10'\n"), &[]).await.0, Some(0));
+    database.execute("UPDATE t SET due = now() - interval '9 days'").await;
+    // Each of these would delete all of the 2,990 rows or more.
+    for changed in [
+        KINDS.to_owned(),
+        KINDS.replace("2d", "1h"),
+        format!("{KINDS}where = 't.id > 0'\n"),
+        format!("{KINDS}group = 'kind'\n"),
+        format!("{KINDS}children = [{{ table = 'c', column = 't_id' }}]\n"),
+        format!("{KINDS}ancient = 'due'\n"),
+    ] {
+        let (code, report) = run(&database, &changed, &[]).await;
+        assert_eq!(code, Some(65), "{changed}{report}");
+    }
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 2995);
+}
+
+#[tokio::test]
+async fn a_confirmation_is_kept_for_what_it_confirms() {
+    for (more, args) in [("", &["--yes"][..]), ("confirmed = true\n", &[])] {
+        let database = of_kinds().await;
+        // Nothing is due yet, so that no run has deleted anything.
+        database.execute("UPDATE t SET due = now()").await;
+        assert_eq!(run(&database, &format!("{KINDS}{more}"), args).await.0, Some(0));
+        database.execute("UPDATE t SET due = now() - interval '9 days'").await;
+        assert_eq!(run(&database, &KINDS.replace("2d", "1h"), &[]).await.0, Some(65));
+        assert_eq!(plan(&database, KINDS).await.0, Some(0));
+        assert_eq!(run(&database, KINDS, &[]).await.0, Some(0));
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
+    }
+}
+
+/// Three runs, each of which deletes 100 rows of 20,000.
+async fn after_three_runs(config: &str) -> Database {
+    let database = Database::empty().await;
+    migrate(&database).await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             INSERT INTO t SELECT n, now() FROM generate_series(1, 20300) AS n",
+        )
+        .await;
+    for n in 1..=3 {
+        database.execute(&format!("UPDATE t SET due = now() - interval '9 days' WHERE id <= {n} * 100")).await;
+        let (code, report) = run(&database, config, &["--yes"]).await;
+        assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &100.into()), "{report}");
+    }
+    database
+}
+
+#[tokio::test]
+async fn nearly_all_of_a_table_after_runs_that_took_little_is_held() {
+    let database = after_three_runs(KINDS).await;
+    database.execute("UPDATE t SET due = now() - interval '9 days'").await;
+    let (code, plan) = plan(&database, KINDS).await;
+    assert_eq!((code, &plan["targets"][0]["refused"][0]["code"]), (Some(65), &"unusual-share".into()), "{plan}");
+    for _ in 0..2 {
+        let (code, report) = run(&database, KINDS, &[]).await;
+        assert_eq!((code, &report["targets"][0]["outcome"]), (Some(3), &"failed".into()), "{report}");
+    }
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
+    // A confirmed run that does not come to its end is enough for those after it.
+    assert_eq!(run(&database, KINDS, &["--yes", "--max-rows", "50"]).await.0, Some(3));
+    assert_eq!(run(&database, KINDS, &[]).await.0, Some(0));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_few_or_usual_or_confirmed_is_not_held() {
+    let few = after_three_runs(KINDS).await;
+    few.execute("DELETE FROM t WHERE id > 9999; UPDATE t SET due = now() - interval '9 days'").await;
+    assert_eq!(run(&few, KINDS, &[]).await.0, Some(0), "fewer than 10,000 rows");
+
+    let some_stay = after_three_runs(KINDS).await;
+    some_stay.execute("UPDATE t SET due = now() - interval '9 days' WHERE id <= 19800").await;
+    assert_eq!(run(&some_stay, KINDS, &[]).await.0, Some(0), "0.975 of the table");
+
+    let confirmed = after_three_runs(KINDS).await;
+    confirmed.execute("UPDATE t SET due = now() - interval '9 days'").await;
+    assert_eq!(run(&confirmed, &format!("{KINDS}confirmed = true\n"), &[]).await.0, Some(0));
+
+    // Each of the last three took all there was.
+    let usual = after_three_runs(KINDS).await;
+    for rows in [9_000, 15_000] {
+        usual
+            .execute(&format!(
+                "TRUNCATE t; INSERT INTO t SELECT n, now() - interval '9 days' FROM generate_series(1, {rows}) AS n"
+            ))
+            .await;
+        assert_eq!(run(&usual, KINDS, &[]).await.0, Some(0), "{rows}");
+    }
+}
+
 #[tokio::test]
 async fn a_share_of_a_large_table_is_seen_by_sampling() {
     let database = Database::empty().await;

@@ -41,6 +41,12 @@ impl Backlog {
         self.rows.iter().sum()
     }
 
+    pub(super) fn total_f64(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
+        let total = self.total() as f64;
+        total
+    }
+
     /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds since 1970. It is at
     /// least 1 (`-infinity` is a time too): 0 is for "none".
     pub(super) fn oldest_due(&self, target: &Target) -> Option<f64> {

@@ -29,6 +29,7 @@ use tokio_postgres::Error;
 
 pub use finding::{Code, Finding, Level};
 pub(super) use subject::Subject;
+pub(super) use table::estimated_rows;
 
 use super::beside::Beside;
 use super::connection::{Bound, Trouble};

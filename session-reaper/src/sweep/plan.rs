@@ -13,7 +13,7 @@ use super::backlog::{self, Backlog, COUNT_CAP, Seen};
 use super::beside::{Beside, TextRow};
 use super::connection::Connections;
 use super::gate::Finding;
-use super::guard;
+use super::guard::{self, Guard};
 use super::report::milliseconds;
 use super::run::Sweep;
 use super::share::Share;
@@ -142,8 +142,13 @@ impl Sweep {
             planned.rows_estimated = share.sampled;
             planned.share = Some(share.fraction());
         }
-        if !guard::has_run(beside, target).await {
-            planned.refused.extend(guard::judge(target, share, self.first_run));
+        if let Some(oid) = stint.oid().filter(|_| !guard::is_confirmed(target, self.first_run)) {
+            let guard = Guard::of(beside, target, oid).await;
+            planned.refused.extend(if guard.is_first() {
+                guard.judge_first(target, share, self.first_run)
+            } else {
+                guard.judge_later(target, share, self.first_run)
+            });
         }
         self.estimate(&mut planned, reports);
         if sql {

@@ -110,6 +110,8 @@ pub(super) enum End {
     Failed(String),
     /// It was not begun.
     Unsafe(String),
+    /// It was not begun: the every-run guard holds it.
+    Held(String),
 }
 
 /// The work on a target, before what remains has been counted.
@@ -146,7 +148,7 @@ impl TargetReport {
             }
             End::Stopped(signal) => (Outcome::Interrupted, format!("stopped by {signal}")),
             End::Busy => (Outcome::SkippedLock, "another reaper holds the lock".to_owned()),
-            End::Failed(why) | End::Unsafe(why) => (Outcome::Failed, why),
+            End::Failed(why) | End::Unsafe(why) | End::Held(why) => (Outcome::Failed, why),
         };
         Self {
             target: worked.target,

@@ -158,7 +158,12 @@ impl Sweep {
 
         // What is counted and written at the end is not to be lost with a connection.
         self.keep_open(&mut beside, history.as_ref()).await;
-        let refused = stints.iter().any(|stint| matches!(stint.end, Some(End::Unsafe(_))));
+        let ended_as = |is: fn(&End) -> bool| stints.iter().any(|stint| stint.end.as_ref().is_some_and(is));
+        let refused = if ended_as(|end| matches!(end, End::Unsafe(_))) {
+            Some(Exit::Unsafe)
+        } else {
+            ended_as(|end| matches!(end, End::Held(_))).then_some(Exit::Partly)
+        };
         let mut targets = Vec::new();
         for stint in stints {
             meter::lock_held(&stint.target.name, false);
@@ -262,21 +267,26 @@ impl Sweep {
         }
         take_locks(worker, stints).await?;
         let (mut due, mut due_capped, mut backlogs) = (0, false, Vec::new());
-        for stint in stints.iter().filter(|stint| stint.end.is_none()) {
+        for stint in stints.iter_mut() {
+            if stint.end.is_some() {
+                backlogs.push(Backlog::default());
+                continue;
+            }
             let backlog = stint.backlog(beside, START_CAP).await;
-            due += backlog.total();
-            due_capped |= backlog.capped;
+            stint.pass_every_run_guard(beside, &backlog, self.first_run).await;
+            if stint.end.is_none() {
+                due += backlog.total();
+                due_capped |= backlog.capped;
+            }
             backlogs.push(backlog);
         }
         worker.progress.send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
-        let mut backlogs = backlogs.into_iter();
-        for index in 0..stints.len() {
+        for (index, backlog) in backlogs.iter().enumerate() {
             if stints[index].end.is_some() {
                 continue;
             }
-            let backlog = backlogs.next().unwrap_or_default();
-            self.work_on(index, &backlog, worker, beside, stints).await?;
+            self.work_on(index, backlog, worker, beside, stints).await?;
             stints[index].has_worked(beside).await;
         }
         Ok(())
@@ -380,7 +390,7 @@ fn concluded(
     began: Instant,
     targets: Vec<TargetReport>,
     through: Result<(), Broken>,
-    refused: bool,
+    refused: Option<Exit>,
     stop: &Stop,
 ) -> (Report, Exit) {
     let broken = match &through {
@@ -395,9 +405,9 @@ fn concluded(
     };
     let exit = broken.unwrap_or(match outcome {
         Outcome::Success | Outcome::SkippedLock => Exit::Done,
-        Outcome::Partial | Outcome::Failed if refused => Exit::Unsafe,
-        Outcome::Partial | Outcome::Paused => Exit::Partly,
-        Outcome::Failed => Exit::Failed,
+        Outcome::Partial => refused.unwrap_or(Exit::Partly),
+        Outcome::Paused => Exit::Partly,
+        Outcome::Failed => refused.unwrap_or(Exit::Failed),
         Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
     });
     let (run_id, started_at, elapsed) = (run.id.0, run.started_at, began.elapsed());

@@ -10,7 +10,7 @@ use super::backlog::{self, Backlog, COUNT_CAP};
 use super::beside::Beside;
 use super::catalog::{self, Found, Lookup};
 use super::gate::{self, Code, Finding, Rules, Subject};
-use super::guard::{self, FirstRun};
+use super::guard::{self, FirstRun, Guard};
 use super::pace::PaceLimits;
 use super::pass::{Halt, Tally};
 use super::progress::TargetProgress;
@@ -25,6 +25,9 @@ use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::meter;
 
+/// From this part of a table on, by the estimate, the share of due rows is looked at more closely.
+const WORTH_SAMPLING: f64 = 0.1;
+
 pub(super) struct Stint<'a> {
     pub(super) target: &'a Target,
     /// `None` when it cannot be worked on.
@@ -33,8 +36,10 @@ pub(super) struct Stint<'a> {
     pub(super) findings: Vec<Finding>,
     /// Of these, what it goes on in spite of.
     pub(super) forced: Vec<Code>,
-    /// As far as is known, nobody has worked on it before.
-    first: bool,
+    /// What earlier runs left of it; `None` when it is not to be worked on.
+    guard: Option<Guard>,
+    /// Rows of the table before the run, counted, sampled or estimated.
+    rows: Option<f64>,
     /// Its lock is ours.
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
@@ -99,7 +104,8 @@ impl<'a> Stint<'a> {
             table,
             findings,
             forced: Vec::new(),
-            first: false,
+            guard: None,
+            rows: None,
             locked: false,
             end: None,
             tallies: vec![Tally::default(); target.reasons.len()],
@@ -192,32 +198,62 @@ impl<'a> Stint<'a> {
         self.table.iter().flat_map(|table| &table.leaves).map(|(_, passes)| passes.as_slice()).collect()
     }
 
-    /// Leaves the target alone when this is its first run and nearly all of it would go.
+    /// Skips the target when this is its first run and nearly all of it would go.
     pub(super) async fn pass_guard(&mut self, beside: &Beside, rules: FirstRun) {
-        if self.table.is_none() || guard::has_run(beside, self.target).await {
-            return;
+        let Some(table) = &self.table else { return };
+        let mut guard = Guard::of(beside, self.target, table.oid).await;
+        if guard::is_confirmed(self.target, rules) {
+            guard.confirm(beside, false).await;
+        } else if guard.is_first() {
+            let share = Share::of(beside, &self.tables()).await;
+            if let Some(finding) = guard.judge_first(self.target, share, rules) {
+                let why = self.held(finding);
+                self.end = Some(End::Unsafe(why));
+                self.table = None;
+            }
         }
-        self.first = true;
-        if guard::is_settled(self.target, rules) {
-            return;
-        }
-        let share = Share::of(beside, &self.tables()).await;
-        if let Some(finding) = guard::judge(self.target, share, rules) {
-            let why = finding.to_string();
-            tracing::error!(target_table = self.target.name, why, "unsafe: the target is left alone");
-            self.findings.push(finding);
-            self.end = Some(End::Unsafe(why));
-            self.table = None;
-        }
+        self.guard = Some(guard);
     }
 
-    /// Notes that the target has been worked on, for the guard before its next run.
-    pub(super) async fn has_worked(&mut self, beside: &Beside) {
-        // One that deleted nothing says nothing about what the next one will.
-        if self.first && self.tallies.iter().any(|tally| tally.deleted > 0) {
-            self.first = false;
-            guard::note_run(beside, self.target).await;
+    /// Skips the target when nearly all of it would go, after runs that deleted less than half of it. `backlog` is what is due.
+    pub(super) async fn pass_every_run_guard(&mut self, beside: &Beside, backlog: &Backlog, rules: FirstRun) {
+        let (Some(table), Some(mut guard)) = (&self.table, self.guard.take()) else { return };
+        let oids: Vec<u32> = table.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
+        self.rows = Share::estimated_rows(beside, &oids).await.ok();
+        let (due, unknown) = (backlog.total_f64(), backlog.capped || backlog.unknown);
+        let judged = guard.is_steady() && (unknown || due >= guard::MANY_ROWS);
+        if judged || unknown || self.rows.is_none_or(|rows| due > rows * WORTH_SAMPLING) {
+            let share = Share::of(beside, &self.tables()).await;
+            self.rows = share.as_ref().ok().map(|share| share.rows);
+            if let Some(finding) = guard.judge_later(self.target, share, rules).filter(|_| judged) {
+                if guard::is_confirmed(self.target, rules) {
+                    guard.confirm(beside, true).await;
+                } else {
+                    let why = self.held(finding);
+                    self.end = Some(End::Held(why));
+                }
+            }
         }
+        self.guard = Some(guard);
+    }
+
+    fn held(&mut self, finding: Finding) -> String {
+        let (why, code) = (finding.to_string(), finding.code.as_str());
+        tracing::error!(event = "target_held", target_table = self.target.name, code, why, "target held by the guard");
+        self.findings.push(finding);
+        why
+    }
+
+    /// Keeps what this run did, for the guards of the next one.
+    pub(super) async fn has_worked(&mut self, beside: &Beside) {
+        let Some(mut guard) = self.guard.take() else { return };
+        let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
+        #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
+        let rows_deleted = deleted as f64;
+        // A run that was cut short says nothing about what there was to do, nor does one on an empty table.
+        let rows = self.rows.filter(|_| matches!(self.end, Some(End::Done))).map(|rows| rows.max(rows_deleted));
+        let share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
+        guard.has_worked(beside, deleted > 0, share).await;
     }
 
     /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there is to do.

@@ -32,6 +32,7 @@ pub enum Code {
     ForeignCondition,
     Locked,
     NearlyAll,
+    UnusualShare,
     Ancient,
     NoIndex,
     InvalidIndex,
@@ -62,7 +63,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -74,6 +75,7 @@ impl Code {
         Self::ForeignCondition,
         Self::Locked,
         Self::NearlyAll,
+        Self::UnusualShare,
         Self::Ancient,
         Self::NoIndex,
         Self::InvalidIndex,
@@ -119,6 +121,7 @@ impl Code {
             Self::ForeignCondition => "foreign-condition",
             Self::Locked => "locked",
             Self::NearlyAll => "nearly-all",
+            Self::UnusualShare => "unusual-share",
             Self::Ancient => "ancient",
             Self::NoIndex => "no-index",
             Self::InvalidIndex => "invalid-index",

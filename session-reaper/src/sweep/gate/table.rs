@@ -13,7 +13,7 @@ use crate::sweep::name::{Ident, TableName};
 const ROWS_A_PAGE: f32 = 60.0;
 
 /// Rows of a table, by its density when it was last looked at and its size now, as the planner estimates them.
-pub(super) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
+pub(in crate::sweep) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
     let density = if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_A_PAGE };
     #[allow(

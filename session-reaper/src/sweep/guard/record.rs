@@ -1,0 +1,206 @@
+//! What the guards know of a target from earlier runs, in `reaper_state`.
+//!
+//! The key stands for everything that decides which rows go, so that a confirmation is one of exactly that.
+
+use std::fmt::Write as _;
+
+use schema::connect::chain;
+use schema::state;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::sweep::beside::Beside;
+use crate::sweep::target::{Ancient, Target};
+
+/// Runs whose shares are kept.
+pub(super) const RUNS: usize = 3;
+
+/// From here on a run deleted much of a table.
+const HALF: f64 = 0.5;
+
+/// A target as earlier runs left it.
+pub(in crate::sweep) struct Guard {
+    key: String,
+    record: Record,
+    /// The database has a place to keep it.
+    kept: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Record {
+    /// A run has deleted rows.
+    worked: bool,
+    /// Somebody has confirmed that nearly all of the table may go.
+    confirmed: bool,
+    /// The part of the table that each of the last complete runs deleted, the latest last.
+    shares: Vec<f64>,
+}
+
+impl Guard {
+    /// Reads what is kept. Where that fails the target counts as one that has never been worked on.
+    pub(in crate::sweep) async fn of(beside: &Beside, target: &Target, oid: u32) -> Self {
+        let mut guard = Self { key: String::new(), record: Record::default(), kept: false };
+        let Some(table) = qualified(beside, oid).await else { return guard };
+        guard.key = key(target, &table);
+        match beside.patience.with(1, state::get(&beside.client, &beside.own, &guard.key)).await {
+            Ok(found) => {
+                guard.kept = true;
+                guard.record = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
+            }
+            Err(error) => tracing::debug!(error = chain(&error), "reaper_state could not be read"),
+        }
+        guard
+    }
+
+    /// No run has deleted rows, and nobody has confirmed that one may delete nearly all.
+    pub(in crate::sweep) fn is_first(&self) -> bool {
+        !self.record.worked && !self.record.confirmed
+    }
+
+    /// Each of the last runs deleted less than half of the table.
+    pub(in crate::sweep) fn is_steady(&self) -> bool {
+        self.record.shares.len() >= RUNS && self.record.shares.iter().all(|share| *share < HALF)
+    }
+
+    /// Keeps a confirmation. `unusual`: it is one of a share that the every-run guard would hold, which then begins anew.
+    pub(in crate::sweep) async fn confirm(&mut self, beside: &Beside, unusual: bool) {
+        let mut record = Record { confirmed: true, ..self.record.clone() };
+        if unusual {
+            record.shares.clear();
+        }
+        self.keep(beside, record).await;
+    }
+
+    /// Keeps what a run did. `share` is the part of the table that it deleted, if it was complete and that is known.
+    pub(in crate::sweep) async fn has_worked(&mut self, beside: &Beside, deleted: bool, share: Option<f64>) {
+        let mut record = self.record.clone();
+        record.worked |= deleted;
+        if let Some(share) = share {
+            record.shares.push((share * 1_000.0).round() / 1_000.0);
+            let old = record.shares.len().saturating_sub(RUNS);
+            record.shares.drain(..old);
+        }
+        let says_the_same =
+            record.worked == self.record.worked && self.is_steady() && share.is_none_or(|share| share < HALF);
+        if !says_the_same {
+            self.keep(beside, record).await;
+        }
+    }
+
+    async fn keep(&mut self, beside: &Beside, record: Record) {
+        if record == self.record {
+            return;
+        }
+        if self.kept {
+            let mut value = json!(record);
+            value["version"] = json!(env!("CARGO_PKG_VERSION"));
+            if let Err(error) = beside.patience.with(1, state::put(&beside.client, &beside.own, &self.key, &value)).await {
+                tracing::debug!(error = chain(&error), "reaper_state could not be written");
+            }
+        }
+        self.record = record;
+    }
+}
+
+/// The table's name with its schema, whatever the `search_path`.
+async fn qualified(beside: &Beside, oid: u32) -> Option<[String; 2]> {
+    const NAME: &str = "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE c.oid OPERATOR(pg_catalog.=) $1";
+    let row = beside.row(NAME, &[&oid]).await.ok().flatten()?;
+    Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
+}
+
+/// Whatever decides which rows go, in a short form: a condition may be longer than what an index can hold.
+fn key(target: &Target, table: &[String; 2]) -> String {
+    let reasons: Vec<_> = target
+        .reasons
+        .iter()
+        .map(|reason| {
+            let (zone, unit) = (reason.zone.map(|zone| zone.name()), reason.unit.map(|unit| format!("{unit:?}")));
+            json!([reason.column.as_str(), reason.keep.as_nanos().to_string(), zone, unit])
+        })
+        .collect();
+    let children: Vec<_> =
+        target.children.iter().map(|(table, column)| json!([table.to_string(), column.as_str()])).collect();
+    let group = target.group.as_ref().map(|group| group.as_str());
+    let ancient = match target.ancient {
+        // These two delete the same rows.
+        Ancient::Refuse | Ancient::Keep => "keep",
+        Ancient::Due => "due",
+    };
+    let decides = json!([table, reasons, target.filter, group, children, ancient]).to_string();
+    let mut key = format!("guard:{}:", target.name);
+    for byte in &Sha256::digest(decides.as_bytes())[..16] {
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sweep::name::{Ident, TableName};
+    use crate::sweep::target::{Absent, Reason, Unit};
+
+    fn target() -> Target {
+        let reason = Reason {
+            name: "old".into(),
+            column: Ident::new("due"),
+            keep: Duration::from_hours(24),
+            zone: None,
+            unit: None,
+        };
+        Target {
+            name: "t".into(),
+            table: TableName { schema: None, name: Ident::new("t") },
+            reasons: vec![reason],
+            filter: None,
+            group: None,
+            children: Vec::new(),
+            ancient: Ancient::Refuse,
+            order: None,
+            chunk: None,
+            confirmed: false,
+            place: None,
+            absent: Absent::LeftOut,
+        }
+    }
+
+    #[test]
+    fn whatever_decides_is_in_the_key_and_nothing_else() {
+        let place = ["public".to_owned(), "t".to_owned()];
+        let same = key(&target(), &place);
+        let reason = |change: fn(&mut Reason)| {
+            let mut other = target();
+            change(&mut other.reasons[0]);
+            other
+        };
+        for other in [
+            reason(|reason| reason.column = Ident::new("made")),
+            reason(|reason| reason.keep = Duration::from_hours(23)),
+            reason(|reason| reason.zone = Some(chrono_tz::UTC)),
+            reason(|reason| reason.unit = Some(Unit::Milliseconds)),
+            Target { filter: Some("t.used".into()), ..target() },
+            Target { group: Some(Ident::new("family")), ..target() },
+            Target {
+                children: vec![(TableName { schema: None, name: Ident::new("u") }, Ident::new("t_id"))],
+                ..target()
+            },
+            Target { ancient: Ancient::Due, ..target() },
+        ] {
+            assert_ne!(key(&other, &place), same, "{other:?}");
+        }
+        assert_ne!(key(&target(), &["other".to_owned(), "t".to_owned()]), same);
+        for alike in [
+            reason(|reason| reason.name = "expired".into()),
+            Target { chunk: Some(7), confirmed: true, place: Some("reaper.toml:1:1".into()), ..target() },
+        ] {
+            assert_eq!(key(&alike, &place), same, "{alike:?}");
+        }
+    }
+}
