@@ -8,6 +8,15 @@
 
 use std::collections::BTreeMap;
 
+#[path = "discover/certain.rs"]
+mod certain;
+#[path = "discover/planted.rs"]
+mod planted;
+#[path = "discover/projects.rs"]
+mod projects;
+#[path = "discover/values.rs"]
+mod values;
+
 use serde_json::{Value, json};
 use testkit::{Database, Program, Reaped, binary};
 
@@ -17,8 +26,20 @@ async fn discover(url: &str) -> Value {
     assert_eq!(code, Some(0), "{}", program.stderr());
     let found: Value = serde_json::from_str(&program.stdout()).unwrap();
     let (code, program) = Program::run(binary("session-reaper"), &["discover"], &[("DATABASE_URL", url)]).await;
-    assert_eq!((code, program.stdout().as_str()), (Some(0), config(&found)), "{}", program.stderr());
+    // The server may analyse a table in between.
+    assert_eq!(
+        (code, without_rows(&program.stdout())),
+        (Some(0), without_rows(config(&found))),
+        "{}",
+        program.stderr()
+    );
     found
+}
+
+/// A proposal without the numbers of rows.
+fn without_rows(config: &str) -> String {
+    let words = config.replace("never analysed", "about 0 rows");
+    words.lines().map(|line| line.split_once("about ").map_or(line, |(line, _)| line)).collect::<Vec<_>>().join("\n")
 }
 
 fn config(found: &Value) -> &str {
@@ -32,6 +53,15 @@ async fn reap_by(database: &Database, config: &str) -> Reaped {
         client.batch_execute(index).await.unwrap_or_else(|error| panic!("{index}: {error:?}"));
     }
     testkit::reap_by(database, config, &[]).await
+}
+
+/// The proposal with one # removed from each line of a target, which ends with an empty line.
+fn uncommented(config: &str) -> String {
+    let blocks = config.split("\n\n").map(|block| match block.find("#[[target]]") {
+        Some(at) => format!("{}{}", &block[..at], block[at..].replace("\n#", "\n").trim_start_matches('#')),
+        None => block.to_owned(),
+    });
+    blocks.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Each preset by its name, how sure it is, and its tables with where they are.
@@ -119,8 +149,9 @@ async fn a_preset_in_another_schema_is_proposed_with_what_it_replaces() {
     database
         .execute(
             r#"CREATE SCHEMA "Web";
-               CREATE TABLE "Web".session (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL);
-               CREATE TABLE "Web".verification (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL);
+               CREATE TABLE "Web".session (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL, token text,
+                   "createdAt" timestamptz, "updatedAt" timestamptz, "userId" text);
+               CREATE TABLE "Web".verification (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL, identifier text, value text);
                INSERT INTO "Web".session VALUES ('due', now() - interval '2 days'), ('live', now());
                INSERT INTO session VALUES ('due', '{}', now() - interval '3 days'), ('live', '{}', now() + interval '1 day')"#,
         )
@@ -270,7 +301,7 @@ async fn how_sure_it_is_follows_from_names_and_from_what_stands_beside() {
         ("delivered_at timestamptz", "orders", None),
         ("created_at timestamptz", "people", None),
         ("created_at timestamptz", "password_resets", Some("low")),
-        ("used_at timestamptz", "codes", Some("medium")),
+        ("used_at timestamptz", "login_codes", Some("medium")),
         ("revoked int", "tokens", None),
         ("deleted_at timestamptz", "posts", Some("low")),
         ("last_activity int", "web_sessions", Some("low")),
@@ -297,8 +328,8 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let (live, _) = judged(&found, "public.login_tokens").unwrap();
-    assert!(!live);
+    let (certain, _) = judged(&found, "public.login_tokens").unwrap();
+    assert!(!certain);
     let children = r#"by children = [{ table = "public.letters", column = "token" }]"#;
     for told in [
         children,
@@ -316,71 +347,8 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
         "{}",
         config(&found)
     );
-}
-
-#[tokio::test]
-async fn an_integer_is_a_time_only_when_its_values_are() {
-    let database = Database::create().await;
-    let now = "extract(epoch FROM now())::bigint";
-    for (values, unit, sure) in [
-        (format!("{now} + n"), json!(["s"]), "high"),
-        (format!("({now} + n) * 1000"), json!(["ms"]), "high"),
-        (format!("({now} + n) * 1000000"), json!(["us"]), "high"),
-        // A lifetime.
-        ("n * 60".to_owned(), json!(["s", "ms", "us"]), "medium"),
-        // Some never expire.
-        (format!("CASE WHEN n % 2 = 0 THEN 0 ELSE {now} + n END"), json!(["s"]), "medium"),
-        // Of an empty table nothing is known.
-        ("NULL".to_owned(), json!(["s", "ms", "us"]), "medium"),
-    ] {
-        database
-            .execute(&format!(
-                "DROP TABLE IF EXISTS nonces; CREATE TABLE nonces (id int PRIMARY KEY, expires bigint);
-                 INSERT INTO nonces SELECT n, {values} FROM generate_series(1, 500) AS n; ANALYZE nonces"
-            ))
-            .await;
-        let found = discover(&database.url()).await;
-        let column = &found["targets"][0]["columns"][0];
-        assert_eq!((&column["unit"], &column["sureness"]), (&unit, &json!(sure)), "{values}: {}", config(&found));
-    }
-    // Who may not read the table is not told of its values, either.
-    database.execute("UPDATE nonces SET expires = 2000000000; ANALYZE nonces").await;
-    assert_eq!(live(&discover(&database.url()).await), ["public.nonces"]);
-    assert_eq!(live(&discover(&database.url_as("session_reaper")).await), Vec::<&str>::new());
-}
-
-#[tokio::test]
-async fn a_time_before_all_sessions_may_mean_never() {
-    let database = Database::empty().await;
-    database
-        .execute(
-            "CREATE TABLE sessions (id int PRIMARY KEY, expires_at timestamptz);
-             INSERT INTO sessions VALUES (1, '0001-01-01 00:00:00Z'), (2, now()), (3, 'infinity'), (4, NULL); ANALYZE",
-        )
-        .await;
-    let found = discover(&database.url()).await;
+    assert_eq!(found["presets"][0]["how"], "perhaps");
     assert_eq!(live(&found), Vec::<&str>::new());
-    assert!(config(&found).contains("go back to 0001-01-01, and such a time may mean never"), "{}", config(&found));
-}
-
-#[tokio::test]
-async fn values_may_be_as_far_away_as_their_type_allows() {
-    let database = Database::empty().await;
-    database
-        .execute(
-            "CREATE TABLE codes (\"user\" int, code int, valid_until date, expires_at timestamp, exp timestamptz, PRIMARY KEY (\"user\", code));
-             INSERT INTO codes VALUES (1, 1, '5874897-12-31', '294276-12-31', '294276-12-31'), (2, 2, 'infinity', '-infinity', 'infinity'),
-                 (3, 3, '4713-01-01 BC', '4713-01-01 BC', '4713-01-01 BC'); ANALYZE codes",
-        )
-        .await;
-    let found = discover(&database.url()).await;
-    assert_eq!(judged(&found, "public.codes").unwrap().1.len(), 3, "{}", config(&found));
-    assert_eq!(config(&found).matches("go back to -4712-01-01").count(), 3, "{}", config(&found));
-    // Also, `user` is a word of SQL's own.
-    assert_eq!(
-        found["targets"][0]["columns"][0]["missing_index"],
-        "CREATE INDEX CONCURRENTLY ON public.codes (valid_until, \"user\", code)"
-    );
 }
 
 #[tokio::test]
@@ -400,12 +368,7 @@ async fn what_is_commented_out_can_be_used_as_it_stands() {
     assert_eq!(refused.code, Some(78), "{}", refused.stderr);
     assert!(refused.stderr.contains("nothing to do"), "{}", refused.stderr);
 
-    // One # away from each line of a target, which ends with an empty line.
-    let blocks = config(&found).split("\n\n").map(|block| match block.find("#[[target]]") {
-        Some(at) => format!("{}{}", &block[..at], block[at..].replace("\n#", "\n").trim_start_matches('#')),
-        None => block.to_owned(),
-    });
-    let used = blocks.collect::<Vec<_>>().join("\n\n");
+    let used = uncommented(config(&found));
     let reaped = reap_by(&database, &used).await;
     assert_eq!(reaped.code, Some(0), "{}\n{}", used, reaped.stderr);
     assert_eq!(reaped.report["targets"].as_array().unwrap().len(), 3);
@@ -426,29 +389,31 @@ async fn no_name_can_write_into_the_file() {
         )
         .await;
     let found = discover(&database.url()).await;
-    assert_eq!(live(&found).len(), 1, "{}", config(&found));
+    assert_eq!(live(&found), Vec::<&str>::new());
     let lines = config(&found).lines();
-    assert_eq!(lines.filter(|line| line.starts_with("[[target]]")).count(), 1, "{}", config(&found));
+    assert_eq!(lines.filter(|line| line.starts_with("[[target]]")).count(), 0, "{}", config(&found));
+    let used = uncommented(config(&found));
+    assert_eq!(used.lines().filter(|line| line.starts_with("[[target]]")).count(), 1, "{used}");
     // In a comment the names are escaped; as they are, they stand in the JSON.
     let target = &found["targets"][0];
     for index in [&target["columns"][0]["missing_index"], &target["group"]["missing_index"]] {
         database.execute(index.as_str().unwrap()).await;
     }
-    let reaped = reap_by(&database, &config(&found).replace("first: ", "")).await;
-    assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
+    let reaped = reap_by(&database, &used.replace("first: ", "")).await;
+    assert_eq!(reaped.code, Some(0), "{used}{}", reaped.stderr);
     assert_eq!(reaped.report["targets"][0]["deleted"]["expired"], 1);
 }
 
 #[tokio::test]
 async fn it_answers_whoever_asks_and_waits_for_no_lock() {
     let database = Database::create().await;
-    database.execute("CREATE TABLE hidden_tokens (id int, expires_at timestamptz)").await;
+    database.execute("CREATE TABLE login_tokens (id int, expires_at timestamptz)").await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; LOCK TABLE sessions, consumed_challenges, hidden_tokens").await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE sessions, consumed_challenges, login_tokens").await.unwrap();
     let found = discover(&database.url_as("session_reaper")).await;
     assert_eq!(found["role"], "session_reaper");
     assert_eq!(presets(&found)[0].0, "auth-api");
-    assert_eq!(live(&found), ["public.hidden_tokens"]);
+    assert_eq!(live(&found), ["public.login_tokens"]);
 }
 
 #[tokio::test]
@@ -456,20 +421,20 @@ async fn what_is_not_a_users_own_table_is_left_out() {
     let database = Database::create().await;
     database
         .execute(
-            "CREATE TABLE codes (id int, expires_at timestamptz) PARTITION BY RANGE (expires_at);
-             CREATE TABLE codes_1 PARTITION OF codes DEFAULT; INSERT INTO codes VALUES (1, now()), (2, now()); ANALYZE;
-             CREATE VIEW session_tokens AS TABLE codes; CREATE MATERIALIZED VIEW old_tokens AS TABLE codes",
+            "CREATE TABLE tokens (id int, expires_at timestamptz) PARTITION BY RANGE (expires_at);
+             CREATE TABLE tokens_1 PARTITION OF tokens DEFAULT; INSERT INTO tokens VALUES (1, now()), (2, now()); ANALYZE;
+             CREATE VIEW session_tokens AS TABLE tokens; CREATE MATERIALIZED VIEW old_tokens AS TABLE tokens",
         )
         .await;
     let found = discover(&database.url()).await;
     let tables: Vec<&Value> = found["targets"].as_array().unwrap().iter().map(|target| &target["table"]).collect();
-    assert_eq!(tables, ["public.codes"]);
+    assert_eq!(tables, ["public.tokens"]);
     assert_eq!(found["targets"][0]["rows"], 2);
     // A partitioned table takes no CONCURRENTLY.
-    assert_eq!(found["targets"][0]["columns"][0]["missing_index"], "CREATE INDEX ON public.codes (expires_at)");
-    database.execute("INSERT INTO codes VALUES (3, now() - interval '31 days')").await;
+    assert_eq!(found["targets"][0]["columns"][0]["missing_index"], "CREATE INDEX ON public.tokens (expires_at)");
+    database.execute("INSERT INTO tokens VALUES (3, now() - interval '31 days')").await;
     let reaped = reap_by(&database, config(&found)).await;
-    assert_eq!(reaped.target("public.codes")["deleted"]["expired"], 1, "{}{}", config(&found), reaped.stderr);
+    assert_eq!(reaped.target("public.tokens")["deleted"]["expired"], 1, "{}{}", config(&found), reaped.stderr);
 }
 
 #[tokio::test]
@@ -477,7 +442,7 @@ async fn of_an_empty_database_it_says_that_nothing_is_there() {
     let database = Database::empty().await;
     let found = discover(&database.url()).await;
     assert_eq!((&found["presets"], &found["targets"]), (&json!([]), &json!([])));
-    assert!(config(&found).contains("Nothing was found"), "{}", config(&found));
+    assert_eq!(found["unrecognised"], json!([]));
     assert!(config(&found).lines().all(|line| line.is_empty() || line.starts_with('#')), "{}", config(&found));
 }
 

@@ -1,24 +1,29 @@
-//! Reading the catalog: one read-only transaction, a few queries.
+//! Reads the catalog: one read-only transaction, a few queries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use schema::connect::{ConnectError, ConnectOptions, chain};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
-use super::signs::{BESIDE, GROUPS, OWN};
-use super::{judge, names};
+use super::nouns::OWN;
+use super::signs::GROUPS;
+use super::values::Known;
+use super::{judge, names, sample};
 use crate::sweep::{Ident, TableName};
 
-/// Measured in milliseconds for hundreds of tables. Whoever has a hundred thousand may wait for them.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Catalogs of hundreds of tables are read in milliseconds; this is the bound for those of a hundred thousand.
+const DEADLINE: Duration = Duration::from_secs(45);
 
-/// One snapshot for all queries. UTC and ISO are how `pg_stats` is read; the lock is only ever the catalog's own.
+/// One snapshot for all queries. The catalog's own locks are the only ones.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
-     SET LOCAL lock_timeout = '1s'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL jit = off";
+     SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
-const WHERE_AND_WHO: &str = "SELECT current_database()::text, current_user::text";
+/// Operators and functions that somebody has planted along the configured path are never found. `pg_stats` is read as UTC
+/// and ISO.
+const SETTINGS: &str =
+    "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
 /// Why nothing is known.
 #[derive(Debug, thiserror::Error)]
@@ -27,35 +32,38 @@ pub enum DiscoverError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The database refused a query.
-    #[error("the catalog cannot be read: {0}")]
+    #[error("cannot read the catalog: {0}")]
     Refused(String),
 }
 
 impl From<Error> for DiscoverError {
     fn from(error: Error) -> Self {
         let text = chain(&error);
-        // What is no answer of the server's is an end of the connection.
+        // An error without a code is the end of the connection.
         if error.code().is_none() { ConnectError::Connect(text).into() } else { Self::Refused(text) }
     }
 }
 
-/// What was found.
+/// The tables of a database, and what the catalog says about those that matter.
 pub(super) struct Catalog {
     pub(super) database: String,
     pub(super) role: String,
     pub(super) tables: Vec<Table>,
     columns: HashMap<(u32, String), Facts>,
     references: HashMap<u32, Vec<Reference>>,
+    named: Vec<Named>,
 }
 
-/// A table, with those of its columns that may matter.
+/// A table. It has all of its columns if it is a candidate, otherwise only those that could be a time.
 pub(super) struct Table {
     pub(super) oid: u32,
     /// With its schema.
     pub(super) name: TableName,
-    /// Found along the `search_path` by its name alone.
+    /// The configured `search_path` leads to it by its name alone.
     pub(super) visible: bool,
-    pub(super) partitioned: bool,
+    pub(super) kind: Kind,
+    /// A trigger or a rule acts when a row is deleted.
+    pub(super) acts_on_delete: bool,
     /// As of the last VACUUM or ANALYZE; none before the first.
     pub(super) rows: Option<u64>,
     pub(super) columns: Vec<Column>,
@@ -63,18 +71,29 @@ pub(super) struct Table {
     pub(super) key: Vec<String>,
 }
 
+/// Which other tables have rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// None.
+    Plain,
+    /// Its partitions, and it has none itself.
+    Partitioned,
+    /// Those that inherit from it, beside its own.
+    Parent,
+}
+
+#[derive(Clone)]
 pub(super) struct Column {
     pub(super) name: Ident,
     pub(super) sql_type: String,
     pub(super) nullable: bool,
 }
 
-/// What is looked up only of columns that matter.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is looked up only for columns that matter.
+#[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) indexed: bool,
-    /// The least and the greatest value that ANALYZE saw: seconds since 1970, or integers as they are.
-    pub(super) values: Option<(f64, f64)>,
+    pub(super) values: Known,
 }
 
 /// A foreign key that points at a table.
@@ -87,13 +106,26 @@ pub(super) struct Reference {
     pub(super) on_delete: String,
 }
 
+/// A column that is named after the rows of another table and has no foreign key.
+pub(super) struct Named {
+    pub(super) oid: u32,
+    pub(super) table: TableName,
+    pub(super) column: Ident,
+    pub(super) sql_type: String,
+}
+
 impl Catalog {
-    pub(super) fn facts(&self, table: &Table, column: &Ident) -> Facts {
-        self.columns.get(&(table.oid, column.as_str().to_owned())).copied().unwrap_or_default()
+    pub(super) fn facts(&self, table: &Table, column: &Ident) -> &Facts {
+        const NONE: &Facts = &Facts { indexed: false, values: Known::Nothing };
+        self.columns.get(&(table.oid, column.as_str().to_owned())).unwrap_or(NONE)
     }
 
     pub(super) fn references(&self, table: &Table) -> &[Reference] {
         self.references.get(&table.oid).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn named(&self) -> &[Named] {
+        &self.named
     }
 }
 
@@ -113,85 +145,142 @@ impl Table {
     }
 }
 
-/// Reads all that is needed; `wanted` are the names of columns that presets speak of.
-pub(super) async fn read(connect: &ConnectOptions, wanted: &[Ident]) -> Result<Catalog, DiscoverError> {
+/// What presets name: their tables are candidates, and their columns are looked up.
+pub(super) struct Wanted {
+    pub(super) tables: Vec<Ident>,
+    pub(super) columns: Vec<Ident>,
+}
+
+/// Reads all that is needed.
+pub(super) async fn read(connect: &ConnectOptions, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
     let (client, driver) = connect.connect_with_driver().await?;
-    let read = tokio::time::timeout(PATIENCE + PATIENCE / 2, read_by(&client, wanted)).await;
+    let read = tokio::time::timeout(DEADLINE, read_by(&client, wanted)).await;
     driver.abort();
     read.map_err(|_| DiscoverError::from(ConnectError::Timeout))?
 }
 
 /// Without named statements: behind a pooler the next client would find them.
-async fn read_by(client: &Client, wanted: &[Ident]) -> Result<Catalog, DiscoverError> {
+async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
     client.batch_execute(BEGIN).await?;
-    let row = client.query_typed_one(WHERE_AND_WHO, &[]).await?;
-    let (database, role) = (row.get(0), row.get(1));
+    let row = client.query_typed_one(include_str!("visible.sql"), &[]).await?;
+    let (database, role, now) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let visible: HashSet<u32> = row.try_get::<_, Vec<u32>>(3)?.into_iter().collect();
+    client.batch_execute(SETTINGS).await?;
 
-    let signs = GROUPS.iter().copied().chain(BESIDE.iter().map(|(name, _)| *name)).map(str::to_owned);
-    let names: Vec<String> = wanted.iter().map(|name| names::run_together(name.as_str())).chain(signs).collect();
-    let rows = client.query_typed(include_str!("catalog.sql"), &[(&names, Type::TEXT_ARRAY)]).await?;
-    let tables: Vec<Table> = rows.iter().map(table).filter(|table| !OWN.contains(&table.name.name.as_str())).collect();
-
-    let asked = |table: &Table, column: &Column| wanted.contains(&column.name) || judge::may_matter(table, column);
-    let (oids, columns): (Vec<u32>, Vec<String>) = tables
+    let rows = client.query_typed(include_str!("catalog.sql"), &[]).await?;
+    let mut tables = rows.iter().map(|row| table(row, &visible)).collect::<Result<Vec<Table>, Error>>()?;
+    tables.retain(|table| !OWN.contains(&table.name.name.as_str()));
+    let candidates: Vec<u32> = tables
         .iter()
-        .flat_map(|table| table.columns.iter().filter(|column| asked(table, column)).map(|column| (table.oid, column)))
-        .map(|(oid, column)| (oid, column.name.as_str().to_owned()))
-        .unzip();
-    let rows = client.query_typed(include_str!("references.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
-    let mut references: HashMap<u32, Vec<Reference>> = HashMap::new();
-    for row in rows {
-        let from =
-            TableName { schema: Some(Ident::new(row.get::<_, String>(1))), name: Ident::new(row.get::<_, String>(2)) };
-        let reference = Reference {
-            from,
-            on_delete: row.get(3),
-            to_itself: row.get(4),
-            column: row.get::<_, Option<String>>(5).map(Ident::new),
-        };
-        references.entry(row.get(0)).or_default().push(reference);
+        .filter(|table| wanted.tables.contains(&table.name.name) || judge::is_candidate(table))
+        .map(|table| table.oid)
+        .collect();
+    let mut columns = all_columns(client, &candidates).await?;
+    for table in &mut tables {
+        table.columns = columns.remove(&table.oid).unwrap_or_else(|| std::mem::take(&mut table.columns));
     }
-    let columns = columns_of(client, &oids, &columns).await?;
+    let references = references(client, &candidates).await?;
+    let nouns: HashSet<String> = tables
+        .iter()
+        .filter(|table| candidates.contains(&table.oid))
+        .flat_map(|table| names::reference_ends(&names::words(table.name.name.as_str())))
+        .collect();
+    let named = named(client, nouns.into_iter().collect()).await?;
+
+    let asked = |table: &Table, column: &Column| {
+        candidates.contains(&table.oid) && (wanted.columns.contains(&column.name) || judge::may_matter(table, column))
+    };
+    let asked: Vec<(&Table, &Column)> = tables
+        .iter()
+        .flat_map(|table| table.columns.iter().filter(move |column| asked(table, column)).map(move |c| (table, c)))
+        .collect();
+    let mut facts = indexes(client, &asked).await?;
+    for ((oid, name), values) in sample::statistics(client, &tables, &asked, now).await? {
+        if let Some(facts) = facts.get_mut(&(oid, name)) {
+            facts.values = values;
+        }
+    }
+    let relations = sample::relations(client, &asked).await?;
     client.batch_execute("ROLLBACK").await?;
-    Ok(Catalog { database, role, tables, columns, references })
+    sample::samples(client, &relations, &asked, &mut facts).await?;
+    Ok(Catalog { database, role, tables, columns: facts, references, named })
 }
 
-fn table(row: &Row) -> Table {
-    let (names, types, nullable): (Vec<String>, Vec<String>, Vec<bool>) = (row.get(6), row.get(7), row.get(8));
+fn table(row: &Row, visible: &HashSet<u32>) -> Result<Table, Error> {
+    let (names, types, nullable): (Vec<String>, Vec<String>, Vec<bool>) =
+        (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
     let columns = names.into_iter().zip(types).zip(nullable);
     let columns = columns.map(|((name, sql_type), nullable)| Column { name: Ident::new(name), sql_type, nullable });
-    let rows: f64 = row.get(5);
-    Table {
-        oid: row.get(0),
-        name: TableName {
-            schema: Some(Ident::new(row.get::<_, String>(1))),
-            name: Ident::new(row.get::<_, String>(2)),
+    let (oid, rows): (u32, f64) = (row.try_get(0)?, row.try_get(4)?);
+    Ok(Table {
+        oid,
+        name: name(row, 1)?,
+        visible: visible.contains(&oid),
+        kind: match (row.try_get(3)?, row.try_get(9)?) {
+            (true, _) => Kind::Partitioned,
+            (false, true) => Kind::Parent,
+            (false, false) => Kind::Plain,
         },
-        visible: row.get(3),
-        partitioned: row.get(4),
+        acts_on_delete: row.try_get(10)?,
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, and not below zero")]
         rows: (rows >= 0.0).then_some(rows as u64),
         columns: columns.collect(),
-        key: row.get(9),
-    }
+        key: row.try_get(8)?,
+    })
 }
 
-/// The last of the queries: what it sets is for the rest of the transaction.
-async fn columns_of(
-    client: &Client,
-    oids: &Vec<u32>,
-    names: &Vec<String>,
-) -> Result<HashMap<(u32, String), Facts>, Error> {
-    let params: [(&(dyn ToSql + Sync), Type); 2] = [(oids, Type::OID_ARRAY), (names, Type::TEXT_ARRAY)];
-    let rows = client.query_typed(include_str!("indexes.sql"), &params).await?;
-    let facts = rows.iter().map(|row| ((row.get(0), row.get(1)), Facts { indexed: row.get(2), values: None }));
-    let mut facts: HashMap<(u32, String), Facts> = facts.collect();
-    client.batch_execute("SET LOCAL enable_nestloop = off").await?;
-    for row in client.query_typed(include_str!("values.sql"), &params).await? {
-        let (lowest, highest): (Option<f64>, Option<f64>) = (row.get(2), row.get(3));
-        if let Some(facts) = facts.get_mut(&(row.get(0), row.get(1))) {
-            facts.values = lowest.zip(highest);
-        }
+/// The schema of a table in one column, its name in the next.
+pub(super) fn name(row: &Row, at: usize) -> Result<TableName, Error> {
+    let (schema, name): (String, String) = (row.try_get(at)?, row.try_get(at + 1)?);
+    Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
+}
+
+async fn all_columns(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Vec<Column>>, Error> {
+    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
+    for row in client.query_typed(include_str!("columns.sql"), &[(oids, Type::OID_ARRAY)]).await? {
+        let name = Ident::new(row.try_get::<_, String>(1)?);
+        let column = Column { name, sql_type: row.try_get(2)?, nullable: row.try_get(3)? };
+        columns.entry(row.try_get(0)?).or_default().push(column);
     }
-    Ok(facts)
+    Ok(columns)
+}
+
+async fn references(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Vec<Reference>>, Error> {
+    let mut references: HashMap<u32, Vec<Reference>> = HashMap::new();
+    for row in client.query_typed(include_str!("references.sql"), &[(oids, Type::OID_ARRAY)]).await? {
+        let reference = Reference {
+            from: name(&row, 1)?,
+            on_delete: row.try_get(3)?,
+            to_itself: row.try_get(4)?,
+            column: row.try_get::<_, Option<String>>(5)?.map(Ident::new),
+        };
+        references.entry(row.try_get(0)?).or_default().push(reference);
+    }
+    Ok(references)
+}
+
+async fn named(client: &Client, ends: Vec<String>) -> Result<Vec<Named>, Error> {
+    let patterns: Vec<String> =
+        ends.iter().map(|end| format!("%{}", end.replace('\\', "").replace('%', "\\%"))).collect();
+    let rows = client.query_typed(include_str!("named.sql"), &[(&patterns, Type::TEXT_ARRAY)]).await?;
+    let named = |row: &Row| {
+        let column = Ident::new(row.try_get::<_, String>(3)?);
+        Ok(Named { oid: row.try_get(0)?, table: name(row, 1)?, column, sql_type: row.try_get(4)? })
+    };
+    rows.iter().map(named).collect()
+}
+
+/// The oids and names of columns, as statements take them.
+pub(super) fn keys(asked: &[(&Table, &Column)]) -> (Vec<u32>, Vec<String>) {
+    asked.iter().map(|(table, column)| (table.oid, column.name.as_str().to_owned())).unzip()
+}
+
+async fn indexes(client: &Client, asked: &[(&Table, &Column)]) -> Result<HashMap<(u32, String), Facts>, Error> {
+    let (oids, names) = keys(asked);
+    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&oids, Type::OID_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(include_str!("indexes.sql"), &params).await?;
+    let facts = |row: &Row| {
+        Ok(((row.try_get(0)?, row.try_get(1)?), Facts { indexed: row.try_get(2)?, values: Known::Nothing }))
+    };
+    rows.iter().map(facts).collect()
 }

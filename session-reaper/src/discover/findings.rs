@@ -1,9 +1,11 @@
-//! What came of it, as data: the proposal is written from it, and `--output json` prints it.
+//! What was found, as data: the proposal is written from it, and `--output json` prints it.
 
 use serde::Serialize;
 
-use super::catalog::{Catalog, Table};
+use super::catalog::{Catalog, Kind, Table};
+use super::shapes::REFERRERS;
 use super::signs::Sureness;
+use super::{judge, names};
 use crate::sweep::Ident;
 
 /// Everything that was found.
@@ -13,6 +15,8 @@ pub struct Findings {
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
+    /// Tables whose names speak of sessions and the like, without a column by which their rows could go.
+    pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
 }
@@ -54,6 +58,10 @@ pub(super) struct PresetTable {
     pub(super) names_others: bool,
     /// What refers to it.
     pub(super) notes: Vec<String>,
+    /// What is here and not in the project: with any of these it is switched off.
+    pub(super) doubts: Vec<String>,
+    /// What is proposed for times from before the year 2000, where there are any.
+    pub(super) ancient: Option<&'static str>,
     /// Indexes that are to be created first.
     pub(super) missing_indexes: Vec<String>,
     #[serde(skip)]
@@ -72,10 +80,21 @@ pub(super) struct FoundTarget {
     pub(super) live: bool,
     pub(super) columns: Vec<FoundColumn>,
     pub(super) group: Option<Group>,
-    /// What keeps rows that are no times.
+    /// What exempts rows from these reasons.
     #[serde(rename = "where")]
     pub(super) filter: Option<String>,
+    /// What is proposed for times from before the year 2000, where there are or may be any.
+    pub(super) ancient: Option<&'static str>,
     pub(super) notes: Vec<String>,
+}
+
+/// A table that looks like one of sessions, and has no column that is recognised.
+#[derive(Debug, Serialize)]
+pub(super) struct Unrecognised {
+    pub(super) table: String,
+    pub(super) rows: Option<u64>,
+    /// Columns that seem to say when a row may go, in types that cannot be used, with these types.
+    pub(super) unusable: Vec<String>,
 }
 
 /// A column by which rows might go.
@@ -105,9 +124,14 @@ pub(super) struct Group {
 }
 
 impl Findings {
-    pub(super) fn new(catalog: &Catalog, presets: Vec<FoundPreset>, targets: Vec<FoundTarget>) -> Self {
+    pub(super) fn new(
+        catalog: &Catalog,
+        presets: Vec<FoundPreset>,
+        targets: Vec<FoundTarget>,
+        unrecognised: Vec<Unrecognised>,
+    ) -> Self {
         let (database, role) = (catalog.database.clone(), catalog.role.clone());
-        Self { database, role, presets, targets, config: String::new() }
+        Self { database, role, presets, targets, unrecognised, config: String::new() }
     }
 }
 
@@ -116,8 +140,21 @@ impl FoundPreset {
         self.how != How::Perhaps
     }
 
-    pub(super) fn oids(&self) -> impl Iterator<Item = u32> {
-        self.tables.iter().filter_map(|table| table.oid)
+    /// Its tables, and those beside them whose rows it accounts for.
+    pub(super) fn oids<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = u32> + 'a {
+        let beside = catalog
+            .tables
+            .iter()
+            .filter(|table| table.schema() == self.schema && REFERRERS.contains(&table.name.name.as_str()));
+        self.tables.iter().filter_map(|table| table.oid).chain(beside.map(|table| table.oid))
+    }
+}
+
+impl Unrecognised {
+    pub(super) fn new(table: &Table) -> Self {
+        let unusable =
+            judge::of_other_types(table).map(|column| format!("{} {}", names::ident(&column.name), column.sql_type));
+        Self { table: names::table(&table.name), rows: table.rows, unusable: unusable.collect() }
     }
 }
 
@@ -126,10 +163,10 @@ pub(super) fn missing_index(catalog: &Catalog, table: &Table, column: &Ident, wi
     if catalog.facts(table, column).indexed {
         return None;
     }
-    let column = column.spelt();
+    let column = names::ident(column);
     let key = table.key.iter().filter(|part| with_key && **part != column);
     let columns: Vec<&str> = [&column].into_iter().chain(key).map(String::as_str).collect();
     // A partitioned table takes no CONCURRENTLY.
-    let concurrently = if table.partitioned { "" } else { " CONCURRENTLY" };
-    Some(format!("CREATE INDEX{concurrently} ON {} ({})", table.name.spelt(), columns.join(", ")))
+    let concurrently = if table.kind == Kind::Partitioned { "" } else { " CONCURRENTLY" };
+    Some(format!("CREATE INDEX{concurrently} ON {} ({})", names::table(&table.name), columns.join(", ")))
 }

@@ -1,35 +1,40 @@
-//! Going through the columns of a table by the signs: what each tells, how sure that is, and what speaks against it.
+//! Goes through the columns of a table by the signs: what each says, how sure that is, and what speaks against it.
 
-use chrono::DateTime;
-
-use super::catalog::{Catalog, Column, Reference, Table};
+use super::beside::{self, Beside};
+use super::catalog::{Catalog, Column, Facts, Kind, Table};
+use super::doubts;
 use super::findings::{FoundColumn, FoundTarget, Group, missing_index};
-use super::names::{is_noun, run_together, words};
-use super::proposal::quoted;
-use super::signs::{
-    ASKED_FOR, BESIDE, COLUMNS, CONSEQUENCES, Consequence, LONG_NOUN, Meaning, NOISE, Place, Rows, Sureness, TABLES,
-};
+use super::names::{self, is_noun, run_together, words};
+use super::nouns::{self, Rows};
+use super::signs::{COLUMNS, CONSEQUENCES, ColumnSign, Consequence, Meaning, NOISE, Sureness};
+use super::values::{Known, UNITS};
 use crate::sweep::Unit;
 
-/// What no session, token or code is older than, in seconds: 2000. Before it are the zeros of many a language.
-const OLDEST: f64 = 946_684_800.0;
-
-/// 2100. What is later in one unit is early in the next.
-const LATEST: f64 = 4_102_444_800.0;
-
-const UNITS: [(&str, Unit, f64); 3] =
-    [("s", Unit::Seconds, 1.0), ("ms", Unit::Milliseconds, 1e3), ("us", Unit::Microseconds, 1e6)];
-
-/// What the name of a column tells.
-struct Reading {
-    consequence: &'static Consequence,
+/// What the name of a column says.
+pub(super) struct Reading {
+    pub(super) consequence: &'static Consequence,
     sureness: Sureness,
-    /// It tells it of the row, not of something in it.
+    /// It says it about the row, not about something in it.
     of_row: bool,
-    unit: Option<Unit>,
-    /// The noun in the table's name that counted.
-    noun: Option<&'static str>,
-    rows: Rows,
+    /// The name alone does not say enough.
+    pub(super) weak: bool,
+    pub(super) unit: Option<Unit>,
+}
+
+impl Reading {
+    pub(super) fn is_expiry(&self) -> bool {
+        self.consequence.meaning == Meaning::Expiry
+    }
+}
+
+/// Whether all columns of a table are worth being read.
+pub(super) fn is_candidate(table: &Table) -> bool {
+    is_fleeting(table) || table.columns.iter().any(|column| may_matter(table, column))
+}
+
+/// Whether a table's name speaks of sessions, tokens, codes and the like.
+pub(super) fn is_fleeting(table: &Table) -> bool {
+    nouns::rows(&words(table.name.name.as_str())).0 == Rows::Fleeting
 }
 
 /// Whether a column is worth being looked up.
@@ -37,56 +42,95 @@ pub(super) fn may_matter(table: &Table, column: &Column) -> bool {
     read(table, column).is_some() || table.group() == Some(&column.name)
 }
 
-/// The target that a table may be, if any of its columns tells something.
-pub(super) fn target(table: &Table, catalog: &Catalog) -> Option<FoundTarget> {
+/// The targets that a table may be, if any of its columns says something: one, or two where a condition is only for one of them.
+pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();
-    // That a row is old says little beside anything else.
-    if readings.iter().any(|(_, reading)| reading.consequence.meaning != Meaning::Creation) {
-        readings.retain(|(_, reading)| reading.consequence.meaning != Meaning::Creation);
-    }
-    let expiries: Vec<&Column> = readings.iter().filter(|(_, r)| is_expiry(r)).map(|(column, _)| *column).collect();
-    let mut filter = None;
-    let mut columns: Vec<FoundColumn> = readings
-        .iter()
-        .map(|(column, reading)| {
-            let mut found = found(table, catalog, column, reading);
-            let doubts = doubts(table, catalog, column, reading, &expiries);
-            for doubt in doubts {
-                found.sureness = found.sureness.lowered();
-                found.why.push(format!("but {doubt}"));
-            }
-            found
-        })
-        .collect();
-    columns.sort_by_key(|column| std::cmp::Reverse(column.sureness));
-    let best = columns.first()?.sureness;
-    for column in &mut columns {
-        column.chosen = column.sureness == best;
-        if let (true, [unit]) = (column.chosen, column.unit.as_slice()) {
-            filter = UNITS
-                .iter()
-                .find(|(name, ..)| name == unit)
-                .map(|(_, _, per_second)| format!("t.{} > {:.0}", column.column, OLDEST * per_second));
+    // That a row has changed, or is old, says little beside anything else.
+    for little in [Meaning::Creation, Meaning::Change] {
+        if readings.iter().any(|(_, reading)| reading.consequence.meaning != little) {
+            readings.retain(|(_, reading)| reading.consequence.meaning != little);
         }
     }
+    if readings.is_empty() {
+        return Vec::new();
+    }
+    let times: Vec<&Column> = readings.iter().map(|(column, _)| *column).collect();
+    let beside = beside::look(table, table.columns.iter(), &times);
+    // A row that does not expire may be revoked all the same: the condition is not for the other reasons.
+    let (exempt, others): (Vec<_>, Vec<_>) =
+        readings.into_iter().partition(|(_, reading)| !beside.conditions.is_empty() && reading.is_expiry());
+    let filter = (!exempt.is_empty()).then(|| beside.conditions.join(" AND "));
+    let split = !exempt.is_empty() && !others.is_empty();
+    let parts = [(exempt, filter), (others, None)].into_iter().filter(|(readings, _)| !readings.is_empty());
+    parts.map(|(readings, filter)| target(table, catalog, &readings, filter, &beside, split)).collect()
+}
+
+fn target(
+    table: &Table,
+    catalog: &Catalog,
+    readings: &[(&Column, Reading)],
+    filter: Option<String>,
+    beside: &Beside,
+    split: bool,
+) -> FoundTarget {
+    let expiries: Vec<&Column> = readings.iter().filter(|(_, r)| r.is_expiry()).map(|(column, _)| *column).collect();
+    let of_table: Vec<String> = doubts::of_name(table).into_iter().chain(beside.doubts.iter().cloned()).collect();
+    let of_rows = doubts::of_rows(table, catalog);
+    let mut ancient = false;
+    let mut columns: Vec<FoundColumn> = Vec::new();
+    for (column, reading) in readings {
+        let mut found = found(table, catalog, column, reading);
+        let facts = catalog.facts(table, &column.name);
+        let values = doubts::of_values(column, reading, facts, &found.unit);
+        ancient |= values.ancient;
+        let other = expiries.iter().find(|other| reading.is_expiry() && other.name != column.name);
+        let other = other.map(|other| format!("{} says the same", names::ident(&other.name)));
+        for doubt in of_table.iter().chain(&of_rows).chain(&values.doubts).chain(&other) {
+            found.sureness = found.sureness.lowered();
+            found.why.push(format!("but {doubt}"));
+        }
+        found.why.extend(values.notes);
+        columns.push(found);
+    }
+    columns.sort_by_key(|column| std::cmp::Reverse(column.sureness));
+    let best = columns.iter().map(|column| column.sureness).max().unwrap_or(Sureness::Low);
+    for column in &mut columns {
+        column.chosen = column.sureness == best;
+    }
     name_apart(&mut columns);
-    let group = table
-        .group()
-        .filter(|_| best > Sureness::Low)
-        .map(|column| Group { column: column.spelt(), missing_index: missing_index(catalog, table, column, false) });
-    let live = best == Sureness::High;
-    let (_, first) = readings.first()?;
-    let mut notes: Vec<String> = vec![match (first.rows, first.noun) {
-        (Rows::Fleeting, Some(noun)) => format!("its name speaks of {noun:?}: such rows are meant to go"),
-        (Rows::Lasting, Some(noun)) => format!("its name speaks of {noun:?}: such rows are often meant to stay"),
-        _ => "its name does not tell whether its rows are meant to go".to_owned(),
+    let group = table.group().filter(|_| best > Sureness::Low).map(|column| Group {
+        column: names::ident(column),
+        missing_index: missing_index(catalog, table, column, false),
+    });
+    let mut notes = notes(table, catalog);
+    if split && group.is_some() {
+        notes
+            .push("it is two targets, and rows that belong together stay until all are due by the same one".to_owned());
+    }
+    FoundTarget {
+        table: names::table(&table.name),
+        rows: table.rows,
+        live: best == Sureness::High,
+        columns,
+        group,
+        filter,
+        ancient: ancient.then_some("keep"),
+        notes,
+    }
+}
+
+fn notes(table: &Table, catalog: &Catalog) -> Vec<String> {
+    let mut notes = vec![match nouns::rows(&words(table.name.name.as_str())) {
+        (Rows::Fleeting, Some(noun)) => format!("its name contains {noun:?}: such rows are meant to be deleted"),
+        (Rows::Lasting, Some(noun)) => format!("its name contains {noun:?}: such rows are often meant to stay"),
+        _ => "its name does not say whether its rows are meant to be deleted".to_owned(),
     }];
-    notes.extend(references(table, catalog));
-    if table.partitioned {
+    notes.extend(doubts::references(table, catalog));
+    if table.kind == Kind::Partitioned {
         notes.push("it is partitioned: where whole partitions are due, dropping them is cheaper".to_owned());
     }
-    Some(FoundTarget { table: table.name.spelt(), rows: table.rows, live, columns, group, filter, notes })
+    notes
 }
 
 /// A target has each name of a reason once.
@@ -100,21 +144,21 @@ fn name_apart(columns: &mut [FoundColumn]) {
     }
 }
 
-fn is_expiry(reading: &Reading) -> bool {
-    reading.consequence.meaning == Meaning::Expiry && reading.of_row
-}
-
-fn is_integer(column: &Column) -> bool {
+pub(super) fn is_integer(column: &Column) -> bool {
     matches!(column.sql_type.as_str(), "integer" | "bigint")
 }
 
-fn read(table: &Table, column: &Column) -> Option<Reading> {
-    let integer = is_integer(column);
-    if !integer
-        && !matches!(column.sql_type.as_str(), "timestamp with time zone" | "timestamp without time zone" | "date")
-    {
-        return None;
-    }
+fn is_time(column: &Column) -> bool {
+    matches!(column.sql_type.as_str(), "timestamp with time zone" | "timestamp without time zone" | "date")
+}
+
+/// Whether a column has a type in which it can be due.
+pub(super) fn is_usable(column: &Column) -> bool {
+    is_integer(column) || is_time(column)
+}
+
+/// The sign that a column's name has, whether it has it as a whole, the words before it, and the unit that the name gives.
+fn sign(column: &Column) -> Option<(&'static ColumnSign, bool, Vec<String>, Option<Unit>)> {
     let mut name = words(column.name.as_str());
     let mut unit = None;
     while let Some((_, counts)) =
@@ -123,53 +167,52 @@ fn read(table: &Table, column: &Column) -> Option<Reading> {
         unit = unit.or(*counts);
         name.pop();
     }
-    let signs = || COLUMNS.iter().filter(|sign| sign.integers || !integer);
+    let signs = || COLUMNS.iter().filter(|sign| sign.integers || !is_integer(column));
     let whole = run_together(&name.concat());
     let exact = signs().find(|sign| sign.words.concat() == whole);
     let ends = |words: &[&str]| name.len() > words.len() && name[name.len() - words.len()..] == *words;
     let sign = exact.or_else(|| signs().filter(|sign| ends(sign.words)).max_by_key(|sign| sign.words.len()))?;
+    name.truncate(name.len().saturating_sub(sign.words.len()));
+    Some((sign, exact.is_some(), name, unit))
+}
 
+fn read(table: &Table, column: &Column) -> Option<Reading> {
+    if !is_usable(column) {
+        return None;
+    }
+    let (sign, exact, before, unit) = sign(column)?;
     let table_words = words(table.name.name.as_str());
-    // In `tokens` the `token_expires_at` is the row's own.
-    let before = &name[..name.len().saturating_sub(sign.words.len())];
-    let of_row = exact.is_some() || before.iter().all(|word| table_words.iter().any(|table| is_noun(table, word)));
-    let (rows, noun) = rows(&table_words);
+    // In `login_tokens` the `token_expires_at` is the row's own, and the `login_expires_at` is not.
+    let own =
+        |word: &String| table_words.last().is_some_and(|last| is_noun(last, word) || last.ends_with(word.as_str()));
+    let of_row = exact || before.iter().all(own);
+    let (rows, _) = nouns::rows(&table_words);
     let consequence = CONSEQUENCES.iter().find(|consequence| consequence.meaning == sign.meaning)?;
-    let sureness = if of_row { consequence.of_row } else { consequence.of_part };
-    let [fleeting, plain, lasting] = sureness;
+    let [fleeting, plain, lasting] = if of_row { consequence.of_row } else { consequence.of_part };
     let sureness = match rows {
         Rows::Fleeting => fleeting,
         Rows::Plain => plain,
         Rows::Lasting => lasting,
     }?;
-    Some(Reading { consequence, sureness, of_row, unit, noun, rows })
+    Some(Reading { consequence, sureness, of_row, weak: sign.weak, unit })
 }
 
-/// What a table's name tells of its rows, and the noun that does.
-fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
-    let is = |word: &String, noun: &str| {
-        let at_end = |word: &str| noun.len() >= LONG_NOUN && word.ends_with(noun);
-        is_noun(word, noun) || at_end(word) || at_end(word.trim_end_matches('s'))
-    };
-    for (place, rows, nouns) in TABLES {
-        let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };
-        if let Some(noun) = nouns.iter().find(|noun| table[from..].iter().any(|word| is(word, noun))) {
-            return (*rows, Some(noun));
-        }
-    }
-    (Rows::Plain, None)
+/// The columns of a table by which its rows could go, had they another type.
+pub(super) fn of_other_types(table: &Table) -> impl Iterator<Item = &Column> {
+    let other = |column: &Column| !is_usable(column) && column.sql_type != "boolean";
+    table.columns.iter().filter(move |column| other(column) && sign(column).is_some())
 }
 
 fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -> FoundColumn {
     let consequence = reading.consequence;
     let mut why = Vec::new();
     if !reading.of_row {
-        why.push("but it may tell that of something in the row, and not of the row".to_owned());
+        why.push("but it may say that about something in the row, and not about the row".to_owned());
     }
     let facts = catalog.facts(table, &column.name);
     let zone = (column.sql_type == "timestamp without time zone").then_some("UTC");
     if zone.is_some() {
-        why.push("it has no time zone: UTC is a guess, and at most 14 hours wrong, which `keep` covers".to_owned());
+        why.push("it has no time zone: UTC is a guess, at most 14 hours wrong, which `keep` covers".to_owned());
     }
     if column.nullable {
         why.push("a row in which it is null stays".to_owned());
@@ -177,12 +220,12 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
     if facts.indexed {
         why.push("an index begins with it".to_owned());
     }
-    let unit = if is_integer(column) { unit(column, reading.unit, facts.values) } else { Vec::new() };
+    let unit = if is_integer(column) { unit(column, reading.unit, facts) } else { Vec::new() };
     if let [unit] = unit.as_slice() {
-        why.push(format!("by its values, its name or its type it counts {unit} since 1970"));
+        why.push(format!("its values, its name or its type say that it counts {unit} since 1970"));
     }
     FoundColumn {
-        column: column.name.spelt(),
+        column: names::ident(&column.name),
         sql_type: column.sql_type.clone(),
         tells: consequence.tells,
         reason: consequence.reason.to_owned(),
@@ -197,79 +240,17 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
 }
 
 /// The units that an integer may count: by its values, its name, its type.
-fn unit(column: &Column, named: Option<Unit>, values: Option<(f64, f64)>) -> Vec<&'static str> {
-    let seen = UNITS.iter().find(|(_, _, per)| values.is_some_and(|(_, most)| within(most, *per)));
+fn unit(column: &Column, named: Option<Unit>, facts: &Facts) -> Vec<&'static str> {
+    let all = || UNITS.iter().map(|(name, ..)| *name).collect();
+    match &facts.values {
+        // Values that are no times in any unit gainsay the name.
+        Known::Values(values) if values.median().is_some() => {
+            return values.unit().map_or_else(all, |(name, ..)| vec![*name]);
+        }
+        _ => {}
+    }
     let named = UNITS.iter().find(|(_, unit, _)| Some(*unit) == named);
     // Milliseconds have no room in 32 bits.
     let typed = UNITS.first().filter(|_| column.sql_type == "integer");
-    match seen.or(named).or(typed) {
-        Some((name, ..)) => vec![name],
-        None => UNITS.iter().map(|(name, ..)| *name).collect(),
-    }
-}
-
-fn within(value: f64, per_second: f64) -> bool {
-    (OLDEST * per_second..LATEST * per_second).contains(&value)
-}
-
-/// What speaks against it.
-fn doubts(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading, expiries: &[&Column]) -> Vec<String> {
-    let values = catalog.facts(table, &column.name).values;
-    let other = expiries.iter().find(|other| is_expiry(reading) && other.name != column.name);
-    let beside = table.columns.iter().find_map(|beside| {
-        BESIDE.iter().find(|(name, _)| run_together(beside.name.as_str()) == *name).map(|(_, why)| (beside, why))
-    });
-    let asked_for = ASKED_FOR.iter().find(|(noun, _)| Some(*noun) == reading.noun);
-    [
-        asked_for.map(|(_, why)| (*why).to_owned()),
-        other.map(|other| format!("{} tells the same", other.name.spelt())),
-        beside.map(|(beside, why)| format!("there is {}, and {why}", beside.name.spelt())),
-        (!catalog.references(table).is_empty()).then(|| "other rows refer to these, see above".to_owned()),
-        if is_integer(column) { doubt_of_integers(values) } else { doubt_of_times(values) },
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-fn doubt_of_integers(values: Option<(f64, f64)>) -> Option<String> {
-    let Some((least, most)) = values else {
-        return Some("nothing is known of its values, which may be no times (a lifetime, or 0 for never): ANALYZE, and ask again".to_owned());
-    };
-    let fits = UNITS.iter().any(|(_, _, per)| within(least, *per) && within(most, *per));
-    (!fits).then(|| format!("its values, from {least:.0} to {most:.0}, are not all times from 2000 to 2100: 0 may mean never, a small one a lifetime"))
-}
-
-fn doubt_of_times(values: Option<(f64, f64)>) -> Option<String> {
-    let (least, _) = values.filter(|(least, _)| *least < OLDEST)?;
-    #[allow(clippy::cast_possible_truncation, reason = "whole seconds are enough for a date")]
-    let day = DateTime::from_timestamp(least as i64, 0).map(|time| time.date_naive().to_string());
-    Some(format!(
-        "its values go back to {}, and such a time may mean never",
-        day.unwrap_or_else(|| "before all time".to_owned())
-    ))
-}
-
-/// What the foreign keys that point at a table mean for deleting its rows.
-pub(super) fn references(table: &Table, catalog: &Catalog) -> Vec<String> {
-    let mut notes: Vec<String> = catalog.references(table).iter().map(note).collect();
-    notes.dedup();
-    notes
-}
-
-fn note(reference: &Reference) -> String {
-    let from = reference.from.spelt();
-    let rows = if reference.to_itself { "its own rows".to_owned() } else { format!("rows of {from}") };
-    let children = reference.column.as_ref().filter(|_| !reference.to_itself).map(|column| {
-        let (table, column) = (quoted(&from), quoted(&column.spelt()));
-        format!(", in chunks of their own by children = [{{ table = {table}, column = {column} }}]")
-    });
-    let children = children.unwrap_or_default();
-    match reference.on_delete.as_str() {
-        "c" => format!("{rows} refer to it by ON DELETE CASCADE and go along, live or not{children}"),
-        "n" | "d" => format!("{rows} refer to it, and are changed when theirs goes (ON DELETE SET NULL or DEFAULT)"),
-        _ => format!(
-            "{rows} refer to it, and a row that is referred to cannot be deleted; say so in `where`, or let them go{children}"
-        ),
-    }
+    named.or(typed).map_or_else(all, |(name, ..)| vec![*name])
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::findings::{Findings, FoundColumn, FoundPreset, FoundTarget, How, PresetTable};
 
 const SKELETON: &str = r#"
-# Nothing was found that looks like an expiry or a revocation. A target is written so (docs/reaper-toml.md has every key):
+# Nothing was found that looks like an expiry or a revocation. This is how a target is written (docs/reaper-toml.md has every key):
 #
 #[[target]]
 #table = "app.login_links"
@@ -35,15 +35,16 @@ impl Lines {
 pub(super) fn text(findings: &Findings) -> String {
     let mut lines = Lines::default();
     lines.comment(&format!(
-        "What could be reaped in the database {:?}, by its catalog as {:?} sees it. No table was read, nothing was changed.",
+        "What could be reaped in the database {:?}, by its catalog as {:?} sees it and by small samples. Nothing was changed.",
         findings.database, findings.role
     ));
     if findings.presets.is_empty() && findings.targets.is_empty() {
+        unrecognised(&mut lines, findings);
         return lines.0 + SKELETON;
     }
     for text in [
-        "What is certain stands here as it is. What is not is commented out, with how sure it is and why: take one # away from each",
-        "line of a [[target]] to use it. Read all of it, say what each `keep` should be, and create the indexes, before the first run.",
+        "What is certain stands here as it is. What is not is commented out, with how sure it is and why: remove one # from each",
+        "line of a [[target]] to use it. Read all of it, decide on each `keep`, and create the indexes, before the first run.",
     ] {
         lines.comment(text);
     }
@@ -62,19 +63,30 @@ pub(super) fn text(findings: &Findings) -> String {
     for found in &findings.targets {
         target(&mut lines, found);
     }
+    unrecognised(&mut lines, findings);
     lines.0
+}
+
+fn unrecognised(lines: &mut Lines, findings: &Findings) {
+    for found in &findings.unrecognised {
+        lines.blank();
+        lines.comment(&format!("{}: {}; looks like sessions, no column recognised", found.table, rows(found.rows)));
+        for column in &found.unusable {
+            lines.comment(&format!("- {column} has a type that cannot be used: it takes a time, a date or an integer"));
+        }
+    }
 }
 
 fn preset(lines: &mut Lines, found: &FoundPreset) {
     lines.blank();
     let FoundPreset { preset, schema, how, tables } = found;
     lines.comment(&match how {
-        How::Certain => format!("Preset {preset}; docs/presets/{preset}.md says what goes and why."),
+        How::Certain => format!("Preset {preset}; docs/presets/{preset}.md says what it deletes and why."),
         How::Again => {
             format!("The tables of preset {preset} once more, in the schema {schema}, as the preset has them.")
         }
         How::Perhaps => format!(
-            "Perhaps preset {preset}, of which too little is here to be sure. If it is: preset = {}.",
+            "Perhaps preset {preset}, of which too little is here to be sure, or too much else. If it is: preset = {}.",
             quoted(preset)
         ),
     });
@@ -87,36 +99,74 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     lines.comment(&match &table.found {
         None => format!("- {}: not here", table.table),
         Some(name) => {
-            let off = if table.off { "; left alone unless it is asked for: enabled = true" } else { "" };
+            let off = if table.off { "; skipped without enabled = true" } else { "" };
             format!("- {}: {name}, {}{off}", table.table, rows(table.rows))
         }
     });
-    if table.off || !preset.live() {
+    if table.off {
         return;
     }
     for note in &table.notes {
         lines.comment(&format!("    {note}"));
     }
+    for doubt in &table.doubts {
+        lines.comment(&format!("    but {doubt}"));
+    }
+    if !preset.live() {
+        return;
+    }
     for index in &table.missing_indexes {
         lines.comment(&format!("    first: {index};"));
     }
     let Some(name) = &table.found else { return };
-    let again = preset.how == How::Again;
-    if !again && !table.elsewhere {
+    if table.names_others && (preset.how == How::Again || table.elsewhere) {
+        lines.comment("    Its `where` or `children` names other tables without their schema: copy it and add the schema before you use this.");
+    }
+    if preset.how == How::Again {
+        again(lines, table, name);
+    } else {
+        change(lines, table, name);
+    }
+}
+
+/// A table of a preset in one more schema, written out.
+fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
+    let off = table.names_others || !table.doubts.is_empty();
+    for line in table.text.lines() {
+        let line = if line.starts_with("table = ") { format!("table = {}", quoted(name)) } else { line.to_owned() };
+        lines.line(off, &line);
+    }
+    ancient(lines, off, table.ancient);
+}
+
+/// What is different here about a table of a preset.
+fn change(lines: &mut Lines, table: &PresetTable, name: &str) {
+    let doubtful = !table.doubts.is_empty();
+    if !table.elsewhere && !doubtful && table.ancient.is_none() {
         return;
     }
-    if table.names_others {
-        lines.comment("    Its `where` or `children` names other tables without their schema: copy it, and say the schema, before this is used.");
+    if doubtful {
+        lines.comment("    Switched off: remove `enabled` once you have settled that.");
     }
-    if again {
-        for line in table.text.lines() {
-            let line = if line.starts_with("table = ") { format!("table = {}", quoted(name)) } else { line.to_owned() };
-            lines.line(table.names_others, &line);
-        }
-    } else {
-        lines.line(table.names_others, "[[target]]");
-        lines.line(table.names_others, &format!("table = {}", quoted(name)));
-        lines.line(table.names_others, &format!("replaces = {}", quoted(&table.table)));
+    let off = table.names_others && table.elsewhere && !doubtful;
+    lines.line(off, "[[target]]");
+    lines.line(off, &format!("table = {}", quoted(if table.elsewhere { name } else { &table.table })));
+    if table.elsewhere {
+        lines.line(off, &format!("replaces = {}", quoted(&table.table)));
+    }
+    if doubtful {
+        lines.line(off, "enabled = false");
+    }
+    ancient(lines, off, table.ancient);
+}
+
+fn ancient(lines: &mut Lines, off: bool, ancient: Option<&str>) {
+    if let Some(ancient) = ancient {
+        lines.line(
+            off,
+            "# Times from before the year 2000, such as 0 or 0001-01-01, often mean \"never\": such rows stay.",
+        );
+        lines.line(off, &format!("ancient = {}", quoted(ancient)));
     }
 }
 
@@ -135,13 +185,14 @@ fn target(lines: &mut Lines, found: &FoundTarget) {
     }
     lines.line(off, "]");
     if let Some(filter) = &found.filter {
-        lines.line(off, "# What is no time since 2000 stays: 0 often means never.");
+        lines.line(off, "# Rows that a flag exempts from expiry stay.");
         lines.line(off, &format!("where = {}", quoted(filter)));
     }
+    ancient(lines, off, found.ancient);
     if let Some(group) = &found.group {
         lines.line(
             off,
-            "# Rows that are alike in it stay until all are due, so that reuse of a rotated token is still recognised.",
+            "# Rows with the same value stay until all of them are due, so that reuse of a rotated token is still recognised.",
         );
         if let Some(index) = &group.missing_index {
             lines.line(off, &format!("# first: {index};"));
@@ -152,7 +203,7 @@ fn target(lines: &mut Lines, found: &FoundTarget) {
 
 fn due(lines: &mut Lines, off: bool, column: &FoundColumn) {
     let (sureness, sql_type) = (column.sureness.as_str(), &column.sql_type);
-    lines.line(off, &format!("  # {sureness}: {} ({sql_type}) tells {}", column.column, column.tells));
+    lines.line(off, &format!("  # {sureness}: {} ({sql_type}) says {}", column.column, column.tells));
     for why in &column.why {
         lines.line(off, &format!("  #   {why}"));
     }
@@ -183,18 +234,25 @@ fn rows(rows: Option<u64>) -> String {
     rows.map_or_else(|| "never analysed".to_owned(), |rows| format!("about {rows} rows"))
 }
 
-/// As a text in TOML; in single quotes where that saves escapes.
+/// A string in TOML; in single quotes where that saves escapes.
 pub(super) fn quoted(text: &str) -> String {
-    let literal = text.contains('"') && !text.contains('\'') && !text.chars().any(char::is_control);
+    let literal = text.contains('"') && !text.contains('\'') && !text.chars().any(is_hidden);
     if literal {
         return format!("'{text}'");
     }
-    // What JSON escapes, TOML reads alike; and it wants DEL escaped, too.
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    // TOML reads JSON's escapes, and wants DEL escaped, too.
+    let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
 }
 
-/// Without anything that TOML would not have in a line.
+/// Without anything that TOML does not allow in a line, or that reorders it on a screen.
 fn plain(text: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
+    let escaped = |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()
+}
+
+/// Control characters, and those that separate lines or set the direction of a text.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -5,5 +5,5 @@ SELECT k.confrelid, n.nspname::text, c.relname::text, k.confdeltype::text, k.con
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = ANY ($1::oid[])
+WHERE k.contype = 'f' AND k.conparentid = 0::oid AND k.confrelid = ANY ($1::oid[])
 ORDER BY n.nspname, c.relname, k.conname

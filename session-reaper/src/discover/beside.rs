@@ -1,0 +1,132 @@
+//! Columns beside a time that decide, or may decide, whether it counts. As data.
+
+use super::catalog::{Column, Table};
+use super::names::{self, words};
+
+/// Leading words of flags, which say nothing.
+const VERBS: &[&str] = &["is", "was", "has", "does"];
+
+/// Flags that keep a row while they are true, run together, without one of [`VERBS`].
+#[rustfmt::skip]
+const KEEPS_WHEN_TRUE: &[&str] = &[
+    "neverexpires", "neverexpire", "neverexpiring", "expiresnever", "noexpiry", "noexpiration", "noexpire", "nonexpiring",
+    "notexpire", "notexpiring", "unexpiring", "donotexpire", "dontexpire", "permanent", "perpetual", "eternal", "forever",
+    "infinite", "unlimited", "indefinite", "immortal", "endless", "lifetime", "keep", "keepforever", "pinned",
+    "protected", "hold", "onhold", "legalhold",
+];
+
+/// Flags that keep a row while they are false.
+#[rustfmt::skip]
+const KEEPS_WHEN_FALSE: &[&str] = &[
+    "expiring", "expires", "expire", "expiry", "expiration", "expirable", "expireable", "canexpire", "mayexpire", "willexpire",
+    "shouldexpire", "autoexpire", "autoexpires", "expiryenabled", "expirationenabled", "expireenabled", "expiresenabled",
+    "useexpiry", "temporary", "ephemeral", "transient", "deletable", "purgeable", "autodelete",
+];
+
+/// Flags that do not keep a row beyond its time.
+#[rustfmt::skip]
+const HARMLESS: &[&str] = &[
+    "used", "consumed", "redeemed", "revoked", "invalidated", "invalid", "blacklisted", "deleted", "loggedout", "rotated",
+    "secure", "httponly", "admin", "staff", "superuser", "mobile",
+];
+
+/// Columns beside a time that make what it says doubtful, run together.
+const DOUBTFUL: &[(&str, &str)] = &[
+    ("validfrom", "a validity from … to is often a record of what was valid when"),
+    ("effectivefrom", "a validity from … to is often a record of what was valid when"),
+    ("startsat", APPOINTMENT),
+    ("startdate", APPOINTMENT),
+    ("status", STATE),
+    ("state", STATE),
+    ("acceptedat", "an accepted row may be a record of who came by whom"),
+    ("approvedat", "an approved row may be a record"),
+    ("completedat", "a completed row may be a record"),
+    ("confirmedat", "a confirmed row may be the proof of it"),
+    ("verifiedat", "a verified row may be the proof of it"),
+    ("paidat", "a paid row is a record"),
+    ("deliveredat", "a delivered row is a record"),
+    ("amount", MONEY),
+    ("price", MONEY),
+    ("currency", MONEY),
+    ("parentid", CHAIN),
+    ("previousid", CHAIN),
+    ("successorid", CHAIN),
+    ("ttl", LIFETIME),
+    ("lifetime", LIFETIME),
+    ("maxage", LIFETIME),
+    ("timeout", LIFETIME),
+    ("idletimeout", LIFETIME),
+    ("expiresin", LIFETIME),
+];
+
+/// Words that make a column doubtful wherever in its name they occur.
+const DOUBTFUL_WORDS: &[(&str, &str)] = &[
+    ("refresh", REFRESH),
+    ("replaced", CHAIN),
+    ("superseded", CHAIN),
+    ("extended", EXTENDED),
+    ("extension", EXTENDED),
+    ("extends", EXTENDED),
+    ("renewed", EXTENDED),
+    ("renewal", EXTENDED),
+    ("grace", EXTENDED),
+    ("hold", KEPT),
+    ("retain", KEPT),
+    ("retention", KEPT),
+    ("until", "a row may be needed until then"),
+];
+
+const APPOINTMENT: &str = "with a beginning and an end a row may be an appointment";
+const STATE: &str = "a row with a state may be a record of what came of it";
+const MONEY: &str = "a row about money may be a record";
+const CHAIN: &str = "rows that follow one another may be needed to recognise the reuse of an earlier one";
+const LIFETIME: &str = "a row may expire by this lifetime and another time";
+const EXTENDED: &str = "a row may have been extended beyond its time";
+const KEPT: &str = "a row may have to be kept beyond its time";
+// The tokens of another service, by which it may be used for as long as the refresh token is valid.
+const REFRESH: &str = "the time may be that of an access token, which the refresh token in the same row outlives";
+
+/// What the columns beside a time mean for it.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// Conditions that keep the rows which a flag exempts from expiry.
+    pub(super) conditions: Vec<String>,
+    pub(super) doubts: Vec<String>,
+}
+
+/// Looks through columns, of which `times` are the times themselves.
+pub(super) fn look<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>, times: &[&Column]) -> Beside {
+    let mut beside = Beside::default();
+    let own = words(table.name.name.as_str());
+    for column in columns.filter(|column| times.iter().all(|time| time.name != column.name)) {
+        let name = names::ident(&column.name);
+        let whole = words(column.name.as_str()).concat();
+        let words = words(column.name.as_str());
+        let flag = words
+            .split_first()
+            .filter(|(first, rest)| VERBS.contains(&first.as_str()) && !rest.is_empty())
+            .map_or_else(|| whole.clone(), |(_, rest)| rest.concat());
+        let flag = flag.as_str();
+        let (true_keeps, false_keeps) = (KEEPS_WHEN_TRUE.contains(&flag), KEEPS_WHEN_FALSE.contains(&flag));
+        let whole_name = DOUBTFUL.iter().find(|(doubtful, _)| *doubtful == whole);
+        let a_word = DOUBTFUL_WORDS.iter().find(|(doubtful, _)| {
+            // In `refresh_tokens` the `refresh_token` is the row's own.
+            words.iter().any(|word| word == doubtful) && !own.iter().any(|word| word == doubtful)
+        });
+        let doubtful = whole_name.or(a_word).map(|(_, why)| format!("there is {name}, and {why}"));
+        let time =
+            matches!(column.sql_type.as_str(), "timestamp with time zone" | "timestamp without time zone" | "date");
+        match column.sql_type.as_str() {
+            "boolean" if true_keeps => beside.conditions.push(format!("t.{name} IS NOT TRUE")),
+            "boolean" if false_keeps => beside.conditions.push(format!("t.{name} IS TRUE")),
+            "boolean" if HARMLESS.contains(&flag) => {}
+            "boolean" => beside.doubts.push(format!("{name} is a flag that may decide whether a row expires")),
+            _ if doubtful.is_some() => beside.doubts.extend(doubtful),
+            _ if !time && (true_keeps || false_keeps) => {
+                beside.doubts.push(format!("{name} may say that a row does not expire"));
+            }
+            _ => {}
+        }
+    }
+    beside
+}

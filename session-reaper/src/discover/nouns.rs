@@ -1,0 +1,146 @@
+//! What the name of a table says about its rows, as data: for how long they are meant to be there.
+
+use super::names::is_noun;
+
+/// How long rows of a table are meant to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// A short time: sessions, tokens, codes.
+    Fleeting,
+    /// The name does not say.
+    Plain,
+    /// They are somebody's, or a record: accounts, orders, coupons. That something in them expires is no reason to delete them.
+    Lasting,
+}
+
+/// Where in a table's name a noun counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Anywhere,
+    /// The last word: what the rows are. `user_sessions` are sessions, `session_users` are users.
+    Last,
+}
+
+/// Nouns in the names of tables, looked through in this order.
+#[rustfmt::skip]
+const TABLES: &[(Place, Rows, &[&str])] = &[
+    // Codes, tokens and sessions of another kind, or that their owner keeps.
+    (Place::Anywhere, Rows::Lasting, &[
+        "promo", "promotion", "discount", "coupon", "voucher", "gift", "referral", "checkout", "cart", "booking",
+        "reservation", "appointment", "zip", "postal", "country", "currency", "error", "qr", "tax", "training", "course",
+        "workout", "therapy", "chat", "game", "class", "card", "payment", "invoice", "subscription", "license",
+        "licence", "product", "audit", "history", "archive", "log", "nft", "push", "api", "personal", "backup",
+        "parking", "charging", "trading", "exam", "study", "lesson", "conference", "meeting", "webinar", "recording",
+        "interview", "coaching", "consultation", "treatment", "support", "photo", "yoga", "workshop", "warranty",
+    ]),
+    (Place::Last, Rows::Fleeting, &[
+        "session", "token", "code", "challenge", "nonce", "otp", "verification", "invite", "invitation", "captcha", "csrf",
+        "reset", "confirmation", "activation", "passcode", "idempotency", "denylist", "blacklist", "blocklist", "cache",
+        "handshake", "throttle", "jti",
+    ]),
+    (Place::Last, Rows::Lasting, &[
+        "user", "account", "customer", "member", "person", "people", "employee", "profile", "order", "purchase", "plan",
+        "contract", "certificate", "domain", "item", "listing", "offer", "policy", "insurance", "document", "project",
+        "tenant", "organization", "organisation", "company", "team", "role", "permission", "membership", "event", "campaign",
+        "message", "device", "client", "application", "job",
+    ]),
+    (Place::Anywhere, Rows::Fleeting, &[
+        "session", "token", "challenge", "nonce", "otp", "verification", "invitation", "captcha", "idempotency",
+    ]),
+];
+
+/// Words beside a fleeting noun that leave it what it is. Any other may make the rows something else: a `parking_session`.
+#[rustfmt::skip]
+const BESIDE: &[&str] = &[
+    "user", "account", "customer", "member", "admin", "administrator", "staff", "operator", "client", "web", "http",
+    "browser", "mobile", "login", "logon", "signin", "signup", "register", "auth", "authentication", "authorization",
+    "authorisation", "oauth", "oauth2", "oidc", "openid", "sso", "saml", "jwt", "refresh", "access", "bearer", "id",
+    "csrf", "xsrf", "password", "passwd", "passwordless", "email", "mail", "phone", "sms", "totp", "mfa", "2fa",
+    "factor", "magic", "link", "verify", "recovery", "temporary", "temp", "remember", "me", "one", "two", "time",
+    "onetime", "webauthn", "passkey", "pkce", "state", "consumed", "used", "revoked", "request", "key", "grant",
+    "forgot", "forgotten", "change", "exchange", "device", "identity", "credential", "secret", "security",
+];
+
+/// Nouns that say enough only beside a word of [`BESIDE`]: a code, an activation or a confirmation may be one of anything.
+const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
+
+/// Schemas in whose names these occur hold copies and records.
+const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
+
+/// Fleeting rows that are asked for long after they have expired.
+const ASKED_FOR: &[(&str, &str)] =
+    &[("invite", "who invited whom may be asked for later"), ("invitation", "who invited whom may be asked for later")];
+
+/// A noun of so many letters counts at the end of a word, too: `refreshtoken`.
+const LONG_NOUN: usize = 5;
+
+/// The reaper's own tables, which every run maintains.
+pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
+
+/// What a table's name says about its rows, and the noun that does.
+pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
+    for (place, rows, nouns) in TABLES {
+        let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };
+        if let Some(noun) = nouns.iter().find(|noun| table[from..].iter().any(|word| stem(word, noun).is_some())) {
+            return (*rows, Some(noun));
+        }
+    }
+    (Rows::Plain, None)
+}
+
+/// What stands before a noun in the same word: nothing in `tokens`, `refresh` in `refreshtokens`; `None` if the word has another one.
+fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
+    let at_end = |word: &'a str| word.strip_suffix(noun).filter(|_| noun.len() >= LONG_NOUN);
+    if is_noun(word, noun) { Some("") } else { at_end(word).or_else(|| at_end(word.trim_end_matches('s'))) }
+}
+
+/// What speaks against the name of a table with fleeting rows, or against that of its schema.
+pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let known = |word: &str| {
+        let fleeting = TABLES.iter().filter(|(_, rows, _)| *rows == Rows::Fleeting).flat_map(|(_, _, nouns)| *nouns);
+        let fleeting = fleeting.filter_map(|noun| stem(word, noun)).any(|stem| stem.is_empty() || beside(stem));
+        fleeting || beside(word)
+    };
+    if let Some(word) = table.iter().find(|word| !known(word)) {
+        doubts.push(format!("the word {word:?} in the table's name may make these rows something else"));
+    }
+    if VAGUE.contains(&noun) && table.iter().all(|word| is_noun(word, noun)) {
+        doubts.push(format!("the table's name does not say what its {noun}s are for"));
+    }
+    if let Some(word) = schema.iter().find(|word| KEPT.iter().any(|kept| is_noun(word, kept))) {
+        doubts.push(format!("its schema speaks of {word:?}: the rows may be copies or records"));
+    }
+    doubts.extend(ASKED_FOR.iter().filter(|(asked_for, _)| *asked_for == noun).map(|(_, why)| (*why).to_owned()));
+    doubts
+}
+
+fn beside(word: &str) -> bool {
+    BESIDE.iter().any(|known| is_noun(word, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::words;
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_in_a_name_is_a_doubt() {
+        let doubted = |table: &str| {
+            let words = words(table);
+            let (rows, noun) = rows(&words);
+            assert_eq!(rows, Rows::Fleeting, "{table}");
+            !doubts(&words, noun.unwrap(), &[]).is_empty()
+        };
+        for table in
+            ["sessions", "user_sessions", "refreshtoken", "OAuth2AccessTokens", "jwt_denylist", "verification_codes"]
+        {
+            assert!(!doubted(table), "{table}");
+        }
+        for table in
+            ["wine_tasting_sessions", "session_store", "sessions_old", "codes", "fishingtokens", "sessions_2024"]
+        {
+            assert!(doubted(table), "{table}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+-- Where the rows of the tables $1 are: themselves, or their partitions. Only those whose owner could act as the current
+-- role anyway: to plan a query on a table may run functions of its owner's (in indexes and constraints) with our rights.
+WITH RECURSIVE part (root, oid) AS (
+    SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
+    UNION ALL
+    SELECT p.root, i.inhrelid
+    FROM part p
+    JOIN pg_inherits i ON i.inhparent = p.oid
+    JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+SELECT p.root, c.oid, n.nspname::text, c.relname::text
+FROM part p
+JOIN pg_class c ON c.oid = p.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_roles me ON me.rolname = current_user
+WHERE c.relkind = 'r' AND pg_has_role(c.relowner, me.oid, 'MEMBER')
+ORDER BY p.root, c.oid

@@ -1,0 +1,41 @@
+//! What the tables of presets look like whose names anybody may have chosen, as data. Presets with names of their own need none.
+
+/// Tables beside a preset's targets whose foreign keys point at them: it accounts for their rows.
+pub(super) const REFERRERS: &[&str] = &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
+
+/// A table of a preset.
+pub(super) struct Shape {
+    preset: &'static str,
+    table: &'static str,
+    /// All that it has in the versions that the preset is for.
+    pub(super) columns: &'static [&'static str],
+    /// So many of these have to be there.
+    pub(super) least: usize,
+}
+
+#[rustfmt::skip]
+const SHAPES: &[Shape] = &[
+    Shape { preset: "auth-api", table: "consumed_challenges", least: 2, columns: &["nonce_hash", "expires_at"] },
+    Shape { preset: "authjs", table: "sessions", least: 4, columns: &["id", "userId", "expires", "sessionToken"] },
+    Shape { preset: "authjs", table: "verification_token", least: 3, columns: &["identifier", "expires", "token"] },
+    Shape {
+        preset: "better-auth", table: "session", least: 6,
+        columns: &["id", "expiresAt", "token", "createdAt", "updatedAt", "ipAddress", "userAgent", "userId"],
+    },
+    Shape {
+        preset: "better-auth", table: "verification", least: 4,
+        columns: &["id", "identifier", "value", "expiresAt", "createdAt", "updatedAt"],
+    },
+    Shape { preset: "connect-pg-simple", table: "session", least: 3, columns: &["sid", "sess", "expire"] },
+    // A pattern and no project: the names of the other columns are anybody's.
+    Shape {
+        preset: "prisma-refresh-tokens", table: "refresh_tokens", least: 3,
+        columns: &["id", "user_id", "token_hash", "family", "expires_at", "revoked_at", "created_at"],
+    },
+    Shape { preset: "tower-sessions", table: "session", least: 3, columns: &["id", "data", "expiry_date"] },
+];
+
+/// The shape of a preset's table, if it has one.
+pub(super) fn shape(preset: &str, table: &str) -> Option<&'static Shape> {
+    SHAPES.iter().find(|shape| shape.preset == preset && shape.table == table)
+}
