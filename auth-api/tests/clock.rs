@@ -1,14 +1,7 @@
 //! A host whose clock is wrong by an hour changes nothing of what is expired and what is replayed: the database's decides.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
 
-use testkit::{AuthApi, Database, Wallet};
-
-/// Debian's libfaketime, which `make test` installs.
-fn libfaketime() -> String {
-    let directories = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let found = directories.map(|directory| directory.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-    found.expect("libfaketime is missing: apt-get install faketime").to_str().unwrap().to_owned()
-}
+use testkit::{AuthApi, Database, Wallet, libfaketime};
 
 async fn with_host_clock(database: &Database, offset: &str) -> AuthApi {
     let library = libfaketime();

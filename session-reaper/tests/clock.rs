@@ -7,7 +7,7 @@
 )]
 
 use chrono::{DateTime, TimeDelta, Utc};
-use testkit::{Database, Program, eventually, start_reaper};
+use testkit::{Database, Program, eventually, libfaketime, start_reaper};
 
 const MISSED: &str =
     "a run was missed (a machine or a process that slept, or a clock that was set): it is made up for now, once";
@@ -62,13 +62,6 @@ async fn runs_that_a_stopped_process_missed_are_made_up_for_once() {
     // One run at once, and then one at each of its times: never two between the same two times.
     let too_many = "SELECT count(*) - count(DISTINCT floor(extract(epoch FROM started_at) / 3)) FROM reaper_runs";
     assert_eq!(database.one::<i64>(too_many).await, 0);
-}
-
-/// Debian's libfaketime, which `make test` installs.
-fn libfaketime() -> String {
-    let directories = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let found = directories.map(|directory| directory.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-    found.expect("libfaketime is missing: apt-get install faketime").to_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@
 
 mod auth_api;
 mod browser;
+mod clock;
 mod database;
 mod jwt;
 mod metrics;
@@ -45,6 +46,7 @@ mod wallet;
 
 pub use auth_api::{Answer, AuthApi, Service, Tokens};
 pub use browser::{Browser, Page, Screen};
+pub use clock::libfaketime;
 pub use database::Database;
 pub use jwt::Jwt;
 pub use metrics::{Metrics, documented, promtool, scraped};
