@@ -41,7 +41,8 @@ pub struct Replica {
 const OWNER: &str = "postgres";
 
 /// Nobody looks at such a server after a crash. Commits wait for the system's cache alone, and then replicas get them.
-const FAST: [&str; 2] = ["fsync=off", "full_page_writes=off"];
+/// Shared memory lies beside the data and goes with them, even if the server is killed.
+const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "dynamic_shared_memory_type=mmap"];
 
 impl Server {
     /// Starts one with these settings beside the usual ones, such as `("autovacuum", "off")`. The programs are those in
