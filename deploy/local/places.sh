@@ -1,0 +1,14 @@
+# shellcheck shell=bash
+# Where things are: sets `root` (the repository), `target` (the build's directory) and `debian` (what deploy/local/packages
+# has unpacked). Sourced with `here` set to deploy/local.
+: "${here:?}"
+
+root=$(cd -- "$here/../.." && pwd -P)
+target=${CARGO_TARGET_DIR:-target}
+[[ $target == /* ]] || target=$root/$target
+
+debian=$target
+((EUID != 0)) || debian=/var/cache/session-reaper
+# shellcheck source=/dev/null
+debian=$debian/debian-$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-${VERSION_CODENAME:-unknown}}")
+debian=$(readlink -m -- "${STACK_DEBIAN:-$debian}")
