@@ -1,6 +1,6 @@
 # What there is to do is in deploy/local/, a script each; this is where one looks for it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test reference lint coverage fuzz chaos bench-reap bench-traffic bench-api run down
+.PHONY: help demo test bare reference lint coverage fuzz chaos bench-reap bench-traffic bench-api run down
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -10,6 +10,9 @@ demo: ## the tour: logs a wallet in, lets 200,000 sessions fall due, reaps them
 
 test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis of their own
 	@deploy/local/test
+
+bare: ## `make demo` as an ordinary user on a bare Debian, which is made in memory; requires root
+	@deploy/local/bare
 
 reference: ## writes the tables of docs/configuration.md anew, from what the programs say
 	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference

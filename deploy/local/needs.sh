@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What has to be here before anything long begins: `acquire NEED...` looks for it all, gets what can be got, and names the
-# rest in one message. Sourced with `here` set to deploy/local.
+# Looks for everything that a script needs before anything long begins: `acquire NEED...` finds it, downloads what is missing,
+# and lists the rest in one message. Sourced with `here` set to deploy/local.
 : "${here:?}"
 # shellcheck source=deploy/local/places.sh
 . "$here/places.sh"
 # shellcheck source=deploy/local/programs.sh
 . "$here/programs.sh"
 
-# Debian keeps servers where only root's PATH leads. What was unpacked comes last: it fills gaps alone.
+# Debian keeps servers where only root's PATH leads. Unpacked programs come last: they only fill gaps.
 export PATH=$PATH:/usr/sbin
 for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$directory; done
 
@@ -15,8 +15,8 @@ for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$direc
 readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
 readonly LINTERS=(rust rustfmt clippy cc shellcheck)
-# A pooler, programs with a wrong clock, signals, keys that are not of our making, what the documentation's commands are made
-# of, Prometheus' own check of metrics, a benchmark to compare with, a browser for pages, the packages of others.
+# The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's commands, Prometheus' own
+# check of metrics, a benchmark to compare with, a browser, and packages from registries.
 # shellcheck disable=SC2034
 readonly TESTS=("${SERVERS[@]}" pgbouncer libfaketime kill openssl curl jq promtool redis-benchmark chromium python3 pip)
 

