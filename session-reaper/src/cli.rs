@@ -135,7 +135,7 @@ pub struct Common {
 /// How a run goes about it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Sweeping {
-    /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api]
+    /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api in auth-api's database]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
     /// How long a chunk should take; its size follows [default: 5ms]

@@ -17,7 +17,7 @@ pub enum Exit {
     Unsafe,
     /// The database cannot be reached.
     Unreachable,
-    /// The configuration has mistakes.
+    /// The configuration has errors, or there is none for this database.
     Misconfigured,
     /// A signal asked for it.
     Stopped(Signal),

@@ -2,6 +2,7 @@
 //!
 //! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] has its cutoffs, also where
 //!   clocks change ([`wall`]), [`sql`] puts it into words.
+//! - [`auth_api`]: whether targets that nobody configured apply to the database.
 //! - [`connection`]: the connection that holds the lock and deletes, [`beside`] the auxiliary one; [`lock`]: one reaper at a time.
 //! - [`gate`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
 //! - [`stint`]: one target, [`tables`] what its rows are in.
@@ -11,6 +12,7 @@
 //! - [`backlog`]: counts of what is due, [`standing`] those of all targets now; [`history`]: the row in `reaper_runs`;
 //!   [`report`]: what is told at the end, and [`mod@interim`] before it.
 
+mod auth_api;
 mod backlog;
 mod backoff;
 mod beside;
@@ -22,6 +24,7 @@ mod chunk;
 mod condition;
 mod connection;
 mod due;
+mod error;
 mod gate;
 mod gear;
 mod guard;
@@ -51,9 +54,11 @@ mod watermarks;
 mod worker;
 mod writers;
 
+pub use auth_api::NotAuthApi;
 pub use budget::BudgetLimits;
 pub use check::{Checked, CheckedServer, CheckedTarget};
 pub use connection::StatementBounds;
+pub use error::SweepError;
 pub use gate::{Code, Finding, Level, Rules};
 pub use guard::FirstRun;
 pub(crate) use interim::time;
@@ -67,6 +72,6 @@ pub use progress::{Progress, Running, TargetProgress, Waiting};
 pub use report::{ChunkTimes, Report, TargetReport};
 pub use run::{Finished, Sweep};
 pub use standing::{Standing, StandingReason};
-pub use target::{Absent, Ancient, Order, Reason, Retention, Target, Unit, built_in, history};
+pub use target::{Absent, Ancient, Order, Reason, Target, Unit, history};
 pub use throttle::{Cause, ReplicaLimit, ThrottleLimits};
 pub use watermarks::Watermarks;

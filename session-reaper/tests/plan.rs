@@ -107,7 +107,7 @@ async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
     let database = Database::create().await;
     expired_sessions(&database, 3000).await;
     let env = [("MAX_ROWS", "2000"), ("DUTY_CYCLE", "1")];
-    let Reaped { code, .. } = reaped(start_reaper(&database, &["run", "--output", "json"], &env)).await;
+    let Reaped { code, .. } = reaped(start_reaper(&database, &["run", "--yes", "--output", "json"], &env)).await;
     assert_eq!(code, Some(3));
     let url = database.url_as("session_reaper");
     let env = [("DATABASE_URL", url.as_str())];

@@ -19,8 +19,8 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
             if checked.safe { Exit::Done } else { Exit::Unsafe }
         }
         Err(error) => {
-            tracing::error!(%error, "nothing could be looked at");
-            Exit::Unreachable
+            tracing::error!(event = error.event(), %error, "nothing was checked");
+            error.exit()
         }
     }
 }

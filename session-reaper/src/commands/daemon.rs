@@ -15,7 +15,7 @@ use crate::ops::{self, Live};
 use crate::presence;
 use crate::schedule::{Tick, Ticks};
 use crate::stop::Stop;
-use crate::sweep::{Progress, Sweep};
+use crate::sweep::{Progress, Sweep, SweepError};
 use crate::{clock, life, memory, meter, notify};
 
 /// How often histograms are drained; what waits in them until then is memory.
@@ -67,13 +67,13 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
     let rounds = Rounds { sweep, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
-    tokio::select! {
-        () = rounds.keep(Ticks::new(schedule, *jitter)) => {}
+    let exit = tokio::select! {
+        exit = rounds.keep(Ticks::new(schedule, *jitter)) => exit,
         ended = server => {
             tracing::error!(?ended, "the operations port is gone");
             return Exit::Failed;
         }
-    }
+    };
     // Those who watch see the end of it.
     drop(rounds);
     if let Some(told) = told {
@@ -85,7 +85,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
-    Exit::Done
+    exit
 }
 
 /// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
@@ -115,21 +115,24 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    /// Runs at each time of the schedule until somebody asks to stop.
-    async fn keep(&self, mut ticks: Ticks<'_>) {
+    /// Runs at each time of the schedule until somebody asks to stop, or there is no configuration for this database.
+    async fn keep(&self, mut ticks: Ticks<'_>) -> Exit {
+        if let Err(error) = self.applicable().await {
+            return self.give_up(&error);
+        }
         let mut upcoming = ticks.next(clock::now());
         while self.stop.requested().is_none() {
             let Some(tick) = upcoming else {
                 // It had a next time when it was read, and years pass slowly.
                 tracing::error!("the schedule has come to its end");
-                return;
+                return Exit::Done;
             };
             self.next.send_replace(Some(tick.run_at));
             tracing::debug!(time = %tick.run_at, "waiting for the next run");
             let wait = self.wait_for(tick, &ticks);
             let waited = tokio::select! {
                 waited = wait => waited,
-                _ = self.stop.wait() => return,
+                _ = self.stop.wait() => return Exit::Done,
             };
             if waited == Waited::Overtaken {
                 tracing::warn!(time = %tick.time, "the clock was set back: waiting for the next time by what it shows now");
@@ -146,7 +149,9 @@ impl Rounds<'_> {
             }
             upcoming = ticks.next(now);
             self.next.send_replace(upcoming.map(|tick| tick.run_at));
-            self.run().await;
+            if let Err(error) = self.run().await {
+                return self.give_up(&error);
+            }
             let now = clock::now();
             if upcoming.is_some_and(|tick| tick.run_at <= now) {
                 let skipped = ticks.end(now);
@@ -155,6 +160,30 @@ impl Rounds<'_> {
                 upcoming = ticks.next(now);
             }
         }
+        Exit::Done
+    }
+
+    /// Fails when the database is not one that the targets apply to. Without an answer in time the runs find out.
+    async fn applicable(&self) -> Result<(), SweepError> {
+        let asked = tokio::time::timeout(REMEMBER_WITHIN, self.sweep.is_applicable());
+        let asked = tokio::select! {
+            asked = asked => asked,
+            _ = self.stop.wait() => return Ok(()),
+        };
+        match asked {
+            Ok(Err(error @ SweepError::NotAuthApi(_))) => Err(error),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "whether the database is auth-api's is not known yet");
+                Ok(())
+            }
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A later run would find the same: a supervisor is not to start the daemon again.
+    fn give_up(&self, error: &SweepError) -> Exit {
+        tracing::error!(event = error.event(), %error, "the daemon stops");
+        error.exit()
     }
 
     /// Waits by the clock as it is, which may be set meanwhile.
@@ -173,14 +202,18 @@ impl Rounds<'_> {
         }
     }
 
-    async fn run(&self) {
+    /// Runs once. Fails when no later run could do better.
+    async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
-        if let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await {
-            tracing::error!(%error, "nothing was done; the next run is at its time");
-            memory::keep_failure(&self.sweep.instance, &error.to_string());
-            let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-            meter::run_ended(Outcome::Failed, began.elapsed(), none);
+        let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else { return Ok(()) };
+        memory::keep_failure(&self.sweep.instance, &error.to_string());
+        let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
+        meter::run_ended(Outcome::Failed, began.elapsed(), none);
+        if matches!(error, SweepError::NotAuthApi(_)) {
+            return Err(error);
         }
+        tracing::error!(event = error.event(), %error, "nothing was done; the next run is at its time");
+        Ok(())
     }
 }
 

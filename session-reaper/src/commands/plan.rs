@@ -27,8 +27,8 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
             if plan.targets.iter().any(|target| !target.refused.is_empty()) { Exit::Unsafe } else { Exit::Done }
         }
         Err(error) => {
-            tracing::error!(%error, "nothing could be counted");
-            Exit::Unreachable
+            tracing::error!(event = error.event(), %error, "nothing was counted");
+            error.exit()
         }
     }
 }

@@ -44,10 +44,10 @@ pub async fn run(
             finished.exit
         }
         Err(error) => {
-            tracing::error!(%error, "nothing was done");
+            tracing::error!(event = error.event(), %error, "nothing was done");
             let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
             meter::run_ended(Outcome::Failed, began.elapsed(), none);
-            Exit::Unreachable
+            error.exit()
         }
     };
     // Spans first: the numbers say whether they were sent.

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::ops::questions;
 use crate::status::{Seen, Status, read};
 use crate::stop::Stop;
-use crate::sweep::{Standing, Sweep};
+use crate::sweep::{Standing, Sweep, SweepError};
 
 /// While watching, the backlog is counted no more often: it moves with the runs, and its count is the dear part.
 const RECOUNT: Duration = Duration::from_secs(10);
@@ -106,6 +106,10 @@ async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status,
     if backlog.counted.is_none_or(|counted| counted.elapsed() >= RECOUNT) {
         match sweep.standings().await {
             Ok(standings) => (backlog.standings, backlog.note) = (standings, None),
+            // What reapers share is shown without a configuration, too.
+            Err(error @ SweepError::NotAuthApi(_)) => {
+                (backlog.standings, backlog.note) = (Vec::new(), Some(format!("no backlog was counted: {error}")));
+            }
             Err(error) => backlog.note = Some(format!("the backlog could not be counted: {error}")),
         }
         backlog.counted = Some(Instant::now());

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::place::{Found, Source};
-use super::{HOUR, LONGEST_KEEP, MINUTE};
+use super::{HOUR, LONGEST_KEEP};
 use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
 
 /// As `MAX_CHUNK`.
@@ -187,17 +187,47 @@ fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|duration| *duration <= LONGEST_KEEP)
 }
 
-/// For how long auth-api still needs rows, whoever says what is kept.
+/// How long auth-api still needs the rows of a table after the time in a column.
+pub(super) struct Floor {
+    table: &'static str,
+    column: &'static str,
+    pub(super) least: Duration,
+    pub(super) because: &'static str,
+}
+
+const FLOORS: [Floor; 4] = [
+    Floor {
+        table: "sessions",
+        column: "expires_at",
+        least: HOUR,
+        because: "the denylist is rebuilt from revoked sessions, expired ones among them",
+    },
+    Floor {
+        table: "sessions",
+        column: "revoked_at",
+        least: HOUR,
+        because: "the denylist is rebuilt from sessions that were revoked lately",
+    },
+    Floor {
+        table: "consumed_challenges",
+        column: "expires_at",
+        least: Duration::from_mins(10),
+        because: "a challenge whose use is forgotten could be used again",
+    },
+    Floor { table: "accounts", column: "last_login_at", least: HOUR, because: "a login may be under way" },
+];
+
+/// What auth-api needs of this table and column.
+pub(super) fn floor(table: &TableName, column: &Ident) -> Option<&'static Floor> {
+    FLOORS.iter().find(|floor| table.name.as_str() == floor.table && column.as_str() == floor.column)
+}
+
+/// Notes what is kept for less time than auth-api needs it, whoever says so.
 pub(super) fn least_retentions(source: &mut Source<'_>, at: usize, table: &TableName, due: &[Reason]) {
-    let bounds = [
-        ("sessions", "expires_at", HOUR, "the denylist is rebuilt from revoked sessions, expired ones among them"),
-        ("sessions", "revoked_at", HOUR, "the denylist is rebuilt from sessions that were revoked lately"),
-        ("consumed_challenges", "expires_at", 10 * MINUTE, "a challenge whose use is forgotten could be used again"),
-    ];
-    for (name, column, least, because) in bounds {
-        let short = |reason: &&Reason| reason.column.as_str() == column && reason.keep < least;
-        if let Some(reason) = due.iter().filter(|_| table.name.as_str() == name).find(short) {
-            let (keep, least) = (humantime::format_duration(reason.keep), humantime::format_duration(least));
+    for Reason { column, keep, .. } in due {
+        if let Some(Floor { least, because, .. }) = floor(table, column).filter(|floor| *keep < floor.least) {
+            let (keep, least) = (humantime::format_duration(*keep), humantime::format_duration(*least));
+            let (column, name) = (column.as_str(), table.name.as_str());
             source.wrong(at, format!("keep = \"{keep}\" of {column}: at least {least} for {name}; {because}"));
         }
     }

@@ -1,66 +1,144 @@
-//! What is reaped: by the file, or without one the tables of auth-api, with the retentions of the environment.
+//! What is reaped: what the file says; without a file the preset `auth-api`, with the retentions of the environment.
 
 use std::time::Duration;
 
+use super::file::floor;
 use super::values::{DurationRange, Mistakes, given};
-use super::{HOUR, LONGEST_KEEP, MINUTE};
+use super::{DEFAULT_PRESET, LONGEST_KEEP, presets, targets};
 use crate::cli::Sweeping;
-use crate::sweep::{Retention, Target, built_in, history};
+use crate::sweep::{Target, history};
 
-/// In the working directory; without it the built-in targets.
+/// In the working directory.
 const CONFIG: &str = "reaper.toml";
 
-const DAY: Duration = Duration::from_hours(24);
+/// How long the reaper's own history is kept.
+const KEEP_RUNS: Duration = Duration::from_hours(24 * 30);
 
-/// The file's targets and our own history; without a file the built-in ones.
-pub(super) fn targets(options: &Sweeping, mistakes: &mut Mistakes) -> Vec<Target> {
-    let retention = retention(options, mistakes);
-    let named = given(options.config.as_ref());
-    let file = named.unwrap_or(CONFIG);
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return built_in(&retention),
-        Err(error) => {
-            mistakes.add("REAPER_CONFIG", file, format!("a file that can be read ({error})"));
-            return Vec::new();
-        }
-    };
-    for (name, keep) in [
-        ("KEEP_EXPIRED", &options.keep_expired),
-        ("KEEP_REVOKED", &options.keep_revoked),
-        ("KEEP_CHALLENGES", &options.keep_challenges),
-        ("KEEP_ACCOUNTS", &options.keep_accounts),
-    ] {
-        if given(keep.as_ref()).is_some() {
-            mistakes.add_unquoted(
-                name,
-                format!("given, but {file} says what is kept: leave it out, and change `keep` there"),
-            );
-        }
-    }
-    let mut targets = super::targets::read(file, &text, mistakes);
-    let own = history(&retention);
-    if !targets.iter().any(|target| target.table.name == own.table.name) {
-        targets.push(own);
-    }
-    targets
+/// What is reaped.
+pub(super) struct Reaped {
+    pub(super) targets: Vec<Target>,
+    /// Nobody named the targets: they are those of auth-api's database, and of no other.
+    pub(super) built_in: bool,
 }
 
-/// For how long auth-api still needs rows is for these bounds to know.
-fn retention(options: &Sweeping, mistakes: &mut Mistakes) -> Retention {
-    let range = |least, because| DurationRange { least, most: LONGEST_KEEP, because };
-    let expired =
-        range(HOUR, "the denylist is rebuilt from sessions that were revoked lately, expired ones among them");
-    let revoked = range(HOUR, "the denylist is rebuilt from sessions that were revoked lately");
-    let challenges = range(10 * MINUTE, "a challenge whose use is forgotten could be used again");
-    let accounts = range(HOUR, "a login may be under way");
-    let runs = range(Duration::ZERO, "it is the reaper's own history");
-    Retention {
-        expired: mistakes.duration("KEEP_EXPIRED", options.keep_expired.as_ref(), DAY, &expired),
-        revoked: mistakes.duration("KEEP_REVOKED", options.keep_revoked.as_ref(), 7 * DAY, &revoked),
-        challenges: mistakes.duration("KEEP_CHALLENGES", options.keep_challenges.as_ref(), 10 * MINUTE, &challenges),
-        accounts: given(options.keep_accounts.as_ref())
-            .map(|_| mistakes.duration("KEEP_ACCOUNTS", options.keep_accounts.as_ref(), 365 * DAY, &accounts)),
-        runs: mistakes.duration("KEEP_RUNS", options.keep_runs.as_ref(), 30 * DAY, &runs),
+/// A variable that changes how long the built-in targets keep rows.
+struct Keep<'a> {
+    name: &'static str,
+    value: &'a Option<String>,
+    table: &'static str,
+    column: &'static str,
+}
+
+/// The targets, and the reaper's own history.
+pub(super) fn read(options: &Sweeping, mistakes: &mut Mistakes) -> Reaped {
+    let keeps = keeps(options);
+    let named = given(options.config.as_ref());
+    let file = named.unwrap_or(CONFIG);
+    let mut reaped = match std::fs::read_to_string(file) {
+        Ok(text) => {
+            for Keep { name, .. } in keeps.iter().filter(|keep| given(keep.value.as_ref()).is_some()) {
+                mistakes.add_unquoted(
+                    name,
+                    format!("given, but {file} says what is kept: leave it out, and change `keep` there"),
+                );
+            }
+            Reaped { targets: targets::read(file, &text, mistakes), built_in: false }
+        }
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Reaped { targets: built_in(&keeps, mistakes), built_in: true }
+        }
+        Err(error) => {
+            mistakes.add("REAPER_CONFIG", file, format!("a file that can be read ({error})"));
+            Reaped { targets: Vec::new(), built_in: false }
+        }
+    };
+    let any = DurationRange { least: Duration::ZERO, most: LONGEST_KEEP, because: "it is the reaper's own history" };
+    let own = history(mistakes.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
+    if !reaped.targets.iter().any(|target| target.table.name == own.table.name) {
+        reaped.targets.push(own);
+    }
+    reaped
+}
+
+fn keeps(options: &Sweeping) -> [Keep<'_>; 4] {
+    [
+        Keep { name: "KEEP_EXPIRED", value: &options.keep_expired, table: "sessions", column: "expires_at" },
+        Keep { name: "KEEP_REVOKED", value: &options.keep_revoked, table: "sessions", column: "revoked_at" },
+        Keep {
+            name: "KEEP_CHALLENGES",
+            value: &options.keep_challenges,
+            table: "consumed_challenges",
+            column: "expires_at",
+        },
+        Keep { name: "KEEP_ACCOUNTS", value: &options.keep_accounts, table: "accounts", column: "last_login_at" },
+    ]
+}
+
+/// The preset `auth-api`. Whoever says how long rows of a table are kept also switches its target on.
+fn built_in(keeps: &[Keep<'_>], mistakes: &mut Mistakes) -> Vec<Target> {
+    let Ok(preset) = presets::find(DEFAULT_PRESET) else { return Vec::new() };
+    targets::of_preset(preset, mistakes, |entry, mistakes| {
+        for keep in keeps.iter().filter(|keep| entry.table.name.as_str() == keep.table) {
+            let reasons = entry.due.iter_mut().flatten();
+            let Some(reason) = reasons.into_iter().find(|reason| reason.column.as_str() == keep.column) else {
+                continue;
+            };
+            let floor = floor(&entry.table, &reason.column);
+            let range = DurationRange {
+                least: floor.map_or(Duration::ZERO, |floor| floor.least),
+                most: LONGEST_KEEP,
+                because: floor.map_or("", |floor| floor.because),
+            };
+            if given(keep.value.as_ref()).is_some() {
+                reason.keep = mistakes.duration(keep.name, keep.value.as_ref(), reason.keep, &range);
+                entry.enabled = Some(true);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built_in_with(options: &Sweeping) -> Vec<Target> {
+        let mut mistakes = Mistakes::default();
+        let targets = built_in(&keeps(options), &mut mistakes);
+        assert!(mistakes.is_empty(), "{mistakes}");
+        targets
+    }
+
+    #[test]
+    fn the_built_in_targets_are_the_preset() {
+        let preset = targets::targets_of("reaper.toml", "preset = 'auth-api'").unwrap();
+        assert_eq!(format!("{:?}", built_in_with(&Sweeping::default())), format!("{preset:?}"));
+    }
+
+    #[test]
+    fn each_variable_changes_one_reason_of_the_preset() {
+        let keep = |days: u64| Some(format!("{days}d"));
+        let options = Sweeping {
+            keep_expired: keep(101),
+            keep_revoked: keep(102),
+            keep_challenges: keep(103),
+            keep_accounts: keep(104),
+            ..Sweeping::default()
+        };
+        let targets = built_in_with(&options);
+        let kept = targets
+            .iter()
+            .flat_map(|target| target.reasons.iter().map(|reason| (&*target.name, &*reason.name, reason.keep)));
+        let days = |days: u64| Duration::from_hours(24 * days);
+        assert_eq!(
+            kept.collect::<Vec<_>>(),
+            [
+                ("sessions", "expired", days(101)),
+                ("sessions", "revoked", days(102)),
+                ("consumed_challenges", "expired", days(103)),
+                ("accounts", "unused", days(104)),
+            ]
+        );
+        let accounts = targets.iter().find(|target| target.name == "accounts").unwrap();
+        assert!(accounts.filter.as_ref().is_some_and(|filter| filter.contains("disabled_at IS NULL")));
     }
 }

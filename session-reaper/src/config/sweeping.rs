@@ -69,10 +69,11 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
         }
     });
     let first_run = FirstRun { max_fraction, confirmed: consent.yes };
-    let targets = reaped::targets(options, mistakes);
+    let reaped = reaped::read(options, mistakes);
     Some(Sweep {
         connect: connect?,
-        targets,
+        targets: reaped.targets,
+        only_auth_api: reaped.built_in,
         pace,
         throttle,
         budget,

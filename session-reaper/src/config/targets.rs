@@ -64,6 +64,22 @@ pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, Mistakes> {
     if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
 }
 
+/// The targets of a preset after `adjust` has changed its entries.
+pub(super) fn of_preset(
+    (name, text): (&'static str, &'static str),
+    mistakes: &mut Mistakes,
+    mut adjust: impl FnMut(&mut Entry, &mut Mistakes),
+) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for mut entry in file::read(&mut Source { name, text, mistakes: &mut *mistakes }).entries {
+        adjust(&mut entry, mistakes);
+        if entry.enabled != Some(false) {
+            targets.push(target(entry, Some(name), &targets));
+        }
+    }
+    targets
+}
+
 /// The targets of a file.
 pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
     let mut source = Source { name, text, mistakes };

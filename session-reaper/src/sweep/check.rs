@@ -1,9 +1,9 @@
 //! What `check` does: all that a run does before its first delete, and nothing after it.
 
-use schema::connect::{ConnectError, chain};
 use serde::Serialize;
 
 use super::connection::{Connections, Trouble};
+use super::error::SweepError;
 use super::gate::{self, Code, Finding};
 use super::run::{POOLER, Sweep};
 
@@ -41,23 +41,25 @@ pub struct CheckedTarget {
 }
 
 impl Sweep {
-    /// Looks at the server and at every target, and changes nothing. Fails only when the database cannot be reached.
-    pub async fn check(&self) -> Result<Checked, ConnectError> {
+    /// Looks at the server and at every target, and changes nothing. Fails when the database cannot be
+    /// reached, or is not one that the targets apply to.
+    pub async fn check(&self) -> Result<Checked, SweepError> {
         let Connections { dedicated, beside, started_at, pooled, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         if pooled {
             // What is asked would be asked of different processes, and under other settings.
             return Ok(pooler());
         }
+        let proof = self.prove(&dedicated).await?;
         let examined = async {
             let server = gate::server::examine(&beside).await?;
-            Ok((server, self.examined(&dedicated, &beside, started_at).await?))
+            Ok((server, self.examined(&dedicated, &beside, started_at, proof.as_ref()).await?))
         };
         let (server, stints) = match examined.await {
             Ok(examined) => examined,
             // One that changes processes only when others want them.
             Err(error) if Trouble::of(&error) == Trouble::Pooler => return Ok(pooler()),
-            Err(error) => return Err(ConnectError::Connect(chain(&error))),
+            Err(error) => return Err(SweepError::lost(&error)),
         };
         let targets = stints.into_iter().map(|stint| CheckedTarget {
             target: stint.target.name.clone(),

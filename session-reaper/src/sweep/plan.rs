@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use schema::connect::{ConnectError, chain};
 use schema::runs;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +11,7 @@ use tokio_postgres::Error;
 use super::backlog::{self, Backlog, COUNT_CAP, Seen};
 use super::beside::{Beside, TextRow};
 use super::connection::Connections;
+use super::error::SweepError;
 use super::gate::Finding;
 use super::guard::{self, Guard};
 use super::report::milliseconds;
@@ -93,15 +93,16 @@ impl PlannedTarget {
 }
 
 impl Sweep {
-    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, or
-    /// is lost.
-    pub async fn plan(&self, sql: bool) -> Result<Plan, ConnectError> {
+    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, is
+    /// lost, or is not one that the targets apply to.
+    pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
         let Connections { dedicated, beside, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        let lost = |error: Error| ConnectError::Connect(chain(&error));
+        let proof = self.prove(&dedicated).await?;
+        let lost = |error: Error| SweepError::lost(&error);
         let reports = runs::last_reports(&beside.client, &beside.own).await.unwrap_or_default();
         let mut targets = Vec::new();
-        for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {
+        for stint in self.examined(&dedicated, &beside, started_at, proof.as_ref()).await.map_err(lost)? {
             targets.push(self.planned(&beside, &stint, &reports, sql).await.map_err(lost)?);
         }
         Ok(Plan { planned_at: started_at, targets })

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use schema::connect::{ConnectError, ConnectOptions};
+use schema::connect::ConnectOptions;
 use schema::own::OwnTables;
 use schema::owners::{self, Named};
 use schema::runs::{NewRun, Outcome, RunId, Trigger};
@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio_postgres::{Client, Error};
 use tracing::Instrument as _;
 
+use super::auth_api::Proof;
 use super::backlog::{Backlog, START_CAP};
 use super::beside::Beside;
 use super::budget::{Budget, BudgetLimits};
 use super::catalog::Lookup;
 use super::condition::READ_STATEMENTS;
 use super::connection::{Connections, Dedicated, StatementBounds, Trouble};
+use super::error::SweepError;
 use super::gate::{self, Rules};
 use super::guard::FirstRun;
 use super::history::{END_TRIES, History};
@@ -44,6 +46,8 @@ pub struct Sweep {
     pub connect: ConnectOptions,
     /// What to reap, in this order.
     pub targets: Vec<Target>,
+    /// Nobody configured the targets: they apply to a database that proves to be auth-api's, and to no other.
+    pub only_auth_api: bool,
     /// How fast.
     pub pace: PaceLimits,
     /// What to make way for.
@@ -84,13 +88,14 @@ pub(super) const POOLER: &str = "a transaction-pooling proxy stands between sess
      session mode; nothing was deleted without the lock";
 
 impl Sweep {
-    /// Does one run. Fails only when the database cannot be reached at its start; what happens later is in the report.
+    /// Does one run. Fails when the database cannot be reached at its start, or is not one that the targets apply to; what
+    /// happens later is in the report.
     pub async fn run(
         &self,
         trigger: Trigger,
         stop: &Stop,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Finished, ConnectError> {
+    ) -> Result<Finished, SweepError> {
         let span = spans::run(trigger, &self.instance);
         let ended = self.once(trigger, stop, progress).instrument(span.clone()).await;
         spans::run_ended(&span, &ended);
@@ -114,10 +119,12 @@ impl Sweep {
         trigger: Trigger,
         stop: &Stop,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Finished, ConnectError> {
+    ) -> Result<Finished, SweepError> {
         let began = Instant::now();
         let Connections { dedicated, mut beside, started_at, server, pooled } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
+        // Behind a pooler nothing is deleted, and it may ask another process, with another search_path.
+        let proof = if pooled { None } else { self.prove(&dedicated).await? };
         self.watermarks.are_of(&server);
         let new = NewRun {
             id: RunId::generate(),
@@ -150,7 +157,7 @@ impl Sweep {
         let through = if pooled {
             Err(Broken::Pooler)
         } else {
-            self.work(&mut worker, &mut beside, started_at, &mut stints).await
+            self.work(&mut worker, &mut beside, started_at, proof.as_ref(), &mut stints).await
         };
         let patience = worker.connection.patience.clone();
         let held = stints.iter().any(|stint| stint.locked);
@@ -219,12 +226,32 @@ impl Sweep {
         absent
     }
 
+    /// Proves that targets which nobody configured apply to this database. `None` where somebody did. The connection that
+    /// deletes has the configured `search_path`.
+    pub(super) async fn prove(&self, dedicated: &Dedicated) -> Result<Option<Proof>, SweepError> {
+        if !self.only_auth_api {
+            return Ok(None);
+        }
+        let read = dedicated.patience.with(2, Proof::read(&dedicated.client)).await;
+        Ok(Some(read.map_err(|error| SweepError::lost(&error))??))
+    }
+
+    /// Connects, and does no more than to prove that the targets apply to the database.
+    pub async fn is_applicable(&self) -> Result<(), SweepError> {
+        if self.only_auth_api {
+            let client = self.connect.connect().await?;
+            Proof::read(&client).await.map_err(|error| SweepError::lost(&error))??;
+        }
+        Ok(())
+    }
+
     /// Finds the tables, and what there is to say of each.
     pub(super) async fn examined(
         &self,
         dedicated: &Dedicated,
         beside: &Beside,
         started_at: DateTime<Utc>,
+        proof: Option<&Proof>,
     ) -> Result<Vec<Stint<'_>>, Error> {
         let lookup = Lookup { configured: &dedicated.client, catalog: &beside.client };
         let mut stints = Vec::new();
@@ -239,6 +266,7 @@ impl Sweep {
         }
         stints.extend(self.wholly_absent(&stints));
         for stint in &mut stints {
+            stint.pass_proof(proof);
             stint.examine(beside, self.gate, self.pace).await?;
         }
         Ok(stints)
@@ -250,6 +278,7 @@ impl Sweep {
         worker: &mut Worker<'_>,
         beside: &mut Beside,
         started_at: DateTime<Utc>,
+        proof: Option<&Proof>,
         stints: &mut Vec<Stint<'a>>,
     ) -> Result<(), Broken> {
         if let Err(halt) = worker.wait_for_leave().await {
@@ -259,7 +288,7 @@ impl Sweep {
         let unread = |error: Error| broken("the catalog could not be read", error.into());
         let server = gate::server::examine(beside).await.map_err(unread)?;
         let forced = gate::pass_server(&server, self.gate).map_err(Broken::Unsafe)?;
-        *stints = self.examined(&worker.connection, beside, started_at).await.map_err(unread)?;
+        *stints = self.examined(&worker.connection, beside, started_at, proof).await.map_err(unread)?;
         for stint in stints.iter_mut() {
             stint.forced.clone_from(&forced);
             stint.pass_gate(self.gate);

@@ -1,12 +1,12 @@
 //! The spans of a run, for a tracing collector: `run`, `target`, `chunk`. Nothing is done a row, and where nobody collects
 //! them each is a disabled callsite: some nanoseconds a chunk.
 
-use schema::connect::ConnectError;
 use schema::runs::Trigger;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
 use super::connection::Trouble;
+use super::error::SweepError;
 use super::pass::{Chunk, Halt};
 use super::run::Finished;
 use crate::telemetry::SPANS;
@@ -26,7 +26,7 @@ pub(super) fn run(trigger: Trigger, instance: &str) -> Span {
     )
 }
 
-pub(super) fn run_ended(span: &Span, ended: &Result<Finished, ConnectError>) {
+pub(super) fn run_ended(span: &Span, ended: &Result<Finished, SweepError>) {
     if span.is_disabled() {
         return;
     }

@@ -1,13 +1,13 @@
 //! The backlog as it stands now, of every target: what `status` shows of it.
 
 use chrono::{DateTime, Utc};
-use schema::connect::{ConnectError, chain};
 use serde::Serialize;
 use tokio_postgres::Error;
 
 use super::backlog::{self, Backlog, START_CAP, Seen};
 use super::beside::Beside;
 use super::connection::Connections;
+use super::error::SweepError;
 use super::gate::{self, Finding};
 use super::run::Sweep;
 use super::stint::Stint;
@@ -94,12 +94,13 @@ impl Standing {
 impl Sweep {
     /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
     /// alone is not counted: that would take reading its table, or a right that is missing.
-    pub async fn standings(&self) -> Result<Vec<Standing>, ConnectError> {
+    pub async fn standings(&self) -> Result<Vec<Standing>, SweepError> {
         let Connections { dedicated, beside, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        let lost = |error: Error| ConnectError::Connect(chain(&error));
+        let proof = self.prove(&dedicated).await?;
+        let lost = |error: Error| SweepError::lost(&error);
         let mut standings = Vec::new();
-        for stint in self.examined(&dedicated, &beside, started_at).await.map_err(lost)? {
+        for stint in self.examined(&dedicated, &beside, started_at, proof.as_ref()).await.map_err(lost)? {
             standings.push(standing(&beside, &stint, started_at).await);
         }
         Ok(standings)

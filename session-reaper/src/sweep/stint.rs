@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Error;
 use tracing::Instrument as _;
 
+use super::auth_api::Proof;
 use super::backlog::{self, Backlog, COUNT_CAP};
 use super::beside::Beside;
 use super::catalog::{self, Found, Lookup};
@@ -110,6 +111,16 @@ impl<'a> Stint<'a> {
             end: None,
             tallies: vec![Tally::default(); target.reasons.len()],
             elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Leaves the target alone when its table is another one than that of the proof: it was replaced in between.
+    pub(super) fn pass_proof(&mut self, proof: Option<&Proof>) {
+        let Some((proof, oid)) = proof.zip(self.oid()) else { return };
+        if !proof.covers(&self.target.table, oid) {
+            let what = format!("{} was replaced while the run began", self.target.table.spelt());
+            self.findings.push(Finding::plain(Code::Unfit, what));
+            self.table = None;
         }
     }
 

@@ -96,62 +96,14 @@ pub struct Target {
     pub absent: Absent,
 }
 
-/// How long rows of the built-in targets are kept once their time has passed.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Sessions after they expired.
-    pub expired: Duration,
-    /// Sessions after they were revoked.
-    pub revoked: Duration,
-    /// Consumed challenges after they expired.
-    pub challenges: Duration,
-    /// Accounts after their last login, if they are to go at all.
-    pub accounts: Option<Duration>,
-    /// The reaper's own history.
-    pub runs: Duration,
-}
-
-/// The tables of auth-api, and the reaper's own.
+/// The reaper's own table, with its rows kept for so long.
 #[must_use]
-pub fn built_in(keep: &Retention) -> Vec<Target> {
-    let auth = || Absent::Fails("run `auth-api migrate` on this database, or name the right one".to_owned());
-    let accounts = keep.accounts.map(|keep| Target {
-        // One that an operator has disabled is remembered, or its wallet would log in anew.
-        filter: Some(
-            // OFFSET 0 keeps it a look into the index for each account; without, all of sessions may be read into a hash.
-            "t.disabled_at IS NULL AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account_id = t.id OFFSET 0)"
-                .to_owned(),
-        ),
-        ..target("accounts", vec![reason("unused", "last_login_at", keep)], auth())
-    });
-    let always = [
-        // Each session takes its one token family along by ON DELETE CASCADE.
-        target(
-            "sessions",
-            vec![reason("expired", "expires_at", keep.expired), reason("revoked", "revoked_at", keep.revoked)],
-            auth(),
-        ),
-        target("consumed_challenges", vec![reason("expired", "expires_at", keep.challenges)], auth()),
-        history(keep),
-    ];
-    always.into_iter().chain(accounts).collect()
-}
-
-/// The reaper's own table.
-#[must_use]
-pub fn history(keep: &Retention) -> Target {
-    target("reaper_runs", vec![reason("expired", "started_at", keep.runs)], Absent::LeftOut)
-}
-
-fn reason(name: &str, column: &str, keep: Duration) -> Reason {
-    Reason { name: name.to_owned(), column: Ident::new(column), keep, zone: None, unit: None }
-}
-
-fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
+pub fn history(keep: Duration) -> Target {
+    let reason = Reason { name: "expired".to_owned(), column: Ident::new("started_at"), keep, zone: None, unit: None };
     Target {
-        name: table.to_owned(),
-        table: TableName { schema: None, name: Ident::new(table) },
-        reasons,
+        name: "reaper_runs".to_owned(),
+        table: TableName { schema: None, name: Ident::new("reaper_runs") },
+        reasons: vec![reason],
         filter: None,
         group: None,
         children: Vec::new(),
@@ -159,9 +111,9 @@ fn target(table: &str, reasons: Vec<Reason>, absent: Absent) -> Target {
         ancient: Ancient::Due,
         order: None,
         chunk: None,
-        // Of these the bounds of what is kept are known, and used challenges are nearly all due, always.
+        // A reaper that was stopped for longer than that finds nearly all of its history due.
         confirmed: true,
         place: None,
-        absent,
+        absent: Absent::LeftOut,
     }
 }

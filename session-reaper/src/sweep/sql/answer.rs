@@ -16,6 +16,15 @@ pub(in crate::sweep) struct Counted {
     pub(in crate::sweep) oldest: Option<f64>,
 }
 
+impl Counted {
+    pub(in crate::sweep) fn of(row: &Row) -> Self {
+        let seen = row.get(1);
+        // Without a filter all that was seen is free to go.
+        let all = if row.len() > 3 { row.get(3) } else { seen };
+        Self { fresh: unsigned(row.get(0)), all: unsigned(all), seen: unsigned(seen), oldest: row.get(2) }
+    }
+}
+
 /// What [`super::PassSql::lock`] has locked, and what it has not.
 pub(in crate::sweep) struct Locked {
     /// Rows.

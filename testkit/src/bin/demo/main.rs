@@ -96,10 +96,11 @@ async fn tour() -> Result {
     text(&format!("(Written straight into the tables with past times, which took {:.1} s.)", took.as_secs_f64()));
 
     title(8, "The reaper deletes what is due, in small transactions");
-    text("As a rule it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits, so:");
-    println!("\n   $ session-reaper run --duty-cycle 1\n");
+    text("By default it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits:");
+    text("--duty-cycle 1. A first run that would delete nearly all of a table has to be confirmed: --yes.");
+    println!("\n   $ session-reaper run --duty-cycle 1 --yes\n");
     let status = Command::new(std::env::current_exe()?.with_file_name("session-reaper"))
-        .args(["run", "--duty-cycle", "1"])
+        .args(["run", "--duty-cycle", "1", "--yes"])
         .env("DATABASE_URL", env("REAPER_DATABASE_URL")?)
         .status()?;
     if !status.success() {
