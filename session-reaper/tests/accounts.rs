@@ -1,9 +1,10 @@
 //! The target that is off unless it is asked for: accounts that nobody logs in to any more.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
-use testkit::{Database, Reaped, reap};
+use testkit::{Database, Reaped, reap, reap_by};
 
-const GRANT: &str = "GRANT SELECT, DELETE, UPDATE (last_login_at) ON accounts TO session_reaper";
+/// What deploy/postgres/roles.sql is told.
+const KEEP_ACCOUNTS: &str = "SET session_reaper.keep_accounts = 'on'";
 
 /// Accounts by name: last login so many days ago; whether it has a session; whether it is disabled.
 async fn accounts(database: &Database, accounts: &[(&str, i64, bool, bool)]) {
@@ -56,7 +57,7 @@ async fn unless_asked_for_every_account_stays() {
 #[tokio::test]
 async fn accounts_without_sessions_go_after_their_last_login_and_disabled_ones_stay() {
     let database = Database::create().await;
-    database.execute(GRANT).await;
+    database.apply_roles(KEEP_ACCOUNTS).await;
     accounts(&database, &ALL).await;
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
@@ -72,9 +73,20 @@ async fn accounts_without_sessions_go_after_their_last_login_and_disabled_ones_s
 }
 
 #[tokio::test]
+async fn the_preset_keeps_disabled_accounts_too() {
+    let database = Database::create().await;
+    accounts(&database, &ALL).await;
+    let enabled = "preset = 'auth-api'\n[[target]]\ntable = 'accounts'\nenabled = true\n\
+                   due = [{ reason = 'unused', column = 'last_login_at', keep = '30d' }]";
+    let reaped = reap_by(&database, enabled, &[]).await;
+    assert_eq!(reaped.target("accounts")["deleted"]["unused"], 1, "{}{}", reaped.report, reaped.stderr);
+    assert_eq!(left(&database).await, "disabled live recent");
+}
+
+#[tokio::test]
 async fn an_account_that_is_logged_in_to_meanwhile_stays() {
     let database = Database::create().await;
-    database.execute(GRANT).await;
+    database.apply_roles(KEEP_ACCOUNTS).await;
     accounts(&database, &[("returning", 31, false, false), ("unused", 31, false, false)]).await;
     let mut login = database.client().await;
     let login = login.transaction().await.unwrap();
@@ -105,7 +117,7 @@ async fn without_the_right_it_is_refused_with_what_to_grant() {
 #[tokio::test]
 async fn with_many_sessions_each_account_is_one_look_into_their_index() {
     let database = Database::create().await;
-    database.execute(GRANT).await;
+    database.apply_roles(KEEP_ACCOUNTS).await;
     database
         .execute(
             "INSERT INTO accounts (id, issuer, subject, last_login_at)

@@ -77,6 +77,13 @@ impl Database {
         connect(&self.url()).await
     }
 
+    /// Applies deploy/postgres/roles.sql again, in the session of these settings before it.
+    pub async fn apply_roles(&self, settings: &str) {
+        let client = self.client().await;
+        client.batch_execute(settings).await.unwrap();
+        client.batch_execute(ROLES).await.unwrap_or_else(|e| panic!("roles.sql: {e:?}"));
+    }
+
     /// One value of one row.
     pub async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
         self.client().await.query_one(sql, &[]).await.unwrap().get(0)

@@ -107,7 +107,7 @@ pub fn history(keep: Duration) -> Target {
         filter: None,
         group: None,
         children: Vec::new(),
-        // Neither auth-api nor the reaper writes a time that means "never".
+        // The reaper writes no time that means "never".
         ancient: Ancient::Due,
         order: None,
         chunk: None,

@@ -16,7 +16,7 @@ use crate::sweep::beside::Beside;
 use crate::sweep::catalog::Leaf;
 use crate::sweep::condition::ResolvedCondition;
 use crate::sweep::connection::Trouble;
-use crate::sweep::name::TableName;
+use crate::sweep::name::{Ident, TableName};
 use crate::sweep::sql::PassSql;
 use crate::sweep::tables::IS_THERE;
 use crate::sweep::target::{Absent, Target};
@@ -42,6 +42,11 @@ struct Known {
 }
 
 impl Subject<'_> {
+    /// Rows go by what other rows hold.
+    fn decides_by_others(&self) -> bool {
+        self.target.group.is_some() || self.target.filter.is_some()
+    }
+
     pub(super) async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
@@ -50,8 +55,19 @@ impl Subject<'_> {
             // Planning a statement may call functions of the condition.
             return Ok(findings);
         }
+        let mut tables = Table::read(beside, &oids, &due).await?;
+        for (leaf, passes) in self.leaves {
+            if let Some(table) = tables.get_mut(&leaf.oid) {
+                let due = self.target.reasons.iter().map(|reason| &reason.column);
+                let key = leaf.key.iter().map(|column| &column.name);
+                let children = passes.iter().flat_map(|pass| &pass.children).map(|child| &child.refers_to);
+                // By which a row is known to be locked by the transaction that decides about it.
+                let locked = self.decides_by_others().then(|| Ident::new("xmax"));
+                table.also_names(due.chain(key).chain(&self.target.group).chain(children).chain(&locked));
+            }
+        }
         let known = Known {
-            tables: Table::read(beside, &oids, &due).await?,
+            tables,
             indexes: indexes::read(beside, &oids).await?,
             children: self.children(beside, &oids, &mut findings).await?,
         };
@@ -61,7 +77,8 @@ impl Subject<'_> {
             // Whoever drops partitions may do so at any time.
             let Some(table) = known.tables.get(&leaf.oid) else { continue };
             // What plans a condition has need not be asked of every small partition.
-            let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
+            let by_catalog =
+                planned && table.rows <= rules.max_scan_rows && table.may_be_reaped(self.target.filter.is_some());
             planned = true;
             match self.leaf(beside, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
                 Ok(found) => findings.extend(found),

@@ -26,8 +26,11 @@ pub(in crate::sweep) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: 
     rows
 }
 
-/// Needs no privilege on the tables.
+/// Needs no privilege on the tables. `$1` are their oids, `$2` the due columns.
 const TABLE: &str = include_str!("table.sql");
+
+/// What every statement that deletes goes by.
+const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
 
 /// What the catalog says of a table.
 #[allow(clippy::struct_excessive_bools, reason = "so many are in the catalog, and any of them may go with any other")]
@@ -36,11 +39,14 @@ pub(super) struct Table {
     pub(super) rows: u64,
     /// The first due column.
     due: Option<Ident>,
+    /// The columns that the statements name.
+    named: Vec<Ident>,
     role: Ident,
     schema_usage: bool,
-    select: bool,
+    /// What the role may not read.
+    unreadable: Vec<String>,
     delete: bool,
-    update: bool,
+    may_update: bool,
     superuser: bool,
     owner: bool,
     spare: Vec<String>,
@@ -70,12 +76,13 @@ impl Table {
         Self {
             name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
             rows: estimated_rows(row.get(2), row.get(3), row.get(4)),
+            named: SYSTEM.into_iter().chain(due.as_ref().map(Ident::as_str)).map(Ident::new).collect(),
             due,
             role: Ident::new(role),
             schema_usage: row.get(6),
-            select: row.get(7),
+            unreadable: row.get(7),
             delete: row.get(8),
-            update: row.get(9),
+            may_update: row.get(9),
             superuser: row.get::<_, Option<bool>>(10).unwrap_or(false),
             owner: row.get(11),
             spare: row.get(12),
@@ -90,9 +97,24 @@ impl Table {
         }
     }
 
-    /// Whether this role has every right that it takes.
-    pub(super) fn may_be_reaped(&self) -> bool {
-        self.schema_usage && self.select && self.delete && self.update
+    /// Takes note of more columns that the statements name.
+    pub(super) fn also_names<'a>(&mut self, columns: impl Iterator<Item = &'a Ident>) {
+        for column in columns {
+            if !self.named.contains(column) {
+                self.named.push(column.clone());
+            }
+        }
+    }
+
+    /// Whether this role has every right that it takes. Which columns a condition reads is not known here.
+    pub(super) fn may_be_reaped(&self, condition: bool) -> bool {
+        let reads = if condition { self.unreadable.is_empty() } else { self.not_readable().next().is_none() };
+        self.schema_usage && reads && self.delete && self.may_update
+    }
+
+    /// The columns that the statements name and the role may not read.
+    fn not_readable(&self) -> impl Iterator<Item = &Ident> {
+        self.named.iter().filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
     }
 
     /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
@@ -160,7 +182,7 @@ impl Table {
             let spare = self.spare.join(", ");
             // Without UPDATE as a whole it needs it on a column.
             let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
-            let update = if whole { format!("; {}", self.granted(&["UPDATE"], &role)) } else { String::new() };
+            let update = if whole { format!("; GRANT {} ON {table} TO {role}", self.update()) } else { String::new() };
             findings.push(Finding::new(
                 Code::SparePrivilege,
                 format!("{role} may do more with {table} than a reaper needs: {spare}"),
@@ -176,7 +198,10 @@ impl Table {
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
             // The table itself is not it: another one, which a condition reads.
-            format!("`where` needs it: grant it to {}, SELECT on a table and USAGE on its schema", self.role.spelt())
+            format!(
+                "`where` needs it: grant {} SELECT on what it reads, which may be other columns of this table, and USAGE on the schema",
+                self.role.spelt()
+            )
         } else {
             grant
         };
@@ -186,10 +211,19 @@ impl Table {
     /// A statement that grants what is missing, or all that a reaper needs.
     fn grant(&self, all: bool) -> String {
         let mut wanted = Vec::new();
-        for (name, there) in [("SELECT", self.select), ("DELETE", self.delete), ("UPDATE", self.update)] {
-            if all || !there {
-                wanted.push(name);
-            }
+        let columns: Vec<String> = if all {
+            self.named.iter().map(Ident::spelt).collect()
+        } else {
+            self.not_readable().map(Ident::spelt).collect()
+        };
+        if !columns.is_empty() {
+            wanted.push(format!("SELECT ({})", columns.join(", ")));
+        }
+        if all || !self.delete {
+            wanted.push("DELETE".to_owned());
+        }
+        if all || !self.may_update {
+            wanted.push(self.update());
         }
         let role = if all { "session_reaper".to_owned() } else { self.role.spelt() };
         let mut statements = Vec::new();
@@ -197,18 +231,15 @@ impl Table {
             statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.spelt()));
         }
         if !wanted.is_empty() {
-            statements.push(self.granted(&wanted, &role));
+            statements.push(format!("GRANT {} ON {} TO {role}", wanted.join(", "), self.name.spelt()));
         }
         statements.join("; ")
     }
 
     /// FOR UPDATE takes UPDATE on some column, whichever.
-    fn granted(&self, privileges: &[&str], role: &str) -> String {
+    fn update(&self) -> String {
         let column = self.due.as_ref().map(|due| format!(" ({})", due.spelt())).unwrap_or_default();
-        let words = privileges
-            .iter()
-            .map(|word| if *word == "UPDATE" { format!("UPDATE{column}") } else { (*word).to_owned() });
-        format!("GRANT {} ON {} TO {role}", words.collect::<Vec<_>>().join(", "), self.name.spelt())
+        format!("UPDATE{column}")
     }
 }
 

@@ -3,7 +3,10 @@
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.relpages,
     pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
     CURRENT_USER::pg_catalog.text, pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
-    pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_table_privilege(c.oid, 'DELETE'),
+    ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
+               AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')),
+    pg_catalog.has_table_privilege(c.oid, 'DELETE'),
     pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'),
     (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER),
     pg_catalog.pg_has_role(c.relowner, 'USAGE'),
