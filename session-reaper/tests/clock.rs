@@ -49,13 +49,18 @@ async fn sleeps_between_two_runs(database: &Database, daemon: &Program) -> DateT
 async fn runs_that_a_stopped_process_missed_are_made_up_for_once() {
     let database = Database::create().await;
     let env = [("SCHEDULE", "*/3 * * * * *"), ("RUST_LOG", "session_reaper=debug")];
-    let mut daemon = start_reaper(&database, &["daemon"], &env);
+    let daemon = start_reaper(&database, &["daemon"], &env);
     let missed = sleeps_between_two_runs(&database, &daemon).await;
     let before: i64 = database.one("SELECT count(*) FROM reaper_runs").await;
     eventually("two more times have gone by", async || now(&database).await > missed + GAP * 2).await;
     daemon.signal("CONT");
-    let told = daemon.log_event(MISSED).await;
-    assert!(told["missed"].as_u64().unwrap() >= 2 && told["late_s"].as_i64().unwrap() >= 6, "{told}");
+    // A process that does not get to run for a while misses runs, too, and before this.
+    eventually("it says what it missed", async || {
+        let of_these =
+            |told: &serde_json::Value| told["missed"].as_u64() >= Some(2) && told["late_s"].as_i64() >= Some(6);
+        daemon.log_events(MISSED).iter().any(of_these)
+    })
+    .await;
     eventually("it runs on", async || database.one::<i64>("SELECT count(*) FROM reaper_runs").await >= before + 3)
         .await;
 
@@ -86,7 +91,9 @@ async fn a_clock_that_is_set_back_or_forward_by_hours_is_followed_at_once() {
     daemon.log_event("the clock was set back: waiting for the next time by what it shows now").await;
     let before = runs().await;
     eventually("it runs on", async || runs().await >= before + 3).await;
-    assert_eq!(daemon.log_events(MISSED).len(), 0);
+    // Setting the clock back misses nothing. Whoever does not get to run for a while on a busy machine misses some seconds.
+    let late = |told: &serde_json::Value| told["late_s"].as_i64().unwrap();
+    assert!(daemon.log_events(MISSED).iter().all(|told| late(told) < 3600), "{}", daemon.stderr());
 
     set("+2d");
     // Of 95,400 they are not all counted. It may be at work at that very moment.

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
+use chrono::{DateTime, Utc};
 use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, start_reaper};
 
 /// Every second; a run of nothing takes some milliseconds.
@@ -61,6 +62,8 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         .await;
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '100' FOR UPDATE").await.unwrap();
+    let now = async || database.one::<f64>("SELECT extract(epoch FROM clock_timestamp())::float8").await;
+    let begun = now().await;
     let daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
     daemon.has_run().await;
 
@@ -95,14 +98,14 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         let measured = daemon.metric(series).await;
         assert!(measured >= least, "{series} is {measured}, below {least}");
     }
-    let now: f64 = database.one("SELECT extract(epoch FROM now())::float8").await;
     for series in [
         "session_reaper_last_success_timestamp_seconds",
         "session_reaper_last_completion_timestamp_seconds",
         "session_reaper_backlog_sampled_timestamp_seconds",
     ] {
-        let age = now - daemon.metric(series).await;
-        assert!((-1.0..60.0).contains(&age), "{series} is {age} s old");
+        let at = daemon.metric(series).await;
+        let ended = now().await;
+        assert!((begun - 1.0..ended + 1.0).contains(&at), "{series} is {at}, not from {begun} to {ended}");
     }
     // Row 100 expired ten days ago and fell due a day later.
     let due: f64 = database.one("SELECT extract(epoch FROM expires_at + interval '1 day')::float8 FROM sessions").await;
@@ -201,14 +204,20 @@ async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
 #[tokio::test]
 async fn jitter_puts_runs_off_by_less_than_a_gap() {
     let database = Database::create().await;
-    let daemon = Daemon::start(&database, &[EVERY_SECOND, ("JITTER", "900ms")]).await;
-    // Without jitter a run starts some milliseconds after its second; with it, two of three do so later than this.
-    let late =
-        "SELECT coalesce(bool_or(extract(milliseconds FROM started_at)::int8 % 1000 >= 300), false) FROM reaper_runs";
-    eventually("a run was put off", async || database.one::<bool>(late).await).await;
-    let twice = "SELECT count(*) - count(DISTINCT date_trunc('second', started_at)) FROM reaper_runs";
-    assert_eq!(database.one::<i64>(twice).await, 0);
-    drop(daemon);
+    let env = [EVERY_SECOND, ("JITTER", "900ms"), ("RUST_LOG", "session_reaper=debug")];
+    let daemon = Daemon::start(&database, &env).await;
+    eventually("runs have ended", async || daemon.program.log_events("run ended").len() >= 12).await;
+    // When each run was to begin, as chrono prints it: whole seconds without jitter.
+    let waits = daemon.program.log_events("waiting for the next run");
+    let times = waits.iter().map(|wait| wait["time"].as_str().unwrap().replace(" UTC", "Z").replacen(' ', "T", 1));
+    let times: Vec<DateTime<Utc>> = times.map(|time| time.parse().unwrap()).collect();
+    assert!(times.iter().any(|time| time.timestamp_subsec_millis() >= 300), "{times:?}");
+    assert!(times.iter().all(|time| time.timestamp_subsec_millis() < 900), "{times:?}");
+    // Never two of one second, and none begins before its time.
+    assert!(times.windows(2).all(|two| two[0].timestamp() < two[1].timestamp()), "{times:?}");
+    let started: Vec<DateTime<Utc>> =
+        database.one("SELECT array_agg(started_at ORDER BY started_at) FROM reaper_runs").await;
+    assert!(times.iter().zip(&started).all(|(time, started)| time <= started), "{times:?} {started:?}");
 }
 
 #[tokio::test]
@@ -254,14 +263,23 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     expired_sessions(&database, 50).await;
     let mut client = database.client().await;
     let holder = client.transaction().await.unwrap();
-    // Held back from being deleted at first, so that there is a backlog to be counted; then, in the middle of the run, the
-    // table cannot be read. A run that finds it locked at its beginning leaves the target alone, and does not count.
+    // The delete is parked, so that there is a backlog to count; then, in the middle of the run, the table cannot be read. A
+    // run that finds the table locked at its start skips the target and does not count.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
     let daemon = Daemon::start(&database, &[EVERY_SECOND, ("LOCK_TIMEOUT", "50ms")]).await;
     let backlog = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
     testkit::eventually("the backlog is counted", async || equal(daemon.metric(backlog).await, 50.0)).await;
     parking.wait_for_arrival().await;
-    holder.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
+    // The lock is next in line when the delete is cancelled; the run tries again in vain, and counts what is left.
+    tokio::join!(holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"), async {
+        let other = database.client().await;
+        testkit::waits_for_a_lock(&other, "testkit").await;
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'session-reaper'
+                      AND datname = current_database() AND wait_event_type = 'Lock'";
+        other.batch_execute(cancel).await.unwrap();
+    })
+    .0
+    .unwrap();
     testkit::eventually("the count has failed", async || {
         !daemon.program.log_events("due rows could not be counted").is_empty()
     })

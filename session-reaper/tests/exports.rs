@@ -281,7 +281,7 @@ async fn a_pushgateway_that_is_not_there_or_never_answers_has_an_end() {
     let (run, received) = pushed(&database, &[], &[]).await;
     assert_eq!(run.code, Some(0));
     assert!(run.stderr.contains("no answer within 10s"), "{}", run.stderr);
-    assert!((2..=4).contains(&received.len()), "{received:?}");
+    assert!((1..=4).contains(&received.len()), "{received:?}");
 }
 
 #[tokio::test]

@@ -131,8 +131,11 @@ async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
         said.last().is_some_and(|said| said["tries"].as_u64() > Some(2))
     })
     .await;
+    // It gives up after some tries: meanwhile it makes none.
+    program.signal("STOP");
     parking.open().await;
     proxy.restore();
+    program.signal("CONT");
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 500);
@@ -163,6 +166,8 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let (parking, mut first) = parked_in_the_third_chunk(&database, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
     first.log_event("the connection that held the lock was lost: making it again").await;
+    // It tries a few times, for a while. Until the other one has the lock it does not get to run.
+    first.signal("STOP");
     let client = database.client().await;
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int::oid
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
@@ -170,6 +175,7 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let second = start_reaper(&database, &JSON, &[]);
     parking.wait_for_arrival().await;
     proxy.restore();
+    first.signal("CONT");
     let first = reaped(first).await;
     assert_eq!(first.code, Some(3), "{}", first.stderr);
     let target = first.target("sessions");

@@ -1,6 +1,5 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Database, Program, Redis, Wallet, binary};
+use crate::{Database, HANG, Program, Redis, Wallet, binary};
 
 /// A running auth-api and a client of it.
 pub struct AuthApi {
@@ -110,9 +109,14 @@ impl AuthApi {
             ("STELLAR_NETWORK", "testnet"),
             ("AUTH_SECRET", Self::SECRET),
             ("SIGNING_KEYS_DIR", keys.path().to_str().unwrap()),
-            // Patient, because machines that test are busy: a test of impatience says how long.
-            ("DATABASE_CHECKOUT_TIMEOUT", "20s"),
-            ("REDIS_TIMEOUT", "500ms"),
+            // No machine is slow enough to reach these bounds. A test of a timeout sets its own.
+            ("DATABASE_CHECKOUT_TIMEOUT", "10m"),
+            ("DATABASE_STATEMENT_TIMEOUT", "10m"),
+            ("REDIS_TIMEOUT", "10s"),
+            ("HEAD_TIMEOUT", "1m"),
+            ("BODY_TIMEOUT", "1m"),
+            // A retry comes within it. A test of what comes later moves the row's time.
+            ("REFRESH_REUSE_GRACE", "5m"),
             // Tests ask more often in a minute than people do: a test of limits says which.
             ("RATE_LIMIT", "off"),
             ("LOG_FORMAT", "json"),
@@ -126,7 +130,7 @@ impl AuthApi {
         let mut program = Program::start(binary("auth-api"), &["serve"], &env);
         let listening = program.log_event("listening").await;
         let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
-        let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        let client = Client::builder().timeout(HANG).build().unwrap();
         let (url, ops_url) = (url("api"), url("ops"));
         let api = Self { program, url, ops_url, redis_prefix: redis_prefix.unwrap(), client, keys };
         crate::eventually("auth-api is ready", async || {

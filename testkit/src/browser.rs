@@ -11,8 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A bound for what hangs: the first start of a browser on a busy machine takes seconds.
-const PATIENCE: Duration = Duration::from_mins(3);
+use crate::HANG;
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +121,7 @@ impl Browser {
             message["sessionId"] = session.as_str().into();
         }
         self.commands.write_all(format!("{message}\0").as_bytes()).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let answer = self.answers.recv_timeout(left).unwrap_or_else(|e| panic!("chromium on {method}: {e}"));
@@ -140,7 +139,7 @@ impl Drop for Browser {
         // It ends its own helpers then; killed, it would leave them behind.
         self.session = None;
         let _ = self.commands.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + HANG;
         while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             if Instant::now() > deadline {
                 let _ = self.child.kill();
@@ -173,7 +172,7 @@ impl Page<'_> {
 
     /// Waits until an expression is true.
     pub fn wait_for(&mut self, expression: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG;
         while self.evaluate(expression) != true {
             if Instant::now() > deadline {
                 let text = self.evaluate("document.body.innerText");

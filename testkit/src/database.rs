@@ -5,6 +5,8 @@ use schema::connect::ConnectOptions;
 use schema::migrate::{self, MigrationSet};
 use tokio_postgres::Client;
 
+use crate::HANG;
+
 /// A database of the test's own, dropped with it.
 pub struct Database {
     server: String,
@@ -124,7 +126,8 @@ pub(crate) fn with_database(url: &str, name: &str) -> String {
 }
 
 pub(crate) async fn connect(url: &str) -> Client {
-    ConnectOptions::new(url, "testkit").unwrap().connect().await.unwrap_or_else(|e| panic!("{e}"))
+    let url = format!("{url}{}connect_timeout={}", if url.contains('?') { '&' } else { '?' }, HANG.as_secs());
+    ConnectOptions::new(&url, "testkit").unwrap().connect().await.unwrap_or_else(|e| panic!("{e}"))
 }
 
 async fn template(server: &str) -> String {

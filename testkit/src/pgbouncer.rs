@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::unprivileged::Unprivileged;
-use crate::{Database, Program, free_port};
+use crate::{Database, HANG, Program, free_port};
 
 /// Debian's `PgBouncer` in front of the server of a database, ended with the test. It has two server connections at the
 /// most.
@@ -101,7 +101,7 @@ fn executable() -> PathBuf {
 
 /// Waits until it listens; `false` when it has ended instead.
 async fn listens(program: &mut Program, port: u16) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + HANG;
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         if program.has_ended() {
             return false;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::HANG;
+
 /// Where cargo put one of the workspace's binaries: beside the test that asks.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
@@ -41,10 +43,6 @@ const INHERITED: [&str; 8] = [
     "RUST_BACKTRACE",
     "LLVM_PROFILE_FILE",
 ];
-
-/// How long anything that a program was asked to do may take: a bound for what hangs, not a measure of what works. Some
-/// runs delete a million rows on a machine that does other things too.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a program may take to end by itself where that is measured what tests run. Without, nobody waits.
 const PROFILING: Duration = Duration::from_secs(10);
@@ -104,8 +102,11 @@ impl Program {
     /// The JSON log lines on standard error whose message is `message`: their fields.
     #[must_use]
     pub fn log_events(&self, message: &str) -> Vec<Value> {
-        self.stderr()
-            .lines()
+        // A debug log has megabytes, and is looked at again and again: only lines that may be meant are parsed.
+        let escaped = Value::from(message).to_string();
+        let log = self.stderr.lock().unwrap();
+        log.lines()
+            .filter(|line| line.contains(&escaped))
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .map(|line| line["fields"].clone())
             .filter(|fields| fields["message"] == message)
@@ -114,7 +115,7 @@ impl Program {
 
     /// Waits for a JSON log line whose message is `message` and returns its fields.
     pub async fn log_event(&mut self, message: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG;
         loop {
             if let Some(fields) = self.log_events(message).into_iter().next() {
                 return fields;
@@ -141,7 +142,7 @@ impl Program {
 
     /// Waits until it has ended, and has been read to the end.
     pub async fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.join_readers();

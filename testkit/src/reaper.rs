@@ -33,11 +33,10 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
         ("RUST_LOG", "info"),
         ("DUTY_CYCLE", "1"),
         ("MAX_CHUNK", "100"),
-        // The size stays what it is.
-        ("CHUNK_TIME", "20s"),
-        // A statement that a test has parked waits for a lock.
+        // The size of a chunk stays the same however long one takes, and a parked statement is not cancelled.
+        ("CHUNK_TIME", "30m"),
         ("LOCK_TIMEOUT", "1m"),
-        ("STATEMENT_TIMEOUT", "1m"),
+        ("STATEMENT_TIMEOUT", "1h"),
         ("OPS_BIND", "127.0.0.1:0"),
     ];
     all.extend_from_slice(env);
@@ -84,7 +83,8 @@ pub enum ParkAt {
     },
 }
 
-/// Holds every delete from a table at a place, by a trigger that waits for a lock.
+/// Holds every delete from a table at a place, by a trigger that waits for a lock for as long as it takes: `lock_timeout` does
+/// not apply there.
 pub struct Parking {
     holder: Client,
 }
@@ -109,7 +109,7 @@ impl Parking {
         let holder = database.client().await;
         holder
             .batch_execute(&format!(
-                "CREATE FUNCTION park() RETURNS trigger LANGUAGE plpgsql AS $$
+                "CREATE FUNCTION park() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
                  BEGIN
                      IF {wanted} THEN PERFORM pg_advisory_xact_lock_shared({PARKING}); END IF;
                      RETURN OLD;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{Program, free_port};
+use crate::{HANG, Program, free_port};
 
 /// A Redis of the test's own, in a directory of its own, that may be killed, hung, emptied and restored.
 pub struct Redis {
@@ -53,7 +53,7 @@ impl Redis {
         let directory = self.directory.path().to_str().unwrap();
         let args = ["--port", &port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"];
         self.server = Some(Program::start(which(&program), &args, &[]));
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + HANG;
         while self.try_command("PING").is_none_or(|answer| !answer.starts_with("+PONG")) {
             assert!(Instant::now() < deadline, "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
@@ -88,7 +88,7 @@ impl Redis {
 
     fn try_command(&self, command: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(HANG)).ok()?;
         stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
         let mut answer = vec![0; 65536];
         let length = stream.read(&mut answer).ok()?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::database::{connect, with_database};
 use crate::unprivileged::Unprivileged;
-use crate::{Database, Program, eventually, free_port};
+use crate::{Database, HANG, Program, eventually, free_port};
 
 /// A PostgreSQL server of the test's own, empty, ended with it. It forgets everything when the machine crashes.
 ///
@@ -137,7 +137,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // At once, and yet by its own doing: killed, it would leave its shared memory behind.
         self.program.signal_if_alive("QUIT");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + HANG;
         while !self.program.has_ended() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -207,7 +207,7 @@ async fn succeeds(user: Unprivileged, name: &str, args: &[&str], env: &[(&str, &
 
 /// Waits until the server lets us in; `false` when it has ended instead.
 async fn answers(program: &mut Program, url: &str) -> bool {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + HANG;
     while tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_err() {
         if program.has_ended() {
             return false;
