@@ -1,8 +1,6 @@
 //! A revoked session's access token is refused, whatever happens to Redis.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
-
 use testkit::{AuthApi, Database, Proxy, Redis, Tokens, Wallet};
 
 /// An API on a Redis of its own, with one session that was logged out and one that lives.
@@ -148,7 +146,7 @@ async fn an_api_that_starts_without_redis_works() {
 
 #[tokio::test]
 async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
-    let stage = Stage::set_with("1h", &[("REDIS_TIMEOUT", "50ms")]).await;
+    let stage = Stage::set_with("1h", &[("REDIS_TIMEOUT", "2s")]).await;
     stage.log_out().await;
     stage.redis.hang();
     let timeouts = "auth_api_denylist_errors_total{kind=\"timeout\"}";
@@ -170,7 +168,6 @@ async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
 
 #[tokio::test]
 async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
-    let timeout = Duration::from_secs(3);
     let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
     let roomy = roomy.map(|name| (name, "100000/1h"));
     let more = [("REDIS_TIMEOUT", "3s"), ("RATE_LIMIT", "on"), ("SESSION_LIMIT", "2")];
@@ -183,7 +180,6 @@ async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
         let message = stage.api.challenge(&wallet).await;
         let signature = wallet.sign(&message);
         let before = stage.asked_for_requests().await;
-        let began = Instant::now();
         stage.redis.hang();
         match first {
             "login" => drop(stage.api.submit(&message, &signature).await.tokens()),
@@ -206,8 +202,6 @@ async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
             (waited - 1.0).abs() < f64::EPSILON,
             "{first}: {waited} commands of requests waited for a Redis that hangs"
         );
-        // Were each of a hundred requests to wait, it would be five minutes.
-        assert!(began.elapsed() < 20 * timeout, "{first}: {:?}", began.elapsed());
 
         stage.redis.wake();
         stage.trusts_redis().await;
@@ -246,7 +240,7 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
     let (old, new) = (Redis::start(), Redis::start());
     let proxy = Proxy::to(&old.address()).await;
     let through = format!("redis://{}", proxy.address());
-    let more = [("REDIS_URL", through.as_str()), ("DATABASE_STATEMENT_TIMEOUT", "1m"), ("RATE_LIMIT", "on")];
+    let more = [("REDIS_URL", through.as_str()), ("RATE_LIMIT", "on")];
     let stage = Stage::set_with("1h", &more).await;
     stage.log_out().await;
     let _ = new.command("SET {p}:deny:complete 1");
@@ -275,7 +269,7 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
 
 #[tokio::test]
 async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
-    let stage = Stage::set_with("1s", &[("DATABASE_STATEMENT_TIMEOUT", "1m")]).await;
+    let stage = Stage::set("1s").await;
     stage.log_out().await;
     let mut client = stage.database.client().await;
     let holder = client.transaction().await.unwrap();
@@ -361,7 +355,7 @@ async fn with_neither_store_a_bearer_is_answered_503() {
     let redis_url = redis.url();
     let api = AuthApi::start(
         &database,
-        &[("DATABASE_URL", &url), ("REDIS_URL", &redis_url), ("DATABASE_CHECKOUT_TIMEOUT", "300ms")],
+        &[("DATABASE_URL", &url), ("REDIS_URL", &redis_url), ("DATABASE_CHECKOUT_TIMEOUT", "3s")],
     )
     .await;
     let tokens = api.login(&Wallet::generate()).await;

@@ -228,7 +228,7 @@ async fn logins_are_counted_by_the_wallet_of_a_genuine_challenge_before_its_sign
 async fn refreshes_are_counted_by_session_before_the_database_is_asked() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env = [("DATABASE_URL", url.as_str()), ("DATABASE_CHECKOUT_TIMEOUT", "300ms"), ("RATE_LIMIT_SESSION", "2/1h")];
+    let env = [("DATABASE_URL", url.as_str()), ("DATABASE_CHECKOUT_TIMEOUT", "3s"), ("RATE_LIMIT_SESSION", "2/1h")];
     let api = start(&database, &env).await;
     let (tokens, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     let second = api.refresh(&tokens.refresh).await.tokens();

@@ -11,7 +11,7 @@ async fn refreshes(api: &AuthApi, outcome: &str) -> f64 {
 
 /// Moves the last rotation past the grace.
 async fn grace_is_over(database: &Database) {
-    database.execute("UPDATE token_families SET rotated_at = rotated_at - interval '11 seconds'").await;
+    database.execute("UPDATE token_families SET rotated_at = rotated_at - interval '6 minutes'").await;
 }
 
 async fn revoked_reason(database: &Database) -> Option<String> {

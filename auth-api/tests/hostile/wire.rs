@@ -2,10 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
 use serde_json::Value;
-use testkit::AuthApi;
+use testkit::{AuthApi, HANG};
 
 /// One of the answers that came back on a connection.
 #[derive(Debug)]
@@ -27,9 +26,6 @@ impl WireAnswer {
     }
 }
 
-/// A bound for what hangs: longer than any time-out of the server's.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// A POST of a JSON body, with its length; `headers` end in CRLF each.
 pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     let length = body.len();
@@ -42,7 +38,7 @@ pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
 /// the server closes it.
 pub(crate) fn talk(api: &AuthApi, bytes: &[u8]) -> Vec<WireAnswer> {
     let mut socket = TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(HANG)).unwrap();
     // The server may have heard enough before the end.
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
