@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use schema::connect::ConnectOptions;
 use tokio_postgres::Client;
 use url::Url;
+use uuid::Uuid;
 
 use crate::case::Layout;
 
@@ -30,8 +31,10 @@ const SETTINGS: [&str; 8] = [
 pub(crate) struct Server {
     url: Url,
     admin: Client,
-    /// No two runs get in each other's way.
+    /// Unique, so that no two runs get in each other's way, not even in one process.
     prefix: String,
+    /// What each database is commented with: where the bench was pointed at.
+    comment: String,
     made: Vec<String>,
 }
 
@@ -46,7 +49,9 @@ impl Server {
     pub(crate) async fn at(url: &str) -> Result<Self> {
         let admin = connect(url).await?;
         let url = Url::parse(url).context("DATABASE_URL has to be a URL")?;
-        Ok(Self { url, admin, prefix: format!("bench_{}", std::process::id()), made: Vec::new() })
+        let prefix = format!("bench_{}", Uuid::now_v7().simple());
+        let comment = format!("made by a bench beside {}", url.path().trim_start_matches('/'));
+        Ok(Self { url, admin, prefix, comment, made: Vec::new() })
     }
 
     /// `name = value, …`
@@ -117,6 +122,8 @@ impl Server {
         let strategy = if version >= 150_000 { "STRATEGY file_copy" } else { "" };
         self.admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}")).await?;
         self.made.push(name.to_owned());
+        let comment = self.comment.replace('\'', "''");
+        self.admin.batch_execute(&format!("COMMENT ON DATABASE {name} IS '{comment}'")).await?;
         Ok(())
     }
 

@@ -22,8 +22,8 @@ async fn measured(what: &[&str]) -> Results {
         .client()
         .await
         .query_one(
-            "SELECT count(*) FROM pg_database WHERE datname LIKE $1",
-            &[&format!("bench_{}%", std::process::id())],
+            "SELECT count(*) FROM pg_database WHERE shobj_description(oid, 'pg_database') = $1",
+            &[&format!("made by a bench beside {}", beside.name())],
         )
         .await
         .unwrap()
@@ -43,7 +43,7 @@ fn cells(shown: &str, name: &str) -> Vec<f64> {
 async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benchmark() {
     let results = measured(
         &[
-            ["denylist", "--rounds", "1", "--seconds", "1", "--connections", "4"].as_slice(),
+            ["denylist", "--rounds", "1", "--seconds", "5", "--connections", "4"].as_slice(),
             &["--rate", "100", "--logins", "20", "--look-ups", "100", "--requests", "1000"],
         ]
         .concat(),
@@ -85,7 +85,7 @@ async fn whole_introspections_are_measured_step_by_step() {
     let steps: Vec<Step> = introspection.measured.iter().map(|one| one.step).collect();
     assert_eq!(steps, Step::ALL.map(|(step, _)| step));
     for one in &introspection.measured {
-        assert!(one.rate >= 1.0 && 0.0 < one.p50 && one.p50 <= one.p99 && one.busy > 0.0, "{one:?}");
+        assert!(one.rate > 0.0 && 0.0 < one.p50 && one.p50 <= one.p99 && one.busy > 0.0, "{one:?}");
     }
     assert!(introspection.check > 0.0);
     assert_eq!(cells(&results.to_string(), "introspect an access token").len(), 5);

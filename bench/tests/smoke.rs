@@ -51,8 +51,8 @@ async fn every_way_deletes_exactly_the_due_rows_and_has_its_line_in_every_table(
         .client()
         .await
         .query_one(
-            "SELECT count(*) FROM pg_database WHERE datname LIKE $1",
-            &[&format!("bench_{}%", std::process::id())],
+            "SELECT count(*) FROM pg_database WHERE shobj_description(oid, 'pg_database') = $1",
+            &[&format!("made by a bench beside {}", beside.name())],
         )
         .await
         .unwrap()

@@ -18,6 +18,7 @@ use clap::Args;
 use hyper::header::AUTHORIZATION;
 use testkit::Wallet;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::client::{Connection, Request, get};
 use super::serving::Serving;
@@ -84,7 +85,7 @@ pub(super) async fn measure(
     database_url: &str,
     redis_url: &str,
 ) -> Result<Results> {
-    let prefix = format!("bench-denylist-{}", std::process::id());
+    let prefix = format!("bench-denylist-{}", Uuid::now_v7().simple());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
     let in_process = InProcess::start(serving.flags()).await?;
     let redis = RedisBenchmark::new(options, redis_url, &prefix)?;

@@ -11,6 +11,7 @@ use clap::Args;
 use hyper::StatusCode;
 use testkit::Wallet;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::client::{Connection, Request, form, get};
 use super::serving::Serving;
@@ -116,7 +117,7 @@ pub(super) async fn measure(
     database_url: &str,
     redis_url: &str,
 ) -> Result<Results> {
-    let prefix = format!("bench-introspection-{}", std::process::id());
+    let prefix = format!("bench-introspection-{}", Uuid::now_v7().simple());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
     let mut measured = Vec::new();
     for round in 1..=rounds {

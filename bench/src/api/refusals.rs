@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use uuid::Uuid;
 
 use super::serving::Serving;
 use crate::server::connect;
@@ -44,7 +45,7 @@ impl Options {
 
 /// Measures both kinds of credentials on an auth-api over this empty database.
 pub(super) async fn measure(options: &Options, program: &Path, database_url: &str, redis_url: &str) -> Result<Results> {
-    let prefix = format!("bench-refusals-{}", std::process::id());
+    let prefix = format!("bench-refusals-{}", Uuid::now_v7().simple());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
     let client = connect(database_url).await?;
     client.batch_execute(&OTHERS.replace("{rows}", &options.others.to_string())).await?;
