@@ -96,7 +96,9 @@ impl Guard {
         if self.kept {
             let mut value = json!(record);
             value["version"] = json!(env!("CARGO_PKG_VERSION"));
-            if let Err(error) = beside.patience.with(1, state::put(&beside.client, &beside.own, &self.key, &value)).await {
+            if let Err(error) =
+                beside.patience.with(1, state::put(&beside.client, &beside.own, &self.key, &value)).await
+            {
                 tracing::debug!(error = chain(&error), "reaper_state could not be written");
             }
         }
