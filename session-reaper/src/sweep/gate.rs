@@ -1,6 +1,7 @@
 //! Before anything is deleted: whether it is safe to. `session-reaper check` tells all that is found here, and each run passes
 //! the same gate.
 //!
+//! - [`cascades`]: cascades that delete rows which a target keeps.
 //! - [`finding`]: what is told, and the closed set of its codes.
 //! - [`server`]: what is wrong for every target.
 //! - [`subject`]: a target, from its catalog to its plans.
@@ -14,6 +15,7 @@
 
 mod ancient;
 mod condition;
+pub(super) mod cascades;
 mod finding;
 mod indexes;
 mod pass;

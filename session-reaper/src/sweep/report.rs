@@ -72,6 +72,10 @@ pub struct TargetReport {
     /// Rows of the target's `children` that went before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u64>,
+    /// Tables of which ON DELETE CASCADE may have deleted rows that were not due: the target's own, or another target's. Those
+    /// rows are not counted. Left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uncounted_cascades: Vec<String>,
     /// What was unsafe and overridden, by its codes; left out when nothing was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<&'static str>,
@@ -125,6 +129,7 @@ pub(super) struct Worked {
     pub(super) longest_chunk: Duration,
     pub(super) skipped_locked: u64,
     pub(super) elapsed: Duration,
+    pub(super) uncounted_cascades: Vec<String>,
     pub(super) forced: Vec<&'static str>,
 }
 
@@ -162,6 +167,7 @@ impl TargetReport {
             elapsed_ms: milliseconds(worked.elapsed),
             chunk_ms: ChunkTimes::new(worked.chunks, worked.chunk_time, worked.longest_chunk),
             children: worked.children,
+            uncounted_cascades: worked.uncounted_cascades,
             forced: worked.forced,
         }
     }
@@ -265,6 +271,7 @@ mod tests {
             longest_chunk: Duration::from_millis(4),
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),
+            uncounted_cascades: Vec::new(),
             forced: Vec::new(),
         };
         TargetReport::new(worked, &Backlog { rows: vec![remaining], capped: false, ..Backlog::default() })

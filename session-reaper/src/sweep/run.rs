@@ -269,6 +269,13 @@ impl Sweep {
             stint.pass_proof(proof);
             stint.examine(beside, self.gate, self.pace).await?;
         }
+        for index in 0..stints.len() {
+            let others = stints.iter().enumerate().filter(|(other, _)| *other != index);
+            let others: Vec<u32> = others.flat_map(|(_, other)| other.keeping()).collect();
+            if let Some(stint) = stints.get_mut(index) {
+                stint.examine_others(beside, &others).await?;
+            }
+        }
         Ok(stints)
     }
 

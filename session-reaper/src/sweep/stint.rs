@@ -209,6 +209,32 @@ impl<'a> Stint<'a> {
         self.table.iter().flat_map(|table| &table.leaves).map(|(_, passes)| passes.as_slice()).collect()
     }
 
+    /// The tables that it deletes from itself.
+    fn deleted_from(&self) -> Vec<u32> {
+        let table = self.table.iter();
+        let leaves = table.clone().flat_map(|table| &table.leaves).filter_map(|(_, passes)| passes.first());
+        let children = leaves.flat_map(|pass| &pass.tables).map(|table| table.oid);
+        let mut oids: Vec<u32> = table.map(|table| table.oid).chain(children).collect();
+        oids.sort_unstable();
+        oids.dedup();
+        oids
+    }
+
+    /// Finds out whether its cascades reach `others`, targets that keep rows by `where` or `group`.
+    pub(super) async fn examine_others(&mut self, beside: &Beside, others: &[u32]) -> Result<(), Error> {
+        let from = self.deleted_from();
+        if !from.is_empty() && !others.is_empty() {
+            self.findings.extend(gate::cascades::to_other_targets(beside, &from, others).await?);
+        }
+        Ok(())
+    }
+
+    /// Its tables, when it keeps rows by `where` or `group`.
+    pub(super) fn keeping(&self) -> impl Iterator<Item = u32> {
+        let keeps = self.target.filter.is_some() || self.target.group.is_some();
+        self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
+    }
+
     /// Skips the target when this is its first run and nearly all of it would go.
     pub(super) async fn pass_guard(&mut self, beside: &Beside, rules: FirstRun) {
         let Some(table) = &self.table else { return };
@@ -353,6 +379,10 @@ impl<'a> Stint<'a> {
     /// The stint is over: what it came to, with `backlog` still there.
     pub(super) fn report(self, backlog: &Backlog) -> TargetReport {
         let reasons = self.target.reasons.iter().zip(&self.tallies);
+        let mut uncounted_cascades: Vec<String> =
+            self.findings.iter().filter_map(|finding| finding.cascades_to.clone()).collect();
+        uncounted_cascades.sort_unstable();
+        uncounted_cascades.dedup();
         let worked = Worked {
             target: self.target.name.clone(),
             end: self.end.unwrap_or_else(|| End::Failed("not begun: the run had to end".to_owned())),
@@ -363,6 +393,7 @@ impl<'a> Stint<'a> {
             longest_chunk: self.tallies.iter().map(|tally| tally.longest_chunk).max().unwrap_or_default(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
+            uncounted_cascades,
             forced: self.forced.into_iter().map(Code::as_str).collect(),
         };
         TargetReport::new(worked, backlog)

@@ -40,6 +40,7 @@ pub enum Code {
     GroupNotIndexed,
     ForeignKeyNotIndexed,
     ChildNotIndexed,
+    SelfCascade,
     SequentialScan,
     UnboundedIndexScan,
     Sort,
@@ -48,6 +49,7 @@ pub enum Code {
     RowSecurity,
     ForeignKeyHolds,
     LargeCascade,
+    CascadeNotDue,
     DeleteTrigger,
     ForeignTrigger,
     AutovacuumOff,
@@ -63,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
@@ -83,6 +85,7 @@ impl Code {
         Self::GroupNotIndexed,
         Self::ForeignKeyNotIndexed,
         Self::ChildNotIndexed,
+        Self::SelfCascade,
         Self::SequentialScan,
         Self::UnboundedIndexScan,
         Self::Sort,
@@ -91,6 +94,7 @@ impl Code {
         Self::RowSecurity,
         Self::ForeignKeyHolds,
         Self::LargeCascade,
+        Self::CascadeNotDue,
         Self::DeleteTrigger,
         Self::ForeignTrigger,
         Self::OpenSchema,
@@ -129,6 +133,7 @@ impl Code {
             Self::GroupNotIndexed => "group-not-indexed",
             Self::ForeignKeyNotIndexed => "foreign-key-not-indexed",
             Self::ChildNotIndexed => "child-not-indexed",
+            Self::SelfCascade => "self-cascade",
             Self::SequentialScan => "sequential-scan",
             Self::UnboundedIndexScan => "unbounded-index-scan",
             Self::Sort => "sort",
@@ -137,6 +142,7 @@ impl Code {
             Self::RowSecurity => "row-security",
             Self::ForeignKeyHolds => "foreign-key-holds",
             Self::LargeCascade => "large-cascade",
+            Self::CascadeNotDue => "cascade-not-due",
             Self::DeleteTrigger => "delete-trigger",
             Self::ForeignTrigger => "foreign-trigger",
             Self::AutovacuumOff => "autovacuum-off",
@@ -157,6 +163,7 @@ impl Code {
         match self {
             Self::ForeignKeyHolds
             | Self::LargeCascade
+            | Self::CascadeNotDue
             | Self::DeleteTrigger
             | Self::ForeignTrigger
             | Self::OpenSchema
@@ -211,16 +218,19 @@ pub struct Finding {
     pub what: String,
     /// What to run, or to do.
     pub remedy: Option<String>,
+    /// The table of which a cascade deletes rows that a target keeps.
+    #[serde(skip)]
+    pub cascades_to: Option<String>,
 }
 
 impl Finding {
     pub(in crate::sweep) fn new(code: Code, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { level: code.level(), code, what: what.into(), remedy: Some(remedy.into()) }
+        Self { level: code.level(), code, what: what.into(), remedy: Some(remedy.into()), cascades_to: None }
     }
 
     /// One that says what to do in itself.
     pub(in crate::sweep) fn plain(code: Code, what: impl Into<String>) -> Self {
-        Self { level: code.level(), code, what: what.into(), remedy: None }
+        Self { level: code.level(), code, what: what.into(), remedy: None, cascades_to: None }
     }
 
     /// Whether the target is not to be worked on.

@@ -11,7 +11,7 @@ use super::indexes::{self, Index};
 use super::pass::Walk;
 use super::plans::Judge;
 use super::table::Table;
-use super::{Rules, condition, references};
+use super::{Rules, cascades, condition, references};
 use crate::sweep::beside::Beside;
 use crate::sweep::catalog::Leaf;
 use crate::sweep::condition::ResolvedCondition;
@@ -158,6 +158,8 @@ impl Subject<'_> {
         let mut reached = oids.to_vec();
         reached.push(self.oid);
         findings.extend(references::examine(beside, &reached, &named).await?);
+        let from: Vec<u32> = reached.iter().copied().chain(first.iter().map(|child| child.oid)).collect();
+        findings.extend(cascades::back_to_itself(beside, self.target, &from, &reached).await?);
         let mut children = Vec::new();
         for child in first {
             let oid = child.oid;

@@ -1,0 +1,86 @@
+//! Cascades that delete rows which a target keeps: its own, by way of a self-reference or of several tables, or another target's.
+//!
+//! The database does these deletes itself. They obey neither `where` nor `group` nor the due time, and are not counted.
+
+use tokio_postgres::Error;
+
+use super::finding::{Code, Finding};
+use crate::sweep::beside::Beside;
+use crate::sweep::name::{Ident, TableName};
+use crate::sweep::target::Target;
+
+/// The cascades that delete rows of the tables `$2` when rows of the tables `$1` are deleted, however many tables lie between.
+/// A cascade to a partitioned table is one to each of its partitions.
+const LEADING_TO: &str = "
+    WITH RECURSIVE reached AS (
+        SELECT pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
+        UNION
+        SELECT next.oid FROM reached AS r CROSS JOIN LATERAL (
+            SELECT k.conrelid AS oid FROM pg_catalog.pg_constraint AS k
+            WHERE k.confrelid OPERATOR(pg_catalog.=) r.oid AND k.contype OPERATOR(pg_catalog.=) 'f'
+                AND k.confdeltype OPERATOR(pg_catalog.=) 'c'
+            UNION ALL
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
+            JOIN pg_catalog.pg_class AS p ON p.oid OPERATOR(pg_catalog.=) i.inhparent AND p.relkind OPERATOR(pg_catalog.=) 'p'
+            WHERE i.inhparent OPERATOR(pg_catalog.=) r.oid) AS next),
+    wanted AS (
+        SELECT pg_catalog.unnest($2::pg_catalog.oid[]) AS oid
+        UNION
+        SELECT i.inhparent FROM wanted AS w JOIN pg_catalog.pg_inherits AS i ON i.inhrelid OPERATOR(pg_catalog.=) w.oid
+        JOIN pg_catalog.pg_class AS p ON p.oid OPERATOR(pg_catalog.=) i.inhparent AND p.relkind OPERATOR(pg_catalog.=) 'p')
+    SELECT pg_catalog.format('%I', k.conname), n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_constraint AS k
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.confdeltype OPERATOR(pg_catalog.=) 'c'
+        AND EXISTS (SELECT FROM reached AS r WHERE r.oid OPERATOR(pg_catalog.=) k.confrelid)
+        AND EXISTS (SELECT FROM wanted AS w WHERE w.oid OPERATOR(pg_catalog.=) k.conrelid)
+    ORDER BY k.conparentid OPERATOR(pg_catalog.<>) 0, n.nspname, c.relname, k.conname LIMIT 1";
+
+/// A cascade from the tables `from` back to the target's tables `own`.
+pub(super) async fn back_to_itself(
+    beside: &Beside,
+    target: &Target,
+    from: &[u32],
+    own: &[u32],
+) -> Result<Option<Finding>, Error> {
+    let Some((cascade, to)) = leading_to(beside, from, own).await? else { return Ok(None) };
+    let table = target.table.spelt();
+    let what = format!("{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted");
+    let finding = if target.filter.is_some() || target.group.is_some() {
+        Finding::new(
+            Code::SelfCascade,
+            format!("{what}: neither `where` nor `group` keeps them"),
+            format!("make the foreign key ON DELETE SET NULL or NO ACTION, or reap {table} without `where` and `group`"),
+        )
+    } else {
+        Finding::new(
+            Code::CascadeNotDue,
+            what,
+            "make the foreign key ON DELETE SET NULL or NO ACTION, unless rows are to go with the row they refer to",
+        )
+    };
+    Ok(Some(Finding { cascades_to: Some(to), ..finding }))
+}
+
+/// A cascade from the tables `from` to those of other targets, which keep rows by `where` or `group`.
+pub(in crate::sweep) async fn to_other_targets(
+    beside: &Beside,
+    from: &[u32],
+    others: &[u32],
+) -> Result<Option<Finding>, Error> {
+    let Some((cascade, to)) = leading_to(beside, from, others).await? else { return Ok(None) };
+    let finding = Finding::new(
+        Code::CascadeNotDue,
+        format!("{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"),
+        "leave out by `where` the rows that are still referred to, or make the foreign key NO ACTION",
+    );
+    Ok(Some(Finding { cascades_to: Some(to), ..finding }))
+}
+
+async fn leading_to(beside: &Beside, from: &[u32], to: &[u32]) -> Result<Option<(String, String)>, Error> {
+    let Some(row) = beside.row(LEADING_TO, &[&from, &to]).await? else { return Ok(None) };
+    let (key, schema, name): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let table = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) };
+    Ok(Some((format!("the foreign key {key} of {} (ON DELETE CASCADE)", table.spelt()), table.spelt())))
+}
