@@ -69,7 +69,7 @@ pub(crate) use pace::LONGEST_REST;
 pub use pace::PaceLimits;
 pub use plan::{Plan, PlannedReason, PlannedTarget};
 pub use progress::{Progress, Running, TargetProgress, Waiting};
-pub use report::{ChunkTimes, Report, TargetReport};
+pub use report::{ChunkTimes, Report, TableDetail, TargetReport};
 pub use run::{Finished, Sweep};
 pub use standing::{Standing, StandingReason};
 pub use target::{Absent, Ancient, Order, Reason, Target, Unit, history};

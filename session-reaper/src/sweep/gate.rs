@@ -14,8 +14,8 @@
 //! end; nothing is changed, and no lock is taken that makes anybody wait.
 
 mod ancient;
-mod condition;
 pub(super) mod cascades;
+mod condition;
 mod finding;
 mod indexes;
 mod pass;

@@ -4,9 +4,14 @@
 //! that it belongs to the connection and goes with it. All locks of a run are taken at its start and held to its end.
 //! Taking them is one step as other reapers see it, and so is giving them back, under a lock of the transaction on
 //! ([`CLASS`], 0), which is no table's oid: of two reapers one gets all that both want, and the other finds all of it taken.
+//!
+//! Targets may overlap: one is a partitioned table, another one of its partitions, and two may have the same `children`. So a
+//! run also takes the locks of a partition and of the children while it works on them, and only then: the locks of thousands
+//! of partitions at once would fill the server's lock table. They are tried and never waited for.
 
 use std::time::Duration;
 
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connection::Trouble;
@@ -52,22 +57,56 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Waits until the server processes `pids` hold none of these locks any more: our own, whose end of the connection is gone, and
+/// Tries the locks of some tables in the order of their oids. Either all of them are held afterwards, or none, and the table
+/// whose lock another reaper holds is returned.
+pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Result<Option<u32>, Trouble> {
+    const TRY_EACH: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3
+        THEN ARRAY (SELECT pg_catalog.pg_try_advisory_lock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)) END";
+    if oids.is_empty() {
+        return Ok(None);
+    }
+    let keys = keys(oids);
+    let params: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&CLASS, Type::INT4), (&keys, Type::INT4_ARRAY), (&pid, Type::INT4)];
+    let rows = client.query_typed(TRY_EACH, &params).await?;
+    let acquired: Option<Vec<bool>> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
+    let Some(acquired) = acquired else { return Err(Trouble::Pooler) };
+    let Some((busy, _)) = oids.iter().zip(&acquired).find(|(_, acquired)| !**acquired) else { return Ok(None) };
+    let ours: Vec<u32> = oids.iter().zip(&acquired).filter(|(_, acquired)| **acquired).map(|(oid, _)| *oid).collect();
+    release_tables(client, &ours).await?;
+    Ok(Some(*busy))
+}
+
+/// Gives the locks of [`try_tables`] back.
+pub(super) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), Trouble> {
+    const UNLOCK_EACH: &str =
+        "SELECT pg_catalog.pg_advisory_unlock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)";
+    if !oids.is_empty() {
+        let keys = keys(oids);
+        client.query_typed(UNLOCK_EACH, &[(&CLASS, Type::INT4), (&keys, Type::INT4_ARRAY)]).await?;
+    }
+    Ok(())
+}
+
+fn keys(oids: &[u32]) -> Vec<i32> {
+    oids.iter().map(|oid| oid.cast_signed()).collect()
+}
+
+/// Waits until the server processes `pids` hold no lock on a table any more: our own, whose end of the connection is gone, and
 /// which the server may not have noticed yet. They are ended if this role may do so.
-pub(super) async fn let_go(client: &Client, pids: &[i32], oids: &[u32]) -> Result<(), Error> {
+pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
-          AND l.objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[]) AND l.granted
-          AND l.pid OPERATOR(pg_catalog.=) ANY ($3::int[])
+          AND l.granted AND l.pid OPERATOR(pg_catalog.=) ANY ($2::int[])
           AND l.database OPERATOR(pg_catalog.=) (
               SELECT d.oid FROM pg_catalog.pg_database d
               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
     let end = format!("SELECT pg_catalog.pg_terminate_backend(holder.pid) FROM ({HOLDER}) AS holder");
-    if let Err(error) = client.query(&end, &[&CLASS, &oids, &pids]).await {
+    if let Err(error) = client.query(&end, &[&CLASS, &pids]).await {
         tracing::debug!(%error, "the server process of the lost connection cannot be ended");
     }
     for _ in 0..LOOKS {
-        if client.query_opt(HOLDER, &[&CLASS, &oids, &pids]).await?.is_none() {
+        if client.query_opt(HOLDER, &[&CLASS, &pids]).await?.is_none() {
             return Ok(());
         }
         tokio::time::sleep(LOOK).await;

@@ -80,10 +80,8 @@ impl Worker<'_> {
 }
 
 async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Halt> {
-    let wanted = stints.iter().filter(|stint| stint.is_to_be_worked_on());
-    let oids: Vec<u32> = wanted.filter_map(Stint::oid).collect();
     let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    patience.with(3, lock::let_go(client, &worker.gone, &oids)).await.map_err(|error| halt(error.into()))?;
+    patience.with(3, lock::let_go(client, &worker.gone)).await.map_err(|error| halt(error.into()))?;
     worker.gone.clear();
     // The statements go by names, the locks by oids: after a failover to another server, or a swap of tables, they may be
     // two tables, and another reaper at work on the one.

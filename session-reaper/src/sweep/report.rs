@@ -72,6 +72,9 @@ pub struct TargetReport {
     /// Rows of the target's `children` that went before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u64>,
+    /// The target's tables that did not end as it did; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<TableDetail>,
     /// Tables of which ON DELETE CASCADE may have deleted rows that were not due: the target's own, or another target's. Those
     /// rows are not counted. Left out when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +83,19 @@ pub struct TargetReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<&'static str>,
 }
+
+/// One table of a target, such as a partition.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableDetail {
+    /// Its name, with its schema.
+    pub table: String,
+    /// `skipped_lock`: another reaper is at work on it or on the target's children.
+    #[serde(serialize_with = "outcome_name")]
+    pub outcome: Outcome,
+}
+
+/// Tables that a report names; of more than that it has the first.
+const NAMED: usize = 100;
 
 /// How long the chunks of a target took, in milliseconds, from asking where one ends to its commit.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -129,6 +145,8 @@ pub(super) struct Worked {
     pub(super) longest_chunk: Duration,
     pub(super) skipped_locked: u64,
     pub(super) elapsed: Duration,
+    /// Tables whose lock another reaper held.
+    pub(super) busy: Vec<String>,
     pub(super) uncounted_cascades: Vec<String>,
     pub(super) forced: Vec<&'static str>,
 }
@@ -137,6 +155,8 @@ impl TargetReport {
     pub(super) fn new(worked: Worked, backlog: &Backlog) -> Self {
         let remaining = backlog.total();
         let left = remaining > 0 || backlog.capped;
+        let busy = worked.busy.len();
+        let detail = worked.busy.into_iter().map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
         let (outcome, why) = match worked.end {
             End::Spent(spent) if left => (Outcome::Partial, format!("{spent} is used up and due rows are left")),
             End::Throttled(obstacle, bound) if left => {
@@ -147,6 +167,10 @@ impl TargetReport {
             End::TakenOver => {
                 (Outcome::Partial, "another reaper took the lock while the connection was lost".to_owned())
             }
+            End::Done if busy > 0 => (
+                Outcome::Success,
+                format!("everything was examined but {busy} tables, which another reaper is at work on"),
+            ),
             // With nothing left it does not matter that the budget ran out.
             End::Done | End::Spent(_) | End::Throttled(..) => {
                 (Outcome::Success, why_done(worked.deleted.iter().map(|(_, rows)| rows).sum(), backlog))
@@ -167,6 +191,7 @@ impl TargetReport {
             elapsed_ms: milliseconds(worked.elapsed),
             chunk_ms: ChunkTimes::new(worked.chunks, worked.chunk_time, worked.longest_chunk),
             children: worked.children,
+            detail: detail.take(NAMED).collect(),
             uncounted_cascades: worked.uncounted_cascades,
             forced: worked.forced,
         }
@@ -271,6 +296,7 @@ mod tests {
             longest_chunk: Duration::from_millis(4),
             skipped_locked: 0,
             elapsed: Duration::from_millis(5),
+            busy: Vec::new(),
             uncounted_cascades: Vec::new(),
             forced: Vec::new(),
         };

@@ -19,7 +19,7 @@ use super::report::{End, TargetReport, Worked};
 use super::share::Share;
 use super::spans;
 use super::sql::PassSql;
-use super::tables::{Table, is_gone, of_leaf, passes};
+use super::tables::{LeafLocks, Table, is_gone, lock_leaf, of_leaf, passes, unlock_leaf};
 use super::target::{Absent, Target};
 use super::throttle::Cause;
 use super::watermarks::Watermarks;
@@ -45,6 +45,8 @@ pub(super) struct Stint<'a> {
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
     pub(super) end: Option<End>,
+    /// Of its tables, those that were skipped: another reaper is at work on them, or on their children.
+    busy: Vec<String>,
     /// One a reason.
     tallies: Vec<Tally>,
     elapsed: Duration,
@@ -109,6 +111,7 @@ impl<'a> Stint<'a> {
             rows: None,
             locked: false,
             end: None,
+            busy: Vec::new(),
             tallies: vec![Tally::default(); target.reasons.len()],
             elapsed: Duration::ZERO,
         }
@@ -288,7 +291,10 @@ impl<'a> Stint<'a> {
         #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
         let rows_deleted = deleted as f64;
         // A run that was cut short says nothing about what there was to do, nor does one on an empty table.
-        let rows = self.rows.filter(|_| matches!(self.end, Some(End::Done))).map(|rows| rows.max(rows_deleted));
+        let rows = self
+            .rows
+            .filter(|_| matches!(self.end, Some(End::Done)) && self.busy.is_empty())
+            .map(|rows| rows.max(rows_deleted));
         let share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
         guard.has_worked(beside, deleted > 0, share).await;
     }
@@ -326,9 +332,29 @@ impl<'a> Stint<'a> {
     async fn passes(&mut self, worker: &mut Worker<'_>, pace: PaceLimits, backlog: &Backlog) -> Result<(), Halt> {
         let Some(table) = &self.table else { return Ok(()) };
         let mut counted = backlog.seen.chunks(self.target.reasons.len());
+        self.busy.clear();
         for (leaf, passes) in &table.leaves {
             let due = counted.next().unwrap_or_default();
-            match of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies).await {
+            let locks = LeafLocks::new(table.oid, leaf, passes);
+            if !lock_leaf(worker, &locks).await? {
+                let table = leaf.table.spelt();
+                tracing::info!(
+                    event = "leaf_skipped",
+                    target_table = self.target.name,
+                    table,
+                    "another reaper holds its lock"
+                );
+                self.busy.push(table);
+                // What it holds is not known.
+                self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
+                continue;
+            }
+            let done = of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies).await;
+            // With the connection the locks are gone, too.
+            if !matches!(done, Err(Halt::Lost(_) | Halt::Pooler)) {
+                unlock_leaf(worker, &locks).await?;
+            }
+            match done {
                 // Partitions may be dropped or detached at any time.
                 Err(Halt::Gone(why)) if leaf.oid != table.oid && is_gone(worker, leaf).await? => {
                     let partition = leaf.table.spelt();
@@ -342,6 +368,9 @@ impl<'a> Stint<'a> {
                 }
                 done => done?,
             }
+        }
+        if !self.busy.is_empty() && self.busy.len() == table.leaves.len() {
+            self.end = Some(End::Busy);
         }
         Ok(())
     }
@@ -393,6 +422,7 @@ impl<'a> Stint<'a> {
             longest_chunk: self.tallies.iter().map(|tally| tally.longest_chunk).max().unwrap_or_default(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
+            busy: self.busy,
             uncounted_cascades,
             forced: self.forced.into_iter().map(Code::as_str).collect(),
         };

@@ -11,6 +11,7 @@ use super::condition::ResolvedCondition;
 use super::connection::Trouble;
 use super::due::Due;
 use super::gear::{self, Survey};
+use super::lock;
 use super::name::TableName;
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, halt};
@@ -38,6 +39,33 @@ impl Table {
     /// Its own and those of the tables that its rows are in.
     pub(super) fn oids(&self) -> impl Iterator<Item = u32> {
         std::iter::once(self.oid).chain(self.leaves.iter().map(|(leaf, _)| leaf.oid))
+    }
+}
+
+/// Takes the locks of a leaf and of the children, beside the one on the target `root`, which the run holds; `false` when
+/// another reaper is at work on one of them.
+pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, Halt> {
+    let (connection, statements) = (&worker.connection, 2);
+    let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
+    Ok(connection.patience.with(statements, tried).await.map_err(halt)?.is_none())
+}
+
+/// Gives them back.
+pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), Halt> {
+    let connection = &worker.connection;
+    connection.patience.with(1, lock::release_tables(&connection.client, &leaf.0)).await.map_err(halt)
+}
+
+/// The tables whose locks are held while a leaf is worked on, in the order of their oids.
+pub(super) struct LeafLocks(Vec<u32>);
+
+impl LeafLocks {
+    pub(super) fn new(root: u32, leaf: &Leaf, passes: &[PassSql]) -> Self {
+        let children = passes.iter().flat_map(|pass| &pass.children).map(|child| child.oid);
+        let mut oids: Vec<u32> = children.chain([leaf.oid]).filter(|oid| *oid != root).collect();
+        oids.sort_unstable();
+        oids.dedup();
+        Self(oids)
     }
 }
 

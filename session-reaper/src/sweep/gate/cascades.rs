@@ -46,12 +46,15 @@ pub(super) async fn back_to_itself(
 ) -> Result<Option<Finding>, Error> {
     let Some((cascade, to)) = leading_to(beside, from, own).await? else { return Ok(None) };
     let table = target.table.spelt();
-    let what = format!("{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted");
+    let what =
+        format!("{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted");
     let finding = if target.filter.is_some() || target.group.is_some() {
         Finding::new(
             Code::SelfCascade,
             format!("{what}: neither `where` nor `group` keeps them"),
-            format!("make the foreign key ON DELETE SET NULL or NO ACTION, or reap {table} without `where` and `group`"),
+            format!(
+                "make the foreign key ON DELETE SET NULL or NO ACTION, or reap {table} without `where` and `group`"
+            ),
         )
     } else {
         Finding::new(

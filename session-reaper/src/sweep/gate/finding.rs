@@ -65,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every one, in the order of the documentation.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Pooler,
         Self::Replica,
         Self::ReadOnly,
