@@ -33,7 +33,7 @@ pub type Named = (Option<String>, String);
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
     // A schema that the role may not use is no error here.
     let owners = "ARRAY (
-        SELECT c.relowner FROM pg_catalog.unnest($1, $2) AS target (schema, name)
+        SELECT c.relowner FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS target (schema, name)
         JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) target.name::pg_catalog.name
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
             AND (n.nspname OPERATOR(pg_catalog.=) target.schema::pg_catalog.name

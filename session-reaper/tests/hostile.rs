@@ -232,6 +232,12 @@ async fn nothing_that_is_planted_is_called() {
     let database = with_tables().await;
     database.execute(PLANTED).await;
     let name = database.name();
+    // Tables that a configuration names without a schema are looked up there, of course.
+    let tables = "DO $$ DECLARE r record; BEGIN
+        FOR r IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
+            EXECUTE format('DROP VIEW planted.%I', r.relname);
+        END LOOP; END $$";
+    database.execute(tables).await;
     database.execute(&format!("ALTER DATABASE {name} SET search_path = planted, pg_catalog, public, app")).await;
     // A condition means what it means on the search path: it would call what is planted.
     let without_condition: Vec<&str> = CONFIG.lines().filter(|line| !line.starts_with("where")).collect();

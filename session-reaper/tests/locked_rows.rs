@@ -8,7 +8,7 @@
 
 use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_reaper};
 
-const JSON: [&str; 3] = ["run", "--output", "json"];
+const JSON: [&str; 4] = ["run", "--yes", "--output", "json"];
 
 #[tokio::test]
 async fn a_row_whose_family_is_held_is_passed_over_and_the_others_go() {

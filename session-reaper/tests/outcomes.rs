@@ -7,9 +7,9 @@
 )]
 
 use serde_json::Value;
-use testkit::{Database, eventually, expired_sessions, reap, reaped, start_reaper};
+use testkit::{Database, eventually, expired_sessions, reap, reap_by, reaped, start_reaper};
 
-const JSON: [&str; 3] = ["run", "--output", "json"];
+const JSON: [&str; 4] = ["run", "--yes", "--output", "json"];
 
 fn members(object: &Value) -> Vec<&str> {
     object.as_object().unwrap().keys().map(String::as_str).collect()
@@ -71,7 +71,7 @@ async fn the_report_is_one_object_and_stands_in_the_history_too() {
 async fn the_summary_for_people_says_what_went_and_why_it_ended() {
     let database = Database::create().await;
     expired_sessions(&database, 1_250).await;
-    let mut program = start_reaper(&database, &["run"], &[]);
+    let mut program = start_reaper(&database, &["run", "--yes"], &[]);
     assert_eq!(program.wait().await.code(), Some(0));
     let text = program.stdout();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -251,20 +251,6 @@ async fn one_targets_failure_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn without_the_tables_of_auth_api_it_says_what_to_do() {
-    let database = Database::create().await;
-    database.execute("DROP TABLE token_families, sessions, consumed_challenges").await;
-    let run = reap(&database, &[]).await;
-    assert_eq!(run.code, Some(3), "{}", run.stderr);
-    for name in ["sessions", "consumed_challenges"] {
-        let target = run.target(name);
-        assert_eq!(target["outcome"], "failed");
-        assert!(target["why"].as_str().unwrap().contains("auth-api migrate"), "{target}");
-    }
-    assert_eq!(run.target("reaper_runs")["outcome"], "success");
-}
-
-#[tokio::test]
 async fn without_its_own_tables_it_works_and_warns_that_it_keeps_no_history() {
     let database = Database::create().await;
     database.execute("DROP TABLE reaper_runs, reaper_state").await;
@@ -277,9 +263,9 @@ async fn without_its_own_tables_it_works_and_warns_that_it_keeps_no_history() {
 }
 
 #[tokio::test]
-async fn in_a_database_with_nothing_in_it_a_run_fails() {
+async fn a_preset_without_any_of_its_tables_fails() {
     let database = Database::empty().await;
-    let run = reap(&database, &[("DATABASE_URL", &database.url())]).await;
+    let run = reap_by(&database, "preset = 'auth-api'", &[]).await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.report["outcome"], "failed");
 }

@@ -321,7 +321,7 @@ async fn screenshots() {
     let parking = Parking::at(&database, ParkAt::Row).await;
     let tick = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
     let schedule = tick.format("%-S %-M * * * *").to_string();
-    let daemon = Daemon::start(&database, &[("SCHEDULE", &schedule)]).await;
+    let daemon = Daemon::start(&database, &[("SCHEDULE", &schedule), ("MAX_FRACTION", "1")]).await;
     let mut browser = Browser::start();
     let mut pictures = |name: &str, url: &str, until: &str| {
         for (suffix, screen) in [

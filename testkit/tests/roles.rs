@@ -185,7 +185,7 @@ async fn accounts_are_granted_only_when_asked_for() {
     more.extend([
         "session_reaper sessions SELECT (account_id, ctid, expires_at, id, revoked_at, tableoid)",
         "session_reaper accounts DELETE",
-        "session_reaper accounts SELECT (ctid, disabled_at, id, last_login_at, tableoid)",
+        "session_reaper accounts SELECT (ctid, disabled_at, id, last_login_at, tableoid, xmax)",
         "session_reaper accounts UPDATE (last_login_at)",
     ]);
     more.sort_unstable();

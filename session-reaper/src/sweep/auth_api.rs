@@ -12,7 +12,8 @@ const STRUCTURE: &str = include_str!("auth_api.sql");
 #[error(
     "no configuration was found, and the database is not auth-api's ({}). Nothing was deleted. Write a reaper.toml: \
      `session-reaper discover` proposes one for the tables of this database, and `session-reaper init` writes one to start from. \
-     If these are auth-api's tables, put `preset = \"auth-api\"` there, or correct DATABASE_URL or the search_path",
+     For auth-api's own tables run `auth-api migrate`, or correct DATABASE_URL or the search_path; `preset = \"auth-api\"` in \
+     reaper.toml takes the tables as they are",
     missing.join("; ")
 )]
 pub struct NotAuthApi {

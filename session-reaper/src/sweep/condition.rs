@@ -37,7 +37,7 @@ const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
 /// Statements that it takes to read a condition.
-pub(super) const READ_STATEMENTS: usize = 20;
+pub(super) const READ_STATEMENTS: usize = 21;
 
 const TEXTS: &str = "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
     WHERE v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
@@ -49,8 +49,11 @@ pub(super) struct ResolvedCondition(Arc<Resolved>);
 #[derive(Debug, PartialEq, Eq)]
 struct Resolved {
     sql: String,
+    /// The same without the schemas of what is in `pg_catalog`.
+    shown: String,
     reads: Vec<Relation>,
     foreign: Vec<ForeignObject>,
+    columns: Vec<(u32, Ident)>,
 }
 
 /// A relation that a condition reads in a sub-select.
@@ -84,9 +87,19 @@ impl ResolvedCondition {
         &self.0.sql
     }
 
+    /// The same for people, who know what is PostgreSQL's own.
+    pub(super) fn shown(&self) -> &str {
+        &self.0.shown
+    }
+
     /// The relations that its sub-selects read, but for the target's own table.
     pub(super) fn reads(&self) -> &[Relation] {
         &self.0.reads
+    }
+
+    /// The columns that it reads, each with the oid of its relation: those of the target's table and of sub-selects.
+    pub(super) fn columns(&self) -> &[(u32, Ident)] {
+        &self.0.columns
     }
 
     /// What in it belongs to roles that are not trusted.
@@ -97,7 +110,8 @@ impl ResolvedCondition {
     /// One that no server has seen.
     #[cfg(test)]
     pub(super) fn unseen(sql: &str) -> Self {
-        Self(Arc::new(Resolved { sql: sql.to_owned(), reads: Vec::new(), foreign: Vec::new() }))
+        let (reads, foreign, columns) = (Vec::new(), Vec::new(), Vec::new());
+        Self(Arc::new(Resolved { sql: sql.to_owned(), shown: sql.to_owned(), reads, foreign, columns }))
     }
 }
 
@@ -141,6 +155,7 @@ async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> 
         return Ok(Resolution::Refused("it is more than one expression".to_owned(), None));
     };
     let needed = needed(client, CONFIGURED, oid).await?;
+    let columns = columns(client, CONFIGURED).await?;
     // Some expressions do not take a schema everywhere.
     for again in [qualified(sql), sql.to_owned()] {
         client.batch_execute("SAVEPOINT again").await?;
@@ -155,7 +170,13 @@ async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> 
         let texts = self::texts(client).await?;
         if expression(&texts, WRITTEN) == Some(sql) && self::needed(client, WRITTEN, oid).await? == needed {
             let (reads, foreign) = needed;
-            return Ok(Resolution::Condition(ResolvedCondition(Arc::new(Resolved { sql: again, reads, foreign }))));
+            return Ok(Resolution::Condition(ResolvedCondition(Arc::new(Resolved {
+                sql: again,
+                shown: sql.to_owned(),
+                reads,
+                foreign,
+                columns,
+            }))));
         }
         client.batch_execute("ROLLBACK TO again").await?;
     }
@@ -174,6 +195,24 @@ async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
 fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');
     of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE ")
+}
+
+/// The columns that a view reads. A whole row is not among them.
+async fn columns(client: &Client, view: &str) -> Result<Vec<(u32, Ident)>, Error> {
+    const COLUMNS: &str = "SELECT DISTINCT a.attrelid, a.attname::pg_catalog.text
+        FROM pg_catalog.pg_class v
+        JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) v.oid
+        JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) w.oid
+            AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+            AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+            AND d.refobjid OPERATOR(pg_catalog.<>) v.oid
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid
+            AND a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.=) d.refobjsubid
+        WHERE v.relname OPERATOR(pg_catalog.=) $1::pg_catalog.name
+            AND v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
+        ORDER BY 1, 2";
+    let rows = client.query_typed(COLUMNS, &[(&view, Type::TEXT)]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, Ident::new(row.try_get::<_, String>(1)?)))).collect()
 }
 
 /// The relations that a view reads, and what runs with it and is not to be trusted.

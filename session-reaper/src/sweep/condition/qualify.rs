@@ -1,4 +1,4 @@
-//! Writes the schema of operators and functions into an expression that PostgreSQL wrote out on `pg_catalog`.
+//! Writes the schema of operators, functions and types into an expression that PostgreSQL wrote out on `pg_catalog`.
 //!
 //! Without it they would be looked up on the configured search path at each time that a statement is parsed, and an
 //! operator for exactly these types that somebody creates meanwhile would win against a polymorphic one of PostgreSQL's.
@@ -26,7 +26,23 @@ impl<'a> Token<'a> {
 
 const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
 
-/// The expression with `OPERATOR(pg_catalog.…)` and `pg_catalog.…(`; unqualified function names are those in lower case that
+/// Types that the grammar knows, and that take no schema.
+const TYPE_KEYWORDS: [&str; 12] = [
+    "bigint",
+    "bit",
+    "boolean",
+    "character",
+    "double",
+    "integer",
+    "interval",
+    "numeric",
+    "real",
+    "smallint",
+    "time",
+    "timestamp",
+];
+
+/// The expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`; unqualified function names are those in lower case that
 /// stand before a bracket.
 pub(super) fn qualified(sql: &str) -> String {
     let tokens = tokens(sql);
@@ -49,6 +65,10 @@ pub(super) fn qualified(sql: &str) -> String {
                 out.push_str("OPERATOR(pg_catalog.=) ANY");
             }
             Token::Word(name) if next == "(" && is_function(name) && !matches!(before, "." | "::" | "AS") => {
+                out.push_str("pg_catalog.");
+                out.push_str(name);
+            }
+            Token::Word(name) if before == "::" && next != "." && !TYPE_KEYWORDS.contains(&name) => {
                 out.push_str("pg_catalog.");
                 out.push_str(name);
             }
@@ -127,15 +147,18 @@ mod tests {
             ("(t.a OPERATOR(public.=) 1)", "(t.a OPERATOR(public.=) 1)"),
             (
                 "(lower((t.k)::text) <> 'a = b'::text)",
-                "(pg_catalog.lower((t.k)::text) OPERATOR(pg_catalog.<>) 'a = b'::text)",
+                "(pg_catalog.lower((t.k)::pg_catalog.text) OPERATOR(pg_catalog.<>) 'a = b'::pg_catalog.text)",
             ),
             ("app.f(t.*)", "app.f(t.*)"),
             ("(- t.a)", "(OPERATOR(pg_catalog.-) t.a)"),
             ("(count(*) > 1)", "(pg_catalog.count(*) OPERATOR(pg_catalog.>) 1)"),
             ("(t.a = ANY (ARRAY[1, 2]))", "(t.a OPERATOR(pg_catalog.=) ANY (ARRAY[1, 2]))"),
             ("(t.a IN ( SELECT 1))", "(t.a OPERATOR(pg_catalog.=) ANY ( SELECT 1))"),
-            ("POSITION(('o'::text) IN (t.k))", "POSITION(('o'::text) IN (t.k))"),
-            ("COALESCE(\"f g\"(t.\"a=b\"), '''='::text)", "COALESCE(pg_catalog.\"f g\"(t.\"a=b\"), '''='::text)"),
+            ("POSITION(('o'::text) IN (t.k))", "POSITION(('o'::pg_catalog.text) IN (t.k))"),
+            (
+                "COALESCE(\"f g\"(t.\"a=b\"), '''='::text)",
+                "COALESCE(pg_catalog.\"f g\"(t.\"a=b\"), '''='::pg_catalog.text)",
+            ),
             ("(t.a)::numeric(10,2)", "(t.a)::numeric(10,2)"),
             ("make_interval(secs => (5)::double precision)", "pg_catalog.make_interval(secs => (5)::double precision)"),
         ] {

@@ -37,16 +37,11 @@ pub(in crate::sweep) struct Subject<'a> {
 struct Known {
     tables: HashMap<u32, Table>,
     indexes: HashMap<u32, Vec<Index>>,
-    /// Those whose rows go first.
-    children: Vec<Table>,
+    /// Those whose rows go first, and the one through which the rows of a group are found in all partitions.
+    others: Vec<Table>,
 }
 
 impl Subject<'_> {
-    /// Rows go by what other rows hold.
-    fn decides_by_others(&self) -> bool {
-        self.target.group.is_some() || self.target.filter.is_some()
-    }
-
     pub(super) async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
@@ -61,15 +56,14 @@ impl Subject<'_> {
                 let due = self.target.reasons.iter().map(|reason| &reason.column);
                 let key = leaf.key.iter().map(|column| &column.name);
                 let children = passes.iter().flat_map(|pass| &pass.children).map(|child| &child.refers_to);
-                // By which a row is known to be locked by the transaction that decides about it.
-                let locked = self.decides_by_others().then(|| Ident::new("xmax"));
-                table.also_names(due.chain(key).chain(&self.target.group).chain(children).chain(&locked));
+                table.also_names(due.chain(key).chain(children));
+                self.names_of_condition(table);
             }
         }
         let known = Known {
             tables,
             indexes: indexes::read(beside, &oids).await?,
-            children: self.children(beside, &oids, &mut findings).await?,
+            others: self.others(beside, &oids, &due, &mut findings).await?,
         };
         let mut judge = Judge::new(beside);
         let mut planned = false;
@@ -77,8 +71,7 @@ impl Subject<'_> {
             // Whoever drops partitions may do so at any time.
             let Some(table) = known.tables.get(&leaf.oid) else { continue };
             // What plans a condition has need not be asked of every small partition.
-            let by_catalog =
-                planned && table.rows <= rules.max_scan_rows && table.may_be_reaped(self.target.filter.is_some());
+            let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
             planned = true;
             match self.leaf(beside, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
                 Ok(found) => findings.extend(found),
@@ -117,7 +110,11 @@ impl Subject<'_> {
             let Err(error) = examined.map(|found| findings.extend(found)) else { continue };
             match (error.code(), &pass.only) {
                 (Some(&SqlState::INSUFFICIENT_PRIVILEGE), _) => {
-                    findings.push(table.privilege_missing(&known.children, &chain(&error)));
+                    let reads = match self.condition {
+                        Some(condition) => condition::grants(beside, condition).await?,
+                        None => Vec::new(),
+                    };
+                    findings.push(table.privilege_missing(&known.others, reads, &chain(&error)));
                     break;
                 }
                 (Some(_), Some(_)) if self.refuses(beside, leaf, &error).await? => {
@@ -148,6 +145,35 @@ impl Subject<'_> {
             Trouble::Gone(_) => beside.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
             _ => false,
         })
+    }
+
+    /// The columns that are named where rows are decided about by more than their time.
+    fn names_of_condition(&self, table: &mut Table) {
+        let read = self.condition.iter().flat_map(|condition| condition.columns());
+        let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
+        // Of a row that was locked for that, `xmax` is the transaction that locked it.
+        let locked = (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
+        table.also_names(read.chain(&self.target.group).chain(&locked));
+    }
+
+    /// The tables other than those that rows are deleted from by their time.
+    async fn others(
+        &self,
+        beside: &Beside,
+        oids: &[u32],
+        due: &[&str],
+        findings: &mut Vec<Finding>,
+    ) -> Result<Vec<Table>, Error> {
+        let mut others = self.children(beside, oids, findings).await?;
+        if self.target.group.is_some() && !oids.contains(&self.oid) {
+            let mut root = Table::read(beside, &[self.oid], due).await?;
+            others.extend(root.remove(&self.oid).map(|mut root| {
+                root.also_names(self.target.reasons.iter().map(|reason| &reason.column));
+                self.names_of_condition(&mut root);
+                root
+            }));
+        }
+        Ok(others)
     }
 
     /// What refers to the tables, and what holds for those whose rows go first.

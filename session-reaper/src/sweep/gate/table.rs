@@ -106,10 +106,9 @@ impl Table {
         }
     }
 
-    /// Whether this role has every right that it takes. Which columns a condition reads is not known here.
-    pub(super) fn may_be_reaped(&self, condition: bool) -> bool {
-        let reads = if condition { self.unreadable.is_empty() } else { self.not_readable().next().is_none() };
-        self.schema_usage && reads && self.delete && self.may_update
+    /// Whether this role has every privilege that the statements need.
+    pub(super) fn may_be_reaped(&self) -> bool {
+        self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
     }
 
     /// The columns that the statements name and the role may not read.
@@ -192,16 +191,13 @@ impl Table {
         findings
     }
 
-    /// The server has refused a statement on this table and its `children`, in `words`: what to grant.
-    pub(super) fn privilege_missing(&self, children: &[Self], words: &str) -> Finding {
-        let grants = std::iter::once(self).chain(children).map(|table| table.grant(false));
+    /// The server has refused a statement on this table and on `others`, in `words`: what to grant, `reads` among it.
+    pub(super) fn privilege_missing(&self, others: &[Self], reads: Vec<String>, words: &str) -> Finding {
+        let grants = std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
-            // The table itself is not it: another one, which a condition reads.
-            format!(
-                "`where` needs it: grant {} SELECT on what it reads, which may be other columns of this table, and USAGE on the schema",
-                self.role.spelt()
-            )
+            // Such as a whole row, or what a function or a policy reads.
+            format!("grant {} what `where`, or a function or policy that runs with it, reads", self.role.spelt())
         } else {
             grant
         };
