@@ -201,7 +201,7 @@ async fn children_of_a_table_and_their_own_columns_are_reaped() {
             "CREATE TABLE kept (of bigint, note text); INSERT INTO kept VALUES (1002, 'x');
              CREATE TABLE child (gone int, note text, kind varchar(10), tags text[], due timestamptz, id bigint PRIMARY KEY);
              ALTER TABLE child DROP COLUMN gone; ALTER TABLE child INHERIT t; CREATE INDEX ON child (due, id);
-             INSERT INTO child SELECT 'y', 'go', '{a}', now() - interval '2 days', n FROM generate_series(1000, 1009) AS n",
+             INSERT INTO child SELECT 'y', 'go', '{a}', now() - interval '2 days', n FROM generate_series(1000, 1009) AS n; ANALYZE",
         )
         .await;
     let condition = "kind = 'go' AND NOT EXISTS (SELECT FROM kept WHERE of = id AND note = 'x' OFFSET 0)";

@@ -69,6 +69,7 @@ const FIGURES: &str = "
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         LEFT JOIN pg_catalog.pg_stats s ON s.schemaname OPERATOR(pg_catalog.=) n.nspname
             AND s.tablename OPERATOR(pg_catalog.=) c.relname AND s.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+            AND NOT s.inherited
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 impl Survey {
