@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 
-/// Twenty due rows and eighty live ones in `app.t`, which session_reaper may reap, and families and children of some.
+/// Twenty due rows and eighty live ones in `app.t`, which `session_reaper` may reap, and families and children of some.
 async fn with_tables() -> Database {
     let database = Database::create().await;
     database
@@ -196,7 +196,7 @@ async fn a_strangers_trigger_and_an_open_schema_are_told() {
     assert_eq!(found.unwrap()["level"], "warning", "{target}");
 }
 
-/// A schema with a copy of every function, operator, type and relation of pg_catalog, and of every table. On a search path that
+/// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of every table. On a search path that
 /// begins with it, each name without a schema means the copy.
 const PLANTED: &str = include_str!("hostile/planted.sql");
 
@@ -288,6 +288,8 @@ fn analysed(sql: &str) -> Option<&str> {
 /// The names that the server looked up on the search path to understand a statement: a function of which it is the body
 /// depends on what they mean.
 async fn names_left(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
+    const NAMES: &str = "SELECT coalesce(string_agg(format('%I.%I', n.nspname, y.typname), ', ' ORDER BY i), '')
+        FROM unnest($1::oid[]) WITH ORDINALITY AS of (oid, i) JOIN pg_type y ON y.oid = of.oid JOIN pg_namespace n ON n.oid = y.typnamespace";
     client.batch_execute("RESET search_path").await.unwrap();
     let types = if types.contains(&0) || types.is_empty() && sql.contains("$1") {
         let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
@@ -295,8 +297,6 @@ async fn names_left(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
     } else {
         types.to_vec()
     };
-    const NAMES: &str = "SELECT coalesce(string_agg(format('%I.%I', n.nspname, y.typname), ', ' ORDER BY i), '')
-        FROM unnest($1::oid[]) WITH ORDINALITY AS of (oid, i) JOIN pg_type y ON y.oid = of.oid JOIN pg_namespace n ON n.oid = y.typnamespace";
     let arguments: String = client.query_one(NAMES, &[&types]).await.unwrap().get(0);
     client.batch_execute("SET search_path = planted, pg_catalog, public, app").await.unwrap();
     let body = format!(

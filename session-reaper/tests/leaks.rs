@@ -77,9 +77,9 @@ async fn text_from_the_server_does_nothing_to_a_terminal() {
     let database = with_session().await;
     database
         .execute(
-            r#"CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+            r"CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
                    $$ BEGIN RAISE EXCEPTION E'\x1b]0;title\x07\nERROR forged'; END $$;
-               CREATE TRIGGER told BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION told()"#,
+               CREATE TRIGGER told BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION told()",
         )
         .await;
     let file = tempfile::NamedTempFile::new().unwrap();

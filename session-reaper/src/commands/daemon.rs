@@ -118,7 +118,7 @@ impl Rounds<'_> {
     /// Runs at each time of the schedule until somebody asks to stop, or there is no configuration for this database.
     async fn keep(&self, mut ticks: Ticks<'_>) -> Exit {
         if let Err(error) = self.applicable().await {
-            return self.give_up(&error);
+            return Self::give_up(&error);
         }
         let mut upcoming = ticks.next(clock::now());
         while self.stop.requested().is_none() {
@@ -150,7 +150,7 @@ impl Rounds<'_> {
             upcoming = ticks.next(now);
             self.next.send_replace(upcoming.map(|tick| tick.run_at));
             if let Err(error) = self.run().await {
-                return self.give_up(&error);
+                return Self::give_up(&error);
             }
             let now = clock::now();
             if upcoming.is_some_and(|tick| tick.run_at <= now) {
@@ -181,7 +181,7 @@ impl Rounds<'_> {
     }
 
     /// A later run would find the same: a supervisor is not to start the daemon again.
-    fn give_up(&self, error: &SweepError) -> Exit {
+    fn give_up(error: &SweepError) -> Exit {
         tracing::error!(event = error.event(), %error, "the daemon stops");
         error.exit()
     }

@@ -70,7 +70,7 @@ pub(super) struct Child {
 
 /// What the catalog says of a target.
 pub(super) enum Found {
-    Table(Located),
+    Table(Box<Located>),
     NoTable,
     /// It is there, and cannot be worked on; says why.
     Unfit(String),
@@ -178,7 +178,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
             Resolution::Locked(bound) => return Ok(Found::Locked(bound)),
         },
     };
-    Ok(Found::Table(Located { oid, table, condition, due, group, leaves, children, identity }))
+    Ok(Found::Table(Box::new(Located { oid, table, condition, due, group, leaves, children, identity })))
 }
 
 /// The oid of the table that a name means on the configured search path.

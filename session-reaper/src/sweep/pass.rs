@@ -90,6 +90,7 @@ impl Tally {
     }
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each stands for one thing that was observed")]
 pub(super) struct Pass<'p, 'w> {
     pub(super) target: &'p str,
     pub(super) reason: &'p str,

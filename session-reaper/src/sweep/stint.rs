@@ -61,7 +61,7 @@ impl<'a> Stint<'a> {
         watermarks: &Watermarks,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(lookup, target).await?, &target.absent) {
-            (Found::Table(located), _) => match passes(target, located, started_at, watermarks) {
+            (Found::Table(located), _) => match passes(target, *located, started_at, watermarks) {
                 Ok(table) => Ok(table),
                 Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
             },
@@ -349,7 +349,8 @@ impl<'a> Stint<'a> {
                 self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
                 continue;
             }
-            let done = of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies).await;
+            // On the heap: the statements of a chunk make it large.
+            let done = Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies)).await;
             // With the connection the locks are gone, too.
             if !matches!(done, Err(Halt::Lost(_) | Halt::Pooler)) {
                 unlock_leaf(worker, &locks).await?;

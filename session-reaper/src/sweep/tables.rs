@@ -207,7 +207,7 @@ pub(super) fn passes(
         Some(Group { column, equals, table, reasons: due.clone() })
     });
     let condition = located.condition;
-    let in_condition = condition.iter().flat_map(|condition| condition.reads());
+    let in_condition = condition.iter().flat_map(ResolvedCondition::reads);
     let read: Vec<Identity> = group
         .iter()
         .map(|group| located.identity.with_columns([&group.column.name].into_iter()))

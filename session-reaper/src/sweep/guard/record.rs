@@ -11,6 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::sweep::beside::Beside;
+use crate::sweep::name::Ident;
 use crate::sweep::target::{Ancient, Target};
 
 /// Runs whose shares are kept.
@@ -121,13 +122,13 @@ fn key(target: &Target, table: &[String; 2]) -> String {
         .reasons
         .iter()
         .map(|reason| {
-            let (zone, unit) = (reason.zone.map(|zone| zone.name()), reason.unit.map(|unit| format!("{unit:?}")));
+            let (zone, unit) = (reason.zone.map(chrono_tz::Tz::name), reason.unit.map(|unit| format!("{unit:?}")));
             json!([reason.column.as_str(), reason.keep.as_nanos().to_string(), zone, unit])
         })
         .collect();
     let children: Vec<_> =
         target.children.iter().map(|(table, column)| json!([table.to_string(), column.as_str()])).collect();
-    let group = target.group.as_ref().map(|group| group.as_str());
+    let group = target.group.as_ref().map(Ident::as_str);
     let ancient = match target.ancient {
         // These two delete the same rows.
         Ancient::Refuse | Ancient::Keep => "keep",
@@ -146,7 +147,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sweep::name::{Ident, TableName};
+    use crate::sweep::name::TableName;
     use crate::sweep::target::{Absent, Reason, Unit};
 
     fn target() -> Target {

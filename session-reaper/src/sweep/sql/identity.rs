@@ -61,8 +61,9 @@ impl Identity {
     }
 
     /// The same, minding these columns alone.
-    pub(in crate::sweep) fn with_columns<'a>(&self, wanted: impl Iterator<Item = &'a Ident> + Clone) -> Self {
-        let columns = self.columns.iter().filter(|(name, ..)| wanted.clone().any(|wanted| wanted == name));
+    pub(in crate::sweep) fn with_columns<'a>(&self, wanted: impl Iterator<Item = &'a Ident>) -> Self {
+        let wanted: Vec<&Ident> = wanted.collect();
+        let columns = self.columns.iter().filter(|(name, ..)| wanted.contains(&name));
         Self { columns: columns.cloned().collect(), ..self.clone() }
     }
 
