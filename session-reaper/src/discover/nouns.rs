@@ -54,7 +54,7 @@ const TABLES: &[(Place, Rows, &[&str])] = &[
 const BESIDE: &[&str] = &[
     "user", "account", "customer", "member", "admin", "administrator", "staff", "operator", "client", "web", "http",
     "browser", "mobile", "login", "logon", "signin", "signup", "register", "auth", "authentication", "authorization",
-    "authorisation", "oauth", "oauth2", "oidc", "openid", "sso", "saml", "jwt", "refresh", "access", "bearer", "id",
+    "authorisation", "oauth", "oauth2", "o", "auth2", "oidc", "openid", "sso", "saml", "jwt", "refresh", "access", "bearer", "id",
     "csrf", "xsrf", "password", "passwd", "passwordless", "email", "mail", "phone", "sms", "totp", "mfa", "2fa",
     "factor", "magic", "link", "verify", "recovery", "temporary", "temp", "remember", "me", "one", "two", "time",
     "onetime", "webauthn", "passkey", "pkce", "state", "consumed", "used", "revoked", "request", "key", "grant",
