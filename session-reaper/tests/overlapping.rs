@@ -40,7 +40,7 @@ async fn at_work_on(database: &Database, table: &str) -> Client {
     client
 }
 
-/// A reaper that has a deadline for nothing.
+/// Starts a reaper; a statement that a test holds waits for a lock.
 fn start(database: &Database, config: &tempfile::NamedTempFile) -> Program {
     let (url, path) = (database.url(), config.path().to_str().unwrap().to_owned());
     let env = [
@@ -48,8 +48,8 @@ fn start(database: &Database, config: &tempfile::NamedTempFile) -> Program {
         ("REAPER_CONFIG", path.as_str()),
         ("LOG_FORMAT", "json"),
         ("DUTY_CYCLE", "1"),
-        ("LOCK_TIMEOUT", "5m"),
-        ("STATEMENT_TIMEOUT", "5m"),
+        ("LOCK_TIMEOUT", "1m"),
+        ("STATEMENT_TIMEOUT", "1m"),
     ];
     Program::start(binary("session-reaper"), &["run", "--yes", "--output", "json"], &env)
 }

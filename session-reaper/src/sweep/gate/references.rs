@@ -69,10 +69,10 @@ pub(super) async fn examine(beside: &Beside, oids: &[u32], first: &[TableName]) 
                 format!("let rows of {spelt} go first, as a target before this one, or leave such rows out by `where`"),
             )),
             OnDelete::Cascade => {
-                let what = format!(
-                    "rows of {spelt} are deleted with the row of {parent} that they refer to ({key}, ON DELETE CASCADE), and not counted"
-                );
-                findings.push(Finding::plain(Code::Cascade, what));
+                findings.push(Finding::plain(
+                    Code::Cascade,
+                    format!("rows of {spelt} go along with the row of {parent} that they refer to ({key}, ON DELETE CASCADE)"),
+                ));
                 let children = estimated_rows(row.get(10), row.get(11), row.get(12));
                 let parents = estimated_rows(row.get(13), row.get(14), row.get(15)).max(1);
                 if !taken_first && children / parents >= MANY_CHILDREN {
