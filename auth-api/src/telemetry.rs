@@ -26,6 +26,8 @@ pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
             .map_err(|error| ConfigError(vec![format!("RUST_LOG: {error} (it is {directives:?})")]))?,
         Err(_) => EnvFilter::new("info"),
     };
+    // The driver logs parameters, which are hashes of tokens, and what triggers raise as notices: never below a warning.
+    let filter = filter.add_directive("tokio_postgres=warn".parse()?);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let logging = match format {
         LogFormat::Json => builder.json().try_init(),

@@ -144,12 +144,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table, the constraint and the SQLSTATE
-/// instead. The messages of data exceptions (class 22) quote the value that could not be read, and are left out, too.
+/// instead, and without its message where that may quote a row, too.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
-    let (code, message) = (error.code(), error.message());
-    let quotes = code.code().starts_with("22") && *code != SqlState::DIVISION_BY_ZERO;
-    let message = if quotes { "a value could not be read, or is out of range" } else { message };
+    let message = instead(error).unwrap_or(error.message());
     let mut text = format!("{}: {}", error.severity(), escaped(message));
     for (what, name) in [("constraint", error.constraint()), ("table", error.table())] {
         if let Some(name) = name.filter(|name| !message.contains(*name)) {
@@ -157,21 +155,53 @@ fn reported(error: &DbError) -> String {
             let _ = write!(text, ", {what} {}", escaped(name));
         }
     }
-    let _ = write!(text, " (SQLSTATE {})", code.code());
+    let _ = write!(text, " (SQLSTATE {})", error.code().code());
     text
 }
 
-/// The text with control characters written as `\u{1b}`.
+/// Classes of errors whose messages are PostgreSQL's own and name objects, in statements of ours.
+const KNOWN: &[&str] = &[
+    "08", "0A", "0L", "0P", "21", "23", "25", "26", "28", "2B", "2D", "3D", "3F", "40", "42", "53", "54", "55", "57",
+    "58", "XX",
+];
+
+/// Those that do so inside of functions, too, where a syntax error (class 42) may be one of a statement made from a row.
+const KNOWN_INSIDE: &[&str] = &["23", "40", "53", "54", "55", "57", "58"];
+
+/// Source files of procedural languages, which raise what an application says, with any SQLSTATE that it says.
+const LANGUAGES: &[&str] = &["pl_", "plperl", "plpy", "pltcl", "plv8"];
+
+/// What is said in the place of a message that may quote a row.
+fn instead(error: &DbError) -> Option<&'static str> {
+    let code = error.code().code();
+    if code.starts_with("22") {
+        let quotes = *error.code() != SqlState::DIVISION_BY_ZERO;
+        return quotes.then_some("a value could not be read, or is out of range");
+    }
+    let from_language = error.file().is_some_and(|file| LANGUAGES.iter().any(|language| file.starts_with(language)));
+    let known = if error.where_().is_some() { KNOWN_INSIDE } else { KNOWN };
+    let known = known.iter().any(|class| code.starts_with(class)) || *error.code() == SqlState::INSUFFICIENT_PRIVILEGE;
+    (from_language || !known).then_some("a function of the database failed; the server's log has its message")
+}
+
+/// The text with control characters, and those that reorder it on a screen, written as `\u{1b}`.
 #[must_use]
 pub fn escaped(text: &str) -> String {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_hidden) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_hidden(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// Control characters, and those that separate lines or set the direction of a text.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use schema::connect::is_hidden;
+
 use super::findings::{Findings, FoundColumn, FoundPreset, FoundTarget, How, PresetTable};
 
 const SKELETON: &str = r#"
@@ -249,10 +251,4 @@ pub(super) fn quoted(text: &str) -> String {
 fn plain(text: &str) -> String {
     let escaped = |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()
-}
-
-/// Control characters, and those that separate lines or set the direction of a text.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schema::connect::{escaped, is_hidden};
 
 use crate::status::{RunStatus, Status};
 use crate::summary::{columns, grouped, time};
@@ -14,20 +15,21 @@ const WIDTH: usize = 100;
 /// Writing to a String cannot fail: the results are left aside.
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), status.summary);
+    let _ = writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), escaped(&status.summary));
     if let Some(pause) = &status.pause {
         let _ = write!(text, "PAUSED until {} (in {})", moment(pause.until), age(pause.until, status.at));
         let _ = match (&pause.by, pause.since) {
-            (Some(by), Some(since)) => write!(text, " by {by} since {}", moment(since)),
-            (Some(by), None) => write!(text, " by {by}"),
+            (Some(by), Some(since)) => write!(text, " by {} since {}", escaped(by), moment(since)),
+            (Some(by), None) => write!(text, " by {}", escaped(by)),
             _ => Ok(()),
         };
-        let why = pause.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = pause.why.as_ref().map(|why| format!(": {}", escaped(why))).unwrap_or_default();
         let _ = writeln!(text, "{why}\n`session-reaper resume` ends it");
     }
     for waiting in &status.waiting {
         let since = waiting.since.map(|since| format!(" for {}", age(status.at, since))).unwrap_or_default();
-        let _ = writeln!(text, "WAITING{since} for {}, {}: {}", waiting.cause, waiting.instance, waiting.why);
+        let (cause, instance, why) = (&waiting.cause, escaped(&waiting.instance), escaped(&waiting.why));
+        let _ = writeln!(text, "WAITING{since} for {cause}, {instance}: {why}");
     }
     if status.pause.is_some() || !status.waiting.is_empty() {
         text.push('\n');
@@ -47,17 +49,17 @@ pub(super) fn text(status: &Status) -> String {
             text,
             "NEXT RUN {} ({when}) of {}: {} {}",
             moment(presence.next_at),
-            daemon.instance,
-            presence.schedule,
-            presence.timezone
+            escaped(&daemon.instance),
+            escaped(&presence.schedule),
+            escaped(&presence.timezone)
         );
     }
     for note in &status.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", escaped(note));
     }
     let _ = writeln!(text, "as of {}", moment(status.at));
-    // What others wrote is not to move the cursor, or worse.
-    text.replace(|letter: char| letter.is_control() && letter != '\n', " ")
+    // What others wrote must not move the cursor, or worse.
+    text.replace(|letter: char| is_hidden(letter) && letter != '\n', " ")
 }
 
 fn runs(status: &Status) -> String {
@@ -83,8 +85,8 @@ fn run(run: &RunStatus) -> Vec<String> {
         run.outcome.clone(),
         format!("{}{}", grouped(run.deleted), of.unwrap_or_default()),
         time(run.elapsed_ms),
-        run.instance.clone(),
-        run.why.clone(),
+        escaped(&run.instance),
+        escaped(&run.why),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! A pause, as something that stands in the way.
 
 use chrono::SecondsFormat;
+use schema::connect::escaped;
 use schema::pause::Found;
 
 use super::{Cause, Obstacle};
@@ -21,5 +22,6 @@ pub(super) fn obstacle(found: Found) -> Option<Obstacle> {
             format!("the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away")
         }
     };
-    Some(Obstacle::new(Cause::Pause, why))
+    // Whoever may write the table has written it.
+    Some(Obstacle::new(Cause::Pause, escaped(&why)))
 }
