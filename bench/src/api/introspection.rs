@@ -132,22 +132,27 @@ pub(super) async fn measure(
 }
 
 async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Result<Measured> {
-    let begin = Instant::now() + WARM_UP;
-    let end = begin + Duration::from_secs(options.introspection_seconds);
-    let mut callers = JoinSet::new();
+    let mut ready = Vec::new();
     for _ in 0..options.introspection_connections {
         let mut connection = Connection::open(serving.api).await?;
         let request = request(&mut connection, serving, step).await?;
+        ready.push((connection, request));
+    }
+    // Not before all are logged in, which may take longer than the warm-up.
+    let begin = Instant::now() + WARM_UP;
+    let end = begin + Duration::from_secs(options.introspection_seconds);
+    let mut callers = JoinSet::new();
+    for (connection, request) in ready {
         callers.spawn(ask(connection, request, step, begin, end));
     }
     tokio::time::sleep_until(begin.into()).await;
     let before = serving.processor_time()?;
-    tokio::time::sleep_until(end.into()).await;
-    let busy = serving.processor_time()?.saturating_sub(before);
     let mut took = Vec::new();
     while let Some(one) = callers.join_next().await {
         took.append(&mut one??);
     }
+    // Until the last is answered, which is as soon as it may be after the end.
+    let busy = serving.processor_time()?.saturating_sub(before);
     Measured::of(step, took, busy, end - begin).context("nothing was answered in the time that counts")
 }
 
@@ -183,7 +188,7 @@ async fn tokens(connection: &mut Connection) -> Result<Tokens> {
     })
 }
 
-/// In milliseconds, those that began when it counts.
+/// How many milliseconds each request took that began when it counts: one at least.
 async fn ask(
     mut connection: Connection,
     request: Request,
@@ -194,7 +199,7 @@ async fn ask(
     let mut took = Vec::new();
     loop {
         let since = Instant::now();
-        if since >= end {
+        if since >= end && !took.is_empty() {
             return Ok(took);
         }
         let answer = connection.ask_for(request.clone()).await?;

@@ -15,7 +15,7 @@ use super::client::{Connection, get};
 use crate::process;
 
 /// How long it may take to be ready: a bound for what hangs.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// How often it is asked whether it is.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -66,6 +66,9 @@ impl Serving {
             ("AUTH_SECRET", secret),
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
             ("INTROSPECTION_CLIENTS_FILE", clients),
+            // A busy machine makes answers slow, and that is what is measured: none is to fail for it.
+            ("DATABASE_CHECKOUT_TIMEOUT", "10m".to_owned()),
+            ("DATABASE_STATEMENT_TIMEOUT", "10m".to_owned()),
             // All that is asked here comes from one address.
             ("RATE_LIMIT", "off".to_owned()),
         ];

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::pace::{Pace, Taken};
 
 /// How long it may take to believe Redis: a bound for what hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// How often it is asked whether it does.
 const POLL: Duration = Duration::from_millis(10);
 
