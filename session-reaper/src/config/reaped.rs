@@ -141,4 +141,36 @@ mod tests {
         let accounts = targets.iter().find(|target| target.name == "accounts").unwrap();
         assert!(accounts.filter.as_ref().is_some_and(|filter| filter.contains("disabled_at IS NULL")));
     }
+
+    #[test]
+    fn what_is_deployed_names_its_file() {
+        const NAMED: &str = "REAPER_CONFIG=/etc/session-reaper/reaper.toml";
+        let daemon = include_str!("../../../deploy/systemd/session-reaper-daemon.service");
+        let once = include_str!("../../../deploy/systemd/session-reaper.service");
+        let image = include_str!("../../../deploy/docker/Dockerfile");
+        for unit in [daemon, once, image] {
+            assert!(unit.lines().any(|line| line.ends_with(NAMED)), "{unit}");
+        }
+        let manifest = include_str!("../../../deploy/kubernetes/session-reaper.yaml");
+        let (name, value) = NAMED.split_once('=').unwrap();
+        assert!(manifest.contains(&format!("{{name: {name}, value: {value}}}")), "{manifest}");
+    }
+
+    #[test]
+    fn the_deployed_files_are_the_preset() {
+        let preset = format!("{:?}", targets::targets_of("reaper.toml", "preset = 'auth-api'").unwrap());
+        let of = |text: &str| targets::targets_of("reaper.toml", text).unwrap();
+        let file = include_str!("../../../deploy/systemd/reaper.toml");
+        assert_eq!(format!("{:?}", of(file)), preset);
+        let (_, map) =
+            include_str!("../../../deploy/kubernetes/session-reaper.yaml").split_once("reaper.toml: |\n").unwrap();
+        let (map, _) = map.split_once("---").unwrap();
+        assert_eq!(format!("{:?}", of(map)), preset);
+        // With its examples.
+        let whole: Vec<&str> = file
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|example| !example.starts_with(' ')).unwrap_or(line))
+            .collect();
+        assert_eq!(of(&whole.join("\n")).len(), 3);
+    }
 }
