@@ -270,7 +270,8 @@ async fn a_preset_without_any_of_its_tables_fails() {
     assert_eq!(run.report["outcome"], "failed");
 }
 
-/// What a transaction-pooling proxy does to us, said in SQL: after some statements we meet other server processes.
+/// A transaction-pooling proxy, as the reaper sees it: after some statements it meets other server processes. The function
+/// itself is replaced, in this one database, because statements look nowhere but in `pg_catalog`.
 async fn refuses_a_pooler_that_shows_after(statements: u32) {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
@@ -278,10 +279,10 @@ async fn refuses_a_pooler_that_shows_after(statements: u32) {
         .execute(&format!(
             "CREATE SCHEMA pooler; GRANT USAGE ON SCHEMA pooler TO PUBLIC;
              CREATE SEQUENCE pooler.calls; GRANT USAGE ON SEQUENCE pooler.calls TO PUBLIC;
-             CREATE FUNCTION pooler.pg_backend_pid() RETURNS integer LANGUAGE sql VOLATILE AS
-             $$ SELECT CASE WHEN nextval('pooler.calls') <= {statements} THEN pg_catalog.pg_backend_pid() ELSE 1 END $$;
-             ALTER DATABASE {} SET search_path = pooler, pg_catalog, public",
-            database.name()
+             SET allow_system_table_mods = on;
+             ALTER FUNCTION pg_catalog.pg_backend_pid() RENAME TO pg_backend_real_pid;
+             CREATE FUNCTION pg_catalog.pg_backend_pid() RETURNS integer LANGUAGE sql VOLATILE AS
+             $$ SELECT CASE WHEN nextval('pooler.calls') <= {statements} THEN pg_catalog.pg_backend_real_pid() ELSE 1 END $$",
         ))
         .await;
     let run = reap(&database, &[]).await;

@@ -146,11 +146,14 @@ async fn with_no_target_and_no_run_it_says_so() {
 async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
     let database = Database::empty().await;
     let url = database.url();
-    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "preset = 'auth-api'").unwrap();
+    let path = file.path().to_str().unwrap();
+    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)]).await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
     page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
-    assert!(page.text("#sentence").contains("auth-api migrate"), "{}", page.text("#sentence"));
+    assert!(page.text("#sentence").contains("auth-api"), "{}", page.text("#sentence"));
     assert!(page.text("#callouts").contains("session-reaper migrate"), "{}", page.text("#callouts"));
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 0");
     assert!(page.text("#runs tbody tr:last-child").contains("failed"));

@@ -14,8 +14,13 @@ async fn reaper(database: &Database, config: &str, args: &[&str]) -> (Option<i32
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap().to_owned());
-    let env =
-        [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path.as_str()), ("DUTY_CYCLE", "1"), ("CHUNK_TIME", "2s")];
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("REAPER_CONFIG", path.as_str()),
+        ("DUTY_CYCLE", "1"),
+        ("CHUNK_TIME", "2s"),
+        ("MAX_CHUNK", "500"),
+    ];
     let (code, program) = Program::run(binary("session-reaper"), args, &env).await;
     (code, program.stdout(), program.stderr())
 }

@@ -375,7 +375,7 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
     let env = [("WAIT_FOR_VACUUM", "on"), ("MAX_THROTTLE", "0s")];
     let run = reap(&database, &env).await;
     let why = gave_up(&database, &run, "partial").await;
-    assert!(why.contains("vacuum: a vacuum is at work on sessions"), "{why}");
+    assert!(why.contains("vacuum: a vacuum is at work on public.sessions"), "{why}");
     assert_eq!(run.target("consumed_challenges")["outcome"], "success", "{}", run.report);
     assert_eq!(run.target("consumed_challenges")["deleted"]["expired"], 50);
 

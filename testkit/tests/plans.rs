@@ -122,12 +122,12 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
     let of_api = explain(&client, &api_proxy.statements(), &["force_generic_plan", "force_custom_plan"], "").await;
     // The settings that the reaper makes on its connection come with its statements.
     let reaper_statements = reaper_proxy.statements();
-    let settings: String = reaper_statements
+    let settings: Vec<&str> = reaper_statements
         .iter()
         .map(|statement| statement.text.as_str())
         .filter(|text| text.starts_with("SET ") && text.contains("statement_timeout"))
         .collect();
-    let of_reaper = explain(&client, &reaper_statements, &["force_custom_plan"], &settings).await;
+    let of_reaper = explain(&client, &reaper_statements, &["force_custom_plan"], &settings.join("; ")).await;
     assert!(of_api >= 10 && of_reaper >= 8, "{of_api} and {of_reaper} statements are not all of them");
 }
 

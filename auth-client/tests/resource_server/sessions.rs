@@ -19,7 +19,14 @@ impl Stage {
         let (database, redis, service) = (Database::create().await, Redis::start(), Service::add().await);
         let url = redis.url();
         // The marker stays as a test leaves it: the list is not rebuilt by the clock.
-        let env = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p"), ("DENYLIST_SYNC_INTERVAL", "1h"), service.env()];
+        let env = [
+            ("REDIS_URL", &*url),
+            ("REDIS_PREFIX", "p"),
+            ("DENYLIST_SYNC_INTERVAL", "1h"),
+            // auth-api turns to PostgreSQL well before the resource gives up.
+            ("REDIS_TIMEOUT", "100ms"),
+            service.env(),
+        ];
         let api = AuthApi::start(&database, &env).await;
         eventually("the denylist is complete", async || redis.command("EXISTS {p}:deny:complete").starts_with(":1"))
             .await;
