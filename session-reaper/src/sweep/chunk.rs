@@ -149,7 +149,9 @@ impl Pass<'_, '_> {
             self.tally.uncertain |= self.blocks.is_some();
         }
         let limited = self.sql.is_limited() && manner != Manner::Waiting;
-        deleted.full |= limited && gone > 0 && deleted.rows.max(locked) >= u64::from(most);
+        // Rows that were locked for a group's sake may lie outside of the stretch.
+        let taken = if self.sql.is_grouped() { deleted.rows } else { deleted.rows.max(locked) };
+        deleted.full |= limited && gone > 0 && taken >= u64::from(most);
         if let Some(Locked { refused, large, later, .. }) = done.locked {
             self.large = large > 0;
             deleted.whole &= refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;

@@ -151,6 +151,11 @@ impl PassSql {
         self.order == Order::Heap || self.key.is_empty()
     }
 
+    /// Rows go with their group, or not at all.
+    pub(super) fn is_grouped(&self) -> bool {
+        self.only.as_ref().is_some_and(|only| only.group.is_some())
+    }
+
     /// `t` is not due by an earlier pass.
     fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
         let mut fresh = String::from("true");
