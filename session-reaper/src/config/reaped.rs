@@ -166,10 +166,14 @@ mod tests {
             include_str!("../../../deploy/kubernetes/session-reaper.yaml").split_once("reaper.toml: |\n").unwrap();
         let (map, _) = map.split_once("---").unwrap();
         assert_eq!(format!("{:?}", of(map)), preset);
-        // With its examples.
+        // With its examples: those are indented by other than the one space of prose.
         let whole: Vec<&str> = file
             .lines()
-            .map(|line| line.strip_prefix('#').filter(|example| !example.starts_with(' ')).unwrap_or(line))
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|example| !example.starts_with(' ') || example.starts_with("  "))
+                    .unwrap_or(line)
+            })
             .collect();
         assert_eq!(of(&whole.join("\n")).len(), 3);
     }

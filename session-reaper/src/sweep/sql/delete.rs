@@ -151,18 +151,19 @@ impl PassSql {
             return Some(query);
         };
         let (column, cast, whole) = (&group.column.name, &group.column.cast, &group.table);
-        let refused = format!("t.{column}::pg_catalog.text {NE} ALL ({}::pg_catalog.text[])", query.bind(refused));
+        let refused = format!("d.of_group::pg_catalog.text {NE} ALL ({}::pg_catalog.text[])", query.bind(refused));
         let looks_whole = only.is_whole(group, "SELECT p.of_group AS of_row", None, &mut query);
         let (is_in, limit) = (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
         // No more groups than rows may go: where blocks turn out to be full of due rows, the rest of them comes later. The
-        // stretch is read whole all the same, as a CTE: for a few groups the planner would walk along an index on them.
+        // stretch is read whole all the same, fenced off by a CTE and OFFSET 0: for a few groups, or to have them in order, the
+        // planner would walk along an index on them instead of the stretch.
         let most = format!("{}::pg_catalog.int8", query.bind(most));
         let size =
             format!("(SELECT FROM {whole} t WHERE {} LIMIT {})", group.is("t", "p.of_group"), GROUP_LOCK_ROWS + 1);
         query.text = format!(
             "WITH reaped_here AS MATERIALIZED (\
-             SELECT DISTINCT t.{column}::{cast} AS of_group FROM ONLY {table} t \
-             WHERE {due} AND {this}{filter} AND t.{column} IS NOT NULL AND {refused}), \
+             SELECT DISTINCT d.of_group FROM (SELECT t.{column}::{cast} AS of_group FROM ONLY {table} t \
+             WHERE {due} AND {this}{filter} OFFSET 0) AS d WHERE d.of_group IS NOT NULL AND {refused}), \
              reaped_groups AS MATERIALIZED (\
              SELECT p.of_group, (SELECT pg_catalog.count(*) FROM {size} AS m) AS n FROM reaped_here p WHERE {looks_whole} \
              LIMIT {most} OPERATOR(pg_catalog.+) 1::pg_catalog.int8), \
@@ -222,8 +223,8 @@ impl PassSql {
         let whole = only.is_whole(group, "SELECT p.of_group AS of_row", locked, query);
         let groups = format!(
             "reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (\
-             SELECT DISTINCT t.{column}::{cast} AS of_group FROM ONLY {table} t \
-             WHERE {due} AND {} AND t.{column} IS NOT NULL{among}) AS p WHERE {whole})",
+             SELECT DISTINCT d.of_group FROM (SELECT t.{column}::{cast} AS of_group FROM ONLY {table} t \
+             WHERE {due} AND {}{among} OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE {whole})",
             self.this_table("t")
         );
         // In a CASE it stays a look into a hash table for each row of the stretch, and becomes no join.

@@ -94,7 +94,7 @@ fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
     );
     assert_eq!(
         plain(&pass.delete(&some, &9, &7, Manner::Locked)),
-        r#"WITH reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (SELECT DISTINCT t."family"::uuid AS of_group FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND t.tableoid = 4711::oid AND t."family" IS NOT NULL AND t.xmax = pg_current_xact_id_if_assigned()::xid) AS p WHERE (NOT EXISTS (SELECT FROM (SELECT p.of_group AS of_row) AS one, "app"."whole" t WHERE t."family"::uuid = one.of_row AND (((t."expires_at" < $3::timestamptz) OR (t."revoked_at" < $4::timestamptz)) AND CASE WHEN (
+        r#"WITH reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (SELECT DISTINCT d.of_group FROM (SELECT t."family"::uuid AS of_group FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND t.tableoid = 4711::oid AND t.xmax = pg_current_xact_id_if_assigned()::xid OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE (NOT EXISTS (SELECT FROM (SELECT p.of_group AS of_row) AS one, "app"."whole" t WHERE t."family"::uuid = one.of_row AND (((t."expires_at" < $3::timestamptz) OR (t."revoked_at" < $4::timestamptz)) AND CASE WHEN (
 t.kind = 'x' -- why
 ) THEN true ELSE false END AND t.xmax = pg_current_xact_id_if_assigned()::xid) IS NOT TRUE OFFSET 0)) IS TRUE) DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND t.tableoid = 4711::oid AND CASE WHEN t."family" IS NULL THEN (t."family" IS NULL AND CASE WHEN (
 t.kind = 'x' -- why

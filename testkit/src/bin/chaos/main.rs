@@ -112,9 +112,9 @@ async fn check(options: &Options) -> Result<bool> {
             break;
         }
         let (plan, began) = (Plan::draw(seed, options.scale), Instant::now());
-        let outcome = round::play(&mut server, &plan, &reaper, &options.traces)
-            .await
-            .map_err(|error| format!("the round of seed {seed} could not be played: {error}"))?;
+        let outcome = round::play(&mut server, &plan, &reaper, &options.traces).await.map_err(|error| {
+            format!("the round of seed {seed} could not be played: {}", schema::connect::chain(&*error))
+        })?;
         println!(
             "seed {seed}: {plan}\n  {} operations, {} runs, {} rows deleted, {} violations, {:.1} s",
             outcome.operations,
@@ -168,9 +168,17 @@ impl Totals {
         let Self { rounds, operations, runs, deleted, transactions, done, violations } = self;
         println!(
             "\n{rounds} rounds: {operations} operations of writers, {transactions} transactions, {runs} runs, {deleted} rows \
-             deleted by reapers\n{} reapers killed, {} frozen, {} of their backends ended, {} cuts, {} stalls, {} swaps, {} \
-             partitions detached, {} restarts",
-            done.kills, done.freezes, done.terminated, done.cuts, done.stalls, done.swaps, done.detached, done.restarts
+             deleted by reapers\n{} reapers killed, {} frozen, {} of their backends ended, {} cuts, {} stalls, {} tables \
+             swapped, {} columns replaced, {} partitions detached, {} restarts",
+            done.kills,
+            done.freezes,
+            done.terminated,
+            done.cuts,
+            done.stalls,
+            done.swaps,
+            done.replaced,
+            done.detached,
+            done.restarts
         );
         if violations.is_empty() {
             println!("no invariant violated");

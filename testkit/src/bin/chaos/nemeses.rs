@@ -34,6 +34,7 @@ pub(crate) struct Done {
     pub(crate) cuts: u64,
     pub(crate) stalls: u64,
     pub(crate) swaps: u64,
+    pub(crate) replaced: u64,
     pub(crate) detached: u64,
     pub(crate) restarts: u64,
     /// Server processes of a killed reaper that stayed, by run.
@@ -49,6 +50,7 @@ impl Done {
         self.cuts += other.cuts;
         self.stalls += other.stalls;
         self.swaps += other.swaps;
+        self.replaced += other.replaced;
         self.detached += other.detached;
         self.restarts += other.restarts;
         self.stayed += other.stayed;
@@ -94,7 +96,10 @@ impl Scene<'_> {
                     self.done.stalls += u64::from(*nemesis == Nemesis::Stall);
                 }
                 Nemesis::Rename | Nemesis::SwapSchemas => self.swap(*nemesis, place, rng).await?,
-                Nemesis::Detach => self.detach(part < 0.3).await?,
+                Nemesis::Detach => self.detach(part < 0.3, number % 2 == 1).await?,
+                Nemesis::ReplaceColumn => self.replace_column(place).await?,
+                Nemesis::SwapOrders => self.swap_orders(place).await?,
+                Nemesis::SwapChild => self.swap_child(place).await?,
                 Nemesis::Restart | Nemesis::Crash => {
                     self.disturb();
                     let crash = *nemesis == Nemesis::Crash;
@@ -190,8 +195,64 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Detaches the last partition while a reaper is at work, and attaches it again when that run is over.
-    async fn detach(&mut self, concurrently: bool) -> Result {
+    /// Puts another due column in the place of the target's while a reaper is at work.
+    async fn replace_column(&mut self, place: usize) -> Result {
+        let client = connect(&self.writers.url).await?;
+        self.at_work(&self.slots[0], 1.0).await?;
+        let replace = self.plan.tables.replace_due_column(place);
+        // All of it or nothing, for it may not be had in time.
+        if client.batch_execute(&replace).await.is_ok() {
+            self.done.replaced += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts another table in the place of the orders', with the orders that there are and with open ones of rows that are about
+    /// to be deleted.
+    async fn swap_orders(&mut self, place: usize) -> Result {
+        const MORE: i64 = 40;
+        let client = connect(&self.writers.url).await?;
+        let first = self.writers.next.fetch_add(MORE, Ordering::SeqCst);
+        let new = format!("app.orders_new{place}");
+        self.plan.tables.orders(&client, &new).await?;
+        self.at_work(&self.slots[0], 1.0).await?;
+        let swap = format!(
+            "LOCK TABLE app.orders IN ACCESS EXCLUSIVE MODE;
+             WITH moved AS (DELETE FROM app.orders RETURNING *) INSERT INTO {new} SELECT * FROM moved;
+             WITH accounts AS (SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400)
+                               ORDER BY due_at LIMIT {MORE} FOR KEY SHARE SKIP LOCKED),
+                 opened AS (INSERT INTO {new} SELECT {first} + row_number() OVER () - 1, uid, true FROM accounts)
+                 INSERT INTO chaos.ops (kind, touched) SELECT 'swap-orders', array_agg(uid) FROM accounts HAVING count(*) > 0;
+             ALTER TABLE app.orders RENAME TO orders_old{place};
+             ALTER TABLE {new} RENAME TO orders"
+        );
+        if client.batch_execute(&swap).await.is_ok() {
+            self.done.swaps += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts another table in the place of the children's, with the same children.
+    async fn swap_child(&mut self, place: usize) -> Result {
+        let client = connect(&self.writers.url).await?;
+        let new = format!("app.child_new{place}");
+        self.plan.tables.child(&client, &new).await?;
+        self.at_work(&self.slots[0], 1.0).await?;
+        let swap = format!(
+            "LOCK TABLE app.child IN ACCESS EXCLUSIVE MODE;
+             WITH moved AS (DELETE FROM app.child RETURNING *) INSERT INTO {new} SELECT * FROM moved;
+             ALTER TABLE app.child RENAME TO child_old{place};
+             ALTER TABLE {new} RENAME TO child"
+        );
+        if client.batch_execute(&swap).await.is_ok() {
+            self.done.swaps += 1;
+        }
+        Ok(())
+    }
+
+    /// Detaches the last partition while a reaper is at work, and attaches it again when that run is over. Meanwhile it is a
+    /// partition of another table, if `elsewhere`.
+    async fn detach(&mut self, concurrently: bool, elsewhere: bool) -> Result {
         let client = connect(&self.writers.url).await?;
         self.at_work(&self.slots[0], 1.0).await?;
         let partitions = self.plan.tables.partitions;
@@ -206,6 +267,14 @@ impl Scene<'_> {
         } else {
             self.done.detached += 1;
         }
+        let bound = format!("FOR VALUES WITH (MODULUS {partitions}, REMAINDER {last})");
+        if elsewhere {
+            let attach = format!(
+                "CREATE TABLE IF NOT EXISTS app.elsewhere (LIKE app.t) PARTITION BY HASH (uid);
+                 ALTER TABLE app.elsewhere ATTACH PARTITION app.t_p{last} {bound}"
+            );
+            let _ = client.batch_execute(&attach).await;
+        }
         let during = self.slots[0].now();
         for _ in 0..500 {
             if during.is_none() || self.slots[0].now().map(|now| now.run) != during.map(|during| during.run) {
@@ -213,10 +282,10 @@ impl Scene<'_> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let attach = format!(
-            "ALTER TABLE app.t ATTACH PARTITION app.t_p{last} FOR VALUES WITH (MODULUS {partitions}, REMAINDER {last})"
-        );
-        let _ = client.batch_execute(&attach).await;
+        if elsewhere {
+            let _ = client.batch_execute(&format!("ALTER TABLE app.elsewhere DETACH PARTITION app.t_p{last}")).await;
+        }
+        let _ = client.batch_execute(&format!("ALTER TABLE app.t ATTACH PARTITION app.t_p{last} {bound}")).await;
         Ok(())
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) nemeses: Vec<Nemesis>,
     /// The reapers' connections go through a proxy, which can be cut and stalled.
     pub(crate) proxied: bool,
+    /// A group of due rows that is too large to be locked row by row.
+    pub(crate) large_group: bool,
 }
 
 /// The shape of the target `app.t` and of the tables beside it.
@@ -88,8 +90,14 @@ pub(crate) enum Nemesis {
     Rename,
     /// Another table of that name takes its place in the schema.
     SwapSchemas,
-    /// A partition is detached, and attached again later.
+    /// A partition is detached, and attached again later; meanwhile it may be a partition of another table.
     Detach,
+    /// The due column is renamed, and another one of its name is added, by which half of the rows live.
+    ReplaceColumn,
+    /// Another table takes the name of the one that `where` reads, with more open orders.
+    SwapOrders,
+    /// Another table takes the name of the children's.
+    SwapChild,
     /// The server stops and starts.
     Restart,
     /// The server stops where it stands, and recovers.
@@ -124,8 +132,9 @@ impl Plan {
         let child = reference(&mut rng, 7);
         let tables =
             Tables { partitions, key, millis: rng.u8(..4) == 0, orders, child, before_trigger: rng.u8(..4) == 0 };
-        let grouped = stable && rng.u8(..10) < 6;
-        let reapers = (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
+        // Groups lie in one table, but not in one partition.
+        let grouped = rng.u8(..10) < 6 && (stable || partitions == 0);
+        let reapers: Vec<Reaper> = (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
         let operations = scaled(rng.u32(150..400), scale);
         let writers = (0..rng.u32(2..=4))
             .map(|_| Writer { operations, hold: Duration::from_millis(*choose(&mut rng, &[0, 3, 10, 40])) })
@@ -147,7 +156,20 @@ impl Plan {
         // First, while there is most to delete.
         nemeses.extend(disruption);
         nemeses.reverse();
-        Self { seed, tables, rows: rng.u32(1_000..3_000), writers, reapers, nemeses, proxied }
+        let rows = rng.u32(1_000..3_000);
+        for (possible, nemesis) in [
+            (stable, Nemesis::ReplaceColumn),
+            (orders.is_some(), Nemesis::SwapOrders),
+            (child.is_some(), Nemesis::SwapChild),
+        ] {
+            if possible && rng.u8(..3) == 0 {
+                nemeses.insert(rng.usize(..=nemeses.len().min(3)), nemesis);
+            }
+        }
+        // It is decided anew for each chunk, and a slow `where` for each of its rows.
+        let quick = |reaper: &Reaper| !reaper.open_orders_stay && reaper.chunk >= 200;
+        let large_group = grouped && reapers.iter().any(|reaper| reaper.group) && reapers.iter().all(quick);
+        Self { seed, tables, rows, writers, reapers, nemeses, proxied, large_group }
     }
 }
 
@@ -159,7 +181,13 @@ impl fmt::Display for Plan {
             0 => f.write_str("a table")?,
             many => write!(f, "{many} partitions")?,
         }
-        for (is, what) in [(!key, "no key"), (millis, "bigint"), (before_trigger, "trigger"), (self.proxied, "proxy")] {
+        for (is, what) in [
+            (!key, "no key"),
+            (millis, "bigint"),
+            (before_trigger, "trigger"),
+            (self.proxied, "proxy"),
+            (self.large_group, "a large group"),
+        ] {
             if is {
                 write!(f, ", {what}")?;
             }

@@ -27,6 +27,9 @@ pub(crate) struct Outcome {
     pub(crate) transactions: u64,
 }
 
+/// Rows of a large group: the reaper locks no more than 10,000 in a chunk.
+const LARGE_GROUP: i64 = 10_200;
+
 /// Plays a round on a database of its own.
 pub(crate) async fn play(server: &mut Server, plan: &Plan, binary: &Path, traces: &Path) -> Result<Outcome> {
     let database = server.database().await;
@@ -44,6 +47,11 @@ async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path
     plan.tables.create(&client).await?;
     let rows = i64::from(plan.rows);
     plan.tables.fill(&client, "app.t", 1..rows + 1, &mut rng).await?;
+    let mut next = rows + 1;
+    if plan.large_group {
+        plan.tables.large_group(&client, next..next + LARGE_GROUP).await?;
+        next += LARGE_GROUP;
+    }
 
     let (proxy, through) = Proxy::before(&database.url()).await;
     let reapers = Arc::new(reapers::Shared {
@@ -63,7 +71,7 @@ async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path
     let shared = Arc::new(writers::Shared {
         url: database.url(),
         tables: plan.tables,
-        next: AtomicI64::new(rows + 1),
+        next: AtomicI64::new(next),
         committed: AtomicU64::new(0),
         failed: AtomicU64::new(0),
     });

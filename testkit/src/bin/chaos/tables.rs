@@ -63,6 +63,16 @@ BEGIN
     RETURN true;
 END $$;";
 
+impl Reference {
+    fn clause(self) -> &'static str {
+        match self {
+            Self::Cascade => "REFERENCES app.t ON DELETE CASCADE",
+            Self::NoAction => "REFERENCES app.t",
+            Self::Locked => "",
+        }
+    }
+}
+
 impl Tables {
     /// Makes all of it, and the slot first, so that the history is whole.
     pub(crate) async fn create(&self, client: &Client) -> Result {
@@ -81,33 +91,38 @@ impl Tables {
             ))
             .await?;
         self.target(client, "app.t").await?;
-        let references = |reference| match reference {
-            Reference::Cascade => "REFERENCES app.t ON DELETE CASCADE",
-            Reference::NoAction => "REFERENCES app.t",
-            Reference::Locked => "",
-        };
-        if let Some(reference) = self.orders {
-            let references = references(reference);
-            client
-                .batch_execute(&format!(
-                    "CREATE TABLE app.orders (id bigint PRIMARY KEY, account bigint NOT NULL {references}, open boolean NOT NULL);
-                     CREATE INDEX ON app.orders (account);
-                     SELECT chaos.record('app.orders', 'order', false);
-                     GRANT SELECT ON app.orders TO session_reaper"
-                ))
-                .await?;
-        }
-        if let Some(reference) = self.child {
-            let references = references(reference);
-            client
-                .batch_execute(&format!(
-                    "CREATE TABLE app.child (id bigint PRIMARY KEY, parent bigint NOT NULL {references});
-                     CREATE INDEX ON app.child (parent);
-                     SELECT chaos.record('app.child', 'child', false);
-                     GRANT SELECT, UPDATE, DELETE ON app.child TO session_reaper"
-                ))
-                .await?;
-        }
+        self.orders(client, "app.orders").await?;
+        self.child(client, "app.child").await?;
+        Ok(())
+    }
+
+    /// Makes a table of orders of this name, where there are orders.
+    pub(crate) async fn orders(&self, client: &Client, name: &str) -> Result {
+        let Some(reference) = self.orders else { return Ok(()) };
+        let references = reference.clause();
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {name} (id bigint PRIMARY KEY, account bigint NOT NULL {references}, open boolean NOT NULL);
+                 CREATE INDEX ON {name} (account);
+                 SELECT chaos.record('{name}', 'order', false);
+                 GRANT SELECT ON {name} TO session_reaper"
+            ))
+            .await?;
+        Ok(())
+    }
+
+    /// Makes a table of children of this name, where there are children.
+    pub(crate) async fn child(&self, client: &Client, name: &str) -> Result {
+        let Some(reference) = self.child else { return Ok(()) };
+        let references = reference.clause();
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {name} (id bigint PRIMARY KEY, parent bigint NOT NULL {references});
+                 CREATE INDEX ON {name} (parent);
+                 SELECT chaos.record('{name}', 'child', false);
+                 GRANT SELECT, UPDATE, DELETE ON {name} TO session_reaper"
+            ))
+            .await?;
         Ok(())
     }
 
@@ -142,6 +157,26 @@ impl Tables {
             let _ = write!(sql, "SELECT chaos.record('{leaf}', 'row', {});", self.before_trigger);
         }
         client.batch_execute(&sql).await?;
+        Ok(())
+    }
+
+    /// The statements that put another due column in the place of the target's; rows with an even number live by it.
+    pub(crate) fn replace_due_column(&self, place: usize) -> String {
+        let due = if self.millis { "bigint" } else { "timestamptz" };
+        let tie = if self.key { ", uid" } else { "" };
+        format!(
+            "ALTER TABLE app.t RENAME due_at TO due_was{place};
+             ALTER TABLE app.t ADD due_at {due};
+             UPDATE app.t SET due_at = CASE WHEN uid % 2 = 0 THEN chaos.at(86400) ELSE due_was{place} END;
+             CREATE INDEX ON app.t (due_at{tie})"
+        )
+    }
+
+    /// Inserts a group of due rows with these numbers into the target.
+    pub(crate) async fn large_group(&self, client: &Client, uids: std::ops::Range<i64>) -> Result {
+        let sql = "INSERT INTO app.t (uid, grp, due_at)
+            SELECT uid, $1, chaos.at(-5 * 86400) FROM generate_series($1::bigint, $2::bigint) AS uid";
+        client.execute(sql, &[&uids.start, &(uids.end - 1)]).await?;
         Ok(())
     }
 
