@@ -144,10 +144,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table, the constraint and the SQLSTATE
-/// instead, and without its message where that may quote a row, too.
+/// instead. The messages of data exceptions (class 22) quote the value that could not be read, and are left out, too.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
-    let message = instead(error).unwrap_or(error.message());
+    let (code, message) = (error.code(), error.message());
+    let quotes = code.code().starts_with("22") && *code != SqlState::DIVISION_BY_ZERO;
+    let message = if quotes { "a value could not be read, or is out of range" } else { message };
     let mut text = format!("{}: {}", error.severity(), escaped(message));
     for (what, name) in [("constraint", error.constraint()), ("table", error.table())] {
         if let Some(name) = name.filter(|name| !message.contains(*name)) {
@@ -155,33 +157,8 @@ fn reported(error: &DbError) -> String {
             let _ = write!(text, ", {what} {}", escaped(name));
         }
     }
-    let _ = write!(text, " (SQLSTATE {})", error.code().code());
+    let _ = write!(text, " (SQLSTATE {})", code.code());
     text
-}
-
-/// Classes of errors whose messages are PostgreSQL's own and name objects, in statements of ours.
-const KNOWN: &[&str] = &[
-    "08", "0A", "0L", "0P", "21", "23", "25", "26", "28", "2B", "2D", "3D", "3F", "40", "42", "53", "54", "55", "57",
-    "58", "XX",
-];
-
-/// Those that do so inside of functions, too, where a syntax error (class 42) may be one of a statement made from a row.
-const KNOWN_INSIDE: &[&str] = &["23", "40", "53", "54", "55", "57", "58"];
-
-/// Source files of procedural languages, which raise what an application says, with any SQLSTATE that it says.
-const LANGUAGES: &[&str] = &["pl_", "plperl", "plpy", "pltcl", "plv8"];
-
-/// What is said in the place of a message that may quote a row.
-fn instead(error: &DbError) -> Option<&'static str> {
-    let code = error.code().code();
-    if code.starts_with("22") {
-        let quotes = *error.code() != SqlState::DIVISION_BY_ZERO;
-        return quotes.then_some("a value could not be read, or is out of range");
-    }
-    let from_language = error.file().is_some_and(|file| LANGUAGES.iter().any(|language| file.starts_with(language)));
-    let known = if error.where_().is_some() { KNOWN_INSIDE } else { KNOWN };
-    let known = known.iter().any(|class| code.starts_with(class)) || *error.code() == SqlState::INSUFFICIENT_PRIVILEGE;
-    (from_language || !known).then_some("a function of the database failed; the server's log has its message")
 }
 
 /// The text with control characters, and those that reorder it on a screen, written as `\u{1b}`.

@@ -153,7 +153,7 @@ async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
     page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
-    assert!(page.text("#sentence").contains("auth-api"), "{}", page.text("#sentence"));
+    page.wait_for("document.querySelector('#sentence').textContent.includes('auth-api')");
     assert!(page.text("#callouts").contains("session-reaper migrate"), "{}", page.text("#callouts"));
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 0");
     assert!(page.text("#runs tbody tr:last-child").contains("failed"));
@@ -211,7 +211,7 @@ async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tell
 
     proxy.cut();
     page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
-    assert!(page.text("#sentence").contains("the database cannot be reached"), "{}", page.text("#sentence"));
+    page.wait_for("document.querySelector('#sentence').textContent.includes('the database cannot be reached')");
     assert!(page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0);
     proxy.restore();
     page.wait_for("document.querySelector('#word').textContent.startsWith('All is well')");

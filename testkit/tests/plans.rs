@@ -195,6 +195,7 @@ fn plausible(text: &str, number: usize, ty: &str) -> String {
             format!("(now() - interval '10 days')::{}", if ty == "text" { "text" } else { ty })
         }
         ("uuid[]", _) => "ARRAY[gen_random_uuid()]".into(),
+        (kind, _) if kind.ends_with("[]") => format!("'{{}}'::{ty}"),
         ("bytea", _) => format!("'\\x00'::{ty}"),
         ("interval", _) => "interval '16 minutes'".into(),
         ("bigint" | "integer" | "oid", _) => format!("500::{ty}"),
