@@ -18,3 +18,23 @@ async fn no_invariant_is_violated(seed: &str) {
     let code = program.wait().await.code();
     assert_eq!(code, Some(0), "{}{}", program.stdout(), program.stderr());
 }
+
+#[tokio::test]
+async fn a_table_that_takes_the_targets_name_keeps_its_rows() {
+    no_invariant_is_violated("4").await;
+}
+
+#[tokio::test]
+async fn a_condition_on_another_table_holds_beside_writers() {
+    no_invariant_is_violated("7").await;
+}
+
+#[tokio::test]
+async fn reapers_of_a_table_and_of_its_partition_take_turns() {
+    no_invariant_is_violated("8").await;
+}
+
+#[tokio::test]
+async fn what_decides_may_be_swapped_while_a_reaper_is_at_work() {
+    no_invariant_is_violated("33").await;
+}

@@ -303,3 +303,16 @@ pub(crate) fn choose<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
 fn scaled(number: u32, scale: f64) -> u32 {
     ((f64::from(number) * scale).round() as u32).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_round_each_time() {
+        for seed in 0..100 {
+            let draw = || format!("{:?}", Plan::draw(seed, 1.0));
+            assert_eq!(draw(), draw());
+        }
+    }
+}
