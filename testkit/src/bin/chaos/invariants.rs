@@ -5,7 +5,7 @@
 //!   whose writer had updated or locked an existing row of the group; the same for what `where` reads.
 //! - (d) One reaper works on a table at a time, each row is deleted once, and the reports add up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::decode::Row;
@@ -39,9 +39,14 @@ pub(crate) struct Judge<'a> {
     reaper_of: HashMap<i32, usize>,
     /// The operations that touched a row.
     touching: HashMap<i64, Vec<&'a Operation>>,
+    /// Large groups, by the transaction that deleted from them.
+    judged: HashSet<(u64, i64)>,
 }
 
 const MICROSECONDS: f64 = 1e6;
+
+/// Groups of more members are judged once for each transaction, and not for each of their rows.
+const LARGE: usize = 1_000;
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(plan: &'a Plan, history: &'a History, runs: &'a [Run], crashed: bool) -> Self {
@@ -52,7 +57,7 @@ impl<'a> Judge<'a> {
                 touching.entry(*uid).or_default().push(operation);
             }
         }
-        Self { plan, history, runs, crashed, found: Vec::new(), reaper_of, touching }
+        Self { plan, history, runs, crashed, found: Vec::new(), reaper_of, touching, judged: HashSet::new() }
     }
 
     fn note(&mut self, code: &'static str, what: String) {
@@ -131,6 +136,12 @@ impl<'a> Judge<'a> {
             return;
         }
         let (snapshot, history) = (&delete.snapshot, self.history);
+        if let Some(group) = row.group.filter(|_| reaper.group)
+            && history.members.get(&group).is_some_and(|members| members.len() > LARGE)
+            && !self.judged.insert((delete.xid, group))
+        {
+            return;
+        }
         let members: BTreeSet<i64> = match row.group.filter(|_| reaper.group) {
             Some(group) => {
                 let of_group =
