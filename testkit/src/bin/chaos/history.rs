@@ -94,6 +94,12 @@ impl Snapshot {
         Some(Self { least, next, running: running.collect::<Option<_>>()? })
     }
 
+    /// The same without what its own transaction did: a snapshot does not list that among the running ones.
+    fn before(mut self, own: u64) -> Self {
+        self.running.push(own);
+        self
+    }
+
     /// What a transaction that has committed did can be seen.
     pub(crate) fn sees(&self, xid: u64) -> bool {
         xid < self.least || (xid < self.next && !self.running.contains(&xid))
@@ -136,15 +142,17 @@ impl History {
             "SELECT xid, run, pid, at, relation, roots, locks, snapshot, kind, old FROM chaos.deletes ORDER BY seq";
         for row in client.query(sql, &[]).await? {
             let (snapshot, kind, old): (String, String, Value) = (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?);
+            let xid = row.try_get::<_, String>(0)?.parse()?;
+            let snapshot = Snapshot::parse(&snapshot).ok_or_else(|| format!("no snapshot: {snapshot}"))?;
             history.deletes.push(Delete {
-                xid: row.try_get::<_, String>(0)?.parse()?,
+                xid,
                 run: row.try_get(1)?,
                 pid: row.try_get(2)?,
                 at: row.try_get(3)?,
                 relation: row.try_get(4)?,
                 roots: row.try_get(5)?,
                 locks: row.try_get(6)?,
-                snapshot: Snapshot::parse(&snapshot).ok_or_else(|| format!("no snapshot: {snapshot}"))?,
+                snapshot: snapshot.before(xid),
                 what: deleted(&kind, &old).ok_or_else(|| format!("no {kind}: {old}"))?,
             });
         }
@@ -240,5 +248,6 @@ mod tests {
         let sees = |xid| snapshot.as_ref().is_some_and(|snapshot| snapshot.sees(xid));
         assert!(sees(9) && sees(11) && sees(19));
         assert!(!sees(10) && !sees(14) && !sees(20));
+        assert!(snapshot.is_some_and(|snapshot| !snapshot.before(11).sees(11)));
     }
 }
