@@ -409,6 +409,30 @@ async fn reuse_and_the_session_limit_deny_too() {
 }
 
 #[tokio::test]
+async fn a_login_without_a_connection_leaves_the_denylist_trusted() {
+    let one_connection = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_CHECKOUT_TIMEOUT", "1s")];
+    let stage = Stage::set_with("1h", &one_connection).await;
+    let (first, second) = (Wallet::generate(), Wallet::generate());
+    let _ = stage.api.login(&first).await;
+    let (first_message, second_message) = (stage.api.challenge(&first).await, stage.api.challenge(&second).await);
+    let (first_signature, second_signature) = (first.sign(&first_message), second.sign(&second_message));
+    let mut client = stage.database.client().await;
+    let holder = client.transaction().await.unwrap();
+    holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
+    let (held, ()) = tokio::join!(stage.api.submit(&first_message, &first_signature), async {
+        testkit::waits_for_a_lock(&holder, "auth-api").await;
+        // The one connection is taken, and nothing could rebuild the denylist either.
+        stage.api.submit(&second_message, &second_signature).await.is_problem(503, "unavailable");
+        let redis = stage.lookups("redis").await;
+        stage.api.session(&stage.live.access).await.is_problem(503, "unavailable");
+        assert!(stage.lookups("redis").await > redis, "the look-up did not go to Redis");
+        holder.rollback().await.unwrap();
+    });
+    let _ = held.tokens();
+    assert_eq!(stage.api.session(&stage.live.access).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_repeated_logout_denies_again() {
     let stage = Stage::set("1h").await;
     stage.log_out().await;

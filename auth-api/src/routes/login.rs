@@ -213,8 +213,6 @@ async fn log_in(state: &State, login: Login) -> Result<(Login, Begin), Problem> 
         Err(Refused::Reason(outcome)) => Err(refuse(&login.client, Some(wallet), outcome, outcome.as_str())),
         Err(Refused::Database(error)) => {
             LoginOutcome::Unavailable.count();
-            // It may have been committed all the same: then somebody has to be denied.
-            state.denylist.doubt();
             Err(error.into())
         }
         Err(Refused::Random(error)) => {
@@ -239,6 +237,8 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
 
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
+    // Whether the transaction was about to be committed with sessions ended.
+    let mut may_have_ended = false;
     let transaction = connection.transaction(async |connection| {
         let account = Account::log_in(connection, issuer, challenge.address.as_str()).await?;
         if account.disabled_at.is_some() {
@@ -267,9 +267,17 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             NewTokenFamily { session_id, generation: 0, token_hash, rotated_at }.insert(connection).await?;
         }
         let ended = Session::make_room(connection, account.id, session_id, *replaced, limit).await?;
+        may_have_ended = !ended.is_empty();
         Ok((account.id, times, ended))
     });
-    let (account_id, times, ended) = timed(watch, "login", transaction).await?;
+    let done = timed(watch, "login", transaction).await;
+    // The answer to the commit is missing: it may have been committed all the same, and then those sessions have to be denied.
+    // Nothing before the commit ends a session, and least of all a connection that could not be had: under load, doubt would
+    // send every look-up of every process to the database that is too busy already.
+    if may_have_ended && matches!(done, Err(Refused::Database(_))) {
+        state.denylist.doubt();
+    }
+    let (account_id, times, ended) = done?;
     Ok(Begin { account_id, session_id, times, carrier, ended })
 }
 
