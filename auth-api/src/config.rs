@@ -23,7 +23,7 @@ pub use self::mistakes::ConfigError;
 pub(crate) use self::mistakes::parse_file;
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
 pub(crate) use self::proxies::network_of;
-pub use self::proxies::{InvalidProxies, TrustedProxies};
+pub use self::proxies::{InvalidProxies, InvalidProxyHeader, ProxyHeader, TrustedProxies};
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
@@ -240,7 +240,10 @@ impl fmt::Display for Config {
             ("SHUTDOWN_TIMEOUT", duration(self.shutdown_timeout)),
         ];
         let limits = limits::lines(self.rate_limit.as_ref());
-        let proxies = [("TRUSTED_PROXIES", self.trusted_proxies.to_string())];
+        let proxies = [
+            ("TRUSTED_PROXIES", self.trusted_proxies.to_string()),
+            ("PROXY_HEADER", self.trusted_proxies.header().name().to_string()),
+        ];
         let mut lines = lines.into_iter().chain(limits).chain(proxies).chain(self.bounds.lines());
         lines.try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
     }

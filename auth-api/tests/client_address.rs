@@ -76,7 +76,8 @@ async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
 #[tokio::test]
 async fn forwarded_is_read_as_rfc_7239_has_it() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8")]).await;
+    let env = [("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8"), ("PROXY_HEADER", "forwarded")];
+    let api = AuthApi::start(&database, &env).await;
     let chains = [
         ("for=203.0.113.7", "203.0.113.7"),
         ("For=203.0.113.7;proto=https;by=10.1.2.3", "203.0.113.7"),
@@ -98,15 +99,21 @@ async fn forwarded_is_read_as_rfc_7239_has_it() {
     }
 }
 
+/// The proxy writes one of the two, and passes on what the client sends in the other.
 #[tokio::test]
-async fn where_both_fields_are_there_they_must_agree() {
+async fn only_the_header_that_proxies_write_is_read() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1")]).await;
-    let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7"),
-        // The proxy wrote one of them; the other is what the client sent.
-        (&[("Forwarded", "for=198.51.100.1"), ("X-Forwarded-For", "203.0.113.7")], PEER),
-        (&[("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "198.51.100.1")], PEER),
-    ];
-    expect(&api, cases).await;
+    let (x, standard) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=198.51.100.1"));
+    for (header, written, address) in
+        [("", x, "203.0.113.7"), ("X-Forwarded-For", x, "203.0.113.7"), ("forwarded", standard, "198.51.100.1")]
+    {
+        let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("PROXY_HEADER", header)]).await;
+        let other = if written == x { standard } else { x };
+        let nonsense = (other.0, "x");
+        let cases: &[(&[(&str, &str)], &str)] =
+            &[(&[written, other], address), (&[written, nonsense], address), (&[other], PEER), (&[nonsense], PEER)];
+        expect(&api, cases).await;
+        let warned = api.program.stderr().matches("\"other_proxy_header\"").count();
+        assert_eq!(warned, 1, "it is warned of once");
+    }
 }

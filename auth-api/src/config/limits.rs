@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::TrustedProxies;
 use super::mistakes::Mistakes;
+use super::{ProxyHeader, TrustedProxies};
 use crate::limits::{Quota, Quotas};
 
 /// What can be set of it, as it was written.
@@ -24,9 +24,12 @@ pub(super) struct LimitOptions {
     /// Refreshes of one session [default: 30/1m]
     #[arg(long, env)]
     rate_limit_session: Option<String>,
-    /// Addresses and networks, comma-separated, whose Forwarded or X-Forwarded-For is believed [default: none]
+    /// Addresses and networks, comma-separated, of proxies whose `PROXY_HEADER` is believed [default: none]
     #[arg(long, env)]
     trusted_proxies: Option<String>,
+    /// The header in which those proxies name the client: `x-forwarded-for` or `forwarded`; the other is ignored [default: x-forwarded-for]
+    #[arg(long, env)]
+    proxy_header: Option<String>,
 }
 
 // A person logs in a few times a day, but an office or a carrier may stand behind one address, and a suite of tests on one
@@ -45,6 +48,8 @@ impl LimitOptions {
     pub(super) fn check(&self, mistakes: &mut Mistakes) -> (Option<Quotas>, TrustedProxies) {
         let trusted = self.trusted_proxies.as_deref();
         let trusted = mistakes.parse("TRUSTED_PROXIES", trusted, "", TrustedProxies::parse).unwrap_or_default();
+        let header = self.proxy_header.as_deref().filter(|header| !header.is_empty());
+        let header = mistakes.parse("PROXY_HEADER", header, "x-forwarded-for", ProxyHeader::parse).unwrap_or_default();
         let on = mistakes.parse("RATE_LIMIT", self.rate_limit.as_deref(), "on", |text| match text {
             "on" => Ok(true),
             "off" => Ok(false),
@@ -57,7 +62,7 @@ impl LimitOptions {
         let refresh_ip = quota("RATE_LIMIT_REFRESH_IP", &self.rate_limit_refresh_ip, REFRESH_IP);
         let session = quota("RATE_LIMIT_SESSION", &self.rate_limit_session, SESSION);
         let quotas = || Some(Quotas { ip: ip?, address: address?, refresh_ip: refresh_ip?, session: session? });
-        (on.filter(|on| *on).and_then(|_| quotas()), trusted)
+        (on.filter(|on| *on).and_then(|_| quotas()), trusted.writing(header))
     }
 }
 

@@ -2,9 +2,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Once;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, USER_AGENT, X_FORWARDED_FOR};
+use actix_web::http::header::{FORWARDED, HeaderMap, USER_AGENT, X_FORWARDED_FOR};
 
-use crate::config::TrustedProxies;
+use crate::config::{ProxyHeader, TrustedProxies};
 
 /// Where a request comes from, as far as that can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Client {
         let peer = peer.to_canonical();
         let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
         warn_of_a_proxy(peer, request.headers(), trusted);
+        warn_of_another_header(peer, request.headers(), trusted);
         Self {
             ip: address(peer, request.headers(), trusted),
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect()),
@@ -49,23 +50,34 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
     }
 }
 
+/// Warns once of a trusted proxy that names its clients in the header that is ignored: all of them share its address. A client can
+/// cause this warning by sending that header, which is all that it achieves.
+fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
+    static WARNED: Once = Once::new();
+    let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());
+    if trusted.contain(peer) && headers.contains_key(&ignored) && !headers.contains_key(&read) {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                event = "other_proxy_header", %peer, read = read.as_str(), ignored = ignored.as_str(),
+                "a trusted proxy sends the header that PROXY_HEADER does not name: its clients share one address"
+            );
+        });
+    }
+}
+
 /// A step of the way that a request has come, where it says which address that was.
 type Hop = Option<IpAddr>;
 
-/// Follows the request back over the proxies that are trusted: through `Forwarded` (RFC 7239), or else through
-/// `X-Forwarded-For`.
+/// Follows the request back over the proxies that are trusted, through the one header that they write.
 ///
-/// A proxy that writes one of them passes the other on as it came, which may be the client's own invention. So where there
-/// are both they must lead to the same address; otherwise neither is believed.
+/// The other header is never looked at: a proxy passes it on as the client sent it, so that a client could choose its address, or
+/// hide behind the proxy's by making the two disagree.
 fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
-    let back = |name: HeaderName, hops: fn(&str) -> Vec<Hop>| {
-        headers.contains_key(&name).then(|| walk_back(peer, &way(headers, name, hops), trusted))
+    let hops = match trusted.header() {
+        ProxyHeader::XForwardedFor => x_forwarded_for,
+        ProxyHeader::Forwarded => forwarded,
     };
-    match (back(FORWARDED, forwarded), back(X_FORWARDED_FOR, x_forwarded_for)) {
-        (Some(one), Some(other)) if one != other => peer,
-        (Some(ip), _) | (None, Some(ip)) => ip,
-        (None, None) => peer,
-    }
+    walk_back(peer, &way(headers, trusted.header(), hops), trusted)
 }
 
 /// From the peer, which is known, as far back as each that is reached is trusted and names one before it. Where the chain
@@ -80,8 +92,8 @@ fn walk_back(peer: IpAddr, way: &[Hop], trusted: &TrustedProxies) -> IpAddr {
 }
 
 /// All fields of a name make one list (RFC 9110 §5.3), the nearest proxy's word at its end.
-fn way(headers: &HeaderMap, name: HeaderName, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
-    headers.get_all(name).flat_map(|value| value.to_str().map_or_else(|_| vec![None], hops)).collect()
+fn way(headers: &HeaderMap, header: ProxyHeader, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
+    headers.get_all(header.name()).flat_map(|value| value.to_str().map_or_else(|_| vec![None], hops)).collect()
 }
 
 fn forwarded(value: &str) -> Vec<Hop> {
