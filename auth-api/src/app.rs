@@ -17,7 +17,7 @@ use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{bounds, limit};
+use crate::http::{bearer_error, bounds, limit};
 use crate::metrics::expect_answers;
 use crate::reload::{self, Sources};
 use crate::routes::{self, contract, contract::Contract};
@@ -66,6 +66,7 @@ impl App {
                 .app_data(contract.clone())
                 .configure(|services| routes::api(services, demo))
                 .wrap(cors(&origins))
+                .wrap(from_fn(bearer_error::add))
                 .wrap(from_fn(limit::tell))
                 .wrap(from_fn(bounds::keep))
                 .wrap(

@@ -1,7 +1,8 @@
 //! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what other
-//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), the [`limit`]s, the [`bounds`]
+//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, the [`bounds`]
 //! of a connection, the request log; and what of that the contract says of every endpoint ([`documented`]).
 
+pub mod bearer_error;
 mod body;
 pub mod bounds;
 pub mod caller;

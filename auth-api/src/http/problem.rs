@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bearer_error::CHALLENGE;
 use crate::credentials::InvalidAddress;
 use crate::state::{CutOff, DatabaseError};
 
@@ -106,7 +107,7 @@ impl Problem {
     /// The header that goes with the status.
     pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
-            Self::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer".into())),
+            Self::Unauthenticated => Some((WWW_AUTHENTICATE, CHALLENGE.into())),
             Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed.clone().into())),
             Self::RateLimited { wait } => Some((RETRY_AFTER, wait.as_secs().to_string().into())),
             Self::Unavailable | Self::UnavailableUnless(_) => Some((RETRY_AFTER, "1".into())),

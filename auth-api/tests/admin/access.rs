@@ -49,7 +49,10 @@ async fn only_the_token_opens() {
             }
             let answer = desk.api.send(request).await;
             answer.is_problem(401, "unauthenticated");
-            assert_eq!(answer.headers["www-authenticate"], "Bearer", "{authorization:?}");
+            // RFC 6750 §3.1: an error only where there was a token.
+            let token = authorization.as_ref().is_some_and(|value| value.trim().starts_with("Bearer "));
+            let challenge = if token { r#"Bearer error="invalid_token""# } else { "Bearer" };
+            assert_eq!(answer.headers["www-authenticate"], challenge, "{authorization:?}");
         }
     }
     let twice = get("/admin/sessions").bearer_auth(TOKEN).header("Authorization", format!("Bearer {TOKEN}"));

@@ -187,8 +187,10 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
     for (name, token, why) in cases.concat() {
         let answer = api.session(&token).await;
         table.refused(&name, why, UNAUTHENTICATED, &answer);
-        let challenged = answer.headers.get("www-authenticate").is_some_and(|value| value == "Bearer");
-        table.holds(&name, "WWW-Authenticate: Bearer", challenged, &answer.headers);
+        // RFC 6750 §3.1: an error only where there was a token.
+        let challenge = if token.trim().is_empty() { "Bearer" } else { r#"Bearer error="invalid_token""# };
+        let challenged = answer.headers.get("www-authenticate").is_some_and(|value| value == challenge);
+        table.holds(&name, challenge, challenged, &answer.headers);
         if why != NO_SESSION {
             table.refused(&format!("{name}, to log out"), why, UNAUTHENTICATED, &api.logout(&token).await);
         }

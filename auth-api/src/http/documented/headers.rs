@@ -27,7 +27,12 @@ const ALL: [Described; 7] = [
         "What is left: `r` requests now, and one more in `t` seconds. Only of what is limited, and not with `RATE_LIMIT=off`.",
     ),
     Described("Retry-After", "12", "Whole seconds to wait before trying again."),
-    Described("WWW-Authenticate", "Bearer", "How to authenticate."),
+    Described(
+        "WWW-Authenticate",
+        "Bearer",
+        "How to authenticate. `Bearer` has `error=\"invalid_token\"` where a token came with the request and was not accepted \
+         (RFC 6750).",
+    ),
     Described(
         "Set-Cookie",
         "__Host-session=ses_…; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=2592000",

@@ -18,7 +18,7 @@ use super::{DELETE, GET, POST, Path, not_found, open};
 use crate::admin::filter::Meaningless;
 use crate::audit::{self, By};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{Client, Problem, caller};
+use crate::http::{Client, Problem, bearer_error, caller};
 use crate::metrics;
 use crate::state::State;
 
@@ -39,6 +39,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     let scope = scope
         .default_service(web::to(not_found))
         .wrap(from_fn(guard))
+        .wrap(from_fn(bearer_error::add))
         .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
         .wrap(from_fn(observe))
         .wrap(TracingLogger::<RequestSpan>::new());
