@@ -1,69 +1,80 @@
-//! Which program asks, at the endpoints for other services: its id and secret by HTTP Basic, checked against argon2id hashes.
+//! Which program asks, at the endpoints for other services: its id and secret by HTTP Basic, checked against the hashes in
+//! `INTROSPECTION_CLIENTS_FILE`.
 //!
-//! Such a hash is made to be slow: tens of milliseconds and 19 MiB. So it is computed off the reactor, so many at once as
-//! half of the cores, and whoever has shown a good secret need not pay for it again for a minute ([`REMEMBERED`]). A client
-//! that is not there costs the same as one with a wrong secret.
+//! Secrets have 256 random bits, so their hash is a fast one (BLAKE3), which is checked at once. Earlier releases stored argon2id
+//! hashes, which take tens of milliseconds and 19 MiB. Those are checked off the reactor, one at a time in one buffer
+//! ([`OldHashes`]), and whoever has shown a good secret need not pay for it again for a minute ([`REMEMBERED`]).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use argon2::password_hash::PasswordHashString;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::credentials::clients::{self, ClientId, Clients};
-use crate::credentials::random_word;
+use crate::credentials::clients::{ClientId, Clients};
+use crate::credentials::{Argon2Memory, SecretHash};
 
-/// For how long a secret that was good needs no hash.
+/// For how long a secret that was good needs no argon2id hash.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// Good secrets that are remembered at the most.
+/// Good secrets that are remembered at most.
 const MOST_REMEMBERED: u64 = 1024;
-/// How long a request waits for its turn to have a hash computed: a dozen hashes.
+/// How long a request waits for its turn to have an argon2id hash computed: a dozen hashes.
 const TURN: Duration = Duration::from_secs(1);
 
-/// The clients, and who of them was here lately.
+/// The clients, and what checks their secrets.
 pub struct ClientCheck {
     known: ArcSwap<Clients>,
+    old: Arc<OldHashes>,
+}
+
+/// What checks argon2id hashes.
+struct OldHashes {
     /// Keyed hashes of what was good: id, secret, and the hash that it was checked against.
     good: Cache<[u8; 32], ()>,
     /// Of this process alone.
     key: [u8; 32],
+    /// One hash at a time: more would not be computed sooner, and each would take memory of its own.
     turns: Arc<Semaphore>,
-    nobody: OnceLock<Option<PasswordHashString>>,
+    memory: Mutex<Argon2Memory>,
 }
 
-/// What a request shows.
+/// What a request presents.
 pub struct Shown {
     /// The client that it says it is.
     pub id: String,
-    /// And what would prove it.
+    /// What would prove it.
     pub secret: SecretString,
 }
 
-/// Too many hashes are asked for at once.
+/// What is known at once of what a request presents.
+pub enum Recognition {
+    /// The secret is this client's.
+    Client(ClientId),
+    /// There is no such client, or the secret is not its own.
+    Nobody,
+    /// Only an argon2id hash can tell.
+    Old(OldCheck),
+}
+
+/// A secret to be checked against an argon2id hash.
+pub struct OldCheck {
+    hashes: Arc<OldHashes>,
+    id: ClientId,
+    secret: SecretString,
+    hash: SecretHash,
+}
+
+/// Too many argon2id hashes are asked for at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no turn to check a client's secret within {} s", TURN.as_secs())]
 pub struct Busy;
 
-/// Leave to compute a hash.
+/// Leave to compute an argon2id hash.
 pub struct Turn {
-    clients: Arc<ClientCheck>,
+    check: OldCheck,
     permit: OwnedSemaphorePermit,
-}
-
-impl Turn {
-    /// Whether the secret is that client's. Takes tens of milliseconds.
-    pub async fn check(self, shown: Shown) -> Option<ClientId> {
-        let checked = tokio::task::spawn_blocking(move || {
-            let Self { clients, permit } = self;
-            let id = clients.check(&shown);
-            drop(permit);
-            id
-        });
-        checked.await.ok().flatten()
-    }
 }
 
 impl ClientCheck {
@@ -71,60 +82,101 @@ impl ClientCheck {
     pub fn new(clients: Clients) -> Result<Self, getrandom::Error> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            known: ArcSwap::from_pointee(clients),
-            good: Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(REMEMBERED).build(),
-            key,
-            turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
-            nobody: OnceLock::new(),
-        })
+        let good = Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(REMEMBERED).build();
+        let old = OldHashes { good, key, turns: Arc::new(Semaphore::new(1)), memory: Mutex::default() };
+        warn_of_old_hashes(&clients);
+        Ok(Self { known: ArcSwap::from_pointee(clients), old: Arc::new(old) })
     }
 
     /// Puts other clients into force, at once.
     pub fn replace(&self, clients: Clients) {
+        warn_of_old_hashes(&clients);
         self.known.store(Arc::new(clients));
     }
 
-    /// Whether this was shown before, a moment ago, and still holds: costs nothing to tell.
+    /// Knows no clients any more, from now on.
+    pub fn close(&self) {
+        self.replace(Clients::default());
+    }
+
+    /// Who a request is from, as far as that takes microseconds to find out.
     #[must_use]
-    pub fn is_remembered(&self, shown: &Shown) -> bool {
-        let known = self.known.load();
-        known.hash_of(&shown.id).is_some_and(|hash| self.good.contains_key(&self.mark(shown, hash)))
-    }
-
-    /// Waits for a turn to check a secret. Many may wait whose client is the same: look once more whether it
-    /// [is remembered](Self::is_remembered) by then.
-    pub async fn turn(self: &Arc<Self>) -> Result<Turn, Busy> {
-        let permit = tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(Busy) };
-        Ok(Turn { clients: Arc::clone(self), permit })
-    }
-
-    fn check(&self, shown: &Shown) -> Option<ClientId> {
-        let known = self.known.load();
-        // Where there are no clients there is nothing to hide.
-        if known.count() == 0 {
-            return None;
+    pub fn recognise(&self, shown: Shown) -> Recognition {
+        let Shown { id, secret } = shown;
+        let Ok(id) = ClientId::parse(&id) else { return Recognition::Nobody };
+        match self.known.load().hash_of(&id) {
+            None => Recognition::Nobody,
+            Some(hash @ SecretHash::Blake3(_)) => {
+                if hash.verifies(&secret, &mut Argon2Memory::default()) {
+                    Recognition::Client(id)
+                } else {
+                    Recognition::Nobody
+                }
+            }
+            Some(hash @ SecretHash::Argon2id(_)) => {
+                let check = OldCheck { hashes: Arc::clone(&self.old), id, secret, hash: hash.clone() };
+                if check.is_remembered() { Recognition::Client(check.id) } else { Recognition::Old(check) }
+            }
         }
-        let hash = known.hash_of(&shown.id);
-        // With nobody's hash, so that the time does not tell whether there is such a client.
-        let against = hash.or_else(|| self.nobody())?;
-        let good = clients::is_secret_of(&shown.secret, &against.password_hash());
-        let (hash, id) = (hash.filter(|_| good)?, ClientId::parse(&shown.id).ok()?);
-        self.good.insert(self.mark(shown, hash), ());
-        Some(id)
+    }
+}
+
+fn warn_of_old_hashes(clients: &Clients) {
+    let old = clients.with_old_hashes();
+    if !old.is_empty() {
+        let ids = old.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
+        tracing::warn!(
+            event = "old_client_hashes",
+            clients = ids,
+            "argon2id hashes of clients are accepted for one more release: `auth-api clients rehash ID` converts them"
+        );
+    }
+}
+
+impl OldCheck {
+    /// Waits for a turn. Many requests of one client may wait: when a turn comes another one may have proved the secret.
+    pub async fn turn(self) -> Result<Turn, Busy> {
+        let turns = Arc::clone(&self.hashes.turns);
+        let permit = tokio::time::timeout(TURN, turns.acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(Busy) };
+        Ok(Turn { check: self, permit })
     }
 
-    fn nobody(&self) -> Option<&PasswordHashString> {
-        self.nobody.get_or_init(|| clients::hash(&random_word().ok()?).ok()).as_ref()
+    fn is_remembered(&self) -> bool {
+        self.hashes.good.contains_key(&self.mark())
     }
 
-    fn mark(&self, shown: &Shown, hash: &PasswordHashString) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        for part in [shown.id.as_bytes(), shown.secret.expose_secret().as_bytes(), hash.as_str().as_bytes()] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    fn mark(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.hashes.key);
+        let hash = self.hash.to_string();
+        for part in [self.id.as_str(), self.secret.expose_secret(), hash.as_str()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         *hasher.finalize().as_bytes()
+    }
+}
+
+impl Turn {
+    /// The client, if another request has proved the same secret meanwhile.
+    #[must_use]
+    pub fn remembered(&self) -> Option<ClientId> {
+        self.check.is_remembered().then(|| self.check.id.clone())
+    }
+
+    /// The client, if the secret is its own. Takes tens of milliseconds.
+    pub async fn check(self) -> Option<ClientId> {
+        let checked = tokio::task::spawn_blocking(move || {
+            let Self { check, permit } = self;
+            let good = {
+                let mut memory = check.hashes.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                check.hash.verifies(&check.secret, &mut memory)
+            };
+            if good {
+                check.hashes.good.insert(check.mark(), ());
+            }
+            drop(permit);
+            good.then_some(check.id)
+        });
+        checked.await.ok().flatten()
     }
 }

@@ -255,12 +255,12 @@ async fn a_request_that_is_none_is_invalid() {
 }
 
 #[tokio::test]
-async fn secrets_that_have_to_be_hashed_are_limited_and_a_known_client_is_not() {
+async fn wrong_secrets_are_limited_and_a_client_is_not() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
     let token = api.login(&Wallet::generate()).await.access;
     assert_eq!(api.introspect(&service, &token).await.body["active"], true);
-    for _ in 0..2 {
+    for _ in 0..3 {
         let request = api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth("orders", Some("wrong"));
         is_error(&api.send(request.form(&[("token", &token)])).await, 401, "invalid_client");
     }
@@ -274,9 +274,11 @@ async fn secrets_that_have_to_be_hashed_are_limited_and_a_known_client_is_not() 
 }
 
 #[tokio::test]
-async fn many_requests_of_a_client_that_is_not_remembered_are_one_hash() {
+async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
     let database = Database::create().await;
-    let (api, service) = start(&database, &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
+    let service = Service::of_an_earlier_release();
+    let api = AuthApi::start(&database, &[service.env(), ("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
+    assert!(api.program.stderr().contains("\"old_client_hashes\""), "{}", api.program.stderr());
     let token = api.login(&Wallet::generate()).await.access;
     // A request waits a second for its turn, in which a slow machine may not have computed the first hash: 503, and it asks again.
     // What the limit counts are hashes: another few would be 429.
@@ -291,6 +293,47 @@ async fn many_requests_of_a_client_that_is_not_remembered_are_one_hash() {
     for answer in futures_util::future::join_all(asked).await {
         assert_eq!((answer.status.as_u16(), &answer.body["active"]), (200, &json!(true)), "{answer:?}");
     }
+}
+
+/// KiB of memory that a process has had at most (proc(5)).
+fn peak_memory(api: &AuthApi) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", api.program.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn wrong_secrets_take_the_memory_of_one_hash() {
+    let database = Database::create().await;
+    let service = Service::of_an_earlier_release();
+    let api = AuthApi::start(&database, &[service.env()]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    assert_eq!(api.introspect(&service, &token).await.body["active"], true);
+    let before = peak_memory(&api);
+    // 503: its turn did not come within a second.
+    let asked = (0..120).map(async |number| {
+        let request = api.client.post(format!("{}/oauth/introspect", api.url));
+        let request = request.basic_auth(service.id, Some(format!("wrong {number}"))).form(&[("token", &token)]);
+        assert!([401, 503].contains(&api.send(request).await.status.as_u16()));
+    });
+    futures_util::future::join_all(asked).await;
+    let more = peak_memory(&api) - before;
+    assert!(more < 64 * 1024, "{more} KiB");
+}
+
+#[tokio::test]
+async fn wrong_secrets_keep_nobody_waiting() {
+    let database = Database::create().await;
+    let (api, service) = start(&database, &[]).await;
+    let token = api.login(&Wallet::generate()).await.access;
+    // No queue: all are answered for what they are.
+    let asked = (0..200).map(async |number| {
+        let request = api.client.post(format!("{}/oauth/introspect", api.url));
+        let request = request.basic_auth(service.id, Some(format!("wrong {number}"))).form(&[("token", &token)]);
+        is_error(&api.send(request).await, 401, "invalid_client");
+        assert_eq!(api.introspect(&service, &token).await.body["active"], true);
+    });
+    futures_util::future::join_all(asked).await;
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{AuthApi, Program, binary};
+use testkit::{AuthApi, Program, Service, binary};
 
 async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let (code, program) = Program::run(binary("auth-api"), args, env).await;
@@ -129,10 +130,7 @@ async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays(
     assert_eq!(secret.trim().len(), 43);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let stored = fs::read_to_string(&file).unwrap();
-    assert!(
-        stored.starts_with("orders:$argon2id$v=19$m=19456,t=2,p=1$") && !stored.contains(secret.trim()),
-        "{stored}"
-    );
+    assert!(stored.starts_with("orders:$blake3$") && !stored.contains(secret.trim()), "{stored}");
     fs::write(&file, format!("# Ours.\n\n{stored}")).unwrap();
     assert_eq!(run(&["clients", "add", "billing"], &env).await.0, Some(0));
     assert_eq!(run(&["clients", "list"], &env).await.1, "orders\nbilling\n");
@@ -148,6 +146,36 @@ async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays(
         assert_eq!(run(&["clients", "add", id], &env).await.0, Some(2), "{id}");
     }
     assert_eq!(run(&["clients", "list"], &[]).await.0, Some(78), "no file is named");
+}
+
+#[tokio::test]
+async fn an_old_hash_is_replaced_by_the_secret_alone() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("clients");
+    let old = format!("# Ours.\n{}\n", Service::ARGON2ID);
+    fs::write(&file, &old).unwrap();
+    let rehash = |id: &str, secret: &str| {
+        let mut command = std::process::Command::new(binary("auth-api"));
+        command.args(["clients", "rehash", id, "--introspection-clients-file"]).arg(&file).env("LOG_FORMAT", "json");
+        let pipe = std::process::Stdio::piped;
+        let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+        // One that refuses before it reads has closed its end.
+        let _ = child.stdin.take().unwrap().write_all(secret.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(!String::from_utf8(printed).unwrap().contains(Service::ARGON2ID_SECRET), "the secret is printed");
+        output.status.code()
+    };
+    for (id, wrong) in [("orders", "wrong"), ("orders", ""), ("billing", Service::ARGON2ID_SECRET)] {
+        assert_eq!(rehash(id, wrong), Some(1), "{id} {wrong}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), old);
+    }
+    // Twice is as good as once.
+    for _ in 0..2 {
+        assert_eq!(rehash("orders", &format!("{}\n", Service::ARGON2ID_SECRET)), Some(0));
+        let stored = fs::read_to_string(&file).unwrap();
+        assert!(stored.starts_with("# Ours.\norders:$blake3$") && stored.lines().count() == 2, "{stored}");
+    }
 }
 
 #[tokio::test]
@@ -205,8 +233,8 @@ async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
     let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
-    run(&["clients", "add", "orders"], &env).await;
-    let good = fs::read_to_string(&file).unwrap();
+    let good = format!("{}\n", Service::ARGON2ID);
+    let short = "orders:$blake3$00ff".to_owned();
     let bcrypt = "orders:$2b$12$GhvMmNVjRW29ulnudl.LbuAnUtN/LRfe1JsBm1Xu6LE3059z5Tr8m";
     let argon2i = good.replace("argon2id", "argon2i");
     let costly = good.replace("m=19456", "m=4194304");
@@ -216,6 +244,7 @@ async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
         (format!("{good}{good}"), 2),
         (format!("#\n{bcrypt}"), 2),
         (argon2i, 1),
+        (short, 1),
         (costly, 1),
         (endless, 1),
         ("orders:".to_owned(), 1),

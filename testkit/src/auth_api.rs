@@ -60,6 +60,20 @@ pub struct Service {
 }
 
 impl Service {
+    /// A line of a file of clients as releases before BLAKE3 wrote it, for [`Self::ARGON2ID_SECRET`].
+    pub const ARGON2ID: &str =
+        "orders:$argon2id$v=19$m=19456,t=2,p=1$Df21ybdzrjUJA66CcRd5cA$NCnJ6XFZtyCWf17tMd5mioAS5JCgkc/WqT67GE9zCPo";
+    /// Its secret.
+    pub const ARGON2ID_SECRET: &str = "UEPikbQRGlraLDzDkpiQ1ot0zO7QpcwbOb88Jt3qZV4";
+
+    /// One that an earlier release has added.
+    pub fn of_an_earlier_release() -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("clients");
+        fs::write(&file, Self::ARGON2ID).unwrap();
+        Self { file, id: "orders", secret: Self::ARGON2ID_SECRET.to_owned(), _directory: directory }
+    }
+
     /// Makes it, as an operator would.
     pub async fn add() -> Self {
         let directory = TempDir::new().unwrap();

@@ -1,14 +1,15 @@
-use std::io::ErrorKind;
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use secrecy::ExposeSecret as _;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::say;
 use crate::config::{ClientsOptions, ConfigError};
 use crate::credentials::clients::{self, ClientId, Clients};
-use crate::credentials::random_word;
+use crate::credentials::{Argon2Memory, SecretHash, is_random_word, random_word};
 use crate::files;
 
 #[derive(Subcommand, Debug)]
@@ -32,6 +33,10 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api clients remove orders --introspection-clients-file /etc/auth-api/clients"
     )]
     Remove(Request),
+    /// Replace the argon2id hash that an earlier release stored; the secret, read from standard input, stays valid
+    #[command(after_help = "Example:
+  auth-api clients rehash orders --introspection-clients-file /etc/auth-api/clients < secret")]
+    Rehash(Request),
 }
 
 #[derive(Args, Debug)]
@@ -46,8 +51,11 @@ pub(super) struct Request {
 pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     let (Command::Add { request: Request { options, .. }, .. }
     | Command::List(options)
-    | Command::Remove(Request { options, .. })) = command;
+    | Command::Remove(Request { options, .. })
+    | Command::Rehash(Request { options, .. })) = command;
     let path = file(options)?;
+    // Before the lock: a person may type it.
+    let secret = if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
     let _lock = files::lock(&path).with_context(|| path.display().to_string())?;
     let text = read(&path)?;
     Clients::parse(&text).with_context(|| path.display().to_string())?;
@@ -57,7 +65,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
                 bail!("{}: there is a client {id} already; --replace gives it another secret", path.display());
             }
             let secret = random_word()?;
-            let line = format!("{id}:{}", clients::hash(&secret)?);
+            let line = format!("{id}:{}", SecretHash::of(&secret));
             files::replace(&path, &with(&text, id, Some(&line))).with_context(|| path.display().to_string())?;
             say(secret.expose_secret());
             eprintln!("{RELOAD}");
@@ -70,9 +78,39 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
             files::replace(&path, &with(&text, id, None)).with_context(|| path.display().to_string())?;
             eprintln!("{RELOAD}");
         }
+        Command::Rehash(Request { id, .. }) => {
+            let known = Clients::parse(&text).with_context(|| path.display().to_string())?;
+            let hash = known.hash_of(id).with_context(|| format!("{}: there is no client {id}", path.display()))?;
+            let secret = secret.unwrap_or_default();
+            if !hash.verifies(&secret, &mut Argon2Memory::default()) {
+                bail!("standard input is not the secret of {id}; nothing was changed");
+            }
+            if !is_random_word(&secret) {
+                bail!(
+                    "the secret of {id} is not one that `clients add` made; `clients add {id} --replace` makes a good one"
+                );
+            }
+            let line = format!("{id}:{}", SecretHash::of(&secret));
+            files::replace(&path, &with(&text, id, Some(&line))).with_context(|| path.display().to_string())?;
+            eprintln!("{RELOAD}");
+        }
     }
     Ok(())
 }
+
+/// A line of standard input.
+fn secret_from_stdin() -> anyhow::Result<SecretString> {
+    let stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        eprintln!("Type the client's secret, and Enter:");
+    }
+    let mut line = Zeroizing::new(String::new());
+    stdin.take(LONGEST_SECRET).read_line(&mut line).context("standard input")?;
+    Ok(line.trim().into())
+}
+
+/// Far more than any secret.
+const LONGEST_SECRET: u64 = 4096;
 
 const RELOAD: &str = "It counts once auth-api has been sent SIGHUP, every process of it.";
 

@@ -1,18 +1,16 @@
-//! The programs that may ask about tokens: their ids, and the argon2id hashes of their secrets.
+//! The programs that may ask about tokens: their ids, and the hashes of their secrets.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHash, PasswordHashString, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use secrecy::{ExposeSecret as _, SecretString};
+use super::client_secret::{InvalidHash, MOST_MEMORY, MOST_PASSES, SecretHash};
 
-/// The programs that may introspect and revoke tokens, by their ids, with the argon2id hashes of their secrets.
+/// The programs that may introspect and revoke tokens, by their ids, with the hashes of their secrets.
 ///
-/// As text, one client a line: `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`; empty lines and those that begin with `#`
-/// say nothing.
+/// As text, one client a line: `id:$blake3$…`; empty lines and those that begin with `#` say nothing. Lines of earlier releases,
+/// `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, are read as well.
 #[derive(Clone, Default)]
-pub struct Clients(HashMap<ClientId, PasswordHashString>);
+pub struct Clients(HashMap<ClientId, SecretHash>);
 
 /// What a client is called: 1 to 64 letters, digits, `.`, `_`, `-` and `~`, which are the same in any encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,9 +27,9 @@ pub enum ClientsError {
     /// No colon, or no id before it.
     #[error("line {0}: not `id:hash`; `auth-api clients add ID` writes such a line")]
     Malformed(usize),
-    /// Not a hash by argon2id.
-    #[error("line {0}: not an argon2id hash; `auth-api clients add ID` makes one")]
-    NotArgon2id(usize),
+    /// Not a hash of a secret.
+    #[error("line {0}: not the hash of a secret; `auth-api clients add ID` makes one")]
+    NotAHash(usize),
     /// It would take more memory than all of the API, or hold up everybody.
     #[error("line {0}: a hash that takes more than {max} MiB or {MOST_PASSES} passes to check", max = MOST_MEMORY / 1024)]
     TooCostly(usize),
@@ -39,11 +37,6 @@ pub enum ClientsError {
     #[error("line {0}: this client stands there twice")]
     Repeated(usize),
 }
-
-/// In KiB: checking one must not take more memory than a small machine has.
-const MOST_MEMORY: u32 = 128 * 1024;
-/// Each takes milliseconds for the memory of two.
-const MOST_PASSES: u32 = 16;
 
 impl ClientId {
     /// Parses an id.
@@ -81,8 +74,17 @@ impl Clients {
 
     /// What a client's secret is checked against.
     #[must_use]
-    pub fn hash_of(&self, id: &str) -> Option<&PasswordHashString> {
-        self.0.get(&ClientId(id.to_owned()))
+    pub fn hash_of(&self, id: &ClientId) -> Option<&SecretHash> {
+        self.0.get(id)
+    }
+
+    /// Those whose hash an earlier release wrote, in the order of their ids.
+    #[must_use]
+    pub fn with_old_hashes(&self) -> Vec<&ClientId> {
+        let old = self.0.iter().filter(|(_, hash)| matches!(hash, SecretHash::Argon2id(_)));
+        let mut ids: Vec<_> = old.map(|(id, _)| id).collect();
+        ids.sort_unstable_by_key(|id| id.as_str());
+        ids
     }
 
     /// How many there are.
@@ -99,47 +101,16 @@ impl fmt::Debug for Clients {
 }
 
 /// The client that a line of the file names; `None`: it names none.
-pub fn parse_line(line: &str, number: usize) -> Result<Option<(ClientId, PasswordHashString)>, ClientsError> {
+pub fn parse_line(line: &str, number: usize) -> Result<Option<(ClientId, SecretHash)>, ClientsError> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let (id, hash) = line.split_once(':').ok_or(ClientsError::Malformed(number))?;
     let id = ClientId::parse(id.trim()).map_err(|_| ClientsError::Malformed(number))?;
-    let hash = PasswordHashString::new(hash.trim()).map_err(|_| ClientsError::NotArgon2id(number))?;
-    let parameters = argon2::Params::try_from(&hash.password_hash());
-    let parameters = parameters.map_err(|_| ClientsError::NotArgon2id(number))?;
-    if hash.algorithm() != argon2::ARGON2ID_IDENT || hash.hash().is_none() || hash.salt().is_none() {
-        return Err(ClientsError::NotArgon2id(number));
-    }
-    if parameters.m_cost() > MOST_MEMORY || parameters.t_cost() > MOST_PASSES {
-        return Err(ClientsError::TooCostly(number));
-    }
+    let hash = SecretHash::parse(hash.trim()).map_err(|error| match error {
+        InvalidHash::Unknown => ClientsError::NotAHash(number),
+        InvalidHash::TooCostly => ClientsError::TooCostly(number),
+    })?;
     Ok(Some((id, hash)))
-}
-
-/// No secret could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NoSecret {
-    /// The system has no randomness.
-    #[error("no randomness: {0}")]
-    Random(#[from] getrandom::Error),
-    /// It could not be hashed.
-    #[error("cannot hash a secret: {0}")]
-    Hash(#[from] argon2::password_hash::Error),
-}
-
-/// The hash of a secret, with a salt of its own and the parameters that OWASP's Password Storage Cheat Sheet recommends:
-/// argon2id, 19 MiB, 2 passes. Takes tens of milliseconds.
-pub fn hash(secret: &SecretString) -> Result<PasswordHashString, NoSecret> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)?;
-    let salt = SaltString::encode_b64(&salt)?;
-    Ok(Argon2::default().hash_password(secret.expose_secret().as_bytes(), &salt)?.serialize())
-}
-
-/// Whether a secret is the one of a hash. Takes tens of milliseconds, and the memory that the hash says.
-#[must_use]
-pub fn is_secret_of(secret: &SecretString, hash: &PasswordHash<'_>) -> bool {
-    Argon2::default().verify_password(secret.expose_secret().as_bytes(), hash).is_ok()
 }

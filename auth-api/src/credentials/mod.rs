@@ -6,6 +6,7 @@
 pub mod access_token;
 mod address;
 mod challenge;
+mod client_secret;
 pub mod clients;
 mod random;
 mod refresh_token;
@@ -18,6 +19,7 @@ mod token;
 
 pub use address::{AccountAddress, InvalidAddress};
 pub use challenge::{AnsweredChallenge, Challenge, ChallengeIssuer, ChallengeRefused};
+pub use client_secret::{Argon2Memory, SecretHash, is_random_word};
 pub use random::random_word;
 pub use refresh_token::RefreshToken;
 pub use secrets::{Secrets, SecretsError};

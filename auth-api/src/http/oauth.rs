@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::limit::limit;
 use super::{Client, Problem};
 use crate::audit;
-use crate::clients::Shown;
+use crate::clients::{Recognition, Shown};
 use crate::credentials::clients::ClientId;
 use crate::limits::Route;
 use crate::metrics;
@@ -115,7 +115,8 @@ impl From<Problem> for OAuthError {
 
 /// The client that a request comes from, by HTTP Basic (RFC 6749 §2.3.1).
 ///
-/// Only one whose secret has to be hashed is counted against a limit: that is what costs.
+/// A client that proves who it is at once is not limited. Wrong credentials are counted against the limit of their network, and so is a
+/// secret that needs an argon2id hash, before the hash is computed.
 pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) -> Result<ClientId, OAuthError> {
     let client = Client::of(request, &state.trusted_proxies);
     let refuse = |id: Option<&str>| {
@@ -123,21 +124,24 @@ pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) ->
         OAuthError::InvalidClient
     };
     let shown = basic(request).ok_or_else(|| refuse(None))?;
-    let remembered = || state.clients.is_remembered(&shown).then(|| ClientId::parse(&shown.id).ok()).flatten();
-    if let Some(id) = remembered() {
-        return Ok(id);
-    }
-    let turn = state.clients.turn().await.map_err(|busy| {
+    let claimed = shown.id.clone();
+    let check = match state.clients.recognise(shown) {
+        Recognition::Client(id) => return Ok(id),
+        Recognition::Nobody => {
+            limit(request, state, route, client.ip, None).await?;
+            return Err(refuse(Some(&claimed)));
+        }
+        Recognition::Old(check) => check,
+    };
+    let turn = check.turn().await.map_err(|busy| {
         tracing::warn!(error = %busy, "a client was not checked");
         OAuthError::Other(Problem::Unavailable)
     })?;
-    // Somebody else of the same client had a turn meanwhile.
-    if let Some(id) = remembered() {
+    if let Some(id) = turn.remembered() {
         return Ok(id);
     }
     limit(request, state, route, client.ip, None).await?;
-    let id = shown.id.clone();
-    turn.check(shown).await.ok_or_else(|| refuse(Some(&id)))
+    turn.check().await.ok_or_else(|| refuse(Some(&claimed)))
 }
 
 /// Counts what became of a token that was introspected.
