@@ -1,8 +1,9 @@
 //! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used
-//! changes nothing, and says so: a mistake in a file must not log anybody out.
+//! changes nothing, and says so: a mistake in a file must not log anybody out. A file of clients or of the operators' token that
+//! was deleted lets nobody in any more: who deletes it means that.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::config::{Config, parse_file};
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 use crate::credentials::signing_keys::SigningKeys;
+use crate::files;
 use crate::metrics;
 use crate::state::State;
 
@@ -94,6 +96,11 @@ fn auth_secret(state: &State, sources: &Sources) -> Result<(), String> {
 
 fn clients(state: &State, sources: &Sources) -> Result<(), String> {
     let Some(path) = &sources.clients else { return Ok(()) };
+    if files::is_deleted(path) {
+        state.clients.close();
+        warn_of_deleted("INTROSPECTION_CLIENTS_FILE", path);
+        return Ok(());
+    }
     let fresh = parse_file(path, Clients::parse).map_err(|error| format!("INTROSPECTION_CLIENTS_FILE: {error}"))?;
     state.clients.replace(fresh);
     Ok(())
@@ -101,7 +108,16 @@ fn clients(state: &State, sources: &Sources) -> Result<(), String> {
 
 fn admin_token(state: &State, sources: &Sources) -> Result<(), String> {
     let Some(path) = &sources.admin_token else { return Ok(()) };
+    if files::is_deleted(path) {
+        state.admin.close();
+        warn_of_deleted("ADMIN_TOKEN_FILE", path);
+        return Ok(());
+    }
     let fresh = parse_file(path, AdminToken::parse).map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))?;
     state.admin.replace(fresh);
     Ok(())
+}
+
+fn warn_of_deleted(variable: &'static str, path: &Path) {
+    tracing::warn!(event = "file_deleted", variable, path = %path.display(), "SIGHUP: the file was deleted; nobody is accepted by it");
 }

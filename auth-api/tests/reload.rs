@@ -198,6 +198,10 @@ async fn clients_come_and_go_at_once() {
     api.reload().await;
     assert_eq!((ask("billing", &billing).await, ask("orders", &service.secret).await), (401, 401));
     assert_eq!(ask("orders", &again).await, 200);
+    fs::remove_file(&service.file).unwrap();
+    assert_eq!(ask("orders", &again).await, 200, "not before SIGHUP");
+    assert_eq!(api.reload().await, [""; 0]);
+    assert_eq!(ask("orders", &again).await, 401, "the file was deleted");
 }
 
 /// 32 clients refresh without a pause, and use what they get at the other of two replicas, while the signing key and the secret

@@ -69,6 +69,11 @@ impl Admin {
     pub fn replace(&self, token: AdminToken) {
         self.0.store(Some(Arc::new(token)));
     }
+
+    /// Lets nobody in, from now on.
+    pub fn close(&self) {
+        self.0.store(None);
+    }
 }
 
 fn hash(token: &str) -> [u8; 32] {

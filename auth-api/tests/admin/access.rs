@@ -88,7 +88,7 @@ async fn only_the_token_opens() {
 }
 
 #[tokio::test]
-async fn the_token_is_read_again_at_sighup_and_what_cannot_be_used_changes_nothing() {
+async fn the_token_is_read_again_at_sighup() {
     let desk = Desk::set().await;
     let file = desk.directory.path().join("token");
     let other = "another-token-of-the-operators-0123456789";
@@ -103,9 +103,24 @@ async fn the_token_is_read_again_at_sighup_and_what_cannot_be_used_changes_nothi
     std::fs::write(&file, "short").unwrap();
     let told = desk.api.reload().await;
     assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE") && told[0].contains("shorter"), "{told:?}");
-    std::fs::remove_file(&file).unwrap();
+    // A directory that is gone says nothing of what the operator wants.
+    let (here, away) = (desk.directory.path(), desk.directory.path().with_extension("away"));
+    std::fs::rename(here, &away).unwrap();
     let told = desk.api.reload().await;
+    std::fs::rename(&away, here).unwrap();
     assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE"), "{told:?}");
+    // Nor does a link that leads nowhere.
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere", &file).unwrap();
+    assert_eq!(desk.api.reload().await.len(), 1);
+    assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
+    // A file that is deleted does.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(desk.api.reload().await, [""; 0]);
+    assert_eq!((status(TOKEN).await, status(other).await), (401, 401));
+    assert!(desk.api.program.stderr().contains("\"file_deleted\""), "{}", desk.api.program.stderr());
+    std::fs::write(&file, other).unwrap();
+    assert_eq!(desk.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
     assert!(!desk.api.program.stderr().contains(other), "the token is in the log");
 }
