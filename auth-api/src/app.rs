@@ -47,6 +47,13 @@ impl App {
         if config.cookie_insecure {
             tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
         }
+        if config.public_url.is_public_without_tls() {
+            tracing::warn!(
+                event = "public_url_without_tls",
+                public_url = config.public_url.uri,
+                "PUBLIC_URL is http:// for a public host: tokens and cookies can be read on the way"
+            );
+        }
         if config.admin_token.is_some() && !config.ops_bind.ip().is_loopback() {
             tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
         }

@@ -17,6 +17,7 @@ use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
+use url::{Host, Url};
 
 pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
@@ -163,7 +164,26 @@ impl PublicUrl {
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.uri.trim_end_matches('/'))
     }
+
+    /// Whether clients reach it over plain HTTP from other machines than this one and its private network, as far as the URL shows.
+    #[must_use]
+    pub fn is_public_without_tls(&self) -> bool {
+        let Ok(url) = Url::parse(&self.uri) else { return false };
+        let public = match url.host() {
+            Some(Host::Ipv4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            Some(Host::Ipv6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+            Some(Host::Domain(name)) => {
+                let suffix = name.trim_end_matches('.').rsplit_once('.').map(|(_, suffix)| suffix);
+                suffix.is_some_and(|suffix| !PRIVATE_SUFFIXES.contains(&suffix))
+            }
+            None => false,
+        };
+        url.scheme() == "http" && public
+    }
 }
+
+/// Top-level names that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375 and ICANN's `internal`).
+const PRIVATE_SUFFIXES: [&str; 8] = ["localhost", "test", "example", "invalid", "local", "internal", "lan", "arpa"];
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use auth_api::commands::{self, Cli};
 use auth_api::telemetry;
-use clap::Parser as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => return commands::fail(&error.into()),
+    };
     if let Err(error) = telemetry::log_to_stderr(cli.log_format()) {
         return commands::fail(&error);
     }

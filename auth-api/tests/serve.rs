@@ -75,6 +75,123 @@ async fn a_secret_may_come_from_a_file_but_not_from_both() {
 }
 
 #[tokio::test]
+async fn settings_that_weaken_it_are_refused() {
+    let constant = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let weak = [
+        ("AUTH_SECRET", constant),
+        ("COOKIE_INSECURE", "1"),
+        ("ISSUER", "auth.example.test"),
+        ("ISSUER", "urn:example:issuer"),
+        ("ISSUER", "https://auth.example.test/?tenant=1"),
+        ("ISSUER", ""),
+        ("TRUSTED_PROXIES", "10.0.0.0/6"),
+        ("TRUSTED_PROXIES", "2001:db8::/15"),
+        ("TRUSTED_PROXIES", "::/0"),
+    ];
+    for (name, value) in weak {
+        let mut env = good("/keys");
+        env.retain(|(other, _)| *other != name);
+        env.push((name, value));
+        let (code, _, stderr) = run(&["config"], &env).await;
+        assert_eq!(code, Some(78), "{name}={value}");
+        assert!(stderr.contains(&format!("\n  {name}: ")) && !stderr.contains(constant), "{name} in:\n{stderr}");
+    }
+    let fine = [
+        ("AUTH_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="),
+        ("ISSUER", "https://issuer.example.test/wallets"),
+        ("TRUSTED_PROXIES", "10.0.0.0/7, fd00::/16"),
+    ];
+    for (name, value) in fine {
+        let mut env = good("/keys");
+        env.retain(|(other, _)| *other != name);
+        env.push((name, value));
+        assert_eq!(run(&["config"], &env).await.0, Some(0), "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_on_the_command_line_is_refused() {
+    let secrets = [
+        ("AUTH_SECRET", "--auth-secret", AuthApi::SECRET),
+        ("DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1/db"),
+        ("DATABASE_URL", "--database-url", "postgres://user@127.0.0.1/db?password=hunter2"),
+        ("DATABASE_URL", "--database-url", "host=127.0.0.1 password=hunter2"),
+        ("REDIS_URL", "--redis-url", "redis://:hunter2@127.0.0.1"),
+    ];
+    for (name, flag, value) in secrets {
+        let joined = format!("{flag}={value}");
+        for argument in [vec![flag, value], vec![joined.as_str()]] {
+            let (code, stdout, stderr) = run(&[&["config"], argument.as_slice()].concat(), &good("/keys")).await;
+            assert_eq!((code, stdout.as_str()), (Some(78), ""), "{flag}");
+            assert!(stderr.contains(&format!("\n  {name}: ")), "{name} in:\n{stderr}");
+            assert!(!stderr.contains("hunter2") && !stderr.contains(AuthApi::SECRET), "{stderr}");
+        }
+    }
+    let without_password =
+        ["config", "--database-url", "postgres://user@127.0.0.1/db", "--redis-url", "redis://127.0.0.1"];
+    assert_eq!(run(&without_password, &good("/keys")).await.0, Some(0));
+    let args = ["admin", "sessions", "--database-url", "postgres://user:hunter2@127.0.0.1/db"];
+    assert_eq!(run(&args, &good("/keys")).await.0, Some(78), "in any command");
+}
+
+#[tokio::test]
+async fn a_file_of_secrets_belongs_to_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::TempDir::new().unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let files = [
+        ("AUTH_SECRET", AuthApi::SECRET),
+        ("DATABASE_URL", "postgres://user:hunter2@127.0.0.1/db"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1"),
+        ("ADMIN_TOKEN", "a-token-of-the-operators-0123456789"),
+        ("INTROSPECTION_CLIENTS", "# nobody"),
+    ];
+    for (name, content) in files {
+        let (file, variable) = (directory.path().join(name), format!("{name}_FILE"));
+        std::fs::write(&file, content).unwrap();
+        let mut env = good("/keys");
+        env.retain(|(other, _)| *other != name);
+        env.extend([(variable.as_str(), file.to_str().unwrap()), ("LOG_FORMAT", "json")]);
+        for (mode, code, warned) in [(0o600, 0, false), (0o640, 0, false), (0o644, 0, true), (0o602, 78, false)] {
+            set(&file, mode);
+            let (exit, _, stderr) = run(&["config"], &env).await;
+            assert_eq!(exit, Some(code), "{name} {mode:o}: {stderr}");
+            assert_eq!(stderr.contains("\"secret_file_readable\""), warned, "{name} {mode:o}: {stderr}");
+            assert_eq!(stderr.contains(&format!("\n  {variable}: ")), code == 78, "{name} {mode:o}: {stderr}");
+            assert!(!stderr.contains("hunter2"), "{stderr}");
+        }
+    }
+    // Whoever may write a key, or add one, signs what he likes.
+    let keys = directory.path().join("keys");
+    let dir = keys.to_str().unwrap();
+    let made = run(&["keys", "generate", "--dir", dir], &[]).await.1;
+    let list = async || run(&["keys", "list", "--dir", dir], &[]).await.0;
+    for path in [std::path::Path::new(made.trim()), &keys] {
+        let private = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(list().await, Some(0));
+        set(path, private | 0o002);
+        assert_eq!(list().await, Some(78), "{}", path.display());
+        set(path, private);
+    }
+    // As Kubernetes mounts it.
+    set(&keys, 0o1777);
+    assert_eq!(list().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_public_url_without_tls_is_warned_of() {
+    let database = Database::create().await;
+    for (url, warned) in
+        [("http://auth.example.com", true), ("http://localhost:8080", false), ("https://auth.example.com", false)]
+    {
+        let api = AuthApi::start(&database, &[("PUBLIC_URL", url)]).await;
+        assert_eq!(api.program.stderr().contains("\"public_url_without_tls\""), warned, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_whose_variable_is_empty_is_not_given() {
     let mut env = good("/keys");
     env.extend([("INTROSPECTION_CLIENTS_FILE", ""), ("ADMIN_TOKEN_FILE", ""), ("AUTH_SECRET_FILE", "")]);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
 use crate::client::{AuthClient, Inner};
 use crate::error::Error;
@@ -137,8 +137,17 @@ impl Builder {
 /// The URL that paths are put behind. It stands in errors and logs: no secret may be in it.
 fn base(url: &str) -> Result<&str, Error> {
     let parsed = Url::parse(url).map_err(|error| setting("url", error.to_string()))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(setting("url", "must begin with https:// or http://"));
+    match parsed.scheme() {
+        "https" => {}
+        "http" if is_loopback(&parsed) => {}
+        // Keys that anybody on the way can replace verify whatever tokens he likes, and credentials would be there to read.
+        "http" => {
+            return Err(setting(
+                "url",
+                "must begin with https://; http:// is only for this machine (localhost, 127.0.0.1, [::1])",
+            ));
+        }
+        _ => return Err(setting("url", "must begin with https://")),
     }
     if !parsed.username().is_empty()
         || parsed.password().is_some()
@@ -148,6 +157,16 @@ fn base(url: &str) -> Result<&str, Error> {
         return Err(setting("url", "must have no user, query or fragment"));
     }
     Ok(url.trim_end_matches('/'))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        // Never resolved elsewhere (RFC 6761 §6.3).
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
 }
 
 pub(crate) fn setting(setting: &'static str, what: impl Into<String>) -> Error {

@@ -8,11 +8,12 @@ mod keys;
 mod migrate;
 mod openapi;
 mod output;
+mod secret_flags;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use diesel::ConnectionError;
 use schema::migrate::MigrateError;
 
@@ -62,6 +63,14 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process where clap does, for `--help` and for what makes no sense.
+    pub fn read() -> Result<Self, ConfigError> {
+        let command = Self::command();
+        let matches = command.clone().get_matches();
+        secret_flags::refuse(&command, &matches)?;
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+
     /// How log lines are to look.
     #[must_use]
     pub fn log_format(&self) -> LogFormat {

@@ -138,15 +138,18 @@ impl Options {
         let (rate_limit, trusted_proxies) = self.limits.check(mistakes);
         let bounds = self.bounds.check(mistakes);
 
-        let issuer = self.issuer.clone().or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
+        let issuer = self.issuer(mistakes).or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
+        let secure = public_url.as_ref().is_some_and(|url| url.origin.starts_with("https://"));
+        if cookie_insecure == Some(true) && secure {
+            mistakes
+                .note("COOKIE_INSECURE", "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out");
+        }
         let redis = self.redis(mistakes, issuer.as_deref().zip(network));
         let (public_url, network) = (public_url?, network?);
         let issuer = issuer?;
         let audience = self.audience.clone().unwrap_or_else(|| public_url.uri.clone());
-        for (name, value) in [("ISSUER", &issuer), ("AUDIENCE", &audience)] {
-            if value.is_empty() {
-                mistakes.note(name, "must not be empty");
-            }
+        if audience.is_empty() {
+            mistakes.note("AUDIENCE", "must not be empty");
         }
         Some(Config {
             database: database?,
@@ -191,7 +194,7 @@ impl Options {
         // The prefix in Redis comes from them, unless it is given.
         let named = self.redis_prefix.is_some() || self.issuer.is_some();
         let public_url = if named { None } else { Some(self.public_url(mistakes)?) };
-        let issuer = self.issuer.clone().or(public_url.map(|url| url.uri)).unwrap_or_default();
+        let issuer = self.issuer(mistakes).or(public_url.map(|url| url.uri)).unwrap_or_default();
         let redis = self.redis(mistakes, Some(&*issuer).zip(network));
         Some(AccountsConfig { database: database?, redis: redis?, network: network? })
     }
@@ -200,6 +203,11 @@ impl Options {
         let what = "the URL that clients use, such as https://auth.example.com";
         let text = mistakes.required("PUBLIC_URL", self.public_url.as_ref(), what)?;
         mistakes.parse("PUBLIC_URL", Some(text), "", public_url)
+    }
+
+    fn issuer(&self, mistakes: &mut Mistakes) -> Option<String> {
+        let text = self.issuer.as_deref()?;
+        mistakes.parse("ISSUER", Some(text), "", issuer)
     }
 
     fn network(&self, mistakes: &mut Mistakes) -> Option<Network> {
@@ -288,6 +296,15 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     let host = url.host_str().ok_or("must name a host")?;
     let domain = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     Ok(PublicUrl { uri: text.to_owned(), domain, origin: url.origin().ascii_serialization() })
+}
+
+/// A URL without query and fragment (RFC 8414 §2). Verifiers compare it letter by letter, so it stays as it is written.
+fn issuer(text: &str) -> Result<String, &'static str> {
+    const FORM: &str = "not a URL such as https://auth.example.com, without query and fragment";
+    let url = Url::parse(text).map_err(|_| FORM)?;
+    let plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && plain { Ok(text.to_owned()) } else { Err(FORM) }
 }
 
 /// Origins as browsers write them (RFC 6454 §6.2): what is not one would never be met.

@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use secrecy::zeroize::Zeroizing;
 
 use super::options::given;
+use crate::files;
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has {} mistake{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// What a file holds, without the space around it; or what is wrong with it.
+/// What a file of secrets contains, without the space around it; or what is wrong with it.
 pub(crate) fn parse_file<T, E: fmt::Display>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, String> {
     let in_file = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| in_file(&error))?;
+    let text = files::read_secret(path).map_err(|error| in_file(&error))?;
     parse(text.trim()).map_err(|error| in_file(&error))
 }
 

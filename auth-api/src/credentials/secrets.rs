@@ -36,6 +36,9 @@ pub enum SecretsError {
     /// A part of it is not what it must be.
     #[error("secret {0} is not 32 bytes as base64; `auth-api keys secret` prints a good one")]
     Malformed(usize),
+    /// No randomness at all: a placeholder, or a mistake in making it.
+    #[error("secret {0} is 32 times the same byte; `auth-api keys secret` prints a good one")]
+    Constant(usize),
     /// The same one twice: surely a mistake in a rotation.
     #[error("secret {0} stands there twice")]
     Repeated(usize),
@@ -56,6 +59,9 @@ impl Secrets {
                 .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
                 .map(Zeroizing::new)
                 .ok_or(SecretsError::Malformed(index + 1))?;
+            if secret.iter().all(|byte| *byte == secret[0]) {
+                return Err(SecretsError::Constant(index + 1));
+            }
             if seen.contains(&secret) {
                 return Err(SecretsError::Repeated(index + 1));
             }

@@ -15,6 +15,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::files;
+
 /// `20261121T090000Z-anything.pem`
 const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
 
@@ -130,11 +132,16 @@ impl SigningKeys {
     /// Reads every `.pem` file of a directory. `delay` is how old a key must be before it signs.
     pub fn read(directory: &Path, delay: Duration) -> Result<Self, SigningKeysError> {
         let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
+        // Whoever may write here may add a key that signs.
+        directory
+            .metadata()
+            .and_then(|metadata| files::refuse_writable(&metadata))
+            .map_err(|error| io(directory, error))?;
         let mut keys = Vec::new();
         for entry in fs::read_dir(directory).map_err(|error| io(directory, error))? {
             let path = entry.map_err(|error| io(directory, error))?.path();
             if path.extension().is_some_and(|extension| extension == "pem") {
-                let pem = fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| io(&path, error))?;
+                let pem = files::read_secret(&path).map_err(|error| io(&path, error))?;
                 keys.push(Key::parse(&path, &pem)?);
             }
         }
@@ -241,6 +248,6 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
     let pem = KeypairBytes { secret_key: *seed, public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| not_a_key(error.to_string()))?;
-    crate::files::create(&path, &pem).map_err(|error| io(&path, error))?;
+    files::create(&path, &pem).map_err(|error| io(&path, error))?;
     Ok(path)
 }
