@@ -61,6 +61,24 @@ async fn a_key_waits_then_signs_then_verifies_and_then_it_may_go() {
 }
 
 #[tokio::test]
+async fn rotate_warns_of_many_keys() {
+    // The sixteenth is not many, and the seventeenth is.
+    for (present, warned) in [(15, false), (16, true)] {
+        let ages: Vec<i64> = (1..=present).map(|days| days * 1440).collect();
+        let directory = keys(&ages).await;
+        let args = ["keys", "rotate", "--dir", directory.path().to_str().unwrap()];
+        let (code, _, stderr) = run(&args, &[("LOG_FORMAT", "json")]).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        let mut events = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let event = events.find(|line| line["fields"]["event"] == "many_signing_keys");
+        let expected = warned.then_some((present + 1, present - 1));
+        let fields = event.map(|event| event["fields"].clone());
+        let numbers = fields.map(|fields| (fields["keys"].as_i64().unwrap(), fields["spent"].as_i64().unwrap()));
+        assert_eq!(numbers, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
     let directory = keys(&[100, 30]).await;
     let dir = directory.path().to_str().unwrap();

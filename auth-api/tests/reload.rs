@@ -84,6 +84,32 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
     assert!(api.metric(&format!("auth_api_signing_key_created_timestamp_seconds{{kid=\"{OLD}\"}}")).await < 1.0);
 }
 
+#[tokio::test]
+async fn keys_that_are_spent_leave_the_published_set() {
+    let database = Database::create().await;
+    let keys = TempDir::new().unwrap();
+    make_key(keys.path(), "19400101T000000Z-a").await;
+    // 80 years of a key each, and nobody who retires them.
+    for year in 1941..2020 {
+        fs::copy(keys.path().join("19400101T000000Z-a.pem"), keys.path().join(format!("{year}0101T000000Z-a.pem")))
+            .unwrap();
+    }
+    let api = AuthApi::start_with_keys(&database, keys, &[]).await;
+    let old = "20190101T000000Z-a".to_owned();
+    assert_eq!(jwks(&api).await.0, [old.clone()]);
+    // It stays until the tokens of a key that has stopped signing have expired.
+    let (lately, next) = (format!("{}-b", stamp(-30)), format!("{}-c", stamp(-1)));
+    make_key(api.keys(), &lately).await;
+    make_key(api.keys(), &next).await;
+    assert_eq!(api.reload().await, [""; 0]);
+    assert_eq!(jwks(&api).await.0, [old, lately.clone(), next.clone()]);
+    // The same an hour later, but for the next one.
+    let for_long = format!("{}-b", stamp(-90));
+    fs::rename(api.keys().join(format!("{lately}.pem")), api.keys().join(format!("{for_long}.pem"))).unwrap();
+    assert_eq!(api.reload().await, [""; 0]);
+    assert_eq!(jwks(&api).await.0, [for_long, next]);
+}
+
 /// The time so many minutes from now, as names of keys have it.
 fn stamp(minutes: i64) -> String {
     let output = std::process::Command::new("date")

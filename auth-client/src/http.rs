@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-/// A set of 64 keys is 10 KB, what is said of a token less than 1 KB.
+/// A key is 160 bytes, so this is a set of 400; what is said of a token is less than 1 KB.
 const MAX_BODY: usize = 64 * 1024;
 
 /// A client of the one server that we ask.

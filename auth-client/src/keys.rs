@@ -16,7 +16,8 @@ use url::Url;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// auth-api has a key for each rotation that is not forgotten yet: two or three.
+/// auth-api publishes a key for each rotation whose tokens may still be good: two or three. Of a set with more keys than this the newest
+/// are kept, which sign and will sign; refusing the set would refuse everybody.
 const MAX_KEYS: usize = 64;
 
 /// How long a set counts as fresh, whatever its answer says: often enough that a key that was retired is forgotten, and not
@@ -60,10 +61,17 @@ impl KeySet {
             return Err(format!("an answer with status {}", answer.status));
         }
         let set: Jwks = serde_json::from_slice(&answer.body).map_err(|error| format!("not a JWK set: {error}"))?;
-        if set.keys.len() > MAX_KEYS {
-            return Err(format!("a set of more than {MAX_KEYS} keys"));
+        let published = set.keys.len();
+        // The set has the oldest first.
+        let keys: HashMap<_, _> = set.keys.into_iter().rev().filter_map(verifier).take(MAX_KEYS).collect();
+        if published > MAX_KEYS {
+            tracing::warn!(
+                event = "many_signing_keys",
+                published,
+                kept = keys.len(),
+                "auth-api publishes many keys: `auth-api keys retire` deletes those that are spent"
+            );
         }
-        let keys: HashMap<_, _> = set.keys.into_iter().filter_map(verifier).collect();
         if keys.is_empty() {
             return Err("a set without an Ed25519 key".to_owned());
         }

@@ -39,7 +39,7 @@ pub struct SigningKeys {
 /// The public keys, for those who verify access tokens (RFC 7517).
 #[derive(Serialize, ToSchema)]
 pub struct Jwks {
-    /// Oldest first. Some may not sign yet.
+    /// Oldest first. Some may not sign yet; those whose tokens have all expired are left out.
     #[schema(min_items = 1)]
     keys: Vec<Jwk>,
 }
@@ -164,9 +164,12 @@ impl SigningKeys {
         self.keys.iter().find(|key| key.kid == kid).map(|key| &key.decoding)
     }
 
-    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it).
+    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it). Keys that are spent are left out: a directory in which
+    /// nobody retires keys must not grow into a set that verifiers refuse. While the time is not known all are in it.
     #[must_use]
-    pub fn jwks(&self) -> Jwks {
+    pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
+        let spent = |key: &Standing<'_>| key.phase == Phase::Spent;
+        let spent: Vec<bool> = now.map_or_else(Vec::new, |now| self.standing(now).iter().map(spent).collect());
         let key = |key: &Key| Jwk {
             kty: "OKP",
             crv: "Ed25519",
@@ -175,7 +178,8 @@ impl SigningKeys {
             kid: key.kid.clone(),
             x: URL_SAFE_NO_PAD.encode(key.public),
         };
-        Jwks { keys: self.keys.iter().map(key).collect() }
+        let published = self.keys.iter().enumerate().filter(|(at, _)| !spent.get(*at).is_some_and(|spent| *spent));
+        Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
     /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is published before it signs, and never

@@ -25,5 +25,5 @@ use crate::state::State;
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
     let keys = state.access_tokens.keys();
     let cache = format!("public, max-age={}", keys.max_age().as_secs());
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, cache)).json(keys.jwks())
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, cache)).json(keys.jwks(state.clock.now()))
 }

@@ -87,6 +87,7 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
     }
     let path = signing_keys::generate(&keys.dir, now)?;
     say(path.display());
+    warn_of_many(&present.standing(now));
     let signs = now + chrono::Duration::from_std(keys.delay)?;
     eprintln!(
         "Send SIGHUP to every auth-api before {}: from then on it signs. Half an hour later `auth-api keys retire` may \
@@ -94,6 +95,24 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
         seconds(signs)
     );
     Ok(())
+}
+
+/// A month's rotation leaves two or three keys that are needed. Each more is a file that should have been retired, and a key that signs
+/// for whoever gets hold of it.
+const MANY: usize = 16;
+
+/// `before` are the keys that were there before the one that was just made.
+fn warn_of_many(before: &[Standing<'_>]) {
+    let keys = before.len() + 1;
+    if keys > MANY {
+        let spent = before.iter().filter(|key| key.phase == Phase::Spent).count();
+        tracing::warn!(
+            event = "many_signing_keys",
+            keys,
+            spent,
+            "there are many signing keys: `auth-api keys retire` deletes those that are spent"
+        );
+    }
 }
 
 fn list(keys: &Keys, output: OutputOption, now: DateTime<Utc>) -> anyhow::Result<()> {
