@@ -73,10 +73,10 @@ pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'
     tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "a client was refused");
 }
 
-/// A request was over a rate limit.
-pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope) {
+/// A request was over a rate limit; `wallet`: that of a wallet, which has signed it.
+pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
-    tracing::info!(target: "audit", event = "limit", route, scope, %ip, "a request came too often");
+    tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "a request came too often");
 }
 
 /// An account was disabled, enabled or deleted by an operator.

@@ -59,32 +59,37 @@ async fn every_answer_says_how_many_requests_are_left() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_IP", "4/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")]).await;
     let wallet = Wallet::generate();
-    let policies = "\"ip\";q=4;w=3600, \"address\";q=2;w=3600";
     let first = challenge(&api, &wallet).await;
     assert_eq!(first.status, 200);
-    assert_eq!(field(&first, "ratelimit-policy"), policies);
-    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=3;t=900, \"address\";r=1;t=1800");
+    assert_eq!(field(&first, "ratelimit-policy"), "\"ip\";q=4;w=3600");
+    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=3;t=900");
     assert!(!first.headers.contains_key("retry-after"));
-
-    let second = challenge(&api, &wallet).await;
-    assert_eq!(second.status, 200);
-    let requests: Vec<_> = left(&second).into_iter().map(|(name, requests, _)| (name, requests)).collect();
-    assert_eq!(requests, [("ip".to_owned(), 2), ("address".to_owned(), 0)]);
-
-    let third = challenge(&api, &wallet).await;
-    is_limited_by(&third, "address");
-    assert_eq!(field(&third, "ratelimit-policy"), policies);
-    assert!((refused(&api, "/auth/challenge", "address").await - 1.0).abs() < f64::EPSILON);
 
     // What makes no sense is a request, too.
     let malformed = api.post("/auth/challenge", &json!({ "address": 7 })).await;
     malformed.is_problem(400, "malformed");
-    assert_eq!(left(&malformed)[0].1, 0);
-    assert_eq!(left(&malformed).len(), 1, "nobody knows whose address that is: {malformed:?}");
-
-    is_limited_by(&challenge(&api, &Wallet::generate()).await, "ip");
+    assert_eq!(left(&malformed)[0].1, 2);
+    for _ in 0..2 {
+        assert_eq!(challenge(&api, &wallet).await.status, 200);
+    }
+    let fifth = challenge(&api, &wallet).await;
+    is_limited_by(&fifth, "ip");
+    assert_eq!(field(&fifth, "ratelimit-policy"), "\"ip\";q=4;w=3600");
     assert!((refused(&api, "/auth/challenge", "ip").await - 1.0).abs() < f64::EPSILON);
+
     // Each endpoint has a count of its own, and some have none.
+    let message = first.body["message"].as_str().unwrap();
+    let login = async || api.submit(message, &wallet.sign(message)).await;
+    let (began, replayed, third) = (login().await, login().await, login().await);
+    let policies = "\"ip\";q=4;w=3600, \"address\";q=2;w=3600";
+    for answer in [&began, &replayed, &third] {
+        assert_eq!(field(answer, "ratelimit-policy"), policies);
+    }
+    assert_eq!(field(&began, "ratelimit"), "\"ip\";r=3;t=900, \"address\";r=1;t=1800");
+    let requests: Vec<_> = left(&replayed).into_iter().map(|(name, requests, _)| (name, requests)).collect();
+    assert_eq!(requests, [("ip".to_owned(), 2), ("address".to_owned(), 0)]);
+    is_limited_by(&third, "address");
+    assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
     api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
     let session = api.session("nonsense").await;
     assert!(!session.headers.contains_key("ratelimit"), "{session:?}");
@@ -168,14 +173,17 @@ async fn without_redis_each_process_counts_for_itself() {
     redis.kill();
     let wallet = Wallet::generate();
     let first = challenge(&api, &wallet).await;
-    assert_eq!(field(&first, "ratelimit-policy"), "\"ip\";q=3;w=3600, \"address\";q=2;w=3600");
-    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=2;t=1200, \"address\";r=1;t=1800");
-    assert_eq!(challenge(&api, &wallet).await.status, 200);
-    is_limited_by(&challenge(&api, &wallet).await, "address");
-    is_limited_by(&challenge(&api, &Wallet::generate()).await, "ip");
+    assert_eq!(field(&first, "ratelimit-policy"), "\"ip\";q=3;w=3600");
+    assert_eq!(field(&first, "ratelimit"), "\"ip\";r=2;t=1200");
+    let message = first.body["message"].as_str().unwrap();
+    let login = async || api.submit(message, &wallet.sign(message)).await;
+    assert_eq!(field(&login().await, "ratelimit"), "\"ip\";r=2;t=1200, \"address\";r=1;t=1800");
+    login().await.is_problem(401, "login_refused");
+    is_limited_by(&login().await, "address");
+    is_limited_by(&login().await, "ip");
 
     redis.run();
-    testkit::eventually("Redis counts again", async || challenge(&api, &Wallet::generate()).await.status == 200).await;
+    testkit::eventually("Redis counts again", async || login().await.status == 401).await;
 }
 
 #[tokio::test]
@@ -186,12 +194,42 @@ async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
         assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
     }
     is_limited_by(&challenge_from(&api, "2001:db8::3").await, "ip");
-    assert_eq!(challenge_from(&api, "2001:db8:0:1::1").await.status, 200);
+    let another = challenge_from(&api, "2001:db8:0:1::1").await;
+    let policies = "\"ip\";q=2;w=3600, \"ip-56\";q=8;w=3600, \"ip-48\";q=128;w=3600";
+    assert_eq!((another.status.as_u16(), field(&another, "ratelimit-policy")), (200, policies));
+    let requests: Vec<_> = left(&another).into_iter().map(|(_, requests, _)| requests).collect();
+    assert_eq!(requests, [1, 5, 125], "what the /64 refused is not counted by the others");
     for address in ["203.0.113.7", "::ffff:203.0.113.7"] {
         assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
     }
     is_limited_by(&challenge_from(&api, "203.0.113.7").await, "ip");
     assert_eq!(challenge_from(&api, "203.0.113.8").await.status, 200);
+}
+
+#[tokio::test]
+async fn many_networks_of_one_customer_have_no_quota_each() {
+    let (database, redis) = (Database::create().await, Redis::start());
+    let url = redis.url();
+    let env = [
+        ("REDIS_URL", url.as_str()),
+        ("REDIS_PREFIX", "p"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("RATE_LIMIT_IP", "1/1h"),
+    ];
+    let api = start(&database, &env).await;
+    for network in 0..4 {
+        assert_eq!(challenge_from(&api, &format!("2001:db8:7:{network}::1")).await.status, 200);
+    }
+    is_limited_by(&challenge_from(&api, "2001:db8:7:4::1").await, "ip-56");
+    let other = challenge_from(&api, "2001:db8:7:100::1").await;
+    assert_eq!(other.status, 200);
+    assert_eq!(left(&other)[2].1, 64 - 5, "what the /56 refused is not counted by the /48");
+    // As if 59 more of its networks had asked: each took a share of an hour.
+    let shares = 59 * 3_600_000_000_u64 / 64;
+    let _ = redis.command(&format!("INCRBY {{p}}:limit:challenge:ip-48:2001:db8:7::/48 {shares}"));
+    is_limited_by(&challenge_from(&api, "2001:db8:7:200::1").await, "ip-48");
+    assert!((refused(&api, "/auth/challenge", "ip").await - 2.0).abs() < f64::EPSILON);
+    assert_eq!(challenge_from(&api, "2001:db8:8::1").await.status, 200);
 }
 
 #[tokio::test]
@@ -205,23 +243,53 @@ async fn nobody_gets_another_quota_by_claiming_another_address() {
 }
 
 #[tokio::test]
-async fn logins_are_counted_by_the_wallet_of_a_genuine_challenge_before_its_signature_is_looked_at() {
+async fn a_wallet_is_counted_by_its_own_signature_alone() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_ADDRESS", "2/1h")]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
     let message = api.challenge(&wallet).await;
-    for _ in 0..2 {
-        api.submit(&message, &stranger.sign(&message)).await.is_problem(401, "login_refused");
+    for _ in 0..5 {
+        let answer = api.submit(&message, &stranger.sign(&message)).await;
+        answer.is_problem(401, "login_refused");
+        assert_eq!(left(&answer).len(), 1, "what is left to a wallet is its own affair: {answer:?}");
     }
+    assert_eq!(api.submit(&message, &wallet.sign(&message)).await.status, 200);
+    api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     is_limited_by(&api.submit(&message, &wallet.sign(&message)).await, "address");
     assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
     assert!((api.metric("auth_api_logins_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
-    // A message of one's own making is about nobody.
-    let forged = message.replace("Version: 1", "Version: 2");
-    let answer = api.submit(&forged, &wallet.sign(&forged)).await;
-    answer.is_problem(401, "login_refused");
-    assert_eq!(left(&answer).len(), 1, "{answer:?}");
+    let events = api.program.log_events("a request came too often");
+    assert_eq!((&events[0]["event"], &events[0]["wallet"]), (&json!("limit"), &json!(wallet.address())));
     let _ = api.login(&stranger).await;
+}
+
+/// Whoever has three networks asks for challenges of somebody else's wallet, and sends them back badly signed.
+#[tokio::test]
+async fn a_wallet_is_not_locked_out_by_strangers() {
+    let database = Database::create().await;
+    let quotas = [("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "5/1h"), ("RATE_LIMIT_ADDRESS", "10/1h")];
+    let api = start(&database, &quotas).await;
+    let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
+    let from = async |network: &str, path: &str, body: &serde_json::Value| {
+        let request = api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", network);
+        api.send(request.json(body)).await
+    };
+    let asked = json!({ "address": wallet.address() });
+    for network in ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1"] {
+        for _ in 0..5 {
+            let challenge = from(network, "/auth/challenge", &asked).await;
+            assert_eq!(challenge.status, 200);
+            let message = challenge.body["message"].as_str().unwrap();
+            let login = json!({ "message": message, "signature": stranger.sign(message) });
+            from(network, "/auth/login", &login).await.is_problem(401, "login_refused");
+        }
+        is_limited_by(&from(network, "/auth/challenge", &asked).await, "ip");
+    }
+    let challenge = from("203.0.113.7", "/auth/challenge", &asked).await;
+    assert_eq!(challenge.status, 200, "{challenge:?}");
+    let message = challenge.body["message"].as_str().unwrap();
+    let login = json!({ "message": message, "signature": wallet.sign(message) });
+    let _ = from("203.0.113.7", "/auth/login", &login).await.tokens();
 }
 
 #[tokio::test]

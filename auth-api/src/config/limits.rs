@@ -12,10 +12,10 @@ pub(super) struct LimitOptions {
     /// `on` or `off` [default: on]
     #[arg(long, env)]
     rate_limit: Option<String>,
-    /// Challenges, logins, and clients to be checked, each from one network (an IPv4 address, a /64 of IPv6) [default: 120/1m]
+    /// Challenges, logins, and wrong credentials of clients, each from one network: an IPv4 address, a /64 of IPv6; a /56 has 4 times as many, a /48 64 times [default: 120/1m]
     #[arg(long, env)]
     rate_limit_ip: Option<String>,
-    /// Challenges, and logins, for one wallet [default: 240/1m]
+    /// Logins of one wallet, counted once its signature has been verified [default: 240/1m]
     #[arg(long, env)]
     rate_limit_address: Option<String>,
     /// Refreshes from one network [default: 600/1m]
@@ -36,8 +36,8 @@ pub(super) struct LimitOptions {
 // machine. So these leave room for hundreds of people, and bound what costs: a signature that is verified (a tenth of a
 // millisecond), and a session that is stored (anybody can make wallets).
 const IP: &str = "120/1m";
-// Anybody can ask for a challenge for any wallet. Twice what one network has: nobody can keep a wallet from logging in
-// from a single one.
+// Only a wallet's own signature counts. Each login is a row and a transaction that waits for the others of its account: this bounds a
+// client that loops, on however many hosts.
 const ADDRESS: &str = "240/1m";
 // Every session refreshes each ACCESS_TOKEN_TTL: this is 9,000 of them behind one address. A refresh stores nothing new.
 const REFRESH_IP: &str = "600/1m";

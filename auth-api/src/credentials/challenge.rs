@@ -102,12 +102,6 @@ impl ChallengeIssuer {
         )
     }
 
-    /// Whose challenge this is, if it is one that we made: signed or not, expired or not.
-    #[must_use]
-    pub fn wallet_of<'m>(&self, message: &'m str) -> Option<&'m str> {
-        self.authentic(message).ok()?.address_line()
-    }
-
     /// The message, if we made it: its size, its encoding, our MAC.
     fn authentic<'m>(&self, message: &'m str) -> Result<Parts<'m>, ChallengeRefused> {
         if message.len() > MAX_LENGTH || !message.is_ascii() {

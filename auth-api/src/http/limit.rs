@@ -20,7 +20,7 @@ const POLICIES: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Counts a request; refuses it with 429 when a quota is used up. To be called before anything costly is done for it, with
-/// the wallet or session that it is about once that is known to be genuine.
+/// the session that it is about where a genuine token has proved that.
 pub async fn limit(
     request: &HttpRequest,
     state: &State,
@@ -28,12 +28,34 @@ pub async fn limit(
     ip: IpAddr,
     subject: Option<&str>,
 ) -> Result<(), Problem> {
-    let Some(verdict) = state.limits.count(route, ip, subject).await else { return Ok(()) };
+    obey(request, route, ip, None, state.limits.count(route, ip, subject).await)
+}
+
+/// Counts a login, counted by its network before, by the wallet that has signed it. Before its signature was verified nobody may
+/// spend the quota of a wallet, or learn what is left of it.
+pub async fn limit_wallet(request: &HttpRequest, state: &State, ip: IpAddr, wallet: &str) -> Result<(), Problem> {
+    let verdict = state.limits.count_subject(Route::Login, ip, wallet).await;
+    obey(request, Route::Login, ip, Some(wallet), verdict)
+}
+
+fn obey(
+    request: &HttpRequest,
+    route: Route,
+    ip: IpAddr,
+    wallet: Option<&str>,
+    verdict: Option<Verdict>,
+) -> Result<(), Problem> {
+    let Some(verdict) = verdict else { return Ok(()) };
     let refused = verdict.refused;
-    request.extensions_mut().insert(verdict);
+    let mut extensions = request.extensions_mut();
+    let verdict = match extensions.remove::<Verdict>() {
+        Some(before) => verdict.after(before),
+        None => verdict,
+    };
+    extensions.insert(verdict);
     let Some((scope, wait)) = refused else { return Ok(()) };
     counter!(metrics::RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).increment(1);
-    audit::limit(ip, route, scope);
+    audit::limit(ip, route, scope, wallet);
     Err(Problem::RateLimited { wait })
 }
 

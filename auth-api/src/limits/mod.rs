@@ -1,24 +1,27 @@
 //! How often one may ask: counted by the network that a request comes from, and by whom it is about.
 //!
+//! - [`layer`]: the networks that an address is in; whoever has a whole IPv6 prefix does not have a quota for each of its /64s;
 //! - [`quota`]: so many in such a time; `gcra.lua` counts in Redis, so that all processes share one count, in one round trip
-//!   for both scopes and by Redis' clock;
+//!   for all that a request is counted by and by Redis' clock;
 //! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same;
 //! - [`Verdict`] says how a request fared, and what the client is told (the `RateLimit` fields of
 //!   draft-ietf-httpapi-ratelimit-headers-11).
 //!
-//! A request is counted before anything is done for it that costs more: signatures, PostgreSQL.
+//! A request is counted by network before anything is done for it that costs more: signatures, PostgreSQL. By whom it is about it is
+//! counted only once it has proved to come from there: a wallet by its signature, a session by a genuine refresh token. Otherwise
+//! anybody could use up the quota of somebody else, and lock a wallet out.
 
 mod in_process;
+mod layer;
 mod quota;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv6Net;
-
 use crate::redis::{Answer, Redis, RedisFailure};
 use in_process::InProcess;
+use layer::Layer;
 use quota::Left;
 pub use quota::{InvalidQuota, Quota};
 
@@ -27,7 +30,7 @@ pub use quota::{InvalidQuota, Quota};
 pub struct Quotas {
     /// Challenges, logins, and secrets of clients to be checked, each from one network.
     pub ip: Quota,
-    /// Challenges, and logins, for one wallet.
+    /// Logins of one wallet, counted once its signature has been verified.
     pub address: Quota,
     /// Refreshes from one network.
     pub refresh_ip: Quota,
@@ -44,7 +47,7 @@ pub enum Route {
     Login,
     /// POST /auth/refresh
     Refresh,
-    /// POST /oauth/introspect, where a client's secret has to be hashed
+    /// POST /oauth/introspect, without the credentials of a client
     Introspect,
     /// POST /oauth/revoke, the same
     Revoke,
@@ -70,8 +73,8 @@ impl Route {
     #[must_use]
     pub fn scopes(self) -> &'static [Scope] {
         match self {
-            Self::Challenge | Self::Login | Self::Refresh => &Scope::ALL,
-            Self::Introspect | Self::Revoke => &[Scope::Ip],
+            Self::Login | Self::Refresh => &Scope::ALL,
+            Self::Challenge | Self::Introspect | Self::Revoke => &[Scope::Ip],
         }
     }
 
@@ -83,7 +86,7 @@ impl Route {
 /// By what a request is counted, as metrics have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The network that it comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets.
+    /// The network that it comes from: an IPv4 address, or the /64, the /56 and the /48 of an IPv6 address.
     Ip,
     /// Whom it is about: the wallet, or for a refresh the session.
     Address,
@@ -103,18 +106,50 @@ impl Scope {
     }
 }
 
+/// What one quota counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Network(Layer),
+    Subject,
+}
+
+impl Key {
+    fn scope(self) -> Scope {
+        match self {
+            Self::Network(_) => Scope::Ip,
+            Self::Subject => Scope::Address,
+        }
+    }
+}
+
 /// One quota of a route.
 struct Policy {
-    scope: Scope,
-    /// What clients know it by.
+    key: Key,
+    /// The name that clients see.
     name: &'static str,
     quota: Quota,
     in_process: InProcess,
 }
 
 impl Policy {
-    fn new(scope: Scope, name: &'static str, quota: Quota) -> Self {
-        Self { scope, name, quota, in_process: InProcess::new(quota) }
+    fn new(key: Key, name: &'static str, quota: Quota) -> Self {
+        Self { key, name, quota, in_process: InProcess::new(quota) }
+    }
+
+    /// The quotas of the networks that an address is in, the smallest network first: a request that it refuses is not counted by the
+    /// larger ones.
+    fn networks(quota: Quota) -> impl Iterator<Item = Self> {
+        Layer::ALL
+            .into_iter()
+            .map(move |layer| Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor())))
+    }
+
+    /// Who is counted, for a request from `ip` about `subject`; `None`: this policy does not apply to it.
+    fn who(&self, ip: Option<IpAddr>, subject: Option<&str>) -> Option<String> {
+        match self.key {
+            Key::Network(layer) => layer.network(ip?),
+            Key::Subject => subject.map(str::to_owned),
+        }
     }
 }
 
@@ -143,28 +178,36 @@ impl Limits {
     #[must_use]
     pub fn new(redis: Arc<Redis>, quotas: Option<Quotas>) -> Self {
         let routes = quotas.map(|quotas| {
-            let policy = |route, scope| match (route, scope) {
-                (Route::Refresh, Scope::Ip) => Policy::new(scope, "ip", quotas.refresh_ip),
-                (Route::Refresh, Scope::Address) => Policy::new(scope, "session", quotas.session),
-                (_, Scope::Ip) => Policy::new(scope, "ip", quotas.ip),
-                (_, Scope::Address) => Policy::new(scope, "address", quotas.address),
-            };
-            Route::ALL.map(|route| route.scopes().iter().map(|scope| policy(route, *scope)).collect())
+            Route::ALL.map(|route| {
+                let by_network = if route == Route::Refresh { quotas.refresh_ip } else { quotas.ip };
+                let by_subject = match route {
+                    Route::Refresh => Some(("session", quotas.session)),
+                    Route::Login => Some(("address", quotas.address)),
+                    Route::Challenge | Route::Introspect | Route::Revoke => None,
+                };
+                let by_subject = by_subject.map(|(name, quota)| Policy::new(Key::Subject, name, quota));
+                Policy::networks(by_network).chain(by_subject).collect()
+            })
         });
         Self { redis, routes: routes.map(Vec::from).unwrap_or_default() }
     }
 
-    /// Counts a request from `ip` that is about `subject`, where that is known: something genuine, so that nobody fills
-    /// Redis with keys of his own making. `None`: there are no limits.
+    /// Counts a request by its network, and by `subject` where it has proved whom it is about: so that nobody uses up the quota of
+    /// somebody else, or fills Redis with keys of his own making. `None`: there are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
+        self.count_by(route, ip, Some(ip), subject).await
+    }
+
+    /// Counts a request that [`count`](Self::count) has counted by its network, once it has proved whom it is about.
+    pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
+        self.count_by(route, ip, None, Some(subject)).await
+    }
+
+    async fn count_by(&self, route: Route, from: IpAddr, ip: Option<IpAddr>, subject: Option<&str>) -> Option<Verdict> {
         let policies = self.routes.get(route as usize)?;
         let name = |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
-        let who = |policy: &Policy| match policy.scope {
-            Scope::Ip => Some(network(ip)),
-            Scope::Address => subject.map(str::to_owned),
-        };
         let counted: Vec<_> =
-            policies.iter().filter_map(|policy| Some((policy, name(policy, &who(policy)?)))).collect();
+            policies.iter().filter_map(|policy| Some((policy, name(policy, &policy.who(ip, subject)?)))).collect();
 
         let fared = match self.count_in_redis(&counted).await {
             Ok(fared) => fared,
@@ -173,7 +216,9 @@ impl Limits {
                 count_in_process(&counted)
             }
         };
-        Some(Verdict::new(policies, &counted, &fared))
+        let of_all =
+            policies.iter().filter(|policy| policy.key == Key::Subject || policy.who(Some(from), None).is_some());
+        Some(Verdict::new(of_all, &counted, &fared))
     }
 
     async fn count_in_redis(&self, counted: &[(&Policy, String)]) -> Result<Vec<Result<Left, Left>>, RedisFailure> {
@@ -215,27 +260,28 @@ fn count_in_process(counted: &[(&Policy, String)]) -> Vec<Result<Left, Left>> {
     fared
 }
 
-/// What is counted as one: an IPv4 address, or a network of 64 bits.
-fn network(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, 64).trunc().to_string(),
-    }
-}
-
 impl Verdict {
-    fn new(policies: &[Policy], counted: &[(&Policy, String)], fared: &[Result<Left, Left>]) -> Self {
+    fn new<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        counted: &[(&Policy, String)],
+        fared: &[Result<Left, Left>],
+    ) -> Self {
         let policies = policies
-            .iter()
             .map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota.requests(), policy.quota.seconds()));
         let left = counted.iter().zip(fared).map(|((policy, _), Ok(left) | Err(left))| {
             format!("\"{}\";r={};t={}", policy.name, left.requests, in_seconds(left.one_more))
         });
         let refused = counted.iter().zip(fared).find_map(|((policy, _), fared)| {
             let left = fared.err()?;
-            Some((policy.scope, Duration::from_secs(in_seconds(left.one_more))))
+            Some((policy.key.scope(), Duration::from_secs(in_seconds(left.one_more))))
         });
         Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect::<Vec<_>>().join(", "), refused }
+    }
+
+    /// This one, of a request that was counted before with that result.
+    #[must_use]
+    pub fn after(self, before: Self) -> Self {
+        Self { left: format!("{}, {}", before.left, self.left), ..self }
     }
 }
 

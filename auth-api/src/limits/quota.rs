@@ -38,6 +38,13 @@ impl Quota {
         sensible.then_some(Self { requests, period }).ok_or(InvalidQuota)
     }
 
+    /// So many times the requests in the same time; no more than one each microsecond, which is as fine as time is counted.
+    pub(super) fn times(self, factor: u32) -> Self {
+        let most = u32::try_from(self.period.as_micros()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        let factor = NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN);
+        Self { requests: self.requests.saturating_mul(factor).min(most), ..self }
+    }
+
     /// How many requests.
     pub(super) fn requests(self) -> NonZeroU32 {
         self.requests
@@ -87,6 +94,8 @@ mod tests {
         }
         assert_eq!(Quota::parse("60/1m").unwrap().to_string(), "60/1m");
         assert_eq!(Quota::parse("1000000/1s").unwrap().share(), Duration::from_micros(1));
+        assert_eq!(Quota::parse("1000000/1s").unwrap().times(64).share(), Duration::from_micros(1));
+        assert_eq!(Quota::parse("60/1m").unwrap().times(64).to_string(), "3840/1m");
     }
 
     proptest! {

@@ -62,8 +62,8 @@ pub(super) async fn post(
     let address =
         request.and_then(|Json(request)| AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress));
     let client = Client::of(&http, &state.trusted_proxies);
-    let wallet = address.as_ref().ok().map(AccountAddress::as_str);
-    limit(&http, &state, Route::Challenge, client.ip, wallet).await?;
+    // By the network alone: anybody may ask for a challenge for any wallet.
+    limit(&http, &state, Route::Challenge, client.ip, None).await?;
     let challenge = state.challenges.issue(&address?, state.now()?)?;
     Ok(HttpResponse::Ok().json(Answer { message: challenge.message, expires_at: challenge.expires_at }))
 }

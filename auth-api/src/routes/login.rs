@@ -22,7 +22,7 @@ use crate::http::caller::Transport;
 use crate::http::cookie::Presented;
 use crate::http::documented::example;
 use crate::http::guard::{self, Origin};
-use crate::http::limit::limit;
+use crate::http::limit::{limit, limit_wallet};
 use crate::http::{Client, Json, Problem, documented};
 use crate::limits::Route;
 use crate::metrics::{self, LoginOutcome};
@@ -133,8 +133,7 @@ pub(super) async fn post(
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
     let client = Client::of(&http, &state.trusted_proxies);
-    let wallet = request.as_ref().ok().and_then(|Json(request)| state.challenges.wallet_of(&request.message));
-    limit(&http, &state, Route::Login, client.ip, wallet).await.inspect_err(|_| LoginOutcome::Limited.count())?;
+    limit(&http, &state, Route::Login, client.ip, None).await.inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
     // A cookie that somebody else's page has set would be a session of the attacker's choosing (login CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
@@ -155,6 +154,9 @@ pub(super) async fn post(
             return Err(refuse(&client, None, outcome, &reason.to_string()));
         }
     };
+    // Only now is it the wallet's own request.
+    let limited = limit_wallet(&http, &state, client.ip, challenge.address.as_str()).await;
+    limited.inspect_err(|_| LoginOutcome::Limited.count())?;
     let login =
         Login { client, transport: request.transport, replaced: replaced(&http, &state, request.transport), challenge };
     let shared = Arc::clone(&state);
