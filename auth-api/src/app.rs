@@ -17,7 +17,7 @@ use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{bearer_error, bounds, limit};
+use crate::http::{bearer_error, bounds, limit, ops_host, security_headers};
 use crate::metrics::expect_answers;
 use crate::reload::{self, Sources};
 use crate::routes::{self, contract, contract::Contract};
@@ -64,6 +64,7 @@ impl App {
             tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
         let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
+        let https = config.public_url.origin.starts_with("https://");
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let data = web::Data::from(Arc::clone(&state));
         let contract = web::Data::new(Contract::at(&config.public_url.at(""))?);
@@ -79,9 +80,9 @@ impl App {
                 .wrap(
                     DefaultHeaders::new()
                         .add(("Cache-Control", "no-store"))
-                        .add(("X-Content-Type-Options", "nosniff"))
                         .add(("Access-Control-Expose-Headers", EXPOSED)),
                 )
+                .wrap(security_headers::of_the_api(https))
                 .wrap(from_fn(observe))
                 .wrap(TracingLogger::<RequestSpan>::new())
         })
@@ -104,6 +105,9 @@ impl App {
                 .app_data(data.clone())
                 .app_data(web::Data::new(metrics.clone()))
                 .configure(|config| routes::operations(config, admin))
+                .wrap(from_fn(bounds::keep))
+                .wrap(from_fn(ops_host::check))
+                .wrap(security_headers::of_operations())
         })
         .workers(1)
         .client_request_timeout(head_timeout)

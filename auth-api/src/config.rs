@@ -5,6 +5,7 @@ mod bounds;
 mod check;
 mod limits;
 mod mistakes;
+mod ops_hosts;
 mod options;
 mod proxies;
 
@@ -22,6 +23,7 @@ use url::{Host, Url};
 pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub(crate) use self::mistakes::parse_file;
+pub use self::ops_hosts::{InvalidOpsHost, OpsHosts};
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
 pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, InvalidProxyHeader, ProxyHeader, TrustedProxies};
@@ -89,6 +91,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Where health and metrics listen.
     pub ops_bind: SocketAddr,
+    /// The hosts that this port answers to.
+    pub ops_hosts: OpsHosts,
     /// What operators show there; nothing: there are none.
     pub admin_token: Option<AdminToken>,
     /// Where `admin_token` came from.
@@ -237,6 +241,7 @@ impl fmt::Display for Config {
             ("REDIS_TIMEOUT", duration(self.redis.timeout)),
             ("BIND", self.bind.to_string()),
             ("OPS_BIND", self.ops_bind.to_string()),
+            ("OPS_HOSTS", self.ops_hosts.to_string()),
             ("ADMIN_TOKEN_FILE", path(self.admin_token_file.as_ref())),
             ("PUBLIC_URL", self.public_url.uri.clone()),
             ("STELLAR_NETWORK", self.network.caip2().trim_start_matches("stellar:").into()),

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::clients::ClientCheck;
 use crate::clock::Clock;
-use crate::config::{Bounds, Config, Lifetimes, Network, PublicUrl, TrustedProxies};
+use crate::config::{Bounds, Config, Lifetimes, Network, OpsHosts, PublicUrl, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::SigningKeys;
 use crate::credentials::{ChallengeIssuer, Secrets};
@@ -65,6 +65,8 @@ pub struct State {
     pub limits: Limits,
     /// Whose word on whom they speak for is taken.
     pub trusted_proxies: TrustedProxies,
+    /// The hosts that the operations port answers to.
+    pub ops_hosts: OpsHosts,
     /// What a connection and a request may take.
     pub bounds: Bounds,
     /// Work that outlives the request that began it.
@@ -106,6 +108,7 @@ impl State {
             admin: Admin::new(config.admin_token.clone()),
             limits: Limits::new(Arc::clone(&redis), config.rate_limit),
             trusted_proxies: config.trusted_proxies.clone(),
+            ops_hosts: config.ops_hosts.clone(),
             bounds: config.bounds,
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             touches: Touches::new(lifetimes),

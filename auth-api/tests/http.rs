@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
-use testkit::{AuthApi, Database, Wallet};
+use testkit::{Answer, AuthApi, Database, Wallet};
 
 #[tokio::test]
 async fn what_is_read_may_be_asked_for_without_its_body() {
@@ -20,6 +20,81 @@ async fn what_is_read_may_be_asked_for_without_its_body() {
         answer.is_problem(405, "method_not_allowed");
         assert_eq!(answer.headers["allow"], "GET, HEAD");
     }
+}
+
+const OF_ALL: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+/// Fails unless an answer has the headers that all have, and these of those that only some have.
+#[track_caller]
+fn is_safe(answer: &Answer, hsts: bool, html: bool) {
+    let value = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());
+    for (name, expected) in OF_ALL {
+        assert_eq!(value(name), Some(expected), "{name}: {answer:?}");
+    }
+    let policy = value("content-security-policy").unwrap_or_default();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{answer:?}");
+    assert_eq!(value("strict-transport-security"), hsts.then_some("max-age=31536000"), "{answer:?}");
+    assert_eq!(value("cross-origin-opener-policy"), html.then_some("same-origin"), "{answer:?}");
+    assert_eq!(answer.headers.get_all("x-content-type-options").iter().count(), 1, "{answer:?}");
+}
+
+#[tokio::test]
+async fn every_answer_of_every_port_has_its_security_headers() {
+    let database = Database::create().await;
+    for (url, hsts) in [("https://auth.example.test", true), ("http://localhost:8080", false)] {
+        let api = AuthApi::start(&database, &[("PUBLIC_URL", url), ("DEMO", "1")]).await;
+        let get = |url: &str, path: &str| api.client.get(format!("{url}{path}"));
+        for (path, html) in [
+            ("/", false),
+            ("/.well-known/jwks.json", false),
+            ("/openapi.json", false),
+            ("/auth/session", false),
+            ("/auth/login", false),
+            ("/docs/", true),
+            ("/docs/swagger-ui.css", false),
+            ("/demo", true),
+            ("/demo/page.js", false),
+        ] {
+            is_safe(&api.send(get(&api.url, path)).await, hsts, html);
+        }
+        is_safe(&api.post("/auth/login", &json!({})).await, hsts, false);
+        is_safe(&api.send(get(&api.url, "/").header("x", "x".repeat(17_000))).await, hsts, false);
+        let asked_before = api.client.request(reqwest::Method::OPTIONS, format!("{}/auth/session", api.url));
+        let asked_before = asked_before.header("Origin", url).header("Access-Control-Request-Method", "DELETE");
+        is_safe(&api.send(asked_before).await, hsts, false);
+        for path in ["/livez", "/readyz", "/metrics", "/nothing", "/admin/sessions"] {
+            is_safe(&api.send(get(&api.ops_url, path)).await, false, false);
+        }
+    }
+}
+
+/// A page can have its name resolve to the operations port, and its browser sends that name.
+#[tokio::test]
+async fn the_operations_port_answers_to_its_own_hosts_alone() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[("OPS_HOSTS", "ops.example.test, Metrics.internal")]).await;
+    let ask = async |host: &str| {
+        let request = api.client.get(format!("{}/livez", api.ops_url)).header("Host", host);
+        api.send(request).await
+    };
+    let fine = ["127.0.0.1", "127.0.0.1:9080", "[::1]:9080", "[::1]", "10.1.2.3", "localhost", "LOCALHOST:9080"];
+    for host in fine.into_iter().chain(["ops.example.test", "OPS.example.test:80", "metrics.internal"]) {
+        assert_eq!(ask(host).await.status, 200, "{host}");
+    }
+    for host in ["rebound.example", "ops.example.test.rebound.example", "localhost.rebound.example", "example.test"] {
+        let answer = ask(host).await;
+        answer.is_problem(421, "misdirected");
+        is_safe(&answer, false, false);
+    }
+    // The API is for any host: proxies pass on what they like.
+    let request = api.client.get(format!("{}/.well-known/jwks.json", api.url)).header("Host", "rebound.example");
+    assert_eq!(api.send(request).await.status, 200);
+    let large = api.client.get(format!("{}/livez", api.ops_url)).header("x", "x".repeat(17_000));
+    assert_eq!(api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use url::Url;
 use super::mistakes::{ConfigError, Mistakes};
 use super::options::given;
 use super::{
-    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig,
+    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, OpsHosts, Options, PublicUrl,
+    RedisConfig,
 };
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
@@ -93,6 +94,7 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let ops_hosts = mistakes.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
         let admin_token_file = given(self.admin_token_file.as_ref()).cloned();
         let admin_token =
             admin_token_file.as_ref().and_then(|path| mistakes.parse_file("ADMIN_TOKEN_FILE", path, AdminToken::parse));
@@ -156,6 +158,7 @@ impl Options {
             redis: redis?,
             bind: bind?,
             ops_bind: ops_bind?,
+            ops_hosts: ops_hosts?,
             admin_token,
             admin_token_file,
             public_url,

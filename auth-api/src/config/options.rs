@@ -32,6 +32,9 @@ pub struct Options {
     /// Where health, metrics and operators are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
+    /// Names, comma-separated, by which the operations port may be reached besides IP addresses and `localhost`; a request with another `Host` is refused [default: none]
+    #[arg(long, env)]
+    pub(super) ops_hosts: Option<String>,
     /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
     #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,

@@ -16,9 +16,11 @@ mod json;
 pub mod limit;
 pub mod oauth;
 pub mod observe;
+pub mod ops_host;
 mod problem;
 mod query;
 pub mod refusal;
+pub mod security_headers;
 
 pub use client::Client;
 pub use form::{Form, FormFields};

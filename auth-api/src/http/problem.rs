@@ -44,6 +44,8 @@ pub enum Problem {
     TooLarge,
     /// 415: a body that is not JSON.
     UnsupportedMediaType,
+    /// 421: the operations port does not answer to this host.
+    Misdirected,
     /// 429: a quota is used up.
     RateLimited {
         /// Until there is some of it again, in whole seconds.
@@ -155,6 +157,11 @@ impl Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "The body must be JSON: Content-Type: application/json, not compressed.".into(),
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This port answers to IP addresses, to localhost and to the names in OPS_HOSTS.".into(),
             ),
             Self::RateLimited { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,

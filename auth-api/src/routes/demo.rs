@@ -1,11 +1,12 @@
 //! GET /demo: a page that logs a wallet in and shows what goes over the wire, where `DEMO=1` asks for it. It is a client
 //! like any other, and all of it is in the binary.
 
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::http::Problem;
+use crate::http::security_headers::OPENER_POLICY;
 use crate::state::State;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -40,11 +41,11 @@ pub(super) async fn file(wanted: web::Path<String>) -> Result<HttpResponse, Prob
 }
 
 fn answer(content_type: HeaderValue, text: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, content_type))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        .body(text)
+    let mut answer = HttpResponse::Ok();
+    if content_type == HTML {
+        answer.insert_header(OPENER_POLICY);
+    }
+    answer.insert_header((CONTENT_TYPE, content_type)).insert_header((CONTENT_SECURITY_POLICY, POLICY)).body(text)
 }
 
 /// What the page has to know of the API that an answer does not tell it.

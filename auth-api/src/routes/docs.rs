@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, web};
 use utoipa_swagger_ui::Config;
 
 use crate::http::Problem;
+use crate::http::security_headers::OPENER_POLICY;
 
 /// What the page consists of. The package has more, for other uses.
 const FILES: [&str; 7] = [
@@ -60,6 +61,9 @@ fn serve(name: &str) -> Result<HttpResponse, Problem> {
     let file = file.ok_or(Problem::NotFound)?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, CACHE)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
+    if file.content_type.starts_with("text/html") {
+        answer.insert_header(OPENER_POLICY);
+    }
     answer.insert_header((X_FRAME_OPTIONS, "DENY")).content_type(file.content_type);
     if file.gzpipped {
         answer.insert_header((CONTENT_ENCODING, "gzip"));

@@ -40,7 +40,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .default_service(web::to(not_found))
         .wrap(from_fn(guard))
         .wrap(from_fn(bearer_error::add))
-        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")))
         .wrap(from_fn(observe))
         .wrap(TracingLogger::<RequestSpan>::new());
     config.service(scope);
