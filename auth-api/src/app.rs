@@ -29,10 +29,13 @@ pub struct App {
     state: Arc<State>,
     api: Server,
     operations: Server,
+    admin: Option<Server>,
     /// Where the API listens.
     pub api_address: SocketAddr,
     /// Where health and metrics listen.
     pub operations_address: SocketAddr,
+    /// Where operators are served, if there are any.
+    pub admin_address: Option<SocketAddr>,
     shutdown_timeout: Duration,
     hangups: Signal,
     sources: Sources,
@@ -54,8 +57,11 @@ impl App {
                 "PUBLIC_URL is http:// for a public host: tokens and cookies can be read on the way"
             );
         }
-        if config.admin_token.is_some() && !config.ops_bind.ip().is_loopback() {
-            tracing::warn!(ops_bind = %config.ops_bind, "operators' requests come over plain HTTP: who may reach OPS_BIND?");
+        if config.admin_token.is_some() && !config.admin_bind.ip().is_loopback() {
+            tracing::warn!(
+                event = "admin_bind_not_loopback", admin_bind = %config.admin_bind,
+                "operators' requests come over plain HTTP: who may reach ADMIN_BIND?"
+            );
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
@@ -99,12 +105,11 @@ impl App {
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
 
         let data = web::Data::from(Arc::clone(&state));
-        let admin = state.admin.is_open();
         let operations = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(web::Data::new(metrics.clone()))
-                .configure(|config| routes::operations(config, admin))
+                .configure(routes::operations)
                 .wrap(from_fn(bounds::keep))
                 .wrap(from_fn(ops_host::check))
                 .wrap(security_headers::of_operations())
@@ -117,12 +122,16 @@ impl App {
         .map_err(|error| anyhow::anyhow!("cannot listen on OPS_BIND={}: {error}", config.ops_bind))?;
 
         let (api_address, operations_address) = (api.addrs()[0], operations.addrs()[0]);
+        let admin = if state.admin.is_open() { Some(operators(config, &state)?) } else { None };
+        let (admin, admin_address) = admin.unzip();
         Ok(Self {
             state,
             api: api.run(),
             operations: operations.run(),
+            admin,
             api_address,
             operations_address,
+            admin_address,
             shutdown_timeout: config.shutdown_timeout,
             hangups,
             sources: Sources::of(config),
@@ -132,7 +141,7 @@ impl App {
     /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A second signal ends it at
     /// once. The operations port answers to the last.
     pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
-        let Self { state, api, operations, shutdown_timeout, hangups, sources, .. } = self;
+        let Self { state, api, operations, admin, shutdown_timeout, hangups, sources, .. } = self;
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
         let syncing = {
             let state = Arc::clone(&state);
@@ -158,6 +167,8 @@ impl App {
                 }
             })
         };
+        let admin_handle = admin.as_ref().map(Server::handle);
+        let admin = admin.map(tokio::spawn);
         let operations = tokio::spawn(operations);
         let mut api = tokio::spawn(api);
 
@@ -188,9 +199,34 @@ impl App {
         touching.abort();
         upkeeping.abort();
         reloading.abort();
+        if let (Some(handle), Some(admin)) = (admin_handle, admin) {
+            handle.stop(false).await;
+            let _ = admin.await;
+        }
         operations_handle.stop(false).await;
         let _ = operations.await;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// The operators' port: apart from the operations port, so that who may scrape cannot reach it.
+fn operators(config: &Config, state: &Arc<State>) -> anyhow::Result<(Server, SocketAddr)> {
+    let data = web::Data::from(Arc::clone(state));
+    let admin = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(data.clone())
+            .configure(routes::operators)
+            .wrap(from_fn(bounds::keep))
+            .wrap(from_fn(ops_host::check))
+            .wrap(security_headers::of_operations())
+    })
+    .workers(1)
+    .client_request_timeout(config.bounds.head_timeout)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .bind(config.admin_bind)
+    .map_err(|error| anyhow::anyhow!("cannot listen on ADMIN_BIND={}: {error}", config.admin_bind))?;
+    let address = admin.addrs()[0];
+    Ok((admin.run(), address))
 }

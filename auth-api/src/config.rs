@@ -91,8 +91,10 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Where health and metrics listen.
     pub ops_bind: SocketAddr,
-    /// The hosts that this port answers to.
+    /// The hosts that this port and the operators' answer to.
     pub ops_hosts: OpsHosts,
+    /// Where operators are served, if there are any.
+    pub admin_bind: SocketAddr,
     /// What operators show there; nothing: there are none.
     pub admin_token: Option<AdminToken>,
     /// Where `admin_token` came from.
@@ -242,6 +244,7 @@ impl fmt::Display for Config {
             ("BIND", self.bind.to_string()),
             ("OPS_BIND", self.ops_bind.to_string()),
             ("OPS_HOSTS", self.ops_hosts.to_string()),
+            ("ADMIN_BIND", self.admin_bind.to_string()),
             ("ADMIN_TOKEN_FILE", path(self.admin_token_file.as_ref())),
             ("PUBLIC_URL", self.public_url.uri.clone()),
             ("STELLAR_NETWORK", self.network.caip2().trim_start_matches("stellar:").into()),

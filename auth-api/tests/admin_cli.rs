@@ -97,7 +97,7 @@ async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() 
     shell.database.execute(agent).await;
 
     let over_http = |query: &str| {
-        let request = shell.api.client.get(format!("{}/admin/sessions{query}", shell.api.ops_url));
+        let request = shell.api.client.get(shell.api.admin(&format!("/admin/sessions{query}")));
         shell.api.send(request.bearer_auth(made.stdout().trim()))
     };
     for (args, query) in [

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::Value;
 use testkit::{AuthApi, Browser, Database, Program, Screen, Service, binary, free_port};
 
-/// What is on the operations port, and what is not.
+/// What is on the operators' port, and what is not.
 const OPERATIONS: &str = "/admin";
 const API: &str = "/(?!admin)";
 
@@ -41,7 +41,7 @@ impl Operator {
 
 /// Where a path is served.
 fn server_of<'a>(path: &str, api: &'a AuthApi) -> &'a str {
-    if path.starts_with(OPERATIONS) { &api.ops_url } else { &api.url }
+    if path.starts_with(OPERATIONS) { api.admin_url.as_ref().unwrap() } else { &api.url }
 }
 
 /// Each path with its methods.

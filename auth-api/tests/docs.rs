@@ -152,6 +152,7 @@ impl Operators {
             ("STELLAR_NETWORK", "testnet"),
             ("SIGNING_KEYS_DIR", &keys),
             ("AUTH_API_OPS_URL", &api.ops_url),
+            ("AUTH_API_ADMIN_URL", api.admin_url.as_ref().unwrap()),
             ("AUTH_API_PID", &id),
         ];
         env.extend(files.iter().map(|(name, file)| (*name, file.as_str())));

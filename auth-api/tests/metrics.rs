@@ -62,7 +62,7 @@ async fn misuse_it(api: &AuthApi) {
     let paths = contract["paths"].as_object().unwrap().keys().map(String::as_str);
     let pages = ["/docs", "/docs/", "/docs/swagger-ui.css", "/docs/nothing", "/demo", "/demo/settings.json"];
     for path in paths.chain(pages).chain(["/", "/auth/none", "/admin/none"]) {
-        let server = if path.starts_with("/admin") { &api.ops_url } else { &api.url };
+        let server = if path.starts_with("/admin") { api.admin_url.as_ref().unwrap() } else { &api.url };
         let url = format!("{server}{}", path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             let request = || api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);

@@ -87,6 +87,8 @@ async fn settings_that_weaken_it_are_refused() {
         ("TRUSTED_PROXIES", "10.0.0.0/6"),
         ("TRUSTED_PROXIES", "2001:db8::/15"),
         ("TRUSTED_PROXIES", "::/0"),
+        ("ADMIN_BIND", "127.0.0.1:9080"),
+        ("OPS_HOSTS", "http://ops.example.test"),
     ];
     for (name, value) in weak {
         let mut env = good("/keys");

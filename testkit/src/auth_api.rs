@@ -19,6 +19,8 @@ pub struct AuthApi {
     pub url: String,
     /// The operations port: `http://127.0.0.1:port`
     pub ops_url: String,
+    /// The operators' port, if there are operators: `http://127.0.0.1:port`
+    pub admin_url: Option<String>,
     /// What its keys in Redis begin with.
     pub redis_prefix: String,
     /// For requests that the methods here do not make.
@@ -119,6 +121,7 @@ impl AuthApi {
             ("REDIS_PREFIX", prefix.as_str()),
             ("BIND", "127.0.0.1:0"),
             ("OPS_BIND", "127.0.0.1:0"),
+            ("ADMIN_BIND", "127.0.0.1:0"),
             ("PUBLIC_URL", Self::PUBLIC_URL),
             ("STELLAR_NETWORK", "testnet"),
             ("AUTH_SECRET", Self::SECRET),
@@ -145,8 +148,9 @@ impl AuthApi {
         let listening = program.log_event("listening").await;
         let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
         let client = Client::builder().timeout(HANG).build().unwrap();
+        let admin_url = listening["admin"].as_str().map(|address| format!("http://{address}"));
         let (url, ops_url) = (url("api"), url("ops"));
-        let api = Self { program, url, ops_url, redis_prefix: redis_prefix.unwrap(), client, keys };
+        let api = Self { program, url, ops_url, admin_url, redis_prefix: redis_prefix.unwrap(), client, keys };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
             // Redis is not required to be ready, but a test that wants it gone takes it away itself.
@@ -154,6 +158,12 @@ impl AuthApi {
         })
         .await;
         api
+    }
+
+    /// A URL of the operators' port. Panics where there are no operators.
+    #[must_use]
+    pub fn admin(&self, path: &str) -> String {
+        format!("{}{path}", self.admin_url.as_ref().expect("there are operators"))
     }
 
     /// Where its signing keys are.

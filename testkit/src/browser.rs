@@ -162,6 +162,11 @@ impl Page<'_> {
         self.browser.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
+    /// Ignores the content security policies of documents that are opened from now on: a page of somebody else's has its own.
+    pub fn ignore_policies(&mut self) {
+        self.browser.call("Page.setBypassCSP", &json!({"enabled": true}));
+    }
+
     /// What an expression of JavaScript comes to, as JSON.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});

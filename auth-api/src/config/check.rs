@@ -94,6 +94,11 @@ impl Options {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
         let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
         let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let admin_bind = mistakes.parse("ADMIN_BIND", self.admin_bind.as_deref(), "127.0.0.1:9082", address);
+        if admin_bind.is_some_and(|admin| admin.port() != 0 && ops_bind == Some(admin)) {
+            mistakes
+                .note("ADMIN_BIND", "must differ from OPS_BIND: who may scrape must not reach operators' endpoints");
+        }
         let ops_hosts = mistakes.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
         let admin_token_file = given(self.admin_token_file.as_ref()).cloned();
         let admin_token =
@@ -159,6 +164,7 @@ impl Options {
             bind: bind?,
             ops_bind: ops_bind?,
             ops_hosts: ops_hosts?,
+            admin_bind: admin_bind?,
             admin_token,
             admin_token_file,
             public_url,

@@ -29,12 +29,15 @@ pub struct Options {
     /// Where the API listens [default: 127.0.0.1:8080]
     #[arg(long, env)]
     pub(super) bind: Option<String>,
-    /// Where health, metrics and operators are served; not for the public [default: 127.0.0.1:9080]
+    /// Where health and metrics are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
-    /// Names, comma-separated, by which the operations port may be reached besides IP addresses and `localhost`; a request with another `Host` is refused [default: none]
+    /// Names, comma-separated, by which the operations port and the operators' port may be reached besides IP addresses and `localhost`; a request with another `Host` is refused [default: none]
     #[arg(long, env)]
     pub(super) ops_hosts: Option<String>,
+    /// Where operators are served, if there is `ADMIN_TOKEN_FILE`; apart from `OPS_BIND`, so that who may scrape cannot reach them [default: 127.0.0.1:9082]
+    #[arg(long, env)]
+    pub(super) admin_bind: Option<String>,
     /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
     #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,

@@ -50,7 +50,7 @@ pub struct Contract(Bytes);
         (name = "auth", description = "Logging in and out."),
         (name = "sessions", description = "One's own sessions."),
         (name = "oauth", description = "What tokens are worth, for other services."),
-        (name = "admin", description = "Everybody's sessions, for operators, on the operations port."),
+        (name = "admin", description = "Everybody's sessions, for operators, on a port of their own."),
         (name = "discovery", description = "What there is to know before asking."),
     ),
     modifiers(&License, &Credentials, &Heads, &Optional, &Operations, &Shared)
@@ -194,8 +194,8 @@ impl Modify for Operations {
     fn modify(&self, contract: &mut Document) {
         for (path, item) in &mut contract.paths.paths {
             if path.starts_with(admin::SCOPE) {
-                let server = ServerBuilder::new().url("http://127.0.0.1:9080");
-                let server = server.description(Some("The operations port (`OPS_BIND`), not for the public."));
+                let server = ServerBuilder::new().url("http://127.0.0.1:9082");
+                let server = server.description(Some("The operators' port (`ADMIN_BIND`), not for the public."));
                 item.servers = Some(vec![server.build()]);
             }
         }

@@ -101,12 +101,15 @@ pub fn api(config: &mut ServiceConfig, demo: bool) {
     config.default_service(web::to(not_found));
 }
 
-/// Serves the operations port; `admin`: whether there are operators.
-pub fn operations(config: &mut ServiceConfig, admin: bool) {
-    if admin {
-        admin::configure(config);
-    }
+/// Serves the operations port.
+pub fn operations(config: &mut ServiceConfig) {
     serve(config, OPERATIONS);
+    config.default_service(web::to(not_found));
+}
+
+/// Serves the operators' port.
+pub fn operators(config: &mut ServiceConfig) {
+    admin::configure(config);
     config.default_service(web::to(not_found));
 }
 

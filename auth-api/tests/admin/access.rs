@@ -29,7 +29,7 @@ async fn without_a_token_file_there_is_nothing() {
 #[tokio::test]
 async fn only_the_token_opens() {
     let desk = Desk::set().await;
-    let get = |path: &str| desk.api.client.get(format!("{}{path}", desk.api.ops_url));
+    let get = |path: &str| desk.api.client.get(desk.api.admin(path));
     let refused = [
         None,
         Some("Bearer".to_owned()),
@@ -74,9 +74,17 @@ async fn only_the_token_opens() {
     answer.is_problem(405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "GET");
     desk.ask("GET", "/admin/sessions/revoke").await.is_problem(405, "method_not_allowed");
-    // Not on the API's port, whoever asks.
-    let public = desk.api.client.get(format!("{}/admin/sessions", desk.api.url)).bearer_auth(TOKEN);
-    desk.api.send(public).await.is_problem(404, "not_found");
+    // Not on the API's port, nor where health and metrics are, whoever asks.
+    for url in [&desk.api.url, &desk.api.ops_url] {
+        let elsewhere = desk.api.client.get(format!("{url}/admin/sessions")).bearer_auth(TOKEN);
+        desk.api.send(elsewhere).await.is_problem(404, "not_found");
+    }
+    for path in ["/metrics", "/livez", "/readyz"] {
+        desk.ask("GET", path).await.is_problem(404, "not_found");
+    }
+    // A page whose name leads here is told nothing, even with the token.
+    let rebound = get("/admin/sessions").bearer_auth(TOKEN).header("Host", "rebound.example");
+    desk.api.send(rebound).await.is_problem(421, "misdirected");
 
     let times = refused.len() * 3 + 2;
     let told = desk.told("an operator's request was refused", times).await;
@@ -93,7 +101,7 @@ async fn the_token_is_read_again_at_sighup() {
     let file = desk.directory.path().join("token");
     let other = "another-token-of-the-operators-0123456789";
     let status = async |token: &str| {
-        let request = desk.api.client.get(format!("{}/admin/sessions", desk.api.ops_url));
+        let request = desk.api.client.get(desk.api.admin("/admin/sessions"));
         desk.api.send(request.bearer_auth(token)).await.status.as_u16()
     };
     std::fs::write(&file, other).unwrap();

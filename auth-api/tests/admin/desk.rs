@@ -32,7 +32,7 @@ impl Desk {
     }
 
     pub async fn ask(&self, method: &str, path: &str) -> Answer {
-        let request = self.api.client.request(method.parse().unwrap(), format!("{}{path}", self.api.ops_url));
+        let request = self.api.client.request(method.parse().unwrap(), self.api.admin(path));
         self.api.send(request.bearer_auth(TOKEN)).await
     }
 
@@ -43,7 +43,7 @@ impl Desk {
     }
 
     pub async fn revoke(&self, body: &Value) -> Answer {
-        let request = self.api.client.post(format!("{}/admin/sessions/revoke", self.api.ops_url));
+        let request = self.api.client.post(self.api.admin("/admin/sessions/revoke"));
         self.api.send(request.bearer_auth(TOKEN).json(body)).await
     }
 

@@ -223,7 +223,7 @@ async fn what_makes_no_sense_is_told_with_its_field() {
     ] {
         desk.ask(method, path).await.is_problem(404, "not_found");
     }
-    let plain = desk.api.client.post(format!("{}/admin/sessions/revoke", desk.api.ops_url)).bearer_auth(TOKEN);
+    let plain = desk.api.client.post(desk.api.admin("/admin/sessions/revoke")).bearer_auth(TOKEN);
     desk.api.send(plain.body("{}")).await.is_problem(415, "unsupported_media_type");
     assert_eq!(desk.live().await, 1);
 }

@@ -1,4 +1,4 @@
-//! `/admin/*` of the operations port: what operators see and end. Each endpoint is one file.
+//! `/admin/*` of the operators' port: what operators see and end. Each endpoint is one file.
 
 pub(super) mod account;
 pub(super) mod revoke;
