@@ -96,7 +96,7 @@ async fn keys_that_are_spent_leave_the_published_set() {
     }
     let api = AuthApi::start_with_keys(&database, keys, &[]).await;
     let old = "20190101T000000Z-a".to_owned();
-    assert_eq!(jwks(&api).await.0, [old.clone()]);
+    assert_eq!(jwks(&api).await.0, std::slice::from_ref(&old));
     // It stays until the tokens of a key that has stopped signing have expired.
     let (lately, next) = (format!("{}-b", stamp(-30)), format!("{}-c", stamp(-1)));
     make_key(api.keys(), &lately).await;

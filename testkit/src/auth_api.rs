@@ -69,6 +69,7 @@ impl Service {
     pub const ARGON2ID_SECRET: &str = "UEPikbQRGlraLDzDkpiQ1ot0zO7QpcwbOb88Jt3qZV4";
 
     /// One that an earlier release has added.
+    #[must_use]
     pub fn of_an_earlier_release() -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("clients");

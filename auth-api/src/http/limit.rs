@@ -49,7 +49,7 @@ fn obey(
     let refused = verdict.refused;
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {
-        Some(before) => verdict.after(before),
+        Some(before) => verdict.after(&before),
         None => verdict,
     };
     extensions.insert(verdict);

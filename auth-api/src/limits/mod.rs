@@ -280,7 +280,7 @@ impl Verdict {
 
     /// This one, of a request that was counted before with that result.
     #[must_use]
-    pub fn after(self, before: Self) -> Self {
+    pub fn after(self, before: &Self) -> Self {
         Self { left: format!("{}, {}", before.left, self.left), ..self }
     }
 }
