@@ -4,7 +4,11 @@ use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::ConfigError;
 use crate::metrics;
@@ -26,17 +30,27 @@ pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
             .map_err(|error| ConfigError(vec![format!("RUST_LOG: {error} (it is {directives:?})")]))?,
         Err(_) => EnvFilter::new("info"),
     };
-    // The driver logs parameters, which are hashes of tokens, and what triggers raise as notices: never below a warning.
-    let filter = filter.add_directive("tokio_postgres=warn".parse()?);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let logging = match format {
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => builder.json().finish().with(filter_fn(is_no_statement)).try_init(),
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).try_init()
+            builder.with_ansi(colours).finish().with(filter_fn(is_no_statement)).try_init()
         }
     };
     logging.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
+}
+
+/// Whether a line may be logged at all. The driver logs each statement with its parameters, which are hashes of tokens and sealed
+/// tokens, and the notices of triggers. It gets no further than warnings, and no directive of `RUST_LOG` changes that: a directive
+/// of the [`EnvFilter`] itself would lose to a more specific one, such as `tokio_postgres::query=debug` or `[request]=trace`.
+fn is_no_statement(line: &Metadata<'_>) -> bool {
+    let driver = ["tokio_postgres", "postgres_protocol", "postgres_types"];
+    let of_driver = driver.iter().any(|name| {
+        let rest = line.target().strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    });
+    !of_driver || *line.level() <= Level::WARN
 }
 
 /// From 50 µs to 50 ms, with 1 ms among them: the budget of a look-up in the denylist.

@@ -5,7 +5,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
 
-use super::secrets::{Purpose, Secrets, TAG_LENGTH};
+use super::secrets::{Purpose, SealKey, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, Tagged};
 
 const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
@@ -13,7 +13,6 @@ const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
 const HEAD_LENGTH: usize = 16 + 4;
 /// The head, secret 32, tag 16.
 const LENGTH: usize = HEAD_LENGTH + 32 + TAG_LENGTH;
-const SEAL_CONTEXT: &str = "session-reaper auth-api 2026-11 sealed successor";
 const NONCE_LENGTH: usize = 24;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
@@ -60,30 +59,36 @@ impl RefreshToken {
         self.0.hash(&KIND)
     }
 
-    /// Seals `successor` so that only somebody who holds *this* token can open it: not the database, not `AUTH_SECRET`.
+    /// Seals `successor` so that only this token and `AUTH_SECRET` together open it. A used-up token with the history of the row
+    /// (WAL, a backup, a log) does not, and neither does `AUTH_SECRET` with the database.
     ///
-    /// XChaCha20-Poly1305 under a key derived from this token's secret, with session id and generation as associated
-    /// data: `nonce 24 ‖ sealed (secret 32 ‖ tag 16) ‖ authenticator 16`.
-    pub fn seal(&self, successor: &Self) -> Result<Vec<u8>, getrandom::Error> {
+    /// XChaCha20-Poly1305 under a key derived from this token's secret and the first of `secrets`, with session id and
+    /// generation as associated data: `nonce 24 ‖ sealed (secret 32 ‖ tag 16) ‖ authenticator 16`.
+    pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
         let mut sealed = vec![0; NONCE_LENGTH];
         getrandom::fill(&mut sealed)?;
         let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| getrandom::Error::UNEXPECTED)?;
         let (aad, msg) = successor.0.bytes().split_at(HEAD_LENGTH);
         let payload = Payload { msg, aad };
-        let body = self.cipher().encrypt(&nonce, payload).map_err(|_| getrandom::Error::UNEXPECTED)?;
+        let body = cipher(&secrets.sealing_key(self.secret()))
+            .encrypt(&nonce, payload)
+            .map_err(|_| getrandom::Error::UNEXPECTED)?;
         sealed.extend_from_slice(&body);
         Ok(sealed)
     }
 
-    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
+    /// Opens what [`seal`](Self::seal) made of this token's successor, by any of `secrets`: a replica that was told of a new
+    /// secret first may have sealed it. `None`: it is not that.
     #[must_use]
-    pub fn unseal(&self, sealed: &[u8]) -> Option<Self> {
+    pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let (nonce, body) = sealed.split_at_checked(NONCE_LENGTH)?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         bytes[..16].copy_from_slice(&self.0.bytes()[..16]);
         bytes[16..HEAD_LENGTH].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
-        let payload = Payload { msg: body, aad: &bytes[..HEAD_LENGTH] };
-        let opened = Zeroizing::new(self.cipher().decrypt(&XNonce::try_from(nonce).ok()?, payload).ok()?);
+        let aad = &bytes[..HEAD_LENGTH];
+        let nonce = XNonce::try_from(nonce).ok()?;
+        let open = |key: &SealKey| cipher(key).decrypt(&nonce, Payload { msg: body, aad }).ok();
+        let opened = Zeroizing::new(secrets.opening_keys(self.secret()).iter().find_map(open)?);
         if opened.len() != LENGTH - HEAD_LENGTH {
             return None;
         }
@@ -91,10 +96,13 @@ impl RefreshToken {
         Some(Self(Tagged::trusted(bytes)))
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        let key = Zeroizing::new(blake3::derive_key(SEAL_CONTEXT, &self.0.untagged()[HEAD_LENGTH..]));
-        XChaCha20Poly1305::new((&*key).into())
+    fn secret(&self) -> &[u8] {
+        &self.0.untagged()[HEAD_LENGTH..]
     }
+}
+
+fn cipher(key: &SealKey) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&**key).into())
 }
 
 impl fmt::Debug for RefreshToken {
@@ -130,16 +138,28 @@ mod tests {
         let id = SessionId::generate();
         let predecessor = RefreshToken::generate(&secrets(), id, 1).unwrap();
         let successor = RefreshToken::generate(&secrets(), id, 2).unwrap();
-        let sealed = predecessor.seal(&successor).unwrap();
-        assert_eq!(predecessor.unseal(&sealed), Some(successor));
+        let sealed = predecessor.seal(&successor, &secrets()).unwrap();
+        assert_eq!(predecessor.unseal(&sealed, &secrets()), Some(successor));
         for other in [
             RefreshToken::generate(&secrets(), id, 1).unwrap(),
             RefreshToken::generate(&secrets(), SessionId::generate(), 1).unwrap(),
         ] {
-            assert_eq!(other.unseal(&sealed), None);
+            assert_eq!(other.unseal(&sealed, &secrets()), None);
         }
-        assert_eq!(predecessor.unseal(&sealed[..30]), None);
-        assert_eq!(predecessor.unseal(&[]), None);
+        assert_eq!(predecessor.unseal(&sealed[..30], &secrets()), None);
+        assert_eq!(predecessor.unseal(&[], &secrets()), None);
+    }
+
+    #[test]
+    fn a_sealed_successor_opens_by_any_secret_in_force_and_no_other() {
+        let id = SessionId::generate();
+        let (old, new) = (secrets(), Secrets::parse(AuthApi::OTHER_SECRET).unwrap());
+        let predecessor = RefreshToken::generate(&old, id, 1).unwrap();
+        let successor = RefreshToken::generate(&new, id, 2).unwrap();
+        let sealed = predecessor.seal(&successor, &new).unwrap();
+        assert_eq!(predecessor.unseal(&sealed, &old), None, "the predecessor alone opens it");
+        let both = Secrets::parse(&format!("{},{}", AuthApi::SECRET, AuthApi::OTHER_SECRET)).unwrap();
+        assert_eq!(predecessor.unseal(&sealed, &both), Some(successor));
     }
 
     proptest! {

@@ -13,6 +13,7 @@ struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,
     session_tag: Zeroizing<[u8; 32]>,
+    seal: Zeroizing<[u8; 32]>,
 }
 
 /// `AUTH_SECRET`: the first makes new credentials, all of them verify. Clones share what is in force.
@@ -44,6 +45,11 @@ pub enum SecretsError {
     Repeated(usize),
 }
 
+/// A key that seals the successor of a refresh token.
+pub(crate) type SealKey = Zeroizing<[u8; 32]>;
+
+const SEAL_CONTEXT: &str = "session-reaper auth-api 2026-11 successor sealed by predecessor and AUTH_SECRET";
+
 /// 128 bits: a forger needs 2^127 requests on average.
 pub(crate) const TAG_LENGTH: usize = 16;
 
@@ -70,6 +76,7 @@ impl Secrets {
                 refresh_tag: derive("session-reaper auth-api 2026-11 refresh token tag"),
                 challenge_mac: derive("session-reaper auth-api 2026-11 challenge nonce"),
                 session_tag: derive("session-reaper auth-api 2026-11 session token tag"),
+                seal: derive("session-reaper auth-api 2026-11 seal of a successor"),
             });
             seen.push(secret);
         }
@@ -104,6 +111,23 @@ impl Secrets {
     pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], candidate: &[u8; TAG_LENGTH]) -> bool {
         self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
+
+    /// The key that seals for whoever holds `predecessor`, by the first secret.
+    pub(crate) fn sealing_key(&self, predecessor: &[u8]) -> SealKey {
+        seal_key(&self.0.load()[0], predecessor)
+    }
+
+    /// The keys that may have sealed for whoever holds `predecessor`, one for each secret.
+    pub(crate) fn opening_keys(&self, predecessor: &[u8]) -> Vec<SealKey> {
+        self.0.load().iter().map(|derived| seal_key(derived, predecessor)).collect()
+    }
+}
+
+/// Derives the key from both secrets, each of a fixed length: neither opens anything without the other.
+fn seal_key(derived: &Derived, predecessor: &[u8]) -> SealKey {
+    let mut hasher = blake3::Hasher::new_derive_key(SEAL_CONTEXT);
+    hasher.update(derived.seal.as_slice()).update(predecessor);
+    Zeroizing::new(*hasher.finalize().as_bytes())
 }
 
 fn tag(derived: &Derived, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH] {

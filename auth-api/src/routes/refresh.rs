@@ -151,7 +151,7 @@ async fn rotate(state: &State, connection: &mut Lease<'_>, token: &RefreshToken)
         generation: token.generation().into(),
         presented: token.hash(),
         successor: successor.hash(),
-        sealed_successor: token.seal(&successor)?,
+        sealed_successor: token.seal(&successor, &state.secrets)?,
     };
     let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
         return Ok(None);
@@ -225,5 +225,5 @@ fn retried(state: &State, standing: &Standing, token: &RefreshToken) -> Option<R
     let predecessor = standing.previous_hash.is_some_and(|previous| previous.0.ct_eq(&token.hash().0).into())
         && i64::from(token.generation()) + 1 == standing.generation
         && age < state.lifetimes.reuse_grace;
-    predecessor.then(|| token.unseal(standing.sealed_successor.as_deref()?)).flatten()
+    predecessor.then(|| token.unseal(standing.sealed_successor.as_deref()?, &state.secrets)).flatten()
 }

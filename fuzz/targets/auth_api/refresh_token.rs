@@ -49,13 +49,15 @@ fn what_is_made_is_read_back(data: &[u8]) {
     assert_eq!((read.session_id().0, read.generation(), read.hash()), (id, generation, token.hash()));
 
     // Only the predecessor opens what it sealed, and only as it was sealed.
-    assert_eq!(token.unseal(data), None);
+    assert_eq!(token.unseal(data, &OURS), None);
     if let Some(next) = generation.checked_add(1) {
         let successor = made(id, next);
-        let sealed = token.seal(&successor).unwrap();
-        assert_eq!(made(id, generation).unseal(&sealed), None, "opened by another secret");
+        let sealed = token.seal(&successor, &OURS).unwrap();
+        assert_eq!(made(id, generation).unseal(&sealed, &OURS), None, "opened by another token");
+        assert_eq!(token.unseal(&sealed, &OTHERS), None, "opened by another AUTH_SECRET");
+        assert_eq!(token.unseal(&sealed, &BOTH), Some(successor.clone()), "an older secret goes on opening");
         let altered = edited(&sealed, script);
         let wanted = (altered == sealed).then_some(successor);
-        assert_eq!(token.unseal(&altered), wanted);
+        assert_eq!(token.unseal(&altered, &OURS), wanted);
     }
 }
