@@ -3,6 +3,7 @@
 
 mod bounds;
 mod check;
+mod grace;
 mod limits;
 mod mistakes;
 mod ops_hosts;
@@ -76,7 +77,7 @@ pub struct Lifetimes {
     pub extend_threshold: Duration,
     /// Of a challenge.
     pub challenge: Duration,
-    /// Within which a refresh may be repeated.
+    /// Within which a refresh may be repeated without a key of the attempt.
     pub reuse_grace: Duration,
 }
 

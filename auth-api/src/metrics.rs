@@ -117,8 +117,12 @@ impl LoginOutcome {
 pub enum RefreshOutcome {
     /// A new pair of tokens.
     Success,
-    /// The same pair again, within the grace.
+    /// The same refresh token again, for a retry.
     Retry,
+    /// An old token that had a successor while its request was under way: nothing ends.
+    Superseded,
+    /// The client hung up before its request was decided: nothing ends.
+    HungUp,
     /// An old token: the session is revoked.
     Reuse,
     /// Genuine, but the database has not got that far: a restored backup, or a session that is gone.
@@ -138,9 +142,11 @@ pub enum RefreshOutcome {
 }
 
 impl RefreshOutcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Success,
         Self::Retry,
+        Self::Superseded,
+        Self::HungUp,
         Self::Reuse,
         Self::Unknown,
         Self::Forged,
@@ -157,6 +163,8 @@ impl RefreshOutcome {
         match self {
             Self::Success => "success",
             Self::Retry => "retry",
+            Self::Superseded => "superseded",
+            Self::HungUp => "hung_up",
             Self::Reuse => "reuse",
             Self::Unknown => "unknown",
             Self::Forged => "forged",

@@ -175,7 +175,7 @@ impl Database {
         histogram!(metrics::DB_ACQUIRE).record(started.elapsed());
         match connection {
             Ok(connection) => {
-                let watch = Watch { bound: self.query_bound, overdue: Arc::default() };
+                let watch = Watch { bound: self.query_bound, deadline: None, overdue: Arc::default() };
                 Ok(Lease { connection, watch })
             }
             Err(error) => {
@@ -206,10 +206,17 @@ pub struct Lease<'p> {
 #[derive(Clone)]
 pub struct Watch {
     bound: Duration,
+    /// When all queries on the connection must have ended; `None`: each has the whole bound.
+    deadline: Option<Instant>,
     overdue: Arc<AtomicBool>,
 }
 
 impl Lease<'_> {
+    /// Gives all queries from now on together the time that one may take.
+    pub fn bound_in_total(&mut self) {
+        self.watch.deadline = Some(Instant::now() + self.watch.bound);
+    }
+
     /// What [`timed`] needs of it, while the query has the connection.
     #[must_use]
     pub fn watch(&self) -> Watch {
@@ -247,7 +254,8 @@ pub async fn timed<T, E: From<DieselError>>(
     query: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let started = Instant::now();
-    let result = tokio::time::timeout(watch.bound, query).await;
+    let bound = watch.deadline.map_or(watch.bound, |deadline| deadline.saturating_duration_since(started));
+    let result = tokio::time::timeout(bound, query).await;
     histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
     result.unwrap_or_else(|_| {
         watch.overdue.store(true, Ordering::Relaxed);

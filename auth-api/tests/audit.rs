@@ -29,6 +29,7 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
     api.submit(&message, &other.sign(&message)).await.is_problem(401, "login_refused");
     api.submit("hello", &wallet.sign("hello")).await.is_problem(401, "login_refused");
     let next = api.refresh(&first.refresh).await.tokens();
+    database.age_rotations("1 minute").await;
     api.refresh("rt_x").await.is_problem(401, "refresh_refused");
     api.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
     let second = api.login(&wallet).await;

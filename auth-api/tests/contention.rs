@@ -23,7 +23,7 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
     let statuses: Vec<AtomicUsize> = (0..600).map(|_| AtomicUsize::new(0)).collect();
     let clients = (0..CLIENTS + ALONE).map(|client| {
         let account = client.checked_sub(CLIENTS).map_or(client % ACCOUNTS, |alone| ACCOUNTS + alone);
-        let (api, wallet, statuses) = (&api, &wallets[account], &statuses);
+        let (api, database, wallet, statuses) = (&api, &database, &wallets[account], &statuses);
         async move {
             let count =
                 |status: reqwest::StatusCode| statuses[usize::from(status.as_u16())].fetch_add(1, Ordering::Relaxed);
@@ -45,6 +45,13 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
                     let next = one.tokens();
                     if step == 3 && client % 3 == 0 {
                         count(api.refresh(&next.refresh).await.status);
+                        // Long before the request with the old one.
+                        let sid = &tokens.session_id;
+                        let age = format!(
+                            "UPDATE token_families SET rotated_at = rotated_at - interval '1 minute',
+                             previous_rotated_at = previous_rotated_at - interval '1 minute' WHERE session_id = '{sid}'"
+                        );
+                        database.execute(&age).await;
                         count(api.refresh(&tokens.refresh).await.status);
                     }
                     tokens = next;

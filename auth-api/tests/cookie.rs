@@ -176,7 +176,7 @@ async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
     let ask = |origin: &str| {
         let request = api.client.request("OPTIONS".parse().unwrap(), format!("{}/auth/sessions", api.url));
         let request = request.header("Origin", origin).header("Access-Control-Request-Method", "DELETE");
-        api.send(request.header("Access-Control-Request-Headers", "authorization,content-type"))
+        api.send(request.header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key"))
     };
     let allowed = ask("https://app.example.test").await;
     assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example.test");

@@ -103,6 +103,7 @@ async fn an_old_refresh_token_ends_the_session() {
     press(&mut page, "#log-in");
     press(&mut page, "#refresh");
     assert_eq!(page.text("#replay"), "Send the old one again, as a thief would");
+    database.age_rotations("1 minute").await;
     assert!(press(&mut page, "#replay").starts_with("A used-up token came a second time"));
     assert_eq!(page.text("#alive"), "over");
     assert_eq!(database.one::<String>("SELECT revoked_reason FROM sessions").await, "reuse");
@@ -113,7 +114,7 @@ async fn an_old_refresh_token_ends_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn freighter_logs_in_where_it_is_there_and_may_say_no() {
     let database = Database::create().await;
-    let (_api, origin) = start(&database, "10s").await;
+    let (_api, origin) = start(&database, "5m").await;
     let mut browser = Browser::start();
     let mut page = open(&mut browser, &origin, FREIGHTER);
     assert!(page.text("#freighter-note").contains("Freighter is here"));
@@ -134,7 +135,7 @@ async fn freighter_logs_in_where_it_is_there_and_may_say_no() {
 #[tokio::test]
 async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewhere() {
     let database = Database::create().await;
-    let (with, _) = start(&database, "10s").await;
+    let (with, _) = start(&database, "5m").await;
     let without = AuthApi::start(&database, &[]).await;
     for part in ["", "/page.css", "/page.js", "/draw.js", "/api.js", "/wallets.js", "/encoding.js", "/freighter-api.js"]
     {
@@ -147,7 +148,7 @@ async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewh
         without.send(without.client.get(format!("{}/demo{part}", without.url))).await.is_problem(404, "not_found");
     }
     let settings = with.send(with.client.get(format!("{}/demo/settings.json", with.url))).await;
-    assert_eq!(settings.body, serde_json::json!({ "network": "stellar:testnet", "reuse_grace_ms": 10_000 }));
+    assert_eq!(settings.body, serde_json::json!({ "network": "stellar:testnet", "reuse_grace_ms": 300_000 }));
     without.send(without.client.get(format!("{}/demo/settings.json", without.url))).await.is_problem(404, "not_found");
     with.send(with.client.get(format!("{}/demo/page.html", with.url))).await.is_problem(404, "not_found");
     with.send(with.client.post(format!("{}/demo", with.url))).await.is_problem(405, "method_not_allowed");
@@ -167,7 +168,7 @@ fn the_package_in_it_is_the_published_one() {
 async fn screenshots() {
     let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS names the directory for them");
     let database = Database::create().await;
-    let (_api, origin) = start(&database, "10s").await;
+    let (_api, origin) = start(&database, "5m").await;
     let mut browser = Browser::start();
     for (suffix, screen) in [
         ("light", Screen { width: 1120, height: 1000, dark: false }),

@@ -395,6 +395,7 @@ async fn reuse_and_the_session_limit_deny_too() {
     let stage = Stage::set_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
     let third = stage.api.login(&Wallet::generate()).await;
     let next = stage.api.refresh(&third.refresh).await.tokens();
+    stage.database.age_rotations("1 minute").await;
     stage.api.refresh(&third.refresh).await.is_problem(401, "refresh_refused");
     let denied = |id: &str| stage.redis.command(&format!("EXISTS {{p}}:deny:{id}")).starts_with(":1");
     assert!(denied(&third.session_id));

@@ -44,6 +44,8 @@ pub struct Rotation {
     pub successor: TokenHash,
     /// The token to be issued, sealed for whoever has the presented one.
     pub sealed_successor: Vec<u8>,
+    /// The hash of the attempt's key, by which a retry of it is known.
+    pub attempt: Option<TokenHash>,
 }
 
 /// What an answer to a refresh needs to know of its session, by the database's clock.
@@ -68,6 +70,7 @@ statement! {
     Rotate("rotate.sql") {
         successor: TokenHash => Bytea,
         sealed_successor: Vec<u8> => Bytea,
+        attempt: Option<TokenHash> => Nullable<Bytea>,
         session_id: SessionId => SqlUuid,
         generation: i64 => BigInt,
         presented: TokenHash => Bytea,
@@ -78,8 +81,8 @@ impl Rotation {
     /// Rotates if the presented token is the current one and its session lives; one round trip, one in-place update.
     /// `None` otherwise: [`Standing::lock`] then tells why.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Rotated>> {
-        let Self { session_id, generation, presented, successor, sealed_successor } = self;
-        let rotate = Rotate { successor, sealed_successor, session_id, generation, presented };
+        let Self { session_id, generation, presented, successor, sealed_successor, attempt } = self;
+        let rotate = Rotate { successor, sealed_successor, attempt, session_id, generation, presented };
         let row: Option<RotatedRow> = rotate.get_result(conn).await.optional()?;
         Ok(row.map(|(account_id, issuer, subject, expires_at, absolute_expires_at, now)| Rotated {
             account_id,
@@ -113,6 +116,8 @@ pub struct Glance {
     pub expired: bool,
     /// The current generation.
     pub generation: i64,
+    /// The database's time.
+    pub now: DateTime<Utc>,
 }
 
 impl Glance {
@@ -125,6 +130,7 @@ impl Glance {
                 sessions::revoked_at.is_not_null().or(accounts::disabled_at.is_not_null()),
                 sessions::expires_at.le(clock_timestamp()),
                 token_families::generation,
+                clock_timestamp(),
             ))
             .get_result(conn)
             .await
@@ -149,13 +155,18 @@ pub struct Standing {
     pub sealed_successor: Option<Vec<u8>>,
     /// When it became current.
     pub rotated_at: DateTime<Utc>,
+    /// When the one before became current; `None` before the first rotation.
+    pub previous_rotated_at: Option<DateTime<Utc>>,
+    /// The hash of the key of the attempt that made it current.
+    pub attempt: Option<TokenHash>,
 }
 
 statement! {
     /// See the file.
     LockFamily("lock_family.sql") { session_id: SessionId => SqlUuid } -> (
         SqlUuid, Text, Text, Timestamptz, Timestamptz, Timestamptz,
-        Nullable<Timestamptz>, BigInt, Bytea, Nullable<Bytea>, Nullable<Bytea>, Timestamptz,
+        Nullable<Timestamptz>, BigInt, Bytea, Nullable<Bytea>, Nullable<Bytea>, Timestamptz, Nullable<Timestamptz>,
+        Nullable<Bytea>,
     )
 }
 
@@ -173,6 +184,8 @@ type LockedRow = (
     Option<TokenHash>,
     Option<Vec<u8>>,
     DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    Option<TokenHash>,
 );
 
 impl Standing {
@@ -199,6 +212,8 @@ impl Standing {
             previous_hash: row.9,
             sealed_successor: row.10,
             rotated_at: row.11,
+            previous_rotated_at: row.12,
+            attempt: row.13,
         }))
     }
 
@@ -209,6 +224,7 @@ impl Standing {
             revoked: self.revoked_at.is_some(),
             expired: self.session.expires_at <= self.session.now,
             generation: self.generation,
+            now: self.session.now,
         }
     }
 }

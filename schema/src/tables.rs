@@ -64,6 +64,8 @@ diesel::table! {
         previous_hash -> Nullable<Bytea>,
         sealed_successor -> Nullable<Bytea>,
         rotated_at -> Timestamptz,
+        previous_rotated_at -> Nullable<Timestamptz>,
+        attempt_hash -> Nullable<Bytea>,
     }
 }
 

@@ -91,6 +91,15 @@ impl Database {
         self.client().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
+    /// Moves the rotations of all token sessions back by an interval such as `1 minute`.
+    pub async fn age_rotations(&self, by: &str) {
+        let back = format!(
+            "UPDATE token_families SET rotated_at = rotated_at - interval '{by}',
+             previous_rotated_at = previous_rotated_at - interval '{by}'"
+        );
+        self.execute(&back).await;
+    }
+
     /// Statements that return nothing.
     pub async fn execute(&self, sql: &str) {
         self.client().await.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));

@@ -42,6 +42,7 @@ pub struct Statement {
 enum Mode {
     Forward,
     Stall,
+    HoldAnswers,
     Refuse,
 }
 
@@ -125,6 +126,11 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Stall);
     }
 
+    /// Forwards what clients send, and holds the server's answers back.
+    pub fn hold_answers(&self) {
+        self.shared.mode.send_replace(Mode::HoldAnswers);
+    }
+
     /// Forwards again.
     pub fn restore(&self) {
         self.shared.mode.send_replace(Mode::Forward);
@@ -169,7 +175,8 @@ async fn pump(
     let mut messages = Messages::default();
     let mut buffer = vec![0; 65536];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
+        let held = |mode: Mode| mode == Mode::Stall || (mode == Mode::HoldAnswers && !upward);
+        if mode.wait_for(|mode| !held(*mode)).await.is_err() {
             return;
         }
         if upward {

@@ -13,7 +13,7 @@ use super::mistakes::{ConfigError, Mistakes};
 use super::options::given;
 use super::{
     AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, OpsHosts, Options, PublicUrl,
-    RedisConfig,
+    RedisConfig, grace,
 };
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
@@ -152,6 +152,9 @@ impl Options {
                 .note("COOKIE_INSECURE", "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out");
         }
         let redis = self.redis(mistakes, issuer.as_deref().zip(network));
+        if let (Some(database), Some(redis)) = (&database, &redis) {
+            grace::check(mistakes, lifetimes.reuse_grace, database, redis);
+        }
         let (public_url, network) = (public_url?, network?);
         let issuer = issuer?;
         let audience = self.audience.clone().unwrap_or_else(|| public_url.uri.clone());
@@ -262,12 +265,8 @@ impl Options {
         let extend_threshold =
             mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
         let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
-        let reuse_grace =
-            mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), Duration::from_secs(10));
+        let reuse_grace = mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
         let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
-        if lifetimes.reuse_grace > Duration::from_mins(5) {
-            mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
-        }
         if lifetimes.extend_threshold >= lifetimes.session {
             mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }

@@ -82,7 +82,7 @@ pub struct Options {
     /// Lifetime of a challenge, at most 1h [default: 5m]
     #[arg(long, env)]
     pub(super) challenge_ttl: Option<String>,
-    /// How long a refresh may be repeated and get the same answer, at most 5m; 0s for none [default: 10s]
+    /// How long a refresh may be repeated and get the same refresh token: 15s longer than an answer may take, at most 5m; 0s for none [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
     /// Live sessions of an account at the most [default: 10]

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::net::{Shutdown, TcpStream as Socket};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -14,6 +15,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{Error, HttpResponse, web};
 use tokio::sync::watch;
 
+use super::Peer;
 use crate::config::Bounds;
 use crate::state::State;
 
@@ -37,14 +39,15 @@ struct Progress {
 pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, bounds: Bounds) {
     // A second descriptor for the socket; without one actix' bounds have to do.
     let socket = stream.downcast_ref::<TcpStream>().and_then(|stream| stream.as_fd().try_clone_to_owned().ok());
-    let Some(socket) = socket.map(Socket::from) else { return };
+    let Some(socket) = socket.map(Socket::from).map(Arc::new) else { return };
+    connection.insert(Peer::new(Arc::clone(&socket)));
     let (progress, seen) = watch::channel(Progress::default());
     connection.insert(Connection(Rc::new(progress)));
     actix_web::rt::spawn(cut_off(socket, seen, bounds));
 }
 
 /// Ends with the connection; or ends it.
-async fn cut_off(socket: Socket, mut seen: watch::Receiver<Progress>, bounds: Bounds) {
+async fn cut_off(socket: Arc<Socket>, mut seen: watch::Receiver<Progress>, bounds: Bounds) {
     while let Ok(Progress { begun, over, .. }) = seen.wait_for(|now| now.begun == now.ended).await.map(|now| *now) {
         // After the last answer there is nothing to wait for but that the client has taken it.
         let pause = if over { Duration::ZERO } else { bounds.keep_alive };

@@ -1,4 +1,4 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`]), what other
+//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`], [`Peer`]), what other
 //! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, the [`bounds`]
 //! of a connection, the request log; and what of that the contract says of every endpoint ([`documented`]).
 
@@ -12,11 +12,13 @@ pub mod cors;
 pub mod documented;
 mod form;
 pub mod guard;
+mod idempotency;
 mod json;
 pub mod limit;
 pub mod oauth;
 pub mod observe;
 pub mod ops_host;
+mod peer;
 mod problem;
 mod query;
 pub mod refusal;
@@ -24,7 +26,9 @@ pub mod security_headers;
 
 pub use client::Client;
 pub use form::{Form, FormFields};
+pub use idempotency::IdempotencyKey;
 pub use json::{Json, OptionalJson};
 pub use oauth::ErrorDocument as OAuthErrorDocument;
+pub use peer::Peer;
 pub use problem::{Document as ProblemDocument, Problem};
 pub use query::Query;

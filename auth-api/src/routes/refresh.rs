@@ -1,24 +1,27 @@
 //! POST /auth/refresh: the next pair of tokens for the current refresh token.
 
+mod old_token;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::families::{Glance, Rotated, Rotation, Standing};
-use schema::ids::SessionId;
+use schema::ids::{SessionId, TokenHash};
 use schema::sessions::{RevokedReason, Session};
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
+use self::old_token::{OldToken, Verdict};
 use super::tokens::{self, Pair};
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::documented::example;
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem, documented, refusal};
+use crate::http::{Client, IdempotencyKey, Json, Peer, Problem, documented, refusal};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
@@ -33,9 +36,19 @@ pub(super) struct Request {
     refresh_token: String,
 }
 
+/// A genuine refresh token, and what came with it.
+struct Presented {
+    token: RefreshToken,
+    /// The hash of the `Idempotency-Key`.
+    attempt: Option<TokenHash>,
+    /// When the whole request was there.
+    arrived: Instant,
+    peer: Peer,
+}
+
 /// What became of a refresh token.
 enum Refreshed {
-    /// It was the current one and has a successor now, or had one a moment ago.
+    /// It was the current one and has a successor now, or it is a retry.
     Next { session: Rotated, successor: RefreshToken, retry: bool },
     /// It is not accepted.
     Refused(RefreshOutcome),
@@ -44,13 +57,18 @@ enum Refreshed {
 /// The next pair of tokens
 ///
 /// Refresh tokens rotate: keep the new one and forget the old one. If the answer was lost, or two tabs refreshed at once, the
-/// old one gets *the same* successor within `REFRESH_REUSE_GRACE` (10 s). Used at any other time it ends the session, for then
-/// somebody has a copy.
+/// old one gets *the same* successor within `REFRESH_REUSE_GRACE` (30 s), and with the same `Idempotency-Key` until the successor
+/// has been used. Used at any other time it ends the session, for then somebody has a copy.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
     operation_id = "refresh",
     tag = "auth",
+    params((
+        "Idempotency-Key" = Option<String>, Header,
+        description = "A random word for this attempt, stored by the client before it sends and repeated in each retry.",
+        min_length = 16, max_length = 64, pattern = "^[!-~]+$", example = "5f0e4f7e9c550d0c6d8d3a7e0b9c7a34"
+    )),
     request_body = Request,
     responses(
         (status = 200, description = "The session goes on.", body = tokens::Answer<'static>),
@@ -62,18 +80,26 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let (arrived, peer) = (Instant::now(), Peer::of(&http));
     let token = request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
     let session = token.as_ref().ok().and_then(|token| token.as_ref().ok()).map(|token| token.session_id().to_string());
     let client = Client::of(&http, &state.trusted_proxies);
     let limited = limit(&http, &state, Route::Refresh, client.ip, session.as_deref()).await;
     limited.inspect_err(|_| RefreshOutcome::Limited.count())?;
+    let (token, key) = token
+        .and_then(|token| Ok((token, IdempotencyKey::of(&http)?)))
+        .inspect_err(|_| RefreshOutcome::Malformed.count())?;
     // A forged token ends here, before the database is asked.
-    let Ok(token) = token.inspect_err(|_| RefreshOutcome::Malformed.count())? else {
+    let Ok(token) = token else {
         return Err(refuse(&client, RefreshOutcome::Forged, None));
     };
     let (asked, session_id) = (Instant::now(), token.session_id());
+    let attempt = key.map(|key| key.hash(session_id, token.generation()));
+    let presented = Presented { token, attempt, arrived, peer: peer.clone() };
     let shared = Arc::clone(&state);
-    let refreshed = state.tasks.finish(async move { refresh(&shared, &client, token).await }).await?;
+    let refreshed = state.tasks.finish(async move { refresh(&shared, &client, presented).await }).await?;
+    // Hanging up spares a session (see `look_again`). So it must not be a way to get tokens.
+    let refreshed = if peer.has_hung_up() { Err(Problem::RefreshRefused) } else { refreshed };
     if matches!(refreshed, Err(Problem::RefreshRefused)) {
         refusal::due(asked).await;
     }
@@ -103,9 +129,9 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
 }
 
 /// Refreshes, and counts and tells how that ended: here, where it also happens for a client that has hung up.
-async fn refresh(state: &State, client: &Client, token: RefreshToken) -> Result<(Rotated, RefreshToken), Problem> {
-    let session_id = token.session_id();
-    match decide(state, client, token).await {
+async fn refresh(state: &State, client: &Client, presented: Presented) -> Result<(Rotated, RefreshToken), Problem> {
+    let session_id = presented.token.session_id();
+    match decide(state, client, &presented).await {
         Ok(Refreshed::Next { session, successor, retry }) => {
             let outcome = if retry { RefreshOutcome::Retry } else { RefreshOutcome::Success };
             outcome.count();
@@ -120,16 +146,25 @@ async fn refresh(state: &State, client: &Client, token: RefreshToken) -> Result<
     }
 }
 
-async fn decide(state: &State, client: &Client, token: RefreshToken) -> Result<Refreshed, Problem> {
+async fn decide(state: &State, client: &Client, presented: &Presented) -> Result<Refreshed, Problem> {
+    // A process that was paused, or very busy, gets to requests that nobody waits for any more.
+    if presented.peer.has_hung_up() {
+        return Ok(Refreshed::Refused(RefreshOutcome::HungUp));
+    }
+    let token = &presented.token;
     let mut connection = state.database.acquire().await?;
-    if let Some(next) = rotate(state, &mut connection, &token).await? {
+    // The grace is longer than an answer may take, which is so only if its queries share one bound.
+    connection.bound_in_total();
+    if let Some(next) = rotate(state, &mut connection, presented).await? {
         return Ok(next);
     }
-    if let Some(outcome) = glance(&mut connection, &token).await? {
-        return Ok(Refreshed::Refused(outcome));
-    }
+    let arrived = match glance(&mut connection, presented).await? {
+        Glimpsed::Refused(outcome) => return Ok(Refreshed::Refused(outcome)),
+        Glimpsed::Old { arrived } => arrived,
+    };
     let watch = connection.watch();
-    let second_look = connection.transaction(async |connection| look_again(state, connection, &token).await);
+    let second_look =
+        connection.transaction(async |connection| look_again(state, connection, presented, arrived).await);
     // It may have been committed all the same: then somebody has to be denied.
     let refreshed = timed(watch, "refresh_second_look", second_look).await.inspect_err(|_| state.denylist.doubt())?;
     drop(connection);
@@ -142,7 +177,12 @@ async fn decide(state: &State, client: &Client, token: RefreshToken) -> Result<R
 }
 
 /// One round trip: the common case. `None`: the token is not the current one of a live session.
-async fn rotate(state: &State, connection: &mut Lease<'_>, token: &RefreshToken) -> Result<Option<Refreshed>, Problem> {
+async fn rotate(
+    state: &State,
+    connection: &mut Lease<'_>,
+    presented: &Presented,
+) -> Result<Option<Refreshed>, Problem> {
+    let token = &presented.token;
     let Some(generation) = token.generation().checked_add(1) else { return Ok(None) };
     let session_id = token.session_id();
     let successor = RefreshToken::generate(&state.secrets, session_id, generation)?;
@@ -152,6 +192,7 @@ async fn rotate(state: &State, connection: &mut Lease<'_>, token: &RefreshToken)
         presented: token.hash(),
         successor: successor.hash(),
         sealed_successor: token.seal(&successor, &state.secrets)?,
+        attempt: presented.attempt,
     };
     let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
         return Ok(None);
@@ -178,10 +219,22 @@ async fn slide(state: &State, connection: &mut Lease<'_>, token: &RefreshToken, 
 }
 
 /// Why the rotation found nothing, where that is for good: no lock is needed to tell. A lock is written to disk, and would take
-/// milliseconds where there is a session, and nothing where there is none. `None`: the token is an old one of a live session.
-async fn glance(connection: &mut Lease<'_>, token: &RefreshToken) -> Result<Option<RefreshOutcome>, Problem> {
+/// milliseconds where there is a session, and nothing where there is none.
+async fn glance(connection: &mut Lease<'_>, presented: &Presented) -> Result<Glimpsed, Problem> {
+    let token = &presented.token;
     let glance = timed(connection.watch(), "refresh_glance", Glance::at(connection, token.session_id())).await?;
-    Ok(glance.map_or(Some(RefreshOutcome::Unknown), |glance| refused_for(glance, token)))
+    let Some(glance) = glance else { return Ok(Glimpsed::Refused(RefreshOutcome::Unknown)) };
+    // A little too early rather than too late: the time includes the way back from the database.
+    let arrived = glance.now - TimeDelta::from_std(presented.arrived.elapsed()).unwrap_or_default();
+    Ok(refused_for(glance, token).map_or(Glimpsed::Old { arrived }, Glimpsed::Refused))
+}
+
+/// What can be told of a token that is not the current one without a lock.
+enum Glimpsed {
+    /// It is not accepted.
+    Refused(RefreshOutcome),
+    /// It is an old one of a live session, and its request arrived at this time of the database's clock.
+    Old { arrived: DateTime<Utc> },
 }
 
 /// What a token is refused for without looking at its hash.
@@ -203,27 +256,25 @@ fn refused_for(glance: Glance, token: &RefreshToken) -> Option<RefreshOutcome> {
 async fn look_again(
     state: &State,
     connection: &mut AsyncPgConnection,
-    token: &RefreshToken,
+    presented: &Presented,
+    arrived: DateTime<Utc>,
 ) -> Result<Refreshed, Problem> {
+    let token = &presented.token;
     let Some(standing) = Standing::lock(connection, token.session_id()).await? else {
         return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
     };
     if let Some(outcome) = refused_for(standing.glance(), token) {
         return Ok(Refreshed::Refused(outcome));
     }
-    if let Some(successor) = retried(state, &standing, token) {
-        return Ok(Refreshed::Next { session: standing.session, successor, retry: true });
+    let old = OldToken { token, attempt: presented.attempt, arrived };
+    match old.judge(&standing, &state.secrets, state.lifetimes.reuse_grace) {
+        Verdict::Retry(successor) => Ok(Refreshed::Next { session: standing.session, successor, retry: true }),
+        Verdict::Superseded => Ok(Refreshed::Refused(RefreshOutcome::Superseded)),
+        // It may have asked another process meanwhile, and have got its answer there.
+        Verdict::Reuse if presented.peer.has_hung_up() => Ok(Refreshed::Refused(RefreshOutcome::HungUp)),
+        Verdict::Reuse => {
+            Session::revoke(connection, token.session_id(), RevokedReason::Reuse).await?;
+            Ok(Refreshed::Refused(RefreshOutcome::Reuse))
+        }
     }
-    Session::revoke(connection, token.session_id(), RevokedReason::Reuse).await?;
-    Ok(Refreshed::Refused(RefreshOutcome::Reuse))
-}
-
-/// The successor that was already issued, when `token` is its immediate predecessor and the rotation is younger than the
-/// grace: the client lost our answer, or two tabs raced. The chain never forks.
-fn retried(state: &State, standing: &Standing, token: &RefreshToken) -> Option<RefreshToken> {
-    let age = standing.session.now.signed_duration_since(standing.rotated_at).to_std().unwrap_or_default();
-    let predecessor = standing.previous_hash.is_some_and(|previous| previous.0.ct_eq(&token.hash().0).into())
-        && i64::from(token.generation()) + 1 == standing.generation
-        && age < state.lifetimes.reuse_grace;
-    predecessor.then(|| token.unseal(standing.sealed_successor.as_deref()?, &state.secrets)).flatten()
 }

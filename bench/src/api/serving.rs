@@ -67,8 +67,9 @@ impl Serving {
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
             ("INTROSPECTION_CLIENTS_FILE", clients),
             // A busy machine makes answers slow, and that is what is measured: none is to fail for it.
-            ("DATABASE_CHECKOUT_TIMEOUT", "10m".to_owned()),
-            ("DATABASE_STATEMENT_TIMEOUT", "10m".to_owned()),
+            ("DATABASE_CHECKOUT_TIMEOUT", "1m".to_owned()),
+            ("DATABASE_STATEMENT_TIMEOUT", "90s".to_owned()),
+            ("REFRESH_REUSE_GRACE", "5m".to_owned()),
             // All that is asked here comes from one address.
             ("RATE_LIMIT", "off".to_owned()),
         ];

@@ -2,7 +2,7 @@
 SELECT session.account_id, account.issuer, account.subject,
        session.expires_at, session.absolute_expires_at, clock_timestamp(),
        coalesce(session.revoked_at, account.disabled_at), family.generation, family.token_hash, family.previous_hash,
-       family.sealed_successor, family.rotated_at
+       family.sealed_successor, family.rotated_at, family.previous_rotated_at, family.attempt_hash
 FROM token_families AS family
 JOIN sessions AS session ON session.id = family.session_id
 JOIN accounts AS account ON account.id = session.account_id

@@ -5,12 +5,14 @@ SET generation = family.generation + 1,
     previous_hash = family.token_hash,
     token_hash = $1,
     sealed_successor = $2,
+    attempt_hash = $3,
+    previous_rotated_at = family.rotated_at,
     rotated_at = clock_timestamp()
 FROM sessions AS session
 JOIN accounts AS account ON account.id = session.account_id
-WHERE family.session_id = $3
-  AND family.generation = $4
-  AND family.token_hash = $5
+WHERE family.session_id = $4
+  AND family.generation = $5
+  AND family.token_hash = $6
   AND session.id = family.session_id
   AND session.revoked_at IS NULL
   AND session.expires_at > clock_timestamp()

@@ -23,10 +23,11 @@ let listener = () => {};
 export const onRequest = (told) => (listener = told);
 
 // `path` is relative to this page, so that the API may be served under a path.
-export const call = async (method, path, { body, token } = {}) => {
+export const call = async (method, path, { body, token, key } = {}) => {
   const began = performance.now();
   const headers = {};
   if (body) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
   if (token) headers.Authorization = `Bearer ${token}`;
   // No cookie: one credential is enough, and two are refused.
   const options = { method, headers, body: body && JSON.stringify(body), credentials: "omit", cache: "no-store" };

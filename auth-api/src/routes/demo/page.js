@@ -122,7 +122,9 @@ const over = async (why) => {
 
 const refresh = async () => {
   const body = { refresh_token: held.tokens.refresh_token };
-  await keep(await call("POST", "auth/refresh", { body }));
+  // The same for each try with this token, so that a lost answer costs nothing.
+  held.tokens.attempt ??= crypto.randomUUID();
+  await keep(await call("POST", "auth/refresh", { body, key: held.tokens.attempt }));
   await list();
   tell("ok", "New tokens. The refresh token before is used up now.");
 };

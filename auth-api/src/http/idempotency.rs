@@ -1,0 +1,42 @@
+use std::fmt;
+
+use actix_web::HttpRequest;
+use schema::ids::{SessionId, TokenHash};
+use secrecy::zeroize::Zeroizing;
+
+use super::Problem;
+
+/// What a client made up for one attempt, and sends with each retry of it: `Idempotency-Key`.
+pub struct IdempotencyKey(Zeroizing<String>);
+
+const NAME: &str = "Idempotency-Key";
+/// From 16 characters, which hold 80 random bits or more; up to those of a hash in hex.
+const LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
+const CONTEXT: &str = "session-reaper auth-api 2026-11 idempotency key of a refresh";
+
+impl IdempotencyKey {
+    /// The key of a request, if it has one.
+    pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+        let mut values = request.headers().get_all(NAME);
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().ok().filter(|key| LENGTH.contains(&key.len()));
+        match (key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic())), values.next()) {
+            (Some(key), None) => Ok(Some(Self(Zeroizing::new(key.to_owned())))),
+            _ => Err(Problem::malformed(NAME, "Send it once, with 16 to 64 random characters of ASCII and no spaces.")),
+        }
+    }
+
+    /// What is stored of it for the rotation of this generation. A key that is sent with another token has another hash.
+    #[must_use]
+    pub fn hash(&self, session_id: SessionId, generation: u32) -> TokenHash {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher.update(session_id.0.as_bytes()).update(&generation.to_be_bytes()).update(self.0.as_bytes());
+        TokenHash(*hasher.finalize().as_bytes())
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdempotencyKey(…)")
+    }
+}
