@@ -39,7 +39,7 @@ const ALL: [&str; 18] = [
     "auth_api sessions UPDATE (expires_at, last_seen_at, revoked_at, revoked_reason)",
     "auth_api token_families INSERT",
     "auth_api token_families SELECT",
-    "auth_api token_families UPDATE (generation, previous_hash, rotated_at, sealed_successor, token_hash)",
+    "auth_api token_families UPDATE (attempt_hash, generation, previous_hash, previous_rotated_at, rotated_at, sealed_successor, token_hash)",
     "session_reaper consumed_challenges DELETE",
     "session_reaper consumed_challenges SELECT (ctid, expires_at, nonce_hash, tableoid)",
     "session_reaper consumed_challenges UPDATE (expires_at)",

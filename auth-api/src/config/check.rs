@@ -267,6 +267,7 @@ impl Options {
         let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
         let reuse_grace = mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
         let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
+        grace::check_longest(mistakes, lifetimes.reuse_grace);
         if lifetimes.extend_threshold >= lifetimes.session {
             mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }

@@ -15,12 +15,16 @@ const LONGEST: Duration = Duration::from_mins(5);
 /// A client whose answer came too late waits for `Retry-After`, connects anew, perhaps over another network, and sends again.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// A rotation may have been committed although its client got a 503, after the longest time that an answer takes. With a
-/// shorter grace the client that tries again, as it is told to, would be taken for a thief.
-pub(super) fn check(mistakes: &mut Mistakes, grace: Duration, database: &DatabaseConfig, redis: &RedisConfig) {
+/// Checks what holds whatever the timeouts are.
+pub(super) fn check_longest(mistakes: &mut Mistakes, grace: Duration) {
     if grace > LONGEST {
         mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
     }
+}
+
+/// A rotation may have been committed although its client got a 503, after the longest time that an answer takes. With a
+/// shorter grace the client that tries again, as it is told to, would be taken for a thief.
+pub(super) fn check(mistakes: &mut Mistakes, grace: Duration, database: &DatabaseConfig, redis: &RedisConfig) {
     let (checkout, queries, limits) = (database.pool.checkout_timeout, database.query_bound(), redis.timeout);
     let needed = checkout + queries + limits + MARGIN;
     if !grace.is_zero() && grace < needed {

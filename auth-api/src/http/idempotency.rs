@@ -3,8 +3,27 @@ use std::fmt;
 use actix_web::HttpRequest;
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
+use utoipa::IntoParams;
 
 use super::Problem;
+
+/// The header as the API specification has it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the specification reads it")]
+pub struct IdempotencyHeader {
+    /// A random word for this attempt, stored by the client before it sends and repeated in each retry.
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        min_length = 16,
+        max_length = 64,
+        pattern = "^[!-~]+$",
+        example = "5f0e4f7e9c550d0c6d8d3a7e0b9c7a34"
+    )]
+    key: Option<String>,
+}
 
 /// What a client made up for one attempt, and sends with each retry of it: `Idempotency-Key`.
 pub struct IdempotencyKey(Zeroizing<String>);

@@ -26,7 +26,7 @@ pub mod security_headers;
 
 pub use client::Client;
 pub use form::{Form, FormFields};
-pub use idempotency::IdempotencyKey;
+pub use idempotency::{IdempotencyHeader, IdempotencyKey};
 pub use json::{Json, OptionalJson};
 pub use oauth::ErrorDocument as OAuthErrorDocument;
 pub use peer::Peer;

@@ -21,7 +21,7 @@ use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::documented::example;
 use crate::http::limit::limit;
-use crate::http::{Client, IdempotencyKey, Json, Peer, Problem, documented, refusal};
+use crate::http::{Client, IdempotencyHeader, IdempotencyKey, Json, Peer, Problem, documented, refusal};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
@@ -64,11 +64,7 @@ enum Refreshed {
     path = "/auth/refresh",
     operation_id = "refresh",
     tag = "auth",
-    params((
-        "Idempotency-Key" = Option<String>, Header,
-        description = "A random word for this attempt, stored by the client before it sends and repeated in each retry.",
-        min_length = 16, max_length = 64, pattern = "^[!-~]+$", example = "5f0e4f7e9c550d0c6d8d3a7e0b9c7a34"
-    )),
+    params(IdempotencyHeader),
     request_body = Request,
     responses(
         (status = 200, description = "The session goes on.", body = tokens::Answer<'static>),
