@@ -78,11 +78,14 @@ const SETTINGS: [(&str, &str); 3] =
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    let mut totals = Totals::default();
     // What is dropped ends with its servers and programs.
     let checked = tokio::select! {
-        checked = check(&options) => checked,
-        _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
+        checked = check(&options, &mut totals) => Some(checked),
+        _ = tokio::signal::ctrl_c() => None,
     };
+    totals.print();
+    let Some(checked) = checked else { return ExitCode::from(130) };
     match checked {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -94,7 +97,7 @@ async fn main() -> ExitCode {
 }
 
 /// Plays rounds; `true` when nothing was violated.
-async fn check(options: &Options) -> Result<bool> {
+async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
     let beside = std::env::current_exe()?.with_file_name("session-reaper");
     let reaper = options.reaper.clone().unwrap_or(beside);
     if !reaper.exists() {
@@ -102,7 +105,6 @@ async fn check(options: &Options) -> Result<bool> {
     }
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut server = Server::start(&SETTINGS).await;
-    let mut totals = Totals::default();
     let first = options
         .seed
         .unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs()));
@@ -143,7 +145,6 @@ async fn check(options: &Options) -> Result<bool> {
             }
         }
     }
-    totals.print();
     Ok(totals.violations.is_empty())
 }
 
