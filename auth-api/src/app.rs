@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::ServiceConfig;
 use actix_web::{App as ActixApp, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -104,30 +105,19 @@ impl App {
         .bind(config.bind)
         .map_err(|error| anyhow::anyhow!("cannot listen on BIND={}: {error}", config.bind))?;
 
-        let data = web::Data::from(Arc::clone(&state));
-        let operations = HttpServer::new(move || {
-            ActixApp::new()
-                .app_data(data.clone())
-                .app_data(web::Data::new(metrics.clone()))
-                .configure(routes::operations)
-                .wrap(from_fn(bounds::keep))
-                .wrap(from_fn(ops_host::check))
-                .wrap(security_headers::of_operations())
-        })
-        .workers(1)
-        .client_request_timeout(head_timeout)
-        .shutdown_timeout(1)
-        .disable_signals()
-        .bind(config.ops_bind)
-        .map_err(|error| anyhow::anyhow!("cannot listen on OPS_BIND={}: {error}", config.ops_bind))?;
-
-        let (api_address, operations_address) = (api.addrs()[0], operations.addrs()[0]);
-        let admin = if state.admin.is_open() { Some(operators(config, &state)?) } else { None };
-        let (admin, admin_address) = admin.unzip();
+        let (operations, operations_address) =
+            internal_port(("OPS_BIND", config.ops_bind), head_timeout, &state, move |services| {
+                services.app_data(web::Data::new(metrics.clone())).configure(routes::operations);
+            })?;
+        // Apart from the operations port, so that who may scrape cannot reach it.
+        let operators = ("ADMIN_BIND", config.admin_bind);
+        let admin = state.admin.is_open().then(|| internal_port(operators, head_timeout, &state, routes::operators));
+        let (admin, admin_address) = admin.transpose()?.unzip();
+        let api_address = api.addrs()[0];
         Ok(Self {
             state,
             api: api.run(),
-            operations: operations.run(),
+            operations,
             admin,
             api_address,
             operations_address,
@@ -210,23 +200,28 @@ impl App {
     }
 }
 
-/// The operators' port: apart from the operations port, so that who may scrape cannot reach it.
-fn operators(config: &Config, state: &Arc<State>) -> anyhow::Result<(Server, SocketAddr)> {
+/// A port that is not for the public: it answers to its own hosts alone.
+fn internal_port(
+    (variable, address): (&str, SocketAddr),
+    head_timeout: Duration,
+    state: &Arc<State>,
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<(Server, SocketAddr)> {
     let data = web::Data::from(Arc::clone(state));
-    let admin = HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
-            .configure(routes::operators)
+            .configure(routes.clone())
             .wrap(from_fn(bounds::keep))
             .wrap(from_fn(ops_host::check))
             .wrap(security_headers::of_operations())
     })
     .workers(1)
-    .client_request_timeout(config.bounds.head_timeout)
+    .client_request_timeout(head_timeout)
     .shutdown_timeout(1)
     .disable_signals()
-    .bind(config.admin_bind)
-    .map_err(|error| anyhow::anyhow!("cannot listen on ADMIN_BIND={}: {error}", config.admin_bind))?;
-    let address = admin.addrs()[0];
-    Ok((admin.run(), address))
+    .bind(address)
+    .map_err(|error| anyhow::anyhow!("cannot listen on {variable}={address}: {error}"))?;
+    let address = server.addrs()[0];
+    Ok((server.run(), address))
 }
