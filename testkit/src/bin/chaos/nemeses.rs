@@ -215,34 +215,31 @@ impl Scene<'_> {
         let first = self.writers.next.fetch_add(MORE, Ordering::SeqCst);
         let new = format!("app.orders_new{place}");
         self.plan.tables.orders(&client, &new).await?;
-        self.at_work(&self.slots[0], 1.0).await?;
-        let swap = format!(
-            "LOCK TABLE app.orders IN ACCESS EXCLUSIVE MODE;
-             WITH moved AS (DELETE FROM app.orders RETURNING *) INSERT INTO {new} SELECT * FROM moved;
-             WITH accounts AS (SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400)
+        let open = format!(
+            "WITH accounts AS (SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400)
                                ORDER BY due_at LIMIT {MORE} FOR KEY SHARE SKIP LOCKED),
                  opened AS (INSERT INTO {new} SELECT {first} + row_number() OVER () - 1, uid, true FROM accounts)
-                 INSERT INTO chaos.ops (kind, touched) SELECT 'swap-orders', array_agg(uid) FROM accounts HAVING count(*) > 0;
-             ALTER TABLE app.orders RENAME TO orders_old{place};
-             ALTER TABLE {new} RENAME TO orders"
+                 INSERT INTO chaos.ops (kind, touched) SELECT 'swap-orders', array_agg(uid) FROM accounts HAVING count(*) > 0"
         );
-        if client.batch_execute(&swap).await.is_ok() {
-            self.done.swaps += 1;
-        }
-        Ok(())
+        self.swap_beside(&client, "orders", place, &open).await
     }
 
     /// Puts another table in the place of the children's, with the same children.
     async fn swap_child(&mut self, place: usize) -> Result {
         let client = connect(&self.writers.url).await?;
-        let new = format!("app.child_new{place}");
-        self.plan.tables.child(&client, &new).await?;
+        self.plan.tables.child(&client, &format!("app.child_new{place}")).await?;
+        self.swap_beside(&client, "child", place, "").await
+    }
+
+    /// Moves the rows of a table beside the target to the new one, which takes its name, while a reaper is at work.
+    async fn swap_beside(&mut self, client: &Client, table: &str, place: usize, more: &str) -> Result {
         self.at_work(&self.slots[0], 1.0).await?;
         let swap = format!(
-            "LOCK TABLE app.child IN ACCESS EXCLUSIVE MODE;
-             WITH moved AS (DELETE FROM app.child RETURNING *) INSERT INTO {new} SELECT * FROM moved;
-             ALTER TABLE app.child RENAME TO child_old{place};
-             ALTER TABLE {new} RENAME TO child"
+            "LOCK TABLE app.{table} IN ACCESS EXCLUSIVE MODE;
+             WITH moved AS (DELETE FROM app.{table} RETURNING *) INSERT INTO app.{table}_new{place} SELECT * FROM moved;
+             {more};
+             ALTER TABLE app.{table} RENAME TO {table}_old{place};
+             ALTER TABLE app.{table}_new{place} RENAME TO {table}"
         );
         if client.batch_execute(&swap).await.is_ok() {
             self.done.swaps += 1;
