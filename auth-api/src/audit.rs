@@ -20,6 +20,11 @@ pub(crate) fn login(client: &Client, wallet: &str, account_id: AccountId, sessio
     tracing::info!(target: "audit", event = "login", %session_id, %account_id, wallet, transport, ip, user_agent, "logged in");
 }
 
+/// A cookie session slid and changed its token.
+pub(crate) fn renew(session_id: SessionId, account_id: AccountId) {
+    tracing::info!(target: "audit", event = "renew", %session_id, %account_id, "a cookie was renewed");
+}
+
 /// A login was refused, and why: the client is not told.
 pub(crate) fn login_refused(client: &Client, wallet: Option<&str>, reason: &str) {
     let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
@@ -38,10 +43,10 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "a refresh was refused");
 }
 
-/// An old refresh token was presented: somebody has a copy. The session was revoked for it.
+/// An old refresh token or cookie was presented: somebody has a copy. The session was revoked for it.
 pub(crate) fn reuse(client: &Client, session_id: SessionId) {
     let ip = display(client.ip);
-    tracing::warn!(target: "audit", event = "reuse", %session_id, ip, "an old refresh token was presented; its session is revoked");
+    tracing::warn!(target: "audit", event = "reuse", %session_id, ip, "an old credential was presented; its session is revoked");
 }
 
 /// Who ended a session.

@@ -34,11 +34,12 @@ const RELOAD_SUCCESS: &str = "auth_api_config_last_reload_success_timestamp_seco
 const BUILD_INFO: &str = "auth_api_build_info";
 const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
+const COOKIE_RENEWALS: &str = "auth_api_cookie_renewals_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 18] = [
+const QUERIES: [&str; 20] = [
     "login",
     "rotate",
     "extend_session",
@@ -50,7 +51,9 @@ const QUERIES: [&str; 18] = [
     "revoke_own_session",
     "revoke_all_sessions",
     "touch_sessions",
-    "extend_sessions",
+    "renew_cookie",
+    "confirm_cookie",
+    "revoke_by_cookie",
     "session_is_live",
     "sessions_revoked_within",
     "database_now",
@@ -181,6 +184,32 @@ impl RefreshOutcome {
     }
 }
 
+/// How the renewal of a cookie ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieRenewalOutcome {
+    /// The session slid and has a new token.
+    Renewed,
+    /// The database did not take it: the next request tries again.
+    Failed,
+}
+
+impl CookieRenewalOutcome {
+    const ALL: [Self; 2] = [Self::Renewed, Self::Failed];
+
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(crate) fn count(self) {
+        counter!(COOKIE_RENEWALS, "outcome" => self.as_str()).increment(1);
+    }
+}
+
 pub(crate) fn count_created(transport: Transport) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
 }
@@ -279,6 +308,10 @@ pub(crate) fn create() {
     describe_counter!(REFRESHES, "Refreshes, by outcome.");
     for outcome in RefreshOutcome::ALL {
         counter!(REFRESHES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    describe_counter!(COOKIE_RENEWALS, "Renewals of cookies, by outcome.");
+    for outcome in CookieRenewalOutcome::ALL {
+        counter!(COOKIE_RENEWALS, "outcome" => outcome.as_str()).absolute(0);
     }
     describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
     for transport in [Transport::Token, Transport::Cookie] {

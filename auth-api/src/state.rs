@@ -111,7 +111,7 @@ impl State {
             ops_hosts: config.ops_hosts.clone(),
             bounds: config.bounds,
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
-            touches: Touches::new(lifetimes),
+            touches: Touches::new(),
             cookie: SessionCookie { insecure: config.cookie_insecure },
             origins: [&config.public_url.origin].into_iter().chain(&config.allowed_origins).cloned().collect(),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },

@@ -1,4 +1,4 @@
-//! When a cookie session was last seen, and that it lives on for that: noted off the request's path.
+//! When a cookie session was last seen: noted off the request's path.
 //!
 //! A request only puts the session into a bounded queue, at most once a minute; one task writes what has gathered there. That
 //! a touch is given up, because the queue is full or the database is away, fails no request: the next one makes up for it.
@@ -14,7 +14,6 @@ use schema::sessions::Session;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Lifetimes;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -27,60 +26,45 @@ const BATCH: usize = 256;
 
 /// The queue's front.
 pub struct Touches {
-    queue: mpsc::Sender<Touch>,
-    back: Mutex<Option<mpsc::Receiver<Touch>>>,
+    queue: mpsc::Sender<SessionId>,
+    back: Mutex<Option<mpsc::Receiver<SessionId>>>,
     waiting: Mutex<HashSet<SessionId>>,
-    lifetimes: Lifetimes,
 }
 
-struct Touch {
-    id: SessionId,
-    /// It is worth a write of an index, too.
-    extend: bool,
+impl Default for Touches {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Touches {
     /// An empty queue.
     #[must_use]
-    pub fn new(lifetimes: Lifetimes) -> Self {
+    pub fn new() -> Self {
         let (queue, back) = mpsc::channel(QUEUE);
-        Self { queue, back: Mutex::new(Some(back)), waiting: Mutex::default(), lifetimes }
+        Self { queue, back: Mutex::new(Some(back)), waiting: Mutex::default() }
     }
 
-    /// Notes that a session was used. When that makes it live on, how long from now.
-    pub fn note(&self, session: &Session) -> Option<Duration> {
-        let extended = self.extended(session);
-        let seen = (session.now - session.last_seen_at).to_std().unwrap_or_default();
-        if seen < PAUSE && extended.is_none() {
-            return None;
+    /// Notes that a session was used, unless that was noted a moment ago.
+    pub fn note(&self, session: &Session) {
+        if (session.now - session.last_seen_at).to_std().unwrap_or_default() < PAUSE {
+            return;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.contains(&session.id) {
-            return None;
+            return;
         }
-        if self.queue.try_send(Touch { id: session.id, extend: extended.is_some() }).is_err() {
+        if self.queue.try_send(session.id).is_err() {
             counter!(metrics::TOUCHES_DROPPED).increment(1);
-            return None;
+            return;
         }
         waiting.insert(session.id);
-        extended
     }
 
-    /// How long from now a session would live, if sliding its expiry is worth a write.
-    fn extended(&self, session: &Session) -> Option<Duration> {
-        // The configuration bounds both to years.
-        let ttl = chrono::Duration::from_std(self.lifetimes.session).ok()?;
-        let until = (session.now + ttl).min(session.absolute_expires_at);
-        let won = (until - session.expires_at).to_std().ok()?;
-        (!won.is_zero() && won >= self.lifetimes.extend_threshold)
-            .then(|| (until - session.now).to_std().ok())
-            .flatten()
-    }
-
-    fn written(&self, batch: &[Touch]) {
+    fn written(&self, batch: &[SessionId]) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for touch in batch {
-            waiting.remove(&touch.id);
+        for id in batch {
+            waiting.remove(id);
         }
     }
 }
@@ -107,16 +91,9 @@ pub async fn keep_up(state: &State, stop: CancellationToken) {
     }
 }
 
-async fn write(state: &State, batch: &[Touch]) -> Result<(), DatabaseError> {
+async fn write(state: &State, batch: &[SessionId]) -> Result<(), DatabaseError> {
     let mut connection = state.database.acquire().await?;
-    let ids = batch.iter().map(|touch| touch.id).collect();
-    timed(connection.watch(), "touch_sessions", Session::touch(&mut connection, ids, PAUSE)).await?;
-    let Lifetimes { session: ttl, extend_threshold, .. } = state.lifetimes;
-    let lives_on: Vec<_> = batch.iter().filter(|touch| touch.extend).map(|touch| touch.id).collect();
-    if !lives_on.is_empty() {
-        let watch = connection.watch();
-        let extend = Session::extend_all(&mut connection, lives_on, ttl, extend_threshold);
-        timed(watch, "extend_sessions", extend).await?;
-    }
+    let watch = connection.watch();
+    timed(watch, "touch_sessions", Session::touch(&mut connection, batch.to_vec(), PAUSE)).await?;
     Ok(())
 }

@@ -132,7 +132,8 @@ BEGIN
         FROM unnest(names, oids) AS found (name, oid)
         JOIN (VALUES
             ('auth_api', 'accounts', 'SELECT, INSERT, UPDATE (last_login_at, disabled_at)'),
-            ('auth_api', 'sessions', 'SELECT, INSERT, UPDATE (last_seen_at, expires_at, revoked_at, revoked_reason)'),
+            ('auth_api', 'sessions', 'SELECT, INSERT, UPDATE (last_seen_at, expires_at, revoked_at, revoked_reason,
+                token_hash, previous_hash, previous_until, sealed_successor)'),
             ('auth_api', 'token_families', 'SELECT, INSERT,
                 UPDATE (generation, token_hash, previous_hash, sealed_successor, rotated_at, previous_rotated_at, attempt_hash)'),
             ('auth_api', 'consumed_challenges', 'SELECT, INSERT'),

@@ -11,8 +11,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
 use crate::accounts::Account;
+use crate::cookies::{CookieTokens, PreviousToken};
 use crate::families::Family;
 use crate::ids::{AccountId, SessionId, TokenHash};
+use crate::interval::interval;
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
@@ -114,8 +116,8 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// When it ends in any case.
     pub absolute_expires_at: DateTime<Utc>,
-    /// Of its cookie; `None`: it has a token family.
-    pub token_hash: Option<TokenHash>,
+    /// Of a session that a cookie carries.
+    pub cookie: Option<CookieTokens>,
     /// Of a session that has no cookie.
     pub family: Option<Family>,
     /// The database's time.
@@ -175,15 +177,6 @@ statement! {
     /// See the file.
     Extend("extend_session.sql") { ttl: PgInterval => Interval, id: SessionId => SqlUuid, threshold: PgInterval => Interval }
         -> (Timestamptz,)
-}
-
-statement! {
-    /// See the file.
-    ExtendAll("extend_sessions.sql") {
-        ttl: PgInterval => Interval,
-        ids: Vec<SessionId> => Array<SqlUuid>,
-        threshold: PgInterval => Interval,
-    } -> (SqlUuid,)
 }
 
 impl NewSession {
@@ -351,18 +344,6 @@ impl Session {
         Ok(extend.get_result::<(DateTime<Utc>,)>(conn).await.optional()?.map(|(expires_at,)| expires_at))
     }
 
-    /// [`Session::extend`] for many, but for those that somebody holds now. Returns which.
-    pub async fn extend_all(
-        conn: &mut AsyncPgConnection,
-        ids: Vec<SessionId>,
-        ttl: Duration,
-        threshold: Duration,
-    ) -> QueryResult<Vec<SessionId>> {
-        let extend = ExtendAll { ttl: interval(ttl), ids, threshold: interval(threshold) };
-        let rows: Vec<(SessionId,)> = extend.get_results(conn).await?;
-        Ok(rows.into_iter().map(|(id,)| id).collect())
-    }
-
     /// The sessions revoked within `window` before now, in pages of at most `page`, each after the last row of the one
     /// before: what the denylist must hold.
     pub async fn revoked_within(
@@ -409,6 +390,9 @@ pub(crate) struct Row {
     expires_at: DateTime<Utc>,
     absolute_expires_at: DateTime<Utc>,
     token_hash: Option<TokenHash>,
+    previous_hash: Option<TokenHash>,
+    previous_until: Option<DateTime<Utc>>,
+    sealed_successor: Option<Vec<u8>>,
     #[diesel(embed)]
     family: Option<Family>,
     #[diesel(select_expression = clock_timestamp())]
@@ -419,6 +403,8 @@ pub(crate) struct Row {
 
 impl From<Row> for Session {
     fn from(row: Row) -> Self {
+        let previous = row.previous_hash.zip(row.previous_until).zip(row.sealed_successor);
+        let previous = previous.map(|((hash, good_until), sealed_successor)| PreviousToken { hash, good_until, sealed_successor });
         Self {
             id: row.id,
             user_agent: row.user_agent,
@@ -427,17 +413,12 @@ impl From<Row> for Session {
             last_seen_at: row.family.map_or(row.last_seen_at, |family| family.rotated_at),
             expires_at: row.expires_at,
             absolute_expires_at: row.absolute_expires_at,
-            token_hash: row.token_hash,
+            cookie: row.token_hash.map(|current| CookieTokens { current, previous }),
             family: row.family,
             now: row.now,
             account: row.account,
         }
     }
-}
-
-/// A duration as PostgreSQL counts it, to the microsecond.
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval::from_microseconds(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The database's clock.

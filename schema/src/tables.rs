@@ -53,6 +53,9 @@ diesel::table! {
         absolute_expires_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
         revoked_reason -> Nullable<Text>,
+        previous_hash -> Nullable<Bytea>,
+        previous_until -> Nullable<Timestamptz>,
+        sealed_successor -> Nullable<Bytea>,
     }
 }
 

@@ -36,7 +36,7 @@ const ALL: [&str; 18] = [
     "auth_api consumed_challenges SELECT",
     "auth_api sessions INSERT",
     "auth_api sessions SELECT",
-    "auth_api sessions UPDATE (expires_at, last_seen_at, revoked_at, revoked_reason)",
+    "auth_api sessions UPDATE (expires_at, last_seen_at, previous_hash, previous_until, revoked_at, revoked_reason, sealed_successor, token_hash)",
     "auth_api token_families INSERT",
     "auth_api token_families SELECT",
     "auth_api token_families UPDATE (attempt_hash, generation, previous_hash, previous_rotated_at, rotated_at, sealed_successor, token_hash)",
@@ -85,7 +85,6 @@ async fn a_privilege_that_is_absent_is_refused() {
             "auth_api",
             &[
                 "UPDATE sessions SET account_id = id",
-                "UPDATE sessions SET token_hash = NULL",
                 "UPDATE sessions SET absolute_expires_at = now()",
                 "UPDATE sessions SET user_agent = ''",
                 "UPDATE sessions SET ip = NULL",

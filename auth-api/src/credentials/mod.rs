@@ -10,6 +10,7 @@ mod client_secret;
 pub mod clients;
 mod random;
 mod refresh_token;
+mod seal;
 mod secrets;
 mod session_token;
 mod signature;

@@ -1,11 +1,10 @@
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
 
-use super::secrets::{Purpose, SealKey, Secrets, TAG_LENGTH};
+use super::seal::{seal, unseal};
+use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, Tagged};
 
 const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
@@ -13,7 +12,6 @@ const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
 const HEAD_LENGTH: usize = 16 + 4;
 /// The head, secret 32, tag 16.
 const LENGTH: usize = HEAD_LENGTH + 32 + TAG_LENGTH;
-const NONCE_LENGTH: usize = 24;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
 ///
@@ -59,50 +57,24 @@ impl RefreshToken {
         self.0.hash(&KIND)
     }
 
-    /// Seals `successor` so that only this token and `AUTH_SECRET` together open it. A used-up token with the history of the row
-    /// (WAL, a backup, a log) does not, and neither does `AUTH_SECRET` with the database.
-    ///
-    /// XChaCha20-Poly1305 under a key derived from this token's secret and the first of `secrets`, with session id and
-    /// generation as associated data: `nonce 24 ‖ sealed (secret 32 ‖ tag 16) ‖ authenticator 16`.
+    /// Seals `successor` for whoever has this token and `AUTH_SECRET`.
     pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
-        let mut sealed = vec![0; NONCE_LENGTH];
-        getrandom::fill(&mut sealed)?;
-        let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| getrandom::Error::UNEXPECTED)?;
-        let (aad, msg) = successor.0.bytes().split_at(HEAD_LENGTH);
-        let payload = Payload { msg, aad };
-        let body = cipher(&secrets.sealing_key(self.secret()))
-            .encrypt(&nonce, payload)
-            .map_err(|_| getrandom::Error::UNEXPECTED)?;
-        sealed.extend_from_slice(&body);
-        Ok(sealed)
+        let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
+        seal(self.secret(), head, rest, secrets)
     }
 
-    /// Opens what [`seal`](Self::seal) made of this token's successor, by any of `secrets`: a replica that was told of a new
-    /// secret first may have sealed it. `None`: it is not that.
+    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
-        let (nonce, body) = sealed.split_at_checked(NONCE_LENGTH)?;
-        let mut bytes = Zeroizing::new([0; LENGTH]);
-        bytes[..16].copy_from_slice(&self.0.bytes()[..16]);
-        bytes[16..HEAD_LENGTH].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
-        let aad = &bytes[..HEAD_LENGTH];
-        let nonce = XNonce::try_from(nonce).ok()?;
-        let open = |key: &SealKey| cipher(key).decrypt(&nonce, Payload { msg: body, aad }).ok();
-        let opened = Zeroizing::new(secrets.opening_keys(self.secret()).iter().find_map(open)?);
-        if opened.len() != LENGTH - HEAD_LENGTH {
-            return None;
-        }
-        bytes[HEAD_LENGTH..].copy_from_slice(&opened);
-        Some(Self(Tagged::trusted(bytes)))
+        let mut head = [0; HEAD_LENGTH];
+        head[..16].copy_from_slice(&self.0.bytes()[..16]);
+        head[16..].copy_from_slice(&self.generation().checked_add(1)?.to_be_bytes());
+        Tagged::reassemble(&head, &unseal(self.secret(), &head, sealed, secrets)?).map(Self)
     }
 
     fn secret(&self) -> &[u8] {
         &self.0.untagged()[HEAD_LENGTH..]
     }
-}
-
-fn cipher(key: &SealKey) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new((&**key).into())
 }
 
 impl fmt::Debug for RefreshToken {

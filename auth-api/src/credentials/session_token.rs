@@ -3,12 +3,15 @@ use std::fmt;
 use schema::ids::{SessionId, TokenHash};
 use secrecy::zeroize::Zeroizing;
 
+use super::seal::{seal, unseal};
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, Tagged};
 
 const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
-/// Session id 16, secret 32, tag 16.
-const LENGTH: usize = 16 + 32 + TAG_LENGTH;
+/// Session id.
+const HEAD_LENGTH: usize = 16;
+/// The head, secret 32, tag 16.
+const LENGTH: usize = HEAD_LENGTH + 32 + TAG_LENGTH;
 
 /// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
@@ -38,6 +41,23 @@ impl SessionToken {
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.0.session_id()
+    }
+
+    /// Seals `successor` for whoever has this token and `AUTH_SECRET`.
+    pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
+        let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
+        seal(self.secret(), head, rest, secrets)
+    }
+
+    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
+    #[must_use]
+    pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
+        let head = &self.0.bytes()[..HEAD_LENGTH];
+        Tagged::reassemble(head, &unseal(self.secret(), head, sealed, secrets)?).map(Self)
+    }
+
+    fn secret(&self) -> &[u8] {
+        &self.0.untagged()[HEAD_LENGTH..]
     }
 
     /// What is stored of it: blake3 of the whole token as the client holds it.
@@ -76,6 +96,17 @@ mod tests {
         assert_eq!(SessionToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), Err(Forged));
         let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
         assert_eq!(SessionToken::parse(&text, &Secrets::parse(&both).unwrap()), Ok(token));
+    }
+
+    #[test]
+    fn only_the_predecessor_opens_a_sealed_successor() {
+        let id = SessionId::generate();
+        let [predecessor, successor, other] = [(); 3].map(|()| SessionToken::generate(&secrets(), id).unwrap());
+        let sealed = predecessor.seal(&successor, &secrets()).unwrap();
+        assert_eq!(predecessor.unseal(&sealed, &secrets()), Some(successor));
+        assert_eq!(other.unseal(&sealed, &secrets()), None);
+        assert_eq!(predecessor.unseal(&sealed, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), None);
+        assert_eq!(predecessor.unseal(&sealed[..30], &secrets()), None);
     }
 
     #[test]

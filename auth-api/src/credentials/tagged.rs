@@ -54,9 +54,15 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
         if genuine { Ok(Self(bytes)) } else { Err(Forged) }
     }
 
-    /// One whose bytes are known, from where nobody else could have put them.
-    pub(super) fn trusted(bytes: Zeroizing<[u8; LENGTH]>) -> Self {
-        Self(bytes)
+    /// One whose bytes come from where nobody else could have put them. `None`: they are too few or too many.
+    pub(super) fn reassemble(head: &[u8], rest: &[u8]) -> Option<Self> {
+        if head.len() + rest.len() != LENGTH {
+            return None;
+        }
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        bytes[..head.len()].copy_from_slice(head);
+        bytes[head.len()..].copy_from_slice(rest);
+        Some(Self(bytes))
     }
 
     pub(super) fn bytes(&self) -> &[u8; LENGTH] {

@@ -8,11 +8,10 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use schema::ids::SessionId;
 use schema::sessions::Session;
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::cookie::Presented;
-use super::guard::Renewal;
+use super::cookie_session::PresentedCookie;
 use super::{Problem, refusal};
 use crate::credentials::SessionToken;
 use crate::state::{DatabaseError, State, timed};
@@ -55,7 +54,7 @@ impl Transport {
     /// Of a session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
-        if session.token_hash.is_some() { Self::Cookie } else { Self::Token }
+        if session.cookie.is_some() { Self::Cookie } else { Self::Token }
     }
 }
 
@@ -83,33 +82,26 @@ pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Re
     let asked = Instant::now();
     // What we never made is refused at once: that tells nothing of any session.
     let credential = genuine(request, state)?;
-    let session = session_of(credential, request, state).await;
+    let session = session_of(credential, asked, request, state).await;
     if matches!(session, Err(Problem::Unauthenticated)) {
         refusal::due(asked).await;
     }
     session
 }
 
-async fn session_of(credential: Genuine, request: &HttpRequest, state: &web::Data<State>) -> Result<Session, Problem> {
+async fn session_of(
+    credential: Genuine,
+    arrived: Instant,
+    request: &HttpRequest,
+    state: &web::Data<State>,
+) -> Result<Session, Problem> {
     match credential {
         Genuine::Token(id) => {
             refuse_denied(state, id).await?;
             // Not denied and yet not live: it has expired, or was revoked this moment.
             find_live(state, id).await?.ok_or(Problem::Unauthenticated)
         }
-        Genuine::Cookie(token) => {
-            let session = find_live(state, token.session_id()).await?;
-            let hash = session.as_ref().and_then(|session| session.token_hash).map(|hash| hash.0).unwrap_or_default();
-            let same = bool::from(hash.ct_eq(&token.hash().0));
-            let Some(session) = session.filter(|_| same) else {
-                tracing::info!(session_id = %token.session_id(), "a cookie was refused");
-                return Err(Problem::Unauthenticated);
-            };
-            if let Some(lifetime) = state.touches.note(&session) {
-                request.extensions_mut().insert(Renewal(state.cookie.carry(&token, lifetime)));
-            }
-            Ok(session)
-        }
+        Genuine::Cookie(token) => PresentedCookie { token, arrived, request }.accept_and_renew(state).await,
     }
 }
 

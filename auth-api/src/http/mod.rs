@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod caller;
 mod client;
 pub mod cookie;
+pub(crate) mod cookie_session;
 pub mod cors;
 pub mod documented;
 mod form;

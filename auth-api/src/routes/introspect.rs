@@ -1,5 +1,7 @@
 //! POST /oauth/introspect: what a token is worth, for other services (RFC 7662).
 
+use std::time::Instant;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use schema::ids::TokenHash;
@@ -13,7 +15,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use uuid::Uuid;
 
 use crate::credentials::access_token::Claims;
-use crate::credentials::{RefreshToken, SessionToken, Token};
+use crate::credentials::{RefreshToken, Token};
+use crate::http::cookie_session::{Accepted, PresentedCookie};
 use crate::http::documented::example;
 use crate::http::oauth::{self, OAuthError};
 use crate::http::{Form, FormFields, Problem, caller, documented};
@@ -141,20 +144,26 @@ pub(super) async fn post(
     state: web::Data<State>,
     form: Result<Form, OAuthError>,
 ) -> Result<HttpResponse, OAuthError> {
+    let arrived = Instant::now();
     oauth::authenticate(&http, &state, Route::Introspect).await?;
-    let active = introspect(&state, form?.token.expose_secret()).await?;
+    let active = introspect(&state, form?.token.expose_secret(), arrived, &http).await?;
     oauth::count_introspection(active.is_some());
     Ok(active.map_or_else(|| HttpResponse::Ok().json(Inactive::default()), |active| HttpResponse::Ok().json(active)))
 }
 
-async fn introspect(state: &web::Data<State>, text: &str) -> Result<Option<Active>, Problem> {
+async fn introspect(
+    state: &web::Data<State>,
+    text: &str,
+    arrived: Instant,
+    request: &HttpRequest,
+) -> Result<Option<Active>, Problem> {
     match Token::recognise(text, &state.secrets, &state.access_tokens, state.now()?) {
         Some(Token::Access(claims)) => {
             let denied = caller::is_denied(state, schema::ids::SessionId(claims.sid)).await?;
             Ok((!denied).then(|| Active::access(claims)))
         }
         Some(Token::Refresh(token)) => refresh(state, &token).await,
-        Some(Token::Session(token)) => session(state, &token).await,
+        Some(Token::Session(token)) => session(state, &PresentedCookie { token, arrived, request }).await,
         None => Ok(None),
     }
 }
@@ -169,14 +178,14 @@ async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Optio
     }))
 }
 
-/// A service that asks for each request of a browser is where the session is used: that is noted as it would be here.
-async fn session(state: &web::Data<State>, token: &SessionToken) -> Result<Option<Active>, Problem> {
-    let found = caller::find_live(state, token.session_id()).await?;
-    let found = found.filter(|session| session.token_hash.is_some_and(|hash| same(hash, token.hash())));
-    Ok(found.map(|session| {
-        state.touches.note(&session);
-        Active::of(state, &session, TokenUse::Session, session.created_at)
-    }))
+/// A service that asks for each request of a browser is where the session is used: that is noted as it would be here. It does not
+/// slide, because a service's answers carry no new cookie.
+async fn session(state: &web::Data<State>, presented: &PresentedCookie<'_>) -> Result<Option<Active>, Problem> {
+    match presented.accept(state).await {
+        Ok(Accepted { session, .. }) => Ok(Some(Active::of(state, &session, TokenUse::Session, session.created_at))),
+        Err(Problem::Unauthenticated) => Ok(None),
+        Err(problem) => Err(problem),
+    }
 }
 
 fn same(one: TokenHash, other: TokenHash) -> bool {

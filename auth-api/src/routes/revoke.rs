@@ -6,12 +6,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use schema::sessions::RevokedReason;
 use secrecy::ExposeSecret as _;
 
-use super::logout;
 use crate::audit::By;
 use crate::credentials::Token;
 use crate::http::oauth::{self, OAuthError};
 use crate::http::{Client, Form, FormFields, Problem, documented};
 use crate::limits::Route;
+use crate::revocation::Revocation;
 use crate::state::State;
 
 /// End the session of a token
@@ -38,8 +38,11 @@ pub(super) async fn post(
     if let Some(token) = recognised {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {
-            let by = By::Client(client_id);
-            logout::end(&shared, &client, token.session_id(), RevokedReason::Client, &by).await
+            let revocation = Revocation { client: &client, reason: RevokedReason::Client, by: &By::Client(client_id) };
+            match token {
+                Token::Session(token) => revocation.end_by_cookie(&shared, &token).await.map(drop),
+                Token::Access(_) | Token::Refresh(_) => revocation.end(&shared, token.session_id()).await,
+            }
         });
         ended.await.map_err(Problem::from)?.map_err(Problem::from)?;
     }

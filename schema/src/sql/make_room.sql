@@ -3,7 +3,7 @@
 -- account's, and the account's oldest beyond the limit.
 WITH replaced AS (
     SELECT id FROM sessions
-    WHERE id = $1 AND token_hash = $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()
+    WHERE id = $1 AND $2 IN (token_hash, previous_hash) AND revoked_at IS NULL AND expires_at > clock_timestamp()
 ), beyond AS (
     SELECT id FROM sessions
     WHERE account_id = $3 AND id <> $4 AND id NOT IN (SELECT id FROM replaced)

@@ -1,0 +1,235 @@
+//! Cookie sessions in use: which token is good, when it is replaced, and when an old one is a copy.
+//!
+//! A session's token is replaced when its expiry slides. Browsers drop the answer that carries the new one when a navigation is
+//! aborted, so the old token stays good, and brings the same new one again, until the new one has been presented; then for
+//! `REFRESH_REUSE_GRACE`, for what is under way.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::{HttpMessage, HttpRequest, web};
+use chrono::{DateTime, TimeDelta, Utc};
+use schema::cookies::{CookieRenewal, CookieTokens, Ending, Renewed};
+use schema::ids::TokenHash;
+use schema::sessions::{RevokedReason, Session};
+use subtle::ConstantTimeEq as _;
+
+use super::caller::find_live;
+use super::guard::Renewal;
+use super::{Client, Peer, Problem};
+use crate::audit::{self, By};
+use crate::credentials::SessionToken;
+use crate::metrics::CookieRenewalOutcome;
+use crate::revocation::Revocation;
+use crate::state::{DatabaseError, State, timed};
+
+/// A genuine token, and the request that presents it.
+pub(crate) struct PresentedCookie<'p> {
+    pub(crate) token: SessionToken,
+    /// When the request arrived.
+    pub(crate) arrived: Instant,
+    pub(crate) request: &'p HttpRequest,
+}
+
+/// What a token is to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The current one.
+    Current,
+    /// The one before, while it is good.
+    Previous,
+    /// The one before, after that.
+    Reuse,
+    /// Neither.
+    Unknown,
+}
+
+/// A session, and the token that its browser does not have yet.
+pub(crate) struct Accepted {
+    pub(crate) session: Session,
+    pub(crate) successor: Option<SessionToken>,
+}
+
+impl PresentedCookie<'_> {
+    /// The live session of the token, if the token is good. One that was good before ends the session: two parties have had it.
+    pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
+        let session = find_live(state, self.token.session_id()).await?;
+        let Some((session, tokens)) = session.and_then(|session| session.cookie.clone().map(|tokens| (session, tokens)))
+        else {
+            return Err(self.refuse());
+        };
+        match self.judge(&tokens, session.now) {
+            Standing::Current => {
+                self.confirm(state, &session, tokens).await;
+                state.touches.note(&session);
+                Ok(Accepted { session, successor: None })
+            }
+            Standing::Previous => {
+                state.touches.note(&session);
+                let successor = self.open_successor(&tokens, state);
+                Ok(Accepted { session, successor })
+            }
+            Standing::Reuse => {
+                self.end_for_reuse(state).await?;
+                Err(Problem::Unauthenticated)
+            }
+            Standing::Unknown => Err(self.refuse()),
+        }
+    }
+
+    /// [`Self::accept`] for a browser: slides the session, and sets the cookie that it is to have from now on.
+    pub(crate) async fn accept_and_renew(&self, state: &web::Data<State>) -> Result<Session, Problem> {
+        let Accepted { mut session, mut successor } = self.accept(state).await?;
+        if successor.is_none() && self.may_slide() {
+            if let Some((token, Renewed { expires_at, now })) = self.renew(state, &session).await? {
+                (session.expires_at, session.now) = (expires_at, now);
+                successor = Some(token);
+            }
+        }
+        if let Some(token) = successor {
+            let lifetime = (session.expires_at - session.now).to_std().unwrap_or_default();
+            self.request.extensions_mut().insert(Renewal(state.cookie.carry(&token, lifetime)));
+        }
+        Ok(session)
+    }
+
+    fn refuse(&self) -> Problem {
+        tracing::info!(session_id = %self.token.session_id(), "a cookie was refused");
+        Problem::Unauthenticated
+    }
+
+    /// Judges as of when the request arrived: what others did while it waited for the database is not its client's doing.
+    fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> Standing {
+        let presented = self.token.hash();
+        let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
+        if same(tokens.current, presented) {
+            return Standing::Current;
+        }
+        match &tokens.previous {
+            Some(previous) if same(previous.hash, presented) => {
+                if arrived < previous.good_until {
+                    Standing::Previous
+                } else {
+                    Standing::Reuse
+                }
+            }
+            _ => Standing::Unknown,
+        }
+    }
+
+    fn open_successor(&self, tokens: &CookieTokens, state: &State) -> Option<SessionToken> {
+        tokens.previous.as_ref().and_then(|previous| self.token.unseal(&previous.sealed_successor, &state.secrets))
+    }
+
+    /// Notes that the current token has reached its browser. If this fails, the next request notes it.
+    async fn confirm(&self, state: &web::Data<State>, session: &Session, tokens: CookieTokens) {
+        let grace = state.lifetimes.reuse_grace;
+        let latest = session.now + TimeDelta::from_std(grace).unwrap_or_default();
+        if tokens.previous.as_ref().is_none_or(|previous| previous.good_until <= latest) {
+            return;
+        }
+        let (shared, id) = (Arc::clone(state), session.id);
+        let confirmed = state.tasks.finish(async move {
+            let mut connection = shared.database.acquire().await?;
+            let watch = connection.watch();
+            Ok::<_, DatabaseError>(timed(watch, "confirm_cookie", tokens.confirm(&mut connection, id, grace)).await?)
+        });
+        if let Ok(Err(error)) = confirmed.await {
+            tracing::warn!(%error, "the use of a new cookie was not noted");
+        }
+    }
+
+    /// Browsers say which site a request comes from (Fetch Metadata). One that another site caused is no use by the owner.
+    fn may_slide(&self) -> bool {
+        let mut sites = self.request.headers().get_all("Sec-Fetch-Site");
+        match (sites.next(), sites.next()) {
+            (None, _) => true,
+            (Some(site), None) => {
+                [b"none".as_slice(), b"same-origin", b"same-site"].contains(&site.as_bytes().trim_ascii())
+            }
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    /// Slides the session and replaces its token, if that is due. A database that cannot write refuses nobody: the next request
+    /// renews.
+    async fn renew(
+        &self,
+        state: &web::Data<State>,
+        session: &Session,
+    ) -> Result<Option<(SessionToken, Renewed)>, Problem> {
+        if !is_due(state, session) {
+            return Ok(None);
+        }
+        let successor = SessionToken::generate(&state.secrets, session.id)?;
+        let renewal = CookieRenewal {
+            session_id: session.id,
+            presented: self.token.hash(),
+            successor: successor.hash(),
+            sealed_successor: self.token.seal(&successor, &state.secrets)?,
+            ttl: state.lifetimes.session,
+            threshold: state.lifetimes.extend_threshold,
+        };
+        let shared = Arc::clone(state);
+        let renewed = state.tasks.finish(async move {
+            let mut connection = shared.database.acquire().await?;
+            let watch = connection.watch();
+            Ok::<_, DatabaseError>(timed(watch, "renew_cookie", renewal.apply(&mut connection)).await?)
+        });
+        match renewed.await? {
+            Ok(Some(renewed)) => {
+                CookieRenewalOutcome::Renewed.count();
+                audit::renew(session.id, session.account.id);
+                Ok(Some((successor, renewed)))
+            }
+            Ok(None) => self.renewed_by_another(state).await,
+            Err(error) => {
+                CookieRenewalOutcome::Failed.count();
+                tracing::warn!(%error, session_id = %session.id, "a cookie was not renewed");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Another request of the same browser came first: its token is this one's, too.
+    async fn renewed_by_another(&self, state: &web::Data<State>) -> Result<Option<(SessionToken, Renewed)>, Problem> {
+        let Some(session) = find_live(state, self.token.session_id()).await? else { return Ok(None) };
+        let times = Renewed { expires_at: session.expires_at, now: session.now };
+        let tokens = session.cookie.filter(|tokens| self.judge(tokens, session.now) == Standing::Previous);
+        Ok(tokens.and_then(|tokens| self.open_successor(&tokens, state)).map(|successor| (successor, times)))
+    }
+
+    async fn end_for_reuse(&self, state: &web::Data<State>) -> Result<(), Problem> {
+        // It may have asked another process meanwhile, and have got its answer there.
+        if Peer::of(self.request).has_hung_up() {
+            return Ok(());
+        }
+        let (shared, token) = (Arc::clone(state), self.token.clone());
+        let client = Client::of(self.request, &state.trusted_proxies);
+        let ended = state.tasks.finish(async move {
+            let revocation = Revocation { client: &client, reason: RevokedReason::Reuse, by: &By::Rule };
+            let ending = revocation.end_by_cookie(&shared, &token).await?;
+            if ending == Ending::Ended {
+                audit::reuse(&client, token.session_id());
+            }
+            Ok::<_, DatabaseError>(())
+        });
+        Ok(ended.await??)
+    }
+}
+
+/// Whether the expiry would gain enough, and no earlier token is still good.
+fn is_due(state: &State, session: &Session) -> bool {
+    let previous = session.cookie.as_ref().and_then(|tokens| tokens.previous.as_ref());
+    if previous.is_some_and(|previous| previous.good_until > session.now) {
+        return false;
+    }
+    // The configuration bounds both to years.
+    let ttl = TimeDelta::from_std(state.lifetimes.session).unwrap_or_default();
+    let gained = (session.now + ttl).min(session.absolute_expires_at) - session.expires_at;
+    gained.to_std().is_ok_and(|gained| !gained.is_zero() && gained >= state.lifetimes.extend_threshold)
+}
+
+fn same(one: TokenHash, other: TokenHash) -> bool {
+    one.0.ct_eq(&other.0).into()
+}

@@ -1,0 +1,10 @@
+-- In SQL because the new end stands in SET and in WHERE, and comes from one reading of the clock.
+UPDATE sessions
+SET previous_until = clock.at + span.grace
+FROM (SELECT clock_timestamp() AS at) AS clock,
+     (SELECT $1::interval AS grace) AS span
+WHERE id = $2
+  AND token_hash = $3
+  AND revoked_at IS NULL
+  AND previous_until > clock.at + span.grace
+RETURNING previous_until

@@ -1,0 +1,16 @@
+-- In SQL because the new expiry stands in SET and in WHERE, and Diesel has no least(). The token that is replaced stays good
+-- until the expiry that it had; none is replaced while the one before it is still good.
+UPDATE sessions
+SET previous_hash = token_hash,
+    previous_until = expires_at,
+    token_hash = $1,
+    sealed_successor = $2,
+    expires_at = least(slide.until, absolute_expires_at)
+FROM (SELECT clock_timestamp() + $3::interval AS until) AS slide
+WHERE id = $4
+  AND token_hash = $5
+  AND revoked_at IS NULL
+  AND expires_at > clock_timestamp()
+  AND (previous_until IS NULL OR previous_until <= clock_timestamp())
+  AND least(slide.until, absolute_expires_at) >= expires_at + $6::interval
+RETURNING expires_at, clock_timestamp()
