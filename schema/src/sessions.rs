@@ -404,7 +404,8 @@ pub(crate) struct Row {
 impl From<Row> for Session {
     fn from(row: Row) -> Self {
         let previous = row.previous_hash.zip(row.previous_until).zip(row.sealed_successor);
-        let previous = previous.map(|((hash, good_until), sealed_successor)| PreviousToken { hash, good_until, sealed_successor });
+        let previous =
+            previous.map(|((hash, good_until), sealed_successor)| PreviousToken { hash, good_until, sealed_successor });
         Self {
             id: row.id,
             user_agent: row.user_agent,

@@ -11,14 +11,18 @@ const NONCE_LENGTH: usize = 24;
 ///
 /// XChaCha20-Poly1305 under a key derived from the predecessor's secret and the first of `secrets`, with the token's `head` as
 /// associated data: `nonce 24 ‖ sealed rest ‖ authenticator 16`.
-pub(super) fn seal(predecessor: &[u8], head: &[u8], rest: &[u8], secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
+pub(super) fn seal(
+    predecessor: &[u8],
+    head: &[u8],
+    rest: &[u8],
+    secrets: &Secrets,
+) -> Result<Vec<u8>, getrandom::Error> {
     let mut sealed = vec![0; NONCE_LENGTH];
     getrandom::fill(&mut sealed)?;
     let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| getrandom::Error::UNEXPECTED)?;
     let payload = Payload { msg: rest, aad: head };
-    let body = cipher(&secrets.sealing_key(predecessor))
-        .encrypt(&nonce, payload)
-        .map_err(|_| getrandom::Error::UNEXPECTED)?;
+    let body =
+        cipher(&secrets.sealing_key(predecessor)).encrypt(&nonce, payload).map_err(|_| getrandom::Error::UNEXPECTED)?;
     sealed.extend_from_slice(&body);
     Ok(sealed)
 }

@@ -54,7 +54,8 @@ impl PresentedCookie<'_> {
     /// The live session of the token, if the token is good. One that was good before ends the session: two parties have had it.
     pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
         let session = find_live(state, self.token.session_id()).await?;
-        let Some((session, tokens)) = session.and_then(|session| session.cookie.clone().map(|tokens| (session, tokens)))
+        let Some((session, tokens)) =
+            session.and_then(|session| session.cookie.clone().map(|tokens| (session, tokens)))
         else {
             return Err(self.refuse());
         };

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::audit::By;
 use crate::credentials::RefreshToken;
-use crate::http::documented::example;
 use crate::http::caller::Genuine;
+use crate::http::documented::example;
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
 use crate::revocation::Revocation;
 use crate::state::State;

@@ -5,12 +5,13 @@ SET previous_hash = token_hash,
     previous_until = expires_at,
     token_hash = $1,
     sealed_successor = $2,
-    expires_at = least(slide.until, absolute_expires_at)
-FROM (SELECT clock_timestamp() + $3::interval AS until) AS slide
+    expires_at = least(clock.at + span.ttl, absolute_expires_at)
+FROM (SELECT clock_timestamp() AS at) AS clock,
+     (SELECT $3::interval AS ttl) AS span
 WHERE id = $4
   AND token_hash = $5
   AND revoked_at IS NULL
-  AND expires_at > clock_timestamp()
-  AND (previous_until IS NULL OR previous_until <= clock_timestamp())
-  AND least(slide.until, absolute_expires_at) >= expires_at + $6::interval
-RETURNING expires_at, clock_timestamp()
+  AND expires_at > clock.at
+  AND (previous_until IS NULL OR previous_until <= clock.at)
+  AND least(clock.at + span.ttl, absolute_expires_at) >= expires_at + $6::interval
+RETURNING expires_at, clock.at
