@@ -79,6 +79,8 @@ pub struct Lifetimes {
     pub challenge: Duration,
     /// Within which a refresh may be repeated without a key of the attempt.
     pub reuse_grace: Duration,
+    /// How old a login may be to end other sessions; `None`: of any age.
+    pub step_up: Option<Duration>,
 }
 
 /// A configuration that holds together.
@@ -261,6 +263,7 @@ impl fmt::Display for Config {
             ("EXTEND_THRESHOLD", duration(lifetimes.extend_threshold)),
             ("CHALLENGE_TTL", duration(lifetimes.challenge)),
             ("REFRESH_REUSE_GRACE", duration(lifetimes.reuse_grace)),
+            ("STEP_UP_AGE", lifetimes.step_up.map_or_else(|| "off".to_owned(), duration)),
             ("SESSION_LIMIT", self.session_limit.to_string()),
             ("ALLOWED_ORIGINS", self.allowed_origins.join(",")),
             ("COOKIE_INSECURE", u8::from(self.cookie_insecure).to_string()),

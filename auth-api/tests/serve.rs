@@ -109,6 +109,9 @@ async fn settings_that_weaken_it_are_refused() {
         ("TRUSTED_PROXIES", "::/0"),
         ("ADMIN_BIND", "127.0.0.1:9080"),
         ("OPS_HOSTS", "http://ops.example.test"),
+        ("STEP_UP_AGE", "0s"),
+        ("STEP_UP_AGE", "1500ms"),
+        ("STEP_UP_AGE", "soon"),
     ];
     for (name, value) in weak {
         let mut env = good("/keys");

@@ -33,6 +33,9 @@ pub struct Introspected {
     /// `sid`: the session.
     #[serde(rename = "sid")]
     pub session_id: Uuid,
+    /// `auth_time`: when the owner authenticated, in seconds since 1970 (RFC 9470 §6.2).
+    #[serde(rename = "auth_time", default)]
+    pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
     pub wallet: String,
     /// `exp`, in seconds since 1970.

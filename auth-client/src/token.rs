@@ -19,6 +19,9 @@ pub struct AccessToken {
     pub account_id: Uuid,
     /// `sid`: the session. Whether it was revoked since, the token does not know.
     pub session_id: Uuid,
+    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that take a recent login (RFC 9470).
+    /// `None` in tokens of auth-api releases that did not write it.
+    pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
     pub wallet: String,
     /// `client_id`: who made it, `auth-api`.
@@ -36,6 +39,8 @@ pub struct AccessToken {
 struct Claims {
     sub: Uuid,
     sid: Uuid,
+    #[serde(default)]
+    auth_time: Option<i64>,
     wallet: String,
     client_id: String,
     jti: String,
@@ -82,7 +87,7 @@ impl Rules {
             ErrorKind::InvalidAudience => Error::OtherAudience,
             _ => Error::NotAnAccessToken,
         })?;
-        let Claims { sub, sid, wallet, client_id, jti, iat, exp } = claims.claims;
+        let Claims { sub, sid, auth_time, wallet, client_id, jti, iat, exp } = claims.claims;
         if now >= exp.saturating_add(self.leeway) {
             return Err(Error::Expired);
         }
@@ -92,6 +97,7 @@ impl Rules {
         Ok(AccessToken {
             account_id: sub,
             session_id: sid,
+            authenticated_at: auth_time,
             wallet,
             client_id,
             token_id: jti,

@@ -57,6 +57,8 @@ pub struct Rotated {
     pub issuer: String,
     /// Its subject, for `wallet`.
     pub subject: String,
+    /// When the login was, for `auth_time`.
+    pub created_at: DateTime<Utc>,
     /// When the session ends unless it is used.
     pub expires_at: DateTime<Utc>,
     /// When it ends in any case.
@@ -74,7 +76,7 @@ statement! {
         session_id: SessionId => SqlUuid,
         generation: i64 => BigInt,
         presented: TokenHash => Bytea,
-    } -> (SqlUuid, Text, Text, Timestamptz, Timestamptz, Timestamptz)
+    } -> (SqlUuid, Text, Text, Timestamptz, Timestamptz, Timestamptz, Timestamptz)
 }
 
 impl Rotation {
@@ -84,10 +86,11 @@ impl Rotation {
         let Self { session_id, generation, presented, successor, sealed_successor, attempt } = self;
         let rotate = Rotate { successor, sealed_successor, attempt, session_id, generation, presented };
         let row: Option<RotatedRow> = rotate.get_result(conn).await.optional()?;
-        Ok(row.map(|(account_id, issuer, subject, expires_at, absolute_expires_at, now)| Rotated {
+        Ok(row.map(|(account_id, issuer, subject, created_at, expires_at, absolute_expires_at, now)| Rotated {
             account_id,
             issuer,
             subject,
+            created_at,
             expires_at,
             absolute_expires_at,
             now,
@@ -164,17 +167,18 @@ pub struct Standing {
 statement! {
     /// See the file.
     LockFamily("lock_family.sql") { session_id: SessionId => SqlUuid } -> (
-        SqlUuid, Text, Text, Timestamptz, Timestamptz, Timestamptz,
+        SqlUuid, Text, Text, Timestamptz, Timestamptz, Timestamptz, Timestamptz,
         Nullable<Timestamptz>, BigInt, Bytea, Nullable<Bytea>, Nullable<Bytea>, Timestamptz, Nullable<Timestamptz>,
         Nullable<Bytea>,
     )
 }
 
-type RotatedRow = (AccountId, String, String, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+type RotatedRow = (AccountId, String, String, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
 type LockedRow = (
     AccountId,
     String,
     String,
+    DateTime<Utc>,
     DateTime<Utc>,
     DateTime<Utc>,
     DateTime<Utc>,
@@ -202,18 +206,19 @@ impl Standing {
                 account_id: row.0,
                 issuer: row.1,
                 subject: row.2,
-                expires_at: row.3,
-                absolute_expires_at: row.4,
-                now: row.5,
+                created_at: row.3,
+                expires_at: row.4,
+                absolute_expires_at: row.5,
+                now: row.6,
             },
-            revoked_at: row.6,
-            generation: row.7,
-            token_hash: row.8,
-            previous_hash: row.9,
-            sealed_successor: row.10,
-            rotated_at: row.11,
-            previous_rotated_at: row.12,
-            attempt: row.13,
+            revoked_at: row.7,
+            generation: row.8,
+            token_hash: row.9,
+            previous_hash: row.10,
+            sealed_successor: row.11,
+            rotated_at: row.12,
+            previous_rotated_at: row.13,
+            attempt: row.14,
         }))
     }
 

@@ -197,6 +197,12 @@ impl NewSession {
 }
 
 impl Session {
+    /// When its owner authenticated: the login that began it.
+    #[must_use]
+    pub fn authenticated_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
     /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and the account's oldest live
     /// ones, so that `newest` and at most `limit - 1` others stay. Needs the account's row lock, which is what makes it exact.
     /// Returns what it ended.

@@ -266,7 +266,10 @@ impl Options {
             mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
         let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
         let reuse_grace = mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
-        let lifetimes = Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace };
+        let given = self.step_up_age.as_ref().filter(|age| !matches!(age.as_str(), "" | "off"));
+        let step_up = given.map(|age| mistakes.seconds("STEP_UP_AGE", Some(age), HOUR, TEN_YEARS));
+        let lifetimes =
+            Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace, step_up };
         grace::check_longest(mistakes, lifetimes.reuse_grace);
         if lifetimes.extend_threshold >= lifetimes.session {
             mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");

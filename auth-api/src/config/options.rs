@@ -85,6 +85,9 @@ pub struct Options {
     /// How long a refresh may be repeated and get the same refresh token: 15s longer than an answer may take, at most 5m; 0s for none [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
+    /// How recent a login must be to end other sessions than one's own (RFC 9470), in whole seconds; `off`: of any age [default: off]
+    #[arg(long, env)]
+    pub(super) step_up_age: Option<String>,
     /// Live sessions of an account at the most [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,

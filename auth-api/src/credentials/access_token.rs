@@ -38,6 +38,8 @@ pub struct Grant<'g> {
     pub account_id: AccountId,
     /// `wallet`
     pub wallet: &'g str,
+    /// `auth_time`: when its owner authenticated, which a refresh does not change.
+    pub authenticated_at: DateTime<Utc>,
     /// `iat`
     pub now: DateTime<Utc>,
     /// When its session ends unless it is used: a token never outlives it.
@@ -84,6 +86,7 @@ struct NewClaims<'c> {
     exp: i64,
     jti: Uuid,
     sid: Uuid,
+    auth_time: i64,
     wallet: &'c str,
 }
 
@@ -106,6 +109,9 @@ pub struct Claims {
     pub jti: Uuid,
     /// Its session.
     pub sid: Uuid,
+    /// When its owner authenticated, in seconds since 1970. Tokens of an earlier release have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// The wallet's address.
     pub wallet: String,
 }
@@ -181,6 +187,7 @@ impl AccessTokens {
             exp,
             jti: Uuid::new_v4(),
             sid: grant.session_id.0,
+            auth_time: grant.authenticated_at.timestamp(),
             wallet: grant.wallet,
         };
         let mut header = Header::new(Algorithm::EdDSA);

@@ -1,4 +1,6 @@
-//! What a 401 says of the token that came with its request (RFC 6750 §3.1).
+//! What a 401 says of the token that came with its request (RFC 6750 §3.1, RFC 9470 §3).
+
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,6 +13,12 @@ pub(super) const CHALLENGE: &str = "Bearer";
 
 /// The challenge to one with a token that is not accepted: the client should get another one.
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+
+/// The challenge to one whose owner has to authenticate again (RFC 9470 §3).
+pub(super) fn too_old(max_age: Duration) -> String {
+    const ERROR: &str = r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
+    format!(r#"{CHALLENGE} {ERROR}, max_age="{}""#, max_age.as_secs())
+}
 
 /// Adds `error="invalid_token"` to the challenge of an answer where the request presented a token. Without one the client may just
 /// not have known that it needs one, and gets no error code.

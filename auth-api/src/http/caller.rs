@@ -154,6 +154,17 @@ pub async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option
     Ok(found.await??)
 }
 
+/// Refuses a session whose login is older than `STEP_UP_AGE`, where that is set.
+pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Problem> {
+    let Some(max_age) = state.lifetimes.step_up else { return Ok(()) };
+    let age = (session.now - session.authenticated_at()).to_std().unwrap_or_default();
+    if age > max_age {
+        tracing::info!(session_id = %session.id, "a login was too old");
+        return Err(Problem::LoginTooOld { max_age });
+    }
+    Ok(())
+}
+
 /// Whether any Authorization header is a Bearer one, well-formed or not.
 pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     let scheme = |header: &HeaderValue| {

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bearer_error::CHALLENGE;
+use super::bearer_error::{CHALLENGE, too_old};
 use crate::credentials::InvalidAddress;
 use crate::state::{CutOff, DatabaseError};
 
@@ -32,6 +32,11 @@ pub enum Problem {
     RefreshRefused,
     /// 401: no, bad, expired or revoked credential, one body for all.
     Unauthenticated,
+    /// 401: the login is older than `STEP_UP_AGE` (RFC 9470).
+    LoginTooOld {
+        /// How old a login may be, in whole seconds.
+        max_age: Duration,
+    },
     /// 400: an access token and a cookie at once: which of the two is meant?
     TwoCredentials,
     /// 403: it carries a cookie, would change something, and comes from a page that is not ours, or does not say from where.
@@ -110,6 +115,7 @@ impl Problem {
     pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
             Self::Unauthenticated => Some((WWW_AUTHENTICATE, CHALLENGE.into())),
+            Self::LoginTooOld { max_age } => Some((WWW_AUTHENTICATE, too_old(*max_age).into())),
             Self::MethodNotAllowed(allowed) => Some((ALLOW, allowed.clone().into())),
             Self::RateLimited { wait } => Some((RETRY_AFTER, wait.as_secs().to_string().into())),
             Self::Unavailable | Self::UnavailableUnless(_) => Some((RETRY_AFTER, "1".into())),
@@ -137,6 +143,11 @@ impl Problem {
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
                 "A valid credential is needed: Authorization: Bearer …, or the session cookie.".into(),
+            ),
+            Self::LoginTooOld { .. } => (
+                StatusCode::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                "This takes a more recent login. Log in again and repeat the request.".into(),
             ),
             Self::TwoCredentials => (
                 StatusCode::BAD_REQUEST,

@@ -64,6 +64,10 @@ struct Active {
     /// The session's id.
     #[schema(examples(json!(example::SESSION_ID)))]
     sid: Uuid,
+    /// When its owner authenticated (RFC 9470 §6.2): the login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i64, required = false, examples(1_795_251_600))]
+    auth_time: Option<i64>,
     /// The wallet's address.
     #[schema(examples(json!(example::ADDRESS)))]
     wallet: String,
@@ -130,7 +134,7 @@ fn no() -> Object {
                 "active": true, "token_use": "access_token", "token_type": "Bearer", "client_id": "auth-api",
                 "iss": "https://auth.example.com", "aud": "https://auth.example.com",
                 "sub": example::ACCOUNT_ID, "sid": example::SESSION_ID,
-                "wallet": example::ADDRESS, "iat": 1_795_251_600,
+                "auth_time": 1_795_251_600, "wallet": example::ADDRESS, "iat": 1_795_251_600,
                 "exp": 1_795_252_500, "jti": "0197f0a2-2222-7d10-9c55-0d0c6d8d3a7e"
             }))),
             ("inactive" = (summary = "anything that is not good", value = json!({ "active": false })))
@@ -203,6 +207,7 @@ impl Active {
             aud: Some(claims.aud),
             sub: claims.sub,
             sid: claims.sid,
+            auth_time: claims.auth_time,
             wallet: claims.wallet,
             iat: claims.iat,
             exp: claims.exp,
@@ -220,6 +225,7 @@ impl Active {
             aud: None,
             sub: session.account.id.0,
             sid: session.id.0,
+            auth_time: Some(session.authenticated_at().timestamp()),
             wallet: session.account.subject.clone(),
             iat: made_at.timestamp(),
             exp: session.expires_at.timestamp(),

@@ -168,6 +168,7 @@ pub(super) async fn post(
                 session_id,
                 account_id: begun.account_id,
                 wallet: login.challenge.address.as_str(),
+                authenticated_at: times.created_at,
                 now: times.created_at,
                 session_expires_at: times.expires_at,
             };

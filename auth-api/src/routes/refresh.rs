@@ -105,6 +105,7 @@ pub(super) async fn post(
             session_id,
             account_id: session.account_id,
             wallet: &session.subject,
+            authenticated_at: session.created_at,
             now: session.now,
             session_expires_at: session.expires_at,
         },

@@ -40,6 +40,9 @@ pub(super) struct SessionAnswer {
     /// When the login was.
     #[schema(examples("2026-11-21T09:00:07Z"))]
     created_at: DateTime<Utc>,
+    /// When its owner authenticated: the login. Some requests need a recent one (`STEP_UP_AGE`).
+    #[schema(examples("2026-11-21T09:00:07Z"))]
+    auth_time: DateTime<Utc>,
     /// The last rotation of its refresh token; or, by cookie, the last request, noted once a minute at the most.
     #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
@@ -58,6 +61,7 @@ impl SessionAnswer {
             device: session.user_agent.as_deref().map(device),
             ip: session.ip,
             created_at: session.created_at,
+            auth_time: session.authenticated_at(),
             last_seen_at: session.last_seen_at,
             expires_at: session.expires_at,
             current,
@@ -128,7 +132,8 @@ pub(super) async fn list(
 
 /// End one session
 ///
-/// 204 for a live one of the caller's own, else 404, whatever there is by that id.
+/// 204 for a live one of the caller's own, else 404, whatever there is by that id. Another session than the caller's takes a recent
+/// login where `STEP_UP_AGE` is set.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{id}",
@@ -137,7 +142,7 @@ pub(super) async fn list(
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Authenticated, documented::Named
+        documented::Work, documented::Change, documented::SteppedUp, documented::Named
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -148,6 +153,9 @@ pub(super) async fn delete_one(
 ) -> Result<HttpResponse, Problem> {
     let current = caller::authenticate(&http, &state).await?;
     let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::NotFound)?;
+    if id != current.id {
+        caller::require_recent_login(&current, &state)?;
+    }
     let (shared, client, account_id) =
         (Arc::clone(&state), Client::of(&http, &state.trusted_proxies), current.account.id);
     let ended = state.tasks.finish(async move { end_one(&shared, &client, id, account_id).await });
@@ -202,7 +210,7 @@ pub(super) struct Revoked {
 
 /// End all sessions
 ///
-/// Or all but the caller's.
+/// Or all but the caller's. Takes a recent login where `STEP_UP_AGE` is set.
 #[utoipa::path(
     delete,
     path = "/auth/sessions",
@@ -211,7 +219,7 @@ pub(super) struct Revoked {
     params(DeleteAll),
     responses(
         (status = 200, description = "They are over.", body = Revoked),
-        documented::Work, documented::Change, documented::Authenticated
+        documented::Work, documented::Change, documented::SteppedUp
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -221,6 +229,7 @@ pub(super) async fn delete_all(
     query: Query<DeleteAll>,
 ) -> Result<HttpResponse, Problem> {
     let current = caller::authenticate(&http, &state).await?;
+    caller::require_recent_login(&current, &state)?;
     let kept = query.0.except.map(|Except::Current| current.id);
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let (account_id, id) = (current.account.id, current.id);

@@ -39,6 +39,7 @@ static GENUINE: LazyLock<String> = LazyLock::new(|| {
         session_id: SessionId(Uuid::from_u128(7)),
         account_id: AccountId(Uuid::from_u128(8)),
         wallet: "G",
+        authenticated_at: *NOW,
         now: *NOW,
         session_expires_at: *NOW + TimeDelta::days(1),
     };

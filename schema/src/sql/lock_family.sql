@@ -1,6 +1,6 @@
 -- In SQL because FOR UPDATE OF one table of a join is not in the DSL; the session is locked already (lock order).
 SELECT session.account_id, account.issuer, account.subject,
-       session.expires_at, session.absolute_expires_at, clock_timestamp(),
+       session.created_at, session.expires_at, session.absolute_expires_at, clock_timestamp(),
        coalesce(session.revoked_at, account.disabled_at), family.generation, family.token_hash, family.previous_hash,
        family.sealed_successor, family.rotated_at, family.previous_rotated_at, family.attempt_hash
 FROM token_families AS family

@@ -18,4 +18,4 @@ WHERE family.session_id = $4
   AND session.expires_at > clock_timestamp()
   AND account.disabled_at IS NULL
 RETURNING session.account_id, account.issuer, account.subject,
-          session.expires_at, session.absolute_expires_at, clock_timestamp()
+          session.created_at, session.expires_at, session.absolute_expires_at, clock_timestamp()

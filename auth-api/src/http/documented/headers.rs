@@ -31,7 +31,8 @@ const ALL: [Described; 7] = [
         "WWW-Authenticate",
         "Bearer",
         "How to authenticate. `Bearer` has `error=\"invalid_token\"` where a token came with the request and was not accepted \
-         (RFC 6750).",
+         (RFC 6750), and `error=\"insufficient_user_authentication\"` with a `max_age` in seconds where a more recent login is \
+         needed (RFC 9470).",
     ),
     Described(
         "Set-Cookie",

@@ -18,7 +18,8 @@ use utoipa::{IntoResponses, Modify};
 use self::refusals::{
     Example, FORBIDDEN_ORIGIN, HEAD_TOO_LARGE, INTERNAL, INVALID_CLIENT, INVALID_REQUEST, INVALID_REQUEST_TOO_LARGE,
     LOGIN_REFUSED, MALFORMED, MALFORMED_OR_INVALID_ADDRESS, NOT_FOUND, RATE_LIMITED, REFRESH_REFUSED, Refusal,
-    SERVER_ERROR, TEMPORARILY_UNAVAILABLE, TEMPORARILY_UNAVAILABLE_LIMITED, TOO_LARGE, UNAUTHENTICATED, UNAVAILABLE,
+    SERVER_ERROR, TEMPORARILY_UNAVAILABLE, TEMPORARILY_UNAVAILABLE_LIMITED, TOO_LARGE, UNAUTHENTICATED,
+    UNAUTHENTICATED_OR_TOO_OLD, UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
 };
 
@@ -53,6 +54,8 @@ groups! {
     Limited: RATE_LIMITED;
     /// Of what needs a session.
     Authenticated: UNAUTHENTICATED;
+    /// Of what needs a session with a recent login.
+    SteppedUp: UNAUTHENTICATED_OR_TOO_OLD;
     /// Of what is looked for by its id.
     Named: NOT_FOUND;
     /// Of a body with an address; after [`Work`], for it takes the place of its 400.

@@ -102,6 +102,15 @@ pub(super) const UNAUTHENTICATED: Refusal = Refusal {
     counted: false,
     examples: || vec![problem("unauthenticated", &Problem::Unauthenticated)],
 };
+pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
+    name: "unauthenticated_or_too_old",
+    when: "As `unauthenticated`; or the login is older than `STEP_UP_AGE` (RFC 9470): log in again.",
+    counted: false,
+    examples: || {
+        let too_old = Problem::LoginTooOld { max_age: Duration::from_mins(5) };
+        vec![problem("unauthenticated", &Problem::Unauthenticated), problem("login_too_old", &too_old)]
+    },
+};
 pub(super) const FORBIDDEN_ORIGIN: Refusal = Refusal {
     name: "forbidden_origin",
     when: "It carries a session cookie, or asks for one, and does not come from a page of an allowed origin.",

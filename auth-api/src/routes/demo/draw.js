@@ -32,12 +32,13 @@ const MEANINGS = {
   exp: "until when",
   jti: "the id of this token",
   sid: "the session that it belongs to",
+  auth_time: "when the wallet logged in",
   wallet: "the address of the wallet",
 };
 
 export const claims = (read) => {
   const row = ([name, value]) => {
-    const text = ["iat", "exp"].includes(name) ? `${value} (${clock(value * 1000)})` : String(value);
+    const text = ["iat", "exp", "auth_time"].includes(name) ? `${value} (${clock(value * 1000)})` : String(value);
     const meaning = h("span", { class: "meaning" }, MEANINGS[name] ?? "");
     return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, h("span", { class: "mono" }, text), meaning));
   };

@@ -71,7 +71,9 @@ pub(super) async fn examine(beside: &Beside, oids: &[u32], first: &[TableName]) 
             OnDelete::Cascade => {
                 findings.push(Finding::plain(
                     Code::Cascade,
-                    format!("rows of {spelt} go along with the row of {parent} that they refer to ({key}, ON DELETE CASCADE)"),
+                    format!(
+                        "rows of {spelt} are deleted with the row of {parent} that they refer to ({key}, ON DELETE CASCADE), and are not counted"
+                    ),
                 ));
                 let children = estimated_rows(row.get(10), row.get(11), row.get(12));
                 let parents = estimated_rows(row.get(13), row.get(14), row.get(15)).max(1);
