@@ -8,7 +8,7 @@ help: ## this list
 demo: ## the tour: logs a wallet in, lets 200,000 sessions fall due, reaps them
 	@deploy/local/demo
 
-test: ## everything: fmt, clippy, docs, and all tests on a PostgreSQL and Redis of their own
+test: ## everything: lint, and all tests on a PostgreSQL and Redis of their own
 	@deploy/local/test
 
 bare: ## `make demo` as an ordinary user on a bare Debian, which is made in memory; requires root
@@ -17,7 +17,7 @@ bare: ## `make demo` as an ordinary user on a bare Debian, which is made in memo
 reference: ## writes the tables of docs/configuration.md anew, from what the programs say
 	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
 
-lint: ## fmt, clippy, docs and shellcheck alone
+lint: ## fmt, clippy, docs, shellcheck and cargo-deny alone
 	@deploy/local/lint
 
 coverage: ## the share of lines that the tests run, of auth-api and session-reaper; fails under 90 %

@@ -76,6 +76,7 @@ async fn a_throw_away_key_logs_in_refreshes_retries_lists_ends_and_logs_out() {
     assert_eq!(page.evaluate("document.querySelectorAll('#chain li').length"), 2);
     assert!(press(&mut page, "#replay").contains("the same successor"));
     assert_eq!(database.one::<i64>("SELECT generation::int8 FROM token_families").await, 1, "the chain does not fork");
+    assert_eq!(page.evaluate("localStorage.length + sessionStorage.length"), 0, "credentials stay in memory");
     page.is_sound(&format!("{origin}/"));
 
     press(&mut page, "#another");

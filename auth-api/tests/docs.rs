@@ -10,6 +10,8 @@
 
 #[path = "docs/blocks.rs"]
 mod blocks;
+#[path = "docs/requirements.rs"]
+mod requirements;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -232,4 +234,26 @@ fn a_snippet_that_nothing_runs_is_found() {
     ] {
         assert!(!page(bad), "{bad}");
     }
+}
+
+#[test]
+fn every_requirement_names_a_test_or_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(root.join("docs/security-requirements.md")).unwrap();
+    assert_eq!(requirements::faults(&page, root), Vec::<String>::new());
+    let wrong = "\
+| r | c | status | test | reason |
+|---|---|---|---|---|
+| 1 | c | met | `docs.rs::every_requirement_names_a_test_or_a_reason` | |
+| 2 | c | partly | | why |
+| 3 | c | met | | |
+| 4 | c | not met | | |
+| 5 | c | met | `docs.rs::no_such_test` | |
+| 6 | c | met | `no_such_file.rs::the_readme` | |
+| 7 | c | met | `docs/blocks.rs::fits` | not a test |
+| 8 | c | perhaps | | why |
+| 9 | c | met |
+";
+    let found: Vec<_> = requirements::faults(wrong, root).iter().map(|fault| fault[..7].to_owned()).collect();
+    assert_eq!(found, ["line 5:", "line 6:", "line 7:", "line 8:", "line 9:", "line 10", "line 11"]);
 }

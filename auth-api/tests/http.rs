@@ -36,7 +36,8 @@ fn is_safe(answer: &Answer, hsts: bool, html: bool) {
         assert_eq!(value(name), Some(expected), "{name}: {answer:?}");
     }
     let policy = value("content-security-policy").unwrap_or_default();
-    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{answer:?}");
+    let directives = ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"];
+    assert!(directives.iter().all(|directive| policy.contains(directive)), "{answer:?}");
     assert_eq!(value("strict-transport-security"), hsts.then_some("max-age=31536000"), "{answer:?}");
     assert_eq!(value("cross-origin-opener-policy"), html.then_some("same-origin"), "{answer:?}");
     assert_eq!(answer.headers.get_all("x-content-type-options").iter().count(), 1, "{answer:?}");

