@@ -41,7 +41,9 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
 
     let session = &by_token.body["sessions"][2];
     let keys: Vec<_> = session.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["created_at", "current", "device", "expires_at", "id", "ip", "last_seen_at", "transport"]);
+    let expected =
+        ["auth_time", "created_at", "current", "device", "expires_at", "id", "ip", "last_seen_at", "transport"];
+    assert_eq!(keys, expected);
     assert_eq!(
         (&session["device"], &session["ip"]),
         (&Value::from("Firefox on Windows 10"), &Value::from("127.0.0.1"))

@@ -103,7 +103,7 @@ pub(super) const UNAUTHENTICATED: Refusal = Refusal {
     examples: || vec![problem("unauthenticated", &Problem::Unauthenticated)],
 };
 pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
-    name: "unauthenticated_or_too_old",
+    name: "unauthenticated_or_insufficient_user_authentication",
     when: "As `unauthenticated`; or the login is older than `STEP_UP_AGE` (RFC 9470): log in again.",
     counted: false,
     examples: || {
