@@ -38,12 +38,13 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
         ("TIMEZONE", "Mars/Olympus"),
         ("JITTER", "a bit"),
         ("OPS_BIND", "here"),
+        ("OPS_HOSTS", "ops.internal, http://ops.internal:9081"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "a=b=c"),
     ];
     let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
     assert_eq!(code, Some(78), "{stderr}");
-    assert!(stderr.starts_with("session-reaper: the configuration has 18 mistakes:\n"), "{stderr}");
+    assert!(stderr.starts_with("session-reaper: the configuration has 19 mistakes:\n"), "{stderr}");
     for (name, value) in &wrong[1..] {
         assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
     }
