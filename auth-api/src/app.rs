@@ -68,6 +68,7 @@ impl App {
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
         let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        let issuer = config.issuer.clone();
         if demo {
             tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
@@ -80,7 +81,7 @@ impl App {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(contract.clone())
-                .configure(|services| routes::api(services, demo))
+                .configure(|services| routes::api(services, &issuer, demo))
                 .wrap(cors(&origins))
                 .wrap(from_fn(bearer_error::add))
                 .wrap(from_fn(limit::tell))
