@@ -9,6 +9,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::ServiceConfig;
 use actix_web::{App as ActixApp, HttpServer, web};
+use hardening::security_headers;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{bearer_error, bounds, limit, ops_host, security_headers};
+use crate::http::{bearer_error, bounds, limit, ops_host};
 use crate::metrics::expect_answers;
 use crate::reload::{self, Sources};
 use crate::routes::{self, contract, contract::Contract};
@@ -67,6 +68,7 @@ impl App {
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
         let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        let issuer = config.issuer.clone();
         if demo {
             tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
@@ -79,7 +81,7 @@ impl App {
             ActixApp::new()
                 .app_data(data.clone())
                 .app_data(contract.clone())
-                .configure(|services| routes::api(services, demo))
+                .configure(|services| routes::api(services, &issuer, demo))
                 .wrap(cors(&origins))
                 .wrap(from_fn(bearer_error::add))
                 .wrap(from_fn(limit::tell))

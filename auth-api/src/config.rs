@@ -6,7 +6,6 @@ mod check;
 mod grace;
 mod limits;
 mod mistakes;
-mod ops_hosts;
 mod options;
 mod proxies;
 
@@ -17,6 +16,7 @@ use std::time::Duration;
 
 use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
+use hardening::ops_hosts::OpsHosts;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 use url::{Host, Url};
@@ -24,7 +24,6 @@ use url::{Host, Url};
 pub use self::bounds::Bounds;
 pub use self::mistakes::ConfigError;
 pub(crate) use self::mistakes::parse_file;
-pub use self::ops_hosts::{InvalidOpsHost, OpsHosts};
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
 pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, InvalidProxyHeader, ProxyHeader, TrustedProxies};

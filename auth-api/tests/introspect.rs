@@ -374,3 +374,39 @@ async fn the_metadata_names_what_there_is() {
         })
     );
 }
+
+/// RFC 8414 §3.1: the path of an issuer follows the well-known path.
+#[tokio::test]
+async fn the_metadata_is_where_the_issuers_path_puts_it() {
+    const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
+    let database = Database::create().await;
+    let plain = ("https://auth.example.test", "https://auth.example.test", "");
+    for (public_url, issuer, path) in [
+        plain,
+        ("https://auth.example.test/", "https://auth.example.test/", ""),
+        ("https://auth.example.test/wallets", "https://auth.example.test/wallets", "/wallets"),
+        ("https://auth.example.test/wallets/", "https://auth.example.test/wallets/", "/wallets"),
+        ("https://auth.example.test", "https://issuer.example.test/a/{b}.c", "/a/%7Bb%7D.c"),
+    ] {
+        let api = AuthApi::start(&database, &[("PUBLIC_URL", public_url), ("ISSUER", issuer)]).await;
+        let get = async |path: &str| api.send(api.client.get(format!("{}{path}", api.url))).await;
+        // A proxy that maps the issuer's path to auth-api passes on what follows it.
+        for place in [WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}{path}")] {
+            let answer = get(&place).await;
+            assert_eq!((answer.status.as_u16(), &answer.body["issuer"]), (200, &json!(issuer)), "{place}");
+            assert_eq!(answer.headers["cache-control"], "public, max-age=3600");
+            let head = api.send(api.client.head(format!("{}{place}", api.url))).await;
+            assert_eq!((head.status.as_u16(), head.body.as_str()), (200, Some("")), "{place}");
+            let post = api.send(api.client.post(format!("{}{place}", api.url))).await;
+            post.is_problem(405, "method_not_allowed");
+            assert_eq!(post.headers["allow"], "GET, HEAD");
+        }
+        for other in ["/other", "/wallets/more", "/a/xbx.c", "/a", "/"] {
+            get(&format!("{WELL_KNOWN}{other}")).await.is_problem(404, "not_found");
+        }
+        let count = format!(
+            "auth_api_http_request_duration_seconds_count{{method=\"GET\",route=\"{WELL_KNOWN}\",status=\"200\"}}"
+        );
+        assert!((api.metric(&count).await - 2.0).abs() < f64::EPSILON, "a path of the configuration is no label");
+    }
+}

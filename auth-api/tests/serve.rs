@@ -152,9 +152,15 @@ async fn a_secret_on_the_command_line_is_refused() {
             assert!(!stderr.contains("hunter2") && !stderr.contains(AuthApi::SECRET), "{stderr}");
         }
     }
-    let without_password =
-        ["config", "--database-url", "postgres://user@127.0.0.1/db", "--redis-url", "redis://127.0.0.1"];
-    assert_eq!(run(&without_password, &good("/keys")).await.0, Some(0));
+    for url in [
+        "postgres://user@127.0.0.1/db",
+        "postgres://user@127.0.0.1:5432,127.0.0.1:5433/db",
+        "postgres:///db?host=/run/postgresql&user=user",
+        "host=127.0.0.1 user=user",
+    ] {
+        let without_password = ["config", "--database-url", url, "--redis-url", "redis://127.0.0.1"];
+        assert_eq!(run(&without_password, &good("/keys")).await.0, Some(0), "{url}");
+    }
     let args = ["admin", "sessions", "--database-url", "postgres://user:hunter2@127.0.0.1/db"];
     assert_eq!(run(&args, &good("/keys")).await.0, Some(78), "in any command");
 }

@@ -52,8 +52,7 @@ impl ConnectOptions {
     /// `application_name` in the URL wins over the one given here.
     pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
         let verify = url.contains("sslmode=verify-full");
-        let mut config: Config =
-            url.replace("sslmode=verify-full", "sslmode=require").parse().map_err(|e| ConnectError::Url(chain(&e)))?;
+        let mut config = parse(url).map_err(|e| ConnectError::Url(chain(&e)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(ConnectError::Url("it names no host".into()));
         }
@@ -122,6 +121,17 @@ impl ConnectOptions {
         }
         Ok((client, driver.abort_handle()))
     }
+}
+
+/// Parses libpq's URL or key-value form. The driver does not know `verify-full`, which [`tls`] takes care of.
+fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
+    url.replace("sslmode=verify-full", "sslmode=require").parse()
+}
+
+/// Whether a database's URL, or its key-value form, contains a password; `None` if it cannot be parsed.
+#[must_use]
+pub fn has_password(url: &str) -> Option<bool> {
+    parse(url).ok().map(|config| config.get_password().is_some())
 }
 
 type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;

@@ -381,6 +381,9 @@ pub struct Daemon {
     /// Where to serve the status page, /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
+    /// Names, comma-separated, by which the operations port may be reached besides IP addresses and localhost; a request with another Host is refused [default: none]
+    #[arg(long, env = "OPS_HOSTS", value_name = "NAMES")]
+    pub ops_hosts: Option<String>,
     /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
     #[arg(long)]
     pub force_unsafe: bool,

@@ -1,5 +1,6 @@
 //! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
 
+mod command_line;
 mod common;
 mod exporting;
 mod file;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use schema::connect::ConnectOptions;
 
+pub use command_line::command_line;
 pub use common::{LogConfig, LogFormat, Output};
 use common::{database, log, output};
 pub use exporting::SpanReceiver;

@@ -4,12 +4,11 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
 use session_reaper::config::{
     CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig, ResumeConfig,
-    RunConfig, StatusConfig,
+    RunConfig, StatusConfig, command_line,
 };
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
@@ -18,7 +17,10 @@ use session_reaper::{bar, commands, telemetry};
 /// Two threads: one for the loop, one for what goes on beside it.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match command_line() {
+        Ok(cli) => cli,
+        Err(mistakes) => return refuse(&mistakes, Exit::Misconfigured).into(),
+    };
     // As a task: the thread that is here now is none of the two, and would be woken for each answer of the database.
     match tokio::spawn(command(cli)).await {
         Ok(exit) => exit.into(),

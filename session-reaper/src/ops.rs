@@ -1,6 +1,7 @@
 //! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`, and the status page at `/` with its `/status.json`.
 
 mod board;
+mod guard;
 mod page;
 
 use std::net::SocketAddr;
@@ -8,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
+use hardening::ops_hosts::OpsHosts;
+use hardening::security_headers;
 use metrics_exporter_prometheus::PrometheusHandle;
 use schema::connect::ConnectOptions;
 use serde_json::json;
@@ -40,6 +44,7 @@ pub struct Live {
 
 struct Ops {
     metrics: PrometheusHandle,
+    hosts: OpsHosts,
     connect: ConnectOptions,
     /// Whether the database answered, and when. Held while it is asked, so that only one asks.
     ready: Mutex<Option<(Instant, bool)>>,
@@ -50,13 +55,15 @@ struct Ops {
 /// Binds, and returns the server with the address that it really has.
 pub fn serve(
     bind: SocketAddr,
+    hosts: &OpsHosts,
     metrics: PrometheusHandle,
     sweep: &Sweep,
     live: Live,
 ) -> std::io::Result<(Server, SocketAddr)> {
     let connect = questions(&sweep.connect);
     let (board, page) = (Board::new(sweep, live), Page::new());
-    let ops = web::Data::new(Ops { metrics, connect, ready: Mutex::new(None), board, page });
+    let hosts = hosts.clone();
+    let ops = web::Data::new(Ops { metrics, hosts, connect, ready: Mutex::new(None), board, page });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(ops.clone())
@@ -65,6 +72,8 @@ pub fn serve(
             .route("/metrics", web::get().to(render))
             .service(web::resource("/").get(index).head(index))
             .service(web::resource("/status.json").get(status).head(status))
+            .wrap(from_fn(guard::check))
+            .wrap(security_headers::of_operations())
     })
     .workers(1)
     .disable_signals()
@@ -117,7 +126,7 @@ async fn index(ops: web::Data<Ops>) -> HttpResponse {
 /// What it shows.
 async fn status(ops: web::Data<Ops>) -> HttpResponse {
     let shown = ops.board.show().await;
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header(page::NO_SNIFFING).json(shown)
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(shown)
 }
 
 async fn answers(connect: &ConnectOptions) -> bool {

@@ -3,6 +3,9 @@
 
 use testkit::{Database, Program, binary, free_port, reap};
 
+/// Nobody listens there.
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nowhere";
+
 async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let (code, program) = Program::run(binary("session-reaper"), args, env).await;
     assert_eq!(program.stdout(), "");
@@ -38,12 +41,13 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
         ("TIMEZONE", "Mars/Olympus"),
         ("JITTER", "a bit"),
         ("OPS_BIND", "here"),
+        ("OPS_HOSTS", "ops.internal, http://ops.internal:9081"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "a=b=c"),
     ];
     let (code, stderr) = fails_to_start(&["daemon"], &wrong).await;
     assert_eq!(code, Some(78), "{stderr}");
-    assert!(stderr.starts_with("session-reaper: the configuration has 18 mistakes:\n"), "{stderr}");
+    assert!(stderr.starts_with("session-reaper: the configuration has 19 mistakes:\n"), "{stderr}");
     for (name, value) in &wrong[1..] {
         assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
     }
@@ -81,6 +85,49 @@ async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
         assert_eq!(code, Some(78));
         assert!(stderr.contains(&format!("\n  SCHEDULE={schedule}: ")) && stderr.contains(why), "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_on_the_command_line_is_refused() {
+    let secrets = [
+        ("run", "DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1/db"),
+        ("run", "DATABASE_URL", "--database-url", "postgres://user@127.0.0.1/db?sslmode=verify-full&password=hunter2"),
+        ("run", "DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1:1,127.0.0.1:2/db"),
+        ("run", "DATABASE_URL", "--database-url", "host=127.0.0.1 user=user password=hunter2"),
+        ("run", "DATABASE_URL", "--database-url", "mysql://user:hunter2@127.0.0.1/db"),
+        ("run", "PUSHGATEWAY", "--pushgateway", "https://user:hunter2@pushgateway.test"),
+        ("run", "PUSHGATEWAY", "--pushgateway", "https://hunter2@pushgateway.test"),
+        ("daemon", "OTEL_EXPORTER_OTLP_ENDPOINT", "--otlp-endpoint", "http://collector.test:4318/?key=hunter2"),
+    ];
+    let all = ["migrate", "check", "plan", "status", "discover", "pause", "resume", "daemon"];
+    let of_all = all.map(|command| (command, secrets[0].1, secrets[0].2, secrets[0].3));
+    for (command, variable, flag, value) in secrets.into_iter().chain(of_all) {
+        let joined = format!("{flag}={value}");
+        for args in [vec![command, flag, value], vec![command, joined.as_str()]] {
+            let (code, stderr) = fails_to_start(&args, &[("DATABASE_URL", NOWHERE)]).await;
+            assert_eq!(code, Some(78), "{args:?}: {stderr}");
+            assert!(stderr.contains(&format!("\n  {variable}: ")) && !stderr.contains("hunter2"), "{args:?}: {stderr}");
+            let file = stderr.contains(&format!("{variable}_FILE"));
+            assert_eq!(file, variable == "DATABASE_URL", "{args:?}: {stderr}");
+        }
+    }
+}
+
+/// With peer authentication, a client certificate or `trust` there is no password.
+#[tokio::test]
+async fn a_database_url_without_a_password_may_be_a_flag() {
+    for url in [
+        NOWHERE,
+        "postgres://nobody@127.0.0.1:1,127.0.0.1:1/nowhere",
+        "postgres://nobody@127.0.0.1:1/nowhere?sslmode=verify-full",
+        "postgres:///nowhere?host=/nowhere&user=nobody",
+        "host=127.0.0.1 port=1 user=nobody dbname=nowhere",
+    ] {
+        let (code, stderr) = fails_to_start(&["check", "--database-url", url], &[]).await;
+        assert_eq!(code, Some(69), "{url}: {stderr}");
+    }
+    let args = ["run", "--database-url", NOWHERE, "--pushgateway", "http://127.0.0.1:1"];
+    assert_eq!(fails_to_start(&args, &[]).await.0, Some(69));
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use testkit::{Database, Program, binary};
 async fn migrating_twice_says_that_nothing_was_missing() {
     let database = Database::empty().await;
     let url = database.url();
-    let (code, first) = Program::run(binary("session-reaper"), &["migrate", "--database-url", &url], &[]).await;
+    let migrate = async || Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await;
+    let (code, first) = migrate().await;
     assert_eq!(code, Some(0), "{}", first.stderr());
     assert!(first.stdout().lines().all(|line| line.starts_with("applied 2")), "{}", first.stdout());
     assert!(!first.stdout().is_empty());
-    let (code, second) = Program::run(binary("session-reaper"), &["migrate", "--database-url", &url], &[]).await;
+    let (code, second) = migrate().await;
     assert_eq!((code, second.stdout().as_str()), (Some(0), "nothing was missing\n"));
     assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_state").await, 0);

@@ -8,13 +8,14 @@ mod keys;
 mod migrate;
 mod openapi;
 mod output;
-mod secret_flags;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use diesel::ConnectionError;
+use hardening::secret_flags;
+use schema::connect::has_password;
 use schema::migrate::MigrateError;
 
 use self::accounts::NotAnAccount;
@@ -67,7 +68,11 @@ impl Cli {
     pub fn read() -> Result<Self, ConfigError> {
         let command = Self::command();
         let matches = command.clone().get_matches();
-        secret_flags::refuse(&command, &matches)?;
+        let secrets = secret_flags::given(&command, &matches, has_password);
+        if !secrets.is_empty() {
+            let mistakes = secrets.iter().map(|secret| format!("{}: {secret}", secret.variable));
+            return Err(ConfigError(mistakes.collect()));
+        }
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
     }
 

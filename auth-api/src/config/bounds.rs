@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use hardening::request_head;
 
 use super::mistakes::Mistakes;
 
@@ -34,8 +35,7 @@ impl Default for Bounds {
             head_timeout: Duration::from_secs(5),
             // A client on the worst of networks sends 16 KiB in this time.
             body_timeout: Duration::from_secs(10),
-            // Room for the cookies of a whole domain; ours are a kilobyte.
-            head_size: 16 * 1024,
+            head_size: request_head::MAX_SIZE,
             // Ten times the largest body that makes sense.
             body_size: 16 * 1024,
         }

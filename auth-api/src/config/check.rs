@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hardening::ops_hosts::OpsHosts;
 use redis::IntoConnectionInfo as _;
 use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
@@ -12,8 +13,7 @@ use url::Url;
 use super::mistakes::{ConfigError, Mistakes};
 use super::options::given;
 use super::{
-    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, OpsHosts, Options, PublicUrl,
-    RedisConfig, grace,
+    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig, grace,
 };
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;

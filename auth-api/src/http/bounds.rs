@@ -13,6 +13,7 @@ use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
 use actix_web::{Error, HttpResponse, web};
+use hardening::request_head;
 use tokio::sync::watch;
 
 use super::Peer;
@@ -89,7 +90,7 @@ pub async fn keep(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let under_way = request.conn_data::<Connection>().map(UnderWay::on);
     let most = request.app_data::<web::Data<State>>().map_or(usize::MAX, |state| state.bounds.head_size);
-    let response = if head_size(&request) > most {
+    let response = if request_head::size(&request) > most {
         let mut refusal = HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         request.into_response(refusal.force_close().finish()).map_into_right_body()
     } else {
@@ -99,11 +100,4 @@ pub async fn keep(
         under_way.iter().for_each(UnderWay::is_the_last);
     }
     Ok(response)
-}
-
-/// Bytes of the request line and the header as HTTP/1.1 has them, near enough.
-fn head_size(request: &ServiceRequest) -> usize {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    request.method().as_str().len() + target + " HTTP/1.1\r\n".len() + fields.sum::<usize>()
 }

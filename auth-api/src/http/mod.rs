@@ -23,7 +23,6 @@ mod peer;
 mod problem;
 mod query;
 pub mod refusal;
-pub mod security_headers;
 
 pub use client::Client;
 pub use form::{Form, FormFields};

@@ -3,10 +3,10 @@
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, web};
+use hardening::security_headers::OPENER_POLICY;
 use serde_json::json;
 
 use crate::http::Problem;
-use crate::http::security_headers::OPENER_POLICY;
 use crate::state::State;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

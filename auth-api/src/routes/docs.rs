@@ -6,10 +6,10 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_FRAME_OPTIONS,
 };
 use actix_web::{HttpResponse, web};
+use hardening::security_headers::OPENER_POLICY;
 use utoipa_swagger_ui::Config;
 
 use crate::http::Problem;
-use crate::http::security_headers::OPENER_POLICY;
 
 /// What the page consists of. The package has more, for other uses.
 const FILES: [&str; 7] = [

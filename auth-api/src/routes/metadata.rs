@@ -3,6 +3,7 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::http::documented;
@@ -43,12 +44,23 @@ struct Metadata<'m> {
 
 const BASIC: [&str; 1] = ["client_secret_basic"];
 
+/// The well-known path, to which the path of an issuer is appended.
+pub(super) const PATH: &str = "/.well-known/oauth-authorization-server";
+
+/// The path of the document of an issuer that has a path itself (RFC 8414 §3.1).
+pub(super) fn path_of(issuer: &str) -> Option<String> {
+    let url = Url::parse(issuer).ok()?;
+    let own = url.path().strip_suffix('/').unwrap_or(url.path());
+    (!own.is_empty()).then(|| format!("{PATH}{own}"))
+}
+
 /// It changes with the configuration alone.
 const CACHE: &str = "public, max-age=3600";
 
 /// What there is, and where
 ///
-/// Metadata of an authorization server (RFC 8414).
+/// Metadata of an authorization server (RFC 8414). Where `ISSUER` has a path, the document is also served at
+/// `/.well-known/oauth-authorization-server/` followed by that path (§3.1).
 #[utoipa::path(
     get,
     path = "/.well-known/oauth-authorization-server",

@@ -17,6 +17,7 @@ mod session;
 mod sessions;
 mod tokens;
 
+use actix_web::guard::fn_guard;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
@@ -57,10 +58,12 @@ static API: &[Path] = &[
     // For other services: no cookie goes there.
     open("/oauth/introspect", &[(POST, |route| route.to(introspect::post))]),
     open("/oauth/revoke", &[(POST, |route| route.to(revoke::post))]),
-    open("/.well-known/oauth-authorization-server", &[(READ, |route| route.to(metadata::get))]),
+    METADATA,
     open("/.well-known/jwks.json", &[(READ, |route| route.to(jwks::get))]),
     open("/openapi.json", &[(READ, |route| route.to(contract::get))]),
 ];
+
+const METADATA: Path = open(metadata::PATH, &[(READ, |route| route.to(metadata::get))]);
 
 /// Pages for people, which are no part of the contract.
 static PAGES: &[Path] = &[
@@ -91,9 +94,12 @@ const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
     Path { template, guarded: false, endpoints }
 }
 
-/// Serves the API and its pages; `demo`: whether there is a demo.
-pub fn api(config: &mut ServiceConfig, demo: bool) {
+/// Serves the API and its pages. `issuer`: `ISSUER`, whose path is part of where its metadata is; `demo`: whether there is a demo.
+pub fn api(config: &mut ServiceConfig, issuer: &str, demo: bool) {
     serve(config, API);
+    if let Some(path) = metadata::path_of(issuer) {
+        config.service(METADATA.resource_also_at(path));
+    }
     serve(config, PAGES);
     if demo {
         serve(config, DEMO);
@@ -126,12 +132,23 @@ impl Path {
     }
 
     fn resource(&self) -> Resource {
+        self.answer(web::resource(self.template))
+    }
+
+    /// The same at exactly `path`, which is below the template. Metrics count it as the template, which comes first here.
+    fn resource_also_at(&self, path: String) -> Resource {
+        let below = format!("{}/{{below:.*}}", self.template);
+        let resource = web::resource([self.template.to_owned(), below]);
+        self.answer(resource.guard(fn_guard(move |request| request.head().uri.path() == path)))
+    }
+
+    fn answer(&self, mut resource: Resource) -> Resource {
         let allowed = self.methods().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let other = move || {
             let problem = Problem::MethodNotAllowed(allowed.clone());
             async move { Err::<HttpResponse, _>(problem) }
         };
-        let mut resource = web::resource(self.template).default_service(web::to(other));
+        resource = resource.default_service(web::to(other));
         for (methods, handler) in self.endpoints {
             for method in *methods {
                 let route = handler(web::method(method.clone()));

@@ -32,7 +32,7 @@ const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves and runs until it is stopped.
 pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
-    let Service { sweep, schedule, jitter, ops_bind: bind, supervisor } = service;
+    let Service { sweep, schedule, jitter, ops_bind: bind, ops_hosts, supervisor } = service;
     let metrics = match meter::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
@@ -44,7 +44,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched.clone() };
-    let (server, address) = match ops::serve(*bind, metrics.clone(), sweep, live.clone()) {
+    let (server, address) = match ops::serve(*bind, ops_hosts, metrics.clone(), sweep, live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");

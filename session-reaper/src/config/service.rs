@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hardening::ops_hosts::OpsHosts;
+
 use super::MINUTE;
 use super::sweeping::{Consent, sweep};
 use super::values::{DurationRange, Mistakes, given};
@@ -30,6 +32,8 @@ pub struct Service {
     pub jitter: Duration,
     /// Where operators look.
     pub ops_bind: SocketAddr,
+    /// The hosts that this port answers to.
+    pub ops_hosts: OpsHosts,
     /// Who wants to hear how it goes.
     pub supervisor: Option<Supervisor>,
 }
@@ -45,9 +49,18 @@ pub(super) fn service(options: &Daemon, mistakes: &mut Mistakes) -> Option<Servi
             OPS_BIND
         }
     };
+    let ops_hosts = ops_hosts(options, mistakes);
     let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
     let sweep = sweep(&options.common, &options.sweeping, consent, mistakes);
-    Some(Service { sweep: sweep?, schedule: schedule?, jitter, ops_bind, supervisor: supervisor() })
+    Some(Service { sweep: sweep?, schedule: schedule?, jitter, ops_bind, ops_hosts, supervisor: supervisor() })
+}
+
+fn ops_hosts(options: &Daemon, mistakes: &mut Mistakes) -> OpsHosts {
+    let text = given(options.ops_hosts.as_ref()).unwrap_or_default();
+    OpsHosts::parse(text).unwrap_or_else(|error| {
+        mistakes.add("OPS_HOSTS", text, error.to_string());
+        OpsHosts::default()
+    })
 }
 
 fn schedule(options: &Daemon, mistakes: &mut Mistakes) -> Option<Schedule> {

@@ -1,15 +1,13 @@
 //! The status page: one file in the binary, which loads nothing but `/status.json`.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hardening::security_headers::OPENER_POLICY;
 use sha2::{Digest as _, Sha256};
 
 const HTML: &str = include_str!("page.html");
-
-/// What is JSON is not to be taken for a script.
-pub(super) const NO_SNIFFING: (&str, &str) = ("X-Content-Type-Options", "nosniff");
 
 /// The page, with the policy that it is served under.
 pub(super) struct Page {
@@ -23,7 +21,7 @@ impl Page {
         let (script, style) = (hash("<script>", "</script>"), hash("<style>", "</style>"));
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; \
-             img-src data:;              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
         Self { policy }
     }
@@ -33,8 +31,7 @@ impl Page {
             .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
             .insert_header((CACHE_CONTROL, "no-store"))
             .insert_header((CONTENT_SECURITY_POLICY, self.policy.as_str()))
-            .insert_header((REFERRER_POLICY, "no-referrer"))
-            .insert_header(NO_SNIFFING)
+            .insert_header(OPENER_POLICY)
             .body(HTML)
     }
 }

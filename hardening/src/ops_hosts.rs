@@ -1,21 +1,26 @@
-//! The names under which the operations port may be reached.
+//! The hosts that an operations port answers to.
+//!
+//! A web page can make the name of its own host resolve to an operations port (DNS rebinding). The browser then treats the port's answers
+//! as those of the page's origin. It sends the page's host name as `Host`, by which such a request is recognized.
 
 use std::fmt;
 use std::net::IpAddr;
 
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 
-/// `OPS_HOSTS`: names that requests to the operations port may have as their host, besides IP addresses and `localhost`.
+/// `OPS_HOSTS`: host names that requests to an operations port may carry, besides IP addresses and `localhost`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpsHosts(Vec<String>);
 
-/// Not the name of a host.
+/// An entry that is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the name of a host such as ops.internal, without a scheme and a port")]
 pub struct InvalidOpsHost(String);
 
 impl OpsHosts {
-    /// Parses names with commas between them.
+    /// Parses comma-separated names.
     pub fn parse(text: &str) -> Result<Self, InvalidOpsHost> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let name = |text: &str| {
@@ -25,9 +30,16 @@ impl OpsHosts {
         names.map(name).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether this is a host, with or without a port, that the operations port answers to.
+    /// Whether a request is for one of these hosts, by its `Host` and its target. A browser always sends `Host`.
     #[must_use]
-    pub fn accept(&self, host: &str) -> bool {
+    pub fn accept_request(&self, request: &ServiceRequest) -> bool {
+        let target = request.uri().authority().map(Authority::as_str);
+        let mut named = request.headers().get_all(HOST).map(|host| host.to_str().ok()).chain(target.map(Some));
+        named.all(|host| host.is_some_and(|host| self.accept(host)))
+    }
+
+    /// Whether this is one of these hosts, with or without a port.
+    fn accept(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let bare = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         bare.parse::<IpAddr>().is_ok() || bare == "localhost" || self.0.contains(&bare)

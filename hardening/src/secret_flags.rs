@@ -1,0 +1,64 @@
+//! Secrets on the command line: every user of the machine can read them there (`ps`), and shells keep them in their history.
+
+use std::fmt;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+use url::Url;
+
+/// A secret that was given as a flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFlag {
+    /// The variable to set instead.
+    pub variable: String,
+    /// Whether `{variable}_FILE` can be set instead, too.
+    has_file: bool,
+}
+
+impl fmt::Display for SecretFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, has_file } = self;
+        write!(
+            f,
+            "a secret on the command line, where every user of this machine can read it: set the variable {variable}"
+        )?;
+        if *has_file { write!(f, ", or {variable}_FILE") } else { Ok(()) }
+    }
+}
+
+/// The secrets among the flags that were given. A flag may be a secret if the help does not show its variable
+/// (`hide_env_values`). `has_password` returns whether the URL of a database has a password, and `None` for anything else.
+#[must_use]
+pub fn given(command: &Command, matches: &ArgMatches, has_password: impl Fn(&str) -> Option<bool>) -> Vec<SecretFlag> {
+    let is_secret = |value: &String| has_password(value).unwrap_or_else(|| is_secret(value));
+    let (mut command, mut matches) = (command, matches);
+    while let Some((name, below)) = matches.subcommand() {
+        let Some(subcommand) = command.find_subcommand(name) else { break };
+        (command, matches) = (subcommand, below);
+    }
+    let mut given = Vec::new();
+    for flag in command.get_arguments().filter(|flag| flag.is_hide_env_values_set()) {
+        let (id, variable) = (flag.get_id().as_str(), variable(flag));
+        let value = matches.try_get_one(id).ok().flatten();
+        let on_the_command_line = matches.value_source(id) == Some(ValueSource::CommandLine);
+        if on_the_command_line && value.is_some_and(is_secret) {
+            let file = format!("{variable}_FILE");
+            let has_file = command.get_arguments().any(|other| self::variable(other) == file);
+            given.push(SecretFlag { variable, has_file });
+        }
+    }
+    given
+}
+
+fn variable(flag: &Arg) -> String {
+    flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether this value is a secret. A URL without a password is not one; over HTTP a user or a query may be a token.
+fn is_secret(value: &str) -> bool {
+    let Some(url) = Url::parse(value).ok().filter(|_| value.contains("://")) else { return true };
+    let over_http = matches!(url.scheme(), "http" | "https");
+    url.password().is_some()
+        || url.query_pairs().any(|(name, _)| matches!(&*name, "password" | "pass"))
+        || (over_http && (!url.username().is_empty() || url.query().is_some()))
+}
