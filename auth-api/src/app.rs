@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
+use crate::audit;
 use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
@@ -66,14 +67,14 @@ impl App {
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
-        let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        let (origins, demo) = (config.allowed_origins.clone(), config.demo);
         if demo {
             tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
-        let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
+        let Bounds { connections, keep_alive, head_timeout, .. } = config.bounds;
         let https = config.public_url.origin.starts_with("https://");
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let data = web::Data::from(Arc::clone(&state));
+        let (data, watcher) = (web::Data::from(Arc::clone(&state)), Arc::clone(&state));
         let contract = web::Data::new(Contract::at(&config.public_url.at(""))?);
         let api = HttpServer::new(move || {
             ActixApp::new()
@@ -98,7 +99,7 @@ impl App {
         .max_connections(connections.div_ceil(workers))
         .client_request_timeout(head_timeout)
         .keep_alive(keep_alive)
-        .on_connect(move |stream, connection| bounds::watch_over(stream, connection, allowed))
+        .on_connect(move |stream, connection| bounds::watch_over(stream, connection, &watcher))
         // In whole seconds; ours, below, is exact.
         .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
@@ -154,6 +155,7 @@ impl App {
                     ticks.tick().await;
                     upkeep();
                     state.limits.forget_the_rested();
+                    state.repeats.due().iter().for_each(audit::repeated);
                 }
             })
         };
@@ -195,6 +197,7 @@ impl App {
         }
         operations_handle.stop(false).await;
         let _ = operations.await;
+        state.repeats.all().iter().for_each(audit::repeated);
         tracing::info!("stopped");
         Ok(())
     }

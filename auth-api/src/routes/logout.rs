@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 use crate::audit::{self, By};
 use crate::credentials::RefreshToken;
 use crate::http::documented::example;
+use crate::http::limit::{limit_caller, limit_session};
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
+use crate::limits::Route;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -37,16 +39,18 @@ pub(super) struct Request {
     request_body = Request,
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Body, documented::Authenticated
+        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Authenticated
     ),
     security((), ("access_token" = []), ("session_cookie" = []))
 )]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,
-    request: OptionalJson<Request>,
+    request: Result<OptionalJson<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let session_id = match request.0 {
+    let client = Client::of(&http, &state.trusted_proxies);
+    limit_caller(&http, &state, Route::Logout, client.ip)?;
+    let session_id = match request?.0 {
         // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to. Clients
         // send their access token along with everything; that it has expired is no reason to keep the session.
         Some(request) => {
@@ -63,8 +67,8 @@ pub(super) async fn post(
         }
         None => caller::genuine(&http, &state)?.session_id(),
     };
-    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
-    let reason = RevokedReason::Logout;
+    limit_session(&http, &state, Route::Logout, client.ip, session_id)?;
+    let (shared, reason) = (Arc::clone(&state), RevokedReason::Logout);
     let ended = state.tasks.finish(async move { end(&shared, &client, session_id, reason, &By::Rule).await });
     ended.await??;
     let mut answer = HttpResponse::NoContent();

@@ -18,6 +18,7 @@ use crate::device::device;
 use crate::http::caller::{self, Transport};
 use crate::http::documented::example;
 use crate::http::{Client, Problem, Query, documented};
+use crate::limits::Route;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -100,7 +101,7 @@ pub(super) struct ListAnswer {
     params(List),
     responses(
         (status = 200, description = "The caller's is among them, unless there are more than were asked for.", body = ListAnswer),
-        documented::Work, documented::Authenticated
+        documented::Work, documented::Limited, documented::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -113,7 +114,7 @@ pub(super) async fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::malformed("limit", format!("Expected a number from 1 to {MOST}.")));
     }
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::Sessions).await?;
     let (shared, account_id) = (Arc::clone(&state), current.account.id);
     let listed = state.tasks.finish(async move {
         let mut connection = shared.database.acquire().await?;
@@ -137,7 +138,7 @@ pub(super) async fn list(
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Authenticated, documented::Named
+        documented::Work, documented::Change, documented::Limited, documented::Authenticated, documented::Named
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -146,7 +147,7 @@ pub(super) async fn delete_one(
     state: web::Data<State>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::OneSession).await?;
     let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::NotFound)?;
     let (shared, client, account_id) =
         (Arc::clone(&state), Client::of(&http, &state.trusted_proxies), current.account.id);
@@ -211,7 +212,7 @@ pub(super) struct Revoked {
     params(DeleteAll),
     responses(
         (status = 200, description = "They are over.", body = Revoked),
-        documented::Work, documented::Change, documented::Authenticated
+        documented::Work, documented::Change, documented::Limited, documented::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -220,7 +221,7 @@ pub(super) async fn delete_all(
     state: web::Data<State>,
     query: Query<DeleteAll>,
 ) -> Result<HttpResponse, Problem> {
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::Sessions).await?;
     let kept = query.0.except.map(|Except::Current| current.id);
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let (account_id, id) = (current.account.id, current.id);
