@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
+use crate::audit;
 use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
@@ -67,15 +68,15 @@ impl App {
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
-        let (allowed, origins, demo) = (config.bounds, config.allowed_origins.clone(), config.demo);
+        let (origins, demo) = (config.allowed_origins.clone(), config.demo);
         let issuer = config.issuer.clone();
         if demo {
             tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
         }
-        let Bounds { connections, keep_alive, head_timeout, .. } = allowed;
+        let Bounds { connections, keep_alive, head_timeout, .. } = config.bounds;
         let https = config.public_url.origin.starts_with("https://");
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let data = web::Data::from(Arc::clone(&state));
+        let (data, watcher) = (web::Data::from(Arc::clone(&state)), Arc::clone(&state));
         let contract = web::Data::new(Contract::at(&config.public_url.at(""))?);
         let api = HttpServer::new(move || {
             ActixApp::new()
@@ -100,7 +101,7 @@ impl App {
         .max_connections(connections.div_ceil(workers))
         .client_request_timeout(head_timeout)
         .keep_alive(keep_alive)
-        .on_connect(move |stream, connection| bounds::watch_over(stream, connection, allowed))
+        .on_connect(move |stream, connection| bounds::watch_over(stream, connection, &watcher))
         // In whole seconds; ours, below, is exact.
         .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
@@ -156,6 +157,7 @@ impl App {
                     ticks.tick().await;
                     upkeep();
                     state.limits.forget_the_rested();
+                    state.repeats.due().iter().for_each(audit::repeated);
                 }
             })
         };
@@ -197,6 +199,7 @@ impl App {
         }
         operations_handle.stop(false).await;
         let _ = operations.await;
+        state.repeats.all().iter().for_each(audit::repeated);
         tracing::info!("stopped");
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::credentials::clients::ClientId;
 use crate::http::Client;
 use crate::http::caller::Transport;
 use crate::limits::{Route, Scope};
+use crate::repeats::{Kind, Sum};
 
 /// A session began.
 pub(crate) fn login(client: &Client, wallet: &str, account_id: AccountId, session_id: SessionId, transport: Transport) {
@@ -82,6 +83,32 @@ pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'
 pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
     tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "a request came too often");
+}
+
+/// Refusals that have no event of their own, because one of the same kind had one shortly before.
+pub(crate) fn repeated(sum: &Sum) {
+    let (who, times, within_s) = (sum.who.as_deref(), sum.times, sum.within.as_secs());
+    match sum.kind {
+        Kind::Limit { route, scope } => tracing::info!(
+            target: "audit", event = "repeated", of = "limit", route, scope, who, times, within_s, "requests came too often"
+        ),
+        Kind::Client { route } => tracing::warn!(
+            target: "audit", event = "repeated", of = "client_refused", route, who, times, within_s, "clients were refused"
+        ),
+        Kind::Credential { reason } => tracing::info!(
+            target: "audit", event = "repeated", of = "credential_refused", reason, who, times, within_s,
+            "credentials were refused"
+        ),
+        Kind::Connection { reason } => tracing::warn!(
+            event = "repeated",
+            of = "network_connections_full",
+            reason,
+            who,
+            times,
+            within_s,
+            "a network has as many connections as one may have"
+        ),
+    }
 }
 
 /// An account was disabled, enabled or deleted by an operator.

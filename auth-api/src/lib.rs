@@ -9,7 +9,7 @@
 //! - [`audit`]: who began, used and ended which session; `revocation` ends one; [`touches`]: when a cookie session was last seen.
 //! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
 //! - [`clients`]: the other services that may ask about tokens; [`reload`]: what SIGHUP reads again.
-//! - [`limits`]: how often one may ask, counted in Redis.
+//! - [`limits`]: how often one may ask, counted in Redis; [`repeats`]: refusals that are summed up in the log.
 //! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
 //! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies, problems, the request log.
 //! - [`config`]: the environment, read once; [`commands`]: one subcommand a file, and `files` what they write; [`telemetry`]: logs
@@ -33,6 +33,7 @@ pub mod limits;
 pub mod metrics;
 pub mod redis;
 mod reload;
+pub mod repeats;
 mod revocation;
 pub mod routes;
 pub mod state;

@@ -12,10 +12,15 @@ use schema::sessions::RevokedReason;
 use crate::clock;
 use crate::credentials::signing_keys::SigningKeys;
 use crate::http::caller::Transport;
+use crate::http::connections::Closed;
 use crate::limits::Route;
 
 pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
 pub(crate) const HTTP_IN_FLIGHT: &str = "auth_api_http_requests_in_flight";
+pub(crate) const CONNECTIONS: &str = "auth_api_connections";
+pub(crate) const CONNECTIONS_MAX: &str = "auth_api_connections_max";
+pub(crate) const CONNECTIONS_MAX_NETWORK: &str = "auth_api_connections_per_network_max";
+pub(crate) const CONNECTIONS_CLOSED: &str = "auth_api_connections_closed_total";
 pub(crate) const DENYLIST_LOOKUP: &str = "auth_api_denylist_lookup_duration_seconds";
 pub(crate) const DENYLIST_ERRORS: &str = "auth_api_denylist_errors_total";
 pub(crate) const DENYLIST_SYNCED: &str = "auth_api_denylist_synced_timestamp_seconds";
@@ -35,6 +40,7 @@ const BUILD_INFO: &str = "auth_api_build_info";
 const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
 const COOKIE_RENEWALS: &str = "auth_api_cookie_renewals_total";
+const ACCOUNTS_CREATED: &str = "auth_api_accounts_created_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
@@ -210,8 +216,10 @@ impl CookieRenewalOutcome {
     }
 }
 
-pub(crate) fn count_created(transport: Transport) {
+/// A session began; `new_account`: it is the first one of its account.
+pub(crate) fn count_created(transport: Transport, new_account: bool) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
+    counter!(ACCOUNTS_CREATED).increment(new_account.into());
 }
 
 pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
@@ -301,6 +309,16 @@ pub(crate) fn create() {
     describe_histogram!(HTTP_REQUEST, "Time to answer a request, by method, route and status.");
     describe_gauge!(HTTP_IN_FLIGHT, "Requests being served.");
     gauge!(HTTP_IN_FLIGHT).set(0);
+    describe_gauge!(CONNECTIONS, "Connections to the API port, by whether a request is under way.");
+    for state in ["idle", "busy"] {
+        gauge!(CONNECTIONS, "state" => state).set(0);
+    }
+    describe_gauge!(CONNECTIONS_MAX, "Connections to the API port at the most.");
+    describe_gauge!(CONNECTIONS_MAX_NETWORK, "Connections of one network to the API port at the most.");
+    describe_counter!(CONNECTIONS_CLOSED, "Connections closed because there were too many, by reason.");
+    for reason in Closed::ALL {
+        counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
+    }
     describe_counter!(LOGINS, "Logins, by outcome.");
     for outcome in LoginOutcome::ALL {
         counter!(LOGINS, "outcome" => outcome.as_str()).absolute(0);
@@ -313,6 +331,8 @@ pub(crate) fn create() {
     for outcome in CookieRenewalOutcome::ALL {
         counter!(COOKIE_RENEWALS, "outcome" => outcome.as_str()).absolute(0);
     }
+    describe_counter!(ACCOUNTS_CREATED, "Accounts made by the first login of a wallet.");
+    counter!(ACCOUNTS_CREATED).absolute(0);
     describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
     for transport in [Transport::Token, Transport::Cookie] {
         counter!(SESSIONS_CREATED, "transport" => transport.as_str()).absolute(0);

@@ -23,11 +23,12 @@ use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::SigningKeys;
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
-use crate::http::Problem;
 use crate::http::cookie::SessionCookie;
+use crate::http::{Connections, Problem};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::redis::Redis;
+use crate::repeats::Repeats;
 use crate::touches::Touches;
 
 /// Made once, shared by all workers.
@@ -64,6 +65,10 @@ pub struct State {
     pub admin: Admin,
     /// How often one may ask.
     pub limits: Limits,
+    /// Refusals that are summed up.
+    pub repeats: Repeats,
+    /// The connections of the API port.
+    pub connections: Arc<Connections>,
     /// Whose word on whom they speak for is taken.
     pub trusted_proxies: TrustedProxies,
     /// The hosts that the operations port answers to.
@@ -108,6 +113,8 @@ impl State {
             },
             admin: Admin::new(config.admin_token.clone()),
             limits: Limits::new(Arc::clone(&redis), config.rate_limit),
+            repeats: Repeats::default(),
+            connections: Arc::new(Connections::new(&config.bounds, config.trusted_proxies.clone())),
             trusted_proxies: config.trusted_proxies.clone(),
             ops_hosts: config.ops_hosts.clone(),
             bounds: config.bounds,

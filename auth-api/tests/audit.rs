@@ -107,7 +107,9 @@ async fn a_request_that_comes_too_often() {
     let asked = json!({ "address": Wallet::generate().address() });
     assert_eq!(api.post("/auth/challenge", &asked).await.status, 200);
     api.post("/auth/challenge", &asked).await.is_problem(429, "rate_limited");
-    let events = events(&api.program.stderr());
+    let limits = || events(&api.program.stderr());
+    testkit::eventually("it is in the log", async || !named(&limits(), "limit").is_empty()).await;
+    let events = limits();
     let expected = json!({
         "message": "a request came too often", "event": "limit", "route": "/auth/challenge", "scope": "ip", "ip": "127.0.0.1",
     });

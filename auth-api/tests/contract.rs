@@ -130,7 +130,11 @@ async fn every_error_is_an_example_with_its_code_and_its_headers() {
             let code = error["code"].as_str().or(error["error"].as_str()).unwrap();
             assert!(name.contains(code), "{name}: {error}");
             assert_eq!(has("Retry-After"), code == "rate_limited" || code.ends_with("unavailable"), "{name}");
-            assert_eq!(has("WWW-Authenticate"), ["unauthenticated", "insufficient_user_authentication", "invalid_client"].contains(&code), "{name}");
+            assert_eq!(
+                has("WWW-Authenticate"),
+                ["unauthenticated", "insufficient_user_authentication", "invalid_client"].contains(&code),
+                "{name}"
+            );
             codes.push(code);
         }
     }

@@ -41,7 +41,11 @@ async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
         ("RATE_LIMIT_SESSION", "0/1m"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, 0.0.0.0/0"),
         ("PROXY_HEADER", "x-real-ip"),
+        ("RATE_LIMIT_NEW_ACCOUNTS", "500"),
+        ("RATE_LIMIT_READ_IP", "many"),
+        ("RATE_LIMIT_READ_SESSION", "1/1d"),
         ("MAX_CONNECTIONS", "0"),
+        ("MAX_CONNECTIONS_PER_NETWORK", "0"),
         ("HEAD_TIMEOUT", "0s"),
         ("MAX_BODY_SIZE", "1GB"),
     ];

@@ -40,7 +40,8 @@ async fn to_end_other_sessions_takes_a_recent_login() {
     // A refresh is no login.
     let old = api.refresh(&old.refresh).await.tokens();
     let one = format!("/auth/sessions/{}", other.session_id);
-    for path in [one.as_str(), "/auth/sessions", "/auth/sessions?except=current", "/auth/sessions/unknown-but-no-uuid"] {
+    for path in [one.as_str(), "/auth/sessions", "/auth/sessions?except=current", "/auth/sessions/unknown-but-no-uuid"]
+    {
         let answer = api.with_token("DELETE", path, &old.access).await;
         if path.ends_with("uuid") {
             answer.is_problem(404, "not_found");

@@ -24,30 +24,30 @@ pub struct Account {
 }
 
 /// What [`Account::log_in`] found or made.
-#[derive(Clone, Copy, Debug, Queryable)]
+#[derive(Clone, Copy, Debug)]
 pub struct LoggedIn {
     /// The account.
     pub id: AccountId,
     /// When it was disabled: such an account must not get a session.
     pub disabled_at: Option<DateTime<Utc>>,
+    /// It did not exist before.
+    pub is_new: bool,
 }
 
 impl Account {
     /// Makes the account if it is new, notes the login, and *locks the row* until the transaction ends: logins of one
     /// account stand in line behind it, which is what keeps the session limit exact.
     pub async fn log_in(conn: &mut AsyncPgConnection, issuer: &str, subject: &str) -> QueryResult<LoggedIn> {
-        diesel::insert_into(accounts::table)
-            .values((
-                accounts::id.eq(AccountId::generate()),
-                accounts::issuer.eq(issuer),
-                accounts::subject.eq(subject),
-            ))
+        let generated = AccountId::generate();
+        let (id, disabled_at) = diesel::insert_into(accounts::table)
+            .values((accounts::id.eq(generated), accounts::issuer.eq(issuer), accounts::subject.eq(subject)))
             .on_conflict((accounts::issuer, accounts::subject))
             .do_update()
             .set(accounts::last_login_at.eq(now))
             .returning((accounts::id, accounts::disabled_at))
-            .get_result(conn)
-            .await
+            .get_result::<(AccountId, Option<DateTime<Utc>>)>(conn)
+            .await?;
+        Ok(LoggedIn { id, disabled_at, is_new: id == generated })
     }
 
     /// Locks the row until the transaction ends: logins of the account wait. `false`: there is none, or it is disabled.

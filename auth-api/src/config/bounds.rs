@@ -12,6 +12,8 @@ use super::mistakes::Mistakes;
 pub struct Bounds {
     /// Connections at the most, over all workers.
     pub connections: usize,
+    /// Connections of one network at the most. Nothing: a tenth of all, and trusted proxies and private networks have no bound.
+    pub connections_per_network: Option<usize>,
     /// How long a connection may stand between two requests.
     pub keep_alive: Duration,
     /// How long the head of a request may take to arrive.
@@ -29,6 +31,7 @@ impl Default for Bounds {
         Self {
             // At the worst each holds 128 KiB, a head that is refused; and two file descriptors.
             connections: 1000,
+            connections_per_network: None,
             // Longer than the minute that proxies commonly keep theirs, so that it is they who close.
             keep_alive: Duration::from_secs(75),
             // A head is a few hundred bytes: a client that cannot send it in this time keeps a connection busy.
@@ -46,9 +49,12 @@ impl Default for Bounds {
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub(super) struct BoundOptions {
-    /// Connections of clients, divided among the workers (one for each core); more wait [default: 1000]
+    /// Connections of clients, divided among the workers (one for each core). Before it is reached the longest idle ones are closed; when all are busy, more wait [default: 1000]
     #[arg(long, env)]
     max_connections: Option<String>,
+    /// Connections of one network (an IPv4 address, a /64 of IPv6); beyond it the longest idle one of the network is closed. If it is set, it also holds for private networks, loopback and `TRUSTED_PROXIES` [default: a tenth of `MAX_CONNECTIONS`, and those peers are exempt]
+    #[arg(long, env)]
+    max_connections_per_network: Option<String>,
     /// How long a connection may stand between two requests [default: 75s]
     #[arg(long, env)]
     keep_alive: Option<String>,
@@ -78,10 +84,16 @@ impl BoundOptions {
             "MAX_CONNECTIONS",
             self.max_connections.as_deref(),
             &default.connections.to_string(),
-            |text| {
-                text.parse().ok().filter(|most| (1..=1_000_000).contains(most)).ok_or("not a number from 1 to 1000000")
-            },
+            number,
         );
+        let connections = connections.unwrap_or(default.connections);
+        let per_network = self.max_connections_per_network.as_deref().filter(|text| !text.is_empty());
+        let connections_per_network =
+            per_network.and_then(|text| mistakes.parse("MAX_CONNECTIONS_PER_NETWORK", Some(text), "", number));
+        if connections_per_network.is_some_and(|most| most > connections) {
+            mistakes
+                .note("MAX_CONNECTIONS_PER_NETWORK", format_args!("at most MAX_CONNECTIONS, which is {connections}"));
+        }
         let mut span = |name, value: &Option<String>, default| mistakes.span(name, value.as_ref(), default, LONGEST);
         let keep_alive = span("KEEP_ALIVE", &self.keep_alive, default.keep_alive);
         let head_timeout = span("HEAD_TIMEOUT", &self.head_timeout, default.head_timeout);
@@ -90,7 +102,8 @@ impl BoundOptions {
         let head_size = size("MAX_HEAD_SIZE", &self.max_head_size);
         let body_size = size("MAX_BODY_SIZE", &self.max_body_size);
         Bounds {
-            connections: connections.unwrap_or(default.connections),
+            connections,
+            connections_per_network,
             keep_alive,
             head_timeout,
             body_timeout,
@@ -98,6 +111,10 @@ impl BoundOptions {
             body_size: body_size.unwrap_or(default.body_size),
         }
     }
+}
+
+fn number(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|most| (1..=1_000_000).contains(most)).ok_or("not a number from 1 to 1000000")
 }
 
 fn size(text: &str) -> Result<usize, &'static str> {
@@ -109,6 +126,12 @@ fn size(text: &str) -> Result<usize, &'static str> {
 }
 
 impl Bounds {
+    /// Connections of one network at the most, where they are counted.
+    #[must_use]
+    pub fn network_share(&self) -> usize {
+        self.connections_per_network.unwrap_or((self.connections / 10).max(1))
+    }
+
     /// What is in force, as variables.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let duration = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
@@ -116,6 +139,11 @@ impl Bounds {
             |bytes: usize| if bytes.is_multiple_of(KIB) { format!("{}KiB", bytes / KIB) } else { bytes.to_string() };
         vec![
             ("MAX_CONNECTIONS", self.connections.to_string()),
+            // Empty where it is not set: to set the default would bind trusted proxies, too.
+            (
+                "MAX_CONNECTIONS_PER_NETWORK",
+                self.connections_per_network.map(|most| most.to_string()).unwrap_or_default(),
+            ),
             ("KEEP_ALIVE", duration(self.keep_alive)),
             ("HEAD_TIMEOUT", duration(self.head_timeout)),
             ("BODY_TIMEOUT", duration(self.body_timeout)),

@@ -24,6 +24,15 @@ pub(super) struct LimitOptions {
     /// Refreshes of one session [default: 30/1m]
     #[arg(long, env)]
     rate_limit_session: Option<String>,
+    /// Accounts made by first logins from one IPv4 /24 or IPv6 /48; logins of accounts that exist do not count [default: 500/1h]
+    #[arg(long, env)]
+    rate_limit_new_accounts: Option<String>,
+    /// Requests with an access token or a cookie, and requests of other services without credentials, each from one network; counted by each process for itself [default: 6000/1m]
+    #[arg(long, env)]
+    rate_limit_read_ip: Option<String>,
+    /// Requests with an access token or a cookie of one session, counted by each process for itself [default: 600/1m]
+    #[arg(long, env)]
+    rate_limit_read_session: Option<String>,
     /// Addresses and networks, comma-separated, of proxies whose `PROXY_HEADER` is believed [default: none]
     #[arg(long, env)]
     trusted_proxies: Option<String>,
@@ -43,6 +52,14 @@ const ADDRESS: &str = "240/1m";
 const REFRESH_IP: &str = "600/1m";
 // Tabs that wake together, and retries.
 const SESSION: &str = "30/1m";
+// A wallet costs nothing, and an account stays. So many people come anew only where a service is announced to a whole hall; an attacker
+// gets 12,000 accounts a day from a network instead of 172,800 from each address.
+const NEW_ACCOUNTS: &str = "500/1h";
+// Each takes a signature check (a tenth of a millisecond) and one or two reads by key. A back end that serves pages for many people asks
+// from one address: a hundred a second are a few per cent of what a process answers.
+const READ_IP: &str = "6000/1m";
+// No page asks ten times a second.
+const READ_SESSION: &str = "600/1m";
 
 impl LimitOptions {
     pub(super) fn check(&self, mistakes: &mut Mistakes) -> (Option<Quotas>, TrustedProxies) {
@@ -61,7 +78,20 @@ impl LimitOptions {
         let address = quota("RATE_LIMIT_ADDRESS", &self.rate_limit_address, ADDRESS);
         let refresh_ip = quota("RATE_LIMIT_REFRESH_IP", &self.rate_limit_refresh_ip, REFRESH_IP);
         let session = quota("RATE_LIMIT_SESSION", &self.rate_limit_session, SESSION);
-        let quotas = || Some(Quotas { ip: ip?, address: address?, refresh_ip: refresh_ip?, session: session? });
+        let new_accounts = quota("RATE_LIMIT_NEW_ACCOUNTS", &self.rate_limit_new_accounts, NEW_ACCOUNTS);
+        let read_ip = quota("RATE_LIMIT_READ_IP", &self.rate_limit_read_ip, READ_IP);
+        let read_session = quota("RATE_LIMIT_READ_SESSION", &self.rate_limit_read_session, READ_SESSION);
+        let quotas = || {
+            Some(Quotas {
+                ip: ip?,
+                address: address?,
+                refresh_ip: refresh_ip?,
+                session: session?,
+                new_accounts: new_accounts?,
+                read_ip: read_ip?,
+                read_session: read_session?,
+            })
+        };
         (on.filter(|on| *on).and_then(|_| quotas()), trusted.writing(header))
     }
 }
@@ -75,5 +105,8 @@ pub(super) fn lines(quotas: Option<&Quotas>) -> Vec<(&'static str, String)> {
         ("RATE_LIMIT_ADDRESS", quotas.address.to_string()),
         ("RATE_LIMIT_REFRESH_IP", quotas.refresh_ip.to_string()),
         ("RATE_LIMIT_SESSION", quotas.session.to_string()),
+        ("RATE_LIMIT_NEW_ACCOUNTS", quotas.new_accounts.to_string()),
+        ("RATE_LIMIT_READ_IP", quotas.read_ip.to_string()),
+        ("RATE_LIMIT_READ_SESSION", quotas.read_session.to_string()),
     ]
 }

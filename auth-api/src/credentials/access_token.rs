@@ -76,6 +76,18 @@ pub enum InvalidAccessToken {
     TooLong,
 }
 
+impl InvalidAccessToken {
+    /// A word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOurs => "not_ours",
+            Self::Expired => "expired",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct NewClaims<'c> {
     iss: &'c str,

@@ -16,7 +16,8 @@ const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="inv
 
 /// The challenge to one whose owner has to authenticate again (RFC 9470 §3).
 pub(super) fn too_old(max_age: Duration) -> String {
-    const ERROR: &str = r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
+    const ERROR: &str =
+        r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
     format!(r#"{CHALLENGE} {ERROR}, max_age="{}""#, max_age.as_secs())
 }
 

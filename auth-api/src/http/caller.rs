@@ -12,8 +12,11 @@ use utoipa::ToSchema;
 
 use super::cookie::Presented;
 use super::cookie_session::PresentedCookie;
-use super::{Problem, refusal};
+use super::limit::{limit_caller, limit_session};
+use super::{Client, Problem, refusal};
 use crate::credentials::SessionToken;
+use crate::limits::{Route, narrowest_network};
+use crate::repeats::Kind;
 use crate::state::{DatabaseError, State, timed};
 
 /// How a session is carried.
@@ -78,10 +81,15 @@ impl Genuine {
 }
 
 /// The caller's session, if the credential is genuine, has not expired, and the session stands.
-pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>) -> Result<Session, Problem> {
+///
+/// It is counted by its network before the credential is verified, and by its session before the database is asked.
+pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>, route: Route) -> Result<Session, Problem> {
     let asked = Instant::now();
+    let client = Client::of(request, &state.trusted_proxies);
+    limit_caller(request, state, route, client.ip)?;
     // What we never made is refused at once: that tells nothing of any session.
     let credential = genuine(request, state)?;
+    limit_session(request, state, route, client.ip, credential.session_id())?;
     let session = session_of(credential, asked, request, state).await;
     if matches!(session, Err(Problem::Unauthenticated)) {
         refusal::due(asked).await;
@@ -113,7 +121,10 @@ pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem>
             .verify(token, state.now()?)
             .map(|caller| Genuine::Token(caller.session_id))
             .map_err(|reason| {
-                tracing::info!(%reason, "an access token was refused");
+                let network = narrowest_network(Client::of(request, &state.trusted_proxies).ip);
+                if state.repeats.is_first(Kind::Credential { reason: reason.as_str() }, &network) {
+                    tracing::info!(%reason, network, "an access token was refused");
+                }
                 Problem::Unauthenticated
             });
     }

@@ -35,15 +35,19 @@ impl Client {
     }
 }
 
+/// Whether an address is of this machine or of a private network.
+pub(super) fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 /// Tells once of what looks like a proxy that was forgotten: all its clients share one address, and so one quota.
 fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static TOLD: Once = Once::new();
-    let near = match peer {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
-    };
     let speaks_for_others = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
-    if near && speaks_for_others && !trusted.contain(peer) {
+    if is_near(peer) && speaks_for_others && !trusted.contain(peer) {
         TOLD.call_once(
             || tracing::warn!(%peer, "a proxy that TRUSTED_PROXIES does not name: its clients share one address"),
         );

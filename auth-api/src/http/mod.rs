@@ -1,12 +1,13 @@
 //! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`], [`Peer`]), what other
-//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, the [`bounds`]
-//! of a connection, the request log; and what of that the contract says of every endpoint ([`documented`]).
+//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, all
+//! [`connections`] and the [`bounds`] of each, the request log; and what of that the contract says of every endpoint ([`documented`]).
 
 pub mod bearer_error;
 mod body;
 pub mod bounds;
 pub mod caller;
 mod client;
+pub mod connections;
 pub mod cookie;
 pub(crate) mod cookie_session;
 pub mod cors;
@@ -25,6 +26,7 @@ mod query;
 pub mod refusal;
 
 pub use client::Client;
+pub use connections::Connections;
 pub use form::{Form, FormFields};
 pub use idempotency::{IdempotencyHeader, IdempotencyKey};
 pub use json::{Json, OptionalJson};

@@ -13,13 +13,14 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::limit::limit;
+use super::limit::{limit, limit_stranger};
 use super::{Client, Problem};
 use crate::audit;
 use crate::clients::{Recognition, Shown};
 use crate::credentials::clients::ClientId;
-use crate::limits::Route;
+use crate::limits::{Route, narrowest_network};
 use crate::metrics;
+use crate::repeats::Kind;
 use crate::state::State;
 
 /// A request of another service that is not answered as it should be.
@@ -116,14 +117,21 @@ impl From<Problem> for OAuthError {
 /// The client that a request comes from, by HTTP Basic (RFC 6749 §2.3.1).
 ///
 /// A client that proves who it is at once is not limited. Wrong credentials are counted against the limit of their network, and so is a
-/// secret that needs an argon2id hash, before the hash is computed.
+/// secret that needs an argon2id hash, before the hash is computed. Requests without credentials are counted by this process alone: there
+/// is nothing to guess with them.
 pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) -> Result<ClientId, OAuthError> {
     let client = Client::of(request, &state.trusted_proxies);
     let refuse = |id: Option<&str>| {
-        audit::client_refused(&client, id.filter(|id| ClientId::parse(id).is_ok()), route.as_str());
+        let kind = Kind::Client { route: route.as_str() };
+        if state.repeats.is_first(kind, &narrowest_network(client.ip)) {
+            audit::client_refused(&client, id.filter(|id| ClientId::parse(id).is_ok()), route.as_str());
+        }
         OAuthError::InvalidClient
     };
-    let shown = basic(request).ok_or_else(|| refuse(None))?;
+    let Some(shown) = basic(request) else {
+        limit_stranger(request, state, route, client.ip)?;
+        return Err(refuse(None));
+    };
     let claimed = shown.id.clone();
     let check = match state.clients.recognise(shown) {
         Recognition::Client(id) => return Ok(id),

@@ -7,7 +7,7 @@ use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::quota::{Left, Quota};
 
-/// Counts in this process alone, for as long as Redis does not: with several processes everybody has the quota in each.
+/// Counts in this process alone: with several processes everybody has the quota in each.
 pub(super) struct InProcess {
     limiter: RateLimiter<String, Bounded, DefaultClock, StateInformationMiddleware>,
     quota: Quota,

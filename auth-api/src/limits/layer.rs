@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 
 /// A network that a request is counted by.
 ///
@@ -49,4 +49,12 @@ impl Layer {
             (Self::V6Slash48, IpAddr::V6(ip)) => slash(ip, 48),
         }
     }
+}
+
+/// What a provider gives to one customer at the most, or to one of its sites: the /48 of an IPv6 address, the /24 of an IPv4 address.
+#[must_use]
+pub fn provider_network(ip: IpAddr) -> String {
+    let ip = ip.to_canonical();
+    let length = if ip.is_ipv4() { 24 } else { 48 };
+    IpNet::new(ip, length).map_or_else(|_| ip.to_string(), |network| network.trunc().to_string())
 }

@@ -3,7 +3,8 @@
 //! - [`layer`]: the networks that an address is in; whoever has a whole IPv6 prefix does not have a quota for each of its /64s;
 //! - [`quota`]: so many in such a time; `gcra.lua` counts in Redis, so that all processes share one count, in one round trip
 //!   for all that a request is counted by and by Redis' clock;
-//! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same;
+//! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same, and always what is so cheap that
+//!   the round trip would cost more: reading one's session;
 //! - [`Verdict`] says how a request fared, and what the client is told (the `RateLimit` fields of
 //!   draft-ietf-httpapi-ratelimit-headers-11).
 //!
@@ -13,17 +14,22 @@
 
 mod in_process;
 mod layer;
+mod policy;
 mod quota;
+mod route;
+mod verdict;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::redis::{Answer, Redis, RedisFailure};
-use in_process::InProcess;
 use layer::Layer;
+pub use layer::provider_network;
+use policy::{Counted, Key, Policy, count_in_process};
 use quota::Left;
 pub use quota::{InvalidQuota, Quota};
+pub use route::{Route, Scope};
+pub use verdict::Verdict;
 
 /// `RATE_LIMIT_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,139 +42,23 @@ pub struct Quotas {
     pub refresh_ip: Quota,
     /// Refreshes of one session.
     pub session: Quota,
-}
-
-/// What is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// POST /auth/challenge
-    Challenge,
-    /// POST /auth/login
-    Login,
-    /// POST /auth/refresh
-    Refresh,
-    /// POST /oauth/introspect, without the credentials of a client
-    Introspect,
-    /// POST /oauth/revoke, the same
-    Revoke,
-}
-
-impl Route {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
-
-    /// Its template, as in the other metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Challenge => "/auth/challenge",
-            Self::Login => "/auth/login",
-            Self::Refresh => "/auth/refresh",
-            Self::Introspect => "/oauth/introspect",
-            Self::Revoke => "/oauth/revoke",
-        }
-    }
-
-    /// By what its requests are counted.
-    #[must_use]
-    pub fn scopes(self) -> &'static [Scope] {
-        match self {
-            Self::Login | Self::Refresh => &Scope::ALL,
-            Self::Challenge | Self::Introspect | Self::Revoke => &[Scope::Ip],
-        }
-    }
-
-    fn key(self) -> &'static str {
-        self.as_str().rsplit('/').next().unwrap_or_default()
-    }
-}
-
-/// By what a request is counted, as metrics have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The network that it comes from: an IPv4 address, or the /64, the /56 and the /48 of an IPv6 address.
-    Ip,
-    /// Whom it is about: the wallet, or for a refresh the session.
-    Address,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Ip, Self::Address];
-
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ip => "ip",
-            Self::Address => "address",
-        }
-    }
-}
-
-/// What one quota counts by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    Network(Layer),
-    Subject,
-}
-
-impl Key {
-    fn scope(self) -> Scope {
-        match self {
-            Self::Network(_) => Scope::Ip,
-            Self::Subject => Scope::Address,
-        }
-    }
-}
-
-/// One quota of a route.
-struct Policy {
-    key: Key,
-    /// The name that clients see.
-    name: &'static str,
-    quota: Quota,
-    in_process: InProcess,
-}
-
-impl Policy {
-    fn new(key: Key, name: &'static str, quota: Quota) -> Self {
-        Self { key, name, quota, in_process: InProcess::new(quota) }
-    }
-
-    /// The quotas of the networks that an address is in, the smallest network first: a request that it refuses is not counted by the
-    /// larger ones.
-    fn networks(quota: Quota) -> impl Iterator<Item = Self> {
-        Layer::ALL
-            .into_iter()
-            .map(move |layer| Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor())))
-    }
-
-    /// Who is counted, for a request from `ip` about `subject`; `None`: this policy does not apply to it.
-    fn who(&self, ip: Option<IpAddr>, subject: Option<&str>) -> Option<String> {
-        match self.key {
-            Key::Network(layer) => layer.network(ip?),
-            Key::Subject => subject.map(str::to_owned),
-        }
-    }
+    /// Accounts made from one provider's network.
+    pub new_accounts: Quota,
+    /// Requests with a credential of a session, and requests of other services without credentials, each from one network.
+    pub read_ip: Quota,
+    /// Requests with a credential of one session.
+    pub read_session: Quota,
 }
 
 /// The limits of each route.
 pub struct Limits {
     redis: Arc<Redis>,
-    /// In the order of [`Route::ALL`]; nothing where `RATE_LIMIT=off`.
-    routes: Vec<Vec<Policy>>,
-}
-
-/// How a request fared.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// `RateLimit-Policy`
-    pub policies: String,
-    /// `RateLimit`
-    pub left: String,
-    /// By what it is refused, and when to try again.
-    pub refused: Option<(Scope, Duration)>,
+    /// In the order of [`Route::SHARED`]; nothing where `RATE_LIMIT=off`.
+    shared: Vec<Vec<Policy>>,
+    /// What shows a credential of a session and reads the database.
+    sessions: Vec<Policy>,
+    /// What shows no credentials of a client.
+    strangers: Vec<Policy>,
 }
 
 const SCRIPT: &str = include_str!("gcra.lua");
@@ -177,48 +67,74 @@ impl Limits {
     /// Counts in `redis`; `None` of `quotas` limits nothing.
     #[must_use]
     pub fn new(redis: Arc<Redis>, quotas: Option<Quotas>) -> Self {
-        let routes = quotas.map(|quotas| {
-            Route::ALL.map(|route| {
-                let by_network = if route == Route::Refresh { quotas.refresh_ip } else { quotas.ip };
-                let by_subject = match route {
-                    Route::Refresh => Some(("session", quotas.session)),
-                    Route::Login => Some(("address", quotas.address)),
-                    Route::Challenge | Route::Introspect | Route::Revoke => None,
-                };
-                let by_subject = by_subject.map(|(name, quota)| Policy::new(Key::Subject, name, quota));
-                Policy::networks(by_network).chain(by_subject).collect()
-            })
+        let Some(quotas) = quotas else {
+            return Self { redis, shared: Vec::new(), sessions: Vec::new(), strangers: Vec::new() };
+        };
+        let session = |quota| Policy::new(Key::Subject, "session", quota);
+        let shared = Route::SHARED.map(|route| {
+            let by_network = if route == Route::Refresh { quotas.refresh_ip } else { quotas.ip };
+            let mut policies: Vec<_> = Policy::networks(by_network).collect();
+            match route {
+                Route::Login => policies.extend([
+                    Policy::new(Key::Subject, "address", quotas.address),
+                    Policy::new(Key::NewAccount, "new-accounts", quotas.new_accounts),
+                ]),
+                Route::Refresh => policies.push(session(quotas.session)),
+                _ => {}
+            }
+            policies
         });
-        Self { redis, routes: routes.map(Vec::from).unwrap_or_default() }
+        let sessions = Policy::networks(quotas.read_ip).chain([session(quotas.read_session)]).collect();
+        Self { redis, shared: shared.into(), sessions, strangers: Policy::networks(quotas.read_ip).collect() }
     }
 
     /// Counts a request by its network, and by `subject` where it has proved whom it is about: so that nobody uses up the quota of
     /// somebody else, or fills Redis with keys of his own making. `None`: there are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
-        self.count_by(route, ip, Some(ip), subject).await
+        self.count_shared(route, Counted { subject, ..Counted::network(ip) }).await
     }
 
     /// Counts a request that [`count`](Self::count) has counted by its network, once it has proved whom it is about.
     pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
-        self.count_by(route, ip, None, Some(subject)).await
+        self.count_shared(route, Counted::subject(ip, subject)).await
     }
 
-    async fn count_by(&self, route: Route, from: IpAddr, ip: Option<IpAddr>, subject: Option<&str>) -> Option<Verdict> {
-        let policies = self.routes.get(route as usize)?;
-        let name = |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
-        let counted: Vec<_> =
-            policies.iter().filter_map(|policy| Some((policy, name(policy, &policy.who(ip, subject)?)))).collect();
+    /// Counts a login that makes an account.
+    pub async fn count_new_account(&self, ip: IpAddr) -> Option<Verdict> {
+        self.count_shared(Route::Login, Counted::new_account(ip)).await
+    }
 
-        let fared = match self.count_in_redis(&counted).await {
+    /// Counts a request that shows a credential of a session, by its network: all routes together, in this process.
+    #[must_use]
+    pub fn count_caller(&self, ip: IpAddr) -> Option<Verdict> {
+        count_here(&self.sessions, Counted::network(ip))
+    }
+
+    /// Counts a request that [`count_caller`](Self::count_caller) has counted, once its credential has proved to be of this session.
+    #[must_use]
+    pub fn count_session(&self, ip: IpAddr, session: &str) -> Option<Verdict> {
+        count_here(&self.sessions, Counted::subject(ip, session))
+    }
+
+    /// Counts a request for other services that shows no credentials, by its network, in this process.
+    #[must_use]
+    pub fn count_stranger(&self, ip: IpAddr) -> Option<Verdict> {
+        count_here(&self.strangers, Counted::network(ip))
+    }
+
+    async fn count_shared(&self, route: Route, counted: Counted<'_>) -> Option<Verdict> {
+        let policies = self.shared.get(route as usize)?;
+        let name = |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
+        let by: Vec<_> =
+            policies.iter().filter_map(|policy| Some((policy, name(policy, &policy.who(&counted)?)))).collect();
+        let fared = match self.count_in_redis(&by).await {
             Ok(fared) => fared,
             Err(failure) => {
                 tracing::debug!(error = %failure, "a request is counted in process");
-                count_in_process(&counted)
+                count_in_process(&by)
             }
         };
-        let of_all =
-            policies.iter().filter(|policy| policy.key == Key::Subject || policy.who(Some(from), None).is_some());
-        Some(Verdict::new(of_all, &counted, &fared))
+        Some(Verdict::new(policies.iter().filter(|policy| policy.is_shown(&counted)), &by, &fared))
     }
 
     async fn count_in_redis(&self, counted: &[(&Policy, String)]) -> Result<Vec<Result<Left, Left>>, RedisFailure> {
@@ -244,48 +160,21 @@ impl Limits {
 
     /// Forgets whom it need not remember; to be called now and then.
     pub fn forget_the_rested(&self) {
-        self.routes.iter().flatten().for_each(|policy| policy.in_process.forget_the_rested());
+        let here = self.sessions.iter().chain(&self.strangers);
+        self.shared.iter().flatten().chain(here).for_each(|policy| policy.in_process.forget_the_rested());
     }
 }
 
-fn count_in_process(counted: &[(&Policy, String)]) -> Vec<Result<Left, Left>> {
-    let mut fared = Vec::with_capacity(counted.len());
-    for (policy, name) in counted {
-        let left = policy.in_process.count(name);
-        fared.push(left);
-        if left.is_err() {
-            break;
-        }
-    }
-    fared
+/// Counts in this process alone: what costs so little that a round trip to Redis would cost more.
+fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
+    let by: Vec<_> = policies.iter().filter_map(|policy| Some((policy, policy.who(&counted)?))).collect();
+    let fared = count_in_process(&by);
+    let shown = policies.iter().filter(|policy| policy.is_shown(&counted));
+    (!policies.is_empty()).then(|| Verdict::new(shown, &by, &fared))
 }
 
-impl Verdict {
-    fn new<'p>(
-        policies: impl Iterator<Item = &'p Policy>,
-        counted: &[(&Policy, String)],
-        fared: &[Result<Left, Left>],
-    ) -> Self {
-        let policies = policies
-            .map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota.requests(), policy.quota.seconds()));
-        let left = counted.iter().zip(fared).map(|((policy, _), Ok(left) | Err(left))| {
-            format!("\"{}\";r={};t={}", policy.name, left.requests, in_seconds(left.one_more))
-        });
-        let refused = counted.iter().zip(fared).find_map(|((policy, _), fared)| {
-            let left = fared.err()?;
-            Some((policy.key.scope(), Duration::from_secs(in_seconds(left.one_more))))
-        });
-        Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect::<Vec<_>>().join(", "), refused }
-    }
-
-    /// This one, of a request that was counted before with that result.
-    #[must_use]
-    pub fn after(self, before: &Self) -> Self {
-        Self { left: format!("{}, {}", before.left, self.left), ..self }
-    }
-}
-
-/// Whole seconds, never too few.
-fn in_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+/// The network of an address that is counted first: an IPv4 address, a /64 of IPv6.
+#[must_use]
+pub fn narrowest_network(ip: IpAddr) -> String {
+    Layer::Narrowest.network(ip).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! POST /auth/login: a signed challenge for a session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -22,9 +23,9 @@ use crate::http::caller::Transport;
 use crate::http::cookie::Presented;
 use crate::http::documented::example;
 use crate::http::guard::{self, Origin};
-use crate::http::limit::{limit, limit_wallet};
+use crate::http::limit::{count_refused, limit, limit_wallet, show};
 use crate::http::{Client, Json, Problem, documented};
-use crate::limits::Route;
+use crate::limits::{Route, Scope, Verdict};
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
 
@@ -93,11 +94,24 @@ struct Begin {
     carrier: Carrier,
     /// Older sessions that had to end for it.
     ended: Vec<Ended>,
+    /// Whether it is the first session of its account.
+    new_account: bool,
+    /// How the new account was counted.
+    counted: Option<Verdict>,
+}
+
+/// How a login ended.
+struct Done {
+    /// How the account that it would make was counted.
+    counted: Option<Verdict>,
+    result: Result<(Login, Begin), Problem>,
 }
 
 /// Why there is no session.
 enum Refused {
     Reason(LoginOutcome),
+    /// Its network has made as many accounts as it may.
+    TooManyAccounts(Verdict, Duration),
     Database(DatabaseError),
     Random(getrandom::Error),
 }
@@ -160,7 +174,11 @@ pub(super) async fn post(
     let login =
         Login { client, transport: request.transport, replaced: replaced(&http, &state, request.transport), challenge };
     let shared = Arc::clone(&state);
-    let (login, begun) = state.tasks.finish(async move { log_in(&shared, login).await }).await??;
+    let Done { counted, result } = state.tasks.finish(async move { log_in(&shared, login).await }).await?;
+    if let Some(verdict) = counted {
+        show(&http, verdict);
+    }
+    let (login, begun) = result?;
     let Begin { session_id, times, .. } = begun;
     match begun.carrier {
         Carrier::Token(refresh_token) => {
@@ -198,30 +216,41 @@ fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: 
 
 /// Begins a session and denies those that had to end for it, and counts and tells how that went: here, where it also
 /// happens for a client that has hung up.
-async fn log_in(state: &State, login: Login) -> Result<(Login, Begin), Problem> {
+async fn log_in(state: &State, login: Login) -> Done {
     let wallet = login.challenge.address.as_str();
     match begin(state, &login).await {
-        Ok(begun) => {
+        Ok(mut begun) => {
             let ended: Vec<SessionId> = begun.ended.iter().map(|ended| ended.id).collect();
             state.denylist.deny(&ended).await;
             LoginOutcome::Success.count();
-            metrics::count_created(login.transport);
+            metrics::count_created(login.transport, begun.new_account);
             audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);
             for Ended { id, reason } in &begun.ended {
                 metrics::count_revoked(*reason, 1);
                 audit::revoke(Some(&login.client), *id, &By::Account(begun.account_id), *reason);
             }
-            Ok((login, begun))
+            Done { counted: begun.counted.take(), result: Ok((login, begun)) }
         }
-        Err(Refused::Reason(outcome)) => Err(refuse(&login.client, Some(wallet), outcome, outcome.as_str())),
+        Err(Refused::TooManyAccounts(verdict, wait)) => {
+            LoginOutcome::Limited.count();
+            count_refused(state, (Route::Login, login.client.ip, None), Scope::NewAccounts);
+            Done { counted: Some(verdict), result: Err(Problem::RateLimited { wait }) }
+        }
+        Err(Refused::Reason(outcome)) => Done::failed(refuse(&login.client, Some(wallet), outcome, outcome.as_str())),
         Err(Refused::Database(error)) => {
             LoginOutcome::Unavailable.count();
-            Err(error.into())
+            Done::failed(error.into())
         }
         Err(Refused::Random(error)) => {
             LoginOutcome::Unavailable.count();
-            Err(error.into())
+            Done::failed(error.into())
         }
+    }
+}
+
+impl Done {
+    fn failed(problem: Problem) -> Self {
+        Self { counted: None, result: Err(problem) }
     }
 }
 
@@ -252,6 +281,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             Consumed::Before => return Err(Refused::Reason(LoginOutcome::Replayed)),
             Consumed::Expired => return Err(Refused::Reason(LoginOutcome::BadChallenge)),
         }
+        let counted = if account.is_new { count_account(state, client).await? } else { None };
         let session = NewSession {
             id: session_id,
             account_id: account.id,
@@ -271,7 +301,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
         }
         let ended = Session::make_room(connection, account.id, session_id, *replaced, limit).await?;
         may_have_ended = !ended.is_empty();
-        Ok((account.id, times, ended))
+        Ok((account, times, ended, counted))
     });
     let done = timed(watch, "login", transaction).await;
     // The answer to the commit is missing: it may have been committed all the same, and then those sessions have to be denied.
@@ -280,8 +310,19 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
     if may_have_ended && matches!(done, Err(Refused::Database(_))) {
         state.denylist.doubt();
     }
-    let (account_id, times, ended) = done?;
-    Ok(Begin { account_id, session_id, times, carrier, ended })
+    let (account, times, ended, counted) = done?;
+    let (account_id, new_account) = (account.id, account.is_new);
+    Ok(Begin { account_id, session_id, times, carrier, ended, new_account, counted })
+}
+
+/// Counts an account that the transaction has made: nothing else tells an existing account's login, which is never refused by it, without
+/// one more query. If it is one too many, the transaction is rolled back, and with it the use of the challenge.
+async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, Refused> {
+    let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };
+    match verdict.refused {
+        Some((_, wait)) => Err(Refused::TooManyAccounts(verdict, wait)),
+        None => Ok(Some(verdict)),
+    }
 }
 
 impl From<DatabaseError> for Refused {

@@ -12,7 +12,9 @@ use crate::audit::By;
 use crate::credentials::RefreshToken;
 use crate::http::caller::Genuine;
 use crate::http::documented::example;
+use crate::http::limit::{limit_caller, limit_session};
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
+use crate::limits::Route;
 use crate::revocation::Revocation;
 use crate::state::State;
 
@@ -38,16 +40,18 @@ pub(super) struct Request {
     request_body = Request,
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Body, documented::Authenticated
+        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Authenticated
     ),
     security((), ("access_token" = []), ("session_cookie" = []))
 )]
 pub(super) async fn post(
     http: HttpRequest,
     state: web::Data<State>,
-    request: OptionalJson<Request>,
+    request: Result<OptionalJson<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let credential = match request.0 {
+    let client = Client::of(&http, &state.trusted_proxies);
+    limit_caller(&http, &state, Route::Logout, client.ip)?;
+    let credential = match request?.0 {
         // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to. Clients
         // send their access token along with everything; that it has expired is no reason to keep the session.
         Some(request) => {
@@ -64,7 +68,8 @@ pub(super) async fn post(
         }
         None => caller::genuine(&http, &state)?,
     };
-    let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
+    limit_session(&http, &state, Route::Logout, client.ip, credential.session_id())?;
+    let shared = Arc::clone(&state);
     let ended = state.tasks.finish(async move {
         let revocation = Revocation { client: &client, reason: RevokedReason::Logout, by: &By::Rule };
         match credential {

@@ -42,5 +42,6 @@ async fn postgres(state: &State) -> Result<(), String> {
 /// GET /metrics: for Prometheus.
 pub(super) async fn metrics(state: web::Data<State>, handle: web::Data<PrometheusHandle>) -> HttpResponse {
     state.database.report();
+    state.connections.report();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::sessions::SessionAnswer;
 use crate::http::documented::example;
 use crate::http::{Problem, caller, documented};
+use crate::limits::Route;
 use crate::state::State;
 
 /// Who calls.
@@ -49,12 +50,12 @@ struct AccountAnswer {
     tag = "sessions",
     responses(
         (status = 200, description = "The credential is good.", body = Answer),
-        documented::Work, documented::Authenticated
+        documented::Work, documented::Limited, documented::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
 pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let session = caller::authenticate(&http, &state).await?;
+    let session = caller::authenticate(&http, &state, Route::Session).await?;
     let answer = SessionAnswer::of(&session, true);
     let account = session.account;
     Ok(HttpResponse::Ok().json(Answer {

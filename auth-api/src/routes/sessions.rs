@@ -18,6 +18,7 @@ use crate::device::device;
 use crate::http::caller::{self, Transport};
 use crate::http::documented::example;
 use crate::http::{Client, Problem, Query, documented};
+use crate::limits::Route;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -104,7 +105,7 @@ pub(super) struct ListAnswer {
     params(List),
     responses(
         (status = 200, description = "The caller's is among them, unless there are more than were asked for.", body = ListAnswer),
-        documented::Work, documented::Authenticated
+        documented::Work, documented::Limited, documented::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -117,7 +118,7 @@ pub(super) async fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::malformed("limit", format!("Expected a number from 1 to {MOST}.")));
     }
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::Sessions).await?;
     let (shared, account_id) = (Arc::clone(&state), current.account.id);
     let listed = state.tasks.finish(async move {
         let mut connection = shared.database.acquire().await?;
@@ -142,7 +143,7 @@ pub(super) async fn list(
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::SteppedUp, documented::Named
+        documented::Work, documented::Change, documented::Limited, documented::SteppedUp, documented::Named
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -151,7 +152,7 @@ pub(super) async fn delete_one(
     state: web::Data<State>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::OneSession).await?;
     let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::NotFound)?;
     if id != current.id {
         caller::require_recent_login(&current, &state)?;
@@ -219,7 +220,7 @@ pub(super) struct Revoked {
     params(DeleteAll),
     responses(
         (status = 200, description = "They are over.", body = Revoked),
-        documented::Work, documented::Change, documented::SteppedUp
+        documented::Work, documented::Change, documented::Limited, documented::SteppedUp
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -228,7 +229,7 @@ pub(super) async fn delete_all(
     state: web::Data<State>,
     query: Query<DeleteAll>,
 ) -> Result<HttpResponse, Problem> {
-    let current = caller::authenticate(&http, &state).await?;
+    let current = caller::authenticate(&http, &state, Route::Sessions).await?;
     caller::require_recent_login(&current, &state)?;
     let kept = query.0.except.map(|Except::Current| current.id);
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));

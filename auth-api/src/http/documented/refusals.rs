@@ -99,7 +99,7 @@ pub(super) const REFRESH_REFUSED: Refusal = Refusal {
 pub(super) const UNAUTHENTICATED: Refusal = Refusal {
     name: "unauthenticated",
     when: "No, bad, expired or revoked credential.",
-    counted: false,
+    counted: true,
     examples: || vec![problem("unauthenticated", &Problem::Unauthenticated)],
 };
 pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
@@ -120,7 +120,7 @@ pub(super) const FORBIDDEN_ORIGIN: Refusal = Refusal {
 pub(super) const NOT_FOUND: Refusal = Refusal {
     name: "not_found",
     when: "There is no such thing, or it is somebody else's.",
-    counted: false,
+    counted: true,
     examples: || vec![problem("not_found", &Problem::NotFound)],
 };
 pub(super) const TOO_LARGE: Refusal = Refusal {
@@ -137,7 +137,7 @@ pub(super) const UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal {
 };
 pub(super) const RATE_LIMITED: Refusal = Refusal {
     name: "rate_limited",
-    when: "Too many requests, from this network or for this wallet or session.",
+    when: "Too many requests, from this network or for this wallet or session; or too many new accounts from this network.",
     counted: true,
     examples: || vec![problem("rate_limited", &limited())],
 };

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use super::policy::Policy;
+use super::quota::Left;
+use super::route::Scope;
+
+/// How a request fared.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// `RateLimit-Policy`
+    pub policies: String,
+    /// `RateLimit`
+    pub left: String,
+    /// By what it is refused, and when to try again.
+    pub refused: Option<(Scope, Duration)>,
+}
+
+impl Verdict {
+    pub(super) fn new<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        counted: &[(&Policy, String)],
+        fared: &[Result<Left, Left>],
+    ) -> Self {
+        let policies = policies
+            .map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota.requests(), policy.quota.seconds()));
+        let left = counted.iter().zip(fared).map(|((policy, _), Ok(left) | Err(left))| {
+            format!("\"{}\";r={};t={}", policy.name, left.requests, in_seconds(left.one_more))
+        });
+        let refused = counted.iter().zip(fared).find_map(|((policy, _), fared)| {
+            let left = fared.err()?;
+            Some((policy.key.scope(), Duration::from_secs(in_seconds(left.one_more))))
+        });
+        Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect::<Vec<_>>().join(", "), refused }
+    }
+
+    /// This one, of a request that was counted before with that result.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self { left: format!("{}, {}", before.left, self.left), ..self }
+    }
+}
+
+/// Whole seconds, never too few.
+fn in_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,43 @@
+//! Clients that ask for more than their share: connections ([`connections`]), what reads sessions and what costs a log line
+//! ([`reads`]), and accounts ([`accounts`]). Attacker and victim are two clients on two networks.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+
+mod accounts;
+mod connections;
+mod reads;
+
+use serde_json::Value;
+use testkit::{Answer, AuthApi};
+
+/// The events of this name in the log so far: their fields.
+fn events(api: &AuthApi, name: &str) -> Vec<Value> {
+    let log = api.program.stderr();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|line| line["fields"].clone()).filter(|fields| fields["event"] == name).collect()
+}
+
+fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
+}
+
+/// The policies that counted a request, and what each has left.
+fn left(answer: &Answer) -> Vec<(&str, u64)> {
+    let items = field(answer, "ratelimit").split(", ").map(|item| {
+        let (name, rest) = item.split_once(";r=").unwrap();
+        (name.trim_matches('"'), rest.split(';').next().unwrap().parse().unwrap())
+    });
+    items.collect()
+}
+
+/// 429, by this policy, with fields that fit together.
+#[track_caller]
+fn is_limited_by(answer: &Answer, policy: &str) {
+    answer.is_problem(429, "rate_limited");
+    assert_eq!(left(answer).pop(), Some((policy, 0)), "{answer:?}");
+    assert!(field(answer, "ratelimit").ends_with(&format!(";t={}", field(answer, "retry-after"))), "{answer:?}");
+}
+
+#[track_caller]
+fn is_number(found: f64, expected: f64) {
+    assert!((found - expected).abs() < f64::EPSILON, "{found} instead of {expected}");
+}
