@@ -34,16 +34,19 @@ const RELOAD_SUCCESS: &str = "auth_api_config_last_reload_success_timestamp_seco
 const BUILD_INFO: &str = "auth_api_build_info";
 const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
+const FOREIGN_GENERATIONS: &str = "auth_api_foreign_generations_total";
+const FORGED_TOKENS: &str = "auth_api_forged_tokens_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
 /// Every name that a query is timed under.
-const QUERIES: [&str; 18] = [
+const QUERIES: [&str; 19] = [
     "login",
     "rotate",
     "extend_session",
-    "refresh_glance",
+    "refresh_read",
     "refresh_second_look",
+    "issued_for_session",
     "revoke_session",
     "find_live_session",
     "list_sessions",
@@ -181,6 +184,19 @@ impl RefreshOutcome {
     }
 }
 
+/// A retry from another network, the first of its generation.
+pub(crate) fn count_foreign_generation() {
+    counter!(FOREIGN_GENERATIONS).increment(1);
+}
+
+/// Where a token is presented that could end its session.
+pub(crate) const ENDING_ROUTES: [&str; 3] = ["/auth/refresh", "/auth/logout", "/oauth/revoke"];
+
+/// A token that `AUTH_SECRET` made and that was never issued.
+pub(crate) fn count_forged_token(route: &'static str) {
+    counter!(FORGED_TOKENS, "route" => route).increment(1);
+}
+
 pub(crate) fn count_created(transport: Transport) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
 }
@@ -279,6 +295,18 @@ pub(crate) fn create() {
     describe_counter!(REFRESHES, "Refreshes, by outcome.");
     for outcome in RefreshOutcome::ALL {
         counter!(REFRESHES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    describe_counter!(
+        FOREIGN_GENERATIONS,
+        "Generations of refresh tokens with a retry, without its Idempotency-Key, from another network than the family was used from."
+    );
+    counter!(FOREIGN_GENERATIONS).absolute(0);
+    describe_counter!(
+        FORGED_TOKENS,
+        "Refresh tokens and cookies that AUTH_SECRET made and that were never issued, by route."
+    );
+    for route in ENDING_ROUTES {
+        counter!(FORGED_TOKENS, "route" => route).absolute(0);
     }
     describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
     for transport in [Transport::Token, Transport::Cookie] {

@@ -1,7 +1,7 @@
 //! The tables of session-reaper, and the only crate that knows them.
 //!
 //! Read [`tables`] first (it is generated from the migrations), then the module of the row that interests you:
-//! [`accounts`], [`sessions`], [`families`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
+//! [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
 //! the row that it reads and is named for what it means. What Diesel's DSL cannot say is a file in `sql/`,
 //! made into a cached, typed statement by `statement.rs`.
 //!
@@ -16,7 +16,9 @@ pub mod challenges;
 pub mod connect;
 pub mod families;
 pub mod ids;
+pub mod issued;
 pub mod migrate;
+pub mod networks;
 pub mod own;
 pub mod owners;
 pub mod pause;

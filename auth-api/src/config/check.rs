@@ -127,6 +127,11 @@ impl Options {
         let signing_key_delay =
             mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
         let lifetimes = self.lifetimes(mistakes);
+        // One may be somebody who left the house with an answer under way. A thief who follows has one in each.
+        let foreign_generations =
+            mistakes.parse("REFRESH_FOREIGN_GENERATIONS", self.refresh_foreign_generations.as_deref(), "2", |text| {
+                text.parse().ok().filter(|generations| *generations <= 1000).ok_or("not a number from 0 to 1000")
+            });
         let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         });
@@ -184,6 +189,7 @@ impl Options {
             allowed_origins: allowed_origins?,
             cookie_insecure: cookie_insecure?,
             demo: demo?,
+            foreign_generations: foreign_generations?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
             rate_limit,

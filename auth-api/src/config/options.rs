@@ -85,6 +85,9 @@ pub struct Options {
     /// How long a refresh may be repeated and get the same refresh token: 15s longer than an answer may take, at most 5m; 0s for none [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
+    /// So many generations in a row with a retry from another network, without the key of the attempt, end the session; 0: none do, they are only reported [default: 2]
+    #[arg(long, env)]
+    pub(super) refresh_foreign_generations: Option<String>,
     /// Live sessions of an account at the most [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,

@@ -1,14 +1,16 @@
 use std::fmt;
 
 use schema::ids::{SessionId, TokenHash};
+use schema::issued::Issued;
 use secrecy::zeroize::Zeroizing;
+use subtle::ConstantTimeEq as _;
 
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
-use super::tagged::{Forged, Kind, Tagged};
+use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
 /// Session id 16, secret 32, tag 16.
-const LENGTH: usize = 16 + 32 + TAG_LENGTH;
+const LENGTH: usize = 16 + SECRET_LENGTH + TAG_LENGTH;
 
 /// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
@@ -20,7 +22,7 @@ pub struct SessionToken(Tagged<LENGTH>);
 impl SessionToken {
     /// A fresh token.
     pub fn generate(secrets: &Secrets, session_id: SessionId) -> Result<Self, getrandom::Error> {
-        Tagged::generate(&KIND, secrets, session_id, &[]).map(Self)
+        Ok(Self(Tagged::new(&KIND, secrets, session_id, &[], &random_secret()?)))
     }
 
     /// Parses a token and checks that we made it.
@@ -44,6 +46,12 @@ impl SessionToken {
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         self.0.hash(&KIND)
+    }
+
+    /// Whether it is the token of its session. Whoever has `AUTH_SECRET` can make others.
+    #[must_use]
+    pub fn is_among(&self, issued: &Issued) -> bool {
+        issued.cookie_hash.is_some_and(|hash| hash.0.ct_eq(&self.hash().0).into())
     }
 }
 

@@ -49,7 +49,7 @@ fn obey(
     let refused = verdict.refused;
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {
-        Some(before) => verdict.after(&before),
+        Some(before) => verdict.after(before),
         None => verdict,
     };
     extensions.insert(verdict);
@@ -59,6 +59,13 @@ fn obey(
     Err(Problem::RateLimited { wait })
 }
 
+/// Keeps what is left of a session's quota from a client that got no tokens: it would show when somebody else refreshed.
+pub fn hide_session(request: &HttpRequest) {
+    if let Some(verdict) = request.extensions_mut().get_mut::<Verdict>() {
+        verdict.hide_subject();
+    }
+}
+
 /// Gives an answer the fields that tell how its request was counted, whatever became of it.
 pub async fn tell(
     request: ServiceRequest,
@@ -66,8 +73,9 @@ pub async fn tell(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
     let verdict = response.request().extensions_mut().remove::<Verdict>();
-    if let Some(Verdict { policies, left, .. }) = verdict {
-        for (name, value) in [(POLICIES, policies), (LEFT, left)] {
+    if let Some(verdict) = verdict {
+        let left = verdict.left();
+        for (name, value) in [(POLICIES, verdict.policies), (LEFT, left)] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(name, value);
             }

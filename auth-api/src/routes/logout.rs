@@ -3,24 +3,23 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use schema::ids::SessionId;
-use schema::sessions::{RevokedReason, Session};
+use schema::sessions::RevokedReason;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::audit::{self, By};
+use super::ending::{Ended, Ending, Proof, end};
+use crate::audit::By;
 use crate::credentials::RefreshToken;
 use crate::http::documented::example;
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
-use crate::metrics;
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// A session that is to end.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = LogoutRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// Any of the session's, an old one, too.
+    /// Any that the session was issued, an old one, too.
     #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
@@ -46,8 +45,8 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: OptionalJson<Request>,
 ) -> Result<HttpResponse, Problem> {
-    let session_id = match request.0 {
-        // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to. Clients
+    let proof = match request.0 {
+        // Any token that the session was issued will do, an old one too: who holds one may end what it belongs to. Clients
         // send their access token along with everything; that it has expired is no reason to keep the session.
         Some(request) => {
             let token =
@@ -59,47 +58,18 @@ pub(super) async fn post(
                     "It belongs to another session than the credential beside it.",
                 ));
             }
-            token.session_id()
+            Proof::Refresh(token)
         }
-        None => caller::genuine(&http, &state)?.session_id(),
+        None => caller::genuine(&http, &state)?.into(),
     };
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
-    let reason = RevokedReason::Logout;
-    let ended = state.tasks.finish(async move { end(&shared, &client, session_id, reason, &By::Rule).await });
-    ended.await??;
+    let ending = Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: By::Rule };
+    if let Ended::Forged = state.tasks.finish(async move { end(&shared, &client, &proof, &ending).await }).await?? {
+        return Err(Problem::Unauthenticated);
+    }
     let mut answer = HttpResponse::NoContent();
     if state.cookie.presented(&http).is_some() {
         answer.cookie(state.cookie.clear());
     }
     Ok(answer.finish())
-}
-
-/// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
-pub(super) async fn end(
-    state: &State,
-    client: &Client,
-    session_id: SessionId,
-    reason: RevokedReason,
-    by: &By,
-) -> Result<(), DatabaseError> {
-    let revoked = {
-        let mut connection = state.database.acquire().await?;
-        let watch = connection.watch();
-        let revoke = Session::revoke(&mut connection, session_id, reason);
-        timed(watch, "revoke_session", revoke).await
-    };
-    match revoked {
-        Ok(ended) => {
-            state.denylist.deny(&[session_id]).await;
-            if ended {
-                metrics::count_revoked(reason, 1);
-                audit::revoke(Some(client), session_id, by, reason);
-            }
-            Ok(())
-        }
-        Err(error) => {
-            state.denylist.doubt();
-            Err(error.into())
-        }
-    }
 }

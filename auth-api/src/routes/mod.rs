@@ -5,6 +5,7 @@ mod challenge;
 pub mod contract;
 mod demo;
 mod docs;
+mod ending;
 mod introspect;
 mod jwks;
 mod login;

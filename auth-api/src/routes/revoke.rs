@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use schema::sessions::RevokedReason;
 use secrecy::ExposeSecret as _;
 
-use super::logout;
+use super::ending::{self, Ending};
 use crate::audit::By;
 use crate::credentials::Token;
 use crate::http::oauth::{self, OAuthError};
@@ -16,7 +16,7 @@ use crate::state::State;
 
 /// End the session of a token
 ///
-/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any genuine token will do, an old
+/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any token that was issued will do, an old
 /// refresh token too: whoever holds one may end what it belongs to.
 #[utoipa::path(
     post,
@@ -38,8 +38,10 @@ pub(super) async fn post(
     if let Some(token) = recognised {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {
-            let by = By::Client(client_id);
-            logout::end(&shared, &client, token.session_id(), RevokedReason::Client, &by).await
+            let ending =
+                Ending { route: Route::Revoke.as_str(), reason: RevokedReason::Client, by: By::Client(client_id) };
+            // A forged one is no token (RFC 7009 §2.2): nothing ends, and the answer is the same.
+            ending::end(&shared, &client, &token.into(), &ending).await
         });
         ended.await.map_err(Problem::from)?.map_err(Problem::from)?;
     }

@@ -1,0 +1,119 @@
+//! How whoever holds a credential of a session ends it: POST /auth/logout and POST /oauth/revoke.
+
+use schema::ids::SessionId;
+use schema::issued::Issued;
+use schema::sessions::{RevokedReason, Session};
+
+use crate::audit::{self, By};
+use crate::credentials::{RefreshToken, SessionToken, Token};
+use crate::http::Client;
+use crate::http::caller::Genuine;
+use crate::metrics;
+use crate::state::{DatabaseError, Lease, State, timed};
+
+/// A credential that may end its session. It is genuine; whether it was issued, the database knows.
+pub(super) enum Proof {
+    /// An access token of this session: signed, which `AUTH_SECRET` cannot do.
+    Access(SessionId),
+    /// A refresh token of whatever generation.
+    Refresh(RefreshToken),
+    /// What a cookie carries.
+    Cookie(SessionToken),
+}
+
+impl From<Genuine> for Proof {
+    fn from(credential: Genuine) -> Self {
+        match credential {
+            Genuine::Token(id) => Self::Access(id),
+            Genuine::Cookie(token) => Self::Cookie(token),
+        }
+    }
+}
+
+impl From<Token> for Proof {
+    fn from(token: Token) -> Self {
+        match token {
+            Token::Access(claims) => Self::Access(SessionId(claims.sid)),
+            Token::Refresh(token) => Self::Refresh(token),
+            Token::Session(token) => Self::Cookie(token),
+        }
+    }
+}
+
+impl Proof {
+    fn session_id(&self) -> SessionId {
+        match self {
+            Self::Access(id) => *id,
+            Self::Refresh(token) => token.session_id(),
+            Self::Cookie(token) => token.session_id(),
+        }
+    }
+
+    /// Whether the session was issued this credential.
+    fn is_among(&self, issued: &Issued) -> bool {
+        match self {
+            Self::Access(_) => true,
+            Self::Refresh(token) => issued.tokens.as_ref().is_some_and(|tokens| token.is_among(tokens)),
+            Self::Cookie(token) => token.is_among(issued),
+        }
+    }
+}
+
+/// Who ends a session, where, and why.
+pub(super) struct Ending {
+    pub(super) route: &'static str,
+    pub(super) reason: RevokedReason,
+    pub(super) by: By,
+}
+
+/// What became of a request to end a session.
+pub(super) enum Ended {
+    /// It is over.
+    Over,
+    /// Nothing has ended: the credential was never issued.
+    Forged,
+}
+
+/// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
+pub(super) async fn end(
+    state: &State,
+    client: &Client,
+    proof: &Proof,
+    ending: &Ending,
+) -> Result<Ended, DatabaseError> {
+    let Ending { route, reason, ref by } = *ending;
+    let session_id = proof.session_id();
+    let mut connection = state.database.acquire().await?;
+    if !was_issued(&mut connection, proof).await? {
+        metrics::count_forged_token(route);
+        audit::forged_token(client, session_id, route);
+        return Ok(Ended::Forged);
+    }
+    let watch = connection.watch();
+    let revoked = timed(watch, "revoke_session", Session::revoke(&mut connection, session_id, reason)).await;
+    drop(connection);
+    match revoked {
+        Ok(ended) => {
+            state.denylist.deny(&[session_id]).await;
+            if ended {
+                metrics::count_revoked(reason, 1);
+                audit::revoke(Some(client), session_id, by, reason);
+            }
+            Ok(Ended::Over)
+        }
+        Err(error) => {
+            state.denylist.doubt();
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether the credential is no forgery made with `AUTH_SECRET`. Of a session that is gone nothing is known, and nothing can end.
+async fn was_issued(connection: &mut Lease<'_>, proof: &Proof) -> Result<bool, DatabaseError> {
+    if let Proof::Access(_) = proof {
+        return Ok(true);
+    }
+    let watch = connection.watch();
+    let issued = timed(watch, "issued_for_session", Issued::of(connection, proof.session_id())).await?;
+    Ok(issued.is_none_or(|issued| proof.is_among(&issued)))
+}
