@@ -52,13 +52,13 @@ async fn rotate(api: &AuthApi, database: &Database, network: &str, current: &Tok
 async fn rotate_and_retry(
     api: &AuthApi,
     database: &Database,
-    rotator: &str,
-    retrier: &str,
+    from: &str,
+    retried_from: &str,
     current: &Tokens,
 ) -> Tokens {
-    let next = rotate(api, database, rotator, current).await;
-    let retried = refresh_from(api, retrier, &current.refresh).await.tokens();
-    assert_eq!(retried.refresh, next.refresh, "rotated from {rotator}, retried from {retrier}");
+    let next = rotate(api, database, from, current).await;
+    let retried = refresh_from(api, retried_from, &current.refresh).await.tokens();
+    assert_eq!(retried.refresh, next.refresh, "rotated from {from}, retried from {retried_from}");
     next
 }
 
