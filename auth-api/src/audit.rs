@@ -44,10 +44,26 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "a refresh was refused");
 }
 
-/// An old refresh token or cookie was presented: somebody has a copy. The session was revoked for it.
-pub(crate) fn reuse(client: &Client, session_id: SessionId) {
+/// A used-up refresh token was presented within the grace from another network than its family was used from; `generations`: so many
+/// in a row had that.
+pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
-    tracing::warn!(target: "audit", event = "reuse", %session_id, ip, "an old credential was presented; its session is revoked");
+    tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "a refresh was retried from another network");
+}
+
+/// Somebody has a copy of a refresh token or a cookie, and why we think so: it was `used_up`, or retries came from other networks in too many
+/// generations (`foreign_generations`). The session was revoked for it.
+pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str) {
+    let ip = display(client.ip);
+    tracing::warn!(
+        target: "audit", event = "reuse", %session_id, reason, ip, "an old credential was presented; its session is revoked"
+    );
+}
+
+/// A refresh token or cookie is genuine by its tag, and was never issued: somebody has `AUTH_SECRET`.
+pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
+    let ip = display(client.ip);
+    tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "a token was forged with AUTH_SECRET");
 }
 
 /// Who ended a session.

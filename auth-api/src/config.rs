@@ -82,6 +82,15 @@ pub struct Lifetimes {
     pub step_up: Option<Duration>,
 }
 
+impl Lifetimes {
+    /// For how long after a rotation clients are shown the times of before it. Twice the grace: whoever times a retry by what is shown
+    /// comes too late for one.
+    #[must_use]
+    pub fn rotation_hidden(&self) -> Duration {
+        self.reuse_grace * 2
+    }
+}
+
 /// A configuration that holds together.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -129,6 +138,8 @@ pub struct Config {
     pub cookie_insecure: bool,
     /// There is a page that shows what the API does.
     pub demo: bool,
+    /// So many generations in a row with a retry from another network are reuse; 0: none are.
+    pub foreign_generations: u16,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
     /// Between two rebuilds of the denylist.
@@ -263,6 +274,7 @@ impl fmt::Display for Config {
             ("CHALLENGE_TTL", duration(lifetimes.challenge)),
             ("REFRESH_REUSE_GRACE", duration(lifetimes.reuse_grace)),
             ("STEP_UP_AGE", lifetimes.step_up.map_or_else(|| "off".to_owned(), duration)),
+            ("REFRESH_FOREIGN_GENERATIONS", self.foreign_generations.to_string()),
             ("SESSION_LIMIT", self.session_limit.to_string()),
             ("ALLOWED_ORIGINS", self.allowed_origins.join(",")),
             ("COOKIE_INSECURE", u8::from(self.cookie_insecure).to_string()),

@@ -41,6 +41,8 @@ const LOGINS: &str = "auth_api_logins_total";
 const REFRESHES: &str = "auth_api_refreshes_total";
 const COOKIE_RENEWALS: &str = "auth_api_cookie_renewals_total";
 const ACCOUNTS_CREATED: &str = "auth_api_accounts_created_total";
+const FOREIGN_GENERATIONS: &str = "auth_api_foreign_generations_total";
+const FORGED_TOKENS: &str = "auth_api_forged_tokens_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
@@ -49,8 +51,9 @@ const QUERIES: [&str; 20] = [
     "login",
     "rotate",
     "extend_session",
-    "refresh_glance",
+    "refresh_read",
     "refresh_second_look",
+    "issued_for_session",
     "revoke_session",
     "find_live_session",
     "list_sessions",
@@ -59,7 +62,6 @@ const QUERIES: [&str; 20] = [
     "touch_sessions",
     "renew_cookie",
     "confirm_cookie",
-    "revoke_by_cookie",
     "session_is_live",
     "sessions_revoked_within",
     "database_now",
@@ -216,6 +218,19 @@ impl CookieRenewalOutcome {
     }
 }
 
+/// A retry from another network, the first of its generation.
+pub(crate) fn count_foreign_generation() {
+    counter!(FOREIGN_GENERATIONS).increment(1);
+}
+
+/// Where a token is presented that could end its session.
+pub(crate) const ENDING_ROUTES: [&str; 3] = ["/auth/refresh", "/auth/logout", "/oauth/revoke"];
+
+/// A token that `AUTH_SECRET` made and that was never issued.
+pub(crate) fn count_forged_token(route: &'static str) {
+    counter!(FORGED_TOKENS, "route" => route).increment(1);
+}
+
 /// A session began; `new_account`: it is the first one of its account.
 pub(crate) fn count_created(transport: Transport, new_account: bool) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
@@ -333,6 +348,18 @@ pub(crate) fn create() {
     }
     describe_counter!(ACCOUNTS_CREATED, "Accounts made by the first login of a wallet.");
     counter!(ACCOUNTS_CREATED).absolute(0);
+    describe_counter!(
+        FOREIGN_GENERATIONS,
+        "Generations of refresh tokens with a retry, without its Idempotency-Key, from another network than the family was used from."
+    );
+    counter!(FOREIGN_GENERATIONS).absolute(0);
+    describe_counter!(
+        FORGED_TOKENS,
+        "Refresh tokens and cookies that AUTH_SECRET made and that were never issued, by route."
+    );
+    for route in ENDING_ROUTES {
+        counter!(FORGED_TOKENS, "route" => route).absolute(0);
+    }
     describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
     for transport in [Transport::Token, Transport::Cookie] {
         counter!(SESSIONS_CREATED, "transport" => transport.as_str()).absolute(0);

@@ -1,56 +1,127 @@
-//! Ends sessions for those who hold one of their tokens: the row, the denylist, the metric and the audit event.
+//! How a credential of a session ends it: POST /auth/logout, POST /oauth/revoke, and a cookie that is a copy.
 
-use schema::cookies::{self, Ending};
 use schema::ids::SessionId;
+use schema::issued::Issued;
 use schema::sessions::{RevokedReason, Session};
 
 use crate::audit::{self, By};
-use crate::credentials::SessionToken;
+use crate::credentials::{RefreshToken, SessionToken, Token};
 use crate::http::Client;
+use crate::http::caller::Genuine;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
-/// Why a session ends, and for whom.
-pub(crate) struct Revocation<'r> {
-    pub(crate) client: &'r Client,
-    pub(crate) reason: RevokedReason,
-    pub(crate) by: &'r By,
+/// A credential that may end its session. It is genuine; whether it was issued, the database knows.
+pub(crate) enum Proof {
+    /// An access token of this session: signed, which `AUTH_SECRET` cannot do.
+    Access(SessionId),
+    /// A refresh token of whatever generation.
+    Refresh(RefreshToken),
+    /// What a cookie carries.
+    Cookie(SessionToken),
 }
 
-impl Revocation<'_> {
-    /// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
-    pub(crate) async fn end(&self, state: &State, session_id: SessionId) -> Result<(), DatabaseError> {
-        let revoked = {
-            let mut connection = state.database.acquire().await?;
-            let watch = connection.watch();
-            timed(watch, "revoke_session", Session::revoke(&mut connection, session_id, self.reason)).await
-        };
-        let ended = revoked.inspect_err(|_| state.denylist.doubt())?;
-        self.follow(state, session_id, ended).await;
-        Ok(())
-    }
-
-    /// [`Self::end`] by a cookie token, if that was given out for the session and not merely made with `AUTH_SECRET`.
-    pub(crate) async fn end_by_cookie(&self, state: &State, token: &SessionToken) -> Result<Ending, DatabaseError> {
-        let session_id = token.session_id();
-        let ending = {
-            let mut connection = state.database.acquire().await?;
-            let watch = connection.watch();
-            let end = cookies::end_by_cookie(&mut connection, session_id, token.hash(), self.reason);
-            timed(watch, "revoke_by_cookie", end).await
-        };
-        let ending = ending.inspect_err(|_| state.denylist.doubt())?;
-        if ending != Ending::NotTheirs {
-            self.follow(state, session_id, ending == Ending::Ended).await;
-        }
-        Ok(ending)
-    }
-
-    async fn follow(&self, state: &State, session_id: SessionId, ended: bool) {
-        state.denylist.deny(&[session_id]).await;
-        if ended {
-            metrics::count_revoked(self.reason, 1);
-            audit::revoke(Some(self.client), session_id, self.by, self.reason);
+impl From<Genuine> for Proof {
+    fn from(credential: Genuine) -> Self {
+        match credential {
+            Genuine::Token(id) => Self::Access(id),
+            Genuine::Cookie(token) => Self::Cookie(token),
         }
     }
+}
+
+impl From<Token> for Proof {
+    fn from(token: Token) -> Self {
+        match token {
+            Token::Access(claims) => Self::Access(SessionId(claims.sid)),
+            Token::Refresh(token) => Self::Refresh(token),
+            Token::Session(token) => Self::Cookie(token),
+        }
+    }
+}
+
+impl Proof {
+    pub(crate) fn session_id(&self) -> SessionId {
+        match self {
+            Self::Access(id) => *id,
+            Self::Refresh(token) => token.session_id(),
+            Self::Cookie(token) => token.session_id(),
+        }
+    }
+
+    /// Whether the session was issued this credential.
+    fn is_among(&self, issued: &Issued) -> bool {
+        match self {
+            Self::Access(_) => true,
+            Self::Refresh(token) => issued.tokens.as_ref().is_some_and(|tokens| token.is_among(tokens)),
+            Self::Cookie(token) => token.is_among(issued),
+        }
+    }
+}
+
+/// Who ends a session, where, and why.
+pub(crate) struct Ending {
+    pub(crate) route: &'static str,
+    pub(crate) reason: RevokedReason,
+    pub(crate) by: By,
+}
+
+/// What became of a request to end a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It has ended.
+    Now,
+    /// It was over before, or there is none.
+    Before,
+    /// Nothing has ended: the credential was never issued.
+    Forged,
+}
+
+/// Ends the session of a credential, unless that is a forgery made with `AUTH_SECRET`.
+pub(crate) async fn end_if_issued(
+    state: &State,
+    client: &Client,
+    proof: &Proof,
+    ending: &Ending,
+) -> Result<Ended, DatabaseError> {
+    let session_id = proof.session_id();
+    if !was_issued(state, proof).await? {
+        metrics::count_forged_token(ending.route);
+        audit::forged_token(client, session_id, ending.route);
+        return Ok(Ended::Forged);
+    }
+    end(state, client, session_id, ending.reason, &ending.by).await
+}
+
+/// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
+pub(crate) async fn end(
+    state: &State,
+    client: &Client,
+    session_id: SessionId,
+    reason: RevokedReason,
+    by: &By,
+) -> Result<Ended, DatabaseError> {
+    let revoked = {
+        let mut connection = state.database.acquire().await?;
+        let watch = connection.watch();
+        timed(watch, "revoke_session", Session::revoke(&mut connection, session_id, reason)).await
+    };
+    let ended = revoked.inspect_err(|_| state.denylist.doubt())?;
+    state.denylist.deny(&[session_id]).await;
+    if ended {
+        metrics::count_revoked(reason, 1);
+        audit::revoke(Some(client), session_id, by, reason);
+    }
+    Ok(if ended { Ended::Now } else { Ended::Before })
+}
+
+/// Whether the credential was issued. Of a session that is gone nothing is known, and nothing can end.
+async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError> {
+    if let Proof::Access(_) = proof {
+        return Ok(true);
+    }
+    let mut connection = state.database.acquire().await?;
+    let watch = connection.watch();
+    let issued = timed(watch, "issued_for_session", Issued::of(&mut connection, proof.session_id())).await?;
+    Ok(issued.is_none_or(|issued| proof.is_among(&issued)))
 }

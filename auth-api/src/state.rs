@@ -39,6 +39,8 @@ pub struct State {
     pub public_url: PublicUrl,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// So many generations in a row with a retry from another network are reuse; 0: none are.
+    pub foreign_generations: u16,
     /// Live sessions of an account at the most.
     pub session_limit: u32,
     /// The database's time; see [`State::now`].
@@ -90,6 +92,7 @@ impl State {
             network: config.network,
             public_url: config.public_url.clone(),
             lifetimes,
+            foreign_generations: config.foreign_generations,
             session_limit: config.session_limit,
             clock: Clock::new(),
             secrets: config.secrets.clone(),

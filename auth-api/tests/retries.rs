@@ -208,9 +208,8 @@ async fn three_times_in_vain(refresh: impl AsyncFn(&AuthApi, &str) -> Answer) ->
     let database = Database::create().await;
     let (api, proxy) = behind_a_proxy(&database, &SHORT).await;
     let login = api.login(&Wallet::generate()).await;
-    // The statements are prepared by it: what is sent from now on is carried out without an answer.
     let first = api.refresh(&login.refresh).await.tokens();
-    proxy.hold_answers();
+    proxy.hold_answers_from_an_update();
     for _ in 0..3 {
         let answer = refresh(&api, &first.refresh).await;
         answer.is_problem(503, "unavailable");
@@ -249,9 +248,8 @@ async fn an_answer_that_is_held_back_costs_no_session() {
     let database = Database::create().await;
     let (api, proxy) = behind_a_proxy(&database, &SHORT).await;
     let login = api.login(&Wallet::generate()).await;
-    // The statements are prepared by it: what is sent from now on is carried out without an answer.
     let first = api.refresh(&login.refresh).await.tokens();
-    proxy.hold_answers();
+    proxy.hold_answers_from_an_update();
     api.refresh(&first.refresh).await.is_problem(503, "unavailable");
     testkit::eventually("the rotation is committed", async || {
         database.one::<i64>("SELECT generation FROM token_families").await == 2

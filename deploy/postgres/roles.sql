@@ -135,7 +135,8 @@ BEGIN
             ('auth_api', 'sessions', 'SELECT, INSERT, UPDATE (last_seen_at, expires_at, revoked_at, revoked_reason,
                 token_hash, previous_hash, previous_until, sealed_successor)'),
             ('auth_api', 'token_families', 'SELECT, INSERT,
-                UPDATE (generation, token_hash, previous_hash, sealed_successor, rotated_at, previous_rotated_at, attempt_hash)'),
+                UPDATE (generation, token_hash, previous_hash, sealed_successor, rotated_at, previous_rotated_at, attempt_hash,
+                    recorded_generation, previous_expires_at, last_ipv4, last_ipv6, foreign_generation, foreign_generations)'),
             ('auth_api', 'consumed_challenges', 'SELECT, INSERT'),
             -- Whether the migrations were applied: /readyz says so.
             ('auth_api', '__diesel_schema_migrations', 'SELECT (version)'),

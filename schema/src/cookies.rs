@@ -8,12 +8,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bytea, Interval, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 
-use crate::clock_timestamp;
 use crate::ids::{SessionId, TokenHash};
 use crate::interval::interval;
-use crate::sessions::RevokedReason;
 use crate::statement::statement;
-use crate::tables::sessions;
 
 /// What is stored of a cookie session's tokens.
 #[derive(Clone, Debug)]
@@ -112,37 +109,6 @@ impl CookieTokens {
         })
         .await
     }
-}
-
-/// What became of a session that the holder of a cookie token asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It has ended.
-    Ended,
-    /// It was over before, or there is none.
-    Over,
-    /// It lives, and the token is neither its current one nor the one before.
-    NotTheirs,
-}
-
-/// Ends a session if `token` is its current cookie token or the one before. A tag proves that we made a token; only the
-/// hash proves that it was given out for this session.
-pub async fn end_by_cookie(
-    conn: &mut AsyncPgConnection,
-    id: SessionId,
-    token: TokenHash,
-    reason: RevokedReason,
-) -> QueryResult<Ending> {
-    let theirs = sessions::token_hash.eq(token).or(sessions::previous_hash.eq(token));
-    let ended = diesel::update(sessions::table.find(id).filter(sessions::revoked_at.is_null()).filter(theirs))
-        .set((sessions::revoked_at.eq(clock_timestamp().nullable()), sessions::revoked_reason.eq(reason.as_str())))
-        .execute(conn)
-        .await?;
-    if ended == 1 {
-        return Ok(Ending::Ended);
-    }
-    let lives = crate::sessions::Session::is_live(conn, id).await?;
-    Ok(if lives { Ending::NotTheirs } else { Ending::Over })
 }
 
 /// Bounds the waits of a transaction for locks. A reading request makes such a write on its way, and the next one can make it as

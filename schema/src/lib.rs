@@ -1,7 +1,7 @@
 //! The tables of session-reaper, and the only crate that knows them.
 //!
 //! Read [`tables`] first (it is generated from the migrations), then the module of the row that interests you:
-//! [`accounts`], [`sessions`], [`families`], [`cookies`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
+//! [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`], [`cookies`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
 //! the row that it reads and is named for what it means. What Diesel's DSL cannot say is a file in `sql/`,
 //! made into a cached, typed statement by `statement.rs`.
 //!
@@ -18,7 +18,9 @@ pub mod cookies;
 pub mod families;
 pub mod ids;
 mod interval;
+pub mod issued;
 pub mod migrate;
+pub mod networks;
 pub mod own;
 pub mod owners;
 pub mod pause;

@@ -126,6 +126,15 @@ pub struct Session {
     pub account: Account,
 }
 
+/// The times of a session that its clients are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownTimes {
+    /// Its last use.
+    pub last_seen_at: DateTime<Utc>,
+    /// When it ends unless it is used.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// A session that a login ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -246,6 +255,26 @@ impl Session {
             .execute(conn)
             .await
             .map(|rows| rows == 1)
+    }
+
+    /// Whether its last rotation is younger than `span`.
+    #[must_use]
+    pub fn rotated_within(&self, span: Duration) -> bool {
+        let span = chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
+        self.family.is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
+    }
+
+    /// What clients are shown of its times: those of before the last rotation while that is younger than `span`. Otherwise somebody
+    /// with a copy of an older token could see that it has a successor, and ask for that in time.
+    #[must_use]
+    pub fn shown_times(&self, span: Duration) -> ShownTimes {
+        let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };
+        let before = self.family.filter(|_| self.rotated_within(span)).and_then(|family| family.before());
+        before.map_or(times, |before| ShownTimes {
+            last_seen_at: before.rotated_at.unwrap_or(self.created_at),
+            // A session that lives on is not shown as expired.
+            expires_at: before.expires_at.filter(|at| *at > self.now).unwrap_or(times.expires_at).min(times.expires_at),
+        })
     }
 
     /// Notes that live sessions were used, for those whose last use was noted at least `pause` ago. Returns which.

@@ -69,6 +69,13 @@ diesel::table! {
         rotated_at -> Timestamptz,
         previous_rotated_at -> Nullable<Timestamptz>,
         attempt_hash -> Nullable<Bytea>,
+        recorded_generation -> Nullable<Int8>,
+        previous_expires_at -> Nullable<Timestamptz>,
+        last_ipv4 -> Nullable<Inet>,
+        last_ipv6 -> Nullable<Inet>,
+        foreign_generation -> Nullable<Int8>,
+        foreign_generations -> Nullable<Int4>,
+        key -> Nullable<Bytea>,
     }
 }
 

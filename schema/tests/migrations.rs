@@ -111,6 +111,12 @@ async fn the_tables_refuse_what_must_not_be() {
              SELECT id, {generation}, {hash} FROM sessions LIMIT 1"
         )
     };
+    let family_with = |column: &str, value: &str| {
+        format!(
+            "INSERT INTO token_families (session_id, generation, token_hash, {column})
+             SELECT id, 0, sha256(''), {value} FROM sessions LIMIT 1"
+        )
+    };
     client.batch_execute(&session("expires_at = now() - interval '1 day'")).await.unwrap();
     for (bad, constraint) in [
         (session("expires_at = now() + interval '1 day'"), "sessions_expires_before_absolute"),
@@ -119,6 +125,9 @@ async fn the_tables_refuse_what_must_not_be() {
         (session("token_hash = '\\x00'"), "sessions_token_hash_check"),
         (family("-1", "sha256('')"), "token_families_generation_check"),
         (family("0", "'\\x00'"), "token_families_token_hash_check"),
+        (family_with("key", "'\\x00'"), "token_families_key_check"),
+        (family_with("last_ipv4", "'2001:db8::1'"), "token_families_last_ipv4_check"),
+        (family_with("last_ipv6", "'2001:db8::1'"), "token_families_last_ipv6_check"),
         ("INSERT INTO consumed_challenges VALUES ('\\x00', now())".into(), "consumed_challenges_nonce_hash_check"),
         (account.replace("01'", "02'"), "accounts_issuer_subject_key"),
     ] {

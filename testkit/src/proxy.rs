@@ -42,6 +42,8 @@ pub struct Statement {
 enum Mode {
     Forward,
     Stall,
+    /// From the answer to the next update of rows on.
+    HoldUpdates,
     HoldAnswers,
     Refuse,
 }
@@ -126,9 +128,10 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Stall);
     }
 
-    /// Forwards what clients send, and holds the server's answers back.
-    pub fn hold_answers(&self) {
-        self.shared.mode.send_replace(Mode::HoldAnswers);
+    /// Forwards what clients send, and holds the server's answers back, beginning with the next answer to an `UPDATE` that found rows:
+    /// it is carried out, and its client does not know.
+    pub fn hold_answers_from_an_update(&self) {
+        self.shared.mode.send_replace(Mode::HoldUpdates);
     }
 
     /// Forwards again.
@@ -175,6 +178,9 @@ async fn pump(
     let mut messages = Messages::default();
     let mut buffer = vec![0; 65536];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if !upward && *mode.borrow() == Mode::HoldUpdates && says_updated(&buffer[..length]) {
+            shared.mode.send_replace(Mode::HoldAnswers);
+        }
         let held = |mode: Mode| mode == Mode::Stall || (mode == Mode::HoldAnswers && !upward);
         if mode.wait_for(|mode| !held(*mode)).await.is_err() {
             return;
@@ -187,6 +193,12 @@ async fn pump(
             return;
         }
     }
+}
+
+/// Whether an answer of PostgreSQL's contains the end of an `UPDATE` that found rows (`CommandComplete`).
+fn says_updated(answer: &[u8]) -> bool {
+    const TAG: &[u8] = b"UPDATE ";
+    answer.windows(TAG.len() + 1).any(|window| window.starts_with(TAG) && matches!(window[TAG.len()], b'1'..=b'9'))
 }
 
 /// Cuts a client's half of a PostgreSQL conversation into messages. On another protocol it finds nothing.

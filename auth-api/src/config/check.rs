@@ -127,9 +127,8 @@ impl Options {
         let signing_key_delay =
             mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
         let lifetimes = self.lifetimes(mistakes);
-        let session_limit = mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
-            text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
-        });
+        let foreign_generations = self.foreign_generations(mistakes);
+        let session_limit = self.session_limit(mistakes);
         let allowed_origins = mistakes.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
         let cookie_insecure = mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
         let demo = mistakes.parse("DEMO", self.demo.as_deref(), "0", switch);
@@ -184,6 +183,7 @@ impl Options {
             allowed_origins: allowed_origins?,
             cookie_insecure: cookie_insecure?,
             demo: demo?,
+            foreign_generations: foreign_generations?,
             session_limit: session_limit?,
             denylist_sync_interval: sync,
             rate_limit,
@@ -220,6 +220,20 @@ impl Options {
     fn issuer(&self, mistakes: &mut Mistakes) -> Option<String> {
         let text = self.issuer.as_deref()?;
         mistakes.parse("ISSUER", Some(text), "", issuer)
+    }
+
+    fn session_limit(&self, mistakes: &mut Mistakes) -> Option<u32> {
+        mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
+            text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
+        })
+    }
+
+    /// One may be a client that moved with an answer under way. A thief who follows the rotations has one in each generation.
+    fn foreign_generations(&self, mistakes: &mut Mistakes) -> Option<u16> {
+        let generations = self.refresh_foreign_generations.as_deref();
+        mistakes.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
+            text.parse().ok().filter(|generations| *generations <= 1000).ok_or("not a number from 0 to 1000")
+        })
     }
 
     fn network(&self, mistakes: &mut Mistakes) -> Option<Network> {

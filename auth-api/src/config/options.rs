@@ -88,6 +88,9 @@ pub struct Options {
     /// How recent a login must be to end other sessions than one's own (RFC 9470), in whole seconds; `off`: of any age [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
+    /// So many generations in a row with a retry from another network, without the key of the attempt, end the session; 0: none do, they are only reported [default: 2]
+    #[arg(long, env)]
+    pub(super) refresh_foreign_generations: Option<String>,
     /// Live sessions of an account at the most [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,

@@ -44,6 +44,9 @@ pub enum ChallengeRefused {
     /// Its time is over.
     #[error("expired")]
     Expired,
+    /// It would be valid for longer than any that we make.
+    #[error("expires too late")]
+    TooLong,
     /// The signature is not the wallet's.
     #[error("not signed by the wallet")]
     BadSignature,
@@ -58,6 +61,9 @@ pub struct ChallengeIssuer {
     ttl: chrono::Duration,
 }
 
+/// The longest `CHALLENGE_TTL`. Whoever has `AUTH_SECRET` can make a challenge that expires in a hundred years; a signature of it
+/// would log in until then.
+const LONGEST: chrono::Duration = chrono::Duration::hours(1);
 /// Under 1 KB: a hardware wallet's screen and memory are small.
 const MAX_LENGTH: usize = 1024;
 const STATEMENT: &str = "Sign in. This proves that you hold the key; it costs nothing and moves nothing.";
@@ -132,6 +138,9 @@ impl ChallengeIssuer {
         let expires_at = parts.expires_at().ok_or(ChallengeRefused::NotOurs)?;
         if now >= expires_at {
             return Err(ChallengeRefused::Expired);
+        }
+        if expires_at - now > LONGEST {
+            return Err(ChallengeRefused::TooLong);
         }
         if !signature.verifies(message.as_bytes(), &address) {
             return Err(ChallengeRefused::BadSignature);
@@ -237,6 +246,18 @@ mod tests {
         assert_eq!(answer(&ours(), &challenge.message, &wallet, last), Ok(()));
         let at_expiry = answer(&ours(), &challenge.message, &wallet, challenge.expires_at);
         assert_eq!(at_expiry, Err(ChallengeRefused::Expired));
+    }
+
+    #[test]
+    fn a_challenge_that_expires_in_more_than_an_hour_is_refused() {
+        let wallet = Wallet::generate();
+        let mut issuer = ours();
+        issuer.ttl = chrono::Duration::hours(1);
+        let challenge = issuer.issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
+        let an_hour_before = challenge.expires_at - chrono::Duration::hours(1);
+        assert_eq!(answer(&ours(), &challenge.message, &wallet, an_hour_before), Ok(()));
+        let earlier = an_hour_before - chrono::Duration::microseconds(1);
+        assert_eq!(answer(&ours(), &challenge.message, &wallet, earlier), Err(ChallengeRefused::TooLong));
     }
 
     #[test]

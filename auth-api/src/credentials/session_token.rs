@@ -1,17 +1,19 @@
 use std::fmt;
 
 use schema::ids::{SessionId, TokenHash};
+use schema::issued::Issued;
 use secrecy::zeroize::Zeroizing;
+use subtle::ConstantTimeEq as _;
 
 use super::seal::{seal, unseal};
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
-use super::tagged::{Forged, Kind, Tagged};
+use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
 /// Session id.
 const HEAD_LENGTH: usize = 16;
 /// The head, secret 32, tag 16.
-const LENGTH: usize = HEAD_LENGTH + 32 + TAG_LENGTH;
+const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 
 /// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
@@ -23,7 +25,7 @@ pub struct SessionToken(Tagged<LENGTH>);
 impl SessionToken {
     /// A fresh token.
     pub fn generate(secrets: &Secrets, session_id: SessionId) -> Result<Self, getrandom::Error> {
-        Tagged::generate(&KIND, secrets, session_id, &[]).map(Self)
+        Ok(Self(Tagged::new(&KIND, secrets, session_id, &[], &random_secret()?)))
     }
 
     /// Parses a token and checks that we made it.
@@ -64,6 +66,14 @@ impl SessionToken {
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         self.0.hash(&KIND)
+    }
+
+    /// Whether it is the current token of its session or the one before. Whoever has `AUTH_SECRET` can make others.
+    #[must_use]
+    pub fn is_among(&self, issued: &Issued) -> bool {
+        let hash = self.hash();
+        let known = [issued.cookie_hash, issued.previous_cookie_hash].into_iter().flatten();
+        known.fold(false, |known, stored| known | bool::from(stored.0.ct_eq(&hash.0)))
     }
 }
 

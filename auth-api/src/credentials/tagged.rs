@@ -23,25 +23,31 @@ pub(super) struct Kind {
 pub struct Forged;
 
 const ID_LENGTH: usize = 16;
+pub(super) const SECRET_LENGTH: usize = 32;
+
+/// What nobody can guess of a credential.
+pub(super) type Secret = Zeroizing<[u8; SECRET_LENGTH]>;
+
+/// A secret that is random throughout.
+pub(super) fn random_secret() -> Result<Secret, getrandom::Error> {
+    let mut secret = Zeroizing::new([0; SECRET_LENGTH]);
+    getrandom::fill(secret.as_mut_slice())?;
+    Ok(secret)
+}
 
 impl<const LENGTH: usize> Tagged<LENGTH> {
     const TAG_AT: usize = LENGTH - TAG_LENGTH;
 
-    /// A fresh one: the session's id, `more`, and randomness up to the tag.
-    pub(super) fn generate(
-        kind: &Kind,
-        secrets: &Secrets,
-        session_id: SessionId,
-        more: &[u8],
-    ) -> Result<Self, getrandom::Error> {
+    /// A fresh one: the session's id, `more`, the secret, and the tag.
+    pub(super) fn new(kind: &Kind, secrets: &Secrets, session_id: SessionId, more: &[u8], secret: &Secret) -> Self {
         let mut bytes = Zeroizing::new([0; LENGTH]);
         bytes[..ID_LENGTH].copy_from_slice(session_id.0.as_bytes());
         let secret_at = ID_LENGTH + more.len();
         bytes[ID_LENGTH..secret_at].copy_from_slice(more);
-        getrandom::fill(&mut bytes[secret_at..Self::TAG_AT])?;
+        bytes[secret_at..Self::TAG_AT].copy_from_slice(secret.as_slice());
         let tag = secrets.tag(kind.purpose, &[&bytes[..Self::TAG_AT]]);
         bytes[Self::TAG_AT..].copy_from_slice(&tag);
-        Ok(Self(bytes))
+        Self(bytes)
     }
 
     /// Parses one and checks that we made it.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use actix_web::{HttpMessage, HttpRequest, web};
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::cookies::{CookieRenewal, CookieTokens, Ending, Renewed};
+use schema::cookies::{CookieRenewal, CookieTokens, Renewed};
 use schema::ids::TokenHash;
 use schema::sessions::{RevokedReason, Session};
 use subtle::ConstantTimeEq as _;
@@ -20,7 +20,7 @@ use super::{Client, Peer, Problem};
 use crate::audit::{self, By};
 use crate::credentials::SessionToken;
 use crate::metrics::CookieRenewalOutcome;
-use crate::revocation::Revocation;
+use crate::revocation::{self, Ended};
 use crate::state::{DatabaseError, State, timed};
 
 /// A genuine token, and the request that presents it.
@@ -205,13 +205,12 @@ impl PresentedCookie<'_> {
         if Peer::of(self.request).has_hung_up() {
             return Ok(());
         }
-        let (shared, token) = (Arc::clone(state), self.token.clone());
+        let (shared, session_id) = (Arc::clone(state), self.token.session_id());
         let client = Client::of(self.request, &state.trusted_proxies);
         let ended = state.tasks.finish(async move {
-            let revocation = Revocation { client: &client, reason: RevokedReason::Reuse, by: &By::Rule };
-            let ending = revocation.end_by_cookie(&shared, &token).await?;
-            if ending == Ending::Ended {
-                audit::reuse(&client, token.session_id());
+            let end = revocation::end(&shared, &client, session_id, RevokedReason::Reuse, &By::Rule);
+            if end.await? == Ended::Now {
+                audit::reuse(&client, session_id, "used_up");
             }
             Ok::<_, DatabaseError>(())
         });

@@ -53,7 +53,10 @@ pub fn limit_session(
     ip: IpAddr,
     session: SessionId,
 ) -> Result<(), Problem> {
-    obey(request, state, (route, ip, None), state.limits.count_session(ip, &session.to_string()))
+    obey(request, state, (route, ip, None), state.limits.count_session(ip, &session.to_string()))?;
+    // Whoever has a copy of the access token would see when the session is used.
+    hide_session(request);
+    Ok(())
 }
 
 /// Counts a request of another service that shows no credentials.
@@ -77,7 +80,7 @@ fn obey(request: &HttpRequest, state: &State, counted: Counted<'_>, verdict: Opt
 pub fn show(request: &HttpRequest, verdict: Verdict) {
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {
-        Some(before) => verdict.after(&before),
+        Some(before) => verdict.after(before),
         None => verdict,
     };
     extensions.insert(verdict);
@@ -97,6 +100,13 @@ pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Sco
     }
 }
 
+/// Keeps what is left of a session's quota from a client that got no tokens: it would show when somebody else refreshed.
+pub fn hide_session(request: &HttpRequest) {
+    if let Some(verdict) = request.extensions_mut().get_mut::<Verdict>() {
+        verdict.hide_subject();
+    }
+}
+
 /// Gives an answer the fields that tell how its request was counted, whatever became of it.
 pub async fn tell(
     request: ServiceRequest,
@@ -104,8 +114,9 @@ pub async fn tell(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
     let verdict = response.request().extensions_mut().remove::<Verdict>();
-    if let Some(Verdict { policies, left, .. }) = verdict {
-        for (name, value) in [(POLICIES, policies), (LEFT, left)] {
+    if let Some(verdict) = verdict {
+        let left = verdict.left();
+        for (name, value) in [(POLICIES, verdict.policies), (LEFT, left)] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(name, value);
             }

@@ -172,13 +172,21 @@ async fn introspect(
     }
 }
 
-/// Active is the current token alone: what its predecessor is still good for, within the grace, is no use.
+/// Active is the current token alone. Its predecessor is shown as before the rotation while that is young: otherwise a service with a
+/// copy of it could see when to ask for the successor.
 async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Option<Active>, Problem> {
     let found = caller::find_live(state, token.session_id()).await?;
     Ok(found.and_then(|session| {
-        let family = session.family?;
-        let current = family.generation == i64::from(token.generation()) && same(family.token_hash, token.hash());
-        current.then(|| Active::of(state, &session, TokenUse::Refresh, family.rotated_at))
+        let hidden = state.lifetimes.rotation_hidden();
+        let (family, times) = (session.family?, session.shown_times(hidden));
+        let behind = family.generation - i64::from(token.generation());
+        let previous = family.previous_hash.filter(|_| session.rotated_within(hidden));
+        let made_at = match behind {
+            0 if same(family.token_hash, token.hash()) => family.rotated_at,
+            1 if previous.is_some_and(|hash| same(hash, token.hash())) => times.last_seen_at,
+            _ => return None,
+        };
+        Some(Active::of(state, &session, TokenUse::Refresh, made_at, times.expires_at))
     }))
 }
 
@@ -186,7 +194,9 @@ async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Optio
 /// slide, because a service's answers carry no new cookie.
 async fn session(state: &web::Data<State>, presented: &PresentedCookie<'_>) -> Result<Option<Active>, Problem> {
     match presented.accept(state).await {
-        Ok(Accepted { session, .. }) => Ok(Some(Active::of(state, &session, TokenUse::Session, session.created_at))),
+        Ok(Accepted { session, .. }) => {
+            Ok(Some(Active::of(state, &session, TokenUse::Session, session.created_at, session.expires_at)))
+        }
         Err(Problem::Unauthenticated) => Ok(None),
         Err(problem) => Err(problem),
     }
@@ -215,7 +225,13 @@ impl Active {
         }
     }
 
-    fn of(state: &State, session: &Session, token_use: TokenUse, made_at: DateTime<Utc>) -> Self {
+    fn of(
+        state: &State,
+        session: &Session,
+        token_use: TokenUse,
+        made_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Self {
         Self {
             active: true,
             token_use,
@@ -228,7 +244,7 @@ impl Active {
             auth_time: Some(session.authenticated_at().timestamp()),
             wallet: session.account.subject.clone(),
             iat: made_at.timestamp(),
-            exp: session.expires_at.timestamp(),
+            exp: expires_at.timestamp(),
             jti: None,
         }
     }

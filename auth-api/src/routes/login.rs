@@ -10,6 +10,8 @@ use schema::accounts::Account;
 use schema::challenges::{self, Consumed};
 use schema::families::NewTokenFamily;
 use schema::ids::{AccountId, SessionId, TokenHash};
+use schema::issued::FamilyKey;
+use schema::networks::Networks;
 use schema::sessions::{Begun, Ended, NewSession, Session};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +20,9 @@ use uuid::Uuid;
 use super::tokens::{self, Pair};
 use crate::audit::{self, By};
 use crate::credentials::access_token::Grant;
-use crate::credentials::{AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature};
+use crate::credentials::{
+    AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature, fresh_family_key,
+};
 use crate::http::caller::Transport;
 use crate::http::cookie::Presented;
 use crate::http::documented::example;
@@ -73,7 +77,7 @@ pub(super) enum LoginAnswer {
 
 /// What is to carry the session: it is ours to choose, and the client's alone to keep.
 enum Carrier {
-    Token(RefreshToken),
+    Token { token: RefreshToken, key: FamilyKey },
     Cookie(SessionToken),
 }
 
@@ -181,7 +185,7 @@ pub(super) async fn post(
     let (login, begun) = result?;
     let Begin { session_id, times, .. } = begun;
     match begun.carrier {
-        Carrier::Token(refresh_token) => {
+        Carrier::Token { token: refresh_token, .. } => {
             let grant = Grant {
                 session_id,
                 account_id: begun.account_id,
@@ -260,7 +264,10 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
     let session_id = SessionId::generate();
     let Login { challenge, client, replaced, .. } = login;
     let carrier = match login.transport {
-        Transport::Token => RefreshToken::generate(&state.secrets, session_id, 0).map(Carrier::Token),
+        Transport::Token => fresh_family_key().and_then(|key| {
+            let token = RefreshToken::generate(&state.secrets, Some(&key), session_id, 0)?;
+            Ok(Carrier::Token { token, key })
+        }),
         Transport::Cookie => SessionToken::generate(&state.secrets, session_id).map(Carrier::Cookie),
     };
     let carrier = carrier.map_err(Refused::Random)?;
@@ -286,7 +293,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             id: session_id,
             account_id: account.id,
             token_hash: match &carrier {
-                Carrier::Token(_) => None,
+                Carrier::Token { .. } => None,
                 Carrier::Cookie(token) => Some(token.hash()),
             },
             user_agent: client.user_agent.clone(),
@@ -295,9 +302,10 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             max_age: lifetimes.session_max_age,
         };
         let times = session.insert(connection).await?;
-        if let Carrier::Token(token) = &carrier {
-            let (token_hash, rotated_at) = (token.hash(), times.created_at);
-            NewTokenFamily { session_id, generation: 0, token_hash, rotated_at }.insert(connection).await?;
+        if let Carrier::Token { token, key } = &carrier {
+            let networks = Networks::of(client.ip);
+            let family = NewTokenFamily::new(session_id, times.created_at, key.clone(), token.hash(), networks);
+            family.insert(connection).await?;
         }
         let ended = Session::make_room(connection, account.id, session_id, *replaced, limit).await?;
         may_have_ended = !ended.is_empty();

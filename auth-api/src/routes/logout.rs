@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use schema::cookies::Ending;
 use schema::sessions::RevokedReason;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::audit::By;
 use crate::credentials::RefreshToken;
-use crate::http::caller::Genuine;
 use crate::http::documented::example;
 use crate::http::limit::{limit_caller, limit_session};
 use crate::http::{Client, OptionalJson, Problem, caller, documented};
 use crate::limits::Route;
-use crate::revocation::Revocation;
+use crate::revocation::{Ended, Ending, Proof, end_if_issued};
 use crate::state::State;
 
 /// A session that is to end.
@@ -23,7 +21,7 @@ use crate::state::State;
 #[schema(as = LogoutRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// Any of the session's, an old one, too.
+    /// Any that the session was issued, an old one, too.
     #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
@@ -51,8 +49,8 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let client = Client::of(&http, &state.trusted_proxies);
     limit_caller(&http, &state, Route::Logout, client.ip)?;
-    let credential = match request?.0 {
-        // Any genuine token of the session will do, an old one too: who holds one may end what it belongs to. Clients
+    let proof = match request?.0 {
+        // Any token that the session was issued will do, an old one too: who holds one may end what it belongs to. Clients
         // send their access token along with everything; that it has expired is no reason to keep the session.
         Some(request) => {
             let token =
@@ -64,20 +62,15 @@ pub(super) async fn post(
                     "It belongs to another session than the credential beside it.",
                 ));
             }
-            Genuine::Token(token.session_id())
+            Proof::Refresh(token)
         }
-        None => caller::genuine(&http, &state)?,
+        None => caller::genuine(&http, &state)?.into(),
     };
-    limit_session(&http, &state, Route::Logout, client.ip, credential.session_id())?;
+    limit_session(&http, &state, Route::Logout, client.ip, proof.session_id())?;
     let shared = Arc::clone(&state);
-    let ended = state.tasks.finish(async move {
-        let revocation = Revocation { client: &client, reason: RevokedReason::Logout, by: &By::Rule };
-        match credential {
-            Genuine::Token(id) => revocation.end(&shared, id).await.map(|()| Ending::Ended),
-            Genuine::Cookie(token) => revocation.end_by_cookie(&shared, &token).await,
-        }
-    });
-    if ended.await?? == Ending::NotTheirs {
+    let ending = Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: By::Rule };
+    let ended = state.tasks.finish(async move { end_if_issued(&shared, &client, &proof, &ending).await });
+    if ended.await?? == Ended::Forged {
         return Err(Problem::Unauthenticated);
     }
     let mut answer = HttpResponse::NoContent();

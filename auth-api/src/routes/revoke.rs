@@ -11,12 +11,12 @@ use crate::credentials::Token;
 use crate::http::oauth::{self, OAuthError};
 use crate::http::{Client, Form, FormFields, Problem, documented};
 use crate::limits::Route;
-use crate::revocation::Revocation;
+use crate::revocation::{Ending, end_if_issued};
 use crate::state::State;
 
 /// End the session of a token
 ///
-/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any genuine token will do, an old
+/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any token that was issued will do, an old
 /// refresh token too: whoever holds one may end what it belongs to.
 #[utoipa::path(
     post,
@@ -38,11 +38,10 @@ pub(super) async fn post(
     if let Some(token) = recognised {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {
-            let revocation = Revocation { client: &client, reason: RevokedReason::Client, by: &By::Client(client_id) };
-            match token {
-                Token::Session(token) => revocation.end_by_cookie(&shared, &token).await.map(drop),
-                Token::Access(_) | Token::Refresh(_) => revocation.end(&shared, token.session_id()).await,
-            }
+            let ending =
+                Ending { route: Route::Revoke.as_str(), reason: RevokedReason::Client, by: By::Client(client_id) };
+            // A forged one is no token (RFC 7009 §2.2): nothing ends, and the answer is the same.
+            end_if_issued(&shared, &client, &token.into(), &ending).await
         });
         ended.await.map_err(Problem::from)?.map_err(Problem::from)?;
     }

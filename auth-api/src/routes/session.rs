@@ -56,7 +56,7 @@ struct AccountAnswer {
 )]
 pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let session = caller::authenticate(&http, &state, Route::Session).await?;
-    let answer = SessionAnswer::of(&session, true);
+    let answer = SessionAnswer::of(&session, true, state.lifetimes.rotation_hidden());
     let account = session.account;
     Ok(HttpResponse::Ok().json(Answer {
         session: answer,

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection as _;
 use schema::accounts::Account;
 use schema::ids::{AccountId, SessionId};
-use schema::sessions::{RevokedReason, Session};
+use schema::sessions::{RevokedReason, Session, ShownTimes};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -44,10 +45,11 @@ pub(super) struct SessionAnswer {
     /// When its owner authenticated: the login. Some requests need a recent one (`STEP_UP_AGE`).
     #[schema(examples("2026-11-21T09:00:07Z"))]
     auth_time: DateTime<Utc>,
-    /// The last rotation of its refresh token; or, by cookie, the last request, noted once a minute at the most.
+    /// The last rotation of its refresh token, shown when twice `REFRESH_REUSE_GRACE` have passed since; or, by cookie, the last
+    /// request, noted once a minute at the most.
     #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
-    /// Its end, unless it is used before: it slides.
+    /// Its end, unless it is used before: it slides. What a refresh adds is shown as late as the refresh.
     #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
     /// Whether it is the caller's.
@@ -55,7 +57,9 @@ pub(super) struct SessionAnswer {
 }
 
 impl SessionAnswer {
-    pub(super) fn of(session: &Session, current: bool) -> Self {
+    /// Of a session whose times of before its last rotation are shown while that is younger than `hidden`.
+    pub(super) fn of(session: &Session, current: bool, hidden: Duration) -> Self {
+        let ShownTimes { last_seen_at, expires_at } = session.shown_times(hidden);
         Self {
             id: session.id.0,
             transport: Transport::of(session).as_str(),
@@ -63,8 +67,8 @@ impl SessionAnswer {
             ip: session.ip,
             created_at: session.created_at,
             auth_time: session.authenticated_at(),
-            last_seen_at: session.last_seen_at,
-            expires_at: session.expires_at,
+            last_seen_at,
+            expires_at,
             current,
         }
     }
@@ -127,7 +131,9 @@ pub(super) async fn list(
         Ok::<_, DatabaseError>(timed(watch, "list_sessions", list).await?)
     });
     let sessions = listed.await??;
-    let sessions = sessions.iter().map(|session| SessionAnswer::of(session, session.id == current.id)).collect();
+    let hidden = state.lifetimes.rotation_hidden();
+    let sessions =
+        sessions.iter().map(|session| SessionAnswer::of(session, session.id == current.id, hidden)).collect();
     Ok(HttpResponse::Ok().json(ListAnswer { sessions }))
 }
 

@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use auth_api::credentials::{RefreshToken, Secrets};
 use schema::ids::SessionId;
+use schema::issued::{FamilyKey, IssuedTokens};
 use uuid::Uuid;
 
 use super::edits::{edited, edited_text};
@@ -13,7 +14,7 @@ static BOTH: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(&format!("{OTHE
 static GENUINE: LazyLock<RefreshToken> = LazyLock::new(|| made(Uuid::from_u128(7), 41));
 
 fn made(session_id: Uuid, generation: u32) -> RefreshToken {
-    RefreshToken::generate(&OURS, SessionId(session_id), generation).unwrap()
+    RefreshToken::generate(&OURS, None, SessionId(session_id), generation).unwrap()
 }
 
 /// A token is read as what it was made of, there is one way to write it, and none other is genuine.
@@ -47,6 +48,17 @@ fn what_is_made_is_read_back(data: &[u8]) {
     let token = made(id, generation);
     let read = RefreshToken::parse(&token.expose(), &OURS).unwrap();
     assert_eq!((read.session_id().0, read.generation(), read.hash()), (id, generation, token.hash()));
+
+    // One that is made with the key of its family is issued, and one that is made without is not.
+    let family = IssuedTokens {
+        generation: i64::from(generation) + 1,
+        token_hash: made(id, generation.wrapping_add(1)).hash(),
+        previous_hash: None,
+        key: Some(FamilyKey::new([7; 32].into())),
+    };
+    let with_key = RefreshToken::generate(&OURS, family.key.as_ref(), SessionId(id), generation).unwrap();
+    assert!(with_key.is_among(&family));
+    assert!(!token.is_among(&family), "made without the key");
 
     // Only the predecessor opens what it sealed, and only as it was sealed.
     assert_eq!(token.unseal(data, &OURS), None);

@@ -1,4 +1,4 @@
--- In SQL because Diesel has no UPDATE … FROM, and the answer needs the session and its account in the same round trip.
+-- In SQL because Diesel has no UPDATE … FROM, and the answer needs the session's times in the same round trip.
 -- Only the family is locked; a revocation that commits beside it wins, because every token of a revoked session is dead.
 UPDATE token_families AS family
 SET generation = family.generation + 1,
@@ -7,15 +7,18 @@ SET generation = family.generation + 1,
     sealed_successor = $2,
     attempt_hash = $3,
     previous_rotated_at = family.rotated_at,
-    rotated_at = clock_timestamp()
+    rotated_at = clock_timestamp(),
+    recorded_generation = family.generation + 1,
+    previous_expires_at = session.expires_at,
+    last_ipv4 = coalesce($4, family.last_ipv4),
+    last_ipv6 = coalesce($5, family.last_ipv6)
 FROM sessions AS session
 JOIN accounts AS account ON account.id = session.account_id
-WHERE family.session_id = $4
-  AND family.generation = $5
-  AND family.token_hash = $6
+WHERE family.session_id = $6
+  AND family.generation = $7
+  AND family.token_hash = $8
   AND session.id = family.session_id
   AND session.revoked_at IS NULL
   AND session.expires_at > clock_timestamp()
   AND account.disabled_at IS NULL
-RETURNING session.account_id, account.issuer, account.subject,
-          session.created_at, session.expires_at, session.absolute_expires_at, clock_timestamp()
+RETURNING session.expires_at, clock_timestamp()

@@ -1,0 +1,91 @@
+//! What has been issued for a session: enough to tell a copy of one of its credentials from a forgery.
+
+use std::fmt;
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Bytea;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use secrecy::zeroize::Zeroizing;
+
+use crate::ids::{SessionId, TokenHash};
+use crate::tables::{sessions, token_families};
+
+/// The key of a family, under which half of each refresh token's secret is a keyed blake3: whoever makes a token of the family
+/// needs it besides `AUTH_SECRET`.
+#[derive(Clone, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Bytea)]
+pub struct FamilyKey(Zeroizing<[u8; 32]>);
+
+impl FamilyKey {
+    /// A key of these bytes, which must be random.
+    #[must_use]
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FamilyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FamilyKey(…)")
+    }
+}
+
+impl ToSql<Bytea, Pg> for FamilyKey {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        <[u8] as ToSql<Bytea, Pg>>::to_sql(self.0.as_slice(), out)
+    }
+}
+
+impl FromSql<Bytea, Pg> for FamilyKey {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(Zeroizing::new(value.as_bytes().try_into()?)))
+    }
+}
+
+/// What proves that a family issued a refresh token.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = token_families)]
+pub struct IssuedTokens {
+    /// The current generation.
+    pub generation: i64,
+    /// The hash of the current token.
+    pub token_hash: TokenHash,
+    /// The hash of the one before.
+    pub previous_hash: Option<TokenHash>,
+    /// The key of all generations; `None`: the family began before there were keys.
+    pub key: Option<FamilyKey>,
+}
+
+/// What has been issued for a session, live or not.
+#[derive(Clone, Debug, Queryable)]
+pub struct Issued {
+    /// The hash of its current cookie.
+    pub cookie_hash: Option<TokenHash>,
+    /// The hash of the cookie before it.
+    pub previous_cookie_hash: Option<TokenHash>,
+    /// Its refresh tokens.
+    pub tokens: Option<IssuedTokens>,
+}
+
+impl Issued {
+    /// `None`: there is no such session.
+    pub async fn of(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
+        sessions::table
+            .left_join(token_families::table)
+            .filter(sessions::id.eq(id))
+            .select((sessions::token_hash, sessions::previous_hash, Option::<IssuedTokens>::as_select()))
+            .get_result(conn)
+            .await
+            .optional()
+    }
+}

@@ -1,0 +1,66 @@
+//! From where a token family is used.
+
+use std::net::IpAddr;
+
+use diesel::prelude::*;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::tables::token_families;
+
+/// The last network of each version of IP: a client with both uses now one and now the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = token_families)]
+pub struct Networks {
+    /// An IPv4 address.
+    pub last_ipv4: Option<IpNet>,
+    /// The /64 of an IPv6 address: hosts change the rest of it by themselves (RFC 8981).
+    pub last_ipv6: Option<IpNet>,
+}
+
+impl Networks {
+    /// The network of one address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self { last_ipv4: Some(Ipv4Net::from(ip).into()), last_ipv6: None },
+            IpAddr::V6(ip) => {
+                // 64 is a length that every IPv6 network may have.
+                Self { last_ipv4: None, last_ipv6: Ipv6Net::new(ip, 64).ok().map(|net| net.trunc().into()) }
+            }
+        }
+    }
+
+    /// Whether an address is in one of them. One of a version of IP that has not been used is in none.
+    #[must_use]
+    pub fn contain(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        [self.last_ipv4, self.last_ipv6].iter().flatten().any(|network| network.contains(&ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(ipv4: &str, ipv6: &str) -> Networks {
+        let of = |text: &str| text.parse().map(Networks::of).unwrap_or_default();
+        Networks { last_ipv4: of(ipv4).last_ipv4, last_ipv6: of(ipv6).last_ipv6 }
+    }
+
+    #[test]
+    fn an_address_is_compared_within_its_version_of_ip() {
+        let both = networks("203.0.113.7", "2001:db8:1:2::7");
+        for (ip, inside) in [
+            ("203.0.113.7", true),
+            ("::ffff:203.0.113.7", true),
+            ("203.0.113.8", false),
+            ("2001:db8:1:2:ffff::1", true),
+            ("2001:db8:1:3::7", false),
+        ] {
+            assert_eq!(both.contain(ip.parse().unwrap()), inside, "{ip}");
+        }
+        let one = networks("203.0.113.7", "");
+        assert!(!one.contain("2001:db8:1:2::7".parse().unwrap()));
+        assert!(!Networks::default().contain("203.0.113.7".parse().unwrap()));
+    }
+}
