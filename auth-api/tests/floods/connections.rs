@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use reqwest::Client;
-use testkit::{AuthApi, Database, HANG, Program, Proxy, Wallet, binary, eventually};
+use testkit::{Answer, AuthApi, Database, HANG, Program, Proxy, Wallet, binary, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -166,6 +166,53 @@ async fn a_request_under_way_is_never_cut_off_for_another() {
     assert_eq!(statuses.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [200; 6]);
     // Those that were waiting are served, too.
     ask(&mut connect(&api, "127.0.0.1").await).await;
+}
+
+/// Idle connections are closed all the time, also at the very moment at which a client sends its next request on one.
+#[tokio::test]
+async fn a_client_whose_idle_connection_goes_keeps_its_session() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "12")]).await;
+    let wallets = [(); 4].map(|()| Wallet::generate());
+    let tokens = futures_util::future::join_all(wallets.iter().map(|wallet| api.login(wallet))).await;
+    let api = &api;
+    let refreshing = tokens.into_iter().map(|tokens| async move {
+        let client = Client::builder().timeout(HANG).build().unwrap();
+        let mut token = tokens.refresh;
+        for _ in 0..40 {
+            let body = serde_json::json!({ "refresh_token": token });
+            // No answer, or "try again": the same request once more.
+            token = loop {
+                let request = client.post(format!("{}/auth/refresh", api.url)).json(&body);
+                let Ok(answer) = request.send().await else { continue };
+                let answer = Answer::of(answer).await;
+                if answer.status == 503 {
+                    answer.is_problem(503, "unavailable");
+                    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+                    continue;
+                }
+                break answer.tokens().refresh;
+            };
+        }
+    });
+    let over = std::cell::Cell::new(false);
+    let flood = async {
+        let mut sockets = std::collections::VecDeque::new();
+        while !over.get() {
+            sockets.push_back(connect(api, "127.0.0.1").await);
+            if sockets.len() > 20 {
+                sockets.pop_front();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let honest = async {
+        futures_util::future::join_all(refreshing).await;
+        over.set(true);
+    };
+    tokio::join!(honest, flood);
+    assert!(closed(api, "port_full").await > 0.0);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 4);
 }
 
 #[tokio::test]
