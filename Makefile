@@ -35,8 +35,8 @@ bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own
 bench-traffic: ## what traffic notices of session-reaper; ROUNDS=1 takes five minutes
 	@deploy/local/bench-traffic $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
-bench-api: ## auth-api's look-up in the denylist beside redis-benchmark, introspections, and whether a refusal's time tells why; WHAT=denylist, introspection or refusals
-	@deploy/local/bench-api $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
+bench-api: ## auth-api's look-up in the denylist beside redis-benchmark, introspections, whether a refusal's time tells why, and every endpoint; WHAT=denylist, introspection, refusals or endpoints
+	@deploy/local/bench-api $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AGAINST),--against $(AGAINST)) $(if $(WRITE),--write $(WRITE))
 
 run: ## auth-api and session-reaper on this machine until Ctrl-C
 	@deploy/local/run

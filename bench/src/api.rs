@@ -1,15 +1,17 @@
 //! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same Redis ([`denylist`]), whole
-//! introspections and where their time goes ([`introspection`]), and whether the time of a refusal tells what it was for
-//! ([`refusals`]).
+//! introspections and where their time goes ([`introspection`]), whether the time of a refusal tells what it was for
+//! ([`refusals`]), and each endpoint beside an earlier auth-api ([`endpoints`]).
 //!
 //! ```text
 //! denylist ──────┬→ serving   an auth-api over a database of its own
 //! introspection ─┤  client    one connection to it, and logins
-//! refusals ──────┘
+//! refusals ──────┤
+//! endpoints ─────┘
 //! ```
 
 mod client;
 pub mod denylist;
+pub mod endpoints;
 pub mod introspection;
 pub mod refusals;
 mod serving;
@@ -55,6 +57,9 @@ pub struct Options {
     /// Of the time of refusals.
     #[command(flatten)]
     pub refusals: refusals::Options,
+    /// Of endpoints.
+    #[command(flatten)]
+    pub endpoints: endpoints::Options,
 }
 
 /// What is measured.
@@ -66,6 +71,8 @@ pub enum What {
     Introspection,
     /// Whether the time of a 401 tells what it was for
     Refusals,
+    /// What each endpoint does in a second, beside an earlier auth-api
+    Endpoints,
 }
 
 /// What was measured.
@@ -81,6 +88,8 @@ pub struct Results {
     pub introspection: Option<introspection::Results>,
     /// If it was asked for.
     pub refusals: Option<refusals::Results>,
+    /// If it was asked for.
+    pub endpoints: Option<endpoints::Results>,
 }
 
 /// Measures what is asked for. What was made on the server is gone again afterwards, also when something failed.
@@ -89,6 +98,7 @@ pub async fn measure(options: &Options) -> Result<Results> {
     options.denylist.check()?;
     options.introspection.check()?;
     options.refusals.check()?;
+    options.endpoints.check()?;
     let mut server = Server::at(&options.database_url).await?;
     let results = all(options, &mut server).await;
     let cleared = server.clear().await;
@@ -100,7 +110,7 @@ pub async fn measure(options: &Options) -> Result<Results> {
 async fn all(options: &Options, server: &mut Server) -> Result<Results> {
     let program = program(options.auth_api.as_deref(), "auth-api")?;
     let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-    let (mut denylist, mut introspection, mut refusals) = (None, None, None);
+    let (mut denylist, mut introspection, mut refusals, mut endpoints) = (None, None, None, None);
     if wanted(What::Denylist) {
         let database_url = server.empty("denylist").await?;
         let (of, redis) = (&options.denylist, &options.redis_url);
@@ -115,8 +125,13 @@ async fn all(options: &Options, server: &mut Server) -> Result<Results> {
         let database_url = server.empty("refusals").await?;
         refusals = Some(refusals::measure(&options.refusals, &program, &database_url, &options.redis_url).await?);
     }
+    if wanted(What::Endpoints) {
+        let (before, since) = (server.empty("endpoints_before").await?, server.empty("endpoints_since").await?);
+        let (of, redis) = (&options.endpoints, &options.redis_url);
+        endpoints = Some(endpoints::measure(of, options.rounds, &program, [&before, &since], redis).await?);
+    }
     let (settings, durable) = (server.settings().await?, server.is_durable().await?);
-    Ok(Results { settings, durable, denylist, introspection, refusals })
+    Ok(Results { settings, durable, denylist, introspection, refusals, endpoints })
 }
 
 impl fmt::Display for Results {
@@ -134,6 +149,10 @@ impl fmt::Display for Results {
         }
         if let Some(refusals) = &self.refusals {
             write!(f, "{refusals}")?;
+        }
+        if let Some(endpoints) = &self.endpoints {
+            writeln!(f)?;
+            write!(f, "{endpoints}")?;
         }
         Ok(())
     }

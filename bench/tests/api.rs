@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
+use bench::api::endpoints::{Endpoint, Side};
 use bench::api::introspection::Step;
 use bench::api::refusals::{Carrier, Reason};
 use bench::api::{Options, Results, measure};
@@ -109,4 +110,20 @@ async fn each_reason_is_refused_as_often_as_the_others_and_judged_by_the_medians
     }
     let shown = results.to_string();
     assert_eq!(shown.matches(", met").count() + shown.matches(", MISSED").count(), 2, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_is_measured_beside_another_program() {
+    let earlier = binary("auth-api").display().to_string();
+    let few = ["--endpoint-seconds", "1", "--endpoint-connections", "2"];
+    let results = measured(&[["endpoints", "--rounds", "1", "--against", &earlier].as_slice(), &few].concat()).await;
+    let endpoints = results.endpoints.as_ref().unwrap();
+    for endpoint in Endpoint::ALL {
+        for side in [Side::Before, Side::Since] {
+            assert!(endpoints.median(side, endpoint, |one| one.rate).unwrap() > 0.0, "{endpoints:?}");
+        }
+        assert!(endpoints.ratio(endpoint, |one| one.rate).unwrap() > 0.0, "{endpoints:?}");
+    }
+    let shown = results.to_string();
+    assert_eq!(cells(&shown, "POST /auth/refresh").len(), 6, "{shown}");
 }
