@@ -295,7 +295,7 @@ async fn migrate_makes_the_tables_and_says_when_nothing_is_to_be_done() {
     let database = Database::empty().await;
     let url = database.url();
     let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
-    assert_eq!((code, stdout.lines().count()), (Some(0), 6), "{stdout}");
+    assert_eq!((code, stdout.lines().count()), (Some(0), 8), "{stdout}");
     let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
     assert_eq!(code, Some(0));
     assert!(stdout.starts_with("nothing to do"), "{stdout}");
