@@ -29,9 +29,9 @@ async fn two_days_later(database: &Database) {
         .await;
 }
 
-/// The grace of the cookie before the current one is over.
+/// The grace of the cookie before the current one was over long before any request from now on.
 async fn grace_is_over(database: &Database) {
-    database.execute("UPDATE sessions SET previous_until = clock_timestamp()").await;
+    database.execute("UPDATE sessions SET previous_until = clock_timestamp() - interval '1 hour'").await;
 }
 
 async fn revoked_reason(database: &Database) -> Option<String> {
@@ -226,7 +226,7 @@ async fn a_request_with_the_old_cookie_is_judged_as_of_when_it_arrived() {
         })
         .await;
         assert_eq!(get(&quick, &new).await.status, 200);
-        grace_is_over(&database).await;
+        database.execute("UPDATE sessions SET previous_until = clock_timestamp()").await;
         proxy.restore();
     });
     assert_eq!(set_cookie(&answer), Some(new));

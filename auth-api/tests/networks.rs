@@ -239,7 +239,7 @@ async fn a_thief_who_follows_from_another_network_is_noticed_in_the_second_gener
         let (event, ip) = (json!("foreign_retry"), json!(elsewhere));
         assert_eq!(fields, [(&event, &json!(1), &ip), (&event, &json!(2), &ip)]);
         assert_eq!(retries[0]["session_id"], json!(first.session_id));
-        let reuse = &api.program.log_events("an old refresh token was presented; its session is revoked")[0];
+        let reuse = &api.program.log_events("an old credential was presented; its session is revoked")[0];
         assert_eq!(reuse["reason"], "foreign_generations");
     }
 }

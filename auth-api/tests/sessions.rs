@@ -53,6 +53,13 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
 
     // The last seen of a token session is its last rotation.
     assert_eq!(api.refresh(&oldest.refresh).await.status, 200);
+    // It shows once it is older than twice the grace.
+    database
+        .execute(
+            "UPDATE token_families SET rotated_at = rotated_at - interval '11 minutes', previous_rotated_at = NULL;
+             UPDATE sessions SET created_at = created_at - interval '1 hour'",
+        )
+        .await;
     let again = api.with_token("GET", "/auth/sessions", &newest.access).await;
     let time =
         |session: &Value, name: &str| session[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();

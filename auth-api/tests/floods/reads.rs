@@ -62,7 +62,8 @@ async fn bad_signatures_are_limited_by_network() {
     assert_eq!(victim.status, 200, "{victim:?}");
     let policies = "\"ip\";q=4;w=3600, \"ip-56\";q=16;w=3600, \"ip-48\";q=256;w=3600, \"session\";q=1000;w=3600";
     assert_eq!(field(&victim, "ratelimit-policy"), policies);
-    assert_eq!(left(&victim), [("ip", 3), ("ip-56", 11), ("ip-48", 251), ("session", 999)]);
+    // What is left of the session's quota would tell whoever has a copy of the token when it is used.
+    assert_eq!(left(&victim), [("ip", 3), ("ip-56", 11), ("ip-48", 251)]);
     is_number(counted_in_redis(&api).await, before);
 }
 
@@ -100,7 +101,7 @@ async fn people_do_not_reach_the_limits_on_reading_sessions() {
     let tokens = api.login(&Wallet::generate()).await;
     let answer = api.session(&tokens.access).await;
     assert_eq!(field(&answer, "ratelimit-policy"), "\"ip\";q=6000;w=60, \"session\";q=600;w=60");
-    assert_eq!(left(&answer), [("ip", 5999), ("session", 599)]);
+    assert_eq!(left(&answer), [("ip", 5999)]);
     assert_eq!(api.logout(&tokens.access).await.status, 204);
 
     let unlimited = AuthApi::start(&database, &[("RATE_LIMIT_READ_IP", "1/1h")]).await;
