@@ -321,6 +321,23 @@ pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
+    create_for_requests();
+    create_for_sessions();
+    create_for_stores();
+    describe_gauge!(
+        SIGNING_KEY_CREATED,
+        "When a signing key was made, in seconds since 1970, by its id; 0 = it is gone."
+    );
+    describe_gauge!(
+        RELOAD_SUCCESSFUL,
+        "1 when keys, secrets and clients were all read at start and at the last SIGHUP."
+    );
+    describe_gauge!(RELOAD_SUCCESS, "When they were last all read, in seconds since 1970.");
+    show_reload(true, clock::host_now());
+}
+
+/// Of connections, requests and their limits.
+fn create_for_requests() {
     describe_histogram!(HTTP_REQUEST, "Time to answer a request, by method, route and status.");
     describe_gauge!(HTTP_IN_FLIGHT, "Requests being served.");
     gauge!(HTTP_IN_FLIGHT).set(0);
@@ -334,6 +351,14 @@ pub(crate) fn create() {
     for reason in Closed::ALL {
         counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
     }
+    describe_counter!(RATE_LIMITED, "Requests refused because they came too often, by route and by what was counted.");
+    for (route, scope) in Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope))) {
+        counter!(RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).absolute(0);
+    }
+}
+
+/// Of logins, sessions and their tokens.
+fn create_for_sessions() {
     describe_counter!(LOGINS, "Logins, by outcome.");
     for outcome in LoginOutcome::ALL {
         counter!(LOGINS, "outcome" => outcome.as_str()).absolute(0);
@@ -368,6 +393,19 @@ pub(crate) fn create() {
     for reason in RevokedReason::ALL {
         counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).absolute(0);
     }
+    describe_counter!(
+        TOUCHES_DROPPED,
+        "Touches of sessions given up: the queue was full, or the database did not take them."
+    );
+    counter!(TOUCHES_DROPPED).absolute(0);
+    describe_counter!(INTROSPECTIONS, "Tokens that other services asked about, by what they were worth.");
+    for outcome in ["active", "inactive"] {
+        counter!(INTROSPECTIONS, "outcome" => outcome).absolute(0);
+    }
+}
+
+/// Of Redis and PostgreSQL.
+fn create_for_stores() {
     describe_histogram!(DENYLIST_LOOKUP, "Time to learn whether a session is revoked, by where that was read.");
     for source in ["redis", "postgres"] {
         let _ = histogram!(DENYLIST_LOOKUP, "source" => source);
@@ -385,10 +423,6 @@ pub(crate) fn create() {
     for command in ["lookup", "deny", "rebuild", "info", "limit"] {
         let _ = histogram!(REDIS_COMMAND, "command" => command);
     }
-    describe_counter!(RATE_LIMITED, "Requests refused because they came too often, by route and by what was counted.");
-    for (route, scope) in Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope))) {
-        counter!(RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).absolute(0);
-    }
     describe_gauge!(DB_CONNECTIONS, "Connections to PostgreSQL, by state.");
     describe_gauge!(DB_CONNECTIONS_MAX, "Connections to PostgreSQL at the most.");
     describe_histogram!(DB_ACQUIRE, "Time waited for a connection to PostgreSQL.");
@@ -402,23 +436,4 @@ pub(crate) fn create() {
     for state in ["idle", "busy"] {
         gauge!(DB_CONNECTIONS, "state" => state).set(0);
     }
-    describe_counter!(
-        TOUCHES_DROPPED,
-        "Touches of sessions given up: the queue was full, or the database did not take them."
-    );
-    counter!(TOUCHES_DROPPED).absolute(0);
-    describe_gauge!(
-        SIGNING_KEY_CREATED,
-        "When a signing key was made, in seconds since 1970, by its id; 0 = it is gone."
-    );
-    describe_counter!(INTROSPECTIONS, "Tokens that other services asked about, by what they were worth.");
-    for outcome in ["active", "inactive"] {
-        counter!(INTROSPECTIONS, "outcome" => outcome).absolute(0);
-    }
-    describe_gauge!(
-        RELOAD_SUCCESSFUL,
-        "1 when keys, secrets and clients were all read at start and at the last SIGHUP."
-    );
-    describe_gauge!(RELOAD_SUCCESS, "When they were last all read, in seconds since 1970.");
-    show_reload(true, clock::host_now());
 }

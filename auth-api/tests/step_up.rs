@@ -1,4 +1,4 @@
-//! STEP_UP_AGE: what takes a recent login (RFC 9470), and `auth_time`, which tells when it was.
+//! `STEP_UP_AGE`: what takes a recent login (RFC 9470), and `auth_time`, which tells when it was.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;

@@ -81,11 +81,12 @@ impl PresentedCookie<'_> {
     /// [`Self::accept`] for a browser: slides the session, and sets the cookie that it is to have from now on.
     pub(crate) async fn accept_and_renew(&self, state: &web::Data<State>) -> Result<Session, Problem> {
         let Accepted { mut session, mut successor } = self.accept(state).await?;
-        if successor.is_none() && self.may_slide() {
-            if let Some((token, Renewed { expires_at, now })) = self.renew(state, &session).await? {
-                (session.expires_at, session.now) = (expires_at, now);
-                successor = Some(token);
-            }
+        if successor.is_none()
+            && self.may_slide()
+            && let Some((token, Renewed { expires_at, now })) = self.renew(state, &session).await?
+        {
+            (session.expires_at, session.now) = (expires_at, now);
+            successor = Some(token);
         }
         if let Some(token) = successor {
             let lifetime = (session.expires_at - session.now).to_std().unwrap_or_default();
