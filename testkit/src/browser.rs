@@ -64,6 +64,9 @@ impl Browser {
             .args([&down, &up])
             .arg(&program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"])
+            // On a busy machine Chromium may take the window for covered: then pages are hidden, and their timers stand still.
+            .args(["--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"])
+            .arg("--disable-background-timer-throttling")
             .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--force-color-profile=srgb", "--remote-debugging-pipe"])
             .arg(format!("--user-data-dir={}", profile.path().join("profile").display()))
