@@ -1,6 +1,6 @@
 //! A wrong clock for a program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Returns the path of the library that gives a program another clock: `LIBFAKETIME`, or the installed one.
 #[must_use]
@@ -12,4 +12,12 @@ pub fn libfaketime() -> String {
     let path: Option<PathBuf> =
         directories.map(|directory| directory.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     path.expect("libfaketime is missing: run `make test`, or set LIBFAKETIME").to_str().unwrap().to_owned()
+}
+
+/// Removes what libfaketime leaves in shared memory when its process does not end by itself.
+pub(crate) fn remove_shared_memory(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        // Programs with the system's clock have none.
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::HANG;
+use crate::{HANG, clock};
 
 /// Where cargo put one of the workspace's binaries: beside the test that asks.
 #[must_use]
@@ -187,6 +187,7 @@ impl Drop for Program {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        clock::remove_shared_memory(self.child.id());
     }
 }
 
