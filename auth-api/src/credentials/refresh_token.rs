@@ -6,6 +6,7 @@ use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
 use super::family_key::{PROOF_LENGTH, RANDOM_LENGTH, prove};
+use super::same_hash::same_hash;
 use super::seal::{seal, unseal};
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
@@ -79,7 +80,7 @@ impl RefreshToken {
     pub fn is_among(&self, issued: &IssuedTokens) -> bool {
         let hash = self.hash();
         let known = [Some(issued.token_hash), issued.previous_hash].into_iter().flatten();
-        let known = known.fold(false, |known, stored| known | bool::from(stored.0.ct_eq(&hash.0)));
+        let known = known.fold(false, |known, stored| known | same_hash(stored, hash));
         known || issued.key.as_ref().is_none_or(|key| self.is_made_with(key))
     }
 

@@ -3,8 +3,8 @@ use std::fmt;
 use schema::ids::{SessionId, TokenHash};
 use schema::issued::Issued;
 use secrecy::zeroize::Zeroizing;
-use subtle::ConstantTimeEq as _;
 
+use super::same_hash::same_hash;
 use super::seal::{seal, unseal};
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
@@ -73,7 +73,7 @@ impl SessionToken {
     pub fn is_among(&self, issued: &Issued) -> bool {
         let hash = self.hash();
         let known = [issued.cookie_hash, issued.previous_cookie_hash].into_iter().flatten();
-        known.fold(false, |known, stored| known | bool::from(stored.0.ct_eq(&hash.0)))
+        known.fold(false, |known, stored| known | same_hash(stored, hash))
     }
 }
 

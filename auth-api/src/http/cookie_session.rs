@@ -10,15 +10,13 @@ use std::time::Instant;
 use actix_web::{HttpMessage, HttpRequest, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use schema::cookies::{CookieRenewal, CookieTokens, Renewed};
-use schema::ids::TokenHash;
 use schema::sessions::{RevokedReason, Session};
-use subtle::ConstantTimeEq as _;
 
 use super::caller::find_live;
 use super::guard::Renewal;
 use super::{Client, Peer, Problem};
 use crate::audit::{self, By};
-use crate::credentials::SessionToken;
+use crate::credentials::{SessionToken, same_hash};
 use crate::metrics::CookieRenewalOutcome;
 use crate::revocation::{self, Ended};
 use crate::state::{DatabaseError, State, timed};
@@ -104,11 +102,11 @@ impl PresentedCookie<'_> {
     fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> Standing {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
-        if same(tokens.current, presented) {
+        if same_hash(tokens.current, presented) {
             return Standing::Current;
         }
         match &tokens.previous {
-            Some(previous) if same(previous.hash, presented) => {
+            Some(previous) if same_hash(previous.hash, presented) => {
                 if arrived < previous.good_until {
                     Standing::Previous
                 } else {
@@ -229,8 +227,4 @@ fn is_due(state: &State, session: &Session) -> bool {
     let ttl = TimeDelta::from_std(state.lifetimes.session).unwrap_or_default();
     let gained = (session.now + ttl).min(session.absolute_expires_at) - session.expires_at;
     gained.to_std().is_ok_and(|gained| !gained.is_zero() && gained >= state.lifetimes.extend_threshold)
-}
-
-fn same(one: TokenHash, other: TokenHash) -> bool {
-    one.0.ct_eq(&other.0).into()
 }

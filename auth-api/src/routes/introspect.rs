@@ -4,18 +4,16 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use schema::ids::TokenHash;
 use schema::sessions::Session;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 use utoipa::openapi::Object;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use uuid::Uuid;
 
 use crate::credentials::access_token::Claims;
-use crate::credentials::{RefreshToken, Token};
+use crate::credentials::{RefreshToken, Token, same_hash};
 use crate::http::cookie_session::{Accepted, PresentedCookie};
 use crate::http::documented::example;
 use crate::http::oauth::{self, OAuthError};
@@ -182,8 +180,8 @@ async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Optio
         let behind = family.generation - i64::from(token.generation());
         let previous = family.previous_hash.filter(|_| session.rotated_within(hidden));
         let made_at = match behind {
-            0 if same(family.token_hash, token.hash()) => family.rotated_at,
-            1 if previous.is_some_and(|hash| same(hash, token.hash())) => times.last_seen_at,
+            0 if same_hash(family.token_hash, token.hash()) => family.rotated_at,
+            1 if previous.is_some_and(|hash| same_hash(hash, token.hash())) => times.last_seen_at,
             _ => return None,
         };
         Some(Active::of(state, &session, TokenUse::Refresh, made_at, times.expires_at))
@@ -200,10 +198,6 @@ async fn session(state: &web::Data<State>, presented: &PresentedCookie<'_>) -> R
         Err(Problem::Unauthenticated) => Ok(None),
         Err(problem) => Err(problem),
     }
-}
-
-fn same(one: TokenHash, other: TokenHash) -> bool {
-    one.0.ct_eq(&other.0).into()
 }
 
 impl Active {

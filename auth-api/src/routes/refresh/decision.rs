@@ -8,11 +8,10 @@ use schema::families::{FamilyState, Foreign, Rotation, SessionState};
 use schema::ids::{SessionId, TokenHash};
 use schema::networks::Networks;
 use schema::sessions::{RevokedReason, Session};
-use subtle::ConstantTimeEq as _;
 
 use super::old_token::{OldToken, Rules, Verdict};
 use crate::audit::{self, By};
-use crate::credentials::RefreshToken;
+use crate::credentials::{RefreshToken, same_hash};
 use crate::http::{Client, Peer, Problem};
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
@@ -42,8 +41,8 @@ impl Presented {
     }
 
     fn is_current(&self, family: &FamilyState) -> bool {
-        let same = family.issued.token_hash.0.ct_eq(&self.token.hash().0);
-        i64::from(self.token.generation()) == family.issued.generation && same.into()
+        let same = same_hash(family.issued.token_hash, self.token.hash());
+        i64::from(self.token.generation()) == family.issued.generation && same
     }
 }
 

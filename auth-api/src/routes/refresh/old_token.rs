@@ -9,9 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use schema::families::{FamilyState, Foreign};
 use schema::ids::TokenHash;
-use subtle::ConstantTimeEq as _;
 
-use crate::credentials::{RefreshToken, Secrets};
+use crate::credentials::{RefreshToken, Secrets, same_hash};
 
 /// An old token, and what came with it.
 pub(super) struct OldToken<'t> {
@@ -105,5 +104,5 @@ impl OldToken<'_> {
 }
 
 fn same(stored: Option<TokenHash>, hash: TokenHash) -> bool {
-    stored.is_some_and(|own| own.0.ct_eq(&hash.0).into())
+    stored.is_some_and(|own| same_hash(own, hash))
 }
