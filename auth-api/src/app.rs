@@ -51,27 +51,25 @@ impl App {
     /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away: `/readyz` says so.
     pub fn build(config: &Config, metrics: PrometheusHandle, hangups: Signal) -> anyhow::Result<Self> {
         if config.cookie_insecure {
-            tracing::warn!("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone");
+            tracing::warn!(event = "cookie_insecure", "COOKIE_INSECURE is set: cookies are sent over plain HTTP; use it for local development only");
         }
         if config.public_url.is_public_without_tls() {
             tracing::warn!(
                 event = "public_url_without_tls",
                 public_url = config.public_url.uri,
-                "PUBLIC_URL is http:// for a public host: tokens and cookies can be read on the way"
-            );
+                "PUBLIC_URL is http:// for a public host: tokens and cookies can be read in transit");
         }
         if config.admin_token.is_some() && !config.admin_bind.ip().is_loopback() {
             tracing::warn!(
                 event = "admin_bind_not_loopback", admin_bind = %config.admin_bind,
-                "operators' requests come over plain HTTP: who may reach ADMIN_BIND?"
-            );
+                "ADMIN_BIND is not a loopback address: operators' requests arrive over plain HTTP; restrict who can reach it");
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(contract::answers(config.demo));
         let (origins, demo) = (config.allowed_origins.clone(), config.demo);
         let issuer = config.issuer.clone();
         if demo {
-            tracing::info!(url = config.public_url.at("/demo"), "serving the demo");
+            tracing::info!(event = "demo_served", url = config.public_url.at("/demo"), "serving the demo page");
         }
         let Bounds { connections, keep_alive, head_timeout, .. } = config.bounds;
         let https = config.public_url.origin.starts_with("https://");
@@ -172,7 +170,7 @@ impl App {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(deadline_s = shutdown_timeout.as_secs(), "stopping: finishing what is under way");
+        tracing::info!(event = "shutdown_started", deadline_s = shutdown_timeout.as_secs(), "shutting down: finishing requests in progress");
         let drained = async {
             api_handle.stop(true).await;
             let _ = api.await;
@@ -183,11 +181,11 @@ impl App {
         tokio::select! {
             result = tokio::time::timeout(shutdown_timeout, drained) => {
                 if result.is_err() {
-                    tracing::warn!("some requests were not finished within the deadline");
+                    tracing::warn!(event = "shutdown_deadline_exceeded", "shutdown deadline exceeded; some requests did not finish");
                 }
             }
-            _ = terminate.recv() => tracing::warn!("stopping at once"),
-            _ = interrupt.recv() => tracing::warn!("stopping at once"),
+            _ = terminate.recv() => tracing::warn!(event = "shutdown_forced", "second signal received; stopping immediately"),
+            _ = interrupt.recv() => tracing::warn!(event = "shutdown_forced", "second signal received; stopping immediately"),
         }
         syncing.abort();
         touching.abort();
@@ -200,7 +198,7 @@ impl App {
         operations_handle.stop(false).await;
         let _ = operations.await;
         state.repeats.all().iter().for_each(audit::repeated);
-        tracing::info!("stopped");
+        tracing::info!(event = "stopped", "stopped");
         Ok(())
     }
 }

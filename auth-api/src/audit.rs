@@ -23,13 +23,13 @@ pub(crate) fn login(client: &Client, wallet: &str, account_id: AccountId, sessio
 
 /// A cookie session slid and changed its token.
 pub(crate) fn renew(session_id: SessionId, account_id: AccountId) {
-    tracing::info!(target: "audit", event = "renew", %session_id, %account_id, "a cookie was renewed");
+    tracing::info!(target: "audit", event = "renew", %session_id, %account_id, "cookie renewed");
 }
 
 /// A login was refused, and why: the client is not told.
 pub(crate) fn login_refused(client: &Client, wallet: Option<&str>, reason: &str) {
     let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
-    tracing::info!(target: "audit", event = "login_refused", reason, wallet, ip, user_agent, "a login was refused");
+    tracing::info!(target: "audit", event = "login_refused", reason, wallet, ip, user_agent, "login rejected");
 }
 
 /// A refresh token was used; `retry`: once more, within the grace.
@@ -41,14 +41,14 @@ pub(crate) fn refresh(client: &Client, session_id: SessionId, account_id: Accoun
 /// A refresh was refused, and why: the client is not told.
 pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, reason: &str) {
     let (ip, session_id) = (display(client.ip), session_id.map(display));
-    tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "a refresh was refused");
+    tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
 /// A used-up refresh token was presented within the grace from another network than its family was used from; `generations`: so many
 /// in a row had that.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
-    tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "a refresh was retried from another network");
+    tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
 }
 
 /// Somebody has a copy of a refresh token or a cookie, and why we think so: it was `used_up`, or retries came from other networks in too many
@@ -56,14 +56,13 @@ pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations:
 pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(
-        target: "audit", event = "reuse", %session_id, reason, ip, "an old credential was presented; its session is revoked"
-    );
+        target: "audit", event = "reuse", %session_id, reason, ip, "replaced credential presented; its session is revoked");
 }
 
 /// A refresh token or cookie is genuine by its tag, and was never issued: somebody has `AUTH_SECRET`.
 pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
     let ip = display(client.ip);
-    tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "a token was forged with AUTH_SECRET");
+    tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "token forged with AUTH_SECRET");
 }
 
 /// Who ended a session.
@@ -86,19 +85,19 @@ pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &By, re
         By::Client(id) => (None, Some(display(id))),
     };
     let (ip, reason) = (client.map(|client| display(client.ip)), reason.as_str());
-    tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "a session was revoked");
+    tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "session revoked");
 }
 
 /// A request for other services showed no credentials, or wrong ones; `client_id`: the client that it says it is.
 pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'static str) {
     let ip = display(client.ip);
-    tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "a client was refused");
+    tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "introspection client rejected");
 }
 
 /// A request was over a rate limit; `wallet`: that of a wallet, which has signed it.
 pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
-    tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "a request came too often");
+    tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "rate limit exceeded");
 }
 
 /// Refusals that have no event of their own, because one of the same kind had one shortly before.
@@ -106,15 +105,12 @@ pub(crate) fn repeated(sum: &Sum) {
     let (who, times, within_s) = (sum.who.as_deref(), sum.times, sum.within.as_secs());
     match sum.kind {
         Kind::Limit { route, scope } => tracing::info!(
-            target: "audit", event = "repeated", of = "limit", route, scope, who, times, within_s, "requests came too often"
-        ),
+            target: "audit", event = "repeated", of = "limit", route, scope, who, times, within_s, "rate limit exceeded repeatedly"),
         Kind::Client { route } => tracing::warn!(
-            target: "audit", event = "repeated", of = "client_refused", route, who, times, within_s, "clients were refused"
-        ),
+            target: "audit", event = "repeated", of = "client_refused", route, who, times, within_s, "introspection clients rejected repeatedly"),
         Kind::Credential { reason } => tracing::info!(
             target: "audit", event = "repeated", of = "credential_refused", reason, who, times, within_s,
-            "credentials were refused"
-        ),
+            "credentials rejected repeatedly"),
         Kind::Connection { reason } => tracing::warn!(
             event = "repeated",
             of = "network_connections_full",
@@ -122,14 +118,13 @@ pub(crate) fn repeated(sum: &Sum) {
             who,
             times,
             within_s,
-            "a network has as many connections as one may have"
-        ),
+            "connection limit of a network reached"),
     }
 }
 
 /// An account was disabled, enabled or deleted by an operator.
 pub(crate) fn account(event: &'static str, account_id: AccountId, wallet: &str, sessions: usize) {
-    tracing::info!(target: "audit", event, %account_id, wallet, sessions, "an account was changed");
+    tracing::info!(target: "audit", event, %account_id, wallet, sessions, "account changed");
 }
 
 /// Where an operator works.
@@ -160,13 +155,13 @@ impl Operator<'_> {
 /// Somebody came to the operators' endpoints without their token.
 pub(crate) fn admin_refused(client: &Client, route: Option<&str>, reason: &str) {
     let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
-    tracing::warn!(target: "audit", event = "admin_refused", reason, route, ip, user_agent, "an operator's request was refused");
+    tracing::warn!(target: "audit", event = "admin_refused", reason, route, ip, user_agent, "operator request rejected");
 }
 
 /// An operator looked at sessions: which were asked for, and how many were told.
 pub(crate) fn admin_list(operator: Operator<'_>, order: &str, filters: &impl Display, sessions: usize) {
     let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
-    tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions were listed");
+    tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions listed");
 }
 
 /// An operator ended sessions, or asked how many that would be. Each that ended has its own event, too.
@@ -175,6 +170,5 @@ pub(crate) fn admin_revoke(operator: Operator<'_>, filters: &impl Display, done:
     let Done { matched, revoked, dry_run } = done;
     tracing::info!(
         target: "audit", event = "admin_revoke", who = "admin", via, filters, matched, revoked, dry_run, ip,
-        "an operator revoked sessions"
-    );
+        "sessions revoked by an operator");
 }

@@ -128,8 +128,7 @@ fn warn_of_old_hashes(clients: &Clients) {
         tracing::warn!(
             event = "old_client_hashes",
             clients = ids,
-            "argon2id hashes of clients are accepted for one more release: `auth-api clients rehash ID` converts them"
-        );
+            "argon2id client hashes are deprecated and will be rejected by the next release; convert them with `auth-api clients rehash ID`");
     }
 }
 

@@ -42,8 +42,7 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
         let mode = format!("{:04o}", metadata.mode() & PERMISSIONS);
         tracing::warn!(
             event = "secret_file_readable", path = %path.display(), mode,
-            "other users may read this file of secrets: take that away with `chmod o-r`"
-        );
+            "secret file is readable by other users; run `chmod o-r` on it");
     }
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text)?;

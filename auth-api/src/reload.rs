@@ -56,9 +56,9 @@ pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups
         let mistakes: Vec<String> = read.into_iter().filter_map(Result::err).collect();
         metrics::show_reload(mistakes.is_empty(), clock::host_now());
         for mistake in &mistakes {
-            tracing::error!(mistake, "SIGHUP: that is not usable, and what was in force stays");
+            tracing::error!(event = "reload_failed", mistake, "reload failed; keeping the previous configuration");
         }
-        tracing::info!(mistakes = mistakes.len(), "SIGHUP: done");
+        tracing::info!(event = "reload_completed", mistakes = mistakes.len(), "reload completed");
     }
 }
 
@@ -71,11 +71,11 @@ fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
     metrics::show_signing_keys(&fresh);
     state.access_tokens.replace_keys(fresh);
     for kid in after.difference(&before) {
-        tracing::info!(kid, "a signing key is published");
+        tracing::info!(event = "signing_key_published", kid, "signing key published");
     }
     for kid in before.difference(&after) {
         metrics::forget_signing_key(kid);
-        tracing::warn!(kid, "a signing key is gone: tokens that it signed are refused from now on");
+        tracing::warn!(event = "signing_key_removed", kid, "signing key removed; tokens signed with it are now rejected");
     }
     Ok(())
 }
@@ -119,5 +119,5 @@ fn admin_token(state: &State, sources: &Sources) -> Result<(), String> {
 }
 
 fn warn_of_deleted(variable: &'static str, path: &Path) {
-    tracing::warn!(event = "file_deleted", variable, path = %path.display(), "SIGHUP: the file was deleted; nobody is accepted by it");
+    tracing::warn!(event = "file_deleted", variable, path = %path.display(), "file deleted; its credentials are no longer accepted");
 }

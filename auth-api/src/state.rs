@@ -134,7 +134,7 @@ impl State {
     /// The database's time, carried forward. Until the database has been heard once nobody knows what has expired.
     pub fn now(&self) -> Result<DateTime<Utc>, Problem> {
         self.clock.now().ok_or_else(|| {
-            tracing::warn!("the database has not been heard yet: its clock is not known");
+            tracing::warn!(event = "clock_not_synchronised", "database time not yet synchronised");
             Problem::Unavailable
         })
     }

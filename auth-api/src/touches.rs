@@ -84,7 +84,7 @@ pub async fn keep_up(state: &State, stop: CancellationToken) {
         }
         if let Err(error) = write(state, &batch).await {
             counter!(metrics::TOUCHES_DROPPED).increment(batch.len() as u64);
-            tracing::warn!(sessions = batch.len(), %error, "when sessions were last seen was not noted");
+            tracing::warn!(event = "last_seen_update_failed", sessions = batch.len(), %error, "last-seen times not updated");
         }
         state.touches.written(&batch);
         batch.clear();

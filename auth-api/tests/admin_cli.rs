@@ -112,7 +112,7 @@ async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() 
     ] {
         let ended = shell.run(&[&["sessions", "--output", "json"], args.as_slice()].concat()).await;
         assert_eq!(ended.json(), over_http(query).await.body, "{args:?}");
-        assert_eq!(ended.log.log_events("sessions were listed")[0]["via"], "shell");
+        assert_eq!(ended.log.log_events("admin_list")[0]["via"], "shell");
     }
 
     let ended = shell.run(&["sessions"]).await;
@@ -172,11 +172,11 @@ async fn one_session_or_all_of_an_account_end_at_once() {
     let ended = shell.run(&["revoke", &first.session_id]).await;
     assert_eq!((ended.code, ended.told.trim()), (Some(0), "revoked 1 sessions"), "{}", ended.log.stderr());
     let event = json!({
-        "message": "an operator revoked sessions", "event": "admin_revoke", "who": "admin", "via": "shell",
+        "event": "admin_revoke", "who": "admin", "via": "shell",
         "filters": format!("session={}", first.session_id), "matched": 1, "revoked": 1, "dry_run": false,
     });
-    assert_eq!(ended.log.log_events("an operator revoked sessions"), [event]);
-    assert_eq!(ended.log.log_events("a session was revoked")[0]["reason"], "admin");
+    assert_eq!(ended.log.log_events("admin_revoke"), [event]);
+    assert_eq!(ended.log.log_events("revoke")[0]["reason"], "admin");
     shell.api.denies(&first.access).await;
     shell.run(&["revoke", &first.session_id]).await.failed(1, "there is no such session");
 

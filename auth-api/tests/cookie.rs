@@ -59,7 +59,7 @@ async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_s
     let mut api = AuthApi::start(&database, &env).await;
     let told = api
         .program
-        .log_event("COOKIE_INSECURE: cookies go over plain HTTP; for development on this machine alone")
+        .log_event("cookie_insecure")
         .await;
     assert!(told.is_object());
     let wallet = Wallet::generate();
@@ -387,7 +387,7 @@ async fn queued_touches_are_written_before_the_program_ends() {
     lock.batch_execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
     assert_eq!(status(&api, &cookie).await, 200);
     api.program.signal("TERM");
-    let _ = api.program.log_event("stopping: finishing what is under way").await;
+    let _ = api.program.log_event("shutdown_started").await;
     lock.commit().await.unwrap();
     assert_eq!(api.program.wait().await.code(), Some(0));
     assert!(database.one::<bool>(&format!("SELECT last_seen_at >= '{before}' FROM sessions")).await);

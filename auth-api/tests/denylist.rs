@@ -279,7 +279,7 @@ async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     holder.rollback().await.unwrap();
     testkit::eventually("the rebuild has found out", async || {
-        let told = stage.api.program.log_events("denylist not rebuilt");
+        let told = stage.api.program.log_events("denylist_rebuild_failed");
         told.iter().any(|fields| fields["error"].as_str().is_some_and(|error| error.contains("emptied")))
     })
     .await;
@@ -455,7 +455,7 @@ async fn a_redis_that_does_not_let_us_write_is_left_to_postgres_and_complained_a
     stage.is_right().await;
     testkit::eventually("it has tried three times", async || stage.api.metric(tries).await >= before + 9.0).await;
     stage.is_right().await;
-    assert_eq!(stage.api.program.log_events("denylist not rebuilt").len(), 1);
+    assert_eq!(stage.api.program.log_events("denylist_rebuild_failed").len(), 1);
     let _ = stage.redis.command("ACL SETUSER default +eval");
     stage.trusts_redis().await;
 }

@@ -159,7 +159,7 @@ impl Operators {
         ];
         env.extend(files.iter().map(|(name, file)| (*name, file.as_str())));
         runs(page, &env).await;
-        let mistakes = api.program.log_events("SIGHUP: that is not usable, and what was in force stays");
+        let mistakes = api.program.log_events("reload_failed");
         assert!(mistakes.is_empty(), "{mistakes:?}");
     }
 }

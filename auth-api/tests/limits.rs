@@ -265,7 +265,7 @@ async fn a_wallet_is_counted_by_its_own_signature_alone() {
     is_limited_by(&api.submit(&message, &wallet.sign(&message)).await, "address");
     assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
     assert!((api.metric("auth_api_logins_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
-    let events = api.program.log_events("a request came too often");
+    let events = api.program.log_events("limit");
     assert_eq!((&events[0]["event"], &events[0]["wallet"]), (&json!("limit"), &json!(wallet.address())));
     let _ = api.login(&stranger).await;
 }

@@ -420,7 +420,7 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
     let under_way = tokio::spawn(request);
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
-    let _ = api.program.log_event("stopping: finishing what is under way").await;
+    let _ = api.program.log_event("shutdown_started").await;
     testkit::eventually("it accepts nothing new", async || reqwest::Client::new().get(&api.url).send().await.is_err())
         .await;
     holder.rollback().await.unwrap();

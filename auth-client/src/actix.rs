@@ -74,9 +74,9 @@ fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
 
 fn note(error: &Error) {
     if error.is_refusal() {
-        tracing::info!(reason = %error, "an access token was refused");
+        tracing::info!(event = "access_token_rejected", reason = %error, "access token rejected");
     } else {
-        tracing::warn!(%error, "nobody can say whether an access token is good");
+        tracing::warn!(event = "verification_unavailable", %error, "access token not verified: auth-api and Redis are unavailable");
     }
 }
 

@@ -86,7 +86,7 @@ impl Denylist {
     }
 
     async fn give_up(&self, reason: &str) {
-        tracing::warn!(reason, "Redis does not say which sessions are revoked; auth-api is asked");
+        tracing::warn!(event = "denylist_unavailable", reason, "denylist in Redis unavailable; using introspection instead");
         *self.connection.lock().await = None;
         *self.rest() = Some(Instant::now() + REST);
     }

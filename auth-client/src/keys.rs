@@ -69,8 +69,7 @@ impl KeySet {
                 event = "many_signing_keys",
                 published,
                 kept = keys.len(),
-                "auth-api publishes many keys: `auth-api keys retire` deletes those that are spent"
-            );
+                "auth-api publishes many signing keys; delete expired ones with `auth-api keys retire`");
         }
         if keys.is_empty() {
             return Err("a set without an Ed25519 key".to_owned());
@@ -180,12 +179,12 @@ async fn fetch(shared: Arc<Shared>, mut last: OwnedMutexGuard<Option<Attempt>>) 
     let answer = shared.http.get(&shared.url).await;
     let failure = match answer.and_then(|answer| KeySet::read(&answer)) {
         Ok(set) => {
-            tracing::debug!(keys = set.keys.len(), "keys of auth-api fetched");
+            tracing::debug!(event = "keys_fetched", keys = set.keys.len(), "signing keys fetched from auth-api");
             shared.known.store(Some(Arc::new(set)));
             None
         }
         Err(reason) => {
-            tracing::warn!(url = %shared.url, %reason, "the keys of auth-api could not be fetched");
+            tracing::warn!(event = "keys_fetch_failed", url = %shared.url, %reason, "signing keys not fetched from auth-api");
             Some(reason)
         }
     };

@@ -239,7 +239,7 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
 /// From the beginning of the first chunk of a run to the end of its last, by its log.
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let chunks: Vec<Value> = lines.filter(|line| line["fields"]["message"] == "a chunk was committed").collect();
+    let chunks: Vec<Value> = lines.filter(|line| line["fields"]["event"] == "chunk_committed").collect();
     let ended = |line: &Value| DateTime::<FixedOffset>::parse_from_rfc3339(line["timestamp"].as_str()?).ok();
     let (first, last) = (chunks.first()?, chunks.last()?);
     let took = Duration::from_micros(first["fields"]["elapsed_us"].as_u64()?);

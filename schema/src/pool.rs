@@ -72,7 +72,7 @@ struct LogErrors;
 
 impl ::bb8::ErrorSink<PoolError> for LogErrors {
     fn sink(&self, error: PoolError) {
-        tracing::warn!(%error, "no new database connection");
+        tracing::warn!(event = "database_connection_failed", %error, "database connection failed");
     }
 
     fn boxed_clone(&self) -> Box<dyn ::bb8::ErrorSink<PoolError>> {

@@ -55,7 +55,7 @@ pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
 fn set_style(bar: &ProgressBar, template: &str) {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.set_style(style.with_key("rate", rate)),
-        Err(error) => tracing::debug!(%error, "the progress bar keeps its style"),
+        Err(error) => tracing::debug!(event = "progress_bar_style", %error, "progress bar style not applied"),
     }
 }
 

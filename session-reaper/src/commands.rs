@@ -43,11 +43,11 @@ async fn connected(connect: &ConnectOptions) -> Result<(Client, OwnTables), Exit
         Ok((client, own))
     };
     let (client, own) = connected.await.map_err(|error: ConnectError| {
-        tracing::error!(%error, "nothing was done");
+        tracing::error!(event = "run_not_started", %error, "run not started");
         Exit::Unreachable
     })?;
     if let Some(foreign) = own.foreign() {
-        tracing::error!(event = "foreign_history", "nothing was done: {foreign}");
+        tracing::error!(event = "foreign_history", "run not started: {foreign}");
         return Err(Exit::Unsafe);
     }
     Ok((client, own))

@@ -30,10 +30,10 @@ impl Exports {
             return None;
         }
         if let Some(path) = self.textfile.as_ref().filter(|path| path.extension().is_none_or(|end| end != "prom")) {
-            tracing::warn!(textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
+            tracing::warn!(event = "textfile_name", textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
         }
         meter::install_for_one_run(&sweep.targets)
-            .inspect_err(|error| tracing::error!(%error, "metrics could not be set up: none will be exported"))
+            .inspect_err(|error| tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up; none will be exported"))
             .ok()
     }
 
@@ -41,15 +41,14 @@ impl Exports {
     pub async fn hand_on(&self, measured: &PrometheusHandle, sweep: &Sweep) {
         if let Some(pushgateway) = &self.pushgateway {
             match pushgateway.push(&measured.render()).await {
-                Ok(()) => tracing::info!(pushgateway = pushgateway.shown(), "metrics pushed"),
+                Ok(()) => tracing::info!(event = "metrics_pushed", pushgateway = pushgateway.shown(), "metrics pushed"),
                 Err(error) => {
                     meter::export_failed(Exporter::Pushgateway);
                     let pushgateway = pushgateway.shown();
                     tracing::error!(
-                        error,
+                        event = "metrics_push_failed", error,
                         pushgateway,
-                        "the metrics could not be pushed; the run itself is not affected"
-                    );
+                        "metrics not pushed; the run is not affected");
                 }
             }
         }
@@ -57,11 +56,11 @@ impl Exports {
         if let Some(path) = &self.textfile {
             let targets: Vec<&str> = sweep.targets.iter().map(|target| target.name.as_str()).collect();
             match textfile::write(path, &measured.render(), &targets) {
-                Ok(()) => tracing::info!(textfile = %path.display(), "metrics written"),
+                Ok(()) => tracing::info!(event = "metrics_written", textfile = %path.display(), "metrics written"),
                 Err(error) => {
                     meter::export_failed(Exporter::Textfile);
                     let textfile = path.display();
-                    tracing::error!(%error, %textfile, "the metrics could not be written; the run itself is not affected");
+                    tracing::error!(event = "metrics_write_failed", %error, %textfile, "metrics not written; the run is not affected");
                 }
             }
         }

@@ -47,10 +47,9 @@ impl Supervisor {
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
             let (watchdog_s, least_s) = (watchdog.as_secs_f64(), least.as_secs_f64());
             tracing::warn!(
-                watchdog_s,
+                event = "watchdog_too_short", watchdog_s,
                 least_s,
-                "WatchdogSec is short: a slow statement may be taken for a hung process"
-            );
+                "WatchdogSec is too short; systemd may kill the process during a slow statement");
         }
     }
 }
@@ -110,7 +109,7 @@ async fn send(states: Vec<NotifyState<'_>>) {
     if let Ok(Err(error)) = sent.await
         && !SAID.swap(true, Ordering::Relaxed)
     {
-        tracing::warn!(%error, "the service manager cannot be told how this is going");
+        tracing::warn!(event = "notify_failed", %error, "service manager not notified");
     }
 }
 

@@ -88,7 +88,7 @@ async fn say(sweep: &Sweep, key: &str, presence: Option<&Presence>) {
     };
     match tokio::time::timeout(WITHIN, work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "the time of the next run is not in reaper_state"),
-        Err(_) => tracing::debug!("the time of the next run is not in reaper_state: no answer in time"),
+        Ok(Err(error)) => tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state"),
+        Err(_) => tracing::debug!(event = "next_run_store_timeout", "time of the next run not stored in reaper_state in time"),
     }
 }

@@ -50,10 +50,10 @@ impl Stop {
                     _ = terminate.recv() => Signal::Terminate,
                 };
                 if asked.borrow().is_some() {
-                    tracing::warn!(%signal, "asked to stop a second time: stopping at once");
+                    tracing::warn!(event = "shutdown_forced", %signal, "second signal received; stopping immediately");
                     std::process::exit(signal.exit_code().into());
                 }
-                tracing::info!(%signal, "asked to stop: finishing the chunk that is under way");
+                tracing::info!(event = "shutdown_started", %signal, "shutting down: finishing the current chunk");
                 asked.send_replace(Some(signal));
             }
         });

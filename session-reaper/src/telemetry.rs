@@ -53,7 +53,7 @@ fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
         }
         Err(error) => {
             init(log, bar);
-            tracing::warn!(error, "no spans are sent");
+            tracing::warn!(event = "spans_not_sent", error, "spans are not sent");
             Spans::default()
         }
     }
@@ -63,7 +63,7 @@ fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
 fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
     init(log, bar);
     let host = receiver.endpoint.host_str();
-    tracing::warn!(host, "no spans are sent: this session-reaper was built without the feature otlp");
+    tracing::warn!(event = "spans_not_supported", host, "spans are not sent: this build lacks the feature otlp");
     Spans::default()
 }
 

@@ -517,7 +517,7 @@ async fn what_is_forced_is_done_and_stands_in_the_record() {
     let t = run.target("t");
     assert_eq!((&t["deleted"]["old"], &t["forced"]), (&2000.into(), &serde_json::json!(["no-index"])));
     assert!(run.target("reaper_runs").get("forced").is_none());
-    assert!(run.stderr.contains("unsafe, and forced"), "{}", run.stderr);
+    assert!(run.stderr.contains("finding_forced"), "{}", run.stderr);
     let recorded = database.one::<String>("SELECT report -> 'targets' -> 0 ->> 'forced' FROM reaper_runs").await;
     assert_eq!(recorded, r#"["no-index"]"#);
 

@@ -10,9 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use testkit::{Database, Program, eventually, libfaketime, start_reaper};
 
 const MISSED: &str =
-    "a run was missed (a machine or a process that slept, or a clock that was set): it is made up for now, once";
+    "run_missed";
 
-const LEFT_OUT: &str = "runs fell due while one was going; they are left out";
+const LEFT_OUT: &str = "runs_skipped";
 
 /// How often the daemon of [`sleeps_between_two_runs`] runs.
 const GAP: TimeDelta = TimeDelta::seconds(3);
@@ -27,7 +27,7 @@ async fn sleeps_between_two_runs(database: &Database, daemon: &Program) -> DateT
     loop {
         let mut next = None;
         eventually("it waits for the next run", async || {
-            let waits = daemon.log_events("waiting for the next run");
+            let waits = daemon.log_events("next_run");
             next = waits.get(seen).map(|fields| fields["time"].as_str().unwrap().to_owned());
             next.is_some()
         })
@@ -88,7 +88,7 @@ async fn a_clock_that_is_set_back_or_forward_by_hours_is_followed_at_once() {
     eventually("it runs", async || runs().await >= 2).await;
 
     set("-5h");
-    daemon.log_event("the clock was set back: waiting for the next time by what it shows now").await;
+    daemon.log_event("clock_set_back").await;
     let before = runs().await;
     eventually("it runs on", async || runs().await >= before + 3).await;
     // Setting the clock back misses nothing. Whoever does not get to run for a while on a busy machine misses some seconds.

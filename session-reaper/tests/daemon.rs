@@ -153,7 +153,7 @@ async fn sigterm_finishes_the_chunk_and_is_a_clean_end() {
     parking.wait_for_arrival().await;
     assert!(equal(daemon.metric("session_reaper_lock_held{target=\"sessions\"}").await, 1.0));
     daemon.program.signal("TERM");
-    daemon.program.log_event("asked to stop: finishing the chunk that is under way").await;
+    daemon.program.log_event("shutdown_started").await;
     parking.open().await;
     let status = daemon.program.wait().await;
     assert_eq!(status.code(), Some(0), "{}", daemon.program.stderr());
@@ -178,7 +178,7 @@ async fn a_second_signal_stops_at_once() {
     let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
     parking.wait_for_arrival().await;
     daemon.program.signal("INT");
-    daemon.program.log_event("asked to stop: finishing the chunk that is under way").await;
+    daemon.program.log_event("shutdown_started").await;
     daemon.program.signal("INT");
     assert_eq!(daemon.program.wait().await.code(), Some(130));
 }
@@ -195,7 +195,7 @@ async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
     let began = std::time::Instant::now();
     eventually("two seconds have passed", async || began.elapsed().as_secs() >= 2).await;
     parking.open().await;
-    let missed = daemon.program.log_event("runs fell due while one was going; they are left out").await;
+    let missed = daemon.program.log_event("runs_skipped").await;
     assert!(missed["missed"].as_u64().unwrap() >= 1, "{missed}");
     assert!(daemon.metric("session_reaper_ticks_skipped_total").await >= 1.0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
@@ -206,9 +206,9 @@ async fn jitter_puts_runs_off_by_less_than_a_gap() {
     let database = Database::create().await;
     let env = [EVERY_SECOND, ("JITTER", "900ms"), ("RUST_LOG", "session_reaper=debug")];
     let daemon = Daemon::start(&database, &env).await;
-    eventually("runs have ended", async || daemon.program.log_events("run ended").len() >= 12).await;
+    eventually("runs have ended", async || daemon.program.log_events("run_ended").len() >= 12).await;
     // When each run was to begin, as chrono prints it: whole seconds without jitter.
-    let waits = daemon.program.log_events("waiting for the next run");
+    let waits = daemon.program.log_events("next_run");
     let times = waits.iter().map(|wait| wait["time"].as_str().unwrap().replace(" UTC", "Z").replacen(' ', "T", 1));
     let times: Vec<DateTime<Utc>> = times.map(|time| time.parse().unwrap()).collect();
     assert!(times.iter().any(|time| time.timestamp_subsec_millis() >= 300), "{times:?}");
@@ -234,8 +234,8 @@ async fn it_outlives_a_database_that_goes_away_and_says_so() {
     // A run that was under way tries to go on; one that begins has nothing to go on with.
     eventually("it says so", async || {
         let said = |message| !daemon.program.log_events(message).is_empty();
-        said("nothing was done; the next run is at its time")
-            || said("the connection that held the lock was lost: making it again")
+        said("database_unreachable")
+            || said("lock_connection_lost")
     })
     .await;
     eventually("it is not ready", async || daemon.get("/readyz").await.0 == 503).await;
@@ -254,7 +254,7 @@ async fn an_address_that_is_taken_is_told() {
     let address = taken.local_addr().unwrap().to_string();
     let mut program = start_reaper(&database, &["daemon"], &[("OPS_BIND", &address)]);
     assert_eq!(program.wait().await.code(), Some(1));
-    assert!(program.stderr().contains("OPS_BIND cannot be bound") && program.stderr().contains(&address));
+    assert!(program.stderr().contains("ops_bind_failed") && program.stderr().contains(&address));
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     .0
     .unwrap();
     testkit::eventually("the count has failed", async || {
-        !daemon.program.log_events("due rows could not be counted").is_empty()
+        !daemon.program.log_events("backlog_count_failed").is_empty()
     })
     .await;
     assert!(equal(daemon.metric(backlog).await, 50.0), "{}", daemon.metric(backlog).await);

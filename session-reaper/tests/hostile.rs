@@ -89,7 +89,7 @@ async fn all_commands(database: &Database, url: &str, config: &str) {
     let env = [("DATABASE_URL", url), ("REAPER_CONFIG", file.path().to_str().unwrap()), EVERY_SECOND];
     let mut daemon = start_reaper(database, &["daemon"], &env);
     let address = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
-    daemon.log_event("run ended").await;
+    daemon.log_event("run_ended").await;
     let shown: Value = reqwest::get(format!("http://{address}/status.json")).await.unwrap().json().await.unwrap();
     assert_eq!(shown["database"]["reachable"], true, "{shown}");
     daemon.signal("TERM");

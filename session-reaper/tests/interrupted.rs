@@ -148,7 +148,7 @@ async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
     for place in PLACES {
         let (database, parking, mut program) = parked_in_the_third_chunk(place).await;
         program.signal(signal);
-        program.log_event("asked to stop: finishing the chunk that is under way").await;
+        program.log_event("shutdown_started").await;
         parking.open().await;
         let run = reaped(program).await;
         assert_eq!(run.code, Some(code), "{}", run.stderr);
@@ -177,7 +177,7 @@ async fn a_second_signal_stops_at_once() {
     for place in PLACES {
         let (database, _parking, mut program) = parked_in_the_third_chunk(place).await;
         program.signal("TERM");
-        program.log_event("asked to stop: finishing the chunk that is under way").await;
+        program.log_event("shutdown_started").await;
         program.signal("TERM");
         // It does not wait for the chunk: nobody has opened the barrier.
         assert_eq!(program.wait().await.code(), Some(143));
@@ -216,7 +216,7 @@ async fn a_server_that_falls_silent_is_given_up() {
     // Nothing that it asks is answered any more, for ever.
     let run = reaped(program).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
-    assert!(run.stderr.contains("the server does not answer"), "{}", run.stderr);
+    assert!(run.stderr.contains("server_timeout"), "{}", run.stderr);
     parking.open().await;
     // The proxy kept the server's half open.
     proxy.cut();

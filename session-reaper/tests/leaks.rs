@@ -62,7 +62,7 @@ async fn values_of_rows_are_in_no_report_log_or_page() {
         ];
         let mut daemon = start_reaper(&database, &["daemon"], &env);
         let address = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
-        let ended = daemon.log_event("run ended").await;
+        let ended = daemon.log_event("run_ended").await;
         // The other target is the history.
         assert_eq!(ended["outcome"], "partial", "{name}: {ended}");
         let page = reqwest::get(format!("http://{address}/status.json")).await.unwrap().text().await.unwrap();

@@ -137,7 +137,7 @@ async fn a_watchdog_is_fed_by_the_process_that_it_is_meant_for_alone() {
         |pid: &str| Program::start("/bin/sh", &["-c", &format!("WATCHDOG_PID={pid} exec {program} daemon")], &env);
     let mut another = start("1");
     // Some seconds: dozens of feedings, were it meant.
-    eventually("some runs have ended", async || another.log_events("run ended").len() >= 3).await;
+    eventually("some runs have ended", async || another.log_events("run_ended").len() >= 3).await;
     another.signal("TERM");
     another.wait().await;
     assert_eq!(manager.feedings(), 0);
@@ -159,11 +159,11 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
     eventually("it deletes", async || deleting().is_some()).await;
     manager.is_fed(5).await;
     assert!(database.one::<bool>("SELECT bool_and(finished_at IS NULL) FROM reaper_runs").await, "one run, and at it");
-    assert!(daemon.stderr().contains("WatchdogSec is short"), "{}", daemon.stderr());
+    assert!(daemon.stderr().contains("watchdog_too_short"), "{}", daemon.stderr());
 
     proxy.stall();
     let before = manager.feedings();
-    daemon.log_event("the server does not answer: the connection is given up").await;
+    daemon.log_event("server_timeout").await;
     // It hung for longer than STATEMENT_TIMEOUT, in which a clock would have fed it fifty times; what it had done before may
     // still count.
     let fed = manager.feedings() - before;
@@ -176,9 +176,9 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
 async fn a_manager_that_is_not_there_is_told_once_and_no_reason_to_stop() {
     let database = Database::create().await;
     let mut daemon = start_reaper(&database, &["daemon"], &[EVERY_SECOND, ("NOTIFY_SOCKET", "/nowhere/notify")]);
-    daemon.log_event("the service manager cannot be told how this is going").await;
-    eventually("some runs have ended", async || daemon.log_events("run ended").len() >= 3).await;
+    daemon.log_event("notify_failed").await;
+    eventually("some runs have ended", async || daemon.log_events("run_ended").len() >= 3).await;
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
-    assert_eq!(daemon.log_events("the service manager cannot be told how this is going").len(), 1);
+    assert_eq!(daemon.log_events("notify_failed").len(), 1);
 }

@@ -192,7 +192,7 @@ async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
     let env = [("MAX_CHUNK", "400"), ("RUST_LOG", "session_reaper=debug")];
     let mut program = start_reaper(&database, &JSON, &env);
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
-    let chunks = program.log_events("a chunk was committed");
+    let chunks = program.log_events("chunk_committed");
     let rows: Vec<u64> = chunks.iter().filter_map(|chunk| chunk["rows"].as_u64()).filter(|rows| *rows > 0).collect();
     let first = rows[0];
     assert!(first <= 50 && program.stderr().contains("STATEMENT_TIMEOUT struck"), "{rows:?}");
@@ -221,7 +221,7 @@ async fn a_lock_on_the_table_is_waited_out() {
     holder.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
     // Tried a dozen times, each for so long, and that is enough for whoever lets go.
     let mut program = start_reaper(&database, &JSON, &[("LOCK_TIMEOUT", "3s")]);
-    let again = program.log_event("a chunk is tried again").await;
+    let again = program.log_event("chunk_retried").await;
     assert_eq!(again["why"], "LOCK_TIMEOUT struck");
     holder.batch_execute("COMMIT").await.unwrap();
     let run = reaped(program).await;

@@ -69,7 +69,7 @@ async fn a_conflict_is_tried_again_until_it_goes() {
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
         assert_eq!(run.target("sessions")["chunks"], 3, "the chunks are as large as they were");
-        assert_eq!(run.stderr.matches("a chunk is tried again").count(), 3, "{}", run.stderr);
+        assert_eq!(run.stderr.matches("chunk_retried").count(), 3, "{}", run.stderr);
     }
 }
 
@@ -95,7 +95,7 @@ async fn anything_else_fails_its_target_at_once() {
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(run.target("sessions")["why"].as_str().unwrap().contains("not now"));
     assert_eq!(run.target("consumed_challenges")["outcome"], "success");
-    assert!(!run.stderr.contains("a chunk is tried again"), "{}", run.stderr);
+    assert!(!run.stderr.contains("chunk_retried"), "{}", run.stderr);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_
             )
             .await;
         assert_eq!(ended, 1);
-        let said = program.log_event("the connection that held the lock was lost: making it again").await;
+        let said = program.log_event("lock_connection_lost").await;
         assert!(said["why"].as_str().unwrap().contains("terminating connection"), "{said}");
         parking.open().await;
         let run = reaped(program).await;
@@ -134,7 +134,7 @@ async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
         let (parking, program) = parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
         proxy.cut();
         eventually("it has tried in vain", async || {
-            let said = program.log_events("the connection that held the lock was lost: making it again");
+            let said = program.log_events("lock_connection_lost");
             said.last().is_some_and(|said| said["tries"].as_u64() > Some(2))
         })
         .await;
@@ -175,7 +175,7 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let (parking, mut first) = parked_in_the_third_chunk(&database, ParkAt::Row, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
-    first.log_event("the connection that held the lock was lost: making it again").await;
+    first.log_event("lock_connection_lost").await;
     // It tries a few times, for a while. Until the other one has the lock it does not get to run.
     first.signal("STOP");
     let client = database.client().await;

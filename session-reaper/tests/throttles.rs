@@ -20,7 +20,7 @@ async fn left(database: &Database) -> i64 {
 
 /// What it says that it waits for.
 async fn waits_for(program: &mut Program, cause: &str) -> String {
-    let said = program.log_event("waiting").await;
+    let said = program.log_event("throttled").await;
     assert_eq!(said["cause"], cause, "{said}");
     said["why"].as_str().unwrap().to_owned()
 }
@@ -71,7 +71,7 @@ async fn a_pause_holds_back_a_run_that_begins_until_it_is_over() {
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
-    assert!(run.stderr.contains("nothing stands in the way any more"), "{}", run.stderr);
+    assert!(run.stderr.contains("throttle_cleared"), "{}", run.stderr);
     assert_eq!(tell(&database, &["resume"]).await["was_paused"], false);
 }
 

@@ -177,7 +177,7 @@ impl AuthApi {
     /// Has it read its files again, and waits until it has; what it said of those that it could not use.
     pub async fn reload(&self) -> Vec<String> {
         let done = "auth_api_config_last_reload_successful";
-        let reads = || self.program.log_events("SIGHUP: done").len();
+        let reads = || self.program.log_events("reload_completed").len();
         let (before, mistakes) = (reads(), self.reload_mistakes().len());
         self.program.signal("HUP");
         crate::eventually("the files are read again", async || reads() > before).await;
@@ -187,7 +187,7 @@ impl AuthApi {
     }
 
     fn reload_mistakes(&self) -> Vec<String> {
-        let events = self.program.log_events("SIGHUP: that is not usable, and what was in force stays");
+        let events = self.program.log_events("reload_failed");
         events.iter().map(|event| event["mistake"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -304,7 +304,7 @@ impl AuthApi {
     /// The access token is refused, and it was the denylist that said so: not the look at the session itself that
     /// follows in this endpoint.
     pub async fn denies(&self, access_token: &str) {
-        let denials = || self.program.log_events("a token of a revoked session was refused").len();
+        let denials = || self.program.log_events("revoked_session_rejected").len();
         let before = denials();
         self.session(access_token).await.is_problem(401, "unauthenticated");
         crate::eventually("the denylist has refused it", async || denials() > before).await;

@@ -99,32 +99,39 @@ impl Program {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// The JSON log lines on standard error whose message is `message`: their fields.
+    /// The fields of the JSON log lines on standard error with this `event`. Without the message, whose wording may change.
     #[must_use]
-    pub fn log_events(&self, message: &str) -> Vec<Value> {
-        // A debug log has megabytes, and is looked at again and again: only lines that may be meant are parsed.
-        let escaped = Value::from(message).to_string();
+    pub fn log_events(&self, event: &str) -> Vec<Value> {
+        // A debug log has megabytes and is searched repeatedly, so only lines that may match are parsed.
+        let escaped = Value::from(event).to_string();
         let log = self.stderr.lock().unwrap();
         log.lines()
             .filter(|line| line.contains(&escaped))
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .map(|line| line["fields"].clone())
-            .filter(|fields| fields["message"] == message)
+            .filter_map(|mut line| match line["fields"].take() {
+                Value::Object(fields) => Some(fields),
+                _ => None,
+            })
+            .filter(|fields| fields.get("event").is_some_and(|found| found == event))
+            .map(|mut fields| {
+                fields.remove("message");
+                Value::Object(fields)
+            })
             .collect()
     }
 
-    /// Waits for a JSON log line whose message is `message` and returns its fields.
-    pub async fn log_event(&mut self, message: &str) -> Value {
+    /// Waits for a JSON log line with this `event` and returns its fields.
+    pub async fn log_event(&mut self, event: &str) -> Value {
         let deadline = Instant::now() + HANG;
         loop {
-            if let Some(fields) = self.log_events(message).into_iter().next() {
+            if let Some(fields) = self.log_events(event).into_iter().next() {
                 return fields;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.join_readers();
-                panic!("ended with {status} before it said {message:?}:\n{}", self.stderr());
+                panic!("ended with {status} before it logged {event:?}:\n{}", self.stderr());
             }
-            assert!(Instant::now() < deadline, "did not say {message:?}:\n{}", self.stderr());
+            assert!(Instant::now() < deadline, "did not log {event:?}:\n{}", self.stderr());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

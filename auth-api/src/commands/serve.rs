@@ -15,6 +15,6 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let metrics = telemetry::record_metrics()?;
     let app = App::build(&config, metrics.clone(), hangups)?;
     let admin = app.admin_address.map(tracing::field::display);
-    tracing::info!(api = %app.api_address, ops = %app.operations_address, admin, public_url = config.public_url.uri, "listening");
+    tracing::info!(event = "listening", api = %app.api_address, ops = %app.operations_address, admin, public_url = config.public_url.uri, "listening");
     app.run(move || metrics.run_upkeep()).await
 }

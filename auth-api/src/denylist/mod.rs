@@ -115,7 +115,7 @@ impl Denylist {
             Err(failure) => {
                 // An outage has been told of where the breaker was opened.
                 if self.distrust() && !failure.is_outage() {
-                    tracing::warn!(error = %failure, "Redis refuses look-ups; the denylist is read from PostgreSQL");
+                    tracing::warn!(event = "denylist_lookup_failed", error = %failure, "denylist lookup failed in Redis; reading PostgreSQL instead");
                 }
                 None
             }
@@ -126,7 +126,7 @@ impl Denylist {
     /// PostgreSQL as soon as Redis answers again, until the list is complete.
     pub async fn deny(&self, ids: &[SessionId]) {
         if let Err(failure) = self.try_deny(ids).await {
-            tracing::warn!(sessions = ids.len(), error = %failure, "revoked sessions could not be denied in Redis yet");
+            tracing::warn!(event = "denylist_write_failed", sessions = ids.len(), error = %failure, "revoked sessions not yet written to the denylist in Redis");
             self.doubt();
         }
     }

@@ -51,7 +51,7 @@ pub async fn keep_in_sync(state: &State) {
     loop {
         match sync(denylist, &state.database, &state.clock).await {
             Ok(denied) => {
-                tracing::debug!(denied, "denylist rebuilt");
+                tracing::debug!(event = "denylist_rebuilt", denied, "denylist rebuilt");
                 (retry, told) = (FIRST_RETRY, String::new());
                 let found = tokio::select! {
                     () = tokio::time::sleep(denylist.sync_interval) => false,
@@ -67,9 +67,9 @@ pub async fn keep_in_sync(state: &State) {
                 // What failed once fails many times: it is told when it changes.
                 let text = error.to_string();
                 if text == told {
-                    tracing::debug!(%error, "denylist still not rebuilt");
+                    tracing::debug!(event = "denylist_rebuild_failed_again", %error, "denylist rebuild failed again");
                 } else {
-                    tracing::warn!(%error, "denylist not rebuilt");
+                    tracing::warn!(event = "denylist_rebuild_failed", %error, "denylist rebuild failed");
                     told = text;
                 }
                 tokio::time::sleep(jitter(retry)).await;
@@ -159,7 +159,7 @@ impl Denylist {
         if self.missed.fetch_sub(missed, Ordering::SeqCst) == missed
             && self.trusted.swap(number, Ordering::SeqCst) != number
         {
-            tracing::info!(denied, "denylist complete; Redis answers for it");
+            tracing::info!(event = "denylist_complete", denied, "denylist complete; reading it from Redis");
         }
         Ok(denied)
     }

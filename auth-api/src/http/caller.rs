@@ -123,7 +123,7 @@ pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem>
             .map_err(|reason| {
                 let network = narrowest_network(Client::of(request, &state.trusted_proxies).ip);
                 if state.repeats.is_first(Kind::Credential { reason: reason.as_str() }, &network) {
-                    tracing::info!(%reason, network, "an access token was refused");
+                    tracing::info!(event = "access_token_rejected", %reason, network, "access token rejected");
                 }
                 Problem::Unauthenticated
             });
@@ -148,7 +148,7 @@ pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, 
 
 async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Problem> {
     if is_denied(state, id).await? {
-        tracing::info!(session_id = %id, "a token of a revoked session was refused");
+        tracing::info!(event = "revoked_session_rejected", session_id = %id, "access token of a revoked session rejected");
         return Err(Problem::Unauthenticated);
     }
     Ok(())
@@ -170,7 +170,7 @@ pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Prob
     let Some(max_age) = state.lifetimes.step_up else { return Ok(()) };
     let age = (session.now - session.authenticated_at()).to_std().unwrap_or_default();
     if age > max_age {
-        tracing::info!(session_id = %session.id, "a login was too old");
+        tracing::info!(event = "login_too_old", session_id = %session.id, "login too old for this request");
         return Err(Problem::LoginTooOld { max_age });
     }
     Ok(())

@@ -49,7 +49,7 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
     let speaks_for_others = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
     if is_near(peer) && speaks_for_others && !trusted.contain(peer) {
         TOLD.call_once(
-            || tracing::warn!(%peer, "a proxy that TRUSTED_PROXIES does not name: its clients share one address"),
+            || tracing::warn!(event = "untrusted_proxy", %peer, "request forwarded by a proxy that is not in TRUSTED_PROXIES; its clients share one address"),
         );
     }
 }
@@ -63,8 +63,7 @@ fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedPr
         WARNED.call_once(|| {
             tracing::warn!(
                 event = "other_proxy_header", %peer, read = read.as_str(), ignored = ignored.as_str(),
-                "a trusted proxy sends the header that PROXY_HEADER does not name: its clients share one address"
-            );
+                "trusted proxy sends another header than PROXY_HEADER; its clients share one address");
         });
     }
 }

@@ -107,8 +107,7 @@ impl Connections {
                     reason,
                     network,
                     most = self.capacity.share,
-                    "a network has as many connections as one may have"
-                );
+                    "connection limit of a network reached");
             }
         }
         if let Some((network, most_of_one)) = &entered.half {
@@ -117,8 +116,7 @@ impl Connections {
                 most = self.capacity.most,
                 network = network.as_deref(),
                 of_network = most_of_one,
-                "half of all connections are taken"
-            );
+                "half of the connection limit reached");
         }
     }
 

@@ -94,7 +94,7 @@ impl PresentedCookie<'_> {
     }
 
     fn refuse(&self) -> Problem {
-        tracing::info!(session_id = %self.token.session_id(), "a cookie was refused");
+        tracing::info!(event = "cookie_rejected", session_id = %self.token.session_id(), "cookie rejected");
         Problem::Unauthenticated
     }
 
@@ -135,7 +135,7 @@ impl PresentedCookie<'_> {
             Ok::<_, DatabaseError>(timed(watch, "confirm_cookie", tokens.confirm(&mut connection, id, grace)).await?)
         });
         if let Ok(Err(error)) = confirmed.await {
-            tracing::warn!(%error, "the use of a new cookie was not noted");
+            tracing::warn!(event = "cookie_confirmation_failed", %error, "first use of a renewed cookie not recorded");
         }
     }
 
@@ -185,7 +185,7 @@ impl PresentedCookie<'_> {
             Ok(None) => self.renewed_by_another(state).await,
             Err(error) => {
                 CookieRenewalOutcome::Failed.count();
-                tracing::warn!(%error, session_id = %session.id, "a cookie was not renewed");
+                tracing::warn!(event = "cookie_renewal_failed", %error, session_id = %session.id, "cookie not renewed");
                 Ok(None)
             }
         }

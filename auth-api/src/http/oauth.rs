@@ -142,7 +142,7 @@ pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) ->
         Recognition::Old(check) => check,
     };
     let turn = check.turn().await.map_err(|busy| {
-        tracing::warn!(error = %busy, "a client was not checked");
+        tracing::warn!(event = "client_check_failed", error = %busy, "introspection client not checked");
         OAuthError::Other(Problem::Unavailable)
     })?;
     if let Some(id) = turn.remembered() {

@@ -66,7 +66,7 @@ impl Drop for Observed {
         histogram!(metrics::HTTP_REQUEST, "method" => self.method, "route" => route, "status" => self.status.to_string())
             .record(elapsed);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(parent: &self.span, status = self.status, elapsed_us, "answered");
+        tracing::info!(parent: &self.span, event = "request_completed", status = self.status, elapsed_us, "request completed");
     }
 }
 

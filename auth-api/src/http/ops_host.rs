@@ -17,6 +17,6 @@ pub async fn check<B: MessageBody>(
     if state.is_some_and(|state| state.ops_hosts.accept_request(&request)) {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
-    tracing::warn!(event = "ops_host_refused", peer = ?request.peer_addr(), "a request to the operations port named another host");
+    tracing::warn!(event = "ops_host_refused", peer = ?request.peer_addr(), "request for another host rejected");
     Ok(request.into_response(Problem::Misdirected.error_response()).map_into_right_body())
 }

@@ -218,10 +218,10 @@ impl ResponseError for Problem {
 impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
         if error.is_transient() {
-            tracing::warn!(%error, "the database did not answer");
+            tracing::warn!(event = "database_unavailable", %error, "database unavailable");
             Self::Unavailable
         } else {
-            tracing::error!(%error, "a query failed");
+            tracing::error!(event = "query_failed", %error, "query failed");
             Self::Internal
         }
     }
@@ -235,21 +235,21 @@ impl From<diesel::result::Error> for Problem {
 
 impl From<CutOff> for Problem {
     fn from(error: CutOff) -> Self {
-        tracing::error!(%error, "a task ended early");
+        tracing::error!(event = "task_cancelled", %error, "task cancelled");
         Self::Internal
     }
 }
 
 impl From<getrandom::Error> for Problem {
     fn from(error: getrandom::Error) -> Self {
-        tracing::error!(%error, "no randomness");
+        tracing::error!(event = "randomness_unavailable", %error, "operating system returned no random bytes");
         Self::Unavailable
     }
 }
 
 impl From<jsonwebtoken::errors::Error> for Problem {
     fn from(error: jsonwebtoken::errors::Error) -> Self {
-        tracing::error!(%error, "an access token could not be made");
+        tracing::error!(event = "access_token_not_signed", %error, "access token not signed");
         Self::Internal
     }
 }

@@ -130,7 +130,7 @@ impl Limits {
         let fared = match self.count_in_redis(&by).await {
             Ok(fared) => fared,
             Err(failure) => {
-                tracing::debug!(error = %failure, "a request is counted in process");
+                tracing::debug!(event = "rate_limit_in_process", error = %failure, "request counted in process instead of Redis");
                 count_in_process(&by)
             }
         };

@@ -106,7 +106,7 @@ impl Redis {
         let answer = self.send(name, self.timeout * PATIENCE, pipeline).await;
         let heard = answer.as_ref().map_or_else(|failure| !failure.is_outage(), |_| asked.elapsed() <= self.timeout);
         if heard && self.open.swap(false, Ordering::SeqCst) {
-            tracing::info!("Redis answers again");
+            tracing::info!(event = "redis_recovered", "Redis is available again");
         }
         answer
     }
@@ -150,7 +150,7 @@ impl Redis {
 
     fn break_off(&self, failure: &RedisFailure) {
         if !self.open.swap(true, Ordering::SeqCst) {
-            tracing::warn!(error = %failure, "Redis failed; requests do without it until it answers");
+            tracing::warn!(event = "redis_unavailable", error = %failure, "Redis unavailable; continuing without it");
             self.opened.notify_one();
         }
     }

@@ -55,7 +55,7 @@ pub(super) async fn file(name: web::Path<String>) -> Result<HttpResponse, Proble
 
 fn serve(name: &str) -> Result<HttpResponse, Problem> {
     let file = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG)).map_err(|error| {
-        tracing::error!(%error, name, "the page that shows the contract could not be made");
+        tracing::error!(event = "docs_page_failed", %error, name, "API documentation page not available");
         Problem::Internal
     })?;
     let file = file.ok_or(Problem::NotFound)?;

@@ -68,7 +68,7 @@ async fn only_the_token_opens() {
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"), "{answer:?}");
     // The audit event belongs to the request.
-    desk.told("sessions were listed", 1).await;
+    desk.told("admin_list", 1).await;
     let (log, id) = (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
     let listed = log.lines().find(|line| line.contains("admin_list")).unwrap();
     assert!(listed.contains(&id) && listed.contains("\"/admin/sessions\""), "{listed}");
@@ -92,7 +92,7 @@ async fn only_the_token_opens() {
     assert_eq!(desk.api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
 
     let times = refused.len() * 3 + 2;
-    let told = desk.told("an operator's request was refused", times).await;
+    let told = desk.told("admin_refused", times).await;
     assert_eq!(told.len(), times);
     assert_eq!((&told[0]["event"], &told[0]["reason"]), (&json!("admin_refused"), &json!("no token")));
     assert_eq!((&told[0]["ip"], &told[1]["route"]), (&json!("127.0.0.1"), &json!("/admin/sessions")));

@@ -248,7 +248,7 @@ async fn half_of_all_connections_are_a_warning_once() {
     let sockets = fill([("127.0.0.2", 9), ("127.0.0.3", 6)]).await;
     eventually("a warning", async || half().len() == 1).await;
     let expected = serde_json::json!({
-        "message": "half of all connections are taken", "event": "connections_half", "most": 20,
+        "event": "connections_half", "most": 20,
         "network": "127.0.0.2", "of_network": 9,
     });
     assert_eq!(half(), [expected]);

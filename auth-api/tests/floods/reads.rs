@@ -175,7 +175,7 @@ async fn repeated_refusals_are_summed_up_in_the_log() {
     }
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));
-    let refused = api.program.log_events("an access token was refused").len() as u64;
+    let refused = api.program.log_events("access_token_rejected").len() as u64;
     assert_eq!(refused + summed(&api, "credential_refused"), 30);
     assert!(refused < 15 && events(&api, "repeated").len() > before);
 }

@@ -139,7 +139,7 @@ async fn while_no_keys_can_be_had_those_that_are_there_go_on() {
     // They grow old after ten seconds, and are asked for in vain.
     eventually("they were asked for again", async || {
         assert_eq!(resource.me(&token).await.status, 200);
-        !resource.program.log_events("the keys of auth-api could not be fetched").is_empty()
+        !resource.program.log_events("keys_fetch_failed").is_empty()
     })
     .await;
     assert_eq!(resource.me(&token).await.status, 200);

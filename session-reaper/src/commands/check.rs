@@ -19,7 +19,7 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
             if checked.safe { Exit::Done } else { Exit::Unsafe }
         }
         Err(error) => {
-            tracing::error!(event = error.event(), %error, "nothing was checked");
+            tracing::error!(event = error.event(), %error, "check not performed");
             error.exit()
         }
     }

@@ -36,7 +36,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let metrics = match meter::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
-            tracing::error!(%error, "metrics could not be set up");
+            tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up");
             return Exit::Failed;
         }
     };
@@ -47,14 +47,14 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let (server, address) = match ops::serve(*bind, ops_hosts, metrics.clone(), sweep, live.clone()) {
         Ok(bound) => bound,
         Err(error) => {
-            tracing::error!(%error, ops = %bind, "OPS_BIND cannot be bound");
+            tracing::error!(event = "ops_bind_failed", %error, ops = %bind, "cannot listen on OPS_BIND");
             return Exit::Failed;
         }
     };
     let handle = server.handle();
     let server = tokio::spawn(server);
     let upkeep = tokio::spawn(keep_up(metrics));
-    tracing::info!(ops = %address, "listening");
+    tracing::info!(event = "listening", ops = %address, "listening");
     let feeder = supervisor
         .and_then(|supervisor| supervisor.watchdog)
         .map(|watchdog| tokio::spawn(notify::feed(watchdog, live.progress.clone())));
@@ -70,7 +70,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let exit = tokio::select! {
         exit = rounds.keep(Ticks::new(schedule, *jitter)) => exit,
         ended = server => {
-            tracing::error!(?ended, "the operations port is gone");
+            tracing::error!(event = "ops_port_lost", ?ended, "operations port closed unexpectedly");
             return Exit::Failed;
         }
     };
@@ -84,7 +84,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let _ = presence.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
-    tracing::info!("stopped");
+    tracing::info!(event = "stopped", "stopped");
     exit
 }
 
@@ -98,8 +98,8 @@ async fn remember(sweep: &Sweep) {
     };
     match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
         Ok(Ok((success, completion))) => meter::runs_before(success, completion),
-        Ok(Err(error)) => tracing::debug!(error, "the history was not read"),
-        Err(_) => tracing::debug!("the history was not read in time"),
+        Ok(Err(error)) => tracing::debug!(event = "history_read_failed", error, "run history not read"),
+        Err(_) => tracing::debug!(event = "history_read_timeout", "run history not read in time"),
     }
 }
 
@@ -124,18 +124,18 @@ impl Rounds<'_> {
         while self.stop.requested().is_none() {
             let Some(tick) = upcoming else {
                 // It had a next time when it was read, and years pass slowly.
-                tracing::error!("the schedule has come to its end");
+                tracing::error!(event = "schedule_ended", "schedule has no further runs");
                 return Exit::Done;
             };
             self.next.send_replace(Some(tick.run_at));
-            tracing::debug!(time = %tick.run_at, "waiting for the next run");
+            tracing::debug!(event = "next_run", time = %tick.run_at, "waiting for the next run");
             let wait = self.wait_for(tick, &ticks);
             let waited = tokio::select! {
                 waited = wait => waited,
                 _ = self.stop.wait() => return Exit::Done,
             };
             if waited == Waited::Overtaken {
-                tracing::warn!(time = %tick.time, "the clock was set back: waiting for the next time by what it shows now");
+                tracing::warn!(event = "clock_set_back", time = %tick.time, "system clock was set back; waiting for the next scheduled time");
                 upcoming = ticks.next(clock::now());
                 continue;
             }
@@ -144,8 +144,7 @@ impl Rounds<'_> {
             let late = now - tick.run_at;
             if missed > 0 || late > LATE {
                 let late_s = late.num_seconds();
-                tracing::warn!(time = %tick.time, late_s, missed, "a run was missed (a machine or a process that slept, or a \
-                    clock that was set): it is made up for now, once");
+                tracing::warn!(event = "run_missed", time = %tick.time, late_s, missed, "missed a scheduled run (suspended host or process, or clock change); running once now");
             }
             upcoming = ticks.next(now);
             self.next.send_replace(upcoming.map(|tick| tick.run_at));
@@ -156,7 +155,7 @@ impl Rounds<'_> {
             if upcoming.is_some_and(|tick| tick.run_at <= now) {
                 let skipped = ticks.end(now);
                 meter::ticks_skipped(skipped);
-                tracing::warn!(missed = skipped, "runs fell due while one was going; they are left out");
+                tracing::warn!(event = "runs_skipped", missed = skipped, "skipped scheduled runs: the previous run is still active");
                 upcoming = ticks.next(now);
             }
         }
@@ -173,7 +172,7 @@ impl Rounds<'_> {
         match asked {
             Ok(Err(error @ SweepError::NotAuthApi(_))) => Err(error),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "whether the database is auth-api's is not known yet");
+                tracing::debug!(event = "database_not_identified", %error, "database not identified yet");
                 Ok(())
             }
             Ok(Ok(())) | Err(_) => Ok(()),
@@ -182,7 +181,7 @@ impl Rounds<'_> {
 
     /// A later run would find the same: a supervisor is not to start the daemon again.
     fn give_up(error: &SweepError) -> Exit {
-        tracing::error!(event = error.event(), %error, "the daemon stops");
+        tracing::error!(event = error.event(), %error, "daemon stopping after an error");
         error.exit()
     }
 
@@ -212,7 +211,7 @@ impl Rounds<'_> {
         if matches!(error, SweepError::NotAuthApi(_)) {
             return Err(error);
         }
-        tracing::error!(event = error.event(), %error, "nothing was done; the next run is at its time");
+        tracing::error!(event = error.event(), %error, "run not started; the next run stays scheduled");
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub async fn discover(connect: &ConnectOptions, output: Output) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            tracing::error!(%error, "nothing was found out");
+            tracing::error!(event = "discover_failed", %error, "discovery failed");
             if matches!(error, DiscoverError::Connect(_)) { Exit::Unreachable } else { Exit::Failed }
         }
     }

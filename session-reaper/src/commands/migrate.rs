@@ -20,7 +20,7 @@ pub async fn migrate(connect: &ConnectOptions) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            tracing::error!(%error, "the tables were not made");
+            tracing::error!(event = "migrate_failed", %error, "migration failed");
             if matches!(error, MigrateError::Connect(_)) { Exit::Unreachable } else { Exit::Failed }
         }
     }

@@ -27,7 +27,7 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
             if plan.targets.iter().any(|target| !target.refused.is_empty()) { Exit::Unsafe } else { Exit::Done }
         }
         Err(error) => {
-            tracing::error!(event = error.event(), %error, "nothing was counted");
+            tracing::error!(event = error.event(), %error, "plan not computed");
             error.exit()
         }
     }

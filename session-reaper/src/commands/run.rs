@@ -44,7 +44,7 @@ pub async fn run(
             finished.exit
         }
         Err(error) => {
-            tracing::error!(event = error.event(), %error, "nothing was done");
+            tracing::error!(event = error.event(), %error, "run not started");
             let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
             meter::run_ended(Outcome::Failed, began.elapsed(), none);
             error.exit()

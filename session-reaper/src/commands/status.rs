@@ -90,7 +90,7 @@ fn told(status: &Status, output: Output) -> String {
 }
 
 fn unreachable(error: &ConnectError) -> Exit {
-    tracing::error!(%error, "nothing could be looked at");
+    tracing::error!(event = "status_failed", %error, "status not available");
     Exit::Unreachable
 }
 

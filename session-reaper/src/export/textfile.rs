@@ -33,7 +33,7 @@ pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result
         Ok(text) => Exposition::parse(&text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Exposition::default(),
         Err(error) => {
-            tracing::warn!(%error, textfile = %path.display(), "cannot be read: its numbers begin anew");
+            tracing::warn!(event = "textfile_unreadable", %error, textfile = %path.display(), "existing metrics file cannot be read; counters restart from zero");
             Exposition::default()
         }
     };

@@ -16,7 +16,7 @@ pub(super) async fn check<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     if !request.app_data::<web::Data<Ops>>().is_some_and(|ops| ops.hosts.accept_request(&request)) {
-        tracing::warn!(event = "ops_host_refused", peer = ?request.peer_addr(), "request for another host refused");
+        tracing::warn!(event = "ops_host_refused", peer = ?request.peer_addr(), "request for another host rejected");
         return Ok(request.into_response(misdirected()).map_into_right_body());
     }
     if request_head::size(&request) > request_head::MAX_SIZE {

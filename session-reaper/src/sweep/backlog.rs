@@ -92,7 +92,7 @@ pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(target_table = target.name, error = chain(&error), "due rows could not be counted");
+                    tracing::warn!(event = "backlog_count_failed", target_table = target.name, error = chain(&error), "due rows not counted");
                     backlog.unknown = true;
                     Due { rows: 0, seen: None, oldest: None }
                 }

@@ -84,7 +84,7 @@ impl Beside {
         if !self.pooled
             && let Err(error) = self.patience.with(1, self.client.batch_execute("RESET ALL")).await
         {
-            tracing::debug!(error = chain(&error), "the settings go with the connection");
+            tracing::debug!(event = "settings_not_reset", error = chain(&error), "settings not reset; they end with the connection");
         }
     }
 

@@ -155,10 +155,9 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
                 identity: member.identity.clone(),
             }),
             "f" => tracing::warn!(
-                target_table = target.name,
+                event = "foreign_partition_skipped", target_table = target.name,
                 partition = member.identity.table.spelt(),
-                "left out: it is on another server, run there"
-            ),
+                "partition on another server skipped; run session-reaper there"),
             _ => {}
         }
     }

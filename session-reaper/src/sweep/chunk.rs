@@ -95,13 +95,12 @@ impl Pass<'_, '_> {
             meter::chunk_done(self.target, elapsed, self.next_rows());
             let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(
-                target_table = self.target,
+                event = "chunk_committed", target_table = self.target,
                 reason = self.reason,
                 rows = gone + left,
                 deleted = gone,
                 elapsed_us,
-                "a chunk was committed"
-            );
+                "chunk committed");
         }
         let next = if deleted.full { Next::Same } else { reached.map_or(Next::End, Next::After) };
         Ok(Chunk { low: stretch.low, next, left_some: left > 0 })
@@ -206,8 +205,7 @@ impl Pass<'_, '_> {
                     target_table = self.target,
                     reason = self.reason,
                     event = "group_table_locked",
-                    "a large group is left: the lock on its table was not to be had"
-                );
+                    "large group skipped: lock on its table not acquired");
                 Ok(())
             }
             Err(trouble) => Err(trouble),
@@ -265,7 +263,7 @@ impl Pass<'_, '_> {
             Err(error) => match Trouble::from(error) {
                 // At least one, for all we know: the second look and the final count will tell.
                 Trouble::Timeout(bound) => {
-                    tracing::warn!(target_table = self.target, "counting locked rows hit {bound}");
+                    tracing::warn!(event = "locked_count_timeout", target_table = self.target, "locked rows not counted: {bound}");
                     self.tally.left += u64::from(look == Look::Again);
                     return Ok(1);
                 }

@@ -165,7 +165,7 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
     }
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
         // Not every platform can tell; statement_timeout bounds it there.
-        tracing::debug!(error = chain(&error), "the server cannot watch for a client that dies");
+        tracing::debug!(event = "client_check_unavailable", error = chain(&error), "server does not support client_connection_check_interval");
     }
     Ok(())
 }

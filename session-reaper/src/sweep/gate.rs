@@ -112,14 +112,14 @@ pub(super) fn why(grave: &[&Finding]) -> String {
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let grave: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
     for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe()) {
-        tracing::debug!(code = code.as_str(), what, remedy, "found");
+        tracing::debug!(event = "finding", code = code.as_str(), what, remedy, "finding");
     }
     let forced = rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced());
     if !grave.is_empty() && !forced {
         return Err(why(&grave));
     }
     for Finding { code, what, remedy, .. } in &grave {
-        tracing::warn!(code = code.as_str(), what, remedy, "unsafe, and forced");
+        tracing::warn!(event = "finding_forced", code = code.as_str(), what, remedy, "unsafe finding overridden");
     }
     Ok(grave.iter().map(|finding| finding.code).collect())
 }

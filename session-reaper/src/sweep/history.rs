@@ -82,7 +82,7 @@ impl History {
         if !self.pooled
             && let Err(error) = runs::let_go(client, self.run.id).await
         {
-            tracing::debug!(error = chain(&error), "the lock of this run goes with its connection");
+            tracing::debug!(event = "run_lock_not_released", error = chain(&error), "lock of this run not released; it ends with the connection");
         }
     }
 
@@ -92,8 +92,8 @@ impl History {
         }
         match runs::hold(client, self.run.id).await {
             Ok(true) => {}
-            Ok(false) => tracing::debug!("the lock of this run is held by a connection of before"),
-            Err(error) => tracing::debug!(error = chain(&error), "the lock of this run was not taken"),
+            Ok(false) => tracing::debug!(event = "run_lock_held", "lock of this run held by a previous connection"),
+            Err(error) => tracing::debug!(event = "run_lock_failed", error = chain(&error), "lock of this run not acquired"),
         }
     }
 }
@@ -102,19 +102,18 @@ impl History {
 async fn close_killed(client: &Client, own: &OwnTables) {
     let killed = match runs::killed(client, own).await {
         Ok(killed) => killed,
-        Err(error) => return tracing::debug!(error = chain(&error), "killed runs could not be looked for"),
+        Err(error) => return tracing::debug!(event = "interrupted_runs_unknown", error = chain(&error), "interrupted runs not searched for"),
     };
     for run in killed {
         let report = of_killed(&run);
         match runs::close_killed(client, own, &run, &report).await {
             Ok(true) => tracing::warn!(
-                killed_run_id = %run.id,
+                event = "run_interrupted", killed_run_id = %run.id,
                 instance = run.instance,
                 last_seen = %run.heartbeat_at,
-                "a run was killed before its end: it stands as interrupted now"
-            ),
+                "earlier run ended without a report; recorded as interrupted"),
             Ok(false) => {}
-            Err(error) => tracing::debug!(error = chain(&error), "a killed run's row was not closed"),
+            Err(error) => tracing::debug!(event = "interrupted_run_not_closed", error = chain(&error), "interrupted run not recorded"),
         }
     }
 }
@@ -140,7 +139,7 @@ async fn beat(
             let _ = runs::hold(&client, id).await;
         }
         if let Err(error) = runs::touch(&client, &own, id, &report).await {
-            tracing::debug!(error = chain(&error), "the heartbeat was not written");
+            tracing::debug!(event = "heartbeat_failed", error = chain(&error), "heartbeat not written");
         }
         tokio::time::sleep(HEARTBEAT).await;
     }
@@ -154,8 +153,8 @@ fn not_kept(error: &Error) {
         if SAID.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::warn!("there is no table reaper_runs: no history is kept; `session-reaper migrate` makes it");
+        tracing::warn!(event = "history_table_missing", "no table reaper_runs; run history is not kept; create it with `session-reaper migrate`");
     } else {
-        tracing::warn!(error = chain(error), "this run is not in the history");
+        tracing::warn!(event = "history_write_failed", error = chain(error), "run not recorded in the history");
     }
 }

@@ -103,7 +103,7 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
     let end = format!("SELECT pg_catalog.pg_terminate_backend(holder.pid) FROM ({HOLDER}) AS holder");
     if let Err(error) = client.query(&end, &[&CLASS, &pids]).await {
-        tracing::debug!(%error, "the server process of the lost connection cannot be ended");
+        tracing::debug!(event = "lost_backend_not_terminated", %error, "backend of the lost connection not terminated");
     }
     for _ in 0..LOOKS {
         if client.query_opt(HOLDER, &[&CLASS, &pids]).await?.is_none() {
@@ -111,7 +111,7 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    tracing::warn!(?pids, "the server process of the lost connection still holds its locks");
+    tracing::warn!(event = "lost_backend_holds_locks", ?pids, "backend of the lost connection still holds its locks");
     Ok(())
 }
 
@@ -126,12 +126,12 @@ pub(super) async fn release(client: &Client, held: bool) {
                  SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT"
         );
         if let Err(error) = client.batch_execute(&together).await {
-            tracing::debug!(%error, "the locks are not given back in one step");
+            tracing::debug!(event = "unlock_failed", %error, "locks not released together");
             // Else the next statement would find a transaction that has failed.
             let _ = client.batch_execute("ROLLBACK").await;
         }
     }
     if let Err(error) = client.batch_execute("DISCARD ALL").await {
-        tracing::debug!(%error, "the locks go with the connection");
+        tracing::debug!(event = "locks_not_released", %error, "locks not released; they end with the connection");
     }
 }

@@ -176,10 +176,9 @@ impl Pass<'_, '_> {
     /// From the order of the index into that of the heap.
     async fn shift(&mut self) -> Result<(), Halt> {
         tracing::info!(
-            target_table = self.target,
+            event = "heap_order_started", target_table = self.target,
             reason = self.reason,
-            "one time has more rows than a chunk: going on in the order of the heap"
-        );
+            "more rows share one timestamp than fit in a chunk; continuing in heap order");
         let connection = &self.worker.connection;
         let blocks = gear::blocks(&connection.client, self.sql.oid);
         let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
@@ -228,10 +227,9 @@ impl Pass<'_, '_> {
             if matches!(tried, Err(Trouble::Timeout(Bound::Lock))) && self.manner() == Manner::Waiting {
                 // No bound of the configuration's has struck: the same at once, leaving what is held.
                 tracing::debug!(
-                    target_table = self.target,
+                    event = "skip_locked_started", target_table = self.target,
                     reason = self.reason,
-                    "rows are held: from now on they are passed over"
-                );
+                    "rows are locked; skipping locked rows from now on");
                 self.held_up = true;
                 tried = self.attempt(ahead, look).await;
             }
@@ -269,13 +267,12 @@ impl Pass<'_, '_> {
             }
             self.worker.rest = self.pace.rest(began.elapsed()).max(stand_back.time);
             tracing::warn!(
-                target_table = self.target,
+                event = "chunk_retried", target_table = self.target,
                 reason = self.reason,
                 why = stand_back.why,
                 next_rows = self.next_rows(),
                 in_ms = milliseconds(self.worker.rest),
-                "a chunk is tried again"
-            );
+                "retrying chunk");
             meter::chunk(self.target, ChunkOutcome::Retried);
         }
     }
@@ -321,10 +318,9 @@ impl Pass<'_, '_> {
                 self.tally.skipped_locked += 1;
                 meter::skipped_locked(self.target, 1);
                 tracing::warn!(
-                    target_table = self.target,
+                    event = "dependent_row_locked", target_table = self.target,
                     reason = self.reason,
-                    "a row that goes with a due one is locked"
-                );
+                    "a dependent row is locked");
             }
             Look::Again => self.tally.left += 1,
         }

@@ -34,7 +34,7 @@ impl Patience {
             life::sign();
             return done;
         }
-        tracing::error!(waited_s = limit.as_secs(), "the server does not answer: the connection is given up");
+        tracing::error!(event = "server_timeout", waited_s = limit.as_secs(), "no response from the server; abandoning the connection");
         self.driver.abort();
         work.await
     }

@@ -32,7 +32,7 @@ impl Sweep {
         }
         let mut last = why;
         for (tries, stand_back) in (1_u32..).zip(backoff::of_a_connection()) {
-            tracing::warn!(why = last, tries, "the connection that held the lock was lost: making it again");
+            tracing::warn!(event = "lock_connection_lost", why = last, tries, "lock connection lost; reconnecting");
             worker.sleep(stand_back).await;
             worker.is_over()?;
             // A sign of life, for whoever watches over this run.
@@ -52,7 +52,7 @@ impl Sweep {
                     match relock(worker, stints).await {
                         Err(Halt::Lost(why)) => last = why,
                         Ok(()) => {
-                            tracing::warn!("the connection is there again, and the lock: going on");
+                            tracing::warn!(event = "lock_reacquired", "lock reacquired; resuming");
                             return Ok(());
                         }
                         Err(halt) => return Err(halt),
@@ -74,7 +74,7 @@ impl Worker<'_> {
         }
         let times = std::mem::take(&mut self.barren);
         let why = format!("the connection that held the lock was lost {times} times in a row before a row went: {why}");
-        tracing::error!(why, "the target failed");
+        tracing::error!(event = "target_failed", why, "target failed");
         Some(why)
     }
 }
@@ -91,7 +91,7 @@ async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(),
         let found: Option<u32> = asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
         if found != stint.oid() {
             let why = format!("{} is another table now than when this run began", stint.target.table.spelt());
-            tracing::error!(target_table = stint.target.name, why, "the target failed");
+            tracing::error!(event = "target_failed", target_table = stint.target.name, why, "target failed");
             stint.end = Some(End::Failed(why));
         }
     }

@@ -133,7 +133,7 @@ impl Sweep {
             started_at,
             trigger,
         };
-        tracing::info!(run_id = %new.id, trigger = trigger.as_str(), "run started");
+        tracing::info!(event = "run_started", run_id = %new.id, trigger = trigger.as_str(), "run started");
         progress
             .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
         let history = History::begin(&beside, &new, pooled, progress.subscribe());
@@ -202,7 +202,7 @@ impl Sweep {
                     beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "the end of this run cannot be written"),
+            Err(error) => tracing::warn!(event = "run_end_not_stored", %error, "end of this run not recorded"),
         }
     }
 
@@ -351,7 +351,7 @@ impl Sweep {
                 // Another reaper may have taken the lock while the connection was lost.
                 Ok(()) => stint.end = stint.end.take().or(Some(End::Done)),
                 Err(Halt::Failed(why) | Halt::Gone(why)) => {
-                    tracing::error!(target_table = stint.target.name, why, "the target failed");
+                    tracing::error!(event = "target_failed", target_table = stint.target.name, why, "target failed");
                     stint.end = Some(End::Failed(why));
                 }
                 Err(Halt::Throttled(obstacle, waited)) if obstacle.cause.is_of_one_target() => {
@@ -404,7 +404,7 @@ pub(super) async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]
         meter::lock_held(&stint.target.name, acquired);
         stint.locked = acquired;
         if !acquired {
-            tracing::info!(target_table = stint.target.name, "another reaper holds the lock");
+            tracing::info!(event = "lock_held", target_table = stint.target.name, "another reaper holds the lock");
             stint.end = Some(if stint.has_begun() { End::TakenOver } else { End::Busy });
         }
     }
@@ -455,10 +455,10 @@ fn tell(report: &Report) {
     let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
     let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
     match report.outcome {
-        Outcome::Failed => tracing::error!(%run_id, outcome, why, deleted, elapsed_ms, "run ended"),
-        Outcome::Partial => tracing::warn!(%run_id, outcome, why, deleted, elapsed_ms, "run ended"),
+        Outcome::Failed => tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended"),
+        Outcome::Partial => tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended"),
         Outcome::Success | Outcome::SkippedLock | Outcome::Paused | Outcome::Interrupted => {
-            tracing::info!(%run_id, outcome, why, deleted, elapsed_ms, "run ended");
+            tracing::info!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
     }
 }

@@ -77,11 +77,11 @@ impl<'a> Stint<'a> {
                 Err(Finding::plain(Code::NoTable, why))
             }
             (Found::NoTable, Absent::LeftOut) => {
-                tracing::debug!(target_table = target.name, "left out: there is no such table");
+                tracing::debug!(event = "table_missing", target_table = target.name, "target skipped: table does not exist");
                 return Ok(None);
             }
             (Found::NoTable, Absent::LeftOutOf(preset)) => {
-                tracing::info!(target_table = target.name, preset, "left out: there is no such table");
+                tracing::info!(event = "table_missing", target_table = target.name, preset, "target skipped: table does not exist");
                 return Ok(None);
             }
         };
@@ -171,14 +171,14 @@ impl<'a> Stint<'a> {
         let target = self.target.name.as_str();
         let (grave, others): (Vec<&Finding>, Vec<&Finding>) = self.findings.iter().partition(|found| found.is_unsafe());
         for Finding { code, what, remedy, .. } in others {
-            tracing::debug!(target_table = target, code = code.as_str(), what, remedy, "found");
+            tracing::debug!(event = "finding", target_table = target, code = code.as_str(), what, remedy, "finding");
         }
         if grave.is_empty() {
             return;
         }
         if rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced()) {
             for Finding { code, what, remedy, .. } in &grave {
-                tracing::warn!(target_table = target, code = code.as_str(), what, remedy, "unsafe, and forced");
+                tracing::warn!(event = "finding_forced", target_table = target, code = code.as_str(), what, remedy, "unsafe finding overridden");
                 if !self.forced.contains(code) {
                     self.forced.push(*code);
                 }
@@ -189,17 +189,16 @@ impl<'a> Stint<'a> {
         let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
         let why = gate::why(&grave);
         self.end = Some(if absent {
-            tracing::error!(target_table = target, why, "the target failed");
+            tracing::error!(event = "target_failed", target_table = target, why, "target failed");
             End::Failed(why)
         } else {
             for Finding { code, what, remedy, .. } in grave.iter().take(gate::TOLD) {
                 tracing::error!(
-                    target_table = target,
+                    event = "target_unsafe", target_table = target,
                     code = code.as_str(),
                     what,
                     remedy,
-                    "unsafe: the target is left alone"
-                );
+                    "target skipped: unsafe finding");
             }
             End::Unsafe(why)
         });
@@ -279,7 +278,7 @@ impl<'a> Stint<'a> {
 
     fn held(&mut self, finding: Finding) -> String {
         let (why, code) = (finding.to_string(), finding.code.as_str());
-        tracing::error!(event = "target_held", target_table = self.target.name, code, why, "target held by the guard");
+        tracing::error!(event = "target_held", target_table = self.target.name, code, why, "target held by the first-run guard");
         self.findings.push(finding);
         why
     }
@@ -342,8 +341,7 @@ impl<'a> Stint<'a> {
                     event = "leaf_skipped",
                     target_table = self.target.name,
                     table,
-                    "another reaper holds its lock"
-                );
+                    "partition skipped: another reaper holds its lock");
                 self.busy.push(table);
                 // What it holds is not known.
                 self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
@@ -364,8 +362,7 @@ impl<'a> Stint<'a> {
                         partition,
                         why,
                         event = "partition_gone",
-                        "partition dropped or detached"
-                    );
+                        "partition dropped or detached");
                 }
                 done => done?,
             }

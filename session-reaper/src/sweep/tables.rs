@@ -143,14 +143,13 @@ async fn begin<'p, 'w>(
         Order::Heap => "heap",
     };
     tracing::info!(
-        target_table = target.name,
+        event = "pass_started", target_table = target.name,
         reason,
         table = leaf.table.spelt(),
         ?due,
         order = name,
         why,
-        "pass begins"
-    );
+        "pass started");
     Ok(Pass {
         target: &target.name,
         reason,
@@ -194,9 +193,8 @@ pub(super) fn passes(
 ) -> Result<Table, String> {
     if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
-            target_table = target.name,
-            "no primary key, and nothing else that is unique and never null: rows of one time cannot be told apart, and are always locked before they are deleted"
-        );
+            event = "no_unique_key", target_table = target.name,
+            "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion");
     }
     let reasons = target.reasons.iter().zip(located.due);
     let due = reasons

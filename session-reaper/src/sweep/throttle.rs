@@ -175,8 +175,7 @@ impl Throttle {
             if self.replicas.are_hidden() {
                 self.warn("replicas", || {
                     tracing::warn!(
-                        "how far replicas are behind is hidden from this role, and the run does not wait for them: GRANT pg_read_all_stats"
-                    );
+                        event = "replica_lag_hidden", "replica lag is hidden from this role and is not waited for; GRANT pg_read_all_stats");
                 });
             }
         }

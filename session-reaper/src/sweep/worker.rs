@@ -118,7 +118,7 @@ impl Worker<'_> {
             let waited_ms = super::report::milliseconds(began.elapsed());
             if ended.is_ok() && said {
                 // As loud as what it waited for.
-                tracing::warn!(cause = cause.as_str(), waited_ms, "nothing stands in the way any more: going on");
+                tracing::warn!(event = "throttle_cleared", cause = cause.as_str(), waited_ms, "throttle cleared; resuming");
             }
         }
         ended
@@ -138,7 +138,7 @@ impl Worker<'_> {
         meter::throttled(*cause, true);
         if !said && (!soon || waited >= LAST_LOOK) {
             let longest_s = self.throttle.longest_wait().as_secs_f64();
-            tracing::warn!(cause = cause.as_str(), why, longest_s, "waiting");
+            tracing::warn!(event = "throttled", cause = cause.as_str(), why, longest_s, "throttled");
             said = true;
         }
         *standing = Some(Standing { cause: *cause, said });

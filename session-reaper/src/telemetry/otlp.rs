@@ -72,7 +72,7 @@ impl Sent {
         let end = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(END_WITHIN));
         if let Ok(Err(error)) = end.await {
             meter::export_failed(Exporter::Otlp);
-            tracing::warn!(%error, "not all spans were sent; the runs themselves are not affected");
+            tracing::warn!(event = "spans_incomplete", %error, "some spans not sent; runs are not affected");
         }
     }
 }
@@ -108,7 +108,7 @@ impl SpanExporter for Told {
         match &sent {
             Ok(()) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("spans are sent again");
+                    tracing::info!(event = "spans_recovered", "spans are sent again");
                 }
             }
             Err(error) => {
@@ -116,11 +116,10 @@ impl SpanExporter for Told {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     let collector = self.collector.as_str();
                     tracing::warn!(
-                        %error,
+                        event = "spans_lost", %error,
                         collector,
                         spans,
-                        "spans could not be sent and are lost; said once until it works again"
-                    );
+                        "spans lost: collector unavailable; logged once until it recovers");
                 }
             }
         }

@@ -110,8 +110,7 @@ fn warn_of_many(before: &[Standing<'_>]) {
             event = "many_signing_keys",
             keys,
             spent,
-            "there are many signing keys: `auth-api keys retire` deletes those that are spent"
-        );
+            "many signing keys; delete expired ones with `auth-api keys retire`");
     }
 }
 

@@ -94,7 +94,7 @@ async fn run(state: &State, client: &Client, words: &Words, mut sweep: Sweep) ->
     if !error.is_transient() {
         return Err(error.into());
     }
-    tracing::warn!(%error, revoked = done.revoked, "a revocation stopped half-way");
+    tracing::warn!(event = "admin_revoke_incomplete", %error, revoked = done.revoked, "revocation stopped before all matching sessions were revoked");
     Err(Problem::UnavailableUnless(
         format!("The database did not answer. {} sessions are revoked; ask again for the rest.", done.revoked).into(),
     ))

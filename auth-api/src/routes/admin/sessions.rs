@@ -90,7 +90,7 @@ async fn read(state: &State, listing: &Listing) -> Result<Listed, Problem> {
         let error = DatabaseError::from(error);
         // What the server says of it is in the language of its messages.
         if error.is_transient() && asked.elapsed() >= BOUND {
-            tracing::warn!(%error, order = listing.order(), "a list took too long");
+            tracing::warn!(event = "admin_list_timeout", %error, order = listing.order(), "session list timed out");
             return Problem::UnavailableUnless(
                 "The list took longer than 3 s. Ask for less: by account, ip, transport or age.".into(),
             );

@@ -125,7 +125,7 @@ async fn slide(state: &State, connection: &mut Lease<'_>, session_id: SessionId,
         let extend = Session::extend(connection, session_id, ttl, threshold);
         match timed(watch, "extend_session", extend).await {
             Ok(extended) => session.expires_at = extended.unwrap_or(session.expires_at),
-            Err(error) => tracing::warn!(%error, "a session's expiry was not moved along"),
+            Err(error) => tracing::warn!(event = "session_extension_failed", %error, "session expiry not extended"),
         }
     }
 }

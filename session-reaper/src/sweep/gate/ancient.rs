@@ -26,7 +26,7 @@ impl Walk<'_> {
             Ok(None) => return Ok(None),
             Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
                 let table = self.table.name.spelt();
-                tracing::debug!(table, error = chain(&error), "the oldest time could not be read");
+                tracing::debug!(event = "oldest_time_unknown", table, error = chain(&error), "oldest time not read");
                 return Ok(None);
             }
             Err(error) => return Err(error),

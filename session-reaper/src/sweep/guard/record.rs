@@ -50,7 +50,7 @@ impl Guard {
                 guard.kept = true;
                 guard.record = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
             }
-            Err(error) => tracing::debug!(error = chain(&error), "reaper_state could not be read"),
+            Err(error) => tracing::debug!(event = "state_read_failed", error = chain(&error), "reaper_state not read"),
         }
         guard
     }
@@ -100,7 +100,7 @@ impl Guard {
             if let Err(error) =
                 beside.patience.with(1, state::put(&beside.client, &beside.own, &self.key, &value)).await
             {
-                tracing::debug!(error = chain(&error), "reaper_state could not be written");
+                tracing::debug!(event = "state_write_failed", error = chain(&error), "reaper_state not written");
             }
         }
         self.record = record;

@@ -1,0 +1,63 @@
+//! Rules about the source code that no compiler checks.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+const PACKAGES: [&str; 6] = ["auth-api", "auth-client", "hardening", "schema", "session-reaper", "testkit"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+/// All Rust files below `src` of a package.
+fn sources(package: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(package).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "{package} has sources");
+    found
+}
+
+/// The arguments of each call of a logging macro of `tracing`.
+fn logging_calls(source: &str) -> Vec<&str> {
+    let mut calls = Vec::new();
+    for level in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
+        for (start, _) in source.match_indices(&format!("tracing::{level}")) {
+            let arguments = &source[start + "tracing::".len() + level.len()..];
+            let end = arguments.find(");").unwrap_or(arguments.len());
+            calls.push(&arguments[..end]);
+        }
+    }
+    calls
+}
+
+/// The wording of a message may change. Operators' filters and the tests rely on its event.
+#[test]
+fn every_log_line_has_an_event() {
+    let mut calls = 0;
+    let mut without = Vec::new();
+    for package in PACKAGES.into_iter().filter(|package| *package != "testkit") {
+        for path in sources(package) {
+            let source = std::fs::read_to_string(&path).unwrap();
+            for call in logging_calls(&source) {
+                calls += 1;
+                let fields = call.split('"').next().unwrap();
+                if !fields.contains("event") && !call.contains("event =") {
+                    without.push(format!("{}: {call}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(calls > 100, "{calls} calls were found");
+    assert!(without.is_empty(), "log lines without an event:\n{}", without.join("\n"));
+}
