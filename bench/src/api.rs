@@ -5,7 +5,7 @@
 //! ```text
 //! denylist ──────┬→ serving   an auth-api over a database of its own
 //! introspection ─┤  client    one connection to it, and logins
-//! refusals ──────┤
+//! refusals ──────┤  others    sessions of other accounts
 //! endpoints ─────┘
 //! ```
 
@@ -13,6 +13,7 @@ mod client;
 pub mod denylist;
 pub mod endpoints;
 pub mod introspection;
+mod others;
 pub mod refusals;
 mod serving;
 
@@ -128,7 +129,7 @@ async fn all(options: &Options, server: &mut Server) -> Result<Results> {
     if wanted(What::Endpoints) {
         let (before, since) = (server.empty("endpoints_before").await?, server.empty("endpoints_since").await?);
         let (of, redis) = (&options.endpoints, &options.redis_url);
-        endpoints = Some(endpoints::measure(of, options.rounds, &program, [&before, &since], redis).await?);
+        endpoints = Some(endpoints::measure(of, (options.rounds, options.refusals.others), &program, [&before, &since], redis).await?);
     }
     let (settings, durable) = (server.settings().await?, server.is_durable().await?);
     Ok(Results { settings, durable, denylist, introspection, refusals, endpoints })

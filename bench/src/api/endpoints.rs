@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hyper::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 use testkit::Wallet;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::client::{Connection, form, get, post};
+use super::others;
 use super::serving::Serving;
 pub use results::{Measured, Results};
 
@@ -35,9 +36,17 @@ pub struct Options {
     /// Connections, each of which asks again as soon as it is answered
     #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
     pub endpoint_connections: u32,
+    /// Measure only this endpoint; can be repeated [default: all of them]
+    #[arg(long = "endpoint", value_enum, value_name = "ENDPOINT")]
+    pub only: Vec<Endpoint>,
 }
 
 impl Options {
+    /// The endpoints to measure.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        Endpoint::ALL.into_iter().filter(|endpoint| self.only.is_empty() || self.only.contains(endpoint))
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         ensure!(self.endpoint_seconds >= 1, "--endpoint-seconds: at least one");
         ensure!(self.endpoint_connections >= 1, "--endpoint-connections: at least one");
@@ -55,7 +64,7 @@ pub enum Side {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Endpoint {
     /// A challenge.
     Challenge,
@@ -164,10 +173,10 @@ impl Caller {
     }
 }
 
-/// Measures all rounds, each program on an empty database of its own.
+/// Measures all rounds, each program on a database of its own with `rows` sessions of others.
 pub(super) async fn measure(
     options: &Options,
-    rounds: u32,
+    (rounds, rows): (u32, u64),
     program: &Path,
     database_urls: [&str; 2],
     redis_url: &str,
@@ -179,9 +188,12 @@ pub(super) async fn measure(
     if let Some(earlier) = &options.against {
         sides.push((Side::Before, Serving::start(earlier, of_before, redis_url, &prefix("before")).await?));
     }
+    for url in database_urls {
+        others::fill(url, rows).await?;
+    }
     let mut measured = Vec::new();
     for round in 1..=rounds {
-        for endpoint in Endpoint::ALL {
+        for endpoint in options.endpoints() {
             for (side, serving) in &sides {
                 let one = ask_for_a_while(options, serving, *side, endpoint).await?;
                 eprintln!("round {round}: {}, {side:?}: {:.0} a second", endpoint.name(), one.rate);

@@ -12,12 +12,10 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use uuid::Uuid;
 
+use super::others;
 use super::serving::Serving;
-use crate::server::connect;
 pub use credentials::{Carrier, Reason};
 pub use results::{Line, Refused, Results};
-
-const OTHERS: &str = include_str!("../../sql/api/others.sql");
 
 /// How the time of refusals is measured.
 #[derive(Args, Clone, Debug)]
@@ -30,7 +28,7 @@ pub struct Options {
     /// Credentials of a kind that are refused for the same reason, by turns
     #[arg(long, default_value_t = 50)]
     pub credentials: usize,
-    /// Sessions that others have
+    /// Sessions that others have, also while endpoints are measured
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub others: u64,
 }
@@ -47,8 +45,7 @@ impl Options {
 pub(super) async fn measure(options: &Options, program: &Path, database_url: &str, redis_url: &str) -> Result<Results> {
     let prefix = format!("bench-refusals-{}", Uuid::now_v7().simple());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
-    let client = connect(database_url).await?;
-    client.batch_execute(&OTHERS.replace("{rows}", &options.others.to_string())).await?;
+    let client = others::fill(database_url, options.others).await?;
     let mut refused = Vec::new();
     for carrier in Carrier::ALL {
         let credentials = credentials::prepare(options, &serving, &client, carrier).await?;

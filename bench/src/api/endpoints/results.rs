@@ -69,7 +69,7 @@ impl fmt::Display for Results {
         )?;
         writeln!(f, "| {} |", COLUMNS.join(" | "))?;
         writeln!(f, "|---|{}", "---:|".repeat(COLUMNS.len() - 1))?;
-        for endpoint in Endpoint::ALL {
+        for endpoint in self.options.endpoints() {
             let rate = |side| self.median(side, endpoint, |one| one.rate);
             let busy = |side| self.median(side, endpoint, |one| one.busy);
             let cells = [

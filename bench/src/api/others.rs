@@ -1,0 +1,17 @@
+//! Sessions of other accounts, so that an answer goes through tables and indexes of a realistic size.
+
+use anyhow::Result;
+use tokio_postgres::Client;
+
+use crate::server::connect;
+
+const OTHERS: &str = include_str!("../../sql/api/others.sql");
+
+/// Adds `rows` of them to a database of auth-api, and statistics. Without statistics the planner may keep a plan that was made for an
+/// empty table, and with autovacuum switched off nothing would ever correct that.
+pub(super) async fn fill(database_url: &str, rows: u64) -> Result<Client> {
+    let client = connect(database_url).await?;
+    client.batch_execute(&OTHERS.replace("{rows}", &rows.to_string())).await?;
+    client.batch_execute("ANALYZE").await?;
+    Ok(client)
+}
