@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{App as ActixApp, HttpServer, web};
 use hardening::security_headers;
@@ -20,7 +20,7 @@ use crate::config::{Bounds, Config};
 use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{bearer_error, bounds, limit, ops_host};
+use crate::http::{bounds, ops_host, response_headers};
 use crate::metrics::expect_answers;
 use crate::reload::{self, Sources};
 use crate::routes::{self, contract, contract::Contract};
@@ -82,15 +82,13 @@ impl App {
                 .app_data(contract.clone())
                 .configure(|services| routes::api(services, &issuer, demo))
                 .wrap(cors(&origins))
-                .wrap(from_fn(bearer_error::add))
-                .wrap(from_fn(limit::tell))
+                .wrap(from_fn(response_headers::add))
                 .wrap(from_fn(bounds::keep))
                 .wrap(
-                    DefaultHeaders::new()
+                    security_headers::of_the_api(https)
                         .add(("Cache-Control", "no-store"))
                         .add(("Access-Control-Expose-Headers", EXPOSED)),
                 )
-                .wrap(security_headers::of_the_api(https))
                 .wrap(from_fn(observe))
                 .wrap(TracingLogger::<RequestSpan>::new())
         })

@@ -28,6 +28,7 @@ pub mod credentials;
 pub mod denylist;
 mod device;
 mod files;
+mod family_keys;
 pub mod http;
 pub mod limits;
 pub mod metrics;

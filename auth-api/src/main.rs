@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use auth_api::commands::{self, Cli};
 use auth_api::telemetry;
 
+/// A request makes some hundred small allocations, on one thread or another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = match Cli::read() {

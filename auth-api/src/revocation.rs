@@ -120,6 +120,12 @@ async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError>
     if let Proof::Access(_) = proof {
         return Ok(true);
     }
+    if let Proof::Refresh(token) = proof
+        && let Some(key) = state.family_keys.get(token.session_id())
+        && token.is_made_with(&key)
+    {
+        return Ok(true);
+    }
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
     let issued = timed(watch, "issued_for_session", Issued::of(&mut connection, proof.session_id())).await?;

@@ -23,6 +23,7 @@ use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::SigningKeys;
 use crate::credentials::{ChallengeIssuer, Secrets};
 use crate::denylist::Denylist;
+use crate::family_keys::FamilyKeys;
 use crate::http::cookie::SessionCookie;
 use crate::http::{Connections, Problem};
 use crate::limits::Limits;
@@ -47,6 +48,8 @@ pub struct State {
     pub clock: Clock,
     /// What tokens are made genuine with.
     pub secrets: Secrets,
+    /// Keys of token families in use.
+    pub family_keys: FamilyKeys,
     /// Challenges.
     pub challenges: ChallengeIssuer,
     /// Access tokens and their keys.
@@ -96,6 +99,7 @@ impl State {
             session_limit: config.session_limit,
             clock: Clock::new(),
             secrets: config.secrets.clone(),
+            family_keys: FamilyKeys::default(),
             challenges: ChallengeIssuer::new(
                 config.secrets.clone(),
                 config.public_url.clone(),

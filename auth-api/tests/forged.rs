@@ -151,6 +151,34 @@ async fn with_the_familys_key_an_old_generation_ends_its_session() {
     }
 }
 
+/// A process that knows the key rotates in one statement. It decides about any other token as one that does not know it.
+#[tokio::test]
+async fn a_family_key_is_read_once_for_each_process() {
+    let database = Database::create().await;
+    let api = AuthApi::start(&database, &[]).await;
+    let other = AuthApi::start(&database, &[]).await;
+    let first = api.login(&Wallet::generate()).await;
+    let reads = async |api: &AuthApi| {
+        api.metric("auth_api_db_query_duration_seconds_count{query=\"refresh_read\"}").await.to_string()
+    };
+    let second = api.refresh(&first.refresh).await.tokens();
+    let third = other.refresh(&second.refresh).await.tokens();
+    let fourth = other.refresh(&third.refresh).await.tokens();
+    let fifth = api.refresh(&fourth.refresh).await.tokens();
+    assert_eq!([reads(&api).await, reads(&other).await], ["0", "1"]);
+
+    let id = &first.session_id;
+    for generation in [0, 3, 4, 5, u32::MAX] {
+        let forged = api.refresh(&refresh_token(id, generation, &[7; 32])).await;
+        assert_eq!(forged.status, 401, "{generation}");
+    }
+    assert_eq!(forged(&api, "/auth/refresh").await.to_string(), "5");
+    database.age_rotations("1 hour").await;
+    assert_eq!(api.refresh(&second.refresh).await.status, 401);
+    assert_eq!(reason(&database, id).await.as_deref(), Some("reuse"));
+    assert_eq!(api.refresh(&fifth.refresh).await.status, 401);
+}
+
 #[tokio::test]
 async fn every_token_that_was_issued_ends_its_session() {
     for end in End::ALL {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bytea, Inet, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bytea, Inet, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
@@ -77,15 +77,6 @@ pub struct Rotation {
     pub networks: Networks,
 }
 
-/// The times of a session whose token was rotated.
-#[derive(Clone, Copy, Debug, Queryable)]
-pub struct Rotated {
-    /// When the session ends unless it is used.
-    pub expires_at: DateTime<Utc>,
-    /// The database's time.
-    pub now: DateTime<Utc>,
-}
-
 statement! {
     /// See the file.
     Rotate("rotate.sql") {
@@ -97,13 +88,13 @@ statement! {
         session_id: SessionId => SqlUuid,
         generation: i64 => BigInt,
         presented: TokenHash => Bytea,
-    } -> (Timestamptz, Timestamptz)
+    } -> (SqlUuid, Text, Timestamptz, Timestamptz, Timestamptz, Timestamptz)
 }
 
 impl Rotation {
     /// Rotates if the presented token is the current one and its session lives: one in-place update. `None` otherwise:
     /// [`FamilyState::read`] then tells why.
-    pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Rotated>> {
+    pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionState>> {
         let Self { session_id, generation, presented, successor, sealed_successor, attempt, networks } = self;
         let Networks { last_ipv4, last_ipv6 } = networks;
         Rotate { successor, sealed_successor, attempt, last_ipv4, last_ipv6, session_id, generation, presented }
@@ -160,8 +151,6 @@ pub struct SessionState {
     pub expires_at: DateTime<Utc>,
     /// When it ends in any case.
     pub absolute_expires_at: DateTime<Utc>,
-    /// The session was revoked, or its account disabled.
-    pub revoked: bool,
     /// The database's time.
     pub now: DateTime<Utc>,
 }
@@ -171,6 +160,8 @@ pub struct SessionState {
 pub struct FamilyState {
     /// What an answer needs.
     pub session: SessionState,
+    /// The session was revoked, or its account disabled.
+    pub revoked: bool,
     /// What proves that a token was issued.
     pub issued: IssuedTokens,
     /// The current token, sealed for whoever has the one before.
@@ -200,9 +191,9 @@ impl FamilyState {
                     sessions::created_at,
                     sessions::expires_at,
                     sessions::absolute_expires_at,
-                    sessions::revoked_at.is_not_null().or(accounts::disabled_at.is_not_null()),
                     clock_timestamp(),
                 ),
+                sessions::revoked_at.is_not_null().or(accounts::disabled_at.is_not_null()),
                 IssuedTokens::as_select(),
                 token_families::sealed_successor,
                 token_families::rotated_at,

@@ -1,6 +1,7 @@
 //! Sessions: one lifetime and one revocation each, for tokens and cookies alike.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use crate::cookies::{CookieTokens, PreviousToken};
 use crate::families::Family;
 use crate::ids::{AccountId, SessionId, TokenHash};
 use crate::interval::interval;
-use crate::statement::statement;
+use crate::statement::{BySession, statement};
 use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
 
@@ -324,14 +325,13 @@ impl Session {
     pub async fn find_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         // Liveness is a column, not a filter: with the condition in WHERE, an unprepared query right after a purge makes
         // the planner probe the dead end of the index on expires_at.
-        let row: Option<(Row, bool)> = sessions::table
+        static TEXT: OnceLock<String> = OnceLock::new();
+        let query = sessions::table
             .inner_join(accounts::table)
             .left_join(token_families::table)
             .filter(sessions::id.eq(id))
-            .select((Row::as_select(), live()))
-            .get_result(conn)
-            .await
-            .optional()?;
+            .select((Row::as_select(), live()));
+        let row: Option<(Row, bool)> = BySession::new(&TEXT, id, &query)?.get_result(conn).await.optional()?;
         Ok(row.and_then(|(row, live)| live.then(|| row.into())))
     }
 

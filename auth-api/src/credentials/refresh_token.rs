@@ -84,7 +84,9 @@ impl RefreshToken {
         known || issued.key.as_ref().is_none_or(|key| self.is_made_with(key))
     }
 
-    fn is_made_with(&self, key: &FamilyKey) -> bool {
+    /// Whether it was made with this key of its family.
+    #[must_use]
+    pub fn is_made_with(&self, key: &FamilyKey) -> bool {
         let (mut random, mut proof) = ([0; RANDOM_LENGTH], [0; PROOF_LENGTH]);
         random.copy_from_slice(&self.0.bytes()[HEAD_LENGTH..PROOF_AT]);
         proof.copy_from_slice(&self.0.bytes()[PROOF_AT..PROOF_AT + PROOF_LENGTH]);

@@ -28,11 +28,16 @@ pub async fn add(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
+    add_to(&mut response);
+    Ok(response)
+}
+
+/// [`add`] for a response that is there already.
+pub fn add_to(response: &mut ServiceResponse<impl MessageBody>) {
     let challenged = response.headers().get(WWW_AUTHENTICATE).is_some_and(|challenge| challenge == CHALLENGE);
     if challenged && presents_token(response.request()) {
         response.headers_mut().insert(WWW_AUTHENTICATE, INVALID_TOKEN);
     }
-    Ok(response)
 }
 
 /// Whether anything follows the word `Bearer` in any Authorization header.

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 
 use ::metrics::counter;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, HttpRequest};
+use actix_web::{HttpMessage as _, HttpRequest};
 use schema::ids::SessionId;
 
 use super::Problem;
@@ -107,12 +106,8 @@ pub fn hide_session(request: &HttpRequest) {
     }
 }
 
-/// Gives an answer the fields that tell how its request was counted, whatever became of it.
-pub async fn tell(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let mut response = next.call(request).await?;
+/// Adds the header fields that show how the request was counted, whatever became of it.
+pub fn show_in(response: &mut ServiceResponse<impl MessageBody>) {
     let verdict = response.request().extensions_mut().remove::<Verdict>();
     if let Some(verdict) = verdict {
         let left = verdict.left();
@@ -122,5 +117,4 @@ pub async fn tell(
             }
         }
     }
-    Ok(response)
 }

@@ -24,6 +24,7 @@ mod peer;
 mod problem;
 mod query;
 pub mod refusal;
+pub mod response_headers;
 
 pub use client::Client;
 pub use connections::Connections;

@@ -226,6 +226,9 @@ async fn log_in(state: &State, login: Login) -> Done {
         Ok(mut begun) => {
             let ended: Vec<SessionId> = begun.ended.iter().map(|ended| ended.id).collect();
             state.denylist.deny(&ended).await;
+            if let Carrier::Token { key, .. } = &begun.carrier {
+                state.family_keys.keep(begun.session_id, key.clone());
+            }
             LoginOutcome::Success.count();
             metrics::count_created(login.transport, begun.new_account);
             audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);

@@ -21,4 +21,5 @@ WHERE family.session_id = $6
   AND session.revoked_at IS NULL
   AND session.expires_at > clock_timestamp()
   AND account.disabled_at IS NULL
-RETURNING session.expires_at, clock_timestamp()
+RETURNING session.account_id, account.subject, session.created_at,
+          session.expires_at, session.absolute_expires_at, clock_timestamp()

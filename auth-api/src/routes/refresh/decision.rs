@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use schema::families::{FamilyState, Foreign, Rotation, SessionState};
 use schema::ids::{SessionId, TokenHash};
+use schema::issued::FamilyKey;
 use schema::networks::Networks;
 use schema::sessions::{RevokedReason, Session};
 
@@ -55,6 +56,13 @@ pub(super) async fn decide(state: &State, presented: &Presented) -> Result<Refre
     let mut connection = state.database.acquire().await?;
     // The grace is longer than an answer may take, which is so only if its queries share one bound.
     connection.bound_in_total();
+    // Where the key is known, a rotation is one statement. It finds nothing unless the token is the current one of a live session.
+    let generation = presented.token.generation().checked_add(1);
+    if let (Some(key), Some(generation)) = (state.family_keys.get(presented.session_id()), generation)
+        && let Some(next) = rotate(state, &mut connection, presented, (Some(&key), generation)).await?
+    {
+        return Ok(next);
+    }
     let family = loop {
         let Some(family) = read(&mut connection, presented.session_id()).await? else {
             return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
@@ -65,7 +73,12 @@ pub(super) async fn decide(state: &State, presented: &Presented) -> Result<Refre
         if !presented.is_current(&family) {
             break family;
         }
-        if let Some(next) = rotate(state, &mut connection, presented, family).await? {
+        let Some(generation) = generation else { return Ok(Refreshed::Refused(RefreshOutcome::Unknown)) };
+        let of_family = (family.issued.key.as_ref(), generation);
+        if let Some(next) = rotate(state, &mut connection, presented, of_family).await? {
+            if let Some(key) = family.issued.key {
+                state.family_keys.keep(presented.session_id(), key);
+            }
             return Ok(next);
         }
         // In between another request rotated it, or its session ended.
@@ -84,18 +97,15 @@ async fn read(connection: &mut Lease<'_>, session_id: SessionId) -> Result<Optio
     Ok(timed(connection.watch(), "refresh_read", FamilyState::read(connection, session_id)).await?)
 }
 
-/// `None`: another request rotated the token, or its session ended, since the family was read.
+/// `None`: the token is not the current one of a live session.
 async fn rotate(
     state: &State,
     connection: &mut Lease<'_>,
     presented: &Presented,
-    family: FamilyState,
+    (key, generation): (Option<&FamilyKey>, u32),
 ) -> Result<Option<Refreshed>, Problem> {
     let (token, session_id) = (&presented.token, presented.session_id());
-    let Some(generation) = token.generation().checked_add(1) else {
-        return Ok(Some(Refreshed::Refused(RefreshOutcome::Unknown)));
-    };
-    let successor = RefreshToken::generate(&state.secrets, family.issued.key.as_ref(), session_id, generation)?;
+    let successor = RefreshToken::generate(&state.secrets, key, session_id, generation)?;
     let rotation = Rotation {
         session_id,
         generation: token.generation().into(),
@@ -105,10 +115,9 @@ async fn rotate(
         attempt: presented.attempt,
         networks: Networks::of(presented.client.ip),
     };
-    let Some(rotated) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
+    let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
         return Ok(None);
     };
-    let mut session = SessionState { expires_at: rotated.expires_at, now: rotated.now, ..family.session };
     slide(state, connection, session_id, &mut session).await;
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
@@ -132,7 +141,7 @@ async fn slide(state: &State, connection: &mut Lease<'_>, session_id: SessionId,
 
 /// What every token of a session is refused for that is over.
 fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
-    if family.session.revoked {
+    if family.revoked {
         Some(RefreshOutcome::Revoked)
     } else if family.session.expires_at <= family.session.now {
         Some(RefreshOutcome::Expired)
