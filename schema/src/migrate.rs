@@ -102,12 +102,16 @@ pub async fn pending(conn: &mut AsyncPgConnection, set: MigrationSet) -> Result<
     Ok(set.versions()?.into_iter().filter(|version| !applied.contains(version)).collect())
 }
 
-/// Takes `set` back, newest first: its tables and all that is in them are gone. For tests and for going back a version
-/// by hand; no command offers it.
-pub async fn revert(connect: &ConnectOptions, set: MigrationSet) -> Result<(), MigrateError> {
+/// Reverts the `count` newest migrations of `set`, newest first, with the data that their tables contain. For tests and for
+/// going back a version by hand; no command offers it.
+pub async fn revert(connect: &ConnectOptions, set: MigrationSet, count: usize) -> Result<(), MigrateError> {
     let migrations = set.migrations()?;
     with_lock(connect, move |harness| {
-        migrations.iter().rev().try_for_each(|migration| harness.revert_migration(migration.as_ref()).map(drop))
+        migrations
+            .iter()
+            .rev()
+            .take(count)
+            .try_for_each(|migration| harness.revert_migration(migration.as_ref()).map(drop))
     })
     .await
 }

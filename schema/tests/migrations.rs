@@ -68,13 +68,28 @@ async fn down_takes_back_what_up_made() {
     }
     let before = shape(&database).await;
     for set in [MigrationSet::Reaper, MigrationSet::Auth] {
-        migrate::revert(&options(&database), set).await.unwrap();
+        migrate::revert(&options(&database), set, usize::MAX).await.unwrap();
     }
     assert_eq!(shape(&database).await, "");
     for set in [MigrationSet::Auth, MigrationSet::Reaper] {
         migrate::run(&options(&database), set).await.unwrap();
     }
     assert_eq!(shape(&database).await, before);
+}
+
+/// Reverts the last migration and applies it again, then the last two, and so on: an error in one `down.sql` does not
+/// hide behind the next one, which drops the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_down_reverts_its_own_up() {
+    let set = MigrationSet::Auth;
+    let database = Database::empty().await;
+    let count = migrate::run(&options(&database), set).await.unwrap().len();
+    let whole = shape(&database).await;
+    for steps in 1..=count {
+        migrate::revert(&options(&database), set, steps).await.unwrap();
+        migrate::run(&options(&database), set).await.unwrap();
+        assert_eq!(shape(&database).await, whole, "the last {steps}");
+    }
 }
 
 #[tokio::test]
@@ -111,12 +126,6 @@ async fn the_tables_refuse_what_must_not_be() {
              SELECT id, {generation}, {hash} FROM sessions LIMIT 1"
         )
     };
-    let family_with = |column: &str, value: &str| {
-        format!(
-            "INSERT INTO token_families (session_id, generation, token_hash, {column})
-             SELECT id, 0, sha256(''), {value} FROM sessions LIMIT 1"
-        )
-    };
     client.batch_execute(&session("expires_at = now() - interval '1 day'")).await.unwrap();
     for (bad, constraint) in [
         (session("expires_at = now() + interval '1 day'"), "sessions_expires_before_absolute"),
@@ -125,9 +134,6 @@ async fn the_tables_refuse_what_must_not_be() {
         (session("token_hash = '\\x00'"), "sessions_token_hash_check"),
         (family("-1", "sha256('')"), "token_families_generation_check"),
         (family("0", "'\\x00'"), "token_families_token_hash_check"),
-        (family_with("key", "'\\x00'"), "token_families_key_check"),
-        (family_with("last_ipv4", "'2001:db8::1'"), "token_families_last_ipv4_check"),
-        (family_with("last_ipv6", "'2001:db8::1'"), "token_families_last_ipv6_check"),
         ("INSERT INTO consumed_challenges VALUES ('\\x00', now())".into(), "consumed_challenges_nonce_hash_check"),
         (account.replace("01'", "02'"), "accounts_issuer_subject_key"),
     ] {
