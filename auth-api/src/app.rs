@@ -21,11 +21,11 @@ use crate::denylist;
 use crate::http::cors::{EXPOSED, cors};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{bounds, ops_host, response_headers};
+use crate::last_seen;
 use crate::metrics::expect_answers;
 use crate::reload::{self, Sources};
-use crate::routes::{self, contract, contract::Contract};
+use crate::routes::{self, specification, specification::ApiSpecification};
 use crate::state::State;
-use crate::touches;
 
 /// A server that has bound its ports.
 pub struct App {
@@ -51,13 +51,17 @@ impl App {
     /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away: `/readyz` says so.
     pub fn build(config: &Config, metrics: PrometheusHandle, hangups: Signal) -> anyhow::Result<Self> {
         if config.cookie_insecure {
-            tracing::warn!(event = "cookie_insecure", "COOKIE_INSECURE is set: cookies are sent over plain HTTP; use it for local development only");
+            tracing::warn!(
+                event = "cookie_insecure",
+                "COOKIE_INSECURE is set: cookies are sent over plain HTTP; use it for local development only"
+            );
         }
         if config.public_url.is_public_without_tls() {
             tracing::warn!(
                 event = "public_url_without_tls",
                 public_url = config.public_url.uri,
-                "PUBLIC_URL is http:// for a public host: tokens and cookies can be read in transit");
+                "PUBLIC_URL is http:// for a public host: tokens and cookies can be read in transit"
+            );
         }
         if config.admin_token.is_some() && !config.admin_bind.ip().is_loopback() {
             tracing::warn!(
@@ -65,7 +69,7 @@ impl App {
                 "ADMIN_BIND is not a loopback address: operators' requests arrive over plain HTTP; restrict who can reach it");
         }
         let state = Arc::new(State::new(config)?);
-        expect_answers(contract::answers(config.demo));
+        expect_answers(specification::answers(config.demo));
         let (origins, demo) = (config.allowed_origins.clone(), config.demo);
         let issuer = config.issuer.clone();
         if demo {
@@ -75,11 +79,11 @@ impl App {
         let https = config.public_url.origin.starts_with("https://");
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (data, watcher) = (web::Data::from(Arc::clone(&state)), Arc::clone(&state));
-        let contract = web::Data::new(Contract::at(&config.public_url.at(""))?);
+        let specification = web::Data::new(ApiSpecification::at(&config.public_url.at(""))?);
         let api = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(data.clone())
-                .app_data(contract.clone())
+                .app_data(specification.clone())
                 .configure(|services| routes::api(services, &issuer, demo))
                 .wrap(cors(&origins))
                 .wrap(from_fn(response_headers::add))
@@ -139,7 +143,7 @@ impl App {
         let stop_touching = CancellationToken::new();
         let mut touching = {
             let (state, stop) = (Arc::clone(&state), stop_touching.clone());
-            tokio::spawn(async move { touches::keep_up(&state, stop).await })
+            tokio::spawn(async move { last_seen::keep_up(&state, stop).await })
         };
         let reloading = {
             let state = Arc::clone(&state);
@@ -168,7 +172,11 @@ impl App {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(event = "shutdown_started", deadline_s = shutdown_timeout.as_secs(), "shutting down: finishing requests in progress");
+        tracing::info!(
+            event = "shutdown_started",
+            deadline_s = shutdown_timeout.as_secs(),
+            "shutting down: finishing requests in progress"
+        );
         let drained = async {
             api_handle.stop(true).await;
             let _ = api.await;

@@ -66,7 +66,7 @@ pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'stat
 }
 
 /// Who ended a session.
-pub(crate) enum By {
+pub(crate) enum RevokedBy {
     /// One of our rules, or somebody who is not known.
     Rule,
     /// Its owner.
@@ -78,11 +78,11 @@ pub(crate) enum By {
 }
 
 /// A session was revoked.
-pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &By, reason: RevokedReason) {
+pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &RevokedBy, reason: RevokedReason) {
     let (account_id, client_id) = match by {
-        By::Rule | By::Operator => (None, None),
-        By::Account(id) => (Some(display(id)), None),
-        By::Client(id) => (None, Some(display(id))),
+        RevokedBy::Rule | RevokedBy::Operator => (None, None),
+        RevokedBy::Account(id) => (Some(display(id)), None),
+        RevokedBy::Client(id) => (None, Some(display(id))),
     };
     let (ip, reason) = (client.map(|client| display(client.ip)), reason.as_str());
     tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "session revoked");
@@ -118,7 +118,8 @@ pub(crate) fn repeated(sum: &Sum) {
             who,
             times,
             within_s,
-            "connection limit of a network reached"),
+            "connection limit of a network reached"
+        ),
     }
 }
 

@@ -41,7 +41,7 @@ struct OldHashes {
 }
 
 /// What a request presents.
-pub struct Shown {
+pub struct PresentedSecret {
     /// The client that it says it is.
     pub id: String,
     /// What would prove it.
@@ -101,8 +101,8 @@ impl ClientCheck {
 
     /// Who a request is from, as far as that takes microseconds to find out.
     #[must_use]
-    pub fn recognise(&self, shown: Shown) -> Recognition {
-        let Shown { id, secret } = shown;
+    pub fn recognise(&self, shown: PresentedSecret) -> Recognition {
+        let PresentedSecret { id, secret } = shown;
         let Ok(id) = ClientId::parse(&id) else { return Recognition::Nobody };
         match self.known.load().hash_of(&id) {
             None => Recognition::Nobody,
@@ -128,7 +128,8 @@ fn warn_of_old_hashes(clients: &Clients) {
         tracing::warn!(
             event = "old_client_hashes",
             clients = ids,
-            "argon2id client hashes are deprecated and will be rejected by the next release; convert them with `auth-api clients rehash ID`");
+            "argon2id client hashes are deprecated and will be rejected by the next release; convert them with `auth-api clients rehash ID`"
+        );
     }
 }
 

@@ -1,11 +1,11 @@
 //! The configuration: read from flags and the environment in this module alone (`options`), checked once (`check`), with
-//! every mistake told (`mistakes`).
+//! every mistake told (`config_errors`).
 
 mod bounds;
 mod check;
+mod config_errors;
 mod grace;
 mod limits;
-mod mistakes;
 mod options;
 mod proxies;
 
@@ -22,8 +22,8 @@ use schema::pool::PoolOptions;
 use url::{Host, Url};
 
 pub use self::bounds::Bounds;
-pub use self::mistakes::ConfigError;
-pub(crate) use self::mistakes::parse_file;
+pub use self::config_errors::ConfigError;
+pub(crate) use self::config_errors::parse_file;
 pub use self::options::{ClientsOptions, DatabaseOptions, Options};
 pub(crate) use self::proxies::network_of;
 pub use self::proxies::{InvalidProxies, InvalidProxyHeader, ProxyHeader, TrustedProxies};

@@ -25,19 +25,19 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 
 /// The queue's front.
-pub struct Touches {
+pub struct LastSeenUpdates {
     queue: mpsc::Sender<SessionId>,
     back: Mutex<Option<mpsc::Receiver<SessionId>>>,
     waiting: Mutex<HashSet<SessionId>>,
 }
 
-impl Default for Touches {
+impl Default for LastSeenUpdates {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Touches {
+impl LastSeenUpdates {
     /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
@@ -71,7 +71,7 @@ impl Touches {
 
 /// Writes touches until it is told to stop and the queue is empty.
 pub async fn keep_up(state: &State, stop: CancellationToken) {
-    let back = state.touches.back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let back = state.last_seen.back.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut queue) = back else { return };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -86,7 +86,7 @@ pub async fn keep_up(state: &State, stop: CancellationToken) {
             counter!(metrics::TOUCHES_DROPPED).increment(batch.len() as u64);
             tracing::warn!(event = "last_seen_update_failed", sessions = batch.len(), %error, "last-seen times not updated");
         }
-        state.touches.written(&batch);
+        state.last_seen.written(&batch);
         batch.clear();
     }
 }

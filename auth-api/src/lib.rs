@@ -6,7 +6,7 @@
 //!
 //! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them. Pure: no I/O.
 //! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably complete.
-//! - [`audit`]: who began, used and ended which session; `revocation` ends one; [`touches`]: when a cookie session was last seen.
+//! - [`audit`]: who began, used and ended which session; `revocation` ends one; [`last_seen`]: when a cookie session was last seen.
 //! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
 //! - [`clients`]: the other services that may ask about tokens; [`reload`]: what SIGHUP reads again.
 //! - [`limits`]: how often one may ask, counted in Redis; [`repeats`]: refusals that are summed up in the log.
@@ -27,9 +27,10 @@ pub mod config;
 pub mod credentials;
 pub mod denylist;
 mod device;
-mod files;
 mod family_keys;
+mod files;
 pub mod http;
+pub mod last_seen;
 pub mod limits;
 pub mod metrics;
 pub mod redis;
@@ -39,4 +40,3 @@ mod revocation;
 pub mod routes;
 pub mod state;
 pub mod telemetry;
-pub mod touches;

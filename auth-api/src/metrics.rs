@@ -136,7 +136,7 @@ pub enum RefreshOutcome {
     HungUp,
     /// An old token: the session is revoked.
     Reuse,
-    /// Genuine, but the database has not got that far: a restored backup, or a session that is gone.
+    /// VerifiedCredential, but the database has not got that far: a restored backup, or a session that is gone.
     Unknown,
     /// Not a token of ours.
     Forged,
@@ -395,7 +395,7 @@ fn create_for_sessions() {
     }
     describe_counter!(
         TOUCHES_DROPPED,
-        "Touches of sessions given up: the queue was full, or the database did not take them."
+        "LastSeenUpdates of sessions given up: the queue was full, or the database did not take them."
     );
     counter!(TOUCHES_DROPPED).absolute(0);
     describe_counter!(INTROSPECTIONS, "Tokens that other services asked about, by what they were worth.");

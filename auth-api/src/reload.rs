@@ -75,7 +75,11 @@ fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
     }
     for kid in before.difference(&after) {
         metrics::forget_signing_key(kid);
-        tracing::warn!(event = "signing_key_removed", kid, "signing key removed; tokens signed with it are now rejected");
+        tracing::warn!(
+            event = "signing_key_removed",
+            kid,
+            "signing key removed; tokens signed with it are now rejected"
+        );
     }
     Ok(())
 }

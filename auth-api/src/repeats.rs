@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// Who was refused how often.
 #[derive(Default)]
-pub struct Repeats(Mutex<HashMap<Repeated, Seen>>);
+pub struct Repeats(Mutex<HashMap<Repeated, Occurrences>>);
 
 /// Refusals of one kind; `who`: a network or a wallet, and empty for all that are not told apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +63,7 @@ pub struct Sum {
 }
 
 /// When the last line of it was logged, and how many there were since.
-struct Seen {
+struct Occurrences {
     logged: Instant,
     since: u64,
 }
@@ -84,7 +84,7 @@ impl Repeats {
         let mut first = false;
         let seen = all.entry(repeated).or_insert_with(|| {
             first = true;
-            Seen { logged: now, since: 0 }
+            Occurrences { logged: now, since: 0 }
         });
         seen.since += u64::from(!first);
         first
@@ -120,7 +120,7 @@ impl Repeats {
         due
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Repeated, Seen>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Repeated, Occurrences>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,10 +4,10 @@ use schema::ids::SessionId;
 use schema::issued::Issued;
 use schema::sessions::{RevokedReason, Session};
 
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::credentials::{RefreshToken, SessionToken, Token};
 use crate::http::Client;
-use crate::http::caller::Genuine;
+use crate::http::caller::VerifiedCredential;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
@@ -21,11 +21,11 @@ pub(crate) enum Proof {
     Cookie(SessionToken),
 }
 
-impl From<Genuine> for Proof {
-    fn from(credential: Genuine) -> Self {
+impl From<VerifiedCredential> for Proof {
+    fn from(credential: VerifiedCredential) -> Self {
         match credential {
-            Genuine::Token(id) => Self::Access(id),
-            Genuine::Cookie(token) => Self::Cookie(token),
+            VerifiedCredential::Token(id) => Self::Access(id),
+            VerifiedCredential::Cookie(token) => Self::Cookie(token),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Proof {
 pub(crate) struct Ending {
     pub(crate) route: &'static str,
     pub(crate) reason: RevokedReason,
-    pub(crate) by: By,
+    pub(crate) by: RevokedBy,
 }
 
 /// What became of a request to end a session.
@@ -99,7 +99,7 @@ pub(crate) async fn end(
     client: &Client,
     session_id: SessionId,
     reason: RevokedReason,
-    by: &By,
+    by: &RevokedBy,
 ) -> Result<Ended, DatabaseError> {
     let revoked = {
         let mut connection = state.database.acquire().await?;

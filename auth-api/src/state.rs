@@ -26,11 +26,11 @@ use crate::denylist::Denylist;
 use crate::family_keys::FamilyKeys;
 use crate::http::cookie::SessionCookie;
 use crate::http::{Connections, Problem};
+use crate::last_seen::LastSeenUpdates;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::redis::Redis;
 use crate::repeats::Repeats;
-use crate::touches::Touches;
 
 /// Made once, shared by all workers.
 pub struct State {
@@ -61,7 +61,7 @@ pub struct State {
     /// Which sessions are revoked, as Redis has it.
     pub denylist: Denylist,
     /// Cookie sessions that were used.
-    pub touches: Touches,
+    pub last_seen: LastSeenUpdates,
     /// The cookie that carries a session.
     pub cookie: SessionCookie,
     /// Pages that may change something with a cookie.
@@ -126,7 +126,7 @@ impl State {
             ops_hosts: config.ops_hosts.clone(),
             bounds: config.bounds,
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
-            touches: Touches::new(),
+            last_seen: LastSeenUpdates::new(),
             cookie: SessionCookie { insecure: config.cookie_insecure },
             origins: [&config.public_url.origin].into_iter().chain(&config.allowed_origins).cloned().collect(),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },

@@ -57,10 +57,7 @@ async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_s
     let database = Database::create().await;
     let env = [("COOKIE_INSECURE", "1"), ("PUBLIC_URL", "http://localhost:8080")];
     let mut api = AuthApi::start(&database, &env).await;
-    let told = api
-        .program
-        .log_event("cookie_insecure")
-        .await;
+    let told = api.program.log_event("cookie_insecure").await;
     assert!(told.is_object());
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::introspection::{Introspected, Introspection, TokenUse};
 use crate::keys::KeyRing;
-use crate::sessions::{SessionSource, Standing};
+use crate::sessions::{SessionSource, SessionState};
 use crate::token::{AccessToken, Rules, host_now};
 use crate::{Builder, Error};
 
@@ -46,12 +46,12 @@ impl AuthClient {
         let verified = self.verify(token).await?;
         let standing = match &self.0.sessions {
             Some(source) => source.ask(verified.session_id).await,
-            None => Standing::Unknown,
+            None => SessionState::Unknown,
         };
         match standing {
-            Standing::Stands => Ok(verified),
-            Standing::Over => Err(Error::Inactive),
-            Standing::Unknown => {
+            SessionState::Active => Ok(verified),
+            SessionState::Revoked => Err(Error::Inactive),
+            SessionState::Unknown => {
                 let said = self.introspect_access(token).await?;
                 if said.session_id == verified.session_id { Ok(verified) } else { Err(Error::Inactive) }
             }

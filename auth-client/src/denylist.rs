@@ -7,7 +7,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
 use crate::builder::setting;
-use crate::{Asking, Error, SessionSource, Standing};
+use crate::{Asking, Error, SessionSource, SessionState};
 
 /// Far above what a look-up takes (a tenth of a millisecond), far below what a user notices. As for auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
@@ -60,15 +60,15 @@ impl Denylist {
         })
     }
 
-    async fn look_up(&self, session_id: Uuid) -> Result<Standing, RedisError> {
+    async fn look_up(&self, session_id: Uuid) -> Result<SessionState, RedisError> {
         let mut connection = self.connection().await?;
         let mut lookup = redis::cmd("MGET");
         lookup.arg(format!("{}:{session_id}", self.prefix)).arg(format!("{}:complete", self.prefix));
         let found: (Option<String>, Option<String>) = lookup.query_async(&mut connection).await?;
         Ok(match found {
-            (Some(_), _) => Standing::Over,
-            (None, Some(_)) => Standing::Stands,
-            (None, None) => Standing::Unknown,
+            (Some(_), _) => SessionState::Revoked,
+            (None, Some(_)) => SessionState::Active,
+            (None, None) => SessionState::Unknown,
         })
     }
 
@@ -86,7 +86,11 @@ impl Denylist {
     }
 
     async fn give_up(&self, reason: &str) {
-        tracing::warn!(event = "denylist_unavailable", reason, "denylist in Redis unavailable; using introspection instead");
+        tracing::warn!(
+            event = "denylist_unavailable",
+            reason,
+            "denylist in Redis unavailable; using introspection instead"
+        );
         *self.connection.lock().await = None;
         *self.rest() = Some(Instant::now() + REST);
     }
@@ -100,14 +104,14 @@ impl SessionSource for Denylist {
     fn ask(&self, session_id: Uuid) -> Asking<'_> {
         Box::pin(async move {
             if self.rest().is_some_and(|until| Instant::now() < until) {
-                return Standing::Unknown;
+                return SessionState::Unknown;
             }
             match tokio::time::timeout(TIMEOUT, self.look_up(session_id)).await {
                 Ok(Ok(standing)) => return standing,
                 Ok(Err(error)) => self.give_up(&error.to_string()).await,
                 Err(_) => self.give_up("no answer in time").await,
             }
-            Standing::Unknown
+            SessionState::Unknown
         })
     }
 }

@@ -69,7 +69,8 @@ impl KeySet {
                 event = "many_signing_keys",
                 published,
                 kept = keys.len(),
-                "auth-api publishes many signing keys; delete expired ones with `auth-api keys retire`");
+                "auth-api publishes many signing keys; delete expired ones with `auth-api keys retire`"
+            );
         }
         if keys.is_empty() {
             return Err("a set without an Ed25519 key".to_owned());

@@ -32,5 +32,5 @@ pub use client::AuthClient;
 pub use denylist::Denylist;
 pub use error::Error;
 pub use introspection::{Introspected, TokenUse};
-pub use sessions::{Asking, SessionSource, Standing};
+pub use sessions::{Asking, SessionSource, SessionState};
 pub use token::AccessToken;

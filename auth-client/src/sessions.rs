@@ -6,20 +6,20 @@ use uuid::Uuid;
 /// `Denylist` of the feature `redis`, or what you have.
 pub trait SessionSource: Send + Sync {
     /// How the session stands. The wait is the request's: it has to be bounded, and what is not known is
-    /// [`Standing::Unknown`].
+    /// [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 
 /// An answer on its way.
-pub type Asking<'a> = Pin<Box<dyn Future<Output = Standing> + Send + 'a>>;
+pub type Asking<'a> = Pin<Box<dyn Future<Output = SessionState> + Send + 'a>>;
 
 /// What a [`SessionSource`] says of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum SessionState {
     /// It was not revoked.
-    Stands,
+    Active,
     /// It was.
-    Over,
+    Revoked,
     /// The source cannot say: auth-api is asked.
     Unknown,
 }

@@ -129,7 +129,10 @@ async fn all(options: &Options, server: &mut Server) -> Result<Results> {
     if wanted(What::Endpoints) {
         let (before, since) = (server.empty("endpoints_before").await?, server.empty("endpoints_since").await?);
         let (of, redis) = (&options.endpoints, &options.redis_url);
-        endpoints = Some(endpoints::measure(of, (options.rounds, options.refusals.others), &program, [&before, &since], redis).await?);
+        endpoints = Some(
+            endpoints::measure(of, (options.rounds, options.refusals.others), &program, [&before, &since], redis)
+                .await?,
+        );
     }
     let (settings, durable) = (server.settings().await?, server.is_durable().await?);
     Ok(Results { settings, durable, denylist, introspection, refusals, endpoints })

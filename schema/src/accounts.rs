@@ -64,11 +64,11 @@ impl Account {
     }
 
     /// The account, locked until the transaction ends, whether it is disabled or not.
-    pub async fn find(conn: &mut AsyncPgConnection, which: &Which) -> QueryResult<Option<Self>> {
+    pub async fn find(conn: &mut AsyncPgConnection, which: &AccountSelector) -> QueryResult<Option<Self>> {
         let query = accounts::table.select(Self::as_select()).for_no_key_update();
         match which {
-            Which::Id(id) => query.filter(accounts::id.eq(id)).get_result(conn).await.optional(),
-            Which::Subject { issuer, subject } => {
+            AccountSelector::Id(id) => query.filter(accounts::id.eq(id)).get_result(conn).await.optional(),
+            AccountSelector::Subject { issuer, subject } => {
                 let named = accounts::issuer.eq(issuer).and(accounts::subject.eq(subject));
                 query.filter(named).get_result(conn).await.optional()
             }
@@ -101,7 +101,7 @@ impl Account {
 
 /// How an account is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum AccountSelector {
     /// By its id.
     Id(AccountId),
     /// By who it is.

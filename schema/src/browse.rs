@@ -13,18 +13,18 @@ use diesel::sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use ipnet::IpNet;
 
-use crate::accounts::Which;
+use crate::accounts::AccountSelector;
 use crate::clock_timestamp;
 use crate::ids::SessionId;
 use crate::sessions::{RevokedReason, Row, Session, live};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
-/// Which sessions: those for which everything holds that is said here.
+/// AccountSelector sessions: those for which everything holds that is said here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this account.
-    pub account: Option<Which>,
+    pub account: Option<AccountSelector>,
     /// Begun from an address in this network.
     pub network: Option<IpNet>,
     /// Carried by a cookie; `false`: by tokens.
@@ -53,8 +53,8 @@ impl Filter {
     fn conditions(&self) -> Vec<Condition> {
         let mut conditions: Vec<Condition> = Vec::new();
         match self.account.clone() {
-            Some(Which::Id(id)) => conditions.push(Box::new(sessions::account_id.eq(id).nullable())),
-            Some(Which::Subject { issuer, subject }) => {
+            Some(AccountSelector::Id(id)) => conditions.push(Box::new(sessions::account_id.eq(id).nullable())),
+            Some(AccountSelector::Subject { issuer, subject }) => {
                 conditions.push(Box::new(accounts::issuer.eq(issuer).and(accounts::subject.eq(subject)).nullable()));
             }
             None => {}
@@ -160,12 +160,12 @@ impl Session {
     }
 
     /// Ends those of these sessions that have not ended yet, in one statement. Returns which.
-    pub async fn revoke_these(
+    pub async fn revoke_many(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
         reason: RevokedReason,
     ) -> QueryResult<Vec<SessionId>> {
-        let rows: Vec<(SessionId,)> = RevokeThese { reason: reason.as_str(), ids }.get_results(conn).await?;
+        let rows: Vec<(SessionId,)> = RevokeMany { reason: reason.as_str(), ids }.get_results(conn).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 }
@@ -177,7 +177,7 @@ async fn bound(conn: &mut AsyncPgConnection, within: Duration) -> QueryResult<()
 
 statement! {
     /// See the file.
-    RevokeThese("revoke_these.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
+    RevokeMany("revoke_many.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
 }
 
 /// Rows that one statement of a [`Walk`] looks at. It takes some ten milliseconds, however few of them match.

@@ -110,7 +110,11 @@ impl ConnectOptions {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(event = "database_connection_closed", error = chain(&error), "database connection closed");
+                tracing::debug!(
+                    event = "database_connection_closed",
+                    error = chain(&error),
+                    "database connection closed"
+                );
             }
         });
         if !self.settings.is_empty() {

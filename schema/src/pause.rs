@@ -30,7 +30,7 @@ pub struct Pause {
 
 /// What stands there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum PauseLookup {
     /// No pause, or one that has ended.
     None,
     /// One.
@@ -40,18 +40,18 @@ pub enum Found {
 }
 
 /// The pause that is set, if one is.
-pub async fn get(client: &Client, own: &OwnTables) -> Result<Found, Error> {
+pub async fn get(client: &Client, own: &OwnTables) -> Result<PauseLookup, Error> {
     let sql = format!(
         "SELECT value, pg_catalog.now() FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text",
         own.state()
     );
     let row = client.query_opt(&sql, &[&KEY]).await?;
-    let Some(row) = row else { return Ok(Found::None) };
+    let Some(row) = row else { return Ok(PauseLookup::None) };
     let now: DateTime<Utc> = row.get(1);
     Ok(match serde_json::from_value::<Pause>(row.get(0)) {
-        Ok(pause) if pause.until <= now => Found::None,
-        Ok(pause) => Found::Pause(pause),
-        Err(error) => Found::Unreadable(error.to_string()),
+        Ok(pause) if pause.until <= now => PauseLookup::None,
+        Ok(pause) => PauseLookup::Pause(pause),
+        Err(error) => PauseLookup::Unreadable(error.to_string()),
     })
 }
 
@@ -78,7 +78,7 @@ pub async fn set(
 
 /// Takes it away; `false` when there was none, or one that had ended by itself.
 pub async fn clear(client: &Client, own: &OwnTables) -> Result<bool, Error> {
-    let was_set = get(client, own).await? != Found::None;
+    let was_set = get(client, own).await? != PauseLookup::None;
     state::remove(client, own, KEY).await?;
     Ok(was_set)
 }

@@ -280,7 +280,7 @@ pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error>
 
 /// What a run of the last day did, for a plot.
 #[derive(Clone, Debug)]
-pub struct Deed {
+pub struct RunSummary {
     /// By the database's clock.
     pub started_at: DateTime<Utc>,
     /// As it stands in the table; `None` while it works.
@@ -295,10 +295,10 @@ pub struct Deed {
 
 /// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from their reports by the server,
 /// so that the reports stay there.
-pub async fn deeds(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Deed>, Error> {
-    let sql = include_str!("sql/deeds.sql").replace("{runs}", own.runs());
+pub async fn recent(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<RunSummary>, Error> {
+    let sql = include_str!("sql/recent_runs.sql").replace("{runs}", own.runs());
     let rows = client.query(&sql, &[&count]).await?;
-    let deed = |row: &Row| Deed {
+    let deed = |row: &Row| RunSummary {
         started_at: row.get(0),
         outcome: row.get(1),
         deleted: row.get(2),

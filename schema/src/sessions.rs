@@ -160,7 +160,7 @@ statement! {
 
 statement! {
     /// See the file.
-    MakeRoom("make_room.sql") {
+    EnforceSessionLimit("enforce_session_limit.sql") {
         replaced: Option<SessionId> => Nullable<SqlUuid>,
         replaced_hash: Option<TokenHash> => Nullable<Bytea>,
         account_id: AccountId => SqlUuid,
@@ -216,7 +216,7 @@ impl Session {
     /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and the account's oldest live
     /// ones, so that `newest` and at most `limit - 1` others stay. Needs the account's row lock, which is what makes it exact.
     /// Returns what it ended.
-    pub async fn make_room(
+    pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
         newest: SessionId,
@@ -225,7 +225,7 @@ impl Session {
     ) -> QueryResult<Vec<Ended>> {
         let others = i64::from(limit.saturating_sub(1));
         let (replaced, replaced_hash) = replaced.unzip();
-        let room = MakeRoom { replaced, replaced_hash, account_id, newest, others };
+        let room = EnforceSessionLimit { replaced, replaced_hash, account_id, newest, others };
         let rows: Vec<(SessionId, bool)> = room.get_results(conn).await?;
         let reason = |superseded| if superseded { RevokedReason::Superseded } else { RevokedReason::Limit };
         Ok(rows.into_iter().map(|(id, superseded)| Ended { id, reason: reason(superseded) }).collect())

@@ -134,7 +134,7 @@ pub struct Common {
 
 /// How a run goes about it.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Sweeping {
+pub struct RunOptions {
     /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api in auth-api's database]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
@@ -238,7 +238,7 @@ pub struct Run {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
-    pub sweeping: Sweeping,
+    pub run_options: RunOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
@@ -264,7 +264,7 @@ pub struct Plan {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
-    pub sweeping: Sweeping,
+    pub run_options: RunOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
@@ -281,7 +281,7 @@ pub struct Status {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
-    pub sweeping: Sweeping,
+    pub run_options: RunOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
@@ -301,7 +301,7 @@ pub struct Check {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
-    pub sweeping: Sweeping,
+    pub run_options: RunOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
@@ -365,7 +365,7 @@ pub struct Daemon {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
-    pub sweeping: Sweeping,
+    pub run_options: RunOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,

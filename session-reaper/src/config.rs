@@ -4,11 +4,11 @@ mod command_line;
 mod common;
 mod exporting;
 mod file;
-mod place;
+mod location;
 mod presets;
-mod reaped;
+mod run_options;
 mod service;
-mod sweeping;
+mod target_source;
 mod targets;
 mod throttle;
 mod values;
@@ -23,11 +23,11 @@ pub use common::{LogConfig, LogFormat, Output};
 use common::{database, log, output};
 pub use exporting::SpanReceiver;
 use exporting::{exports, spans};
+use run_options::{Consent, sweep};
 pub use service::Service;
 use service::service;
-use sweeping::{Consent, sweep};
 pub use targets::{Preset, PresetTarget, presets, targets_of};
-pub use values::Mistakes;
+pub use values::ConfigErrors;
 use values::{DurationRange, given};
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run, Status};
@@ -167,165 +167,166 @@ pub struct DaemonConfig {
 
 impl MigrateConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Common) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(given, "warn", &mut mistakes);
-        match database(given, &mut mistakes) {
-            Some(connect) if mistakes.is_empty() => Ok(Self { connect, log }),
-            _ => Err(mistakes),
+    pub fn read(given: &Common) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(given, "warn", &mut config_errors);
+        match database(given, &mut config_errors) {
+            Some(connect) if config_errors.is_empty() => Ok(Self { connect, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl DiscoverConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Discover) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(&given.printing, &mut mistakes);
-        match database(&given.common, &mut mistakes) {
-            Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
-            _ => Err(mistakes),
+    pub fn read(given: &Discover) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&given.common, "warn", &mut config_errors);
+        let output = output(&given.printing, &mut config_errors);
+        match database(&given.common, &mut config_errors) {
+            Some(connect) if config_errors.is_empty() => Ok(Self { connect, output, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl PauseConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(options: &Pause) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&options.common, "warn", &mut mistakes);
-        let output = output(&options.printing, &mut mistakes);
+    pub fn read(options: &Pause) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&options.common, "warn", &mut config_errors);
+        let output = output(&options.printing, &mut config_errors);
         let length = DurationRange {
             least: Duration::from_secs(1),
             most: 30 * 24 * HOUR,
             because: "what is due grows meanwhile; to stop for good, stop the reaper",
         };
-        let length = mistakes.duration("--for", options.length.as_ref(), HOUR, &length);
+        let length = config_errors.duration("--for", options.length.as_ref(), HOUR, &length);
         let why = given(options.why.as_ref()).map(str::to_owned);
         if why.as_ref().is_some_and(|why| why.contains(char::is_control)) {
-            mistakes.add_unquoted("--why", "one line of text, without control characters");
+            config_errors.add_unquoted("--why", "one line of text, without control characters");
         }
-        match database(&options.common, &mut mistakes) {
-            Some(connect) if mistakes.is_empty() => {
-                Ok(Self { connect, length, why, instance: sweeping::instance(), output, log })
+        match database(&options.common, &mut config_errors) {
+            Some(connect) if config_errors.is_empty() => {
+                Ok(Self { connect, length, why, instance: run_options::instance(), output, log })
             }
-            _ => Err(mistakes),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl ResumeConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(options: &Resume) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&options.common, "warn", &mut mistakes);
-        let output = output(&options.printing, &mut mistakes);
-        match database(&options.common, &mut mistakes) {
-            Some(connect) if mistakes.is_empty() => Ok(Self { connect, output, log }),
-            _ => Err(mistakes),
+    pub fn read(options: &Resume) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&options.common, "warn", &mut config_errors);
+        let output = output(&options.printing, &mut config_errors);
+        match database(&options.common, &mut config_errors) {
+            Some(connect) if config_errors.is_empty() => Ok(Self { connect, output, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl InitConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Init) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
+    pub fn read(given: &Init) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
         let mut chosen = Vec::new();
         for name in &given.preset {
             match presets::find(name) {
                 Ok((name, _)) if chosen.contains(&name) => {}
                 Ok((name, _)) => chosen.push(name),
-                Err(why) => mistakes.add("--preset", name, why),
+                Err(why) => config_errors.add("--preset", name, why),
             }
         }
         if given.preset.is_empty() {
             chosen.push(DEFAULT_PRESET);
         }
         let file = (given.file != "-").then(|| PathBuf::from(&given.file));
-        if mistakes.is_empty() { Ok(Self { file, presets: chosen }) } else { Err(mistakes) }
+        if config_errors.is_empty() { Ok(Self { file, presets: chosen }) } else { Err(config_errors) }
     }
 }
 
 impl RunConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Run) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(&given.printing, &mut mistakes);
-        let exports = exports(&given.exporting, &mut mistakes);
-        let spans = spans(&given.tracing, &mut mistakes);
+    pub fn read(given: &Run) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&given.common, "warn", &mut config_errors);
+        let output = output(&given.printing, &mut config_errors);
+        let exports = exports(&given.exporting, &mut config_errors);
+        let spans = spans(&given.tracing, &mut config_errors);
         match sweep(
             &given.common,
-            &given.sweeping,
+            &given.run_options,
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
-            &mut mistakes,
+            &mut config_errors,
         ) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, exports, spans, log }),
-            _ => Err(mistakes),
+            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, output, exports, spans, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl PlanConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Plan) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(&given.printing, &mut mistakes);
-        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
-            _ => Err(mistakes),
+    pub fn read(given: &Plan) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&given.common, "warn", &mut config_errors);
+        let output = output(&given.printing, &mut config_errors);
+        match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
+            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl StatusConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Status) -> Result<Self, Mistakes> {
+    pub fn read(given: &Status) -> Result<Self, ConfigErrors> {
         const LAST: i64 = 10;
-        let mut mistakes = Mistakes::default();
-        let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(&given.printing, &mut mistakes);
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&given.common, "warn", &mut config_errors);
+        let output = output(&given.printing, &mut config_errors);
         let range = DurationRange {
             least: Duration::from_millis(500),
             most: HOUR,
             because: "each look asks the database some questions",
         };
         let watch = given.watch.as_ref();
-        let watch = watch.map(|_| mistakes.duration("--watch", watch, Duration::from_secs(2), &range));
-        let last = mistakes.whole("--last", given.last.as_ref(), 1..=1_000, "the rest is in the table reaper_runs");
+        let watch = watch.map(|_| config_errors.duration("--watch", watch, Duration::from_secs(2), &range));
+        let last =
+            config_errors.whole("--last", given.last.as_ref(), 1..=1_000, "the rest is in the table reaper_runs");
         let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(LAST);
-        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, last, watch, output, log }),
-            _ => Err(mistakes),
+        match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
+            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, last, watch, output, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl CheckConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(given: &Check) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&given.common, "warn", &mut mistakes);
-        let output = output(&given.printing, &mut mistakes);
-        match sweep(&given.common, &given.sweeping, Consent::default(), &mut mistakes) {
-            Some(sweep) if mistakes.is_empty() => Ok(Self { sweep, output, log }),
-            _ => Err(mistakes),
+    pub fn read(given: &Check) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&given.common, "warn", &mut config_errors);
+        let output = output(&given.printing, &mut config_errors);
+        match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
+            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, output, log }),
+            _ => Err(config_errors),
         }
     }
 }
 
 impl DaemonConfig {
     /// Reads it, or says everything that is wrong.
-    pub fn read(options: &Daemon) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let log = log(&options.common, "info", &mut mistakes);
-        let spans = spans(&options.tracing, &mut mistakes);
-        match service(options, &mut mistakes) {
-            Some(service) if mistakes.is_empty() => Ok(Self { service, spans, log }),
-            _ => Err(mistakes),
+    pub fn read(options: &Daemon) -> Result<Self, ConfigErrors> {
+        let mut config_errors = ConfigErrors::default();
+        let log = log(&options.common, "info", &mut config_errors);
+        let spans = spans(&options.tracing, &mut config_errors);
+        match service(options, &mut config_errors) {
+            Some(service) if config_errors.is_empty() => Ok(Self { service, spans, log }),
+            _ => Err(config_errors),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use metrics_exporter_prometheus::PrometheusHandle;
 pub use pushgateway::Pushgateway;
 
-use crate::meter::{self, Exporter};
+use crate::metrics::{self, Exporter};
 use crate::sweep::Sweep;
 
 /// Where the numbers go.
@@ -32,7 +32,7 @@ impl Exports {
         if let Some(path) = self.textfile.as_ref().filter(|path| path.extension().is_none_or(|end| end != "prom")) {
             tracing::warn!(event = "textfile_name", textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
         }
-        meter::install_for_one_run(&sweep.targets)
+        metrics::install_for_one_run(&sweep.targets)
             .inspect_err(|error| tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up; none will be exported"))
             .ok()
     }
@@ -43,12 +43,14 @@ impl Exports {
             match pushgateway.push(&measured.render()).await {
                 Ok(()) => tracing::info!(event = "metrics_pushed", pushgateway = pushgateway.shown(), "metrics pushed"),
                 Err(error) => {
-                    meter::export_failed(Exporter::Pushgateway);
+                    metrics::export_failed(Exporter::Pushgateway);
                     let pushgateway = pushgateway.shown();
                     tracing::error!(
-                        event = "metrics_push_failed", error,
+                        event = "metrics_push_failed",
+                        error,
                         pushgateway,
-                        "metrics not pushed; the run is not affected");
+                        "metrics not pushed; the run is not affected"
+                    );
                 }
             }
         }
@@ -58,7 +60,7 @@ impl Exports {
             match textfile::write(path, &measured.render(), &targets) {
                 Ok(()) => tracing::info!(event = "metrics_written", textfile = %path.display(), "metrics written"),
                 Err(error) => {
-                    meter::export_failed(Exporter::Textfile);
+                    metrics::export_failed(Exporter::Textfile);
                     let textfile = path.display();
                     tracing::error!(event = "metrics_write_failed", %error, %textfile, "metrics not written; the run is not affected");
                 }

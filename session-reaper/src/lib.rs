@@ -14,10 +14,10 @@
 //! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
 //! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
 //! - [`schedule`], [`ops`] and [`notify`] are the daemon's: when to run, what operators see, what its service manager is told.
-//! - [`status`] puts together what `status` and the daemon's page show; [`presence`] is where a daemon says when it runs next,
-//!   [`memory`] what a process remembers of its own runs.
+//! - [`status`] puts together what `status` and the daemon's page show; [`registration`] is where a daemon says when it runs next,
+//!   [`recent_runs`] what a process remembers of its own runs.
 //! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock; [`nearest`] what a misspelt name may mean.
-//! - [`meter`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
+//! - [`metrics`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
 
 pub mod bar;
 pub mod cli;
@@ -27,16 +27,16 @@ pub mod config;
 pub mod discover;
 pub mod exit;
 pub mod export;
-mod life;
-pub mod memory;
-pub mod meter;
+pub mod metrics;
 pub mod nearest;
 pub mod notify;
 pub mod ops;
-pub mod presence;
+pub mod recent_runs;
+pub mod registration;
 pub mod schedule;
 pub mod status;
 pub mod stop;
 pub mod summary;
 pub mod sweep;
 pub mod telemetry;
+mod watchdog;

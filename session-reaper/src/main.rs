@@ -19,7 +19,7 @@ use session_reaper::{bar, commands, telemetry};
 async fn main() -> ExitCode {
     let cli = match command_line() {
         Ok(cli) => cli,
-        Err(mistakes) => return refuse(&mistakes, Exit::Misconfigured).into(),
+        Err(config_errors) => return refuse(&config_errors, Exit::Misconfigured).into(),
     };
     // As a task: the thread that is here now is none of the two, and would be woken for each answer of the database.
     match tokio::spawn(command(cli)).await {
@@ -36,7 +36,7 @@ async fn command(cli: Cli) -> Exit {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::migrate::migrate(&config.connect).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         // Nor is there anything to finish here: it only reads.
         Command::Check(options) => match CheckConfig::read(&options) {
@@ -44,21 +44,21 @@ async fn command(cli: Cli) -> Exit {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::check::check(&config.sweep, config.output).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Plan(options) => match PlanConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::plan::plan(&config.sweep, config.sql, config.output).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Status(options) => match (StatusConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::status::status(&config.sweep, config.last, config.watch, config.output, &stop).await
             }
-            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
         Command::Init(options) => match InitConfig::read(&options) {
@@ -66,7 +66,7 @@ async fn command(cli: Cli) -> Exit {
                 Ok(()) => Exit::Done,
                 Err(why) => refuse(&why, Exit::Failed),
             },
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Completions { shell } => {
             commands::completions::completions(shell);
@@ -82,7 +82,7 @@ async fn command(cli: Cli) -> Exit {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::discover::discover(&config.connect, config.output).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Pause(options) => match PauseConfig::read(&options) {
             Ok(config) => {
@@ -90,14 +90,14 @@ async fn command(cli: Cli) -> Exit {
                 let (why, by) = (config.why.as_deref(), config.instance.as_str());
                 commands::pause::pause(&config.connect, config.length, why, by, config.output).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Resume(options) => match ResumeConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::resume::resume(&config.connect, config.output).await
             }
-            Err(mistakes) => refuse(&mistakes, Exit::Misconfigured),
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
         Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
@@ -105,7 +105,7 @@ async fn command(cli: Cli) -> Exit {
                 let spans = telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
                 commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop).await
             }
-            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
         Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
@@ -115,7 +115,7 @@ async fn command(cli: Cli) -> Exit {
                 spans.finish().await;
                 exit
             }
-            (Err(mistakes), _) => refuse(&mistakes, Exit::Misconfigured),
+            (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
     }

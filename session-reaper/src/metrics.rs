@@ -26,8 +26,8 @@ use series::{
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
-use crate::memory;
-use crate::sweep::{Cause, Target};
+use crate::recent_runs;
+use crate::sweep::{Target, ThrottleCause};
 
 /// Installs the daemon's recorder and creates every series that these targets will have.
 pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
@@ -110,19 +110,20 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
-    memory::keep_backlog(target, rows, capped, oldest_due);
+    recent_runs::keep_backlog(target, rows, capped, oldest_due);
 }
 
 /// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for the next time.
-pub(crate) fn has_waited(cause: Cause, waited: Duration) {
-    static MICROSECONDS: [AtomicU64; Cause::ALL.len()] = [const { AtomicU64::new(0) }; Cause::ALL.len()];
+pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
+    static MICROSECONDS: [AtomicU64; ThrottleCause::ALL.len()] =
+        [const { AtomicU64::new(0) }; ThrottleCause::ALL.len()];
     let waited = u64::try_from(waited.as_micros()).unwrap_or(0);
     let total = MICROSECONDS[cause as usize].fetch_add(waited, Ordering::Relaxed) + waited;
     counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(total / 1_000_000);
 }
 
 /// Whether a run waits for `cause`.
-pub(crate) fn throttled(cause: Cause, waits: bool) {
+pub(crate) fn throttled(cause: ThrottleCause, waits: bool) {
     gauge!(THROTTLED, "cause" => cause.as_str()).set(u8::from(waits));
 }
 

@@ -8,11 +8,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-use crate::life;
 use crate::ops::Live;
 use crate::stop::Stop;
 use crate::summary::grouped;
 use crate::sweep::{LONGEST_REST, Progress, StatementBounds};
+use crate::watchdog;
 
 /// People read the status; a run may go through a hundred chunks in a second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -47,9 +47,11 @@ impl Supervisor {
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
             let (watchdog_s, least_s) = (watchdog.as_secs_f64(), least.as_secs_f64());
             tracing::warn!(
-                event = "watchdog_too_short", watchdog_s,
+                event = "watchdog_too_short",
+                watchdog_s,
                 least_s,
-                "WatchdogSec is too short; systemd may kill the process during a slow statement");
+                "WatchdogSec is too short; systemd may kill the process during a slow statement"
+            );
         }
     }
 }
@@ -87,10 +89,10 @@ pub async fn tell(mut live: Live, stop: Stop) {
 
 /// Feeds the watchdog for as long as the loop gives signs of life.
 pub async fn feed(watchdog: Duration, mut progress: watch::Receiver<Progress>) {
-    let mut seen = life::signs();
+    let mut seen = watchdog::signs();
     loop {
         tokio::time::sleep(watchdog / LOOKS).await;
-        let signs = life::signs();
+        let signs = watchdog::signs();
         if signs != seen || progress.has_changed().unwrap_or(false) {
             seen = signs;
             progress.mark_unchanged();

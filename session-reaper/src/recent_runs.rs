@@ -63,16 +63,16 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
     #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
     let oldest_due = oldest_due.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64));
     let sample = Sample { rows, capped, oldest_due, at: clock::now() };
-    with(|memory| memory.samples.insert(target.name.clone(), sample));
+    with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
 }
 
 /// Keeps how a run ended.
 pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
     let report = serde_json::to_value(report).unwrap_or_default();
     let ran = Ran { instance: instance.to_owned(), trigger, report, finished_at: clock::now() };
-    with(|memory| {
-        memory.runs.push_front(ran);
-        memory.runs.truncate(RUNS);
+    with(|recent_runs| {
+        recent_runs.runs.push_front(ran);
+        recent_runs.runs.truncate(RUNS);
     });
 }
 
@@ -92,18 +92,18 @@ pub(crate) fn keep_failure(instance: &str, why: &str) {
 /// The last count of a backlog.
 #[must_use]
 pub fn backlog(target: &str) -> Option<Sample> {
-    with(|memory| memory.samples.get(target).cloned())
+    with(|recent_runs| recent_runs.samples.get(target).cloned())
 }
 
 /// The runs of the last day, newest first.
 #[must_use]
 pub fn runs() -> Vec<Ran> {
     let oldest = clock::now() - KEPT_FOR;
-    with(|memory| memory.runs.iter().take_while(|ran| ran.finished_at > oldest).cloned().collect())
+    with(|recent_runs| recent_runs.runs.iter().take_while(|ran| ran.finished_at > oldest).cloned().collect())
 }
 
 /// The last run that has ended.
 #[must_use]
 pub fn last_run() -> Option<Ran> {
-    with(|memory| memory.runs.front().cloned())
+    with(|recent_runs| recent_runs.runs.front().cloned())
 }

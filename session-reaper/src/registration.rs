@@ -33,7 +33,7 @@ const NOT_SOONER: Duration = Duration::from_secs(1);
 
 /// What a daemon says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Presence {
+pub struct Registration {
     /// The next tick of its schedule, by its host's clock.
     pub next_at: DateTime<Utc>,
     /// As in crontab(5).
@@ -60,14 +60,14 @@ pub fn publish(
         // The first time it is told at once, later each minute and whenever it changes.
         while !matches!(tokio::time::timeout(AGAIN, next.changed()).await, Ok(Err(_))) {
             let Some(next_at) = *next.borrow_and_update() else { continue };
-            let presence = Presence {
+            let registration = Registration {
                 next_at,
                 schedule: schedule.clone(),
                 timezone: timezone.to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 page: page.clone(),
             };
-            say(&sweep, &key, Some(&presence)).await;
+            say(&sweep, &key, Some(&registration)).await;
             tokio::time::sleep(NOT_SOONER).await;
         }
         say(&sweep, &key, None).await;
@@ -75,20 +75,24 @@ pub fn publish(
 }
 
 /// Says it, or takes back what was said.
-async fn say(sweep: &Sweep, key: &str, presence: Option<&Presence>) {
+async fn say(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
     let work = async {
         let client = questions(&sweep.connect).connect().await?;
         let said = async {
             let own = sweep.own_tables(&client).await?;
-            let Some(presence) = presence else { return state::remove(&client, &own, key).await };
-            state::put(&client, &own, key, &serde_json::to_value(presence).unwrap_or_default()).await?;
+            let Some(registration) = registration else { return state::remove(&client, &own, key).await };
+            state::put(&client, &own, key, &serde_json::to_value(registration).unwrap_or_default()).await?;
             state::forget_old(&client, &own, PREFIX, "next_at").await.map(drop)
         };
         said.await.map_err(|error| ConnectError::Connect(chain(&error)))
     };
     match tokio::time::timeout(WITHIN, work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state"),
-        Err(_) => tracing::debug!(event = "next_run_store_timeout", "time of the next run not stored in reaper_state in time"),
+        Ok(Err(error)) => {
+            tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state")
+        }
+        Err(_) => {
+            tracing::debug!(event = "next_run_store_timeout", "time of the next run not stored in reaper_state in time")
+        }
     }
 }

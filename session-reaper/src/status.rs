@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::presence::Presence;
-use crate::sweep::Standing;
+use crate::registration::Registration;
+use crate::sweep::BacklogSnapshot;
 
 pub use judge::Health;
-pub use read::{Seen, read};
+pub use read::{Snapshot, read};
 pub use run::RunStatus;
 pub use schema::pause::Pause;
 
@@ -36,7 +36,7 @@ pub struct Status {
     /// The last runs, newest first; those under way among them.
     pub runs: Vec<RunStatus>,
     /// The backlog, in the order of the configuration.
-    pub targets: Vec<Standing>,
+    pub targets: Vec<BacklogSnapshot>,
     /// What runs under way wait for.
     pub waiting: Vec<Waiting>,
     /// Nobody is to delete.
@@ -80,13 +80,13 @@ pub struct Daemon {
     pub instance: String,
     /// What it says of itself.
     #[serde(flatten)]
-    pub presence: Presence,
+    pub registration: Registration,
 }
 
 impl Status {
     /// Puts it together. `seen` is what the database said, or why it did not.
     #[must_use]
-    pub fn new(seen: Result<&Seen, &str>, targets: Vec<Standing>, now: DateTime<Utc>) -> Self {
+    pub fn new(seen: Result<&Snapshot, &str>, targets: Vec<BacklogSnapshot>, now: DateTime<Utc>) -> Self {
         let database = match seen {
             Ok(seen) => Database { reachable: true, why: None, seen_at: Some(seen.at) },
             Err(why) => Database { reachable: false, why: Some(why.to_owned()), seen_at: None },

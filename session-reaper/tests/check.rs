@@ -710,8 +710,12 @@ async fn a_table_that_is_locked_is_told_and_is_no_danger() {
     let config = format!("{T}where = 't.id > 0'");
     let holder = database.client().await;
     holder.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    is_unsafe(&database, &config, &[&["locked: t, or what refers to it, could not be looked at: LOCK_TIMEOUT struck"]])
-        .await;
+    is_unsafe(
+        &database,
+        &config,
+        &[&["locked: t, or what refers to it, could not be looked at: LOCK_TIMEOUT reached"]],
+    )
+    .await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &config).unwrap();
     let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned())];

@@ -9,8 +9,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use testkit::{Database, Program, eventually, libfaketime, start_reaper};
 
-const MISSED: &str =
-    "run_missed";
+const MISSED: &str = "run_missed";
 
 const LEFT_OUT: &str = "runs_skipped";
 

@@ -234,8 +234,7 @@ async fn it_outlives_a_database_that_goes_away_and_says_so() {
     // A run that was under way tries to go on; one that begins has nothing to go on with.
     eventually("it says so", async || {
         let said = |message| !daemon.program.log_events(message).is_empty();
-        said("database_unreachable")
-            || said("lock_connection_lost")
+        said("database_unreachable") || said("lock_connection_lost")
     })
     .await;
     eventually("it is not ready", async || daemon.get("/readyz").await.0 == 503).await;
@@ -280,10 +279,8 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     })
     .0
     .unwrap();
-    testkit::eventually("the count has failed", async || {
-        !daemon.program.log_events("backlog_count_failed").is_empty()
-    })
-    .await;
+    testkit::eventually("the count has failed", async || !daemon.program.log_events("backlog_count_failed").is_empty())
+        .await;
     assert!(equal(daemon.metric(backlog).await, 50.0), "{}", daemon.metric(backlog).await);
     holder.rollback().await.unwrap();
 }

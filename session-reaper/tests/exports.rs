@@ -148,8 +148,7 @@ async fn a_file_that_cannot_be_written_is_told_and_changes_nothing_else() {
         let run = reap(&database, &[("TEXTFILE", text), ("PUSHGATEWAY", &push)]).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.report["outcome"], "success");
-        let told: Vec<&str> =
-            run.stderr.lines().filter(|line| line.contains("metrics_write_failed")).collect();
+        let told: Vec<&str> = run.stderr.lines().filter(|line| line.contains("metrics_write_failed")).collect();
         assert!(told.len() == 1 && told[0].contains(text), "{}", run.stderr);
     }
     assert_eq!(pushgateway.received().len(), 3, "one failure is not another's");

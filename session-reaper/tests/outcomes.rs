@@ -179,7 +179,7 @@ async fn a_chunk_that_takes_too_long_is_tried_with_half_of_it_until_it_fits() {
     let run = reap(&database, &[("STATEMENT_TIMEOUT", "3s"), ("CHUNK_TIME", "1s")]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     // Neither 100 rows fit nor 50.
-    assert!(run.stderr.matches("STATEMENT_TIMEOUT struck").count() >= 2, "{}", run.stderr);
+    assert!(run.stderr.matches("STATEMENT_TIMEOUT reached").count() >= 2, "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 100);
 }
 
@@ -195,7 +195,7 @@ async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
     let chunks = program.log_events("chunk_committed");
     let rows: Vec<u64> = chunks.iter().filter_map(|chunk| chunk["rows"].as_u64()).filter(|rows| *rows > 0).collect();
     let first = rows[0];
-    assert!(first <= 50 && program.stderr().contains("STATEMENT_TIMEOUT struck"), "{rows:?}");
+    assert!(first <= 50 && program.stderr().contains("STATEMENT_TIMEOUT reached"), "{rows:?}");
     assert!(rows.iter().any(|rows| *rows >= 4 * first), "{rows:?}");
     assert_eq!(rows.iter().sum::<u64>(), 3_000);
 }
@@ -222,7 +222,7 @@ async fn a_lock_on_the_table_is_waited_out() {
     // Tried a dozen times, each for so long, and that is enough for whoever lets go.
     let mut program = start_reaper(&database, &JSON, &[("LOCK_TIMEOUT", "3s")]);
     let again = program.log_event("chunk_retried").await;
-    assert_eq!(again["why"], "LOCK_TIMEOUT struck");
+    assert_eq!(again["why"], "LOCK_TIMEOUT reached");
     holder.batch_execute("COMMIT").await.unwrap();
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);

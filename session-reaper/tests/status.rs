@@ -288,12 +288,7 @@ async fn what_cannot_be_told_is_said_by_the_exit_code() {
         (&["status", "--last", "0"], &[], 78, "--last=0: a whole number from 1 to 1000"),
         (&["status", "--lost", "0"], &[], 2, "--last"),
         (&["status"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], 69, "status_failed"),
-        (
-            &["status", "--watch"],
-            &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")],
-            69,
-            "status_failed",
-        ),
+        (&["status", "--watch"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], 69, "status_failed"),
     ] {
         let mut program = start_reaper(&database, args, env);
         assert_eq!(program.wait().await.code(), Some(code), "{args:?}: {}", program.stderr());

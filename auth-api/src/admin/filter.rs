@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike as _, Utc};
 use clap::Args;
-use schema::accounts::Which;
+use schema::accounts::AccountSelector;
 use schema::browse::Filter;
 use schema::ids::AccountId;
 use uuid::Uuid;
@@ -100,12 +100,12 @@ impl fmt::Display for Words {
 }
 
 /// How an account is named by its id, or by the address of its wallet on our network.
-pub(crate) fn which(text: &str, network: Network) -> Option<Which> {
+pub(crate) fn which(text: &str, network: Network) -> Option<AccountSelector> {
     if let Ok(id) = Uuid::try_parse(text) {
-        return Some(Which::Id(AccountId(id)));
+        return Some(AccountSelector::Id(AccountId(id)));
     }
     let address = AccountAddress::parse(text).ok()?;
-    Some(Which::Subject { issuer: network.caip2().to_owned(), subject: address.as_str().to_owned() })
+    Some(AccountSelector::Subject { issuer: network.caip2().to_owned(), subject: address.as_str().to_owned() })
 }
 
 /// A time as RFC 3339 has it.

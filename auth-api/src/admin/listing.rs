@@ -28,7 +28,7 @@ const MOST: u16 = 1000;
 /// What of a list is asked for, as it was written.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "List")]
-pub(crate) struct Asked {
+pub(crate) struct ListQuery {
     /// `newest` first, or `activity`: those that were used last, without further pages [default: newest]
     #[arg(long)]
     pub(crate) order: Option<String>,
@@ -53,7 +53,7 @@ enum Order {
     Activity { limit: u16 },
 }
 
-impl Asked {
+impl ListQuery {
     /// What is asked of the database. `now` is the database's time.
     pub(crate) fn parse(&self, words: &Words, network: Network, now: DateTime<Utc>) -> Result<Listing, Meaningless> {
         let by_activity = parse("order", self.order.as_ref(), "newest or activity", |text| match text {

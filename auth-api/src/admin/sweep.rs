@@ -64,7 +64,7 @@ impl Sweep {
         }
         let rest = self.found.split_off(CHUNK.min(self.found.len()));
         let chunk = std::mem::replace(&mut self.found, rest);
-        let ended = Session::revoke_these(conn, chunk, RevokedReason::Admin).await?;
+        let ended = Session::revoke_many(conn, chunk, RevokedReason::Admin).await?;
         self.done.revoked += ended.len();
         Ok(Some(ended))
     }

@@ -1,13 +1,13 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
-use schema::accounts::{Account, Which};
+use schema::accounts::{Account, AccountSelector};
 use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 
 use super::say;
 use crate::admin::filter::which;
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::{self, Denylist};
 
@@ -90,7 +90,11 @@ impl std::fmt::Display for Ended {
     }
 }
 
-async fn disable(connection: &mut AsyncPgConnection, config: &AccountsConfig, which: &Which) -> anyhow::Result<Ended> {
+async fn disable(
+    connection: &mut AsyncPgConnection,
+    config: &AccountsConfig,
+    which: &AccountSelector,
+) -> anyhow::Result<Ended> {
     let transaction = connection.transaction(async |connection| {
         let account = Account::find(connection, which).await?.context(NONE)?;
         Account::disable(connection, account.id).await?;
@@ -100,7 +104,7 @@ async fn disable(connection: &mut AsyncPgConnection, config: &AccountsConfig, wh
     let (account, ended) = transaction.await?;
     audit::account("account_disabled", account.id, &account.subject, ended.len());
     for id in &ended {
-        audit::revoke(None, *id, &By::Rule, RevokedReason::Disabled);
+        audit::revoke(None, *id, &RevokedBy::Rule, RevokedReason::Disabled);
     }
     // Also those that ended before: that a denial was not written may be why this is asked for again.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;

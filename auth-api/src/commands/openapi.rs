@@ -1,10 +1,10 @@
 use super::say;
-use crate::routes::contract;
+use crate::routes::specification;
 
 pub(super) const EXAMPLE: &str = "Example:
   auth-api openapi > openapi.json";
 
 pub(super) fn run() -> anyhow::Result<()> {
-    say(contract::to_keep()?.trim_end());
+    say(specification::to_keep()?.trim_end());
     Ok(())
 }

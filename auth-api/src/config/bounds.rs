@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use hardening::request_head;
 
-use super::mistakes::Mistakes;
+use super::config_errors::ConfigErrors;
 
 /// What connections and requests may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,9 @@ const KIB: usize = 1024;
 const SIZES: std::ops::RangeInclusive<usize> = KIB..=128 * KIB;
 
 impl BoundOptions {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Bounds {
+    pub(super) fn check(&self, config_errors: &mut ConfigErrors) -> Bounds {
         let default = Bounds::default();
-        let connections = mistakes.parse(
+        let connections = config_errors.parse(
             "MAX_CONNECTIONS",
             self.max_connections.as_deref(),
             &default.connections.to_string(),
@@ -89,16 +89,17 @@ impl BoundOptions {
         let connections = connections.unwrap_or(default.connections);
         let per_network = self.max_connections_per_network.as_deref().filter(|text| !text.is_empty());
         let connections_per_network =
-            per_network.and_then(|text| mistakes.parse("MAX_CONNECTIONS_PER_NETWORK", Some(text), "", number));
+            per_network.and_then(|text| config_errors.parse("MAX_CONNECTIONS_PER_NETWORK", Some(text), "", number));
         if connections_per_network.is_some_and(|most| most > connections) {
-            mistakes
+            config_errors
                 .note("MAX_CONNECTIONS_PER_NETWORK", format_args!("at most MAX_CONNECTIONS, which is {connections}"));
         }
-        let mut span = |name, value: &Option<String>, default| mistakes.span(name, value.as_ref(), default, LONGEST);
+        let mut span =
+            |name, value: &Option<String>, default| config_errors.span(name, value.as_ref(), default, LONGEST);
         let keep_alive = span("KEEP_ALIVE", &self.keep_alive, default.keep_alive);
         let head_timeout = span("HEAD_TIMEOUT", &self.head_timeout, default.head_timeout);
         let body_timeout = span("BODY_TIMEOUT", &self.body_timeout, default.body_timeout);
-        let mut size = |name, value: &Option<String>| mistakes.parse(name, value.as_deref(), "16KiB", size);
+        let mut size = |name, value: &Option<String>| config_errors.parse(name, value.as_deref(), "16KiB", size);
         let head_size = size("MAX_HEAD_SIZE", &self.max_head_size);
         let body_size = size("MAX_BODY_SIZE", &self.max_body_size);
         Bounds {

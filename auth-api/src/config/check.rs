@@ -10,7 +10,7 @@ use schema::pool::PoolOptions;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::mistakes::{ConfigError, Mistakes};
+use super::config_errors::{ConfigError, ConfigErrors};
 use super::options::given;
 use super::{
     AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig, grace,
@@ -26,13 +26,13 @@ const TEN_YEARS: Duration = Duration::from_hours(24 * 3653);
 impl DatabaseOptions {
     /// Checks what is needed to reach the database.
     pub fn check(&self) -> Result<DatabaseConfig, ConfigError> {
-        let mut mistakes = Mistakes::default();
-        let config = self.check_into(&mut mistakes);
-        mistakes.none_in(config)
+        let mut config_errors = ConfigErrors::default();
+        let config = self.check_into(&mut config_errors);
+        config_errors.none_in(config)
     }
 
-    fn check_into(&self, mistakes: &mut Mistakes) -> Option<DatabaseConfig> {
-        let url = mistakes.secret(
+    fn check_into(&self, config_errors: &mut ConfigErrors) -> Option<DatabaseConfig> {
+        let url = config_errors.secret(
             "DATABASE_URL",
             self.database_url.as_ref(),
             self.database_url_file.as_ref(),
@@ -41,30 +41,34 @@ impl DatabaseOptions {
         let connect = url.and_then(|url| match ConnectOptions::new(url.expose_secret(), "auth-api") {
             Ok(connect) => Some(connect),
             Err(error) => {
-                mistakes.0.push(error.to_string());
+                config_errors.0.push(error.to_string());
                 None
             }
         });
         // A back end costs the server about 10 MB and PostgreSQL is busiest at a few times its cores.
-        let size = mistakes.parse("DATABASE_POOL_SIZE", self.database_pool_size.as_deref(), "16", |text| {
+        let size = config_errors.parse("DATABASE_POOL_SIZE", self.database_pool_size.as_deref(), "16", |text| {
             text.parse().ok().filter(|size| (1..=1000).contains(size)).ok_or("not a number from 1 to 1000")
         });
         // Longer than any statement of ours takes under load; shorter than a person waits.
-        let checkout_timeout = mistakes.span(
+        let checkout_timeout = config_errors.span(
             "DATABASE_CHECKOUT_TIMEOUT",
             self.database_checkout_timeout.as_ref(),
             Duration::from_secs(2),
             HOUR,
         );
         // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or for a sick disk.
-        let statement_timeout = mistakes.span(
+        let statement_timeout = config_errors.span(
             "DATABASE_STATEMENT_TIMEOUT",
             self.database_statement_timeout.as_ref(),
             Duration::from_secs(5),
             HOUR,
         );
-        let idle_timeout =
-            mistakes.span("DATABASE_IDLE_TIMEOUT", self.database_idle_timeout.as_ref(), Duration::from_mins(5), HOUR);
+        let idle_timeout = config_errors.span(
+            "DATABASE_IDLE_TIMEOUT",
+            self.database_idle_timeout.as_ref(),
+            Duration::from_mins(5),
+            HOUR,
+        );
         let (connect, size) = (connect?, size?);
         let milliseconds = format!("{}ms", statement_timeout.as_millis().max(1));
         let owner = connect.clone();
@@ -84,28 +88,29 @@ impl DatabaseOptions {
 impl Options {
     /// Checks everything and tells everything that is wrong.
     pub fn check(&self) -> Result<Config, ConfigError> {
-        let mut mistakes = Mistakes::default();
-        let config = self.check_into(&mut mistakes);
-        mistakes.none_in(config)
+        let mut config_errors = ConfigErrors::default();
+        let config = self.check_into(&mut config_errors);
+        config_errors.none_in(config)
     }
 
-    fn check_into(&self, mistakes: &mut Mistakes) -> Option<Config> {
-        let database = self.database.check_into(mistakes);
+    fn check_into(&self, config_errors: &mut ConfigErrors) -> Option<Config> {
+        let database = self.database.check_into(config_errors);
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
-        let bind = mistakes.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
-        let ops_bind = mistakes.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
-        let admin_bind = mistakes.parse("ADMIN_BIND", self.admin_bind.as_deref(), "127.0.0.1:9082", address);
+        let bind = config_errors.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
+        let ops_bind = config_errors.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let admin_bind = config_errors.parse("ADMIN_BIND", self.admin_bind.as_deref(), "127.0.0.1:9082", address);
         if admin_bind.is_some_and(|admin| admin.port() != 0 && ops_bind == Some(admin)) {
-            mistakes
+            config_errors
                 .note("ADMIN_BIND", "must differ from OPS_BIND: who may scrape must not reach operators' endpoints");
         }
-        let ops_hosts = mistakes.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
+        let ops_hosts = config_errors.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
         let admin_token_file = given(self.admin_token_file.as_ref()).cloned();
-        let admin_token =
-            admin_token_file.as_ref().and_then(|path| mistakes.parse_file("ADMIN_TOKEN_FILE", path, AdminToken::parse));
-        let public_url = self.public_url(mistakes);
-        let network = self.network(mistakes);
-        let secrets = mistakes
+        let admin_token = admin_token_file
+            .as_ref()
+            .and_then(|path| config_errors.parse_file("ADMIN_TOKEN_FILE", path, AdminToken::parse));
+        let public_url = self.public_url(config_errors);
+        let network = self.network(config_errors);
+        let secrets = config_errors
             .secret(
                 "AUTH_SECRET",
                 self.auth_secret.as_ref(),
@@ -113,26 +118,26 @@ impl Options {
                 "32 bytes as base64; `auth-api keys secret` prints a fresh one",
             )
             .and_then(|text| {
-                Secrets::parse(text.expose_secret()).map_err(|error| mistakes.note("AUTH_SECRET", error)).ok()
+                Secrets::parse(text.expose_secret()).map_err(|error| config_errors.note("AUTH_SECRET", error)).ok()
             });
         let clients_file = self.clients.file().cloned();
         let clients = clients_file.as_ref().map_or(Some(Clients::default()), |path| {
-            mistakes.parse_file("INTROSPECTION_CLIENTS_FILE", path, Clients::parse)
+            config_errors.parse_file("INTROSPECTION_CLIENTS_FILE", path, Clients::parse)
         });
         let signing_keys_dir = given(self.signing_keys_dir.as_ref()).cloned();
         if signing_keys_dir.is_none() {
-            mistakes
+            config_errors
                 .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
         }
         let signing_key_delay =
-            mistakes.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
-        let lifetimes = self.lifetimes(mistakes);
-        let foreign_generations = self.foreign_generations(mistakes);
-        let session_limit = self.session_limit(mistakes);
-        let allowed_origins = mistakes.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
-        let cookie_insecure = mistakes.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
-        let demo = mistakes.parse("DEMO", self.demo.as_deref(), "0", switch);
-        let sync = mistakes.seconds(
+            config_errors.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
+        let lifetimes = self.lifetimes(config_errors);
+        let foreign_generations = self.foreign_generations(config_errors);
+        let session_limit = self.session_limit(config_errors);
+        let allowed_origins = config_errors.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
+        let cookie_insecure = config_errors.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
+        let demo = config_errors.parse("DEMO", self.demo.as_deref(), "0", switch);
+        let sync = config_errors.seconds(
             "DENYLIST_SYNC_INTERVAL",
             self.denylist_sync_interval.as_ref(),
             Duration::from_secs(30),
@@ -140,25 +145,25 @@ impl Options {
         );
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout =
-            mistakes.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
-        let (rate_limit, trusted_proxies) = self.limits.check(mistakes);
-        let bounds = self.bounds.check(mistakes);
+            config_errors.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
+        let (rate_limit, trusted_proxies) = self.limits.check(config_errors);
+        let bounds = self.bounds.check(config_errors);
 
-        let issuer = self.issuer(mistakes).or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
+        let issuer = self.issuer(config_errors).or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
         let secure = public_url.as_ref().is_some_and(|url| url.origin.starts_with("https://"));
         if cookie_insecure == Some(true) && secure {
-            mistakes
+            config_errors
                 .note("COOKIE_INSECURE", "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out");
         }
-        let redis = self.redis(mistakes, issuer.as_deref().zip(network));
+        let redis = self.redis(config_errors, issuer.as_deref().zip(network));
         if let (Some(database), Some(redis)) = (&database, &redis) {
-            grace::check(mistakes, lifetimes.reuse_grace, database, redis);
+            grace::check(config_errors, lifetimes.reuse_grace, database, redis);
         }
         let (public_url, network) = (public_url?, network?);
         let issuer = issuer?;
         let audience = self.audience.clone().unwrap_or_else(|| public_url.uri.clone());
         if audience.is_empty() {
-            mistakes.note("AUDIENCE", "must not be empty");
+            config_errors.note("AUDIENCE", "must not be empty");
         }
         Some(Config {
             database: database?,
@@ -195,49 +200,49 @@ impl Options {
 
     /// Checks what a command on accounts needs: the stores, and how wallets and keys are named in them.
     pub fn check_accounts(&self) -> Result<AccountsConfig, ConfigError> {
-        let mut mistakes = Mistakes::default();
-        let config = self.check_accounts_into(&mut mistakes);
-        mistakes.none_in(config)
+        let mut config_errors = ConfigErrors::default();
+        let config = self.check_accounts_into(&mut config_errors);
+        config_errors.none_in(config)
     }
 
-    fn check_accounts_into(&self, mistakes: &mut Mistakes) -> Option<AccountsConfig> {
-        let database = self.database.check_into(mistakes);
-        let network = self.network(mistakes);
+    fn check_accounts_into(&self, config_errors: &mut ConfigErrors) -> Option<AccountsConfig> {
+        let database = self.database.check_into(config_errors);
+        let network = self.network(config_errors);
         // The prefix in Redis comes from them, unless it is given.
         let named = self.redis_prefix.is_some() || self.issuer.is_some();
-        let public_url = if named { None } else { Some(self.public_url(mistakes)?) };
-        let issuer = self.issuer(mistakes).or(public_url.map(|url| url.uri)).unwrap_or_default();
-        let redis = self.redis(mistakes, Some(&*issuer).zip(network));
+        let public_url = if named { None } else { Some(self.public_url(config_errors)?) };
+        let issuer = self.issuer(config_errors).or(public_url.map(|url| url.uri)).unwrap_or_default();
+        let redis = self.redis(config_errors, Some(&*issuer).zip(network));
         Some(AccountsConfig { database: database?, redis: redis?, network: network? })
     }
 
-    fn public_url(&self, mistakes: &mut Mistakes) -> Option<PublicUrl> {
+    fn public_url(&self, config_errors: &mut ConfigErrors) -> Option<PublicUrl> {
         let what = "the URL that clients use, such as https://auth.example.com";
-        let text = mistakes.required("PUBLIC_URL", self.public_url.as_ref(), what)?;
-        mistakes.parse("PUBLIC_URL", Some(text), "", public_url)
+        let text = config_errors.required("PUBLIC_URL", self.public_url.as_ref(), what)?;
+        config_errors.parse("PUBLIC_URL", Some(text), "", public_url)
     }
 
-    fn issuer(&self, mistakes: &mut Mistakes) -> Option<String> {
+    fn issuer(&self, config_errors: &mut ConfigErrors) -> Option<String> {
         let text = self.issuer.as_deref()?;
-        mistakes.parse("ISSUER", Some(text), "", issuer)
+        config_errors.parse("ISSUER", Some(text), "", issuer)
     }
 
-    fn session_limit(&self, mistakes: &mut Mistakes) -> Option<u32> {
-        mistakes.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
+    fn session_limit(&self, config_errors: &mut ConfigErrors) -> Option<u32> {
+        config_errors.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
             text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
         })
     }
 
     /// One may be a client that moved with an answer under way. A thief who follows the rotations has one in each generation.
-    fn foreign_generations(&self, mistakes: &mut Mistakes) -> Option<u16> {
+    fn foreign_generations(&self, config_errors: &mut ConfigErrors) -> Option<u16> {
         let generations = self.refresh_foreign_generations.as_deref();
-        mistakes.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
+        config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
             text.parse().ok().filter(|generations| *generations <= 1000).ok_or("not a number from 0 to 1000")
         })
     }
 
-    fn network(&self, mistakes: &mut Mistakes) -> Option<Network> {
-        mistakes.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
+    fn network(&self, config_errors: &mut ConfigErrors) -> Option<Network> {
+        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
             "pubnet" => Ok(Network::Pubnet),
             "testnet" => Ok(Network::Testnet),
             _ => Err("neither pubnet nor testnet"),
@@ -245,48 +250,55 @@ impl Options {
     }
 
     /// Keys are named after issuer and network, unless it is said how.
-    fn redis(&self, mistakes: &mut Mistakes, deployment: Option<(&str, Network)>) -> Option<RedisConfig> {
-        let client = mistakes
+    fn redis(&self, config_errors: &mut ConfigErrors, deployment: Option<(&str, Network)>) -> Option<RedisConfig> {
+        let client = config_errors
             .secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_ref(), "redis://host:6379")
             .and_then(|url| {
                 let client = url.expose_secret().into_connection_info().and_then(redis::Client::open);
-                client.map_err(|error| mistakes.note("REDIS_URL", error)).ok()
+                client.map_err(|error| config_errors.note("REDIS_URL", error)).ok()
             });
         // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
         let fifty = Duration::from_millis(50);
-        let timeout = mistakes.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), fifty, Duration::from_secs(10));
+        let timeout = config_errors.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), fifty, Duration::from_secs(10));
         // With or without the braces of the hash tag: both mean the same.
         let bare =
             |prefix: &String| prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
         let given = self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
         let prefix = given.or_else(|| deployment.map(|(issuer, network)| default_redis_prefix(issuer, network)))?;
         if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
-            mistakes.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
+            config_errors.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
         }
         Some(RedisConfig { client: client?, prefix, timeout })
     }
 
-    fn lifetimes(&self, mistakes: &mut Mistakes) -> Lifetimes {
-        let access_token = mistakes.seconds(
+    fn lifetimes(&self, config_errors: &mut ConfigErrors) -> Lifetimes {
+        let access_token = config_errors.seconds(
             "ACCESS_TOKEN_TTL",
             self.access_token_ttl.as_ref(),
             Duration::from_mins(15),
             Duration::from_mins(30),
         );
-        let session = mistakes.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24), TEN_YEARS);
-        let session_max_age =
-            mistakes.span("SESSION_MAX_AGE", self.session_max_age.as_ref(), Duration::from_hours(90 * 24), TEN_YEARS);
+        let session =
+            config_errors.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24), TEN_YEARS);
+        let session_max_age = config_errors.span(
+            "SESSION_MAX_AGE",
+            self.session_max_age.as_ref(),
+            Duration::from_hours(90 * 24),
+            TEN_YEARS,
+        );
         let extend_threshold =
-            mistakes.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
-        let challenge = mistakes.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
-        let reuse_grace = mistakes.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
+            config_errors.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
+        let challenge =
+            config_errors.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
+        let reuse_grace =
+            config_errors.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
         let given = self.step_up_age.as_ref().filter(|age| !matches!(age.as_str(), "" | "off"));
-        let step_up = given.map(|age| mistakes.seconds("STEP_UP_AGE", Some(age), HOUR, TEN_YEARS));
+        let step_up = given.map(|age| config_errors.seconds("STEP_UP_AGE", Some(age), HOUR, TEN_YEARS));
         let lifetimes =
             Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace, step_up };
-        grace::check_longest(mistakes, lifetimes.reuse_grace);
+        grace::check_longest(config_errors, lifetimes.reuse_grace);
         if lifetimes.extend_threshold >= lifetimes.session {
-            mistakes.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
+            config_errors.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
         }
         lifetimes
     }

@@ -30,9 +30,9 @@ fn not_empty(text: &str) -> Result<SecretString, &'static str> {
 
 /// Collects mistakes instead of stopping at the first.
 #[derive(Default)]
-pub(super) struct Mistakes(pub(super) Vec<String>);
+pub(super) struct ConfigErrors(pub(super) Vec<String>);
 
-impl Mistakes {
+impl ConfigErrors {
     pub(super) fn none_in<T>(self, checked: Option<T>) -> Result<T, ConfigError> {
         match checked {
             Some(checked) if self.0.is_empty() => Ok(checked),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::mistakes::Mistakes;
+use super::config_errors::ConfigErrors;
 use super::{DatabaseConfig, RedisConfig};
 
 /// `REFRESH_REUSE_GRACE`. The longest answer takes 13 s by default (2 s for a connection, 11 s for the queries, 50 ms for
@@ -16,20 +16,20 @@ const LONGEST: Duration = Duration::from_mins(5);
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// Checks what holds whatever the timeouts are.
-pub(super) fn check_longest(mistakes: &mut Mistakes, grace: Duration) {
+pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     if grace > LONGEST {
-        mistakes.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
+        config_errors.note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
     }
 }
 
 /// A rotation may have been committed although its client got a 503, after the longest time that an answer takes. With a
 /// shorter grace the client that tries again, as it is told to, would be taken for a thief.
-pub(super) fn check(mistakes: &mut Mistakes, grace: Duration, database: &DatabaseConfig, redis: &RedisConfig) {
+pub(super) fn check(config_errors: &mut ConfigErrors, grace: Duration, database: &DatabaseConfig, redis: &RedisConfig) {
     let (checkout, queries, limits) = (database.pool.checkout_timeout, database.query_bound(), redis.timeout);
     let needed = checkout + queries + limits + MARGIN;
     if !grace.is_zero() && grace < needed {
         let text = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
-        mistakes.note(
+        config_errors.note(
             "REFRESH_REUSE_GRACE",
             format_args!(
                 "must be at least {} (it is {}): 15s more than an answer may take, which is DATABASE_CHECKOUT_TIMEOUT ({}), twice \

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::mistakes::Mistakes;
+use super::config_errors::ConfigErrors;
 use super::{ProxyHeader, TrustedProxies};
 use crate::limits::{Quota, Quotas};
 
@@ -62,18 +62,19 @@ const READ_IP: &str = "6000/1m";
 const READ_SESSION: &str = "600/1m";
 
 impl LimitOptions {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> (Option<Quotas>, TrustedProxies) {
+    pub(super) fn check(&self, config_errors: &mut ConfigErrors) -> (Option<Quotas>, TrustedProxies) {
         let trusted = self.trusted_proxies.as_deref();
-        let trusted = mistakes.parse("TRUSTED_PROXIES", trusted, "", TrustedProxies::parse).unwrap_or_default();
+        let trusted = config_errors.parse("TRUSTED_PROXIES", trusted, "", TrustedProxies::parse).unwrap_or_default();
         let header = self.proxy_header.as_deref().filter(|header| !header.is_empty());
-        let header = mistakes.parse("PROXY_HEADER", header, "x-forwarded-for", ProxyHeader::parse).unwrap_or_default();
-        let on = mistakes.parse("RATE_LIMIT", self.rate_limit.as_deref(), "on", |text| match text {
+        let header =
+            config_errors.parse("PROXY_HEADER", header, "x-forwarded-for", ProxyHeader::parse).unwrap_or_default();
+        let on = config_errors.parse("RATE_LIMIT", self.rate_limit.as_deref(), "on", |text| match text {
             "on" => Ok(true),
             "off" => Ok(false),
             _ => Err("neither on nor off"),
         });
         let mut quota =
-            |name, value: &Option<String>, default| mistakes.parse(name, value.as_deref(), default, Quota::parse);
+            |name, value: &Option<String>, default| config_errors.parse(name, value.as_deref(), default, Quota::parse);
         let ip = quota("RATE_LIMIT_IP", &self.rate_limit_ip, IP);
         let address = quota("RATE_LIMIT_ADDRESS", &self.rate_limit_address, ADDRESS);
         let refresh_ip = quota("RATE_LIMIT_REFRESH_IP", &self.rate_limit_refresh_ip, REFRESH_IP);

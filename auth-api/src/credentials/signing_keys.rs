@@ -87,7 +87,7 @@ pub enum Phase {
 
 /// A key, and how it stands at a moment.
 #[derive(Clone, Debug, Serialize)]
-pub struct Standing<'k> {
+pub struct KeyStatus<'k> {
     /// Its name.
     pub kid: &'k str,
     /// When it was made, by its name.
@@ -168,7 +168,7 @@ impl SigningKeys {
     /// nobody retires keys must not grow into a set that verifiers refuse. While the time is not known all are in it.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
-        let spent = |key: &Standing<'_>| key.phase == Phase::Spent;
+        let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
         let spent: Vec<bool> = now.map_or_else(Vec::new, |now| self.standing(now).iter().map(spent).collect());
         let key = |key: &Key| Jwk {
             kty: "OKP",
@@ -193,7 +193,7 @@ impl SigningKeys {
     /// How each key stands, oldest first. A key signs from when it has been published for long enough until the next one
     /// has; a sole key, or the oldest, from the beginning.
     #[must_use]
-    pub fn standing(&self, now: DateTime<Utc>) -> Vec<Standing<'_>> {
+    pub fn standing(&self, now: DateTime<Utc>) -> Vec<KeyStatus<'_>> {
         let mut standing = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.iter().enumerate() {
             let begins = if index == 0 { DateTime::<Utc>::MIN_UTC } else { self.signs_from(key) };
@@ -205,7 +205,7 @@ impl SigningKeys {
                 _ if begins <= now => (Phase::Signing, ends),
                 _ => (Phase::Waiting, Some(begins)),
             };
-            standing.push(Standing { kid: &key.kid, made_at: key.made_at, phase, until, path: &key.path });
+            standing.push(KeyStatus { kid: &key.kid, made_at: key.made_at, phase, until, path: &key.path });
         }
         standing
     }

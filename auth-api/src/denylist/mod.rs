@@ -193,7 +193,7 @@ impl Denylist {
         let denylist = if self.trusted.load(Ordering::SeqCst) == 0 { "rebuilding" } else { "complete" };
         let mut info = redis::pipe();
         info.cmd("INFO").arg("memory");
-        let answer: Answer<(String,)> = self.redis.ask_anyway("info", &info).await;
+        let answer: Answer<(String,)> = self.redis.bypass_breaker("info", &info).await;
         let maxmemory_policy = match answer {
             Ok((_, (info,))) => info
                 .lines()

@@ -117,7 +117,7 @@ impl Denylist {
         // It outlives any rebuild; one that takes longer finds it gone and starts over.
         begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
         begin.cmd("GET").arg(self.epoch());
-        let (number, (epoch,)): (u64, (String,)) = self.redis.ask_anyway("rebuild", &begin).await?;
+        let (number, (epoch,)): (u64, (String,)) = self.redis.bypass_breaker("rebuild", &begin).await?;
 
         let mut denied = 0;
         let mut after = None;
@@ -134,7 +134,7 @@ impl Denylist {
             for (_, id) in &page {
                 self.push_denial(&mut pipeline, *id);
             }
-            let (over, ()) = self.redis.ask_anyway("rebuild", &pipeline).await?;
+            let (over, ()) = self.redis.bypass_breaker("rebuild", &pipeline).await?;
             if over != number {
                 return Err(RebuildError::Reconnected);
             }
@@ -144,7 +144,7 @@ impl Denylist {
         let mut end = redis::pipe();
         let lifetime = (self.sync_interval * 3).as_secs().max(1);
         end.cmd("EVAL").arg(SET_MARKER).arg(2).arg(self.epoch()).arg(self.marker()).arg(&epoch).arg(lifetime);
-        let (over, (set,)): (u64, (bool,)) = self.redis.ask_anyway("rebuild", &end).await?;
+        let (over, (set,)): (u64, (bool,)) = self.redis.bypass_breaker("rebuild", &end).await?;
         if over != number {
             return Err(RebuildError::Reconnected);
         }

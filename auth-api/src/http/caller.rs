@@ -10,10 +10,10 @@ use schema::sessions::Session;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::cookie::Presented;
+use super::cookie::CookieLookup;
 use super::cookie_session::PresentedCookie;
 use super::limit::{limit_caller, limit_session};
-use super::{Client, Problem, refusal};
+use super::{Client, Problem, response_delay};
 use crate::credentials::SessionToken;
 use crate::limits::{Route, narrowest_network};
 use crate::repeats::Kind;
@@ -62,14 +62,14 @@ impl Transport {
 }
 
 /// A credential that is genuine and, where it tells its time, has not expired. Its session may be over.
-pub enum Genuine {
+pub enum VerifiedCredential {
     /// By an access token.
     Token(SessionId),
     /// By a cookie.
     Cookie(SessionToken),
 }
 
-impl Genuine {
+impl VerifiedCredential {
     /// The session that it belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
@@ -88,38 +88,38 @@ pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>, route
     let client = Client::of(request, &state.trusted_proxies);
     limit_caller(request, state, route, client.ip)?;
     // What we never made is refused at once: that tells nothing of any session.
-    let credential = genuine(request, state)?;
+    let credential = verified_credential(request, state)?;
     limit_session(request, state, route, client.ip, credential.session_id())?;
     let session = session_of(credential, asked, request, state).await;
     if matches!(session, Err(Problem::Unauthenticated)) {
-        refusal::due(asked).await;
+        response_delay::wait(asked).await;
     }
     session
 }
 
 async fn session_of(
-    credential: Genuine,
+    credential: VerifiedCredential,
     arrived: Instant,
     request: &HttpRequest,
     state: &web::Data<State>,
 ) -> Result<Session, Problem> {
     match credential {
-        Genuine::Token(id) => {
+        VerifiedCredential::Token(id) => {
             refuse_denied(state, id).await?;
             // Not denied and yet not live: it has expired, or was revoked this moment.
             find_live(state, id).await?.ok_or(Problem::Unauthenticated)
         }
-        Genuine::Cookie(token) => PresentedCookie { token, arrived, request }.accept_and_renew(state).await,
+        VerifiedCredential::Cookie(token) => PresentedCookie { token, arrived, request }.accept_and_renew(state).await,
     }
 }
 
 /// What the request shows, if we made it and its own time is not over.
-pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem> {
+pub fn verified_credential(request: &HttpRequest, state: &State) -> Result<VerifiedCredential, Problem> {
     if let Some(token) = bearer(request) {
         return state
             .access_tokens
             .verify(token, state.now()?)
-            .map(|caller| Genuine::Token(caller.session_id))
+            .map(|caller| VerifiedCredential::Token(caller.session_id))
             .map_err(|reason| {
                 let network = narrowest_network(Client::of(request, &state.trusted_proxies).ip);
                 if state.repeats.is_first(Kind::Credential { reason: reason.as_str() }, &network) {
@@ -129,10 +129,10 @@ pub fn genuine(request: &HttpRequest, state: &State) -> Result<Genuine, Problem>
             });
     }
     match state.cookie.presented(request) {
-        Presented::One(value) => {
-            SessionToken::parse(&value, &state.secrets).map(Genuine::Cookie).map_err(|_| Problem::Unauthenticated)
-        }
-        Presented::Nothing | Presented::Several => Err(Problem::Unauthenticated),
+        CookieLookup::One(value) => SessionToken::parse(&value, &state.secrets)
+            .map(VerifiedCredential::Cookie)
+            .map_err(|_| Problem::Unauthenticated),
+        CookieLookup::Absent | CookieLookup::Several => Err(Problem::Unauthenticated),
     }
 }
 

@@ -107,7 +107,8 @@ impl Connections {
                     reason,
                     network,
                     most = self.capacity.share,
-                    "connection limit of a network reached");
+                    "connection limit of a network reached"
+                );
             }
         }
         if let Some((network, most_of_one)) = &entered.half {
@@ -116,12 +117,13 @@ impl Connections {
                 most = self.capacity.most,
                 network = network.as_deref(),
                 of_network = most_of_one,
-                "half of the connection limit reached");
+                "half of the connection limit reached"
+            );
         }
     }
 
-    fn make_room(&self) {
-        let closed = self.table().make_room(self.capacity.room, None);
+    fn close_longest_idle(&self) {
+        let closed = self.table().close_longest_idle(self.capacity.room, None);
         Closed::Port.count(closed);
     }
 
@@ -154,7 +156,7 @@ impl Place {
     /// Notes that no request is under way any more.
     pub(super) fn end(&self) {
         self.connections.table().end(self.id);
-        self.connections.make_room();
+        self.connections.close_longest_idle();
     }
 }
 

@@ -18,20 +18,20 @@ pub struct SessionCookie {
 
 /// What a request has of it.
 #[derive(Debug)]
-pub enum Presented {
+pub enum CookieLookup {
     /// None.
-    Nothing,
+    Absent,
     /// Its value.
     One(Zeroizing<String>),
     /// More than one of the same name: one of them is somebody else's doing.
     Several,
 }
 
-impl Presented {
+impl CookieLookup {
     /// Whether there is any.
     #[must_use]
     pub fn is_some(&self) -> bool {
-        !matches!(self, Self::Nothing)
+        !matches!(self, Self::Absent)
     }
 }
 
@@ -44,7 +44,7 @@ impl SessionCookie {
 
     /// The cookie with a token that a browser keeps for `lifetime`.
     #[must_use]
-    pub fn carry(self, token: &SessionToken, lifetime: Duration) -> Cookie<'static> {
+    pub fn set_cookie(self, token: &SessionToken, lifetime: Duration) -> Cookie<'static> {
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         let mut cookie = self.bare(token.expose().to_string());
         cookie.set_max_age(actix_web::cookie::time::Duration::seconds(seconds));
@@ -69,7 +69,7 @@ impl SessionCookie {
     }
 
     /// What a request has of it. Cookies of others, which may be anything at all, are passed over.
-    pub fn presented(self, request: &impl HttpMessage) -> Presented {
+    pub fn presented(self, request: &impl HttpMessage) -> CookieLookup {
         let pairs = request.headers().get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         let mut values = pairs.filter_map(|pair| {
             let at = pair.iter().position(|byte| *byte == b'=')?;
@@ -77,10 +77,10 @@ impl SessionCookie {
             (name == self.name().as_bytes()).then_some(value)
         });
         match (values.next(), values.next()) {
-            (None, _) => Presented::Nothing,
+            (None, _) => CookieLookup::Absent,
             // What is no text is no token of ours, either.
-            (Some(value), None) => Presented::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned())),
-            (Some(_), Some(_)) => Presented::Several,
+            (Some(value), None) => CookieLookup::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned())),
+            (Some(_), Some(_)) => CookieLookup::Several,
         }
     }
 }

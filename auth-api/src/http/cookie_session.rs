@@ -15,7 +15,7 @@ use schema::sessions::{RevokedReason, Session};
 use super::caller::find_live;
 use super::guard::Renewal;
 use super::{Client, Peer, Problem};
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::credentials::{SessionToken, same_hash};
 use crate::metrics::CookieRenewalOutcome;
 use crate::revocation::{self, Ended};
@@ -31,7 +31,7 @@ pub(crate) struct PresentedCookie<'p> {
 
 /// What a token is to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum TokenStatus {
     /// The current one.
     Current,
     /// The one before, while it is good.
@@ -58,21 +58,21 @@ impl PresentedCookie<'_> {
             return Err(self.refuse());
         };
         match self.judge(&tokens, session.now) {
-            Standing::Current => {
+            TokenStatus::Current => {
                 self.confirm(state, &session, tokens).await;
-                state.touches.note(&session);
+                state.last_seen.note(&session);
                 Ok(Accepted { session, successor: None })
             }
-            Standing::Previous => {
-                state.touches.note(&session);
+            TokenStatus::Previous => {
+                state.last_seen.note(&session);
                 let successor = self.open_successor(&tokens, state);
                 Ok(Accepted { session, successor })
             }
-            Standing::Reuse => {
+            TokenStatus::Reuse => {
                 self.end_for_reuse(state).await?;
                 Err(Problem::Unauthenticated)
             }
-            Standing::Unknown => Err(self.refuse()),
+            TokenStatus::Unknown => Err(self.refuse()),
         }
     }
 
@@ -88,7 +88,7 @@ impl PresentedCookie<'_> {
         }
         if let Some(token) = successor {
             let lifetime = (session.expires_at - session.now).to_std().unwrap_or_default();
-            self.request.extensions_mut().insert(Renewal(state.cookie.carry(&token, lifetime)));
+            self.request.extensions_mut().insert(Renewal(state.cookie.set_cookie(&token, lifetime)));
         }
         Ok(session)
     }
@@ -99,21 +99,21 @@ impl PresentedCookie<'_> {
     }
 
     /// Judges as of when the request arrived: what others did while it waited for the database is not its client's doing.
-    fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> Standing {
+    fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
         if same_hash(tokens.current, presented) {
-            return Standing::Current;
+            return TokenStatus::Current;
         }
         match &tokens.previous {
             Some(previous) if same_hash(previous.hash, presented) => {
                 if arrived < previous.good_until {
-                    Standing::Previous
+                    TokenStatus::Previous
                 } else {
-                    Standing::Reuse
+                    TokenStatus::Reuse
                 }
             }
-            _ => Standing::Unknown,
+            _ => TokenStatus::Unknown,
         }
     }
 
@@ -195,7 +195,7 @@ impl PresentedCookie<'_> {
     async fn renewed_by_another(&self, state: &web::Data<State>) -> Result<Option<(SessionToken, Renewed)>, Problem> {
         let Some(session) = find_live(state, self.token.session_id()).await? else { return Ok(None) };
         let times = Renewed { expires_at: session.expires_at, now: session.now };
-        let tokens = session.cookie.filter(|tokens| self.judge(tokens, session.now) == Standing::Previous);
+        let tokens = session.cookie.filter(|tokens| self.judge(tokens, session.now) == TokenStatus::Previous);
         Ok(tokens.and_then(|tokens| self.open_successor(&tokens, state)).map(|successor| (successor, times)))
     }
 
@@ -207,7 +207,7 @@ impl PresentedCookie<'_> {
         let (shared, session_id) = (Arc::clone(state), self.token.session_id());
         let client = Client::of(self.request, &state.trusted_proxies);
         let ended = state.tasks.finish(async move {
-            let end = revocation::end(&shared, &client, session_id, RevokedReason::Reuse, &By::Rule);
+            let end = revocation::end(&shared, &client, session_id, RevokedReason::Reuse, &RevokedBy::Rule);
             if end.await? == Ended::Now {
                 audit::reuse(&client, session_id, "used_up");
             }

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use utoipa::ToSchema;
 
 use super::Problem;
+use super::api_spec::example;
 use super::body::Body;
-use super::documented::example;
 use super::oauth::OAuthError;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";

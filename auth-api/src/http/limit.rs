@@ -85,7 +85,7 @@ pub fn show(request: &HttpRequest, verdict: Verdict) {
     extensions.insert(verdict);
 }
 
-/// Counts a refusal, and logs it unless it is one of many.
+/// Counts a response_delay, and logs it unless it is one of many.
 pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Scope) {
     counter!(metrics::RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).increment(1);
     let kind = Kind::Limit { route: route.as_str(), scope: scope.as_str() };

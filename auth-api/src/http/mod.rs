@@ -2,6 +2,7 @@
 //! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, all
 //! [`connections`] and the [`bounds`] of each, the request log; and what of that the contract says of every endpoint ([`documented`]).
 
+pub mod api_spec;
 pub mod bearer_error;
 mod body;
 pub mod bounds;
@@ -11,7 +12,6 @@ pub mod connections;
 pub mod cookie;
 pub(crate) mod cookie_session;
 pub mod cors;
-pub mod documented;
 mod form;
 pub mod guard;
 mod idempotency;
@@ -23,7 +23,7 @@ pub mod ops_host;
 mod peer;
 mod problem;
 mod query;
-pub mod refusal;
+pub mod response_delay;
 pub mod response_headers;
 
 pub use client::Client;

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::limit::{limit, limit_stranger};
 use super::{Client, Problem};
 use crate::audit;
-use crate::clients::{Recognition, Shown};
+use crate::clients::{PresentedSecret, Recognition};
 use crate::credentials::clients::ClientId;
 use crate::limits::{Route, narrowest_network};
 use crate::metrics;
@@ -159,7 +159,7 @@ pub(crate) fn count_introspection(active: bool) {
 }
 
 /// Id and secret, if there is exactly one Authorization header and it is a Basic one. Both were encoded as in a form before.
-fn basic(request: &HttpRequest) -> Option<Shown> {
+fn basic(request: &HttpRequest) -> Option<PresentedSecret> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
@@ -169,5 +169,5 @@ fn basic(request: &HttpRequest) -> Option<Shown> {
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim_matches(' ')).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
     let plain = |text: &str| Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned());
-    Some(Shown { id: plain(id)?, secret: plain(secret)?.into() })
+    Some(PresentedSecret { id: plain(id)?, secret: plain(secret)?.into() })
 }

@@ -12,6 +12,6 @@ const AFTER: Duration = Duration::from_millis(3);
 ///
 /// Not by tokio's clock, which ticks in milliseconds from when the thread has nothing left to do: the answer would come whole
 /// milliseconds after what was to be hidden.
-pub async fn due(asked: Instant) {
+pub async fn wait(asked: Instant) {
     Delay::new((asked + AFTER).saturating_duration_since(Instant::now())).await;
 }

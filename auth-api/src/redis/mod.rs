@@ -41,7 +41,7 @@ pub(crate) enum RedisFailure {
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     #[error("it was not asked, because it did not answer a moment ago")]
-    LeftAlone,
+    BreakerOpen,
     #[error("an answer that makes no sense")]
     Nonsense,
     #[error(transparent)]
@@ -56,7 +56,7 @@ impl RedisFailure {
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Timeout(_) | Self::LeftAlone => "timeout",
+            Self::Timeout(_) | Self::BreakerOpen => "timeout",
             Self::Redis(error) if error.is_timeout() => "timeout",
             Self::Redis(error) if error.is_io_error() || error.is_unrecoverable_error() => "connection",
             Self::Redis(_) | Self::Nonsense => "other",
@@ -94,14 +94,14 @@ impl Redis {
     /// Asks on behalf of a request: within `REDIS_TIMEOUT`, and not at all while the breaker is open.
     pub(crate) async fn command<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Answer<T> {
         if self.is_left_alone() {
-            return Err(RedisFailure::LeftAlone);
+            return Err(RedisFailure::BreakerOpen);
         }
         self.send(name, self.timeout, pipeline).await
     }
 
     /// Asks where no request waits: with more patience, and whether the breaker is open or not. An answer that a request
     /// would have waited for closes it, one that refuses, too.
-    pub(crate) async fn ask_anyway<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Answer<T> {
+    pub(crate) async fn bypass_breaker<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Answer<T> {
         let asked = Instant::now();
         let answer = self.send(name, self.timeout * PATIENCE, pipeline).await;
         let heard = answer.as_ref().map_or_else(|failure| !failure.is_outage(), |_| asked.elapsed() <= self.timeout);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::credentials::AccountAddress;
-use crate::http::documented::example;
+use crate::http::api_spec::example;
 use crate::http::limit::limit;
-use crate::http::{Client, Json, Problem, documented};
+use crate::http::{Client, Json, Problem, api_spec};
 use crate::limits::Route;
 use crate::state::State;
 
@@ -51,7 +51,7 @@ pub(super) struct Answer {
     request_body = Request,
     responses(
         (status = 200, description = "What is to be signed.", body = Answer),
-        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Address
+        api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Address
     )
 )]
 pub(super) async fn post(

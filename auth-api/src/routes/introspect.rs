@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use crate::credentials::access_token::Claims;
 use crate::credentials::{RefreshToken, Token, same_hash};
+use crate::http::api_spec::example;
 use crate::http::cookie_session::{Accepted, PresentedCookie};
-use crate::http::documented::example;
 use crate::http::oauth::{self, OAuthError};
-use crate::http::{Form, FormFields, Problem, caller, documented};
+use crate::http::{Form, FormFields, Problem, api_spec, caller};
 use crate::limits::Route;
 use crate::state::State;
 
@@ -137,7 +137,7 @@ fn no() -> Object {
             }))),
             ("inactive" = (summary = "anything that is not good", value = json!({ "active": false })))
          )))),
-        documented::Services
+        api_spec::Services
     ),
     security(("client" = []))
 )]

@@ -4,7 +4,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 
 use crate::credentials::signing_keys::Jwks;
-use crate::http::documented;
+use crate::http::api_spec;
 use crate::state::State;
 
 /// The public keys
@@ -19,7 +19,7 @@ use crate::state::State;
     responses(
         (status = 200, description = "A JSON Web Key Set (RFC 7517).", body = Jwks,
          headers(("Cache-Control" = String, description = "`public`; half the time that a new key is published before it signs, at the most 5 minutes."))),
-        documented::Anything
+        api_spec::Anything
     )
 )]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {

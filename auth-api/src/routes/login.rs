@@ -18,17 +18,17 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::tokens::{self, Pair};
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::credentials::access_token::Grant;
 use crate::credentials::{
     AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature, fresh_family_key,
 };
+use crate::http::api_spec::example;
 use crate::http::caller::Transport;
-use crate::http::cookie::Presented;
-use crate::http::documented::example;
+use crate::http::cookie::CookieLookup;
 use crate::http::guard::{self, Origin};
 use crate::http::limit::{count_refused, limit, limit_wallet, show};
-use crate::http::{Client, Json, Problem, documented};
+use crate::http::{Client, Json, Problem, api_spec};
 use crate::limits::{Route, Scope, Verdict};
 use crate::metrics::{self, LoginOutcome};
 use crate::state::{DatabaseError, State, timed};
@@ -142,7 +142,7 @@ enum Refused {
             })))
          ))),
          headers(("Set-Cookie" = String, description = "The session, with `transport: \"cookie\"`."))),
-        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Login
+        api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Login
     )
 )]
 pub(super) async fn post(
@@ -199,14 +199,14 @@ pub(super) async fn post(
         Carrier::Cookie(token) => {
             let lifetime = (times.expires_at - times.created_at).to_std().unwrap_or_default();
             let answer = CookieAnswer { session_id: session_id.0, expires_at: times.expires_at };
-            Ok(HttpResponse::Ok().cookie(state.cookie.carry(&token, lifetime)).json(answer))
+            Ok(HttpResponse::Ok().cookie(state.cookie.set_cookie(&token, lifetime)).json(answer))
         }
     }
 }
 
 /// The session whose cookie a new one will take the place of.
 fn replaced(http: &HttpRequest, state: &State, transport: Transport) -> Option<(SessionId, TokenHash)> {
-    let (Transport::Cookie, Presented::One(value)) = (transport, state.cookie.presented(http)) else { return None };
+    let (Transport::Cookie, CookieLookup::One(value)) = (transport, state.cookie.presented(http)) else { return None };
     let token = SessionToken::parse(&value, &state.secrets).ok()?;
     Some((token.session_id(), token.hash()))
 }
@@ -234,7 +234,7 @@ async fn log_in(state: &State, login: Login) -> Done {
             audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);
             for Ended { id, reason } in &begun.ended {
                 metrics::count_revoked(*reason, 1);
-                audit::revoke(Some(&login.client), *id, &By::Account(begun.account_id), *reason);
+                audit::revoke(Some(&login.client), *id, &RevokedBy::Account(begun.account_id), *reason);
             }
             Done { counted: begun.counted.take(), result: Ok((login, begun)) }
         }
@@ -310,7 +310,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             let family = NewTokenFamily::new(session_id, times.created_at, key.clone(), token.hash(), networks);
             family.insert(connection).await?;
         }
-        let ended = Session::make_room(connection, account.id, session_id, *replaced, limit).await?;
+        let ended = Session::enforce_session_limit(connection, account.id, session_id, *replaced, limit).await?;
         may_have_ended = !ended.is_empty();
         Ok((account, times, ended, counted))
     });

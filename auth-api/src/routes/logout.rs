@@ -7,11 +7,11 @@ use schema::sessions::RevokedReason;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::audit::By;
+use crate::audit::RevokedBy;
 use crate::credentials::RefreshToken;
-use crate::http::documented::example;
+use crate::http::api_spec::example;
 use crate::http::limit::{limit_caller, limit_session};
-use crate::http::{Client, OptionalJson, Problem, caller, documented};
+use crate::http::{Client, OptionalJson, Problem, api_spec, caller};
 use crate::limits::Route;
 use crate::revocation::{Ended, Ending, Proof, end_if_issued};
 use crate::state::State;
@@ -38,7 +38,7 @@ pub(super) struct Request {
     request_body = Request,
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Authenticated
+        api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Authenticated
     ),
     security((), ("access_token" = []), ("session_cookie" = []))
 )]
@@ -55,7 +55,7 @@ pub(super) async fn post(
         Some(request) => {
             let token =
                 RefreshToken::parse(&request.refresh_token, &state.secrets).map_err(|_| Problem::Unauthenticated)?;
-            let beside = caller::genuine(&http, &state).ok().map(|credential| credential.session_id());
+            let beside = caller::verified_credential(&http, &state).ok().map(|credential| credential.session_id());
             if beside.is_some_and(|id| id != token.session_id()) {
                 return Err(Problem::malformed(
                     "refresh_token",
@@ -64,11 +64,11 @@ pub(super) async fn post(
             }
             Proof::Refresh(token)
         }
-        None => caller::genuine(&http, &state)?.into(),
+        None => caller::verified_credential(&http, &state)?.into(),
     };
     limit_session(&http, &state, Route::Logout, client.ip, proof.session_id())?;
     let shared = Arc::clone(&state);
-    let ending = Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: By::Rule };
+    let ending = Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: RevokedBy::Rule };
     let ended = state.tasks.finish(async move { end_if_issued(&shared, &client, &proof, &ending).await });
     if ended.await?? == Ended::Forged {
         return Err(Problem::Unauthenticated);

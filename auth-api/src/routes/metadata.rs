@@ -6,7 +6,7 @@ use serde::Serialize;
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::http::documented;
+use crate::http::api_spec;
 use crate::state::State;
 
 /// RFC 8414 §2. There are no grants: tokens are had by logging in, not by OAuth.
@@ -69,7 +69,7 @@ const CACHE: &str = "public, max-age=3600";
     responses(
         (status = 200, description = "What there is for other services.", body = Metadata<'static>,
          headers(("Cache-Control" = String, description = "`public, max-age=3600`"))),
-        documented::Anything
+        api_spec::Anything
     )
 )]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {

@@ -1,8 +1,7 @@
-//! The URL table; each endpoint is one file. What is in it is in the [`contract`], too.
+//! The URL table; each endpoint is one file. What is in it is in the [`specification`], too.
 
 mod admin;
 mod challenge;
-pub mod contract;
 mod demo;
 mod docs;
 mod introspect;
@@ -15,6 +14,7 @@ mod refresh;
 mod revoke;
 mod session;
 mod sessions;
+pub mod specification;
 mod tokens;
 
 use actix_web::guard::fn_guard;
@@ -60,7 +60,7 @@ static API: &[Path] = &[
     open("/oauth/revoke", &[(POST, |route| route.to(revoke::post))]),
     METADATA,
     open("/.well-known/jwks.json", &[(READ, |route| route.to(jwks::get))]),
-    open("/openapi.json", &[(READ, |route| route.to(contract::get))]),
+    open("/openapi.json", &[(READ, |route| route.to(specification::get))]),
 ];
 
 const METADATA: Path = open(metadata::PATH, &[(READ, |route| route.to(metadata::get))]);

@@ -12,14 +12,14 @@ use schema::ids::SessionId;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use self::decision::{Presented, Refreshed, decide};
+use self::decision::{PresentedToken, Refreshed, decide};
 use super::tokens::{self, Pair};
 use crate::audit;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
-use crate::http::documented::example;
+use crate::http::api_spec::example;
 use crate::http::limit::{hide_session, limit};
-use crate::http::{Client, IdempotencyHeader, IdempotencyKey, Json, Peer, Problem, documented, refusal};
+use crate::http::{Client, IdempotencyHeader, IdempotencyKey, Json, Peer, Problem, api_spec, response_delay};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::State;
@@ -48,7 +48,7 @@ pub(super) struct Request {
     request_body = Request,
     responses(
         (status = 200, description = "The session goes on.", body = tokens::Answer<'static>),
-        documented::Work, documented::Change, documented::Body, documented::Limited, documented::Refresh
+        api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Refresh
     )
 )]
 pub(super) async fn post(
@@ -85,13 +85,13 @@ async fn answer(
     };
     let (asked, session_id) = (Instant::now(), token.session_id());
     let attempt = key.map(|key| key.hash(session_id, token.generation()));
-    let presented = Presented { token, attempt, arrived, client, peer: peer.clone() };
+    let presented = PresentedToken { token, attempt, arrived, client, peer: peer.clone() };
     let shared = Arc::clone(state);
     let refreshed = state.tasks.finish(async move { refresh(&shared, &presented).await }).await?;
     // Hanging up spares a session (see `decision`). So it must not be a way to get tokens.
     let refreshed = if peer.has_hung_up() { Err(Problem::RefreshRefused) } else { refreshed };
     if matches!(refreshed, Err(Problem::RefreshRefused)) {
-        refusal::due(asked).await;
+        response_delay::wait(asked).await;
     }
     let (session, successor) = refreshed?;
     let pair = Pair {
@@ -124,7 +124,7 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
 }
 
 /// Refreshes, and counts and reports how that ended: here, where it also happens for a client that has hung up.
-async fn refresh(state: &State, presented: &Presented) -> Result<(SessionState, RefreshToken), Problem> {
+async fn refresh(state: &State, presented: &PresentedToken) -> Result<(SessionState, RefreshToken), Problem> {
     let (client, session_id) = (&presented.client, presented.session_id());
     match decide(state, presented).await {
         Ok(Refreshed::Next { session, successor, retry }) => {

@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use schema::sessions::RevokedReason;
 use secrecy::ExposeSecret as _;
 
-use crate::audit::By;
+use crate::audit::RevokedBy;
 use crate::credentials::Token;
 use crate::http::oauth::{self, OAuthError};
-use crate::http::{Client, Form, FormFields, Problem, documented};
+use crate::http::{Client, Form, FormFields, Problem, api_spec};
 use crate::limits::Route;
 use crate::revocation::{Ending, end_if_issued};
 use crate::state::State;
@@ -24,7 +24,7 @@ use crate::state::State;
     operation_id = "revoke",
     tag = "oauth",
     request_body(content = FormFields, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "It is good no longer, if it ever was."), documented::Services),
+    responses((status = 200, description = "It is good no longer, if it ever was."), api_spec::Services),
     security(("client" = []))
 )]
 pub(super) async fn post(
@@ -38,8 +38,11 @@ pub(super) async fn post(
     if let Some(token) = recognised {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {
-            let ending =
-                Ending { route: Route::Revoke.as_str(), reason: RevokedReason::Client, by: By::Client(client_id) };
+            let ending = Ending {
+                route: Route::Revoke.as_str(),
+                reason: RevokedReason::Client,
+                by: RevokedBy::Client(client_id),
+            };
             // A forged one is no token (RFC 7009 §2.2): nothing ends, and the answer is the same.
             end_if_issued(&shared, &client, &token.into(), &ending).await
         });

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::sessions::SessionAnswer;
-use crate::http::documented::example;
-use crate::http::{Problem, caller, documented};
+use crate::http::api_spec::example;
+use crate::http::{Problem, api_spec, caller};
 use crate::limits::Route;
 use crate::state::State;
 
@@ -50,7 +50,7 @@ struct AccountAnswer {
     tag = "sessions",
     responses(
         (status = 200, description = "The credential is good.", body = Answer),
-        documented::Work, documented::Limited, documented::Authenticated
+        api_spec::Work, api_spec::Limited, api_spec::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]

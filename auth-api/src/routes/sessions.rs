@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::device::device;
+use crate::http::api_spec::example;
 use crate::http::caller::{self, Transport};
-use crate::http::documented::example;
-use crate::http::{Client, Problem, Query, documented};
+use crate::http::{Client, Problem, Query, api_spec};
 use crate::limits::Route;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
@@ -109,7 +109,7 @@ pub(super) struct ListAnswer {
     params(List),
     responses(
         (status = 200, description = "The caller's is among them, unless there are more than were asked for.", body = ListAnswer),
-        documented::Work, documented::Limited, documented::Authenticated
+        api_spec::Work, api_spec::Limited, api_spec::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -149,7 +149,7 @@ pub(super) async fn list(
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
     responses(
         (status = 204, description = "It is over."),
-        documented::Work, documented::Change, documented::Limited, documented::SteppedUp, documented::Named
+        api_spec::Work, api_spec::Change, api_spec::Limited, api_spec::SteppedUp, api_spec::Named
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -186,7 +186,7 @@ async fn end_one(state: &State, client: &Client, id: SessionId, owner: AccountId
     if revoked {
         state.denylist.deny(&[id]).await;
         metrics::count_revoked(RevokedReason::User, 1);
-        audit::revoke(Some(client), id, &By::Account(owner), RevokedReason::User);
+        audit::revoke(Some(client), id, &RevokedBy::Account(owner), RevokedReason::User);
     }
     Ok(revoked)
 }
@@ -226,7 +226,7 @@ pub(super) struct Revoked {
     params(DeleteAll),
     responses(
         (status = 200, description = "They are over.", body = Revoked),
-        documented::Work, documented::Change, documented::Limited, documented::SteppedUp
+        api_spec::Work, api_spec::Change, api_spec::Limited, api_spec::SteppedUp
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
@@ -271,7 +271,7 @@ async fn end_all(
     state.denylist.deny(&ended).await;
     metrics::count_revoked(RevokedReason::User, ended.len());
     for id in &ended {
-        audit::revoke(Some(client), *id, &By::Account(account_id), RevokedReason::User);
+        audit::revoke(Some(client), *id, &RevokedBy::Account(account_id), RevokedReason::User);
     }
     Ok(Some(ended.len()))
 }

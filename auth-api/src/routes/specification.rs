@@ -12,11 +12,11 @@ use utoipa::{Modify, OpenApi};
 use super::{
     API, DEMO, PAGES, admin, challenge, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions,
 };
-use crate::http::documented::{self, Shared};
+use crate::http::api_spec::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
 
 /// The contract, as it is served.
-pub struct Contract(Bytes);
+pub struct ApiSpecification(Bytes);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -57,7 +57,7 @@ pub struct Contract(Bytes);
 )]
 struct Endpoints;
 
-impl Contract {
+impl ApiSpecification {
     /// The contract of what is served at this address.
     pub fn at(url: &str) -> Result<Self, serde_json::Error> {
         Ok(Self(serde_json::to_vec(&document(url))?.into()))
@@ -89,11 +89,14 @@ const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
     responses(
         (status = 200, description = "OpenAPI 3.1.", body = Object,
          headers(("Cache-Control" = String, description = "`public, max-age=300`"))),
-        documented::Anything
+        api_spec::Anything
     )
 )]
-pub(super) async fn get(contract: web::Data<Contract>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, CACHE)).content_type(ContentType::json()).body(contract.0.clone())
+pub(super) async fn get(specification: web::Data<ApiSpecification>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, CACHE))
+        .content_type(ContentType::json())
+        .body(specification.0.clone())
 }
 
 /// What a page is answered with.
@@ -103,10 +106,10 @@ const PAGE_STATUSES: [StatusCode; 4] =
 /// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is there.
 #[must_use]
 pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
-    let mut contract = Endpoints::openapi();
+    let mut specification = Endpoints::openapi();
     let mut answers = Vec::new();
-    for (path, item) in &mut contract.paths.paths {
-        for (method, operation) in documented::operations(item) {
+    for (path, item) in &mut specification.paths.paths {
+        for (method, operation) in api_spec::operations(item) {
             let statuses = operation.responses.responses.keys().filter_map(|status| status.parse().ok());
             answers.extend(statuses.map(|status| (method.clone(), path.clone(), status)));
         }
@@ -125,8 +128,8 @@ pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
 struct License;
 
 impl Modify for License {
-    fn modify(&self, contract: &mut Document) {
-        if let Some(license) = &mut contract.info.license {
+    fn modify(&self, specification: &mut Document) {
+        if let Some(license) = &mut specification.info.license {
             license.identifier = Some(license.name.clone());
         }
     }
@@ -136,7 +139,7 @@ impl Modify for License {
 struct Credentials;
 
 impl Modify for Credentials {
-    fn modify(&self, contract: &mut Document) {
+    fn modify(&self, specification: &mut Document) {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
@@ -152,7 +155,7 @@ impl Modify for Credentials {
         let client = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
             .description(Some("The id and the secret of another service: `auth-api clients add ID` makes them."));
-        contract.components.get_or_insert_default().security_schemes.extend([
+        specification.components.get_or_insert_default().security_schemes.extend([
             ("operator".to_owned(), RefOr::T(SecurityScheme::Http(operator.build()))),
             ("client".to_owned(), RefOr::T(SecurityScheme::Http(client.build()))),
             ("access_token".to_owned(), RefOr::T(SecurityScheme::Http(token.build()))),
@@ -165,9 +168,9 @@ impl Modify for Credentials {
 struct Heads;
 
 impl Modify for Heads {
-    fn modify(&self, contract: &mut Document) {
+    fn modify(&self, specification: &mut Document) {
         for path in API.iter().filter(|path| path.methods().any(|method| method == Method::HEAD)) {
-            let item = contract.paths.paths.get_mut(path.template);
+            let item = specification.paths.paths.get_mut(path.template);
             if let Some(PathItem { get: Some(get), head, .. }) = item {
                 *head = Some(without_bodies(get));
             }
@@ -179,8 +182,8 @@ impl Modify for Heads {
 struct Optional;
 
 impl Modify for Optional {
-    fn modify(&self, contract: &mut Document) {
-        let logout = contract.paths.paths.get_mut("/auth/logout").and_then(|path| path.post.as_mut());
+    fn modify(&self, specification: &mut Document) {
+        let logout = specification.paths.paths.get_mut("/auth/logout").and_then(|path| path.post.as_mut());
         if let Some(RefOr::T(body)) = logout.and_then(|logout| logout.request_body.as_mut()) {
             body.required = Some(Required::False);
         }
@@ -191,8 +194,8 @@ impl Modify for Optional {
 struct Operations;
 
 impl Modify for Operations {
-    fn modify(&self, contract: &mut Document) {
-        for (path, item) in &mut contract.paths.paths {
+    fn modify(&self, specification: &mut Document) {
+        for (path, item) in &mut specification.paths.paths {
             if path.starts_with(admin::SCOPE) {
                 let server = ServerBuilder::new().url("http://127.0.0.1:9082");
                 let server = server.description(Some("The operators' port (`ADMIN_BIND`), not for the public."));
@@ -222,12 +225,12 @@ mod tests {
 
     #[test]
     fn every_route_is_in_the_contract_and_nothing_else_is() {
-        let mut contract = Endpoints::openapi();
-        let told: BTreeSet<_> = contract
+        let mut specification = Endpoints::openapi();
+        let told: BTreeSet<_> = specification
             .paths
             .paths
             .iter_mut()
-            .flat_map(|(path, item)| documented::operations(item).map(|(method, _)| (path.clone(), method.to_string())))
+            .flat_map(|(path, item)| api_spec::operations(item).map(|(method, _)| (path.clone(), method.to_string())))
             .collect();
         let api = API.iter().map(|path| (path.template.to_owned(), path));
         let admin = admin::PATHS.iter().map(|path| (format!("{}{}", admin::SCOPE, path.template), path));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::Problem;
-use crate::http::documented::example;
+use crate::http::api_spec::example;
 use crate::state::State;
 
 /// What is to be answered.

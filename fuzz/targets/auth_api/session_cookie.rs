@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use actix_web::http::header::{COOKIE, HeaderValue};
 use actix_web::test::TestRequest;
 use auth_api::credentials::{Secrets, SessionToken};
-use auth_api::http::cookie::{Presented, SessionCookie};
+use auth_api::http::cookie::{CookieLookup, SessionCookie};
 use schema::ids::SessionId;
 use uuid::Uuid;
 
@@ -45,8 +45,8 @@ fn among_others(others: &[u8]) {
         let Ok(header) = HeaderValue::from_bytes(&[others, ours.as_bytes()].concat()) else { return };
         let after = cookie.presented(&TestRequest::default().insert_header((COOKIE, header)).to_http_request());
         match (before, after) {
-            (Presented::Nothing, Presented::One(found)) => assert_eq!(*found, *value),
-            (Presented::One(_) | Presented::Several, Presented::Several) => {}
+            (CookieLookup::Absent, CookieLookup::One(found)) => assert_eq!(*found, *value),
+            (CookieLookup::One(_) | CookieLookup::Several, CookieLookup::Several) => {}
             other => panic!("{other:?}"),
         }
     }

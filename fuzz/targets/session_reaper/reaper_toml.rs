@@ -38,14 +38,14 @@ fn holds_together(targets: &[Target]) {
     let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     assert_eq!(names.len(), targets.len(), "two of one name: {names:?}");
     for target in targets {
-        assert_eq!(TableName::parse(&target.table.spelt()).as_ref(), Some(&target.table));
+        assert_eq!(TableName::parse(&target.table.quoted()).as_ref(), Some(&target.table));
         assert!(target.chunk.is_none_or(|rows| (1..=100_000).contains(&rows)), "{target:?}");
         assert!(target.filter.as_ref().is_none_or(|filter| !filter.trim().is_empty()), "{target:?}");
         assert!(!target.reasons.is_empty(), "{target:?}");
         let reasons: BTreeSet<&str> = target.reasons.iter().map(|reason| reason.name.as_str()).collect();
         assert_eq!(reasons.len(), target.reasons.len(), "two of one name: {target:?}");
         for reason in &target.reasons {
-            assert_eq!(Ident::parse(&reason.column.spelt()).as_ref(), Some(&reason.column));
+            assert_eq!(Ident::parse(&reason.column.quoted()).as_ref(), Some(&reason.column));
             assert!(reason.keep <= LONGEST, "{target:?}");
             // What auth-api still needs is never reaped, whoever writes the file.
             let least = match (target.table.name.as_str(), reason.column.as_str()) {
@@ -71,10 +71,10 @@ fn meaning(targets: &[Target]) -> Vec<String> {
 
 /// The target as a `[[target]]`, with all that a preset may have said of it.
 fn written(target: &Target) -> String {
-    let mut toml = format!("[[target]]\ntable = {}\ndue = [", text(&target.table.spelt()));
+    let mut toml = format!("[[target]]\ntable = {}\ndue = [", text(&target.table.quoted()));
     for reason in &target.reasons {
         let keep = humantime::format_duration(reason.keep).to_string();
-        let (name, column, keep) = (text(&reason.name), text(&reason.column.spelt()), text(&keep));
+        let (name, column, keep) = (text(&reason.name), text(&reason.column.quoted()), text(&keep));
         let _ = write!(toml, "{{ reason = {name}, column = {column}, keep = {keep}");
         if let Some(zone) = reason.zone {
             let _ = write!(toml, ", zone = {}", text(zone.name()));
@@ -91,11 +91,11 @@ fn written(target: &Target) -> String {
     }
     toml.push_str("]\nchildren = [");
     for (table, column) in &target.children {
-        let _ = write!(toml, "{{ table = {}, column = {} }}, ", text(&table.spelt()), text(&column.spelt()));
+        let _ = write!(toml, "{{ table = {}, column = {} }}, ", text(&table.quoted()), text(&column.quoted()));
     }
     toml.push_str("]\n");
     let filter = target.filter.as_deref().map(|filter| ("where", text(filter)));
-    let group = target.group.as_ref().map(|group| ("group", text(&group.spelt())));
+    let group = target.group.as_ref().map(|group| ("group", text(&group.quoted())));
     let order = target.order.map(|order| {
         let order = match order {
             Order::Index => "index",

@@ -39,11 +39,11 @@ fn text(checked: &Checked) -> String {
         };
         block(&mut text, &name, target.safe, &target.findings);
     }
-    let grave = checked.targets.iter().filter(|target| !target.safe).count();
+    let blocking = checked.targets.iter().filter(|target| !target.safe).count();
     let _ = match (checked.safe, checked.server.safe) {
         (true, _) => writeln!(text, "safe: every target can be reaped"),
         (false, false) => writeln!(text, "unsafe: nothing can be reaped on this server"),
-        (false, true) => writeln!(text, "unsafe: {grave} of {} targets would be left alone", checked.targets.len()),
+        (false, true) => writeln!(text, "unsafe: {blocking} of {} targets would be left alone", checked.targets.len()),
     };
     text
 }

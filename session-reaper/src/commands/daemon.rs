@@ -12,11 +12,11 @@ use crate::config::Service;
 use crate::exit::Exit;
 use crate::notify::Supervisor;
 use crate::ops::{self, Live};
-use crate::presence;
+use crate::registration;
 use crate::schedule::{Tick, Ticks};
 use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep, SweepError};
-use crate::{clock, life, memory, meter, notify};
+use crate::{clock, metrics, notify, recent_runs, watchdog};
 
 /// How often histograms are drained; what waits in them until then is memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -33,14 +33,14 @@ const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 /// Serves and runs until it is stopped.
 pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let Service { sweep, schedule, jitter, ops_bind: bind, ops_hosts, supervisor } = service;
-    let metrics = match meter::install(&sweep.targets) {
+    let metrics = match metrics::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
             tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up");
             return Exit::Failed;
         }
     };
-    meter::interval(schedule.gaps(clock::now()).longest);
+    metrics::interval(schedule.gaps(clock::now()).longest);
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched.clone() };
@@ -62,7 +62,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
         supervisor.warn_of_haste(sweep.bounds);
         tokio::spawn(notify::tell(live, stop.clone()))
     });
-    let presence = tokio::spawn(presence::publish(sweep, schedule, address, next_watched));
+    let registration = tokio::spawn(registration::publish(sweep, schedule, address, next_watched));
     remember(sweep).await;
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
@@ -81,7 +81,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     }
     handle.stop(true).await;
     // It takes back what it said, within its bound.
-    let _ = presence.await;
+    let _ = registration.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
     tracing::info!(event = "stopped", "stopped");
@@ -97,7 +97,7 @@ async fn remember(sweep: &Sweep) {
         ended.await.map_err(|error| chain(&error))
     };
     match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
-        Ok(Ok((success, completion))) => meter::runs_before(success, completion),
+        Ok(Ok((success, completion))) => metrics::runs_before(success, completion),
         Ok(Err(error)) => tracing::debug!(event = "history_read_failed", error, "run history not read"),
         Err(_) => tracing::debug!(event = "history_read_timeout", "run history not read in time"),
     }
@@ -154,8 +154,12 @@ impl Rounds<'_> {
             let now = clock::now();
             if upcoming.is_some_and(|tick| tick.run_at <= now) {
                 let skipped = ticks.end(now);
-                meter::ticks_skipped(skipped);
-                tracing::warn!(event = "runs_skipped", missed = skipped, "skipped scheduled runs: the previous run is still active");
+                metrics::ticks_skipped(skipped);
+                tracing::warn!(
+                    event = "runs_skipped",
+                    missed = skipped,
+                    "skipped scheduled runs: the previous run is still active"
+                );
                 upcoming = ticks.next(now);
             }
         }
@@ -188,7 +192,7 @@ impl Rounds<'_> {
     /// Waits by the clock as it is, which may be set meanwhile.
     async fn wait_for(&self, tick: Tick, ticks: &Ticks<'_>) -> Waited {
         loop {
-            life::sign();
+            watchdog::sign();
             let now = clock::now();
             let left = (tick.run_at - now).to_std().unwrap_or_default();
             if left.is_zero() {
@@ -205,9 +209,9 @@ impl Rounds<'_> {
     async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
         let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else { return Ok(()) };
-        memory::keep_failure(&self.sweep.instance, &error.to_string());
+        recent_runs::keep_failure(&self.sweep.instance, &error.to_string());
         let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-        meter::run_ended(Outcome::Failed, began.elapsed(), none);
+        metrics::run_ended(Outcome::Failed, began.elapsed(), none);
         if matches!(error, SweepError::NotAuthApi(_)) {
             return Err(error);
         }

@@ -37,8 +37,8 @@ fn text(chosen: &[&str]) -> String {
         .find(|preset| chosen.first() == Some(&preset.name))
         .and_then(|preset| preset.targets.first())
         .map(|target| &target.table);
-    let name = table.map(|table| table.name.spelt()).unwrap_or_default();
-    let table = table.map(|table| format!("{:?}", table.spelt())).unwrap_or_default();
+    let name = table.map(|table| table.name.quoted()).unwrap_or_default();
+    let table = table.map(|table| format!("{:?}", table.quoted())).unwrap_or_default();
     let chosen = match chosen {
         [one] => format!("{one:?}"),
         several => format!("{several:?}"),

@@ -34,7 +34,10 @@ pub async fn pause(connect: &ConnectOptions, length: Duration, why: Option<&str>
 /// There is no place for it, or no right to it.
 pub(super) fn not_kept(error: &Error) -> Exit {
     if schema::runs::is_absent(error) {
-        tracing::error!(event = "state_table_missing", "no table reaper_state to store a pause in; create it with `session-reaper migrate`");
+        tracing::error!(
+            event = "state_table_missing",
+            "no table reaper_state to store a pause in; create it with `session-reaper migrate`"
+        );
     } else {
         tracing::error!(event = "state_access_failed", error = chain(error), "reaper_state cannot be read or written");
     }

@@ -11,7 +11,7 @@ use crate::bar;
 use crate::config::Output;
 use crate::exit::Exit;
 use crate::export::Exports;
-use crate::meter;
+use crate::metrics;
 use crate::stop::Stop;
 use crate::summary;
 use crate::sweep::{Progress, Sweep};
@@ -46,7 +46,7 @@ pub async fn run(
         Err(error) => {
             tracing::error!(event = error.event(), %error, "run not started");
             let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-            meter::run_ended(Outcome::Failed, began.elapsed(), none);
+            metrics::run_ended(Outcome::Failed, began.elapsed(), none);
             error.exit()
         }
     };

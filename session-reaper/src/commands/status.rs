@@ -12,9 +12,9 @@ use crate::clock;
 use crate::config::Output;
 use crate::exit::Exit;
 use crate::ops::questions;
-use crate::status::{Seen, Status, read};
+use crate::status::{Snapshot, Status, read};
 use crate::stop::Stop;
-use crate::sweep::{Standing, Sweep, SweepError};
+use crate::sweep::{BacklogSnapshot, Sweep, SweepError};
 
 /// While watching, the backlog is counted no more often: it moves with the runs, and its count is the dear part.
 const RECOUNT: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ fn unreachable(error: &ConnectError) -> Exit {
 
 /// The backlog, as it was last counted.
 struct Backlog {
-    standings: Vec<Standing>,
+    standings: Vec<BacklogSnapshot>,
     note: Option<String>,
     counted: Option<Instant>,
 }
@@ -119,7 +119,7 @@ async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status,
     Ok(status)
 }
 
-async fn shared(sweep: &Sweep, last: i64) -> Result<Seen, ConnectError> {
+async fn shared(sweep: &Sweep, last: i64) -> Result<Snapshot, ConnectError> {
     let client = questions(&sweep.connect).connect().await?;
     let read = async {
         let own = sweep.own_tables(&client).await?;

@@ -4,20 +4,20 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use hardening::secret_flags;
 use schema::connect::has_password;
 
-use super::values::Mistakes;
+use super::values::ConfigErrors;
 use crate::cli::Cli;
 
 /// Reads the command line. Like [`clap::Parser::parse`] it ends the process for `--help` and for a usage error. Secrets in flags are
 /// mistakes.
-pub fn command_line() -> Result<Cli, Mistakes> {
+pub fn command_line() -> Result<Cli, ConfigErrors> {
     let command = Cli::command();
     let matches = command.clone().get_matches();
-    let mut mistakes = Mistakes::default();
+    let mut config_errors = ConfigErrors::default();
     for secret in secret_flags::given(&command, &matches, has_password) {
-        mistakes.add_at(secret.variable.clone(), secret.to_string());
+        config_errors.add_at(secret.variable.clone(), secret.to_string());
     }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    if !config_errors.is_empty() {
+        return Err(config_errors);
     }
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }

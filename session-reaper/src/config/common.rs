@@ -3,7 +3,7 @@
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
-use super::values::{Mistakes, given};
+use super::values::{ConfigErrors, given};
 use crate::cli::{Common, Printing};
 
 /// How logs look.
@@ -35,12 +35,17 @@ pub struct LogConfig {
     pub colour: bool,
 }
 
-pub(super) fn output(printing: &Printing, mistakes: &mut Mistakes) -> Output {
-    mistakes.choice("OUTPUT", printing.output.as_ref(), Output::Text, &[("text", Output::Text), ("json", Output::Json)])
+pub(super) fn output(printing: &Printing, config_errors: &mut ConfigErrors) -> Output {
+    config_errors.choice(
+        "OUTPUT",
+        printing.output.as_ref(),
+        Output::Text,
+        &[("text", Output::Text), ("json", Output::Json)],
+    )
 }
 
-pub(super) fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes) -> LogConfig {
-    let format = mistakes.choice(
+pub(super) fn log(common: &Common, default_filter: &str, config_errors: &mut ConfigErrors) -> LogConfig {
+    let format = config_errors.choice(
         "LOG_FORMAT",
         common.log_format.as_ref(),
         LogFormat::Text,
@@ -48,22 +53,26 @@ pub(super) fn log(common: &Common, default_filter: &str, mistakes: &mut Mistakes
     );
     let text = given(common.log_filter.as_ref()).unwrap_or(default_filter);
     let filter = EnvFilter::builder().parse(text).unwrap_or_else(|error| {
-        mistakes.add("RUST_LOG", text, format!("a level or directives, such as info,session_reaper=debug ({error})"));
+        config_errors.add(
+            "RUST_LOG",
+            text,
+            format!("a level or directives, such as info,session_reaper=debug ({error})"),
+        );
         EnvFilter::default()
     });
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     LogConfig { format, filter, colour }
 }
 
-pub(super) fn database(common: &Common, mistakes: &mut Mistakes) -> Option<ConnectOptions> {
+pub(super) fn database(common: &Common, config_errors: &mut ConfigErrors) -> Option<ConnectOptions> {
     const NAME: &str = "DATABASE_URL";
     let url = match (given(common.database_url.as_ref()), given(common.database_url_file.as_ref())) {
         (Some(_), Some(_)) => {
-            mistakes.add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
+            config_errors.add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
             return None;
         }
         (None, None) => {
-            mistakes.add_unquoted(
+            config_errors.add_unquoted(
                 NAME,
                 "not given: postgres://user@host/database, or DATABASE_URL_FILE with a file that holds it",
             );
@@ -73,12 +82,12 @@ pub(super) fn database(common: &Common, mistakes: &mut Mistakes) -> Option<Conne
         (None, Some(file)) => match std::fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
             Err(error) => {
-                mistakes.add("DATABASE_URL_FILE", file, format!("a file that can be read ({error})"));
+                config_errors.add("DATABASE_URL_FILE", file, format!("a file that can be read ({error})"));
                 return None;
             }
         },
     };
     ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
-        .map_err(|error| mistakes.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
+        .map_err(|error| config_errors.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
         .ok()
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::sweeping::host;
-use super::values::{Mistakes, given};
+use super::run_options::host;
+use super::values::{ConfigErrors, given};
 use crate::cli::{Exporting, Tracing};
 use crate::export::{Exports, Pushgateway};
 
@@ -16,37 +16,41 @@ pub struct SpanReceiver {
     pub endpoint: Url,
 }
 
-pub(super) fn exports(options: &Exporting, mistakes: &mut Mistakes) -> Exports {
+pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> Exports {
     let textfile = given(options.textfile.as_ref()).map(PathBuf::from);
     if let Some(path) = &textfile
         && (path.is_dir() || path.file_name().is_none())
     {
-        mistakes.add("TEXTFILE", &path.to_string_lossy(), "a file, such as /var/lib/node_exporter/session_reaper.prom");
+        config_errors.add(
+            "TEXTFILE",
+            &path.to_string_lossy(),
+            "a file, such as /var/lib/node_exporter/session_reaper.prom",
+        );
     }
     let pushgateway = given(options.pushgateway.as_ref()).and_then(|url| match Pushgateway::new(url, &host()) {
         Ok(pushgateway) => Some(pushgateway),
         Err(why) => {
-            mistakes.add_unquoted("PUSHGATEWAY", format!("{why}: a URL such as http://pushgateway:9091"));
+            config_errors.add_unquoted("PUSHGATEWAY", format!("{why}: a URL such as http://pushgateway:9091"));
             None
         }
     });
     Exports { textfile, pushgateway }
 }
 
-pub(super) fn spans(options: &Tracing, mistakes: &mut Mistakes) -> Option<SpanReceiver> {
+pub(super) fn spans(options: &Tracing, config_errors: &mut ConfigErrors) -> Option<SpanReceiver> {
     let text = given(options.otlp_endpoint.as_ref())?;
     match text.parse::<Url>() {
         // It stands in error messages of the client.
         Ok(endpoint) if !endpoint.username().is_empty() || endpoint.password().is_some() => {
             let right =
                 "no user and no password in it: OTEL_EXPORTER_OTLP_HEADERS=authorization=… is the place for them";
-            mistakes.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
+            config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
             None
         }
         Ok(endpoint) if ["http", "https"].contains(&endpoint.scheme()) => Some(SpanReceiver { endpoint }),
         _ => {
             let right = "a URL such as http://collector:4318 (OTLP over HTTP; gRPC is not spoken)";
-            mistakes.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
+            config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
             None
         }
     }

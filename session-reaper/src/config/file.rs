@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::place::{Found, Source};
+use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
 use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
 
@@ -62,7 +62,7 @@ pub(super) fn read(source: &mut Source<'_>) -> File {
 }
 
 /// One name, or an array of them.
-fn presets(source: &mut Source<'_>, found: &Found<'_, '_>) -> Vec<(&'static str, &'static str)> {
+fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static str, &'static str)> {
     let values: Vec<&Spanned<DeValue<'_>>> = match found.value.get_ref() {
         DeValue::Array(array) => array.iter().collect(),
         _ => vec![found.value],

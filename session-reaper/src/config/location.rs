@@ -3,18 +3,18 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::values::Mistakes;
+use super::values::ConfigErrors;
 use crate::nearest::nearest;
 
 /// A file, and what is wrong with it.
 pub(super) struct Source<'s> {
     pub(super) name: &'s str,
     pub(super) text: &'s str,
-    pub(super) mistakes: &'s mut Mistakes,
+    pub(super) config_errors: &'s mut ConfigErrors,
 }
 
 /// A value and the key that it stands under.
-pub(super) struct Found<'v, 's> {
+pub(super) struct KeyValue<'v, 's> {
     pub(super) key: &'v str,
     pub(super) value: &'v Spanned<DeValue<'s>>,
 }
@@ -31,12 +31,12 @@ impl<'s> Source<'s> {
 
     /// Notes a mistake at a byte of the text.
     pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
-        let place = self.place(at);
-        self.mistakes.add_at(place, what);
+        let location = self.location(at);
+        self.config_errors.add_at(location, what);
     }
 
     /// The file, the line and the column of a byte of the text.
-    pub(super) fn place(&self, at: usize) -> String {
+    pub(super) fn location(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -44,7 +44,7 @@ impl<'s> Source<'s> {
     }
 
     /// Notes that a value cannot be what it is.
-    pub(super) fn wrong_value(&mut self, found: &Found<'_, '_>, right: impl std::fmt::Display) {
+    pub(super) fn wrong_value(&mut self, found: &KeyValue<'_, '_>, right: impl std::fmt::Display) {
         let shown = match found.value.get_ref() {
             DeValue::String(text) => format!(" = {text:?}"),
             DeValue::Integer(number) => format!(" = {number}"),
@@ -59,7 +59,7 @@ impl<'s> Source<'s> {
         &mut self,
         table: &'v DeTable<'s>,
         known: [&'static str; N],
-    ) -> [Option<Found<'v, 's>>; N] {
+    ) -> [Option<KeyValue<'v, 's>>; N] {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref();
             let near = nearest(name, known.map(|key| (key, key)))
@@ -67,11 +67,11 @@ impl<'s> Source<'s> {
                 .unwrap_or_default();
             self.wrong(key.span().start, format!("unknown key `{name}`{near} (known: {})", known.join(", ")));
         }
-        known.map(|key| table.get(key).map(|value| Found { key, value }))
+        known.map(|key| table.get(key).map(|value| KeyValue { key, value }))
     }
 
     /// A text.
-    pub(super) fn text<'v>(&mut self, found: Option<Found<'v, 's>>) -> Option<&'v str> {
+    pub(super) fn text<'v>(&mut self, found: Option<KeyValue<'v, 's>>) -> Option<&'v str> {
         let found = found?;
         let text = found.value.get_ref().as_str();
         if text.is_none() {
@@ -83,7 +83,7 @@ impl<'s> Source<'s> {
     /// A text that `read` can make something of; else `right` says what would be.
     pub(super) fn read<T>(
         &mut self,
-        found: Option<Found<'_, 's>>,
+        found: Option<KeyValue<'_, 's>>,
         read: impl FnOnce(&str) -> Option<T>,
         right: &str,
     ) -> Option<T> {
@@ -96,7 +96,11 @@ impl<'s> Source<'s> {
     }
 
     /// A whole number within a range.
-    pub(super) fn whole(&mut self, found: Option<Found<'_, 's>>, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    pub(super) fn whole(
+        &mut self,
+        found: Option<KeyValue<'_, 's>>,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
         let found = found?;
         let integer = found.value.get_ref().as_integer();
         let number = integer.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok());
@@ -108,7 +112,7 @@ impl<'s> Source<'s> {
     }
 
     /// `true` or `false`.
-    pub(super) fn truth(&mut self, found: Option<Found<'_, 's>>) -> Option<bool> {
+    pub(super) fn truth(&mut self, found: Option<KeyValue<'_, 's>>) -> Option<bool> {
         let found = found?;
         let truth = found.value.get_ref().as_bool();
         if truth.is_none() {
@@ -120,7 +124,7 @@ impl<'s> Source<'s> {
     /// The tables of an array.
     pub(super) fn tables<'v>(
         &mut self,
-        found: Option<Found<'v, 's>>,
+        found: Option<KeyValue<'v, 's>>,
         right: &str,
     ) -> Option<Vec<(usize, &'v DeTable<'s>)>> {
         let found = found?;

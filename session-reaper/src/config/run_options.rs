@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::common::database;
-use super::values::{DurationRange, Mistakes, given};
-use super::{HOUR, LONGEST_KEEP, MINUTE, reaped, throttle};
-use crate::cli::{Common, Sweeping};
+use super::values::{ConfigErrors, DurationRange, given};
+use super::{HOUR, LONGEST_KEEP, MINUTE, target_source, throttle};
+use crate::cli::{Common, RunOptions};
 use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep, Watermarks};
 
 /// Half of what a request may wait for without its user noticing, and far below PostgreSQL's `deadlock_timeout` of one
@@ -39,11 +39,16 @@ pub(super) struct Consent {
     pub(super) yes: bool,
 }
 
-pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mistakes: &mut Mistakes) -> Option<Sweep> {
-    let connect = database(common, mistakes);
-    let bounds = bounds(options, mistakes);
-    let pace = pace(options, bounds, mistakes);
-    let throttle = throttle::limits(options, mistakes);
+pub(super) fn sweep(
+    common: &Common,
+    options: &RunOptions,
+    consent: Consent,
+    config_errors: &mut ConfigErrors,
+) -> Option<Sweep> {
+    let connect = database(common, config_errors);
+    let bounds = bounds(options, config_errors);
+    let pace = pace(options, bounds, config_errors);
+    let throttle = throttle::limits(options, config_errors);
     let any = DurationRange {
         least: Duration::from_secs(1),
         most: LONGEST_KEEP,
@@ -51,41 +56,50 @@ pub(super) fn sweep(common: &Common, options: &Sweeping, consent: Consent, mista
     };
     let runtime = options.max_runtime.as_ref();
     let budget = BudgetLimits {
-        runtime: given(runtime).map(|_| mistakes.duration("MAX_RUNTIME", runtime, HOUR, &any)),
-        rows: mistakes.whole("MAX_ROWS", options.max_rows.as_ref(), 1..=u64::MAX >> 1, "leave it out for all rows"),
+        runtime: given(runtime).map(|_| config_errors.duration("MAX_RUNTIME", runtime, HOUR, &any)),
+        rows: config_errors.whole(
+            "MAX_ROWS",
+            options.max_rows.as_ref(),
+            1..=u64::MAX >> 1,
+            "leave it out for all rows",
+        ),
     };
-    let scan = mistakes.whole(
+    let scan = config_errors.whole(
         "MAX_SCAN_ROWS",
         options.max_scan_rows.as_ref(),
         0..=u64::MAX >> 1,
         "a table of more rows is not read from one end to the other",
     );
-    let gate = Rules { max_scan_rows: scan.unwrap_or(MAX_SCAN_ROWS), force_unsafe: consent.force_unsafe };
+    let preflight = Rules { max_scan_rows: scan.unwrap_or(MAX_SCAN_ROWS), force_unsafe: consent.force_unsafe };
     let max_fraction = given(options.max_fraction.as_ref()).map_or(MAX_FRACTION, |text| match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => share,
         _ => {
-            mistakes.add("MAX_FRACTION", text, "a part of a table from 0 to 1; 1 lets all of it go without a word");
+            config_errors.add(
+                "MAX_FRACTION",
+                text,
+                "a part of a table from 0 to 1; 1 lets all of it go without a word",
+            );
             MAX_FRACTION
         }
     });
     let first_run = FirstRun { max_fraction, confirmed: consent.yes };
-    let reaped = reaped::read(options, mistakes);
+    let target_source = target_source::read(options, config_errors);
     Some(Sweep {
         connect: connect?,
-        targets: reaped.targets,
-        only_auth_api: reaped.built_in,
+        targets: target_source.targets,
+        only_auth_api: target_source.built_in,
         pace,
         throttle,
         budget,
         bounds,
-        gate,
+        preflight,
         first_run,
         watermarks: Watermarks::default(),
         instance: instance(),
     })
 }
 
-fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {
+fn bounds(options: &RunOptions, config_errors: &mut ConfigErrors) -> StatementBounds {
     let statement = DurationRange {
         least: Duration::from_millis(100),
         most: HOUR,
@@ -97,34 +111,34 @@ fn bounds(options: &Sweeping, mistakes: &mut Mistakes) -> StatementBounds {
         because: "it bounds how long others wait behind a chunk that waits",
     };
     StatementBounds {
-        statement: mistakes.duration(
+        statement: config_errors.duration(
             "STATEMENT_TIMEOUT",
             options.statement_timeout.as_ref(),
             STATEMENT_TIMEOUT,
             &statement,
         ),
-        lock: mistakes.duration("LOCK_TIMEOUT", options.lock_timeout.as_ref(), LOCK_TIMEOUT, &lock),
+        lock: config_errors.duration("LOCK_TIMEOUT", options.lock_timeout.as_ref(), LOCK_TIMEOUT, &lock),
     }
 }
 
-fn pace(options: &Sweeping, bounds: StatementBounds, mistakes: &mut Mistakes) -> PaceLimits {
+fn pace(options: &RunOptions, bounds: StatementBounds, config_errors: &mut ConfigErrors) -> PaceLimits {
     let chunk_time = DurationRange {
         least: Duration::from_millis(1),
         most: bounds.statement / 2,
         because: "a chunk has to fit into STATEMENT_TIMEOUT with room to spare",
     };
-    let max_chunk = mistakes
+    let max_chunk = config_errors
         .whole("MAX_CHUNK", options.max_chunk.as_ref(), 1..=100_000, "larger chunks are longer and no faster")
         .and_then(|rows| u32::try_from(rows).ok());
     let duty_cycle = given(options.duty_cycle.as_ref()).map_or(DUTY_CYCLE, |text| match text.parse::<f64>() {
         Ok(share) if (0.01..=1.0).contains(&share) => share,
         _ => {
-            mistakes.add("DUTY_CYCLE", text, "a share of time from 0.01 to 1; 1 leaves no pause between chunks");
+            config_errors.add("DUTY_CYCLE", text, "a share of time from 0.01 to 1; 1 leaves no pause between chunks");
             DUTY_CYCLE
         }
     });
     PaceLimits {
-        chunk_time: mistakes.duration("CHUNK_TIME", options.chunk_time.as_ref(), CHUNK_TIME, &chunk_time),
+        chunk_time: config_errors.duration("CHUNK_TIME", options.chunk_time.as_ref(), CHUNK_TIME, &chunk_time),
         max_chunk: max_chunk.unwrap_or(MAX_CHUNK),
         duty_cycle,
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::file::floor;
-use super::values::{DurationRange, Mistakes, given};
+use super::values::{ConfigErrors, DurationRange, given};
 use super::{DEFAULT_PRESET, LONGEST_KEEP, presets, targets};
-use crate::cli::Sweeping;
+use crate::cli::RunOptions;
 use crate::sweep::{Target, history};
 
 /// In the working directory.
@@ -15,7 +15,7 @@ const CONFIG: &str = "reaper.toml";
 const KEEP_RUNS: Duration = Duration::from_hours(24 * 30);
 
 /// What is reaped.
-pub(super) struct Reaped {
+pub(super) struct TargetSource {
     pub(super) targets: Vec<Target>,
     /// Nobody named the targets: they are those of auth-api's database, and of no other.
     pub(super) built_in: bool,
@@ -30,37 +30,37 @@ struct Keep<'a> {
 }
 
 /// The targets, and the reaper's own history.
-pub(super) fn read(options: &Sweeping, mistakes: &mut Mistakes) -> Reaped {
+pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> TargetSource {
     let keeps = keeps(options);
     let named = given(options.config.as_ref());
     let file = named.unwrap_or(CONFIG);
-    let mut reaped = match std::fs::read_to_string(file) {
+    let mut target_source = match std::fs::read_to_string(file) {
         Ok(text) => {
             for Keep { name, .. } in keeps.iter().filter(|keep| given(keep.value.as_ref()).is_some()) {
-                mistakes.add_unquoted(
+                config_errors.add_unquoted(
                     name,
                     format!("given, but {file} says what is kept: leave it out, and change `keep` there"),
                 );
             }
-            Reaped { targets: targets::read(file, &text, mistakes), built_in: false }
+            TargetSource { targets: targets::read(file, &text, config_errors), built_in: false }
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Reaped { targets: built_in(&keeps, mistakes), built_in: true }
+            TargetSource { targets: built_in(&keeps, config_errors), built_in: true }
         }
         Err(error) => {
-            mistakes.add("REAPER_CONFIG", file, format!("a file that can be read ({error})"));
-            Reaped { targets: Vec::new(), built_in: false }
+            config_errors.add("REAPER_CONFIG", file, format!("a file that can be read ({error})"));
+            TargetSource { targets: Vec::new(), built_in: false }
         }
     };
     let any = DurationRange { least: Duration::ZERO, most: LONGEST_KEEP, because: "it is the reaper's own history" };
-    let own = history(mistakes.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
-    if !reaped.targets.iter().any(|target| target.table.name == own.table.name) {
-        reaped.targets.push(own);
+    let own = history(config_errors.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
+    if !target_source.targets.iter().any(|target| target.table.name == own.table.name) {
+        target_source.targets.push(own);
     }
-    reaped
+    target_source
 }
 
-fn keeps(options: &Sweeping) -> [Keep<'_>; 4] {
+fn keeps(options: &RunOptions) -> [Keep<'_>; 4] {
     [
         Keep { name: "KEEP_EXPIRED", value: &options.keep_expired, table: "sessions", column: "expires_at" },
         Keep { name: "KEEP_REVOKED", value: &options.keep_revoked, table: "sessions", column: "revoked_at" },
@@ -75,9 +75,9 @@ fn keeps(options: &Sweeping) -> [Keep<'_>; 4] {
 }
 
 /// The preset `auth-api`. Whoever says how long rows of a table are kept also switches its target on.
-fn built_in(keeps: &[Keep<'_>], mistakes: &mut Mistakes) -> Vec<Target> {
+fn built_in(keeps: &[Keep<'_>], config_errors: &mut ConfigErrors) -> Vec<Target> {
     let Ok(preset) = presets::find(DEFAULT_PRESET) else { return Vec::new() };
-    targets::of_preset(preset, mistakes, |entry, mistakes| {
+    targets::of_preset(preset, config_errors, |entry, config_errors| {
         for keep in keeps.iter().filter(|keep| entry.table.name.as_str() == keep.table) {
             let reasons = entry.due.iter_mut().flatten();
             let Some(reason) = reasons.into_iter().find(|reason| reason.column.as_str() == keep.column) else {
@@ -90,7 +90,7 @@ fn built_in(keeps: &[Keep<'_>], mistakes: &mut Mistakes) -> Vec<Target> {
                 because: floor.map_or("", |floor| floor.because),
             };
             if given(keep.value.as_ref()).is_some() {
-                reason.keep = mistakes.duration(keep.name, keep.value.as_ref(), reason.keep, &range);
+                reason.keep = config_errors.duration(keep.name, keep.value.as_ref(), reason.keep, &range);
                 entry.enabled = Some(true);
             }
         }
@@ -101,28 +101,28 @@ fn built_in(keeps: &[Keep<'_>], mistakes: &mut Mistakes) -> Vec<Target> {
 mod tests {
     use super::*;
 
-    fn built_in_with(options: &Sweeping) -> Vec<Target> {
-        let mut mistakes = Mistakes::default();
-        let targets = built_in(&keeps(options), &mut mistakes);
-        assert!(mistakes.is_empty(), "{mistakes}");
+    fn built_in_with(options: &RunOptions) -> Vec<Target> {
+        let mut config_errors = ConfigErrors::default();
+        let targets = built_in(&keeps(options), &mut config_errors);
+        assert!(config_errors.is_empty(), "{config_errors}");
         targets
     }
 
     #[test]
     fn the_built_in_targets_are_the_preset() {
         let preset = targets::targets_of("reaper.toml", "preset = 'auth-api'").unwrap();
-        assert_eq!(format!("{:?}", built_in_with(&Sweeping::default())), format!("{preset:?}"));
+        assert_eq!(format!("{:?}", built_in_with(&RunOptions::default())), format!("{preset:?}"));
     }
 
     #[test]
     fn each_variable_changes_one_reason_of_the_preset() {
         let keep = |days: u64| Some(format!("{days}d"));
-        let options = Sweeping {
+        let options = RunOptions {
             keep_expired: keep(101),
             keep_revoked: keep(102),
             keep_challenges: keep(103),
             keep_accounts: keep(104),
-            ..Sweeping::default()
+            ..RunOptions::default()
         };
         let targets = built_in_with(&options);
         let kept = targets

@@ -1,9 +1,9 @@
 //! From files and presets to targets: a preset's come first, and are changed key by key by what the file says of them.
 
 use super::file::{self, Entry};
-use super::place::Source;
+use super::location::Source;
 use super::presets::PRESETS;
-use super::values::Mistakes;
+use super::values::ConfigErrors;
 use crate::sweep::{Absent, Ident, Reason, TableName, Target};
 
 /// What a preset says of one table, whether it is switched on or not.
@@ -39,8 +39,8 @@ pub fn presets() -> Vec<Preset> {
 }
 
 fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
-    let mut mistakes = Mistakes::default();
-    let entries = file::read(&mut Source { name, text, mistakes: &mut mistakes }).entries;
+    let mut config_errors = ConfigErrors::default();
+    let entries = file::read(&mut Source { name, text, config_errors: &mut config_errors }).entries;
     let ends = entries.iter().skip(1).map(|entry| entry.at).chain([text.len()]).collect::<Vec<_>>();
     let of = |(entry, end): (Entry, usize)| {
         let text = text.get(entry.at..end).unwrap_or_default();
@@ -58,21 +58,21 @@ fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
 }
 
 /// The targets of the text of a `reaper.toml`, or everything that is wrong with it. `name` is what the file is called.
-pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let targets = read(name, text, &mut mistakes);
-    if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
+pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, ConfigErrors> {
+    let mut config_errors = ConfigErrors::default();
+    let targets = read(name, text, &mut config_errors);
+    if config_errors.is_empty() { Ok(targets) } else { Err(config_errors) }
 }
 
 /// The targets of a preset after `adjust` has changed its entries.
 pub(super) fn of_preset(
     (name, text): (&'static str, &'static str),
-    mistakes: &mut Mistakes,
-    mut adjust: impl FnMut(&mut Entry, &mut Mistakes),
+    config_errors: &mut ConfigErrors,
+    mut adjust: impl FnMut(&mut Entry, &mut ConfigErrors),
 ) -> Vec<Target> {
     let mut targets = Vec::new();
-    for mut entry in file::read(&mut Source { name, text, mistakes: &mut *mistakes }).entries {
-        adjust(&mut entry, mistakes);
+    for mut entry in file::read(&mut Source { name, text, config_errors: &mut *config_errors }).entries {
+        adjust(&mut entry, config_errors);
         if entry.enabled != Some(false) {
             targets.push(target(entry, Some(name), &targets));
         }
@@ -81,20 +81,20 @@ pub(super) fn of_preset(
 }
 
 /// The targets of a file.
-pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Target> {
-    let mut source = Source { name, text, mistakes };
+pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> Vec<Target> {
+    let mut source = Source { name, text, config_errors };
     let file = file::read(&mut source);
     let mut entries: Vec<(Entry, Option<&'static str>)> = Vec::new();
     for (preset, text) in file.presets {
-        let mut source = Source { name: preset, text, mistakes: &mut *source.mistakes };
+        let mut source = Source { name: preset, text, config_errors: &mut *source.config_errors };
         entries.extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
     }
     // A preset may have a table twice: the first entry for it changes the first, the second the second.
     let mut changed = vec![false; entries.len()];
     for entry in file.entries {
         let wanted = entry.replaces.as_ref().unwrap_or(&entry.table);
-        let place = (0..changed.len()).find(|&index| !changed[index] && entries[index].0.table == *wanted);
-        match place {
+        let location = (0..changed.len()).find(|&index| !changed[index] && entries[index].0.table == *wanted);
+        match location {
             Some(index) => {
                 changed[index] = true;
                 // What is kept may come from the preset, for another table than this one.
@@ -105,7 +105,7 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
                 }
             }
             None if entry.replaces.is_some() => {
-                source.wrong(entry.at, format!("replaces = {:?}: no preset of this file has it", wanted.spelt()));
+                source.wrong(entry.at, format!("replaces = {:?}: no preset of this file has it", wanted.quoted()));
             }
             None => entries.push((entry, None)),
         }
@@ -116,17 +116,17 @@ pub(super) fn read(name: &str, text: &str, mistakes: &mut Mistakes) -> Vec<Targe
             source.wrong(entry.at, format!(
                     "[[target]] {} without `due`, and no preset has it; one in another schema, or by another name, takes \
                      `replaces`",
-                    entry.table.spelt()
+                    entry.table.quoted()
                 ));
         }
         if entry.enabled != Some(false) {
             let ours = preset.is_none() || changed.get(index) == Some(&true);
-            let place = ours.then(|| source.place(entry.at));
-            let target = Target { place, ..target(entry, preset, &targets) };
+            let location = ours.then(|| source.location(entry.at));
+            let target = Target { location, ..target(entry, preset, &targets) };
             targets.push(target);
         }
     }
-    if targets.is_empty() && source.mistakes.is_empty() {
+    if targets.is_empty() && source.config_errors.is_empty() {
         source.wrong(0, "nothing to do: neither a preset nor a [[target]] that is enabled");
     }
     targets
@@ -148,11 +148,11 @@ fn change(entry: &mut Entry, by: Entry) -> &Entry {
 }
 
 fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
-    let spelt = entry.table.spelt();
+    let quoted = entry.table.quoted();
     let same = before.iter().filter(|target| target.table == entry.table).count();
     Target {
         // Two targets may be of one table; their names tell them apart.
-        name: if same == 0 { spelt } else { format!("{spelt}#{}", same + 1) },
+        name: if same == 0 { quoted } else { format!("{quoted}#{}", same + 1) },
         table: entry.table,
         reasons: entry.due.unwrap_or_default(),
         filter: entry.filter.filter(|filter| !filter.is_empty()),
@@ -162,7 +162,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         order: entry.order,
         chunk: entry.chunk,
         confirmed: entry.confirmed.unwrap_or(false),
-        place: None,
+        location: None,
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
             None => Absent::Fails("the configuration names it".to_owned()),
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn targets(text: &str) -> Result<Vec<Target>, String> {
-        targets_of("reaper.toml", text).map_err(|mistakes| mistakes.to_string())
+        targets_of("reaper.toml", text).map_err(|config_errors| config_errors.to_string())
     }
 
     #[test]

@@ -6,30 +6,30 @@ use std::time::Duration;
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct ConfigErrors(Vec<ConfigError>);
 
 /// A name, what was given for it (not for a secret), and what would be right.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistake {
+struct ConfigError {
     name: Cow<'static, str>,
     given: Option<String>,
     right: String,
 }
 
-impl Mistakes {
+impl ConfigErrors {
     /// Notes that `name` cannot be `given`.
     pub(super) fn add(&mut self, name: &'static str, given: &str, right: impl Into<String>) {
-        self.0.push(Mistake { name: name.into(), given: Some(given.to_owned()), right: right.into() });
+        self.0.push(ConfigError { name: name.into(), given: Some(given.to_owned()), right: right.into() });
     }
 
     /// Notes something about `name` whose value is a secret, or which has none.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
-        self.0.push(Mistake { name: name.into(), given: None, right: right.into() });
+        self.0.push(ConfigError { name: name.into(), given: None, right: right.into() });
     }
 
     /// Notes something at a place in a file.
-    pub(super) fn add_at(&mut self, place: String, right: impl Into<String>) {
-        self.0.push(Mistake { name: place.into(), given: None, right: right.into() });
+    pub(super) fn add_at(&mut self, location: String, right: impl Into<String>) {
+        self.0.push(ConfigError { name: location.into(), given: None, right: right.into() });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -41,11 +41,11 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         write!(f, "the configuration has {count} mistake{}:", if count == 1 { "" } else { "s" })?;
-        for Mistake { name, given, right } in &self.0 {
+        for ConfigError { name, given, right } in &self.0 {
             match given {
                 Some(given) => write!(f, "\n  {name}={given}: {right}")?,
                 None => write!(f, "\n  {name}: {right}")?,
@@ -55,7 +55,7 @@ impl fmt::Display for Mistakes {
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
 /// What was given, if anything was: a variable that is set to nothing is not set.
 pub(super) fn given(value: Option<&String>) -> Option<&str> {
@@ -70,7 +70,7 @@ pub(super) struct DurationRange {
     pub(super) because: &'static str,
 }
 
-impl Mistakes {
+impl ConfigErrors {
     /// A duration within a range; the default when nothing was given.
     pub(super) fn duration(
         &mut self,

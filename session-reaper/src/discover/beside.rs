@@ -88,15 +88,15 @@ const REFRESH: &str = "the time may be that of an access token, which the refres
 
 /// What the columns beside a time mean for it.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct ColumnContext {
     /// Conditions that keep the rows which a flag exempts from expiry.
     pub(super) conditions: Vec<String>,
     pub(super) doubts: Vec<String>,
 }
 
 /// Looks through columns, of which `times` are the times themselves.
-pub(super) fn look<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>, times: &[&Column]) -> Beside {
-    let mut beside = Beside::default();
+pub(super) fn look<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>, times: &[&Column]) -> ColumnContext {
+    let mut beside = ColumnContext::default();
     let own = words(table.name.name.as_str());
     for column in columns.filter(|column| times.iter().all(|time| time.name != column.name)) {
         let name = names::ident(&column.name);

@@ -1,6 +1,6 @@
 //! Goes through the columns of a table by the signs: what each says, how sure that is, and what speaks against it.
 
-use super::beside::{self, Beside};
+use super::beside::{self, ColumnContext};
 use super::catalog::{Catalog, Column, Facts, Kind, Table};
 use super::doubts;
 use super::findings::{FoundColumn, FoundTarget, Group, missing_index};
@@ -71,7 +71,7 @@ fn target(
     catalog: &Catalog,
     readings: &[(&Column, Reading)],
     filter: Option<String>,
-    beside: &Beside,
+    beside: &ColumnContext,
     split: bool,
 ) -> FoundTarget {
     let expiries: Vec<&Column> = readings.iter().filter(|(_, r)| r.is_expiry()).map(|(column, _)| *column).collect();

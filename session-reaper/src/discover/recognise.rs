@@ -46,7 +46,7 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
         let missing =
             |table| columns.filter_map(|(column, with_key)| missing_index(catalog, table, column, with_key)).collect();
         PresetTable {
-            table: target.table.spelt(),
+            table: target.table.quoted(),
             found: table.map(|table| names::table(&table.name)),
             rows: table.and_then(|table| table.rows),
             off: !target.enabled,

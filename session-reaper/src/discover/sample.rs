@@ -107,9 +107,11 @@ pub(super) async fn samples(
             // It is locked, gone, not ours to read, or takes too long. Without a code, the connection is gone.
             Err(error) if error.code().is_some() => {
                 tracing::debug!(
-                    event = "sample_failed", table = names::table(&relation.name),
+                    event = "sample_failed",
+                    table = names::table(&relation.name),
                     code = error.code().map(SqlState::code),
-                    "table not sampled");
+                    "table not sampled"
+                );
                 None
             }
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::meter;
+use crate::metrics;
 
 /// Metrics with their series, in the order in which they stood.
 #[derive(Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ impl Exposition {
 
     /// Without what says nothing once the process is gone.
     pub(super) fn lasting(mut self) -> Self {
-        self.0.retain(|family| !meter::is_momentary(&family.name));
+        self.0.retain(|family| !metrics::is_momentary(&family.name));
         self
     }
 
@@ -58,7 +58,7 @@ impl Exposition {
     /// measure keeps its value, unless its target is none of these any more.
     pub(super) fn going_on_from(mut self, before: &Self, targets: &[&str]) -> Self {
         let same_version =
-            self.family(meter::BUILD_INFO).is_some_and(|info| before.family(meter::BUILD_INFO) == Some(info));
+            self.family(metrics::BUILD_INFO).is_some_and(|info| before.family(metrics::BUILD_INFO) == Some(info));
         for family in &mut self.0 {
             let Some(old) = before.family(&family.name).filter(|old| old.kind == family.kind) else { continue };
             if family.kind != "gauge" {
@@ -66,13 +66,13 @@ impl Exposition {
                 if same_version {
                     family.add(old);
                 }
-            } else if family.name != meter::BUILD_INFO {
+            } else if family.name != metrics::BUILD_INFO {
                 family.keep(old, targets);
             }
         }
-        let unmeasured = before.0.iter().filter(|old| old.kind == "gauge" && meter::is_ours(&old.name));
+        let unmeasured = before.0.iter().filter(|old| old.kind == "gauge" && metrics::is_ours(&old.name));
         for old in unmeasured {
-            if self.family(&old.name).is_none() && !meter::is_momentary(&old.name) {
+            if self.family(&old.name).is_none() && !metrics::is_momentary(&old.name) {
                 let mut family = Family { series: Vec::new(), ..old.clone() };
                 family.keep(old, targets);
                 self.0.push(family);

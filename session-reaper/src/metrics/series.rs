@@ -4,7 +4,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use schema::runs::Outcome;
 
 use super::labels::{CHILDREN, ChunkOutcome, Exporter, LockAttempt};
-use crate::sweep::{Cause, Target};
+use crate::sweep::{Target, ThrottleCause};
 
 pub(crate) const BUILD_INFO: &str = "session_reaper_build_info";
 pub(super) const INTERVAL: &str = "session_reaper_interval_seconds";
@@ -81,7 +81,7 @@ pub(super) fn create_counts(targets: &[Target]) {
     for result in LockAttempt::ALL {
         counter!(LOCK_ATTEMPTS, "result" => result.as_str()).absolute(0);
     }
-    for cause in Cause::ALL {
+    for cause in ThrottleCause::ALL {
         counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(0);
     }
     for exporter in Exporter::ALL {
@@ -112,7 +112,7 @@ pub(super) fn create_gauges(targets: &[Target]) {
     for name in [INTERVAL, LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
         gauge!(name).set(0);
     }
-    for cause in Cause::ALL {
+    for cause in ThrottleCause::ALL {
         gauge!(THROTTLED, "cause" => cause.as_str()).set(0);
     }
     for target in targets {

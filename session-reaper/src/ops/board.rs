@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schema::connect::{ConnectOptions, chain};
-use schema::runs::{self, Deed};
+use schema::runs::{self, RunSummary};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -13,9 +13,9 @@ use tokio::task::AbortHandle;
 
 use super::Live;
 use crate::clock;
-use crate::memory;
-use crate::status::{RunStatus, Seen, Status, read};
-use crate::sweep::{Standing, Sweep, Target, interim};
+use crate::recent_runs;
+use crate::status::{RunStatus, Snapshot, Status, read};
+use crate::sweep::{BacklogSnapshot, Sweep, Target, partial_report};
 
 /// How long an answer of the database's stands: what moves faster, a run's progress, is not asked there.
 const STANDS_FOR: Duration = Duration::from_secs(2);
@@ -34,32 +34,32 @@ pub(super) struct Board {
     sweep: Sweep,
     live: Live,
     /// Held while the database is asked, so that only one asks.
-    asked: Mutex<Asked>,
+    asked: Mutex<Cached>,
 }
 
 /// What was asked, and what came of it.
 #[derive(Default)]
-struct Asked {
+struct Cached {
     at: Option<Instant>,
     failed: Option<String>,
     /// The last good answer, however old, and when it came.
-    answer: Option<(Instant, Seen)>,
-    deeds: Vec<Deed>,
+    answer: Option<(Instant, Snapshot)>,
+    run_summaries: Vec<RunSummary>,
     /// The newest run that has ended when the deeds were read: they change with it.
     deeds_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
 /// The object of `status --output json`, and what only a daemon knows. The names of its members are an interface.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(super) struct StatusView {
     #[serde(flatten)]
     status: Status,
-    live: LiveShown,
+    live: LiveView,
     activity: Activity,
 }
 
 #[derive(Serialize)]
-struct LiveShown {
+struct LiveView {
     instance: String,
     version: &'static str,
     next_at: Option<DateTime<Utc>>,
@@ -92,7 +92,7 @@ impl Board {
         Self { connect: super::questions(&sweep.connect), sweep: sweep.clone(), live, asked: Mutex::default() }
     }
 
-    pub(super) async fn show(&self) -> Shown {
+    pub(super) async fn show(&self) -> StatusView {
         let mut asked = self.asked.lock().await;
         if asked.at.is_none_or(|at| at.elapsed() >= STANDS_FOR) {
             self.ask(&mut asked).await;
@@ -104,7 +104,8 @@ impl Board {
             .answer
             .as_ref()
             .map_or_else(clock::now, |(came, seen)| seen.at + TimeDelta::from_std(came.elapsed()).unwrap_or_default());
-        let deeds = if seen.is_some_and(|seen| seen.history) { plotted(&asked.deeds) } else { remembered() };
+        let run_summaries =
+            if seen.is_some_and(|seen| seen.history) { plotted(&asked.run_summaries) } else { remembered() };
         let none = "it has not answered yet";
         let mut status = Status::new(seen.ok_or(none), Vec::new(), now);
         status.database.reachable = asked.failed.is_none() && seen.is_some();
@@ -118,27 +119,27 @@ impl Board {
             status.runs.retain(|run| run.run_id != shown.run_id);
             status.runs.insert(0, shown);
         }
-        let last = memory::last_run();
+        let last = recent_runs::last_run();
         let there = self.sweep.targets.iter().filter(|target| !is_left_out(target, last.as_ref()));
         status.targets = there.map(|target| standing(target, &status.runs)).collect();
         status.conclude();
-        let live = LiveShown {
+        let live = LiveView {
             instance: self.sweep.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
             next_at: *self.live.next.borrow(),
             run,
         };
-        Shown { status, live, activity: activity(deeds, now) }
+        StatusView { status, live, activity: activity(run_summaries, now) }
     }
 
     fn under_way(&self, now: DateTime<Utc>) -> (&'static str, Option<Value>) {
         let progress = self.live.progress.borrow();
         let Some(run) = progress.run else { return ("", None) };
         let elapsed = (now - run.started_at).to_std().unwrap_or_default();
-        (run.trigger.as_str(), interim(&progress, elapsed))
+        (run.trigger.as_str(), partial_report(&progress, elapsed))
     }
 
-    async fn ask(&self, asked: &mut Asked) {
+    async fn ask(&self, asked: &mut Cached) {
         let answer = async {
             let (client, driver) = self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
             let _ended = EndOnDrop(driver);
@@ -147,20 +148,20 @@ impl Board {
                 let seen = read(&client, &own, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
                 let ended = seen.runs.iter().find(|run| !run.is_running());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));
-                let deeds = if newest.is_some() && newest != asked.deeds_of {
-                    Some(runs::deeds(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX)).await?)
+                let run_summaries = if newest.is_some() && newest != asked.deeds_of {
+                    Some(runs::recent(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX)).await?)
                 } else {
                     None
                 };
-                Ok((seen, deeds, newest))
+                Ok((seen, run_summaries, newest))
             };
             questions.await.map_err(|error: tokio_postgres::Error| chain(&error))
         };
         let answer = tokio::time::timeout(WITHIN, answer).await;
         match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            Ok((seen, deeds, newest)) => {
-                if let Some(deeds) = deeds {
-                    (asked.deeds, asked.deeds_of) = (deeds, newest);
+            Ok((seen, run_summaries, newest)) => {
+                if let Some(run_summaries) = run_summaries {
+                    (asked.run_summaries, asked.deeds_of) = (run_summaries, newest);
                 }
                 asked.answer = Some((Instant::now(), seen));
                 asked.failed = None;
@@ -171,14 +172,14 @@ impl Board {
 }
 
 /// The last run of this process did not find its table, and had nothing to do there.
-fn is_left_out(target: &Target, last: Option<&memory::Ran>) -> bool {
+fn is_left_out(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
     let targets = last.and_then(|ran| ran.report["targets"].as_array()).filter(|targets| !targets.is_empty());
     targets.is_some_and(|targets| !targets.iter().any(|of| of["target"] == target.name.as_str()))
 }
 
 /// The last count of a backlog: by this process, or as the newest report has it that counted it.
-fn standing(target: &Target, runs: &[RunStatus]) -> Standing {
-    let sample = memory::backlog(&target.name);
+fn standing(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
+    let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {
         let at = run.finished_at?;
         let of_target = run.targets.as_array()?.iter().find(|of| of["target"] == target.name.as_str())?;
@@ -188,11 +189,11 @@ fn standing(target: &Target, runs: &[RunStatus]) -> Standing {
     });
     match (sample, reported) {
         (Some(sample), Some((rows, capped, at))) if at > sample.at + SAME_RUN => {
-            Standing::reported(target, rows, capped, at)
+            BacklogSnapshot::reported(target, rows, capped, at)
         }
-        (Some(sample), _) => Standing::sampled(target, &sample),
-        (None, Some((rows, capped, at))) => Standing::reported(target, rows, capped, at),
-        (None, None) => Standing::unknown(target, "not counted yet: a run counts it"),
+        (Some(sample), _) => BacklogSnapshot::sampled(target, &sample),
+        (None, Some((rows, capped, at))) => BacklogSnapshot::reported(target, rows, capped, at),
+        (None, None) => BacklogSnapshot::unknown(target, "not counted yet: a run counts it"),
     }
 }
 
@@ -210,7 +211,7 @@ const SAME_RUN: TimeDelta = TimeDelta::seconds(30);
 
 /// Runs of this process that the database does not tell of.
 fn add_remembered(runs: &mut Vec<RunStatus>) {
-    for run in memory::runs().iter().filter_map(RunStatus::remembered) {
+    for run in recent_runs::runs().iter().filter_map(RunStatus::remembered) {
         match runs.iter_mut().find(|known| known.run_id == run.run_id) {
             // What the database said last may be of before its end.
             Some(known) => *known = run,
@@ -221,20 +222,20 @@ fn add_remembered(runs: &mut Vec<RunStatus>) {
     runs.truncate(RUNS);
 }
 
-fn plotted(deeds: &[Deed]) -> Vec<Plotted> {
-    let plotted = |deed: &Deed| Plotted {
+fn plotted(run_summaries: &[RunSummary]) -> Vec<Plotted> {
+    let plotted = |deed: &RunSummary| Plotted {
         started_at: deed.started_at,
         outcome: deed.outcome.clone().unwrap_or_else(|| "running".to_owned()),
         deleted: u64::try_from(deed.deleted).unwrap_or(0),
         chunk_ms_mean: deed.chunk_ms_mean,
         chunk_ms_max: deed.chunk_ms_max,
     };
-    deeds.iter().map(plotted).collect()
+    run_summaries.iter().map(plotted).collect()
 }
 
 /// The same, of this process's own runs.
 fn remembered() -> Vec<Plotted> {
-    let plotted = |ran: &memory::Ran| {
+    let plotted = |ran: &recent_runs::Ran| {
         let run = RunStatus::remembered(ran)?;
         let targets = run.targets.as_array()?;
         let of = |name: &str| targets.iter().filter_map(|target| target["chunk_ms"][name].as_f64()).collect::<Vec<_>>();
@@ -251,7 +252,7 @@ fn remembered() -> Vec<Plotted> {
             chunk_ms_max: of("max").into_iter().reduce(f64::max),
         })
     };
-    memory::runs().iter().filter_map(plotted).collect()
+    recent_runs::runs().iter().filter_map(plotted).collect()
 }
 
 /// Of runs that are newest first.

@@ -17,7 +17,7 @@ pub enum Health {
     /// It makes way, stands still by somebody's word, or has left something undone.
     Attention,
     /// It does not do its work.
-    Trouble,
+    DbError,
 }
 
 impl Health {
@@ -28,7 +28,7 @@ impl Health {
             Self::Ok => "ok",
             Self::Unknown => "unknown",
             Self::Attention => "attention",
-            Self::Trouble => "trouble",
+            Self::DbError => "trouble",
         }
     }
 }
@@ -40,7 +40,7 @@ const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 pub(super) fn judge(status: &Status) -> (Health, String) {
     let mut said = Vec::new();
     if let Some(why) = &status.database.why {
-        said.push((Health::Trouble, format!("the database cannot be reached: {why}")));
+        said.push((Health::DbError, format!("the database cannot be reached: {why}")));
     }
     if let Some(pause) = &status.pause {
         let why = pause.why.as_deref().filter(|why| !why.is_empty()).map(|why| format!(": {why}")).unwrap_or_default();
@@ -82,7 +82,7 @@ fn last_run(status: &Status) -> Option<(Health, String)> {
         "success" => (Health::Ok, format!("the last run succeeded: {why}")),
         "partial" => (Health::Attention, format!("the last run did a part of its work: {why}")),
         "interrupted" => (Health::Attention, format!("the last run was cut short: {why}")),
-        _ => (Health::Trouble, format!("the last run failed: {why}")),
+        _ => (Health::DbError, format!("the last run failed: {why}")),
     })
 }
 

@@ -8,14 +8,14 @@ use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
 use super::{Daemon, Pause, RunStatus};
-use crate::presence::{OVERDUE, PREFIX, Presence, SILENT};
+use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 
 /// Daemons that are shown: more than anybody has on one database.
 const DAEMONS: i64 = 50;
 
 /// What the database said.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Snapshot {
     /// By its clock.
     pub at: DateTime<Utc>,
     /// `reaper_runs` could be read.
@@ -31,7 +31,7 @@ pub struct Seen {
 }
 
 /// Reads it, with the last `count` runs. Fails when the connection does.
-pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Seen, Error> {
+pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapshot, Error> {
     let at: DateTime<Utc> = client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
     let mut notes: Vec<String> = own.foreign().iter().map(ToString::to_string).collect();
     let runs = or_note("reaper_runs", runs::last(client, own, count).await, &mut notes)?;
@@ -43,23 +43,23 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Seen, 
         None => None,
     };
     let pause = match pause {
-        Some(pause::Found::Pause(pause)) => Some(pause),
-        Some(pause::Found::Unreadable(error)) => {
+        Some(pause::PauseLookup::Pause(pause)) => Some(pause),
+        Some(pause::PauseLookup::Unreadable(error)) => {
             notes.push(format!("the pause in reaper_state cannot be understood, and holds every run: {error}"));
             None
         }
-        Some(pause::Found::None) | None => None,
+        Some(pause::PauseLookup::None) | None => None,
     };
     let at_work = |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
     let daemon = |(key, value, said_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
-        let presence: Presence = serde_json::from_value(value).ok()?;
-        let alive = said_at + SILENT > at && (presence.next_at + OVERDUE > at || at_work(&instance));
-        alive.then_some(Daemon { instance, presence })
+        let registration: Registration = serde_json::from_value(value).ok()?;
+        let alive = said_at + SILENT > at && (registration.next_at + OVERDUE > at || at_work(&instance));
+        alive.then_some(Daemon { instance, registration })
     };
     let mut daemons: Vec<Daemon> = daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
-    daemons.sort_by_key(|daemon| daemon.presence.next_at);
-    Ok(Seen { at, history, runs, pause, daemons, notes })
+    daemons.sort_by_key(|daemon| daemon.registration.next_at);
+    Ok(Snapshot { at, history, runs, pause, daemons, notes })
 }
 
 /// `None`, with a note, when the server refused; an error when there is no answer.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Waiting, text};
-use crate::memory::Ran;
+use crate::recent_runs::Ran;
 use crate::sweep::{RUNNING, of_killed};
 
 /// A run. The names and the order of its members are an interface.
@@ -103,7 +103,7 @@ impl RunStatus {
         Some(seen)
     }
 
-    /// One that is under way in this process, by its [`crate::sweep::interim`] report.
+    /// One that is under way in this process, by its [`crate::sweep::partial_report`] report.
     pub(crate) fn live(report: &Value, instance: &str, trigger: &str, now: DateTime<Utc>) -> Option<Self> {
         let mut seen = Self {
             run_id: text(&report["run_id"])?,

@@ -13,17 +13,17 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use super::connection::{StatementBounds, common};
-use super::patience::Patience;
-use super::sql::{Counted, Mark, Query, Text, Value as _};
+use super::deadline::Deadline;
+use super::sql::{Counted, Cursor, Query, Text, Value as _};
 
 /// No schema that anybody else can create objects in.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
 /// The connection for the catalog, counts and the history.
 #[derive(Clone)]
-pub(super) struct Beside {
+pub(super) struct AuxiliaryConnection {
     pub(super) client: Arc<Client>,
-    pub(super) patience: Patience,
+    pub(super) deadline: Deadline,
     /// The reaper's own tables.
     pub(super) own: Arc<OwnTables>,
     /// The roles whose objects may run as the reaper.
@@ -34,11 +34,11 @@ pub(super) struct Beside {
     pooled: bool,
 }
 
-impl Beside {
+impl AuxiliaryConnection {
     /// Finds out what depends on the configured search path, and leaves that path. `targets` are the tables that are reaped.
     pub(super) async fn new(
         client: Client,
-        patience: Patience,
+        deadline: Deadline,
         bounds: StatementBounds,
         targets: &[Named],
         pooled: bool,
@@ -50,31 +50,31 @@ impl Beside {
             let own = OwnTables::find(&client, &trusted).await?;
             Ok((path, trusted, own))
         };
-        let (path, trusted, own) = patience.with(3, read).await?;
-        let beside = Self {
+        let (path, trusted, own) = deadline.with(3, read).await?;
+        let auxiliary = Self {
             client: Arc::new(client),
-            patience,
+            deadline,
             own: Arc::new(own),
             trusted: trusted.into(),
             path: path.into(),
             pooled,
         };
-        beside.set(bounds).await?;
-        Ok(beside)
+        auxiliary.set(bounds).await?;
+        Ok(auxiliary)
     }
 
     async fn set(&self, bounds: StatementBounds) -> Result<(), Error> {
         if self.pooled {
             return Ok(());
         }
-        self.patience.with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds)))).await
+        self.deadline.with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds)))).await
     }
 
     /// Opens another one, when the first was lost and something is left to be written.
     pub(super) async fn reopen(&self, connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
-        let patience = Patience::new(driver, bounds);
-        let another = Self { client: Arc::new(client), patience, ..self.clone() };
+        let deadline = Deadline::new(driver, bounds);
+        let another = Self { client: Arc::new(client), deadline, ..self.clone() };
         another.set(bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         Ok(another)
     }
@@ -82,18 +82,22 @@ impl Beside {
     /// Should the connection turn out to be somebody else's too, nothing of ours stays behind on it.
     pub(super) async fn let_go(&self) {
         if !self.pooled
-            && let Err(error) = self.patience.with(1, self.client.batch_execute("RESET ALL")).await
+            && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await
         {
-            tracing::debug!(event = "settings_not_reset", error = chain(&error), "settings not reset; they end with the connection");
+            tracing::debug!(
+                event = "settings_not_reset",
+                error = chain(&error),
+                "settings not reset; they end with the connection"
+            );
         }
     }
 
     pub(super) async fn rows(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
-        self.patience.with(1, self.client.query(text, params)).await
+        self.deadline.with(1, self.client.query(text, params)).await
     }
 
     pub(super) async fn row(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
-        self.patience.with(1, self.client.query_opt(text, params)).await
+        self.deadline.with(1, self.client.query_opt(text, params)).await
     }
 
     /// The roles whose objects may run as the reaper, as a constant of the type `oid[]`.
@@ -112,7 +116,7 @@ impl Beside {
     /// transaction with it: whatever else is sent on this connection meanwhile is not affected.
     pub(super) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
         let both = format!("{}; {text}", self.local_path());
-        let answer = self.patience.with(1, self.client.simple_query(&both)).await?;
+        let answer = self.deadline.with(1, self.client.simple_query(&both)).await?;
         Ok(after(&answer, 1).collect())
     }
 
@@ -153,7 +157,7 @@ impl TextRow {
     }
 
     /// The mark that [`super::sql::PassSql::probe`] found.
-    pub(super) fn mark(self) -> Mark {
+    pub(super) fn mark(self) -> Cursor {
         self.0.into_iter().flatten().map(Text).collect()
     }
 

@@ -3,9 +3,9 @@
 use schema::connect::chain;
 use tokio_postgres::Error;
 
-use super::beside::Beside;
-use super::connection::Trouble;
-use super::sql::{PassSql, Stretch};
+use super::auxiliary::AuxiliaryConnection;
+use super::connection::DbError;
+use super::sql::{KeyRange, PassSql};
 use super::target::{Reason, Target};
 
 /// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
@@ -25,7 +25,7 @@ pub(super) struct Backlog {
     /// Some could not be counted at all.
     pub(super) unknown: bool,
     /// Rows that each pass would look at, table by table.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<RowCount>,
     /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
     pub(super) oldest: Vec<Option<f64>>,
 }
@@ -57,7 +57,7 @@ impl Backlog {
 
 /// What a count of one table came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum RowCount {
     Rows(u64),
     /// More than may be looked at.
     More,
@@ -70,7 +70,12 @@ pub(super) const START_CAP: i64 = 100_000;
 
 /// Counts, each of the tables with the passes of all reasons. What could not be counted is told, and counts as "more than
 /// was seen".
-pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]], cap: i64) -> Backlog {
+pub(super) async fn count(
+    auxiliary: &AuxiliaryConnection,
+    target: &Target,
+    tables: &[&[PassSql]],
+    cap: i64,
+) -> Backlog {
     let reasons = target.reasons.len();
     let mut backlog = Backlog::none(target);
     let mut left = vec![cap; reasons];
@@ -78,21 +83,26 @@ pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]
         for (reason, pass) in passes.iter().enumerate() {
             // A condition costs many times what reading the index does.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };
-            let counted = match count_pass(beside, pass, cap).await {
-                Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
-                    count_pass(beside, pass, SMALL_CAP.min(cap)).await
+            let counted = match count_pass(auxiliary, pass, cap).await {
+                Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
+                    count_pass(auxiliary, pass, SMALL_CAP.min(cap)).await
                 }
                 counted => counted,
             };
             let counted = match counted {
                 Ok(counted) => counted,
                 // A partition that was dropped has no due rows.
-                Err(error) if matches!(Trouble::of(&error), Trouble::Gone(_)) => {
-                    backlog.seen.push(Seen::Rows(0));
+                Err(error) if matches!(DbError::of(&error), DbError::Gone(_)) => {
+                    backlog.seen.push(RowCount::Rows(0));
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(event = "backlog_count_failed", target_table = target.name, error = chain(&error), "due rows not counted");
+                    tracing::warn!(
+                        event = "backlog_count_failed",
+                        target_table = target.name,
+                        error = chain(&error),
+                        "due rows not counted"
+                    );
                     backlog.unknown = true;
                     Due { rows: 0, seen: None, oldest: None }
                 }
@@ -101,9 +111,9 @@ pub(super) async fn count(beside: &Beside, target: &Target, tables: &[&[PassSql]
             backlog.rows[reason] += counted.rows;
             backlog.capped |= counted.seen.is_none();
             backlog.seen.push(match counted.seen {
-                Some(rows) => Seen::Rows(rows),
-                None if cap == 0 => Seen::Uncounted,
-                None => Seen::More,
+                Some(rows) => RowCount::Rows(rows),
+                None if cap == 0 => RowCount::Uncounted,
+                None => RowCount::More,
             });
             backlog.oldest[reason] = [backlog.oldest[reason], counted.oldest].into_iter().flatten().reduce(f64::min);
         }
@@ -118,13 +128,13 @@ struct Due {
     oldest: Option<f64>,
 }
 
-async fn count_pass(beside: &Beside, pass: &PassSql, cap: i64) -> Result<Due, Error> {
-    let all = Stretch::default();
+async fn count_pass(auxiliary: &AuxiliaryConnection, pass: &PassSql, cap: i64) -> Result<Due, Error> {
+    let all = KeyRange::default();
     // One more than the cap: exactly the cap is not "more".
     let look_at = cap + 1;
     let pass = pass.written();
     let query = pass.count(&all, &look_at);
-    let counted = beside.of_target(&query).await?.and_then(|row| row.counted());
+    let counted = auxiliary.of_target(&query).await?.and_then(|row| row.counted());
     // It always has a row; without one nothing is known.
     let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);

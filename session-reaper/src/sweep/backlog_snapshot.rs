@@ -4,19 +4,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_postgres::Error;
 
-use super::backlog::{self, Backlog, START_CAP, Seen};
-use super::beside::Beside;
+use super::auxiliary::AuxiliaryConnection;
+use super::backlog::{self, Backlog, RowCount, START_CAP};
 use super::connection::Connections;
 use super::error::SweepError;
-use super::gate::{self, Finding};
+use super::preflight::{self, Finding};
 use super::run::Sweep;
-use super::stint::Stint;
 use super::target::Target;
-use crate::memory::Sample;
+use super::target_run::TargetRun;
+use crate::recent_runs::Sample;
 
 /// The backlog of one target. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
-pub struct Standing {
+pub struct BacklogSnapshot {
     /// Its name in reports.
     pub target: String,
     /// Its table.
@@ -28,7 +28,7 @@ pub struct Standing {
     /// When the oldest fell due.
     pub oldest_due: Option<DateTime<Utc>>,
     /// By reason. A row that is due for several is counted under the first.
-    pub due: Vec<StandingReason>,
+    pub due: Vec<ReasonBacklog>,
     /// When it was counted.
     pub sampled_at: Option<DateTime<Utc>>,
     /// Why it was not.
@@ -37,7 +37,7 @@ pub struct Standing {
 
 /// What is due for one reason.
 #[derive(Clone, Debug, Serialize)]
-pub struct StandingReason {
+pub struct ReasonBacklog {
     /// Its name.
     pub reason: String,
     /// Rows.
@@ -48,11 +48,11 @@ pub struct StandingReason {
     pub oldest_due: Option<DateTime<Utc>>,
 }
 
-impl Standing {
+impl BacklogSnapshot {
     fn of(target: &Target) -> Self {
         Self {
             target: target.name.clone(),
-            table: target.table.spelt(),
+            table: target.table.quoted(),
             rows: None,
             capped: false,
             oldest_due: None,
@@ -69,7 +69,7 @@ impl Standing {
 
     /// As a run of this process counted it.
     pub(crate) fn sampled(target: &Target, sample: &Sample) -> Self {
-        let due = sample.rows.iter().map(|(reason, rows)| StandingReason {
+        let due = sample.rows.iter().map(|(reason, rows)| ReasonBacklog {
             reason: reason.clone(),
             rows: *rows,
             capped: sample.capped,
@@ -94,35 +94,39 @@ impl Standing {
 impl Sweep {
     /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
     /// alone is not counted: that would take reading its table, or a right that is missing.
-    pub async fn standings(&self) -> Result<Vec<Standing>, SweepError> {
-        let Connections { dedicated, beside, started_at, .. } =
+    pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
+        let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        let proof = self.prove(&dedicated).await?;
+        let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
         let mut standings = Vec::new();
-        for stint in self.examined(&dedicated, &beside, started_at, proof.as_ref()).await.map_err(lost)? {
-            standings.push(standing(&beside, &stint, started_at).await);
+        for target_run in self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await.map_err(lost)? {
+            standings.push(backlog_snapshot(&auxiliary, &target_run, started_at).await);
         }
         Ok(standings)
     }
 }
 
-async fn standing(beside: &Beside, stint: &Stint<'_>, at: DateTime<Utc>) -> Standing {
-    let target = stint.target;
-    let grave: Vec<&Finding> = stint.findings.iter().filter(|finding| finding.is_unsafe()).collect();
-    if !grave.is_empty() {
-        return Standing::unknown(target, &gate::why(&grave));
+async fn backlog_snapshot(
+    auxiliary: &AuxiliaryConnection,
+    target_run: &TargetRun<'_>,
+    at: DateTime<Utc>,
+) -> BacklogSnapshot {
+    let target = target_run.target;
+    let blocking: Vec<&Finding> = target_run.findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    if !blocking.is_empty() {
+        return BacklogSnapshot::unknown(target, &preflight::why(&blocking));
     }
-    let tables = stint.tables();
+    let tables = target_run.tables();
     if tables.is_empty() {
         // Partitions that are yet to be made.
-        return Standing { rows: Some(0), sampled_at: Some(at), ..Standing::of(target) };
+        return BacklogSnapshot { rows: Some(0), sampled_at: Some(at), ..BacklogSnapshot::of(target) };
     }
-    let backlog = backlog::count(beside, target, &tables, START_CAP).await;
+    let backlog = backlog::count(auxiliary, target, &tables, START_CAP).await;
     if backlog.unknown {
-        return Standing::unknown(target, "counting took too long, or was refused: see the log");
+        return BacklogSnapshot::unknown(target, "counting took too long, or was refused: see the log");
     }
-    let due = target.reasons.iter().enumerate().map(|(index, reason)| StandingReason {
+    let due = target.reasons.iter().enumerate().map(|(index, reason)| ReasonBacklog {
         reason: reason.name.clone(),
         rows: backlog.rows.get(index).copied().unwrap_or(0),
         capped: is_capped(&backlog, index, target.reasons.len()),
@@ -133,18 +137,18 @@ async fn standing(beside: &Beside, stint: &Stint<'_>, at: DateTime<Utc>) -> Stan
             .flatten()
             .and_then(|time| moment(time + reason.keep.as_secs_f64())),
     });
-    Standing {
+    BacklogSnapshot {
         rows: Some(backlog.total()),
         capped: backlog.capped,
         oldest_due: backlog.oldest_due(target).and_then(moment),
         due: due.collect(),
         sampled_at: Some(at),
-        ..Standing::of(target)
+        ..BacklogSnapshot::of(target)
     }
 }
 
 fn is_capped(backlog: &Backlog, index: usize, reasons: usize) -> bool {
-    backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, Seen::Rows(_)))
+    backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, RowCount::Rows(_)))
 }
 
 fn moment(seconds: f64) -> Option<DateTime<Utc>> {

@@ -1,6 +1,6 @@
 //! The order of the heap: a range of blocks at a time. Pure.
 
-use super::sql::{Mark, Stretch, Text};
+use super::sql::{Cursor, KeyRange, Text};
 
 /// How far a walk in the heap's order goes, and how many due rows a block of it has.
 #[derive(Clone, Debug)]
@@ -36,13 +36,13 @@ impl Blocks {
     }
 
     /// All of them.
-    pub(super) fn whole(&self) -> Stretch {
-        Stretch { low: Some(mark(0)), high: Some(mark(self.end)) }
+    pub(super) fn whole(&self) -> KeyRange {
+        KeyRange { low: Some(mark(0)), high: Some(mark(self.end)) }
     }
 
     /// Where a stretch of so many blocks ends, or of fewer when they would have more due rows than `rows`; and how many
     /// they are. Without an end it reaches to the end of what lies ahead.
-    pub(super) fn reach(&self, ahead: &Stretch, blocks: u32, rows: u64) -> (Option<Mark>, u64) {
+    pub(super) fn reach(&self, ahead: &KeyRange, blocks: u32, rows: u64) -> (Option<Cursor>, u64) {
         let fitting = as_f64(rows) / self.density;
         #[allow(
             clippy::cast_possible_truncation,
@@ -74,11 +74,11 @@ impl Blocks {
 }
 
 /// The beginning of a block.
-fn mark(block: u64) -> Mark {
+fn mark(block: u64) -> Cursor {
     vec![Text(format!("({block},0)"))]
 }
 
-fn block(mark: &Mark) -> u64 {
+fn block(mark: &Cursor) -> u64 {
     let number = |text: &Text| text.0.strip_prefix('(')?.split(',').next()?.parse().ok();
     mark.first().and_then(number).unwrap_or(0)
 }
@@ -96,14 +96,14 @@ mod tests {
 
     /// Walks over blocks that have so many due rows each; returns what each stretch had.
     fn walk(rows: &[u64], blocks: u32, most: u64) -> Vec<u64> {
-        let mut gear = Blocks::new(rows.len() as u64, None);
-        let (mut ahead, mut from, mut chunks) = (gear.whole(), 0, Vec::new());
+        let mut scan_order = Blocks::new(rows.len() as u64, None);
+        let (mut ahead, mut from, mut chunks) = (scan_order.whole(), 0, Vec::new());
         loop {
-            let (reached, taken) = gear.reach(&ahead, blocks, most);
+            let (reached, taken) = scan_order.reach(&ahead, blocks, most);
             let to = from + usize::try_from(taken).unwrap();
             let due = rows[from..to].iter().sum();
             chunks.push(due);
-            gear.seen(taken, due, false);
+            scan_order.seen(taken, due, false);
             match reached {
                 Some(mark) => ahead.low = Some(mark),
                 None => return chunks,
@@ -130,18 +130,18 @@ mod tests {
     #[test]
     fn without_a_limit_blocks_are_taken_as_if_all_of_their_rows_were_due() {
         assert_eq!(Blocks::new(100, None).without_limit(5_000), None);
-        let mut gear = Blocks::new(100, Some(20.0));
-        gear.seen(10, 20, false);
-        assert_eq!(gear.without_limit(5_000), Some(200));
-        gear.seen(10, 400, false);
-        assert_eq!(gear.without_limit(5_000), Some(100));
-        assert_eq!(gear.without_limit(10), None, "not even one");
+        let mut scan_order = Blocks::new(100, Some(20.0));
+        scan_order.seen(10, 20, false);
+        assert_eq!(scan_order.without_limit(5_000), Some(200));
+        scan_order.seen(10, 400, false);
+        assert_eq!(scan_order.without_limit(5_000), Some(100));
+        assert_eq!(scan_order.without_limit(10), None, "not even one");
     }
 
     #[test]
     fn a_stretch_that_was_full_is_tried_again_shorter() {
-        let mut gear = Blocks::new(100, None);
-        gear.seen(10, 500, true);
-        assert_eq!(gear.reach(&gear.whole(), 100, 500), (Some(mark(5)), 5));
+        let mut scan_order = Blocks::new(100, None);
+        scan_order.seen(10, 500, true);
+        assert_eq!(scan_order.reach(&scan_order.whole(), 100, 500), (Some(mark(5)), 5));
     }
 }

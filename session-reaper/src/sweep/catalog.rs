@@ -69,7 +69,7 @@ pub(super) struct Child {
 }
 
 /// What the catalog says of a target.
-pub(super) enum Found {
+pub(super) enum TableLookup {
     Table(Box<Located>),
     NoTable,
     /// It is there, and cannot be worked on; says why.
@@ -117,33 +117,40 @@ const TABLES: &str = "
         AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
     LIMIT 10000";
 
-pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found, Error> {
+pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableLookup, Error> {
     let oid = match named(lookup, &target.table).await {
         Ok(Some(oid)) => oid,
-        Ok(None) => return Ok(Found::NoTable),
+        Ok(None) => return Ok(TableLookup::NoTable),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            return Ok(Found::Unfit(format!("{} may not be looked at: {}", target.table.spelt(), chain(&error))));
+            return Ok(TableLookup::Unfit(format!(
+                "{} may not be looked at: {}",
+                target.table.quoted(),
+                chain(&error)
+            )));
         }
         Err(error) => return Err(error),
     };
     let client = lookup.catalog;
     let tree: Vec<Member> =
         client.query(LOCATE, &[&oid]).await?.iter().map(Member::of).collect::<Result<_, Error>>()?;
-    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else { return Ok(Found::NoTable) };
+    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else { return Ok(TableLookup::NoTable) };
     if let Some(why) = unfit(&root.kind) {
-        return Ok(Found::Unfit(format!("{} is {why}", target.table.spelt())));
+        return Ok(TableLookup::Unfit(format!("{} is {why}", target.table.quoted())));
     }
     let columns = columns(client, oid).await?;
     let find = |wanted: &Ident| columns.iter().find(|column| column.name == *wanted);
 
     let wanted = target.reasons.iter().map(|reason| &reason.column);
     if let Some(missing) = wanted.clone().chain(&target.group).find(|name| find(name).is_none()) {
-        return Ok(Found::Unfit(no_column(&target.table, missing, columns.iter().map(|column| &column.name))));
+        return Ok(TableLookup::Unfit(no_column(&target.table, missing, columns.iter().map(|column| &column.name))));
     }
     let due = wanted.filter_map(find).cloned().collect();
     let group = target.group.as_ref().and_then(find).cloned();
     if let Some(Column { name, sql_type, equals: None, .. }) = &group {
-        return Ok(Found::Unfit(format!("group: {} is {sql_type}, whose values cannot be compared", name.spelt())));
+        return Ok(TableLookup::Unfit(format!(
+            "group: {} is {sql_type}, whose values cannot be compared",
+            name.quoted()
+        )));
     }
     let mut leaves = Vec::new();
     for member in &tree {
@@ -155,9 +162,11 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
                 identity: member.identity.clone(),
             }),
             "f" => tracing::warn!(
-                event = "foreign_partition_skipped", target_table = target.name,
-                partition = member.identity.table.spelt(),
-                "partition on another server skipped; run session-reaper there"),
+                event = "foreign_partition_skipped",
+                target_table = target.name,
+                partition = member.identity.table.quoted(),
+                "partition on another server skipped; run session-reaper there"
+            ),
             _ => {}
         }
     }
@@ -165,7 +174,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
     for child in &target.children {
         match locate_child(lookup, target, oid, child).await? {
             Ok(found) => children.push(found),
-            Err(why) => return Ok(Found::Unfit(why)),
+            Err(why) => return Ok(TableLookup::Unfit(why)),
         }
     }
     let (table, identity) = (root.identity.table.clone(), root.identity.clone());
@@ -173,11 +182,11 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<Found,
         None => None,
         Some(filter) => match condition::resolve(lookup.configured, &table, oid, filter).await? {
             Resolution::Condition(condition) => Some(condition),
-            Resolution::Refused(why, remedy) => return Ok(Found::Refused(why, remedy)),
-            Resolution::Locked(bound) => return Ok(Found::Locked(bound)),
+            Resolution::Refused(why, remedy) => return Ok(TableLookup::Refused(why, remedy)),
+            Resolution::Locked(bound) => return Ok(TableLookup::Locked(bound)),
         },
     };
-    Ok(Found::Table(Box::new(Located { oid, table, condition, due, group, leaves, children, identity })))
+    Ok(TableLookup::Table(Box::new(Located { oid, table, condition, due, group, leaves, children, identity })))
 }
 
 /// The oid of the table that a name means on the configured search path.
@@ -238,33 +247,33 @@ async fn locate_child(
     };
     let Some(row) = row else {
         let hint = similar_table(client, table).await?;
-        return Ok(Err(format!("children: there is no table {}{hint}", table.spelt())));
+        return Ok(Err(format!("children: there is no table {}{hint}", table.quoted())));
     };
     let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
     if kind != "r" || inherited {
         let why =
             "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
-        return Ok(Err(format!("children: {} cannot be one: {why}", table.spelt())));
+        return Ok(Err(format!("children: {} cannot be one: {why}", table.quoted())));
     }
     let oid: u32 = row.try_get(0)?;
     let tree = client.query(LOCATE, &[&oid]).await?;
     let Some(member) = tree.first().map(Member::of).transpose()? else {
-        return Ok(Err(format!("children: there is no table {}", table.spelt())));
+        return Ok(Err(format!("children: there is no table {}", table.quoted())));
     };
     let columns = columns(client, oid).await?;
     let Some(found) = columns.iter().find(|found| found.name == *column).cloned() else {
         return Ok(Err(format!("children: {}", no_column(table, column, columns.iter().map(|column| &column.name)))));
     };
     let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
-        let (child, parent) = (table.spelt(), target.table.spelt());
+        let (child, parent) = (table.quoted(), target.table.quoted());
         return Ok(Err(format!(
             "children: no foreign key says what {child}.{} refers to in {parent}, which has no primary key of one column",
-            column.spelt()
+            column.quoted()
         )));
     };
     if found.equals.is_none() {
-        let why = format!("{} is {}, whose values cannot be compared", column.spelt(), found.sql_type);
-        return Ok(Err(format!("children: {}.{why}", table.spelt())));
+        let why = format!("{} is {}, whose values cannot be compared", column.quoted(), found.sql_type);
+        return Ok(Err(format!("children: {}.{why}", table.quoted())));
     }
     let Member { identity, .. } = member;
     let table = identity.table.clone();
@@ -272,7 +281,7 @@ async fn locate_child(
 }
 
 fn no_column<'a>(table: &TableName, missing: &Ident, columns: impl Iterator<Item = &'a Ident>) -> String {
-    let hint = nearest(missing.as_str(), columns.map(|column| (column.as_str(), column.spelt())));
+    let hint = nearest(missing.as_str(), columns.map(|column| (column.as_str(), column.quoted())));
     format!("{table} has no column {missing}{}", meant(hint))
 }
 
@@ -283,11 +292,11 @@ pub(super) async fn similar_table(client: &Client, table: &TableName) -> Result<
         .iter()
         .map(|row| {
             let (schema, name): (String, String) = (row.get(0), row.get(1));
-            let spelt = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.spelt();
-            (name, spelt)
+            let quoted = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.quoted();
+            (name, quoted)
         })
         .collect();
-    Ok(meant(nearest(table.name.as_str(), tables.iter().map(|(name, spelt)| (name.as_str(), spelt.clone())))))
+    Ok(meant(nearest(table.name.as_str(), tables.iter().map(|(name, quoted)| (name.as_str(), quoted.clone())))))
 }
 
 fn unfit(kind: &str) -> Option<&'static str> {

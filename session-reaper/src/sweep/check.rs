@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::connection::{Connections, Trouble};
+use super::connection::{Connections, DbError};
 use super::error::SweepError;
-use super::gate::{self, Code, Finding};
+use super::preflight::{self, Code, Finding};
 use super::run::{POOLER, Sweep};
 
 /// What was found. The names and the order of its members are an interface.
@@ -44,28 +44,28 @@ impl Sweep {
     /// Looks at the server and at every target, and changes nothing. Fails when the database cannot be
     /// reached, or is not one that the targets apply to.
     pub async fn check(&self) -> Result<Checked, SweepError> {
-        let Connections { dedicated, beside, started_at, pooled, .. } =
+        let Connections { lock_connection, auxiliary, started_at, pooled, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         if pooled {
             // What is asked would be asked of different processes, and under other settings.
             return Ok(pooler());
         }
-        let proof = self.prove(&dedicated).await?;
+        let proof = self.prove(&lock_connection).await?;
         let examined = async {
-            let server = gate::server::examine(&beside).await?;
-            Ok((server, self.examined(&dedicated, &beside, started_at, proof.as_ref()).await?))
+            let server = preflight::server::examine(&auxiliary).await?;
+            Ok((server, self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await?))
         };
-        let (server, stints) = match examined.await {
+        let (server, target_runs) = match examined.await {
             Ok(examined) => examined,
             // One that changes processes only when others want them.
-            Err(error) if Trouble::of(&error) == Trouble::Pooler => return Ok(pooler()),
+            Err(error) if DbError::of(&error) == DbError::Pooler => return Ok(pooler()),
             Err(error) => return Err(SweepError::lost(&error)),
         };
-        let targets = stints.into_iter().map(|stint| CheckedTarget {
-            target: stint.target.name.clone(),
-            table: stint.target.table.spelt(),
-            safe: !stint.findings.iter().any(Finding::is_unsafe),
-            findings: stint.findings,
+        let targets = target_runs.into_iter().map(|target_run| CheckedTarget {
+            target: target_run.target.name.clone(),
+            table: target_run.target.table.quoted(),
+            safe: !target_run.findings.iter().any(Finding::is_unsafe),
+            findings: target_run.findings,
         });
         Ok(Checked::new(server, targets.collect()))
     }

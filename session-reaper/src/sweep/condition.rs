@@ -21,7 +21,7 @@ use tokio_postgres::{Client, Error};
 
 use qualify::qualified;
 
-use super::connection::{Bound, Trouble};
+use super::connection::{Bound, DbError};
 use super::name::{Ident, TableName};
 
 /// The table by itself, the condition as it was configured, and the condition as it was written out.
@@ -132,11 +132,11 @@ pub(super) async fn resolve(
             Ok(resolution) => return ended.map(|()| resolution),
             Err(error) => error,
         };
-        match Trouble::of(&error) {
-            Trouble::Lost(_) | Trouble::Pooler => return Err(error),
-            Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(BACKOFF).await,
-            Trouble::Timeout(bound) => return Ok(Resolution::Locked(bound)),
-            Trouble::Conflict(_) | Trouble::Gone(_) | Trouble::Changed(_) | Trouble::Other(_) => {
+        match DbError::of(&error) {
+            DbError::Lost(_) | DbError::Pooler => return Err(error),
+            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(BACKOFF).await,
+            DbError::Timeout(bound) => return Ok(Resolution::Locked(bound)),
+            DbError::Conflict(_) | DbError::Gone(_) | DbError::Changed(_) | DbError::Other(_) => {
                 return refused(client, &error).await;
             }
         }
@@ -161,7 +161,7 @@ async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> 
         client.batch_execute("SAVEPOINT again").await?;
         match client.query_typed(&view(WRITTEN, &format!(" WHERE (\n{again}\n)")), &[]).await {
             Ok(_) => {}
-            Err(error) if matches!(Trouble::of(&error), Trouble::Other(_)) => {
+            Err(error) if matches!(DbError::of(&error), DbError::Other(_)) => {
                 client.batch_execute("ROLLBACK TO again").await?;
                 continue;
             }

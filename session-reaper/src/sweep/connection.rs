@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use schema::connect::{ConnectError, ConnectOptions, chain};
 use schema::owners::Named;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError as ServerError, SqlState};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
-use super::beside::Beside;
-use super::patience::Patience;
+use super::auxiliary::AuxiliaryConnection;
+use super::deadline::Deadline;
 use super::sql::{Around, Changed, Locked, NOT_OURS, Query};
 use super::writers::Writers;
 
@@ -51,8 +51,8 @@ const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
 /// What a run works with.
 pub(super) struct Connections {
-    pub(super) dedicated: Dedicated,
-    pub(super) beside: Beside,
+    pub(super) lock_connection: LockConnection,
+    pub(super) auxiliary: AuxiliaryConnection,
     /// By the database's clock.
     pub(super) started_at: DateTime<Utc>,
     /// When that server was started: after a crash or a failover it is another one, with rows that were deleted perhaps.
@@ -63,9 +63,9 @@ pub(super) struct Connections {
 }
 
 /// The connection, its server process, and the statements that were prepared on it.
-pub(super) struct Dedicated {
+pub(super) struct LockConnection {
     pub(super) client: Client,
-    pub(super) patience: Patience,
+    pub(super) deadline: Deadline,
     pid: i32,
     /// How long the way there and back takes.
     round_trip: Duration,
@@ -122,29 +122,30 @@ impl Connections {
         targets: &[Named],
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
-        let (beside, driver_beside) = connect.connect_with_driver().await?;
-        let (patience, patience_beside) = (Patience::new(driver, bounds), Patience::new(driver_beside, bounds));
-        let (pid, _, _) = patience.with(1, identify(&client)).await?;
-        let (pid_beside, started_at, server) = patience_beside.with(1, identify(&beside)).await?;
+        let (auxiliary, driver_beside) = connect.connect_with_driver().await?;
+        let (deadline, patience_beside) = (Deadline::new(driver, bounds), Deadline::new(driver_beside, bounds));
+        let (pid, _, _) = deadline.with(1, identify(&client)).await?;
+        let (pid_beside, started_at, server) = patience_beside.with(1, identify(&auxiliary)).await?;
         let (mut again, mut round_trip) = (pid, Duration::MAX);
         // The shortest of some: one that was held up would be taken off each chunk.
         for _ in 0..ROUND_TRIPS {
             let asked = Instant::now();
-            again = patience.with(1, identify(&client)).await?.0;
+            again = deadline.with(1, identify(&client)).await?.0;
             round_trip = round_trip.min(asked.elapsed());
         }
-        let changed = pid != again || pid_beside != patience_beside.with(1, identify(&beside)).await?.0;
+        let changed = pid != again || pid_beside != patience_beside.with(1, identify(&auxiliary)).await?.0;
         let pooled = changed || pid == pid_beside;
         let set = async {
             if !pooled {
-                patience.with(4, set(&client, bounds)).await?;
+                deadline.with(4, set(&client, bounds)).await?;
             }
-            Beside::new(beside, patience_beside, bounds, targets, pooled).await
+            AuxiliaryConnection::new(auxiliary, patience_beside, bounds, targets, pooled).await
         };
-        let beside = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        let auxiliary = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
-        let dedicated = Dedicated { client, patience, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
-        Ok(Self { dedicated, beside, started_at, server, pooled })
+        let lock_connection =
+            LockConnection { client, deadline, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
+        Ok(Self { lock_connection, auxiliary, started_at, server, pooled })
     }
 }
 
@@ -165,12 +166,16 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
     }
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
         // Not every platform can tell; statement_timeout bounds it there.
-        tracing::debug!(event = "client_check_unavailable", error = chain(&error), "server does not support client_connection_check_interval");
+        tracing::debug!(
+            event = "client_check_unavailable",
+            error = chain(&error),
+            "server does not support client_connection_check_interval"
+        );
     }
     Ok(())
 }
 
-impl Dedicated {
+impl LockConnection {
     /// The server process that answered at the start; it takes the locks, and no other may delete.
     pub(super) fn pid(&self) -> i32 {
         self.pid
@@ -186,7 +191,7 @@ impl Dedicated {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {
             let set = format!("SET lock_timeout = {}", wait.as_millis());
-            self.patience.with(1, self.client.batch_execute(&set)).await?;
+            self.deadline.with(1, self.client.batch_execute(&set)).await?;
             self.waits = wait;
         }
         Ok(())
@@ -194,14 +199,14 @@ impl Dedicated {
 
     /// Asks for a sign of life, which is one for the server, too: it would end a connection that is idle for long.
     pub(super) async fn is_there(&self) -> Result<(), Error> {
-        self.patience.with(1, self.client.batch_execute("")).await
+        self.deadline.with(1, self.client.batch_execute("")).await
     }
 
     /// Who is writing.
     pub(super) async fn look(&mut self) -> Result<Writers, Error> {
         let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let both = async { tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[])) };
-        let (number, snapshot) = self.patience.with(2, both).await;
+        let (number, snapshot) = self.deadline.with(2, both).await;
         Ok(Writers::of(&number?, &snapshot?))
     }
 
@@ -250,7 +255,7 @@ impl Dedicated {
                 client.query_one(&snapshot, &[]),
             )
         };
-        let (begun, verified, locked, worked, still, committed, number, snapshot) = self.patience.with(8, all).await;
+        let (begun, verified, locked, worked, still, committed, number, snapshot) = self.deadline.with(8, all).await;
         // What failed first is why the rest did.
         begun?;
         verified?;
@@ -265,13 +270,13 @@ impl Dedicated {
     /// The one row of a statement that always has one.
     pub(super) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
         let statement = self.prepare(&query.text).await?;
-        self.patience.with(1, self.client.query_one(&statement, &query.params)).await
+        self.deadline.with(1, self.client.query_one(&statement, &query.params)).await
     }
 
     /// The row of a statement that has one or none.
     pub(super) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
         let statement = self.prepare(&query.text).await?;
-        self.patience.with(1, self.client.query_opt(&statement, &query.params)).await
+        self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
     }
 
     /// Forgets the statements of tables that have been worked on, when they are many: the server process keeps what was
@@ -286,7 +291,7 @@ impl Dedicated {
         if let Some(statement) = self.prepared.get(text) {
             return Ok(statement.clone());
         }
-        let statement = self.patience.with(1, self.client.prepare(text)).await?;
+        let statement = self.deadline.with(1, self.client.prepare(text)).await?;
         self.prepared.insert(text.to_owned(), statement.clone());
         Ok(statement)
     }
@@ -312,7 +317,7 @@ async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), Conne
 
 /// What an error means for the loop.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum DbError {
     /// `lock_timeout` or `statement_timeout` struck: smaller, and again.
     Timeout(Bound),
     /// Two transactions could not both go on, and ours gave way: the same again.
@@ -329,10 +334,10 @@ pub(super) enum Trouble {
     Other(String),
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for DbError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Timeout(bound) => write!(f, "{bound} struck"),
+            Self::Timeout(bound) => write!(f, "{bound} reached"),
             Self::Pooler => f.write_str("another server process answered"),
             Self::Changed(changed) => write!(f, "changed since the run began: {}", changed.as_str()),
             Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => f.write_str(why),
@@ -356,17 +361,17 @@ impl std::fmt::Display for Bound {
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for DbError {
     fn from(error: Error) -> Self {
         Self::of(&error)
     }
 }
 
-impl Trouble {
+impl DbError {
     pub(super) fn of(error: &Error) -> Self {
         let text = chain(error);
         // What is left out of the text where it may quote a row, and what our own statements raise.
-        let message = error.as_db_error().map(DbError::message).unwrap_or_default();
+        let message = error.as_db_error().map(ServerError::message).unwrap_or_default();
         let Some(code) = error.code() else {
             // What is no answer of the server's is an end of the connection, or a breach of its protocol.
             return Self::Lost(text);

@@ -8,19 +8,19 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::connection::StatementBounds;
-use crate::life;
+use crate::watchdog;
 
 /// For the way there and back, and for a server that is slow to strike.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// The patience with one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct Deadline {
     driver: AbortHandle,
     limit: Duration,
 }
 
-impl Patience {
+impl Deadline {
     pub(super) fn new(driver: AbortHandle, bounds: StatementBounds) -> Self {
         Self { driver, limit: bounds.statement + bounds.lock + SLACK }
     }
@@ -31,10 +31,14 @@ impl Patience {
         let mut work = pin!(work);
         let limit = self.limit * u32::try_from(statements).unwrap_or(u32::MAX).max(1);
         if let Ok(done) = tokio::time::timeout(limit, &mut work).await {
-            life::sign();
+            watchdog::sign();
             return done;
         }
-        tracing::error!(event = "server_timeout", waited_s = limit.as_secs(), "no response from the server; abandoning the connection");
+        tracing::error!(
+            event = "server_timeout",
+            waited_s = limit.as_secs(),
+            "no response from the server; abandoning the connection"
+        );
         self.driver.abort();
         work.await
     }

@@ -40,7 +40,7 @@ impl Due {
         column: Column,
         started_at: DateTime<Utc>,
     ) -> Result<Self, String> {
-        let (name, sql_type) = (reason.column.spelt(), column.sql_type.as_str());
+        let (name, sql_type) = (reason.column.quoted(), column.sql_type.as_str());
         let cutoff = TimeDelta::from_std(reason.keep).ok().and_then(|keep| started_at.checked_sub_signed(keep));
         let Some(cutoff) = cutoff else {
             return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));

@@ -9,8 +9,8 @@ mod record;
 use schema::connect::chain;
 use tokio_postgres::Error;
 
-use super::gate::{Code, Finding};
-use super::share::Share;
+use super::preflight::{Code, Finding};
+use super::table_share::TableShare;
 use super::target::Target;
 pub(super) use record::Guard;
 
@@ -37,15 +37,22 @@ pub(super) fn is_confirmed(target: &Target, rules: FirstRun) -> bool {
 
 impl Guard {
     /// What speaks against a run on a target that has never been worked on.
-    pub(super) fn judge_first(&self, target: &Target, share: Result<Share, Error>, rules: FirstRun) -> Option<Finding> {
-        let table = target.table.spelt();
-        let what = match share {
+    pub(super) fn judge_first(
+        &self,
+        target: &Target,
+        table_share: Result<TableShare, Error>,
+        rules: FirstRun,
+    ) -> Option<Finding> {
+        let table = target.table.quoted();
+        let what = match table_share {
             _ if !self.is_first() => return None,
-            Ok(share) if share.rows <= FEW_ROWS || share.fraction() <= rules.max_fraction => return None,
-            Ok(share) => {
+            Ok(table_share) if table_share.rows <= FEW_ROWS || table_share.fraction() <= rules.max_fraction => {
+                return None;
+            }
+            Ok(table_share) => {
                 format!(
                     "the first run would delete {}, which is more than {} of them",
-                    part(&share, &table),
+                    part(&table_share, &table),
                     rules.max_fraction
                 )
             }
@@ -59,14 +66,19 @@ impl Guard {
     }
 
     /// What speaks against a run on a target whose last runs deleted less than half of the table.
-    pub(super) fn judge_later(&self, target: &Target, share: Result<Share, Error>, rules: FirstRun) -> Option<Finding> {
-        let (table, most) = (target.table.spelt(), rules.max_fraction.max(MAX_FRACTION));
-        let what = match share {
+    pub(super) fn judge_later(
+        &self,
+        target: &Target,
+        table_share: Result<TableShare, Error>,
+        rules: FirstRun,
+    ) -> Option<Finding> {
+        let (table, most) = (target.table.quoted(), rules.max_fraction.max(MAX_FRACTION));
+        let what = match table_share {
             _ if !self.is_steady() => return None,
-            Ok(share) if share.due < MANY_ROWS || share.fraction() <= most => return None,
-            Ok(share) => format!(
+            Ok(table_share) if table_share.due < MANY_ROWS || table_share.fraction() <= most => return None,
+            Ok(table_share) => format!(
                 "this run would delete {}, which is more than {most} of them; each of the last {} runs deleted less than half",
-                part(&share, &table),
+                part(&table_share, &table),
                 record::RUNS
             ),
             Err(error) => unseen("this run", &table, &error),
@@ -79,9 +91,9 @@ impl Guard {
     }
 }
 
-fn part(share: &Share, table: &str) -> String {
-    let about = if share.sampled { "about " } else { "" };
-    format!("{about}{:.0} of the {:.0} rows of {table}", share.due, share.rows)
+fn part(table_share: &TableShare, table: &str) -> String {
+    let about = if table_share.sampled { "about " } else { "" };
+    format!("{about}{:.0} of the {:.0} rows of {table}", table_share.due, table_share.rows)
 }
 
 fn unseen(run: &str, table: &str, error: &Error) -> String {

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
-use super::beside::Beside;
-use super::interim::{interim, of_killed};
+use super::auxiliary::AuxiliaryConnection;
+use super::partial_report::{of_killed, partial_report};
 use super::progress::Progress;
 
 /// How often a run that makes progress says so: one small update in some seconds, beside the loop.
@@ -41,13 +41,13 @@ impl History {
 
     /// Writes the row, if there is a table for it. First it closes those of runs that were killed.
     pub(super) async fn begin(
-        beside: &Beside,
+        auxiliary: &AuxiliaryConnection,
         run: &NewRun,
         pooled: bool,
         progress: watch::Receiver<Progress>,
     ) -> Option<Self> {
         let began = Instant::now();
-        let Beside { client, own, .. } = beside;
+        let AuxiliaryConnection { client, own, .. } = auxiliary;
         if let Err(error) = run.insert(client, own).await {
             not_kept(&error);
             return None;
@@ -82,7 +82,11 @@ impl History {
         if !self.pooled
             && let Err(error) = runs::let_go(client, self.run.id).await
         {
-            tracing::debug!(event = "run_lock_not_released", error = chain(&error), "lock of this run not released; it ends with the connection");
+            tracing::debug!(
+                event = "run_lock_not_released",
+                error = chain(&error),
+                "lock of this run not released; it ends with the connection"
+            );
         }
     }
 
@@ -93,7 +97,9 @@ impl History {
         match runs::hold(client, self.run.id).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!(event = "run_lock_held", "lock of this run held by a previous connection"),
-            Err(error) => tracing::debug!(event = "run_lock_failed", error = chain(&error), "lock of this run not acquired"),
+            Err(error) => {
+                tracing::debug!(event = "run_lock_failed", error = chain(&error), "lock of this run not acquired")
+            }
         }
     }
 }
@@ -102,7 +108,13 @@ impl History {
 async fn close_killed(client: &Client, own: &OwnTables) {
     let killed = match runs::killed(client, own).await {
         Ok(killed) => killed,
-        Err(error) => return tracing::debug!(event = "interrupted_runs_unknown", error = chain(&error), "interrupted runs not searched for"),
+        Err(error) => {
+            return tracing::debug!(
+                event = "interrupted_runs_unknown",
+                error = chain(&error),
+                "interrupted runs not searched for"
+            );
+        }
     };
     for run in killed {
         let report = of_killed(&run);
@@ -113,7 +125,11 @@ async fn close_killed(client: &Client, own: &OwnTables) {
                 last_seen = %run.heartbeat_at,
                 "earlier run ended without a report; recorded as interrupted"),
             Ok(false) => {}
-            Err(error) => tracing::debug!(event = "interrupted_run_not_closed", error = chain(&error), "interrupted run not recorded"),
+            Err(error) => tracing::debug!(
+                event = "interrupted_run_not_closed",
+                error = chain(&error),
+                "interrupted run not recorded"
+            ),
         }
     }
 }
@@ -132,7 +148,7 @@ async fn beat(
         if progress.changed().await.is_err() {
             return;
         }
-        let Some(report) = interim(&progress.borrow_and_update(), began.elapsed()) else { return };
+        let Some(report) = partial_report(&progress.borrow_and_update(), began.elapsed()) else { return };
         let client = Arc::clone(&connection.borrow());
         // Where the lock could not be taken at once, because the server had not noticed yet that an old connection is gone.
         if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
@@ -153,7 +169,10 @@ fn not_kept(error: &Error) {
         if SAID.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::warn!(event = "history_table_missing", "no table reaper_runs; run history is not kept; create it with `session-reaper migrate`");
+        tracing::warn!(
+            event = "history_table_missing",
+            "no table reaper_runs; run history is not kept; create it with `session-reaper migrate`"
+        );
     } else {
         tracing::warn!(event = "history_write_failed", error = chain(error), "run not recorded in the history");
     }

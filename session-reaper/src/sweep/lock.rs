@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::connection::Trouble;
+use super::connection::DbError;
 
 /// The letters `SRrp`. Fixed for ever: reapers of different versions must get in each other's way.
 pub const CLASS: i32 = 0x5352_7270;
@@ -31,12 +31,12 @@ const TRY: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_cata
 
 /// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the one whose chunks will go:
 /// a lock that a pooler let another one take would protect nothing, and stay behind there.
-pub(super) async fn acquire(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Vec<bool>, Trouble> {
+pub(super) async fn acquire(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Vec<bool>, DbError> {
     match try_all(client, pid, oids).await {
-        Ok(acquired) => acquired.ok_or(Trouble::Pooler),
-        Err(error) => match Trouble::from(error) {
+        Ok(acquired) => acquired.ok_or(DbError::Pooler),
+        Err(error) => match DbError::from(error) {
             // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by the server.
-            Trouble::Timeout(_) => Ok(vec![false; oids.len()]),
+            DbError::Timeout(_) => Ok(vec![false; oids.len()]),
             trouble => Err(trouble),
         },
     }
@@ -59,7 +59,7 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
 
 /// Tries the locks of some tables in the order of their oids. Either all of them are held afterwards, or none, and the table
 /// whose lock another reaper holds is returned.
-pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Result<Option<u32>, Trouble> {
+pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Result<Option<u32>, DbError> {
     const TRY_EACH: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3
         THEN ARRAY (SELECT pg_catalog.pg_try_advisory_lock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)) END";
     if oids.is_empty() {
@@ -70,7 +70,7 @@ pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Resul
         [(&CLASS, Type::INT4), (&keys, Type::INT4_ARRAY), (&pid, Type::INT4)];
     let rows = client.query_typed(TRY_EACH, &params).await?;
     let acquired: Option<Vec<bool>> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
-    let Some(acquired) = acquired else { return Err(Trouble::Pooler) };
+    let Some(acquired) = acquired else { return Err(DbError::Pooler) };
     let Some((busy, _)) = oids.iter().zip(&acquired).find(|(_, acquired)| !**acquired) else { return Ok(None) };
     let ours: Vec<u32> = oids.iter().zip(&acquired).filter(|(_, acquired)| **acquired).map(|(oid, _)| *oid).collect();
     release_tables(client, &ours).await?;
@@ -78,7 +78,7 @@ pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Resul
 }
 
 /// Gives the locks of [`try_tables`] back.
-pub(super) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), Trouble> {
+pub(super) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), DbError> {
     const UNLOCK_EACH: &str =
         "SELECT pg_catalog.pg_advisory_unlock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)";
     if !oids.is_empty() {

@@ -40,7 +40,7 @@ impl Ident {
 
     /// As one would write it: with quotes where they are needed.
     #[must_use]
-    pub fn spelt(&self) -> String {
+    pub fn quoted(&self) -> String {
         if parts(&self.0).is_some_and(|parts| parts == [self.clone()]) {
             self.0.clone()
         } else {
@@ -69,9 +69,9 @@ impl TableName {
 
     /// As one would write it: with quotes where they are needed.
     #[must_use]
-    pub fn spelt(&self) -> String {
-        let schema = self.schema.as_ref().map(|schema| format!("{}.", schema.spelt()));
-        schema.unwrap_or_default() + &self.name.spelt()
+    pub fn quoted(&self) -> String {
+        let schema = self.schema.as_ref().map(|schema| format!("{}.", schema.quoted()));
+        schema.unwrap_or_default() + &self.name.quoted()
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_name_is_spelt_with_quotes_where_it_needs_them() {
-        let spelt = |text| TableName::parse(text).map(|name| name.spelt());
-        assert_eq!(spelt(r#""public"."expiresAt""#).as_deref(), Some(r#"public."expiresAt""#));
+        let quoted = |text| TableName::parse(text).map(|name| name.quoted());
+        assert_eq!(quoted(r#""public"."expiresAt""#).as_deref(), Some(r#"public."expiresAt""#));
     }
 }

@@ -78,8 +78,8 @@ impl Pace {
 
     /// How long to leave the database alone after work of `elapsed`, so that work takes its share of the time.
     pub(super) fn rest(&self, elapsed: Duration) -> Duration {
-        let share = self.limits.duty_cycle;
-        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - share) / share)
+        let table_share = self.limits.duty_cycle;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - table_share) / table_share)
             .unwrap_or(LONGEST_REST)
             .min(LONGEST_REST)
     }

@@ -16,7 +16,7 @@ pub const RUNNING: &str = "running";
 /// The report of a run under way; `None` between two runs. What is not known before the end (what remains, and how long each
 /// target took) is left out; `due` is what was counted at the start, of all targets.
 #[must_use]
-pub fn interim(progress: &Progress, elapsed: Duration) -> Option<Value> {
+pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<Value> {
     let run = progress.run?;
     let mut report = json!({
         "run_id": run.id.0,

@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 use super::backoff;
 use super::blocks::Blocks;
 use super::budget::Spent;
-use super::connection::{Bound, Trouble};
-use super::gear;
+use super::connection::{Bound, DbError};
 use super::pace::{Most, Pace, PaceLimits};
 use super::refused::Refused;
 use super::report::milliseconds;
-use super::sql::{Around, Manner, Mark, PassSql, Stretch};
+use super::scan_order;
+use super::sql::{Around, Cursor, KeyRange, LockWait, PassSql};
 use super::target::Order;
-use super::throttle::Obstacle;
+use super::throttle::ThrottleReason;
 use super::worker::Worker;
 use super::writers::Writers;
-use crate::meter::{self, ChunkOutcome};
+use crate::metrics::{self, ChunkOutcome};
 use crate::stop::Signal;
 
 /// Stretches with locked rows that are remembered one by one. Beyond that the last one is made longer: memory does not
@@ -35,7 +35,7 @@ const REMEMBERED: usize = 64;
 /// How often a single row is tried whose deletion waits for a lock, and how many such rows in a row are passed over: more
 /// of them are a lock on a whole table.
 const ROW_TRIES: u32 = 3;
-const ROWS_PASSED_OVER: u32 = 5;
+const ROWS_SKIPPED: u32 = 5;
 
 /// More rows of one time than the index can tell apart without sorting them for each chunk, or at all: from here on the
 /// order of the heap is the better one.
@@ -49,7 +49,7 @@ pub(super) enum Halt {
     /// The run's budget is used up.
     Spent(Spent),
     /// Something stood in the way for as long as this bound allows.
-    Throttled(Obstacle, String),
+    Throttled(ThrottleReason, String),
     /// This target cannot be worked on; others can.
     Failed(String),
     /// The table is not there any more.
@@ -109,7 +109,7 @@ pub(super) struct Pass<'p, 'w> {
     /// Blocks that the server reads to find the first row, in the order of the index; `None` when that was not measured.
     pub(super) blocks_to_first_row: Option<u64>,
     /// Rows in a row that were left where they are.
-    pub(super) passed_over: u32,
+    pub(super) skipped_in_a_row: u32,
     /// Rows that shared the time of the last ones.
     pub(super) at_one_time: u32,
     /// Rows are passed over, whoever writes: a chunk waited in vain; or there is a condition that looks at other rows, of
@@ -130,7 +130,7 @@ pub(super) struct Pass<'p, 'w> {
 /// A chunk that was committed.
 pub(super) struct Chunk {
     /// Where its stretch began.
-    pub(super) low: Option<Mark>,
+    pub(super) low: Option<Cursor>,
     pub(super) next: Next,
     /// Rows are due in it that were not deleted.
     pub(super) left_some: bool,
@@ -139,7 +139,7 @@ pub(super) struct Chunk {
 /// What comes after a chunk.
 pub(super) enum Next {
     /// What lies behind its end.
-    After(Mark),
+    After(Cursor),
     /// More of the same stretch.
     Same,
     /// Nothing.
@@ -149,39 +149,41 @@ pub(super) enum Next {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    First,
-    Again,
+pub(super) enum Attempt {
+    Initial,
+    Retry,
 }
 
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
     pub(super) async fn work(&mut self) -> Result<(), Halt> {
         self.writers = Some(self.worker.connection.look().await.map_err(|error| halt(error.into()))?);
-        let mut skipped = self.walk(self.whole(), Look::First).await?;
+        let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;
-            skipped = self.walk(self.whole(), Look::First).await?;
+            skipped = self.walk(self.whole(), Attempt::Initial).await?;
         }
-        for stretch in skipped.unwrap_or_default() {
-            self.walk(stretch, Look::Again).await?;
+        for range in skipped.unwrap_or_default() {
+            self.walk(range, Attempt::Retry).await?;
         }
         Ok(())
     }
 
-    fn whole(&self) -> Stretch {
+    fn whole(&self) -> KeyRange {
         self.blocks.as_ref().map(Blocks::whole).unwrap_or_default()
     }
 
     /// From the order of the index into that of the heap.
     async fn shift(&mut self) -> Result<(), Halt> {
         tracing::info!(
-            event = "heap_order_started", target_table = self.target,
+            event = "heap_order_started",
+            target_table = self.target,
             reason = self.reason,
-            "more rows share one timestamp than fit in a chunk; continuing in heap order");
+            "more rows share one timestamp than fit in a chunk; continuing in heap order"
+        );
         let connection = &self.worker.connection;
-        let blocks = gear::blocks(&connection.client, self.sql.oid);
-        let blocks = connection.patience.with(1, blocks).await.map_err(|error| halt(error.into()))?;
+        let blocks = scan_order::blocks(&connection.client, self.sql.oid);
+        let blocks = connection.deadline.with(1, blocks).await.map_err(|error| halt(error.into()))?;
         self.blocks = Some(Blocks::new(blocks, None));
         self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
@@ -193,17 +195,17 @@ impl Pass<'_, '_> {
 
     /// Walks through a stretch of any length, and returns the stretches in which something due was left; `None` when it has
     /// to be walked through in the other order.
-    async fn walk(&mut self, mut ahead: Stretch, look: Look) -> Result<Option<Vec<Stretch>>, Halt> {
-        let mut skipped: Vec<Stretch> = Vec::new();
+    async fn walk(&mut self, mut ahead: KeyRange, attempt: Attempt) -> Result<Option<Vec<KeyRange>>, Halt> {
+        let mut skipped: Vec<KeyRange> = Vec::new();
         loop {
-            let chunk = self.chunk(&ahead, look).await?;
+            let chunk = self.chunk(&ahead, attempt).await?;
             if chunk.left_some {
                 let high = match &chunk.next {
                     Next::After(mark) => Some(mark.clone()),
                     _ => ahead.high.clone(),
                 };
                 if skipped.len() < REMEMBERED {
-                    skipped.push(Stretch { low: chunk.low, high });
+                    skipped.push(KeyRange { low: chunk.low, high });
                 } else if let Some(last) = skipped.last_mut() {
                     last.high = high;
                 }
@@ -218,62 +220,66 @@ impl Pass<'_, '_> {
     }
 
     /// Takes the next chunk of what lies ahead, in as many tries as it needs.
-    async fn chunk(&mut self, ahead: &Stretch, look: Look) -> Result<Chunk, Halt> {
+    async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, Halt> {
         let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
         loop {
             self.worker.may_go_on().await?;
             let (began, gone) = (Instant::now(), self.gone());
-            let mut tried = self.attempt(ahead, look).await;
-            if matches!(tried, Err(Trouble::Timeout(Bound::Lock))) && self.manner() == Manner::Waiting {
+            let mut tried = self.attempt(ahead, attempt).await;
+            if matches!(tried, Err(DbError::Timeout(Bound::Lock))) && self.lock_wait() == LockWait::Wait {
                 // No bound of the configuration's has struck: the same at once, leaving what is held.
                 tracing::debug!(
-                    event = "skip_locked_started", target_table = self.target,
+                    event = "skip_locked_started",
+                    target_table = self.target,
                     reason = self.reason,
-                    "rows are locked; skipping locked rows from now on");
+                    "rows are locked; skipping locked rows from now on"
+                );
                 self.held_up = true;
-                tried = self.attempt(ahead, look).await;
+                tried = self.attempt(ahead, attempt).await;
             }
-            let trouble = match tried {
+            let error = match tried {
                 Ok(chunk) => {
-                    self.passed_over = 0;
+                    self.skipped_in_a_row = 0;
                     self.most.chunk_done();
                     // One that found nothing to delete says nothing about the next that does.
                     if self.gone() > gone {
-                        self.worker.barren = 0;
+                        self.worker.consecutive_losses = 0;
                     }
                     return Ok(chunk);
                 }
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
-            if matches!(trouble, Trouble::Timeout(_)) {
-                meter::chunk(self.target, ChunkOutcome::TimedOut);
+            if matches!(error, DbError::Timeout(_)) {
+                metrics::chunk(self.target, ChunkOutcome::TimedOut);
             }
-            at_one_row += u32::from(self.smallest() && trouble == Trouble::Timeout(Bound::Lock));
+            at_one_row += u32::from(self.smallest() && error == DbError::Timeout(Bound::Lock));
             if at_one_row >= ROW_TRIES
-                && self.passed_over < ROWS_PASSED_OVER
-                && let Some(chunk) = self.pass_over(ahead, look).await?
+                && self.skipped_in_a_row < ROWS_SKIPPED
+                && let Some(chunk) = self.skip_one(ahead, attempt).await?
             {
                 return Ok(chunk);
             }
-            let stand_back = match again(trouble, self.smallest(), &mut backoff) {
+            let retry = match again(error, self.smallest(), &mut backoff) {
                 Ok(again) => again,
                 Err(halt) => {
-                    meter::chunk(self.target, ChunkOutcome::Failed);
+                    metrics::chunk(self.target, ChunkOutcome::Failed);
                     return Err(halt);
                 }
             };
-            if stand_back.smaller {
+            if retry.smaller {
                 self.halve();
             }
-            self.worker.rest = self.pace.rest(began.elapsed()).max(stand_back.time);
+            self.worker.rest = self.pace.rest(began.elapsed()).max(retry.time);
             tracing::warn!(
-                event = "chunk_retried", target_table = self.target,
+                event = "chunk_retried",
+                target_table = self.target,
                 reason = self.reason,
-                why = stand_back.why,
+                why = retry.why,
                 next_rows = self.next_rows(),
                 in_ms = milliseconds(self.worker.rest),
-                "retrying chunk");
-            meter::chunk(self.target, ChunkOutcome::Retried);
+                "retrying chunk"
+            );
+            metrics::chunk(self.target, ChunkOutcome::Retried);
         }
     }
 
@@ -302,29 +308,31 @@ impl Pass<'_, '_> {
     /// Leaves one row where it is, in the order of the heap one block: it is free, but something that goes with it is not
     /// (a cascade to a row that somebody holds). It counts as locked, and gets its second look. `None` at the end of what
     /// lies ahead.
-    async fn pass_over(&mut self, ahead: &Stretch, look: Look) -> Result<Option<Chunk>, Halt> {
+    async fn skip_one(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Option<Chunk>, Halt> {
         let next = match &self.blocks {
             Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
             None => match self.mark_at(ahead, 0).await {
                 Ok(Some(mark)) => Next::After(mark),
                 // Nothing is there; or not even the index can be read: it is the table that somebody holds.
-                Ok(None) | Err(Trouble::Timeout(_)) => return Ok(None),
-                Err(trouble) => return Err(halt(trouble)),
+                Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
+                Err(error) => return Err(halt(error)),
             },
         };
-        self.passed_over += 1;
-        match look {
-            Look::First => {
+        self.skipped_in_a_row += 1;
+        match attempt {
+            Attempt::Initial => {
                 self.tally.skipped_locked += 1;
-                meter::skipped_locked(self.target, 1);
+                metrics::skipped_locked(self.target, 1);
                 tracing::warn!(
-                    event = "dependent_row_locked", target_table = self.target,
+                    event = "dependent_row_locked",
+                    target_table = self.target,
                     reason = self.reason,
-                    "a dependent row is locked");
+                    "a dependent row is locked"
+                );
             }
-            Look::Again => self.tally.left += 1,
+            Attempt::Retry => self.tally.left += 1,
         }
-        Ok(Some(Chunk { low: ahead.low.clone(), next, left_some: look == Look::First }))
+        Ok(Some(Chunk { low: ahead.low.clone(), next, left_some: attempt == Attempt::Initial }))
     }
 }
 
@@ -338,41 +346,41 @@ struct Again {
 }
 
 /// What may go better the next time: a bound that struck, or two transactions that could not both go on.
-fn again(trouble: Trouble, smallest: bool, backoff: &mut impl Iterator<Item = Duration>) -> Result<Again, Halt> {
-    match trouble {
-        Trouble::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
+fn again(error: DbError, smallest: bool, backoff: &mut impl Iterator<Item = Duration>) -> Result<Again, Halt> {
+    match error {
+        DbError::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
             "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on delete, a foreign key to this table \
              without an index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
         )),
         // It fits some time, for each try is half of the last.
-        Trouble::Timeout(bound @ Bound::Statement) => {
-            Ok(Again { why: format!("{bound} struck"), time: Duration::ZERO, smaller: true })
+        DbError::Timeout(bound @ Bound::Statement) => {
+            Ok(Again { why: format!("{bound} reached"), time: Duration::ZERO, smaller: true })
         }
-        Trouble::Timeout(bound @ Bound::Lock) => match backoff.next() {
-            Some(time) => Ok(Again { why: format!("{bound} struck"), time, smaller: true }),
+        DbError::Timeout(bound @ Bound::Lock) => match backoff.next() {
+            Some(time) => Ok(Again { why: format!("{bound} reached"), time, smaller: true }),
             None => Err(Halt::Failed(format!(
-                "LOCK_TIMEOUT struck {} times in a row: somebody holds a lock on the table or on rows that refer to it; \
+                "LOCK_TIMEOUT reached {} times in a row: somebody holds a lock on the table or on rows that refer to it; \
                  see pg_locks, or raise LOCK_TIMEOUT",
                 backoff::CHUNK_TRIES + 1
             ))),
         },
-        Trouble::Conflict(why) => match backoff.next() {
+        DbError::Conflict(why) => match backoff.next() {
             Some(time) => Ok(Again { why, time, smaller: false }),
             None => Err(Halt::Failed(format!("{} times in a row: {why}", backoff::CHUNK_TRIES + 1))),
         },
-        trouble => Err(halt(trouble)),
+        error => Err(halt(error)),
     }
 }
 
 /// What ends a pass at once.
-pub(super) fn halt(trouble: Trouble) -> Halt {
-    match trouble {
-        Trouble::Lost(why) => Halt::Lost(why),
-        Trouble::Pooler => Halt::Pooler,
-        Trouble::Gone(why) => Halt::Gone(why),
-        Trouble::Changed(_) => Halt::Gone(trouble.to_string()),
-        Trouble::Conflict(why) | Trouble::Other(why) => Halt::Failed(why),
-        Trouble::Timeout(bound) => Halt::Failed(format!("{bound} struck")),
+pub(super) fn halt(error: DbError) -> Halt {
+    match error {
+        DbError::Lost(why) => Halt::Lost(why),
+        DbError::Pooler => Halt::Pooler,
+        DbError::Gone(why) => Halt::Gone(why),
+        DbError::Changed(_) => Halt::Gone(error.to_string()),
+        DbError::Conflict(why) | DbError::Other(why) => Halt::Failed(why),
+        DbError::Timeout(bound) => Halt::Failed(format!("{bound} reached")),
     }
 }

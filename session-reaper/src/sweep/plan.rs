@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Error;
 
-use super::backlog::{self, Backlog, COUNT_CAP, Seen};
-use super::beside::{Beside, TextRow};
+use super::auxiliary::{AuxiliaryConnection, TextRow};
+use super::backlog::{self, Backlog, COUNT_CAP, RowCount};
 use super::connection::Connections;
 use super::error::SweepError;
-use super::gate::Finding;
-use super::guard::{self, Guard};
+use super::first_run_guard::{self, Guard};
+use super::preflight::Finding;
 use super::report::milliseconds;
 use super::run::Sweep;
-use super::share::Share;
-use super::sql::{Manner, PassSql, Stretch};
-use super::stint::Stint;
+use super::sql::{KeyRange, LockWait, PassSql};
+use super::table_share::TableShare;
+use super::target_run::TargetRun;
 
 /// Without a history: what a row took where most was measured, with its cascade.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
@@ -96,30 +96,30 @@ impl Sweep {
     /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, is
     /// lost, or is not one that the targets apply to.
     pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
-        let Connections { dedicated, beside, started_at, .. } =
+        let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        let proof = self.prove(&dedicated).await?;
+        let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
-        let reports = runs::last_reports(&beside.client, &beside.own).await.unwrap_or_default();
+        let reports = runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
         let mut targets = Vec::new();
-        for stint in self.examined(&dedicated, &beside, started_at, proof.as_ref()).await.map_err(lost)? {
-            targets.push(self.planned(&beside, &stint, &reports, sql).await.map_err(lost)?);
+        for target_run in self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await.map_err(lost)? {
+            targets.push(self.planned(&auxiliary, &target_run, &reports, sql).await.map_err(lost)?);
         }
         Ok(Plan { planned_at: started_at, targets })
     }
 
     async fn planned(
         &self,
-        beside: &Beside,
-        stint: &Stint<'_>,
+        auxiliary: &AuxiliaryConnection,
+        target_run: &TargetRun<'_>,
         reports: &[Value],
         sql: bool,
     ) -> Result<PlannedTarget, Error> {
-        let target = stint.target;
+        let target = target_run.target;
         let mut planned = PlannedTarget {
             target: target.name.clone(),
-            table: target.table.spelt(),
-            refused: stint.findings.iter().filter(|finding| finding.is_unsafe()).cloned().collect(),
+            table: target.table.quoted(),
+            refused: target_run.findings.iter().filter(|finding| finding.is_unsafe()).cloned().collect(),
             due: Vec::new(),
             rows: None,
             rows_estimated: false,
@@ -130,32 +130,32 @@ impl Sweep {
             sql: Vec::new(),
         };
         // Without an index a count would read the table.
-        let tables: Vec<&[PassSql]> = stint.tables();
+        let tables: Vec<&[PassSql]> = target_run.tables();
         if tables.is_empty() || !planned.refused.is_empty() {
             return Ok(planned);
         }
-        let backlog = backlog::count(beside, target, &tables, COUNT_CAP).await;
-        planned.due = due(beside, stint, &tables, &backlog).await;
-        let share = Share::of(beside, &tables).await;
+        let backlog = backlog::count(auxiliary, target, &tables, COUNT_CAP).await;
+        planned.due = due(auxiliary, target_run, &tables, &backlog).await;
+        let table_share = TableShare::of(auxiliary, &tables).await;
         // A table that takes too long to sample has none.
-        if let Ok(share) = &share {
-            planned.rows = Some(rounded(share.rows));
-            planned.rows_estimated = share.sampled;
-            planned.share = Some(share.fraction());
+        if let Ok(table_share) = &table_share {
+            planned.rows = Some(rounded(table_share.rows));
+            planned.rows_estimated = table_share.sampled;
+            planned.share = Some(table_share.fraction());
         }
-        if let Some(oid) = stint.oid().filter(|_| !guard::is_confirmed(target, self.first_run)) {
-            let guard = Guard::of(beside, target, oid).await;
-            planned.refused.extend(if guard.is_first() {
-                guard.judge_first(target, share, self.first_run)
+        if let Some(oid) = target_run.oid().filter(|_| !first_run_guard::is_confirmed(target, self.first_run)) {
+            let first_run_guard = Guard::of(auxiliary, target, oid).await;
+            planned.refused.extend(if first_run_guard.is_first() {
+                first_run_guard.judge_first(target, table_share, self.first_run)
             } else {
-                guard.judge_later(target, share, self.first_run)
+                first_run_guard.judge_later(target, table_share, self.first_run)
             });
         }
         self.estimate(&mut planned, reports);
         if sql {
             let passes: Vec<&PassSql> = tables.iter().copied().flatten().collect();
             for pass in passes {
-                planned.sql.extend(first_chunk(beside, pass).await?);
+                planned.sql.extend(first_chunk(auxiliary, pass).await?);
             }
         }
         Ok(planned)
@@ -184,10 +184,15 @@ impl Sweep {
     }
 }
 
-async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog: &Backlog) -> Vec<PlannedReason> {
-    let reasons = stint.target.reasons.len();
+async fn due(
+    auxiliary: &AuxiliaryConnection,
+    target_run: &TargetRun<'_>,
+    tables: &[&[PassSql]],
+    backlog: &Backlog,
+) -> Vec<PlannedReason> {
+    let reasons = target_run.target.reasons.len();
     let mut due = Vec::with_capacity(reasons);
-    for (index, reason) in stint.target.reasons.iter().enumerate() {
+    for (index, reason) in target_run.target.reasons.iter().enumerate() {
         let fell_due = |time: f64| moment(time + reason.keep.as_secs_f64());
         let mut newest: Option<f64> = None;
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.get(index)).collect();
@@ -195,14 +200,14 @@ async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog:
             let cap = if pass.only.is_some() { NEWEST_CAP } else { 1 };
             let pass = pass.written();
             // Of a partition that was dropped a moment ago, or that takes too long, it is not told.
-            let row = beside.of_target(&pass.newest(&cap)).await.ok().flatten();
+            let row = auxiliary.of_target(&pass.newest(&cap)).await.ok().flatten();
             newest = [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
         }
         due.push(PlannedReason {
             reason: reason.name.clone(),
             rows: backlog.rows.get(index).copied().unwrap_or(0),
             capped: backlog.unknown
-                || backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, Seen::Rows(_))),
+                || backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, RowCount::Rows(_))),
             oldest_due: backlog.oldest.get(index).copied().flatten().and_then(fell_due),
             newest_due: newest.and_then(fell_due),
         });
@@ -212,13 +217,13 @@ async fn due(beside: &Beside, stint: &Stint<'_>, tables: &[&[PassSql]], backlog:
 
 /// Where the first chunk would end, and the statement that would take it. It carries our own back end's pid, so that it deletes
 /// nothing where it is pasted.
-async fn first_chunk(beside: &Beside, pass: &PassSql) -> Result<[String; 2], Error> {
-    let (written, all, last) = (pass.written(), Stretch::default(), SHOWN - 1);
-    let high = beside.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
-    let pid = beside.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
+async fn first_chunk(auxiliary: &AuxiliaryConnection, pass: &PassSql) -> Result<[String; 2], Error> {
+    let (written, all, last) = (pass.written(), KeyRange::default(), SHOWN - 1);
+    let high = auxiliary.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
+    let pid = auxiliary.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
     let pid: i32 = pid.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
-    let manner = written.manners().first().copied().unwrap_or(Manner::PassingOver);
-    let delete = written.delete(&Stretch { low: None, high }, &SHOWN, &pid, manner).text;
+    let lock_wait = written.manners().first().copied().unwrap_or(LockWait::SkipLocked);
+    let delete = written.delete(&KeyRange { low: None, high }, &SHOWN, &pid, lock_wait).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
 }
 

@@ -33,8 +33,8 @@ pub use finding::{Code, Finding, Level};
 pub(super) use subject::Subject;
 pub(super) use table::estimated_rows;
 
-use super::beside::Beside;
-use super::connection::{Bound, Trouble};
+use super::auxiliary::AuxiliaryConnection;
+use super::connection::{Bound, DbError};
 use super::name::TableName;
 use super::target::Target;
 
@@ -56,24 +56,28 @@ pub struct Rules {
 }
 
 /// Everything that is to be said of a target, the gravest first. Fails only when the connection does.
-pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules) -> Result<Vec<Finding>, Error> {
+pub(super) async fn examine(
+    auxiliary: &AuxiliaryConnection,
+    subject: &Subject<'_>,
+    rules: Rules,
+) -> Result<Vec<Finding>, Error> {
     let began = Instant::now();
     loop {
-        let error = match subject.examine(beside, rules).await {
+        let error = match subject.examine(auxiliary, rules).await {
             Ok(findings) => return Ok(in_order(findings)),
             Err(error) => error,
         };
-        let table = subject.target.table.spelt();
-        match Trouble::of(&error) {
-            Trouble::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(STAND_BACK).await,
-            Trouble::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
-            trouble @ Trouble::Changed(_) => {
+        let table = subject.target.table.quoted();
+        match DbError::of(&error) {
+            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(STAND_BACK).await,
+            DbError::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
+            trouble @ DbError::Changed(_) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {trouble}"))]);
             }
-            Trouble::Gone(why) | Trouble::Conflict(why) | Trouble::Other(why) => {
+            DbError::Gone(why) | DbError::Conflict(why) | DbError::Other(why) => {
                 return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
             }
-            Trouble::Lost(_) | Trouble::Pooler => return Err(error),
+            DbError::Lost(_) | DbError::Pooler => return Err(error),
         }
     }
 }
@@ -82,7 +86,7 @@ pub(super) async fn examine(beside: &Beside, subject: &Subject<'_>, rules: Rules
 pub(super) fn locked(table: &TableName, bound: Bound) -> Finding {
     Finding::new(
         Code::Locked,
-        format!("{}, or what refers to it, could not be looked at: {bound} struck", table.spelt()),
+        format!("{}, or what refers to it, could not be looked at: {bound} reached", table.quoted()),
         "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
     )
 }
@@ -100,42 +104,42 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Why a run leaves a target alone, on one line.
-pub(super) fn why(grave: &[&Finding]) -> String {
-    let mut told: Vec<String> = grave.iter().take(TOLD).map(ToString::to_string).collect();
-    if grave.len() > TOLD {
-        told.push(format!("and {} more, which `session-reaper check` tells", grave.len() - TOLD));
+pub(super) fn why(blocking: &[&Finding]) -> String {
+    let mut told: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
+    if blocking.len() > TOLD {
+        told.push(format!("and {} more, which `session-reaper check` tells", blocking.len() - TOLD));
     }
     told.join("; ")
 }
 
 /// What of the server is forced; else why no target is to be worked on.
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
-    let grave: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
     for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe()) {
         tracing::debug!(event = "finding", code = code.as_str(), what, remedy, "finding");
     }
-    let forced = rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced());
-    if !grave.is_empty() && !forced {
-        return Err(why(&grave));
+    let forced = rules.force_unsafe && blocking.iter().all(|finding| finding.code.may_be_forced());
+    if !blocking.is_empty() && !forced {
+        return Err(why(&blocking));
     }
-    for Finding { code, what, remedy, .. } in &grave {
+    for Finding { code, what, remedy, .. } in &blocking {
         tracing::warn!(event = "finding_forced", code = code.as_str(), what, remedy, "unsafe finding overridden");
     }
-    Ok(grave.iter().map(|finding| finding.code).collect())
+    Ok(blocking.iter().map(|finding| finding.code).collect())
 }
 
 /// A target that could not even be located or put into statements, for `why`. When that is for want of a right to look into
 /// the schema, it says which.
-pub(super) async fn unfit(beside: &Beside, target: &Target, why: String) -> Result<Finding, Error> {
+pub(super) async fn unfit(auxiliary: &AuxiliaryConnection, target: &Target, why: String) -> Result<Finding, Error> {
     const USAGE: &str = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.format('%I', CURRENT_USER)
         FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name";
     if let Some(schema) = &target.table.schema {
-        let row = beside.row(USAGE, &[&schema.as_str()]).await?;
+        let row = auxiliary.row(USAGE, &[&schema.as_str()]).await?;
         if let Some(role) = row.filter(|row| !row.get::<_, bool>(0)).map(|row| row.get::<_, String>(1)) {
             return Ok(Finding::new(
                 Code::PrivilegeMissing,
                 why,
-                format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.spelt()),
+                format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()),
             ));
         }
     }

@@ -6,7 +6,7 @@ use schema::runs::{Outcome, RunId, Trigger};
 
 use super::pass::Halt;
 use super::target::Target;
-use super::throttle::Cause;
+use super::throttle::ThrottleCause;
 
 /// A run under way. It is sent after each chunk, and at each look while it waits.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ pub struct TargetProgress {
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// What for.
-    pub cause: Cause,
+    pub cause: ThrottleCause,
     /// In words, with what was seen.
     pub why: String,
     /// By this host's clock.
@@ -76,7 +76,9 @@ impl TargetProgress {
             Ok(()) => (Outcome::Success, "everything was examined".to_owned()),
             Err(Halt::Spent(spent)) => (Outcome::Partial, format!("{spent} is used up")),
             Err(Halt::Stopped(signal)) => (Outcome::Interrupted, format!("stopped by {signal}")),
-            Err(Halt::Throttled(obstacle, _)) => (Outcome::Partial, format!("waited in vain: {obstacle}")),
+            Err(Halt::Throttled(throttle_reason, _)) => {
+                (Outcome::Partial, format!("waited in vain: {throttle_reason}"))
+            }
             Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => (Outcome::Failed, why.clone()),
             Err(Halt::Pooler) => (Outcome::Failed, "its lock protects nothing".to_owned()),
         });

@@ -1,7 +1,7 @@
 //! A run that lost the connection that held its lock, and goes on with another.
 
+use super::auxiliary::AuxiliaryConnection;
 use super::backoff;
-use super::beside::Beside;
 use super::catalog::NAMED;
 use super::connection::Connections;
 use super::history::History;
@@ -9,7 +9,7 @@ use super::lock;
 use super::pass::{Halt, halt};
 use super::report::End;
 use super::run::{Broken, Sweep, take_locks};
-use super::stint::Stint;
+use super::target_run::TargetRun;
 use super::worker::Worker;
 
 /// How many connections in a row may be lost before a row goes: a row that ends its server process each time is not to do so
@@ -22,34 +22,34 @@ impl Sweep {
     pub(super) async fn reconnect(
         &self,
         worker: &mut Worker<'_>,
-        beside: &mut Beside,
-        stints: &mut [Stint<'_>],
+        auxiliary: &mut AuxiliaryConnection,
+        target_runs: &mut [TargetRun<'_>],
         why: String,
     ) -> Result<(), Halt> {
-        stints.iter_mut().for_each(Stint::lost_its_lock);
-        if !stints.iter().any(Stint::is_to_be_worked_on) {
+        target_runs.iter_mut().for_each(TargetRun::lost_its_lock);
+        if !target_runs.iter().any(TargetRun::is_to_be_worked_on) {
             return Ok(());
         }
         let mut last = why;
-        for (tries, stand_back) in (1_u32..).zip(backoff::of_a_connection()) {
+        for (tries, retry) in (1_u32..).zip(backoff::of_a_connection()) {
             tracing::warn!(event = "lock_connection_lost", why = last, tries, "lock connection lost; reconnecting");
-            worker.sleep(stand_back).await;
+            worker.sleep(retry).await;
             worker.is_over()?;
             // A sign of life, for whoever watches over this run.
             worker.progress.send_modify(|_| {});
             match Connections::open(&self.connect, self.bounds, &self.names()).await {
                 Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
-                Ok(Connections { dedicated, beside: another, .. }) => {
+                Ok(Connections { lock_connection, auxiliary: another, .. }) => {
                     worker.gone.push(worker.connection.pid());
-                    worker.connection = dedicated;
+                    worker.connection = lock_connection;
                     worker.alone = false;
                     worker.watermarks.forget_all();
-                    *beside = another;
-                    worker.throttle.moved_to(beside);
+                    *auxiliary = another;
+                    worker.throttle.moved_to(auxiliary);
                     if let Some(history) = worker.history {
-                        beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
+                        auxiliary.deadline.with(History::STATEMENTS, history.moved_to(&auxiliary.client)).await;
                     }
-                    match relock(worker, stints).await {
+                    match relock(worker, target_runs).await {
                         Err(Halt::Lost(why)) => last = why,
                         Ok(()) => {
                             tracing::warn!(event = "lock_reacquired", "lock reacquired; resuming");
@@ -68,34 +68,34 @@ impl Sweep {
 impl Worker<'_> {
     /// The connection was lost. Why the target is given up, if it was not the first time, nor the second, since a row went.
     pub(super) fn is_to_blame(&mut self, why: &str) -> Option<String> {
-        self.barren += 1;
-        if self.barren <= BARREN {
+        self.consecutive_losses += 1;
+        if self.consecutive_losses <= BARREN {
             return None;
         }
-        let times = std::mem::take(&mut self.barren);
+        let times = std::mem::take(&mut self.consecutive_losses);
         let why = format!("the connection that held the lock was lost {times} times in a row before a row went: {why}");
         tracing::error!(event = "target_failed", why, "target failed");
         Some(why)
     }
 }
 
-async fn relock(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Halt> {
-    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    patience.with(3, lock::let_go(client, &worker.gone)).await.map_err(|error| halt(error.into()))?;
+async fn relock(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> Result<(), Halt> {
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    deadline.with(3, lock::let_go(client, &worker.gone)).await.map_err(|error| halt(error.into()))?;
     worker.gone.clear();
     // The statements go by names, the locks by oids: after a failover to another server, or a swap of tables, they may be
     // two tables, and another reaper at work on the one.
-    for stint in stints.iter_mut().filter(|stint| stint.is_to_be_worked_on()) {
-        let Some(name) = stint.table.as_ref().map(|table| table.name.to_string()) else { continue };
-        let asked = patience.with(1, client.query_one(NAMED, &[&name])).await;
+    for target_run in target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()) {
+        let Some(name) = target_run.table.as_ref().map(|table| table.name.to_string()) else { continue };
+        let asked = deadline.with(1, client.query_one(NAMED, &[&name])).await;
         let found: Option<u32> = asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
-        if found != stint.oid() {
-            let why = format!("{} is another table now than when this run began", stint.target.table.spelt());
-            tracing::error!(event = "target_failed", target_table = stint.target.name, why, "target failed");
-            stint.end = Some(End::Failed(why));
+        if found != target_run.oid() {
+            let why = format!("{} is another table now than when this run began", target_run.target.table.quoted());
+            tracing::error!(event = "target_failed", target_table = target_run.target.name, why, "target failed");
+            target_run.end = Some(End::Failed(why));
         }
     }
-    match take_locks(worker, stints).await {
+    match take_locks(worker, target_runs).await {
         Ok(()) => Ok(()),
         Err(Broken::Pooler) => Err(Halt::Pooler),
         Err(Broken::Failed(why) | Broken::Unsafe(why)) => Err(Halt::Lost(why)),

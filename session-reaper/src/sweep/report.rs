@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::backlog::Backlog;
 use super::budget::Spent;
-use super::throttle::{Cause, Obstacle};
+use super::throttle::{ThrottleCause, ThrottleReason};
 use crate::stop::Signal;
 
 /// A run. The names and the order of its members are an interface.
@@ -122,7 +122,7 @@ pub(super) enum End {
     Spent(Spent),
     Stopped(Signal),
     /// Something stood in the way for so long that it was given up.
-    Throttled(Obstacle, String),
+    Throttled(ThrottleReason, String),
     /// Another reaper holds its lock.
     Busy,
     /// The same, after some of it was done: the connection was lost, and the lock with it.
@@ -159,9 +159,10 @@ impl TargetReport {
         let detail = worked.busy.into_iter().map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
         let (outcome, why) = match worked.end {
             End::Spent(spent) if left => (Outcome::Partial, format!("{spent} is used up and due rows are left")),
-            End::Throttled(obstacle, bound) if left => {
-                let outcome = if obstacle.cause == Cause::Pause { Outcome::Paused } else { Outcome::Partial };
-                (outcome, format!("waited in vain for as long as {bound} allows: {obstacle}"))
+            End::Throttled(throttle_reason, bound) if left => {
+                let outcome =
+                    if throttle_reason.cause == ThrottleCause::Pause { Outcome::Paused } else { Outcome::Partial };
+                (outcome, format!("waited in vain for as long as {bound} allows: {throttle_reason}"))
             }
             // While the connection was lost.
             End::TakenOver => {

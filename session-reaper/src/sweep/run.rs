@@ -12,31 +12,31 @@ use tokio_postgres::{Client, Error};
 use tracing::Instrument as _;
 
 use super::auth_api::Proof;
+use super::auxiliary::AuxiliaryConnection;
 use super::backlog::{Backlog, START_CAP};
-use super::beside::Beside;
 use super::budget::{Budget, BudgetLimits};
 use super::catalog::Lookup;
 use super::condition::READ_STATEMENTS;
-use super::connection::{Connections, Dedicated, StatementBounds, Trouble};
+use super::connection::{Connections, DbError, LockConnection, StatementBounds};
 use super::error::SweepError;
-use super::gate::{self, Rules};
-use super::guard::FirstRun;
+use super::first_run_guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
 use super::name::Ident;
 use super::pace::PaceLimits;
 use super::pass::Halt;
+use super::preflight::{self, Rules};
 use super::progress::{Progress, Running};
 use super::report::{End, Report, TargetReport, conclude, milliseconds};
 use super::spans;
-use super::stint::Stint;
 use super::target::{Absent, Target};
+use super::target_run::TargetRun;
 use super::throttle::{Throttle, ThrottleLimits};
 use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::exit::Exit;
-use crate::memory;
-use crate::meter::{self, LockAttempt};
+use crate::metrics::{self, LockAttempt};
+use crate::recent_runs;
 use crate::stop::Stop;
 
 /// All that a run needs to know. It can be run any number of times.
@@ -57,7 +57,7 @@ pub struct Sweep {
     /// How long a statement may take.
     pub bounds: StatementBounds,
     /// What is safe.
-    pub gate: Rules,
+    pub preflight: Rules,
     /// What is too much for a first run.
     pub first_run: FirstRun,
     /// How far earlier runs came.
@@ -121,10 +121,10 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, SweepError> {
         let began = Instant::now();
-        let Connections { dedicated, mut beside, started_at, server, pooled } =
+        let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         // Behind a pooler nothing is deleted, and it may ask another process, with another search_path.
-        let proof = if pooled { None } else { self.prove(&dedicated).await? };
+        let proof = if pooled { None } else { self.prove(&lock_connection).await? };
         self.watermarks.are_of(&server);
         let new = NewRun {
             id: RunId::generate(),
@@ -136,14 +136,14 @@ impl Sweep {
         tracing::info!(event = "run_started", run_id = %new.id, trigger = trigger.as_str(), "run started");
         progress
             .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
-        let history = History::begin(&beside, &new, pooled, progress.subscribe());
-        let history = beside.patience.with(History::STATEMENTS, history).await;
+        let history = History::begin(&auxiliary, &new, pooled, progress.subscribe());
+        let history = auxiliary.deadline.with(History::STATEMENTS, history).await;
 
-        let mut stints = Vec::new();
+        let mut target_runs = Vec::new();
         let mut worker = Worker {
-            connection: dedicated,
+            connection: lock_connection,
             budget: Budget::new(self.budget, began),
-            throttle: Throttle::new(self.throttle.clone(), &beside),
+            throttle: Throttle::new(self.throttle.clone(), &auxiliary),
             history: history.as_ref(),
             stop,
             progress,
@@ -152,54 +152,55 @@ impl Sweep {
             rest: Duration::ZERO,
             alone: false,
             gone: Vec::new(),
-            barren: 0,
+            consecutive_losses: 0,
         };
         let through = if pooled {
             Err(Broken::Pooler)
         } else {
-            self.work(&mut worker, &mut beside, started_at, proof.as_ref(), &mut stints).await
+            self.work(&mut worker, &mut auxiliary, started_at, proof.as_ref(), &mut target_runs).await
         };
-        let patience = worker.connection.patience.clone();
-        let held = stints.iter().any(|stint| stint.locked);
-        patience.with(3, lock::release(&worker.connection.client, held)).await;
+        let deadline = worker.connection.deadline.clone();
+        let held = target_runs.iter().any(|target_run| target_run.locked);
+        deadline.with(3, lock::release(&worker.connection.client, held)).await;
 
         // What is counted and written at the end is not to be lost with a connection.
-        self.keep_open(&mut beside, history.as_ref()).await;
-        let ended_as = |is: fn(&End) -> bool| stints.iter().any(|stint| stint.end.as_ref().is_some_and(is));
+        self.keep_open(&mut auxiliary, history.as_ref()).await;
+        let ended_as =
+            |is: fn(&End) -> bool| target_runs.iter().any(|target_run| target_run.end.as_ref().is_some_and(is));
         let refused = if ended_as(|end| matches!(end, End::Unsafe(_))) {
             Some(Exit::Unsafe)
         } else {
             ended_as(|end| matches!(end, End::Held(_))).then_some(Exit::Partly)
         };
         let mut targets = Vec::new();
-        for stint in stints {
-            meter::lock_held(&stint.target.name, false);
-            let backlog = stint.remaining(&beside).await;
-            targets.push(stint.report(&backlog));
+        for target_run in target_runs {
+            metrics::lock_held(&target_run.target.name, false);
+            let backlog = target_run.remaining(&auxiliary).await;
+            targets.push(target_run.report(&backlog));
         }
         let (report, exit) = concluded(&new, began, targets, through, refused, stop);
-        self.keep_open(&mut beside, history.as_ref()).await;
+        self.keep_open(&mut auxiliary, history.as_ref()).await;
         if let Some(history) = history {
             let written = serde_json::to_value(&report).unwrap_or_default();
-            beside.patience.with(END_TRIES + 1, history.end(&beside.client, report.outcome, &written)).await;
+            auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, report.outcome, &written)).await;
         }
-        beside.let_go().await;
+        auxiliary.let_go().await;
         tell(&report);
-        memory::keep_run(&self.instance, trigger, &report);
+        recent_runs::keep_run(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
         Ok(Finished { report, exit })
     }
 
     /// Makes the connection for counts and the history again, if it was lost.
-    async fn keep_open(&self, beside: &mut Beside, history: Option<&History>) {
-        if !beside.client.is_closed() {
+    async fn keep_open(&self, auxiliary: &mut AuxiliaryConnection, history: Option<&History>) {
+        if !auxiliary.client.is_closed() {
             return;
         }
-        match beside.reopen(&self.connect, self.bounds).await {
+        match auxiliary.reopen(&self.connect, self.bounds).await {
             Ok(another) => {
-                *beside = another;
+                *auxiliary = another;
                 if let Some(history) = history {
-                    beside.patience.with(History::STATEMENTS, history.moved_to(&beside.client)).await;
+                    auxiliary.deadline.with(History::STATEMENTS, history.moved_to(&auxiliary.client)).await;
                 }
             }
             Err(error) => tracing::warn!(event = "run_end_not_stored", %error, "end of this run not recorded"),
@@ -207,12 +208,12 @@ impl Sweep {
     }
 
     /// Of each preset that has no table at all here, its first target, as failed.
-    fn wholly_absent<'a>(&'a self, found: &[Stint<'a>]) -> Vec<Stint<'a>> {
+    fn wholly_absent<'a>(&'a self, found: &[TargetRun<'a>]) -> Vec<TargetRun<'a>> {
         let preset = |target: &'a Target| match &target.absent {
             Absent::LeftOutOf(preset) => Some(preset.as_str()),
             Absent::Fails(_) | Absent::LeftOut => None,
         };
-        let mut settled: Vec<&str> = found.iter().filter_map(|stint| preset(stint.target)).collect();
+        let mut settled: Vec<&str> = found.iter().filter_map(|target_run| preset(target_run.target)).collect();
         let mut absent = Vec::new();
         for target in &self.targets {
             if let Some(name) = preset(target).filter(|name| !settled.contains(name)) {
@@ -220,7 +221,7 @@ impl Sweep {
                 let why = format!(
                     "none of the tables of preset {name} is here: is it the right database, and the right search_path?"
                 );
-                absent.push(Stint::absent(target, why));
+                absent.push(TargetRun::absent(target, why));
             }
         }
         absent
@@ -228,11 +229,11 @@ impl Sweep {
 
     /// Proves that targets which nobody configured apply to this database. `None` where somebody did. The connection that
     /// deletes has the configured `search_path`.
-    pub(super) async fn prove(&self, dedicated: &Dedicated) -> Result<Option<Proof>, SweepError> {
+    pub(super) async fn prove(&self, lock_connection: &LockConnection) -> Result<Option<Proof>, SweepError> {
         if !self.only_auth_api {
             return Ok(None);
         }
-        let read = dedicated.patience.with(2, Proof::read(&dedicated.client)).await;
+        let read = lock_connection.deadline.with(2, Proof::read(&lock_connection.client)).await;
         Ok(Some(read.map_err(|error| SweepError::lost(&error))??))
     }
 
@@ -248,69 +249,69 @@ impl Sweep {
     /// Finds the tables, and what there is to say of each.
     pub(super) async fn examined(
         &self,
-        dedicated: &Dedicated,
-        beside: &Beside,
+        lock_connection: &LockConnection,
+        auxiliary: &AuxiliaryConnection,
         started_at: DateTime<Utc>,
         proof: Option<&Proof>,
-    ) -> Result<Vec<Stint<'_>>, Error> {
-        let lookup = Lookup { configured: &dedicated.client, catalog: &beside.client };
-        let mut stints = Vec::new();
+    ) -> Result<Vec<TargetRun<'_>>, Error> {
+        let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.client };
+        let mut target_runs = Vec::new();
         for target in &self.targets {
             // The table and each child, by name and by oid; a name like one that is not there; what reads the condition.
             let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
             let statements = 3 + 2 * target.children.len() + reading;
-            let prepared = Stint::prepare(lookup, target, started_at, &self.watermarks);
+            let prepared = TargetRun::prepare(lookup, target, started_at, &self.watermarks);
             // Each of the two connections has its deadline.
-            let prepared = dedicated.patience.with(statements, prepared);
-            stints.extend(beside.patience.with(statements, prepared).await?);
+            let prepared = lock_connection.deadline.with(statements, prepared);
+            target_runs.extend(auxiliary.deadline.with(statements, prepared).await?);
         }
-        stints.extend(self.wholly_absent(&stints));
-        for stint in &mut stints {
-            stint.pass_proof(proof);
-            stint.examine(beside, self.gate, self.pace).await?;
+        target_runs.extend(self.wholly_absent(&target_runs));
+        for target_run in &mut target_runs {
+            target_run.pass_proof(proof);
+            target_run.examine(auxiliary, self.preflight, self.pace).await?;
         }
-        for index in 0..stints.len() {
-            let others = stints.iter().enumerate().filter(|(other, _)| *other != index);
+        for index in 0..target_runs.len() {
+            let others = target_runs.iter().enumerate().filter(|(other, _)| *other != index);
             let others: Vec<u32> = others.flat_map(|(_, other)| other.keeping()).collect();
-            if let Some(stint) = stints.get_mut(index) {
-                stint.examine_others(beside, &others).await?;
+            if let Some(target_run) = target_runs.get_mut(index) {
+                target_run.examine_others(auxiliary, &others).await?;
             }
         }
-        Ok(stints)
+        Ok(target_runs)
     }
 
     /// Finds the tables, takes their locks, and works on one after the other.
     async fn work<'a>(
         &'a self,
         worker: &mut Worker<'_>,
-        beside: &mut Beside,
+        auxiliary: &mut AuxiliaryConnection,
         started_at: DateTime<Utc>,
         proof: Option<&Proof>,
-        stints: &mut Vec<Stint<'a>>,
+        target_runs: &mut Vec<TargetRun<'a>>,
     ) -> Result<(), Broken> {
         if let Err(halt) = worker.wait_for_leave().await {
-            *stints = self.targets.iter().map(Stint::not_begun).collect();
-            return ended_by(stints, halt);
+            *target_runs = self.targets.iter().map(TargetRun::not_begun).collect();
+            return ended_by(target_runs, halt);
         }
         let unread = |error: Error| broken("the catalog could not be read", error.into());
-        let server = gate::server::examine(beside).await.map_err(unread)?;
-        let forced = gate::pass_server(&server, self.gate).map_err(Broken::Unsafe)?;
-        *stints = self.examined(&worker.connection, beside, started_at, proof).await.map_err(unread)?;
-        for stint in stints.iter_mut() {
-            stint.forced.clone_from(&forced);
-            stint.pass_gate(self.gate);
-            stint.pass_guard(beside, self.first_run).await;
+        let server = preflight::server::examine(auxiliary).await.map_err(unread)?;
+        let forced = preflight::pass_server(&server, self.preflight).map_err(Broken::Unsafe)?;
+        *target_runs = self.examined(&worker.connection, auxiliary, started_at, proof).await.map_err(unread)?;
+        for target_run in target_runs.iter_mut() {
+            target_run.forced.clone_from(&forced);
+            target_run.apply_preflight(self.preflight);
+            target_run.apply_first_run_guard(auxiliary, self.first_run).await;
         }
-        take_locks(worker, stints).await?;
+        take_locks(worker, target_runs).await?;
         let (mut due, mut due_capped, mut backlogs) = (0, false, Vec::new());
-        for stint in stints.iter_mut() {
-            if stint.end.is_some() {
+        for target_run in target_runs.iter_mut() {
+            if target_run.end.is_some() {
                 backlogs.push(Backlog::default());
                 continue;
             }
-            let backlog = stint.backlog(beside, START_CAP).await;
-            stint.pass_every_run_guard(beside, &backlog, self.first_run).await;
-            if stint.end.is_none() {
+            let backlog = target_run.backlog(auxiliary, START_CAP).await;
+            target_run.apply_every_run_guard(auxiliary, &backlog, self.first_run).await;
+            if target_run.end.is_none() {
                 due += backlog.total();
                 due_capped |= backlog.capped;
             }
@@ -319,11 +320,11 @@ impl Sweep {
         worker.progress.send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
         for (index, backlog) in backlogs.iter().enumerate() {
-            if stints[index].end.is_some() {
+            if target_runs[index].end.is_some() {
                 continue;
             }
-            self.work_on(index, backlog, worker, beside, stints).await?;
-            stints[index].has_worked(beside).await;
+            self.work_on(index, backlog, worker, auxiliary, target_runs).await?;
+            target_runs[index].has_worked(auxiliary).await;
         }
         Ok(())
     }
@@ -334,30 +335,35 @@ impl Sweep {
         index: usize,
         backlog: &Backlog,
         worker: &mut Worker<'_>,
-        beside: &mut Beside,
-        stints: &mut [Stint<'_>],
+        auxiliary: &mut AuxiliaryConnection,
+        target_runs: &mut [TargetRun<'_>],
     ) -> Result<(), Broken> {
         loop {
-            let mut done = stints[index].work(worker, self.pace, backlog).await;
+            let mut done = target_runs[index].work(worker, self.pace, backlog).await;
             if let Err(Halt::Lost(why)) = done {
-                stints[index].end = worker.is_to_blame(&why).map(End::Failed);
-                done = self.reconnect(worker, beside, stints, why).await;
-                if done.is_ok() && stints[index].end.is_none() {
+                target_runs[index].end = worker.is_to_blame(&why).map(End::Failed);
+                done = self.reconnect(worker, auxiliary, target_runs, why).await;
+                if done.is_ok() && target_runs[index].end.is_none() {
                     continue;
                 }
             }
-            let stint = &mut stints[index];
+            let target_run = &mut target_runs[index];
             match done {
                 // Another reaper may have taken the lock while the connection was lost.
-                Ok(()) => stint.end = stint.end.take().or(Some(End::Done)),
+                Ok(()) => target_run.end = target_run.end.take().or(Some(End::Done)),
                 Err(Halt::Failed(why) | Halt::Gone(why)) => {
-                    tracing::error!(event = "target_failed", target_table = stint.target.name, why, "target failed");
-                    stint.end = Some(End::Failed(why));
+                    tracing::error!(
+                        event = "target_failed",
+                        target_table = target_run.target.name,
+                        why,
+                        "target failed"
+                    );
+                    target_run.end = Some(End::Failed(why));
                 }
-                Err(Halt::Throttled(obstacle, waited)) if obstacle.cause.is_of_one_target() => {
-                    stint.end = Some(End::Throttled(obstacle, waited));
+                Err(Halt::Throttled(throttle_reason, waited)) if throttle_reason.cause.is_of_one_target() => {
+                    target_run.end = Some(End::Throttled(throttle_reason, waited));
                 }
-                Err(halt) => return ended_by(&mut stints[index..], halt),
+                Err(halt) => return ended_by(&mut target_runs[index..], halt),
             }
             return Ok(());
         }
@@ -365,11 +371,11 @@ impl Sweep {
 }
 
 /// What ends one target is the end of those after it, too.
-fn ended_by(stints: &mut [Stint<'_>], halt: Halt) -> Result<(), Broken> {
+fn ended_by(target_runs: &mut [TargetRun<'_>], halt: Halt) -> Result<(), Broken> {
     let (end, broken) = match halt {
         Halt::Stopped(signal) => (End::Stopped(signal), None),
         Halt::Spent(spent) => (End::Spent(spent), None),
-        Halt::Throttled(obstacle, waited) => (End::Throttled(obstacle, waited), None),
+        Halt::Throttled(throttle_reason, waited) => (End::Throttled(throttle_reason, waited), None),
         Halt::Failed(why) | Halt::Gone(why) => (End::Failed(why.clone()), Some(Broken::Failed(why))),
         Halt::Lost(why) => {
             let why = format!("the connection that held the lock was lost: {why}");
@@ -379,45 +385,46 @@ fn ended_by(stints: &mut [Stint<'_>], halt: Halt) -> Result<(), Broken> {
     };
     // When the run itself is broken the others say that they were not begun.
     let others = if broken.is_some() { 1 } else { usize::MAX };
-    for stint in stints.iter_mut().filter(|stint| stint.end.is_none()).take(others) {
-        stint.end = Some(end.clone());
+    for target_run in target_runs.iter_mut().filter(|target_run| target_run.end.is_none()).take(others) {
+        target_run.end = Some(end.clone());
     }
     broken.map_or(Ok(()), Err)
 }
 
 /// Takes the locks of all tables that are there; whoever's is taken is not worked on.
-pub(super) async fn take_locks(worker: &mut Worker<'_>, stints: &mut [Stint<'_>]) -> Result<(), Broken> {
-    let mut wanted: Vec<&mut Stint<'_>> = stints.iter_mut().filter(|stint| stint.is_to_be_worked_on()).collect();
-    let oids: Vec<u32> = wanted.iter().filter_map(|stint| stint.oid()).collect();
-    let (pid, patience) = (worker.connection.pid(), worker.connection.patience.clone());
+pub(super) async fn take_locks(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> Result<(), Broken> {
+    let mut wanted: Vec<&mut TargetRun<'_>> =
+        target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()).collect();
+    let oids: Vec<u32> = wanted.iter().filter_map(|target_run| target_run.oid()).collect();
+    let (pid, deadline) = (worker.connection.pid(), worker.connection.deadline.clone());
     // BEGIN, the gate and its lock, COMMIT.
     let statements = oids.len() + 4;
-    let acquired = match patience.with(statements, lock::acquire(&mut worker.connection.client, pid, &oids)).await {
+    let acquired = match deadline.with(statements, lock::acquire(&mut worker.connection.client, pid, &oids)).await {
         Ok(acquired) => acquired,
         Err(trouble) => {
-            meter::lock_attempt(LockAttempt::Error);
+            metrics::lock_attempt(LockAttempt::Error);
             return Err(broken("the locks could not be taken", trouble));
         }
     };
-    for (stint, acquired) in wanted.iter_mut().zip(acquired) {
-        meter::lock_attempt(if acquired { LockAttempt::Acquired } else { LockAttempt::Busy });
-        meter::lock_held(&stint.target.name, acquired);
-        stint.locked = acquired;
+    for (target_run, acquired) in wanted.iter_mut().zip(acquired) {
+        metrics::lock_attempt(if acquired { LockAttempt::Acquired } else { LockAttempt::Busy });
+        metrics::lock_held(&target_run.target.name, acquired);
+        target_run.locked = acquired;
         if !acquired {
-            tracing::info!(event = "lock_held", target_table = stint.target.name, "another reaper holds the lock");
-            stint.end = Some(if stint.has_begun() { End::TakenOver } else { End::Busy });
+            tracing::info!(event = "lock_held", target_table = target_run.target.name, "another reaper holds the lock");
+            target_run.end = Some(if target_run.has_begun() { End::TakenOver } else { End::Busy });
         }
     }
     Ok(())
 }
 
-fn broken(what: &str, trouble: Trouble) -> Broken {
+fn broken(what: &str, trouble: DbError) -> Broken {
     match trouble {
-        Trouble::Pooler => Broken::Pooler,
-        Trouble::Conflict(why) | Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why) => {
+        DbError::Pooler => Broken::Pooler,
+        DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why) => {
             Broken::Failed(format!("{what}: {why}"))
         }
-        trouble @ (Trouble::Timeout(_) | Trouble::Changed(_)) => Broken::Failed(format!("{what}: {trouble}")),
+        trouble @ (DbError::Timeout(_) | DbError::Changed(_)) => Broken::Failed(format!("{what}: {trouble}")),
     }
 }
 
@@ -447,7 +454,7 @@ fn concluded(
         Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
     });
     let (run_id, started_at, elapsed) = (run.id.0, run.started_at, began.elapsed());
-    meter::run_ended(outcome, elapsed, targets.iter().map(|target| (target.target.as_str(), target.deleted_rows())));
+    metrics::run_ended(outcome, elapsed, targets.iter().map(|target| (target.target.as_str(), target.deleted_rows())));
     (Report { run_id, outcome, why, started_at, elapsed_ms: milliseconds(elapsed), targets }, exit)
 }
 
@@ -455,8 +462,12 @@ fn tell(report: &Report) {
     let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
     let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
     match report.outcome {
-        Outcome::Failed => tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended"),
-        Outcome::Partial => tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended"),
+        Outcome::Failed => {
+            tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended")
+        }
+        Outcome::Partial => {
+            tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended")
+        }
         Outcome::Success | Outcome::SkippedLock | Outcome::Paused | Outcome::Interrupted => {
             tracing::info!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }

@@ -8,10 +8,10 @@
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
-use super::backlog::Seen;
+use super::backlog::RowCount;
 use super::catalog::Leaf;
 use super::pass::CROWD;
-use super::sql::{PassSql, Stretch};
+use super::sql::{KeyRange, PassSql};
 use super::target::Order;
 
 /// Fewer due rows are done with before it matters in which order.
@@ -28,7 +28,7 @@ const MANY_DEAD: i64 = 20_000;
 
 /// What the catalog and the planner know of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Survey {
+pub(super) struct TableStatistics {
     /// Of the table, now.
     pub(super) blocks: u64,
     /// Rows of the table, as last estimated; negative when they never were.
@@ -72,13 +72,13 @@ const FIGURES: &str = "
             AND NOT s.inherited
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
-impl Survey {
+impl TableStatistics {
     /// Reads no more than the catalog. `None` when the table is not there any more.
     pub(super) async fn of(client: &Client, leaf: &Leaf, pass: &PassSql) -> Result<Option<Self>, Error> {
         let Some(figures) = client.query_opt(FIGURES, &[&leaf.oid, &pass.due.column.name.as_str()]).await? else {
             return Ok(None);
         };
-        let (all, first) = (Stretch::default(), 0);
+        let (all, first) = (KeyRange::default(), 0);
         let pass = pass.ordered(Order::Index).written();
         let explain = format!("EXPLAIN (FORMAT JSON) {}", pass.probe(&all, &first).text);
         let plan: Value = client.query_one(&explain, &[]).await?.get(0);
@@ -108,11 +108,11 @@ impl Survey {
     }
 
     /// The order for so many due rows as were counted.
-    pub(super) fn choose(&self, counted: Seen) -> Choice {
+    pub(super) fn choose(&self, counted: RowCount) -> Choice {
         let due = match counted {
-            Seen::Rows(rows) => as_f64(rows),
-            Seen::More => self.estimated.max(MANY),
-            Seen::Uncounted => self.estimated,
+            RowCount::Rows(rows) => as_f64(rows),
+            RowCount::More => self.estimated.max(MANY),
+            RowCount::Uncounted => self.estimated,
         };
         if self.ties && self.commonest * self.rows > f64::from(CROWD) {
             return (Order::Heap, "too many rows share one time, which the index does not tell apart");
@@ -145,7 +145,7 @@ pub(super) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
 /// So the probe is run once under EXPLAIN, which counts blocks exactly, and the count does not depend on the machine's speed.
 pub(super) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
     let pass = pass.ordered(Order::Index).written();
-    let probe = pass.probe(&Stretch::default(), &0).text;
+    let probe = pass.probe(&KeyRange::default(), &0).text;
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, FORMAT JSON) {probe}");
     let plan: Value = client.query_one(&explain, &[]).await?.try_get(0)?;
     // The topmost node counts for those below it.
@@ -173,7 +173,7 @@ fn as_f64(number: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const TABLE: Survey = Survey {
+    const TABLE: TableStatistics = TableStatistics {
         blocks: 60_000,
         rows: 1e6,
         estimated: 2e5,
@@ -187,22 +187,26 @@ mod tests {
 
     #[test]
     fn the_heap_is_walked_where_every_block_has_to_be_read_anyway() {
-        let order = |survey: Survey, counted| survey.choose(counted).0;
-        assert_eq!(order(TABLE, Seen::Rows(59_999)), Order::Index);
-        assert_eq!(order(TABLE, Seen::Rows(60_000)), Order::Heap);
-        assert_eq!(order(TABLE, Seen::More), Order::Heap, "by the estimate");
-        assert_eq!(order(Survey { estimated: 1.0, ..TABLE }, Seen::Uncounted), Order::Index);
-        assert_eq!(order(Survey { correlation: None, ..TABLE }, Seen::Rows(200_000)), Order::Heap);
-        let together = Survey { correlation: Some(-0.99), ..TABLE };
-        assert_eq!(order(together, Seen::Rows(200_000)), Order::Index);
-        assert_eq!(order(together, Seen::Rows(500_000)), Order::Heap);
-        assert_eq!(order(Survey { blocks: 10, ..TABLE }, Seen::Rows(49_999)), Order::Index, "too few to matter");
+        let order = |statistics: TableStatistics, counted| statistics.choose(counted).0;
+        assert_eq!(order(TABLE, RowCount::Rows(59_999)), Order::Index);
+        assert_eq!(order(TABLE, RowCount::Rows(60_000)), Order::Heap);
+        assert_eq!(order(TABLE, RowCount::More), Order::Heap, "by the estimate");
+        assert_eq!(order(TableStatistics { estimated: 1.0, ..TABLE }, RowCount::Uncounted), Order::Index);
+        assert_eq!(order(TableStatistics { correlation: None, ..TABLE }, RowCount::Rows(200_000)), Order::Heap);
+        let together = TableStatistics { correlation: Some(-0.99), ..TABLE };
+        assert_eq!(order(together, RowCount::Rows(200_000)), Order::Index);
+        assert_eq!(order(together, RowCount::Rows(500_000)), Order::Heap);
+        assert_eq!(
+            order(TableStatistics { blocks: 10, ..TABLE }, RowCount::Rows(49_999)),
+            Order::Index,
+            "too few to matter"
+        );
     }
 
     #[test]
     fn rows_of_one_time_that_the_index_cannot_tell_apart_are_walked_by_block() {
-        let crowded = Survey { commonest: 0.5, ties: true, ..TABLE };
-        assert_eq!(crowded.choose(Seen::Rows(7)).0, Order::Heap);
-        assert_eq!(Survey { ties: false, ..crowded }.choose(Seen::Rows(7)).0, Order::Index);
+        let crowded = TableStatistics { commonest: 0.5, ties: true, ..TABLE };
+        assert_eq!(crowded.choose(RowCount::Rows(7)).0, Order::Heap);
+        assert_eq!(TableStatistics { ties: false, ..crowded }.choose(RowCount::Rows(7)).0, Order::Index);
     }
 }

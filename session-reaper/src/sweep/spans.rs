@@ -5,7 +5,7 @@ use schema::runs::Trigger;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use super::connection::Trouble;
+use super::connection::DbError;
 use super::error::SweepError;
 use super::pass::{Chunk, Halt};
 use super::run::Finished;
@@ -62,7 +62,9 @@ pub(super) fn target_ended(span: &Span, ended: &Result<(), Halt>, rows: u64) {
         Ok(()) => conclude(span, "success", None, false),
         Err(Halt::Stopped(signal)) => conclude(span, "interrupted", Some(&format!("stopped by {signal}")), false),
         Err(Halt::Spent(spent)) => conclude(span, "partial", Some(&format!("{spent} is used up")), false),
-        Err(Halt::Throttled(obstacle, _)) => conclude(span, "partial", Some(&obstacle.to_string()), false),
+        Err(Halt::Throttled(throttle_reason, _)) => {
+            conclude(span, "partial", Some(&throttle_reason.to_string()), false)
+        }
         Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => conclude(span, "failed", Some(why), true),
         Err(Halt::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
     }
@@ -82,19 +84,19 @@ pub(super) fn chunk(target: &str, reason: &str) -> Span {
     )
 }
 
-pub(super) fn chunk_ended(span: &Span, ended: &Result<Chunk, Trouble>, rows: u64) {
+pub(super) fn chunk_ended(span: &Span, ended: &Result<Chunk, DbError>, rows: u64) {
     if span.is_disabled() {
         return;
     }
     span.record("rows", rows);
     match ended {
         Ok(_) => conclude(span, "done", None, false),
-        Err(Trouble::Timeout(bound)) => conclude(span, "timeout", Some(&format!("{bound} struck")), true),
-        Err(Trouble::Conflict(why) | Trouble::Lost(why) | Trouble::Gone(why) | Trouble::Other(why)) => {
+        Err(DbError::Timeout(bound)) => conclude(span, "timeout", Some(&format!("{bound} reached")), true),
+        Err(DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why)) => {
             conclude(span, "failed", Some(why), true);
         }
-        Err(trouble @ Trouble::Changed(_)) => conclude(span, "failed", Some(&trouble.to_string()), true),
-        Err(Trouble::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
+        Err(trouble @ DbError::Changed(_)) => conclude(span, "failed", Some(&trouble.to_string()), true),
+        Err(DbError::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
     }
 }
 

@@ -38,16 +38,16 @@ use super::due::{Counts, Due};
 use super::target::Order;
 
 /// A place: the due time and the key of one row, or a block, as text.
-pub(super) type Mark = Vec<Text>;
+pub(super) type Cursor = Vec<Text>;
 
 /// What the server says when a statement that deletes comes to another process than it was made for.
 pub(super) const NOT_OURS: &str = "session-reaper: not the server process that holds its lock, but ";
 
 /// What lies between two places: after `low`, up to and with `high`. Without one it is open there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stretch {
-    pub(super) low: Option<Mark>,
-    pub(super) high: Option<Mark>,
+pub(super) struct KeyRange {
+    pub(super) low: Option<Cursor>,
+    pub(super) high: Option<Cursor>,
 }
 
 /// One pass: a table in the order of one of its due columns, or of its blocks.
@@ -77,11 +77,11 @@ pub(super) struct PassSql {
 
 /// What a delete does about a row that somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum LockWait {
     /// Leaves it.
-    PassingOver,
+    SkipLocked,
     /// Waits, up to `lock_timeout`, and is given up then. For as long as nobody holds a row: it takes half the time.
-    Waiting,
+    Wait,
     /// Leaves it. Of a target whose rows go by what other rows hold, after [`PassSql::lock`].
     Locked,
     /// Nobody can hold one: the table is locked.
@@ -123,7 +123,7 @@ impl PassSql {
     ///
     /// A parent is there once for each of its children, and once without any. `OFFSET 0` keeps it one look into a child's
     /// index for each parent, in the parents' order, so that it ends where it has seen enough.
-    pub(super) fn probe<'a>(&'a self, within: &'a Stretch, rows: &'a i64) -> Query<'a> {
+    pub(super) fn probe<'a>(&'a self, within: &'a KeyRange, rows: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let offset = query.bind(rows);
@@ -166,7 +166,7 @@ impl PassSql {
     }
 
     /// `t` is due, and in the stretch. The row comparisons are conditions of the index.
-    fn due_within<'a>(&'a self, within: &'a Stretch, query: &mut Query<'a>) -> String {
+    fn due_within<'a>(&'a self, within: &'a KeyRange, query: &mut Query<'a>) -> String {
         // Behind a mark in the index nothing is older than the mark.
         let marked = self.order == Order::Index && within.low.is_some();
         let mut condition = if marked { self.due.is_past(query) } else { self.due.condition(query) };

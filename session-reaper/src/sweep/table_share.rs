@@ -2,9 +2,9 @@
 
 use tokio_postgres::Error;
 
-use super::beside::Beside;
-use super::gate::estimated_rows;
-use super::gear;
+use super::auxiliary::AuxiliaryConnection;
+use super::preflight::estimated_rows;
+use super::scan_order;
 use super::sql::PassSql;
 
 /// Blocks that are looked at: 16 MB, and of a share of nine tenths the standard deviation is under one hundredth.
@@ -12,43 +12,43 @@ const BLOCKS: f64 = 2_000.0;
 
 /// The rows of a table or of several, and how many of them would go.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Share {
+pub(super) struct TableShare {
     pub(super) rows: f64,
     pub(super) due: f64,
     /// Not every block was looked at.
     pub(super) sampled: bool,
 }
 
-impl Share {
+impl TableShare {
     /// Looks at all blocks of a small table, and at some of a large one, as they are now: statistics may be of another day.
-    pub(super) async fn of(beside: &Beside, tables: &[&[PassSql]]) -> Result<Self, Error> {
-        let mut share = Self::default();
+    pub(super) async fn of(auxiliary: &AuxiliaryConnection, tables: &[&[PassSql]]) -> Result<Self, Error> {
+        let mut table_share = Self::default();
         // The last reason's pass knows those before it.
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.last()).collect();
         for pass in passes {
-            let blocks = beside.patience.with(1, gear::blocks(&beside.client, pass.oid)).await?;
+            let blocks = auxiliary.deadline.with(1, scan_order::blocks(&auxiliary.client, pass.oid)).await?;
             #[allow(clippy::cast_precision_loss, reason = "blocks stay far below 2^53")]
             let percent = (BLOCKS / (blocks.max(1) as f64) * 100.0).min(100.0);
             let pass = pass.written();
-            let row = beside.of_target(&pass.sample(percent)).await?;
+            let row = auxiliary.of_target(&pass.sample(percent)).await?;
             // What is not known counts as all of the table.
             let scaled =
                 |column| row.as_ref().and_then(|row| row.number(column)).unwrap_or(f64::MAX / 1e6) * 100.0 / percent;
-            share.rows += scaled(0);
-            share.due += scaled(1);
-            share.sampled |= percent < 100.0;
+            table_share.rows += scaled(0);
+            table_share.due += scaled(1);
+            table_share.sampled |= percent < 100.0;
         }
-        Ok(share)
+        Ok(table_share)
     }
 
     /// The rows of tables by their statistics and their sizes: a guess that reads nothing.
-    pub(super) async fn estimated_rows(beside: &Beside, oids: &[u32]) -> Result<f64, Error> {
+    pub(super) async fn estimated_rows(auxiliary: &AuxiliaryConnection, oids: &[u32]) -> Result<f64, Error> {
         const SIZES: &str = "SELECT c.reltuples, c.relpages,
                 coalesce(pg_catalog.pg_relation_size(c.oid), 0)
                     OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8
             FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1)";
         let mut rows = 0;
-        for row in beside.rows(SIZES, &[&oids]).await? {
+        for row in auxiliary.rows(SIZES, &[&oids]).await? {
             rows += estimated_rows(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         }
         #[allow(clippy::cast_precision_loss, reason = "an estimate")]

@@ -4,18 +4,18 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use super::backlog::Seen;
+use super::backlog::RowCount;
 use super::blocks::Blocks;
 use super::catalog::{Leaf, Located};
 use super::condition::ResolvedCondition;
-use super::connection::Trouble;
+use super::connection::DbError;
 use super::due::Due;
-use super::gear::{self, Survey};
 use super::lock;
 use super::name::TableName;
 use super::pace::{Most, Pace, PaceLimits};
 use super::pass::{Halt, Pass, Tally, halt};
 use super::refused::Refused;
+use super::scan_order::{self, TableStatistics};
 use super::sql::{Group, Identity, Only, PassSql, Values};
 use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
@@ -47,13 +47,13 @@ impl Table {
 pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, Halt> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
-    Ok(connection.patience.with(statements, tried).await.map_err(halt)?.is_none())
+    Ok(connection.deadline.with(statements, tried).await.map_err(halt)?.is_none())
 }
 
 /// Gives them back.
 pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), Halt> {
     let connection = &worker.connection;
-    connection.patience.with(1, lock::release_tables(&connection.client, &leaf.0)).await.map_err(halt)
+    connection.deadline.with(1, lock::release_tables(&connection.client, &leaf.0)).await.map_err(halt)
 }
 
 /// The tables whose locks are held while a leaf is worked on, in the order of their oids.
@@ -74,14 +74,14 @@ pub(super) async fn of_leaf(
     target: &Target,
     leaf: &Leaf,
     passes: &[PassSql],
-    due: &[Seen],
+    due: &[RowCount],
     pace: PaceLimits,
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
 ) -> Result<(), Halt> {
     worker.connection.forget_statements();
     for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
-        let due = due.get(index).copied().unwrap_or(Seen::Uncounted);
+        let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let watermarks = worker.watermarks;
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
@@ -113,8 +113,8 @@ pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Ha
         WHERE NOT i.inhdetachpending";
     let path = &leaf.identity.path;
     let (below, above) = (&path[..path.len().saturating_sub(1)], path.get(1..).unwrap_or_default());
-    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    let found = patience.with(1, client.query_one(ATTACHED, &[&below, &above])).await;
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    let found = deadline.with(1, client.query_one(ATTACHED, &[&below, &above])).await;
     let found: i64 = found.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
     Ok(usize::try_from(found).ok() != Some(below.len()))
 }
@@ -125,47 +125,52 @@ async fn begin<'p, 'w>(
     reason: &'p str,
     leaf: &Leaf,
     sql: &PassSql,
-    due: Seen,
+    due: RowCount,
     limits: PaceLimits,
     worker: &'p mut Worker<'w>,
 ) -> Result<Pass<'p, 'w>, Halt> {
     worker.connection.wait_for_locks(None).await.map_err(|error| halt(error.into()))?;
-    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    let survey = patience.with(2, Survey::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
-    let Some(survey) = survey else { return Err(Halt::Gone(format!("{} is not there any more", leaf.table.spelt()))) };
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    let statistics =
+        deadline.with(2, TableStatistics::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
+    let Some(statistics) = statistics else {
+        return Err(Halt::Gone(format!("{} is not there any more", leaf.table.quoted())));
+    };
     let chosen = target.order.map(|order| (order, "the configuration says so"));
-    let (order, why) = chosen.unwrap_or_else(|| survey.choose(due));
+    let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
     // Measured from the start of the index alone: behind a watermark nothing is in the way, and with a condition none is kept.
-    let measured = order == Order::Index && sql.from.is_none() && sql.only.is_none() && survey.has_many_dead();
+    let measured = order == Order::Index && sql.from.is_none() && sql.only.is_none() && statistics.has_many_dead();
     let blocks_to_first_row = if measured { blocks_to_first_row(worker, sql).await? } else { None };
     let name = match order {
         Order::Index => "index",
         Order::Heap => "heap",
     };
     tracing::info!(
-        event = "pass_started", target_table = target.name,
+        event = "pass_started",
+        target_table = target.name,
         reason,
-        table = leaf.table.spelt(),
+        table = leaf.table.quoted(),
         ?due,
         order = name,
         why,
-        "pass started");
+        "pass started"
+    );
     Ok(Pass {
         target: &target.name,
         reason,
         sql: sql.ordered(order),
-        blocks: (order == Order::Heap).then(|| Blocks::new(survey.blocks, survey.rows_a_block())),
-        may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || survey.ties),
+        blocks: (order == Order::Heap).then(|| Blocks::new(statistics.blocks, statistics.rows_a_block())),
+        may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || statistics.ties),
         limits,
         pace: if order == Order::Heap { Pace::of_blocks(limits) } else { Pace::new(limits) },
         most: Most::new(limits.max_chunk),
         worker,
         tally: Tally::default(),
         blocks_to_first_row,
-        passed_over: 0,
+        skipped_in_a_row: 0,
         at_one_time: 0,
-        held_up: sql.only.is_some() || survey.trigger || (order == Order::Index && leaf.key.is_empty()),
-        trigger: survey.trigger,
+        held_up: sql.only.is_some() || statistics.trigger || (order == Order::Index && leaf.key.is_empty()),
+        trigger: statistics.trigger,
         writers: None,
         around: sql.around(),
         refused: Refused::none(),
@@ -176,10 +181,10 @@ async fn begin<'p, 'w>(
 /// How many blocks the server reads to find the first row; `None` when a timeout was reached, which the pass itself will
 /// reach and report.
 async fn blocks_to_first_row(worker: &Worker<'_>, sql: &PassSql) -> Result<Option<u64>, Halt> {
-    let (client, patience) = (&worker.connection.client, &worker.connection.patience);
-    match patience.with(1, gear::blocks_to_first_row(client, sql)).await.map_err(Trouble::from) {
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    match deadline.with(1, scan_order::blocks_to_first_row(client, sql)).await.map_err(DbError::from) {
         Ok(blocks) => Ok(Some(blocks)),
-        Err(Trouble::Timeout(_)) => Ok(None),
+        Err(DbError::Timeout(_)) => Ok(None),
         Err(trouble) => Err(halt(trouble)),
     }
 }
@@ -193,8 +198,10 @@ pub(super) fn passes(
 ) -> Result<Table, String> {
     if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
         tracing::warn!(
-            event = "no_unique_key", target_table = target.name,
-            "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion");
+            event = "no_unique_key",
+            target_table = target.name,
+            "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion"
+        );
     }
     let reasons = target.reasons.iter().zip(located.due);
     let due = reasons

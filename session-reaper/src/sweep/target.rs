@@ -91,7 +91,7 @@ pub struct Target {
     /// Somebody said that nearly all of the table may go the first time.
     pub confirmed: bool,
     /// Where a file says so, for what only the database can tell is wrong with it.
-    pub place: Option<String>,
+    pub location: Option<String>,
     /// When there is no such table.
     pub absent: Absent,
 }
@@ -113,7 +113,7 @@ pub fn history(keep: Duration) -> Target {
         chunk: None,
         // A reaper that was stopped for longer than that finds nearly all of its history due.
         confirmed: true,
-        place: None,
+        location: None,
         absent: Absent::LeftOut,
     }
 }

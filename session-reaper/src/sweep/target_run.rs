@@ -7,29 +7,29 @@ use tokio_postgres::Error;
 use tracing::Instrument as _;
 
 use super::auth_api::Proof;
+use super::auxiliary::AuxiliaryConnection;
 use super::backlog::{self, Backlog, COUNT_CAP};
-use super::beside::Beside;
-use super::catalog::{self, Found, Lookup};
-use super::gate::{self, Code, Finding, Rules, Subject};
-use super::guard::{self, FirstRun, Guard};
+use super::catalog::{self, Lookup, TableLookup};
+use super::first_run_guard::{self, FirstRun, Guard};
 use super::pace::PaceLimits;
 use super::pass::{Halt, Tally};
+use super::preflight::{self, Code, Finding, Rules, Subject};
 use super::progress::TargetProgress;
 use super::report::{End, TargetReport, Worked};
-use super::share::Share;
 use super::spans;
 use super::sql::PassSql;
+use super::table_share::TableShare;
 use super::tables::{LeafLocks, Table, is_gone, lock_leaf, of_leaf, passes, unlock_leaf};
 use super::target::{Absent, Target};
-use super::throttle::Cause;
+use super::throttle::ThrottleCause;
 use super::watermarks::Watermarks;
 use super::worker::Worker;
-use crate::meter;
+use crate::metrics;
 
 /// From this part of a table on, by the estimate, the share of due rows is looked at more closely.
 const WORTH_SAMPLING: f64 = 0.1;
 
-pub(super) struct Stint<'a> {
+pub(super) struct TargetRun<'a> {
     pub(super) target: &'a Target,
     /// `None` when it cannot be worked on.
     pub(super) table: Option<Table>,
@@ -38,7 +38,7 @@ pub(super) struct Stint<'a> {
     /// Of these, what it goes on in spite of.
     pub(super) forced: Vec<Code>,
     /// What earlier runs left of it; `None` when it is not to be worked on.
-    guard: Option<Guard>,
+    first_run_guard: Option<Guard>,
     /// Rows of the table before the run, counted, sampled or estimated.
     rows: Option<f64>,
     /// Its lock is ours.
@@ -52,7 +52,7 @@ pub(super) struct Stint<'a> {
     elapsed: Duration,
 }
 
-impl<'a> Stint<'a> {
+impl<'a> TargetRun<'a> {
     /// Looks the target up. `None` when there is nothing to do.
     pub(super) async fn prepare(
         lookup: Lookup<'_>,
@@ -61,27 +61,36 @@ impl<'a> Stint<'a> {
         watermarks: &Watermarks,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(lookup, target).await?, &target.absent) {
-            (Found::Table(located), _) => match passes(target, *located, started_at, watermarks) {
+            (TableLookup::Table(located), _) => match passes(target, *located, started_at, watermarks) {
                 Ok(table) => Ok(table),
-                Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.spelt()))),
+                Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.quoted()))),
             },
-            (Found::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
-            (Found::Refused(why, remedy), _) => Err(Finding {
+            (TableLookup::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
+            (TableLookup::Refused(why, remedy), _) => Err(Finding {
                 remedy,
                 ..Finding::plain(Code::ConditionRefused, format!("`where` cannot be used: {why}"))
             }),
-            (Found::Locked(bound), _) => Err(gate::locked(&target.table, bound)),
-            (Found::NoTable, Absent::Fails(advice)) => {
+            (TableLookup::Locked(bound), _) => Err(preflight::locked(&target.table, bound)),
+            (TableLookup::NoTable, Absent::Fails(advice)) => {
                 let hint = catalog::similar_table(lookup.catalog, &target.table).await?;
                 let why = format!("there is no table {}: {advice}{hint}", target.table);
                 Err(Finding::plain(Code::NoTable, why))
             }
-            (Found::NoTable, Absent::LeftOut) => {
-                tracing::debug!(event = "table_missing", target_table = target.name, "target skipped: table does not exist");
+            (TableLookup::NoTable, Absent::LeftOut) => {
+                tracing::debug!(
+                    event = "table_missing",
+                    target_table = target.name,
+                    "target skipped: table does not exist"
+                );
                 return Ok(None);
             }
-            (Found::NoTable, Absent::LeftOutOf(preset)) => {
-                tracing::info!(event = "table_missing", target_table = target.name, preset, "target skipped: table does not exist");
+            (TableLookup::NoTable, Absent::LeftOutOf(preset)) => {
+                tracing::info!(
+                    event = "table_missing",
+                    target_table = target.name,
+                    preset,
+                    "target skipped: table does not exist"
+                );
                 return Ok(None);
             }
         };
@@ -107,7 +116,7 @@ impl<'a> Stint<'a> {
             table,
             findings,
             forced: Vec::new(),
-            guard: None,
+            first_run_guard: None,
             rows: None,
             locked: false,
             end: None,
@@ -121,7 +130,7 @@ impl<'a> Stint<'a> {
     pub(super) fn pass_proof(&mut self, proof: Option<&Proof>) {
         let Some((proof, oid)) = proof.zip(self.oid()) else { return };
         if !proof.covers(&self.target.table, oid) {
-            let what = format!("{} was replaced while the run began", self.target.table.spelt());
+            let what = format!("{} was replaced while the run began", self.target.table.quoted());
             self.findings.push(Finding::plain(Code::Unfit, what));
             self.table = None;
         }
@@ -143,42 +152,55 @@ impl<'a> Stint<'a> {
     /// The lock went with its connection.
     pub(super) fn lost_its_lock(&mut self) {
         self.locked = false;
-        meter::lock_held(&self.target.name, false);
+        metrics::lock_held(&self.target.name, false);
     }
 
     /// Finds out whether it is safe to work on.
-    pub(super) async fn examine(&mut self, beside: &Beside, rules: Rules, pace: PaceLimits) -> Result<(), Error> {
+    pub(super) async fn examine(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        rules: Rules,
+        pace: PaceLimits,
+    ) -> Result<(), Error> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
             let condition = table.condition.as_ref();
             let subject = Subject { target: self.target, oid: table.oid, condition, leaves: &table.leaves, chunk };
-            self.findings = gate::examine(beside, &subject, rules).await?;
+            self.findings = preflight::examine(auxiliary, &subject, rules).await?;
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
-            self.findings = vec![gate::unfit(beside, self.target, what.clone()).await?];
+            self.findings = vec![preflight::unfit(auxiliary, self.target, what.clone()).await?];
         }
-        if let Some(place) = &self.target.place {
+        if let Some(location) = &self.target.location {
             let of_the_file = |code| matches!(code, Code::NoTable | Code::Unfit | Code::ConditionRefused);
             for finding in self.findings.iter_mut().filter(|finding| of_the_file(finding.code)) {
-                finding.what = format!("{place}: {}", finding.what);
+                finding.what = format!("{location}: {}", finding.what);
             }
         }
-        meter::checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        metrics::checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
         Ok(())
     }
 
     /// Leaves the target alone when it is unsafe, unless it is to be forced and can be.
-    pub(super) fn pass_gate(&mut self, rules: Rules) {
+    pub(super) fn apply_preflight(&mut self, rules: Rules) {
         let target = self.target.name.as_str();
-        let (grave, others): (Vec<&Finding>, Vec<&Finding>) = self.findings.iter().partition(|found| found.is_unsafe());
+        let (blocking, others): (Vec<&Finding>, Vec<&Finding>) =
+            self.findings.iter().partition(|found| found.is_unsafe());
         for Finding { code, what, remedy, .. } in others {
             tracing::debug!(event = "finding", target_table = target, code = code.as_str(), what, remedy, "finding");
         }
-        if grave.is_empty() {
+        if blocking.is_empty() {
             return;
         }
-        if rules.force_unsafe && grave.iter().all(|finding| finding.code.may_be_forced()) {
-            for Finding { code, what, remedy, .. } in &grave {
-                tracing::warn!(event = "finding_forced", target_table = target, code = code.as_str(), what, remedy, "unsafe finding overridden");
+        if rules.force_unsafe && blocking.iter().all(|finding| finding.code.may_be_forced()) {
+            for Finding { code, what, remedy, .. } in &blocking {
+                tracing::warn!(
+                    event = "finding_forced",
+                    target_table = target,
+                    code = code.as_str(),
+                    what,
+                    remedy,
+                    "unsafe finding overridden"
+                );
                 if !self.forced.contains(code) {
                     self.forced.push(*code);
                 }
@@ -186,19 +208,21 @@ impl<'a> Stint<'a> {
             return;
         }
         // That says nothing about its safety.
-        let absent = grave.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
-        let why = gate::why(&grave);
+        let absent = blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
+        let why = preflight::why(&blocking);
         self.end = Some(if absent {
             tracing::error!(event = "target_failed", target_table = target, why, "target failed");
             End::Failed(why)
         } else {
-            for Finding { code, what, remedy, .. } in grave.iter().take(gate::TOLD) {
+            for Finding { code, what, remedy, .. } in blocking.iter().take(preflight::TOLD) {
                 tracing::error!(
-                    event = "target_unsafe", target_table = target,
+                    event = "target_unsafe",
+                    target_table = target,
                     code = code.as_str(),
                     what,
                     remedy,
-                    "target skipped: unsafe finding");
+                    "target skipped: unsafe finding"
+                );
             }
             End::Unsafe(why)
         });
@@ -223,10 +247,14 @@ impl<'a> Stint<'a> {
     }
 
     /// Finds out whether its cascades reach `others`, targets that keep rows by `where` or `group`.
-    pub(super) async fn examine_others(&mut self, beside: &Beside, others: &[u32]) -> Result<(), Error> {
+    pub(super) async fn examine_others(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        others: &[u32],
+    ) -> Result<(), Error> {
         let from = self.deleted_from();
         if !from.is_empty() && !others.is_empty() {
-            self.findings.extend(gate::cascades::to_other_targets(beside, &from, others).await?);
+            self.findings.extend(preflight::cascades::to_other_targets(auxiliary, &from, others).await?);
         }
         Ok(())
     }
@@ -238,54 +266,65 @@ impl<'a> Stint<'a> {
     }
 
     /// Skips the target when this is its first run and nearly all of it would go.
-    pub(super) async fn pass_guard(&mut self, beside: &Beside, rules: FirstRun) {
+    pub(super) async fn apply_first_run_guard(&mut self, auxiliary: &AuxiliaryConnection, rules: FirstRun) {
         let Some(table) = &self.table else { return };
-        let mut guard = Guard::of(beside, self.target, table.oid).await;
-        if guard::is_confirmed(self.target, rules) {
-            guard.confirm(beside, false).await;
-        } else if guard.is_first() {
-            let share = Share::of(beside, &self.tables()).await;
-            if let Some(finding) = guard.judge_first(self.target, share, rules) {
+        let mut first_run_guard = Guard::of(auxiliary, self.target, table.oid).await;
+        if first_run_guard::is_confirmed(self.target, rules) {
+            first_run_guard.confirm(auxiliary, false).await;
+        } else if first_run_guard.is_first() {
+            let table_share = TableShare::of(auxiliary, &self.tables()).await;
+            if let Some(finding) = first_run_guard.judge_first(self.target, table_share, rules) {
                 let why = self.held(finding);
                 self.end = Some(End::Unsafe(why));
                 self.table = None;
             }
         }
-        self.guard = Some(guard);
+        self.first_run_guard = Some(first_run_guard);
     }
 
     /// Skips the target when nearly all of it would go, after runs that deleted less than half of it. `backlog` is what is due.
-    pub(super) async fn pass_every_run_guard(&mut self, beside: &Beside, backlog: &Backlog, rules: FirstRun) {
-        let (Some(table), Some(mut guard)) = (&self.table, self.guard.take()) else { return };
+    pub(super) async fn apply_every_run_guard(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        backlog: &Backlog,
+        rules: FirstRun,
+    ) {
+        let (Some(table), Some(mut first_run_guard)) = (&self.table, self.first_run_guard.take()) else { return };
         let oids: Vec<u32> = table.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
-        self.rows = Share::estimated_rows(beside, &oids).await.ok();
+        self.rows = TableShare::estimated_rows(auxiliary, &oids).await.ok();
         let (due, unknown) = (backlog.total_f64(), backlog.capped || backlog.unknown);
-        let judged = guard.is_steady() && (unknown || due >= guard::MANY_ROWS);
+        let judged = first_run_guard.is_steady() && (unknown || due >= first_run_guard::MANY_ROWS);
         if judged || unknown || self.rows.is_none_or(|rows| due > rows * WORTH_SAMPLING) {
-            let share = Share::of(beside, &self.tables()).await;
-            self.rows = share.as_ref().ok().map(|share| share.rows);
-            if let Some(finding) = guard.judge_later(self.target, share, rules).filter(|_| judged) {
-                if guard::is_confirmed(self.target, rules) {
-                    guard.confirm(beside, true).await;
+            let table_share = TableShare::of(auxiliary, &self.tables()).await;
+            self.rows = table_share.as_ref().ok().map(|table_share| table_share.rows);
+            if let Some(finding) = first_run_guard.judge_later(self.target, table_share, rules).filter(|_| judged) {
+                if first_run_guard::is_confirmed(self.target, rules) {
+                    first_run_guard.confirm(auxiliary, true).await;
                 } else {
                     let why = self.held(finding);
                     self.end = Some(End::Held(why));
                 }
             }
         }
-        self.guard = Some(guard);
+        self.first_run_guard = Some(first_run_guard);
     }
 
     fn held(&mut self, finding: Finding) -> String {
         let (why, code) = (finding.to_string(), finding.code.as_str());
-        tracing::error!(event = "target_held", target_table = self.target.name, code, why, "target held by the first-run guard");
+        tracing::error!(
+            event = "target_held",
+            target_table = self.target.name,
+            code,
+            why,
+            "target held by the first-run guard"
+        );
         self.findings.push(finding);
         why
     }
 
     /// Keeps what this run did, for the guards of the next one.
-    pub(super) async fn has_worked(&mut self, beside: &Beside) {
-        let Some(mut guard) = self.guard.take() else { return };
+    pub(super) async fn has_worked(&mut self, auxiliary: &AuxiliaryConnection) {
+        let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
         #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
         let rows_deleted = deleted as f64;
@@ -294,8 +333,8 @@ impl<'a> Stint<'a> {
             .rows
             .filter(|_| matches!(self.end, Some(End::Done)) && self.busy.is_empty())
             .map(|rows| rows.max(rows_deleted));
-        let share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
-        guard.has_worked(beside, deleted > 0, share).await;
+        let table_share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
+        first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
     }
 
     /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there is to do.
@@ -336,12 +375,13 @@ impl<'a> Stint<'a> {
             let due = counted.next().unwrap_or_default();
             let locks = LeafLocks::new(table.oid, leaf, passes);
             if !lock_leaf(worker, &locks).await? {
-                let table = leaf.table.spelt();
+                let table = leaf.table.quoted();
                 tracing::info!(
                     event = "leaf_skipped",
                     target_table = self.target.name,
                     table,
-                    "partition skipped: another reaper holds its lock");
+                    "partition skipped: another reaper holds its lock"
+                );
                 self.busy.push(table);
                 // What it holds is not known.
                 self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
@@ -356,13 +396,14 @@ impl<'a> Stint<'a> {
             match done {
                 // Partitions may be dropped or detached at any time.
                 Err(Halt::Gone(why)) if leaf.oid != table.oid && is_gone(worker, leaf).await? => {
-                    let partition = leaf.table.spelt();
+                    let partition = leaf.table.quoted();
                     tracing::info!(
                         target_table = self.target.name,
                         partition,
                         why,
                         event = "partition_gone",
-                        "partition dropped or detached");
+                        "partition dropped or detached"
+                    );
                 }
                 done => done?,
             }
@@ -374,33 +415,33 @@ impl<'a> Stint<'a> {
     }
 
     /// Counts what is due, up to a cap, and says so in the metrics.
-    pub(super) async fn backlog(&self, beside: &Beside, cap: i64) -> Backlog {
+    pub(super) async fn backlog(&self, auxiliary: &AuxiliaryConnection, cap: i64) -> Backlog {
         if self.table.is_none() {
             return Backlog::default();
         }
-        let backlog = backlog::count(beside, self.target, &self.tables(), cap).await;
+        let backlog = backlog::count(auxiliary, self.target, &self.tables(), cap).await;
         // What was not counted is not known: the last that was is still the best there is.
         if !backlog.unknown {
-            meter::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
+            metrics::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
         }
         backlog
     }
 
     /// What is due after the work. When all of it was examined and nothing was left that is known; else it is counted, which
     /// takes walking over the dead entries that the work has left in the index.
-    pub(super) async fn remaining(&self, beside: &Beside) -> Backlog {
+    pub(super) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
         if matches!(self.end, Some(End::Done)) && certain {
             let none = Backlog::none(self.target);
-            meter::backlog(self.target, &none.rows, false, None);
+            metrics::backlog(self.target, &none.rows, false, None);
             return none;
         }
-        let paused = matches!(&self.end, Some(End::Throttled(obstacle, _)) if obstacle.cause == Cause::Pause);
+        let paused = matches!(&self.end, Some(End::Throttled(throttle_reason, _)) if throttle_reason.cause == ThrottleCause::Pause);
         if paused || self.table.is_none() {
             // Nobody looked: for all we know there are some.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
         }
-        self.backlog(beside, COUNT_CAP).await
+        self.backlog(auxiliary, COUNT_CAP).await
     }
 
     /// The stint is over: what it came to, with `backlog` still there.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
-use super::beside::{Beside, after};
-use super::connection::Trouble;
+use super::auxiliary::{AuxiliaryConnection, after};
+use super::connection::DbError;
 use replicas::Replicas;
 
 /// How often a run at work looks. A look is two to four small questions, a millisecond on a connection of their own; what it
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// What it waits for: the closed set of the metrics' label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
+pub enum ThrottleCause {
     /// The share of time that is left to others.
     DutyCycle,
     /// A replica that is behind.
@@ -34,7 +34,7 @@ pub enum Cause {
     Pause,
 }
 
-impl Cause {
+impl ThrottleCause {
     /// All of them, for metrics that are created at start.
     pub const ALL: [Self; 6] = [Self::DutyCycle, Self::ReplicaLag, Self::Busy, Self::Vacuum, Self::Query, Self::Pause];
 
@@ -59,20 +59,20 @@ impl Cause {
 
 /// A cause to wait, with what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) cause: Cause,
+pub(super) struct ThrottleReason {
+    pub(super) cause: ThrottleCause,
     pub(super) why: String,
     /// It may be over in a moment: worth another look at once.
     pub(super) soon: bool,
 }
 
-impl Obstacle {
-    fn new(cause: Cause, why: impl Into<String>) -> Self {
+impl ThrottleReason {
+    fn new(cause: ThrottleCause, why: impl Into<String>) -> Self {
         Self { cause, why: why.into(), soon: false }
     }
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for ThrottleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.cause.as_str(), self.why)
     }
@@ -109,20 +109,20 @@ pub struct ReplicaLimit {
 /// What a run looks at, and what it remembers of it.
 pub(super) struct Throttle {
     limits: ThrottleLimits,
-    beside: Beside,
+    auxiliary: AuxiliaryConnection,
     replicas: Replicas,
     looked: Option<Instant>,
     warned: Vec<&'static str>,
 }
 
 impl Throttle {
-    pub(super) fn new(limits: ThrottleLimits, beside: &Beside) -> Self {
-        Self { limits, beside: beside.clone(), replicas: Replicas::default(), looked: None, warned: Vec::new() }
+    pub(super) fn new(limits: ThrottleLimits, auxiliary: &AuxiliaryConnection) -> Self {
+        Self { limits, auxiliary: auxiliary.clone(), replicas: Replicas::default(), looked: None, warned: Vec::new() }
     }
 
     /// Asks on another connection from here on.
-    pub(super) fn moved_to(&mut self, beside: &Beside) {
-        self.beside = beside.clone();
+    pub(super) fn moved_to(&mut self, auxiliary: &AuxiliaryConnection) {
+        self.auxiliary = auxiliary.clone();
         // It may be to another server, whose log of writes is another one.
         self.replicas = Replicas::default();
         self.looked = None;
@@ -138,65 +138,68 @@ impl Throttle {
     }
 
     /// The first thing that stands in the way of work on these tables.
-    pub(super) async fn look(&mut self, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
+    pub(super) async fn look(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
         let found = self.look_around(tables).await;
         self.looked = Some(Instant::now());
         found
     }
 
     /// Whether somebody said to pause.
-    pub(super) async fn pause(&self) -> Result<Option<Obstacle>, Error> {
-        let Beside { client, patience, own, .. } = &self.beside;
-        match patience.with(1, schema::pause::get(client, own)).await {
-            Ok(found) => Ok(pause::obstacle(found)),
+    pub(super) async fn pause(&self) -> Result<Option<ThrottleReason>, Error> {
+        let AuxiliaryConnection { client, deadline, own, .. } = &self.auxiliary;
+        match deadline.with(1, schema::pause::get(client, own)).await {
+            Ok(found) => Ok(pause::throttle_reason(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
-            Err(error) => unanswered(Cause::Pause, "whether there is a pause, in reaper_state,", error),
+            Err(error) => unanswered(ThrottleCause::Pause, "whether there is a pause, in reaper_state,", error),
         }
     }
 
-    async fn look_around(&mut self, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
-        if let Some(obstacle) = self.pause().await? {
-            return Ok(Some(obstacle));
+    async fn look_around(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
+        if let Some(throttle_reason) = self.pause().await? {
+            return Ok(Some(throttle_reason));
         }
         if let Some(limit) = &self.limits.replicas {
-            let seen = self.beside.patience.with(1, self.replicas.look(&self.beside, limit)).await;
+            let seen = self.auxiliary.deadline.with(1, self.replicas.look(&self.auxiliary, limit)).await;
             let asked_for = limit.asked_for;
             match seen {
                 Ok(found) if found.is_some() => return Ok(found),
                 Ok(_) => {}
                 Err(error) => {
-                    if let Some(obstacle) =
-                        unanswered(Cause::ReplicaLag, "how far replicas are behind", error)?.filter(|_| asked_for)
+                    if let Some(throttle_reason) =
+                        unanswered(ThrottleCause::ReplicaLag, "how far replicas are behind", error)?
+                            .filter(|_| asked_for)
                     {
-                        return Ok(Some(obstacle));
+                        return Ok(Some(throttle_reason));
                     }
                 }
             }
             if self.replicas.are_hidden() {
                 self.warn("replicas", || {
                     tracing::warn!(
-                        event = "replica_lag_hidden", "replica lag is hidden from this role and is not waited for; GRANT pg_read_all_stats");
+                        event = "replica_lag_hidden",
+                        "replica lag is hidden from this role and is not waited for; GRANT pg_read_all_stats"
+                    );
                 });
             }
         }
         if let Some(most) = self.limits.max_active {
-            match self.beside.patience.with(1, server::active(&self.beside.client, most)).await {
+            match self.auxiliary.deadline.with(1, server::active(&self.auxiliary.client, most)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(Cause::Busy, "how many back ends are at work", error),
+                Err(error) => return unanswered(ThrottleCause::Busy, "how many back ends are at work", error),
             }
         }
         if self.limits.vacuum {
-            match self.beside.patience.with(1, server::vacuum(&self.beside.client, tables)).await {
+            match self.auxiliary.deadline.with(1, server::vacuum(&self.auxiliary.client, tables)).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(Cause::Vacuum, "whether a vacuum is at work", error),
+                Err(error) => return unanswered(ThrottleCause::Vacuum, "whether a vacuum is at work", error),
             }
         }
         if let Some(query) = &self.limits.query {
-            return match self.beside.patience.with(1, answer(&self.beside, query)).await {
+            return match self.auxiliary.deadline.with(1, answer(&self.auxiliary, query)).await {
                 Ok(answer) => Ok(says_wait(answer.as_deref())),
-                Err(error) => unanswered(Cause::Query, "THROTTLE_QUERY", error),
+                Err(error) => unanswered(ThrottleCause::Query, "THROTTLE_QUERY", error),
             };
         }
         Ok(None)
@@ -211,21 +214,21 @@ impl Throttle {
 }
 
 /// What cannot be known is no leave to go on. A connection that was lost is another matter.
-fn unanswered(cause: Cause, what: &str, error: Error) -> Result<Option<Obstacle>, Error> {
-    match Trouble::of(&error) {
-        Trouble::Lost(_) => Err(error),
-        trouble => Ok(Some(Obstacle::new(cause, format!("{what} could not be asked: {trouble}")))),
+fn unanswered(cause: ThrottleCause, what: &str, error: Error) -> Result<Option<ThrottleReason>, Error> {
+    match DbError::of(&error) {
+        DbError::Lost(_) => Err(error),
+        trouble => Ok(Some(ThrottleReason::new(cause, format!("{what} could not be asked: {trouble}")))),
     }
 }
 
 /// The first value of a user's query, as text. On the configured search path, in a transaction that writes nothing.
-async fn answer(beside: &Beside, query: &str) -> Result<Option<String>, Error> {
-    let text = format!("BEGIN READ ONLY; {}; {query}\n; COMMIT", beside.local_path());
-    let answer = match beside.client.simple_query(&text).await {
+async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<String>, Error> {
+    let text = format!("BEGIN READ ONLY; {}; {query}\n; COMMIT", auxiliary.local_path());
+    let answer = match auxiliary.client.simple_query(&text).await {
         Ok(answer) => answer,
         Err(error) => {
             // A connection that is gone needs none.
-            let _ = beside.client.batch_execute("ROLLBACK").await;
+            let _ = auxiliary.client.batch_execute("ROLLBACK").await;
             return Err(error);
         }
     };
@@ -236,7 +239,7 @@ async fn answer(beside: &Beside, query: &str) -> Result<Option<String>, Error> {
 
 /// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on; anything else is a cause to
 /// wait, and a text is why.
-fn says_wait(answer: Option<&str>) -> Option<Obstacle> {
+fn says_wait(answer: Option<&str>) -> Option<ThrottleReason> {
     let answer = answer.map(str::trim)?;
     if matches!(answer, "" | "f" | "false") || answer.parse::<f64>().is_ok_and(|number| number <= 0.0) {
         return None;
@@ -246,7 +249,7 @@ fn says_wait(answer: Option<&str>) -> Option<Obstacle> {
     } else {
         format!("THROTTLE_QUERY says {answer}")
     };
-    Some(Obstacle::new(Cause::Query, why))
+    Some(ThrottleReason::new(ThrottleCause::Query, why))
 }
 
 #[cfg(test)]

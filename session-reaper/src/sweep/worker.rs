@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::budget::Budget;
-use super::connection::Dedicated;
+use super::connection::LockConnection;
 use super::history::History;
 use super::pass::{Halt, halt};
 use super::progress::{Progress, Waiting};
-use super::throttle::{Cause, Obstacle, Throttle};
+use super::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use super::watermarks::Watermarks;
 use crate::clock;
-use crate::meter;
+use crate::metrics;
 use crate::stop::Stop;
 
 /// How long to wait before the first look again at what may be over in a moment, and the longest time between two looks:
@@ -21,7 +21,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker<'a> {
-    pub(super) connection: Dedicated,
+    pub(super) connection: LockConnection,
     pub(super) budget: Budget,
     pub(super) throttle: Throttle,
     /// `None` when none is kept.
@@ -38,19 +38,19 @@ pub(super) struct Worker<'a> {
     /// Server processes whose connections were lost, and which may still hold locks.
     pub(super) gone: Vec<i32>,
     /// Connections in a row that were lost before a row went on them.
-    pub(super) barren: u32,
+    pub(super) consecutive_losses: u32,
 }
 
 /// What to look at.
 #[derive(Clone, Copy)]
-enum Look {
+enum Check {
     ForPause,
     Around,
 }
 
 /// What stands in the way, and whether the log has it.
-struct Standing {
-    cause: Cause,
+struct ThrottleState {
+    cause: ThrottleCause,
     said: bool,
 }
 
@@ -59,52 +59,53 @@ impl Worker<'_> {
     pub(super) async fn may_go_on(&mut self) -> Result<(), Halt> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_zero() {
-            meter::throttled(Cause::DutyCycle, true);
+            metrics::throttled(ThrottleCause::DutyCycle, true);
             let rested = self.sleep(rest).await;
-            meter::throttled(Cause::DutyCycle, false);
-            meter::has_waited(Cause::DutyCycle, rested);
+            metrics::throttled(ThrottleCause::DutyCycle, false);
+            metrics::has_waited(ThrottleCause::DutyCycle, rested);
         }
         self.is_over()?;
         if !self.throttle.is_due() {
             return Ok(());
         }
-        self.wait(Look::Around).await
+        self.wait(Check::Around).await
     }
 
     /// Waits as long as somebody says to pause, before the work begins.
     pub(super) async fn wait_for_leave(&mut self) -> Result<(), Halt> {
-        self.wait(Look::ForPause).await
+        self.wait(Check::ForPause).await
     }
 
     /// Looks until nothing stands in the way, or it has for as long as may be.
-    async fn wait(&mut self, look: Look) -> Result<(), Halt> {
+    async fn wait(&mut self, check: Check) -> Result<(), Halt> {
         let began = Instant::now();
-        let (mut standing, mut pause) = (None, FIRST_LOOK);
+        let (mut state, mut pause) = (None, FIRST_LOOK);
         let ended = loop {
-            let looked = match look {
-                Look::ForPause => self.throttle.pause().await,
-                Look::Around => self.throttle.look(&self.tables).await,
+            let looked = match check {
+                Check::ForPause => self.throttle.pause().await,
+                Check::Around => self.throttle.look(&self.tables).await,
             };
-            let obstacle = match looked {
-                Ok(Some(obstacle)) => obstacle,
+            let throttle_reason = match looked {
+                Ok(Some(throttle_reason)) => throttle_reason,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(halt(error.into())),
             };
-            self.stands_in_the_way(&mut standing, &obstacle, began.elapsed());
+            self.stands_in_the_way(&mut state, &throttle_reason, began.elapsed());
             // What may be over in a moment, a replica that has yet to replay the row of this very run, gets that moment.
-            let longest = self.throttle.longest_wait().max(if obstacle.soon { LAST_LOOK } else { Duration::ZERO });
+            let longest =
+                self.throttle.longest_wait().max(if throttle_reason.soon { LAST_LOOK } else { Duration::ZERO });
             let left = longest.saturating_sub(began.elapsed());
             if left.is_zero() {
                 let longest = humantime::format_duration(self.throttle.longest_wait());
-                break Err(Halt::Throttled(obstacle, format!("MAX_THROTTLE ({longest})")));
+                break Err(Halt::Throttled(throttle_reason, format!("MAX_THROTTLE ({longest})")));
             }
             let slept = self.sleep(pause.min(left)).await;
-            meter::has_waited(obstacle.cause, slept);
-            pause = if obstacle.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
+            metrics::has_waited(throttle_reason.cause, slept);
+            pause = if throttle_reason.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
             match self.is_over() {
                 Ok(()) => {}
                 // What it waited for is why nothing more was done.
-                Err(Halt::Spent(spent)) => break Err(Halt::Throttled(obstacle, spent.to_string())),
+                Err(Halt::Spent(spent)) => break Err(Halt::Throttled(throttle_reason, spent.to_string())),
                 Err(over) => break Err(over),
             }
             // The connection that holds the lock would be ended as an idle one; and should it be gone, that is known now.
@@ -112,36 +113,41 @@ impl Worker<'_> {
                 break Err(halt(error.into()));
             }
         };
-        if let Some(Standing { cause, said }) = standing {
-            meter::throttled(cause, false);
+        if let Some(ThrottleState { cause, said }) = state {
+            metrics::throttled(cause, false);
             self.progress.send_modify(|progress| progress.waiting = None);
             let waited_ms = super::report::milliseconds(began.elapsed());
             if ended.is_ok() && said {
                 // As loud as what it waited for.
-                tracing::warn!(event = "throttle_cleared", cause = cause.as_str(), waited_ms, "throttle cleared; resuming");
+                tracing::warn!(
+                    event = "throttle_cleared",
+                    cause = cause.as_str(),
+                    waited_ms,
+                    "throttle cleared; resuming"
+                );
             }
         }
         ended
     }
 
     /// Tells everybody what it waits for: the log once, the rest each time.
-    fn stands_in_the_way(&self, standing: &mut Option<Standing>, obstacle: &Obstacle, waited: Duration) {
-        let Obstacle { cause, why, soon } = obstacle;
+    fn stands_in_the_way(&self, state: &mut Option<ThrottleState>, throttle_reason: &ThrottleReason, waited: Duration) {
+        let ThrottleReason { cause, why, soon } = throttle_reason;
         let mut said = false;
-        if let Some(before) = standing {
+        if let Some(before) = state {
             if before.cause == *cause {
                 said = before.said;
             } else {
-                meter::throttled(before.cause, false);
+                metrics::throttled(before.cause, false);
             }
         }
-        meter::throttled(*cause, true);
+        metrics::throttled(*cause, true);
         if !said && (!soon || waited >= LAST_LOOK) {
             let longest_s = self.throttle.longest_wait().as_secs_f64();
             tracing::warn!(event = "throttled", cause = cause.as_str(), why, longest_s, "throttled");
             said = true;
         }
-        *standing = Some(Standing { cause: *cause, said });
+        *state = Some(ThrottleState { cause: *cause, said });
         self.progress.send_modify(|progress| {
             let since =
                 progress.waiting.as_ref().filter(|waiting| waiting.cause == *cause).map(|waiting| waiting.since);

@@ -21,7 +21,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::SpanReceiver;
-use crate::meter::{self, Exporter};
+use crate::metrics::{self, Exporter};
 
 /// Of a request: a collector stands near by. Short enough for a second batch before the end's bound.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ impl Sent {
             .build()
             .map_err(|error| error.to_string())?;
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(Told { exporter, collector: base, failing: AtomicBool::new(false) })
+            .with_batch_exporter(Logged { exporter, collector: base, failing: AtomicBool::new(false) })
             .with_resource(resource())
             .build();
         Ok(Self { provider })
@@ -71,7 +71,7 @@ impl Sent {
     pub(super) async fn finish(self) {
         let end = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(END_WITHIN));
         if let Ok(Err(error)) = end.await {
-            meter::export_failed(Exporter::Otlp);
+            metrics::export_failed(Exporter::Otlp);
             tracing::warn!(event = "spans_incomplete", %error, "some spans not sent; runs are not affected");
         }
     }
@@ -95,13 +95,13 @@ fn resource() -> Resource {
 
 /// Counts what fails, and says so once until it works again.
 #[derive(Debug)]
-struct Told {
+struct Logged {
     exporter: Otlp,
     collector: String,
     failing: AtomicBool,
 }
 
-impl SpanExporter for Told {
+impl SpanExporter for Logged {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let sent = self.exporter.export(batch).await;
@@ -112,7 +112,7 @@ impl SpanExporter for Told {
                 }
             }
             Err(error) => {
-                meter::export_failed(Exporter::Otlp);
+                metrics::export_failed(Exporter::Otlp);
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     let collector = self.collector.as_str();
                     tracing::warn!(

@@ -26,7 +26,7 @@ pub(crate) async fn of_a_day(database: &Database) {
             LATERAL (SELECT CASE WHEN rows = 0 THEN 0 ELSE rows / 900 + 1 END AS chunks, interval '1 s' + rows * interval '2 ms' AS took) AS c,
             LATERAL (SELECT gen_random_uuid() AS id,
                 CASE n WHEN 55 THEN 'failed' WHEN 78 THEN 'partial' WHEN 20 THEN 'skipped_lock' ELSE 'success' END AS outcome,
-                CASE n WHEN 55 THEN 'sessions: LOCK_TIMEOUT struck 8 times in a row'
+                CASE n WHEN 55 THEN 'sessions: LOCK_TIMEOUT reached 8 times in a row'
                        WHEN 78 THEN 'sessions: MAX_RUNTIME of 30s is used up and due rows are left'
                        WHEN 20 THEN 'sessions: another reaper holds the lock' ELSE 'every due row is gone' END AS why) AS r"#,
         )

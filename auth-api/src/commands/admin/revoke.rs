@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::admin::filter::which;
 use crate::admin::sweep::Done;
-use crate::audit::{self, By, Operator};
+use crate::audit::{self, Operator, RevokedBy};
 use crate::commands::accounts::{NONE, NotAnAccount};
 use crate::commands::output::OutputOption;
 use crate::config::{Network, Options};
@@ -42,14 +42,14 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     let (ended, of) = match (request.session, &request.account) {
         (Some(id), _) => {
-            let ended = Session::revoke_these(&mut connection, vec![SessionId(id)], RevokedReason::Admin).await?;
+            let ended = Session::revoke_many(&mut connection, vec![SessionId(id)], RevokedReason::Admin).await?;
             (ended, format!("session={id}"))
         }
         (None, account) => of_account(&mut connection, account.as_deref().unwrap_or_default(), config.network).await?,
     };
     let done = Done::all(ended.len());
     for id in &ended {
-        audit::revoke(None, *id, &By::Operator, RevokedReason::Admin);
+        audit::revoke(None, *id, &RevokedBy::Operator, RevokedReason::Admin);
     }
     audit::admin_revoke(Operator::Shell, &of, done);
     Denylist::for_commands(&config.redis).try_deny(&ended).await.context(NOT_DENIED)?;

@@ -24,7 +24,7 @@ pub(in crate::commands) struct Request {
     #[command(flatten)]
     words: Words,
     #[command(flatten)]
-    listing: listing::Asked,
+    listing: listing::ListQuery,
     #[command(flatten)]
     options: Box<Options>,
 }

@@ -7,7 +7,7 @@ use schema::sessions::{RevokedReason, database_now};
 use super::revoke::NOT_DENIED;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
-use crate::audit::{self, By, Operator};
+use crate::audit::{self, Operator, RevokedBy};
 use crate::commands::Misuse;
 use crate::commands::output::OutputOption;
 use crate::config::{AccountsConfig, Options};
@@ -78,7 +78,7 @@ pub(super) async fn sweep(
         match sweep.step(connection).await {
             Ok(Some(ended)) => {
                 for id in &ended {
-                    audit::revoke(None, *id, &By::Operator, RevokedReason::Admin);
+                    audit::revoke(None, *id, &RevokedBy::Operator, RevokedReason::Admin);
                 }
                 denied = denied.and(denylist.try_deny(&ended).await);
             }

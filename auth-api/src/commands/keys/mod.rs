@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use super::output::OutputOption;
 use super::say;
 use crate::clock;
-use crate::credentials::signing_keys::{self, Phase, SigningKeys, Standing};
+use crate::credentials::signing_keys::{self, KeyStatus, Phase, SigningKeys};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -82,7 +82,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
     let present = SigningKeys::read(&keys.dir, keys.delay)?;
     let waiting = present.standing(now).into_iter().find(|key| key.phase == Phase::Waiting);
-    if let Some(Standing { kid, until: Some(until), .. }) = waiting {
+    if let Some(KeyStatus { kid, until: Some(until), .. }) = waiting {
         bail!("{kid} is on its way already: it signs from {} on", seconds(until));
     }
     let path = signing_keys::generate(&keys.dir, now)?;
@@ -102,7 +102,7 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
 const MANY: usize = 16;
 
 /// `before` are the keys that were there before the one that was just made.
-fn warn_of_many(before: &[Standing<'_>]) {
+fn warn_of_many(before: &[KeyStatus<'_>]) {
     let keys = before.len() + 1;
     if keys > MANY {
         let spent = before.iter().filter(|key| key.phase == Phase::Spent).count();
@@ -110,7 +110,8 @@ fn warn_of_many(before: &[Standing<'_>]) {
             event = "many_signing_keys",
             keys,
             spent,
-            "many signing keys; delete expired ones with `auth-api keys retire`");
+            "many signing keys; delete expired ones with `auth-api keys retire`"
+        );
     }
 }
 
@@ -120,7 +121,7 @@ fn list(keys: &Keys, output: OutputOption, now: DateTime<Utc>) -> anyhow::Result
     output.print(&standing, || table(&standing))
 }
 
-fn table(standing: &[Standing<'_>]) -> String {
+fn table(standing: &[KeyStatus<'_>]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["KID", "MADE", "DOES", "UNTIL"]);
     for key in standing {

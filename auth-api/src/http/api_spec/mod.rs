@@ -117,12 +117,12 @@ fn content(examples: Vec<Example>) -> Content {
 pub struct Shared;
 
 impl Modify for Shared {
-    fn modify(&self, contract: &mut OpenApi) {
-        let components = contract.components.get_or_insert_default();
+    fn modify(&self, specification: &mut OpenApi) {
+        let components = specification.components.get_or_insert_default();
         components.headers.extend(headers::all());
         let refusals = ALL.iter().copied().flatten();
         components.responses.extend(refusals.map(|refusal| (refusal.name.to_owned(), refusal.response().into())));
-        for (_, operation) in contract.paths.paths.values_mut().flat_map(operations) {
+        for (_, operation) in specification.paths.paths.values_mut().flat_map(operations) {
             add_headers(operation);
         }
     }

@@ -93,7 +93,7 @@ impl Table {
         }
         self.open.insert(id, Connection { network, idle_since: None, progress });
         self.end(id);
-        entered.closed_of_port = self.make_room(capacity.room, Some(id));
+        entered.closed_of_port = self.close_longest_idle(capacity.room, Some(id));
         if !self.past_half && self.open.len() * 2 >= capacity.most {
             self.past_half = true;
             let largest = self.networks.iter().max_by_key(|(_, network)| network.connections);
@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Closes the longest idle connections until no more than `room` are open or none is idle; never the one that has just come.
-    pub(super) fn make_room(&mut self, room: usize, newcomer: Option<u64>) -> usize {
+    pub(super) fn close_longest_idle(&mut self, room: usize, newcomer: Option<u64>) -> usize {
         let mut closed = 0;
         while self.open.len() > room {
             let Some((_, longest)) = self.idle.first_key_value() else { break };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use diesel_async::AsyncConnection as _;
-use schema::accounts::{Account, Which};
+use schema::accounts::{Account, AccountSelector};
 use schema::sessions::{RevokedReason, Session};
 
 use super::super::sessions::Revoked;
@@ -12,8 +12,8 @@ use super::follow_up;
 use crate::admin::filter::which;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
-use crate::http::documented::example;
-use crate::http::{Client, Problem, documented};
+use crate::http::api_spec::example;
+use crate::http::{Client, Problem, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
 /// End all sessions of an account
@@ -30,7 +30,7 @@ use crate::state::{DatabaseError, State, timed};
     )),
     responses(
         (status = 200, description = "They are over.", body = Revoked),
-        documented::Operators, documented::Named
+        api_spec::Operators, api_spec::Named
     ),
     security(("operator" = []))
 )]
@@ -47,7 +47,7 @@ pub(in crate::routes) async fn delete(
 }
 
 /// Under the account's lock, so that a login is before all of it or after. `None`: there is no such account.
-async fn end_all(state: &State, client: &Client, which: &Which) -> Result<Option<usize>, DatabaseError> {
+async fn end_all(state: &State, client: &Client, which: &AccountSelector) -> Result<Option<usize>, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();

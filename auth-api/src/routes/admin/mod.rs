@@ -16,7 +16,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::{DELETE, GET, POST, Path, not_found, open};
 use crate::admin::filter::Meaningless;
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{Client, Problem, bearer_error, caller};
 use crate::metrics;
@@ -77,6 +77,6 @@ async fn follow_up(state: &State, client: &Client, ended: &[SessionId]) {
     state.denylist.deny(ended).await;
     metrics::count_revoked(RevokedReason::Admin, ended.len());
     for id in ended {
-        audit::revoke(Some(client), *id, &By::Operator, RevokedReason::Admin);
+        audit::revoke(Some(client), *id, &RevokedBy::Operator, RevokedReason::Admin);
     }
 }

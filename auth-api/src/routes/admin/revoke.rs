@@ -10,9 +10,9 @@ use super::follow_up;
 use crate::admin::filter::Words;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator};
+use crate::http::api_spec::example;
 use crate::http::caller::Transport;
-use crate::http::documented::example;
-use crate::http::{Client, Json, Problem, documented};
+use crate::http::{Client, Json, Problem, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
 /// Which sessions are to end. All filters that are given must hold.
@@ -58,7 +58,7 @@ pub(in crate::routes) struct Request {
     request_body(content = Request, example = json!({ "dry_run": true, "ip": "203.0.113.0/24" })),
     responses(
         (status = 200, description = "They are over, or would be.", body = Done),
-        documented::Operators, documented::Words, documented::Body
+        api_spec::Operators, api_spec::Words, api_spec::Body
     ),
     security(("operator" = []))
 )]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::follow_up;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
-use crate::http::{Client, Problem, documented};
+use crate::http::{Client, Problem, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
 /// End a session
@@ -22,7 +22,7 @@ use crate::state::{DatabaseError, State, timed};
     operation_id = "admin_end_session",
     tag = "admin",
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
-    responses((status = 204, description = "It is over."), documented::Operators, documented::Named),
+    responses((status = 204, description = "It is over."), api_spec::Operators, api_spec::Named),
     security(("operator" = []))
 )]
 pub(in crate::routes) async fn delete(
@@ -40,7 +40,7 @@ async fn end(state: &State, client: &Client, id: SessionId) -> Result<bool, Data
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
-        let revoke = Session::revoke_these(&mut connection, vec![id], RevokedReason::Admin);
+        let revoke = Session::revoke_many(&mut connection, vec![id], RevokedReason::Admin);
         timed(watch, "revoke_session", revoke).await
     };
     let ended = ended.inspect_err(|_| state.denylist.doubt())?;

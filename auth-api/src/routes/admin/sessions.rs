@@ -8,10 +8,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::admin::filter::Words;
-use crate::admin::listing::{Asked, Listed, Listing};
+use crate::admin::listing::{ListQuery, Listed, Listing};
 use crate::audit::{self, Operator};
 use crate::http::caller::Transport;
-use crate::http::{Client, Problem, Query, documented};
+use crate::http::{Client, Problem, Query, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
 /// Somebody waits for it, and the database has other things to do: a table of some millions of sessions is read in it.
@@ -62,7 +62,7 @@ pub(in crate::routes) struct List {
     params(List),
     responses(
         (status = 200, description = "A page of them.", body = Listed),
-        documented::Operators, documented::Words
+        api_spec::Operators, api_spec::Words
     ),
     security(("operator" = []))
 )]
@@ -73,7 +73,7 @@ pub(in crate::routes) async fn get(
 ) -> Result<HttpResponse, Problem> {
     let Query(List { order, limit, after, account, ip, transport, older_than, younger_than, created_before }) = query;
     let words = Words { account, ip, transport, older_than, younger_than, created_before };
-    let listing = Asked { order, limit, after }.parse(&words, state.network, state.now()?)?;
+    let listing = ListQuery { order, limit, after }.parse(&words, state.network, state.now()?)?;
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let listed = state.tasks.finish(async move {
         let listed = read(&shared, &listing).await?;

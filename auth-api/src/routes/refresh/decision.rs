@@ -11,14 +11,14 @@ use schema::networks::Networks;
 use schema::sessions::{RevokedReason, Session};
 
 use super::old_token::{OldToken, Rules, Verdict};
-use crate::audit::{self, By};
+use crate::audit::{self, RevokedBy};
 use crate::credentials::{RefreshToken, same_hash};
 use crate::http::{Client, Peer, Problem};
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
 
 /// A genuine refresh token, and what came with it.
-pub(super) struct Presented {
+pub(super) struct PresentedToken {
     pub(super) token: RefreshToken,
     /// The hash of the `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
@@ -36,7 +36,7 @@ pub(super) enum Refreshed {
     Refused(RefreshOutcome),
 }
 
-impl Presented {
+impl PresentedToken {
     pub(super) fn session_id(&self) -> SessionId {
         self.token.session_id()
     }
@@ -48,7 +48,7 @@ impl Presented {
 }
 
 /// Rotates, answers a retry, or refuses.
-pub(super) async fn decide(state: &State, presented: &Presented) -> Result<Refreshed, Problem> {
+pub(super) async fn decide(state: &State, presented: &PresentedToken) -> Result<Refreshed, Problem> {
     // A process that was paused, or very busy, gets to requests that nobody waits for any more.
     if presented.peer.has_hung_up() {
         return Ok(Refreshed::Refused(RefreshOutcome::HungUp));
@@ -101,7 +101,7 @@ async fn read(connection: &mut Lease<'_>, session_id: SessionId) -> Result<Optio
 async fn rotate(
     state: &State,
     connection: &mut Lease<'_>,
-    presented: &Presented,
+    presented: &PresentedToken,
     (key, generation): (Option<&FamilyKey>, u32),
 ) -> Result<Option<Refreshed>, Problem> {
     let (token, session_id) = (&presented.token, presented.session_id());
@@ -166,7 +166,7 @@ fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshO
 async fn look_again(
     state: &State,
     mut connection: Lease<'_>,
-    presented: &Presented,
+    presented: &PresentedToken,
     arrived: DateTime<Utc>,
 ) -> Result<Refreshed, Problem> {
     let watch = connection.watch();
@@ -185,7 +185,7 @@ async fn look_again(
         let reason = if judged.foreign.is_some() { "foreign_generations" } else { "used_up" };
         audit::reuse(client, session_id, reason);
         metrics::count_revoked(RevokedReason::Reuse, 1);
-        audit::revoke(Some(client), session_id, &By::Rule, RevokedReason::Reuse);
+        audit::revoke(Some(client), session_id, &RevokedBy::Rule, RevokedReason::Reuse);
         state.denylist.deny(&[session_id]).await;
     }
     Ok(judged.refreshed)
@@ -208,7 +208,7 @@ impl Judged {
 async fn judge(
     state: &State,
     connection: &mut AsyncPgConnection,
-    presented: &Presented,
+    presented: &PresentedToken,
     arrived: DateTime<Utc>,
 ) -> Result<Judged, Problem> {
     let (token, session_id) = (&presented.token, presented.session_id());

@@ -7,7 +7,7 @@ use schema::connect::{escaped, is_hidden};
 
 use crate::status::{RunStatus, Status};
 use crate::summary::{columns, grouped, time};
-use crate::sweep::Standing;
+use crate::sweep::BacklogSnapshot;
 
 /// Longer lines are cut: the JSON has all of them.
 const WIDTH: usize = 100;
@@ -37,9 +37,9 @@ pub(super) fn text(status: &Status) -> String {
     text.push_str(&runs(status));
     text.push_str(&backlog(status));
     for daemon in &status.daemons {
-        let presence = &daemon.presence;
-        let when = if presence.next_at > status.at {
-            format!("in {}", age(presence.next_at, status.at))
+        let registration = &daemon.registration;
+        let when = if registration.next_at > status.at {
+            format!("in {}", age(registration.next_at, status.at))
         } else if status.runs.iter().any(|run| run.is_running() && run.instance == daemon.instance) {
             "after the run under way".to_owned()
         } else {
@@ -48,10 +48,10 @@ pub(super) fn text(status: &Status) -> String {
         let _ = writeln!(
             text,
             "NEXT RUN {} ({when}) of {}: {} {}",
-            moment(presence.next_at),
+            moment(registration.next_at),
             escaped(&daemon.instance),
-            escaped(&presence.schedule),
-            escaped(&presence.timezone)
+            escaped(&registration.schedule),
+            escaped(&registration.timezone)
         );
     }
     for note in &status.notes {
@@ -108,11 +108,11 @@ fn backlog(status: &Status) -> String {
     text
 }
 
-fn standing(target: &Standing, now: DateTime<Utc>) -> Vec<Vec<String>> {
+fn standing(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
     if target.due.is_empty() {
         return vec![vec![target.target.clone(), "not counted".to_owned(), String::new(), String::new()]];
     }
-    let line = |(index, reason): (usize, &crate::sweep::StandingReason)| {
+    let line = |(index, reason): (usize, &crate::sweep::ReasonBacklog)| {
         let oldest = reason.oldest_due.map(|oldest| format!("{} ({} ago)", moment(oldest), age(now, oldest)));
         vec![
             if index == 0 { target.target.clone() } else { String::new() },

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::Ident;
 use crate::sweep::target::{Ancient, Target};
 
@@ -41,18 +41,18 @@ struct Record {
 
 impl Guard {
     /// Reads what is kept. Where that fails the target counts as one that has never been worked on.
-    pub(in crate::sweep) async fn of(beside: &Beside, target: &Target, oid: u32) -> Self {
-        let mut guard = Self { key: String::new(), record: Record::default(), kept: false };
-        let Some(table) = qualified(beside, oid).await else { return guard };
-        guard.key = key(target, &table);
-        match beside.patience.with(1, state::get(&beside.client, &beside.own, &guard.key)).await {
+    pub(in crate::sweep) async fn of(auxiliary: &AuxiliaryConnection, target: &Target, oid: u32) -> Self {
+        let mut first_run_guard = Self { key: String::new(), record: Record::default(), kept: false };
+        let Some(table) = qualified(auxiliary, oid).await else { return first_run_guard };
+        first_run_guard.key = key(target, &table);
+        match auxiliary.deadline.with(1, state::get(&auxiliary.client, &auxiliary.own, &first_run_guard.key)).await {
             Ok(found) => {
-                guard.kept = true;
-                guard.record = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
+                first_run_guard.kept = true;
+                first_run_guard.record = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
             }
             Err(error) => tracing::debug!(event = "state_read_failed", error = chain(&error), "reaper_state not read"),
         }
-        guard
+        first_run_guard
     }
 
     /// No run has deleted rows, and nobody has confirmed that one may delete nearly all.
@@ -62,35 +62,41 @@ impl Guard {
 
     /// Each of the last runs deleted less than half of the table.
     pub(in crate::sweep) fn is_steady(&self) -> bool {
-        self.record.shares.len() >= RUNS && self.record.shares.iter().all(|share| *share < HALF)
+        self.record.shares.len() >= RUNS && self.record.shares.iter().all(|table_share| *table_share < HALF)
     }
 
     /// Keeps a confirmation. `unusual`: it is one of a share that the every-run guard would hold, which then begins anew.
-    pub(in crate::sweep) async fn confirm(&mut self, beside: &Beside, unusual: bool) {
+    pub(in crate::sweep) async fn confirm(&mut self, auxiliary: &AuxiliaryConnection, unusual: bool) {
         let mut record = Record { confirmed: true, ..self.record.clone() };
         if unusual {
             record.shares.clear();
         }
-        self.keep(beside, record).await;
+        self.keep(auxiliary, record).await;
     }
 
-    /// Keeps what a run did. `share` is the part of the table that it deleted, if it was complete and that is known.
-    pub(in crate::sweep) async fn has_worked(&mut self, beside: &Beside, deleted: bool, share: Option<f64>) {
+    /// Keeps what a run did. `table_share` is the part of the table that it deleted, if it was complete and that is known.
+    pub(in crate::sweep) async fn has_worked(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        deleted: bool,
+        table_share: Option<f64>,
+    ) {
         let mut record = self.record.clone();
         record.worked |= deleted;
-        if let Some(share) = share {
-            record.shares.push((share * 1_000.0).round() / 1_000.0);
+        if let Some(table_share) = table_share {
+            record.shares.push((table_share * 1_000.0).round() / 1_000.0);
             let old = record.shares.len().saturating_sub(RUNS);
             record.shares.drain(..old);
         }
-        let says_the_same =
-            record.worked == self.record.worked && self.is_steady() && share.is_none_or(|share| share < HALF);
+        let says_the_same = record.worked == self.record.worked
+            && self.is_steady()
+            && table_share.is_none_or(|table_share| table_share < HALF);
         if !says_the_same {
-            self.keep(beside, record).await;
+            self.keep(auxiliary, record).await;
         }
     }
 
-    async fn keep(&mut self, beside: &Beside, record: Record) {
+    async fn keep(&mut self, auxiliary: &AuxiliaryConnection, record: Record) {
         if record == self.record {
             return;
         }
@@ -98,7 +104,7 @@ impl Guard {
             let mut value = json!(record);
             value["version"] = json!(env!("CARGO_PKG_VERSION"));
             if let Err(error) =
-                beside.patience.with(1, state::put(&beside.client, &beside.own, &self.key, &value)).await
+                auxiliary.deadline.with(1, state::put(&auxiliary.client, &auxiliary.own, &self.key, &value)).await
             {
                 tracing::debug!(event = "state_write_failed", error = chain(&error), "reaper_state not written");
             }
@@ -108,11 +114,11 @@ impl Guard {
 }
 
 /// The table's name with its schema, whatever the `search_path`.
-async fn qualified(beside: &Beside, oid: u32) -> Option<[String; 2]> {
+async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String; 2]> {
     const NAME: &str = "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         WHERE c.oid OPERATOR(pg_catalog.=) $1";
-    let row = beside.row(NAME, &[&oid]).await.ok().flatten()?;
+    let row = auxiliary.row(NAME, &[&oid]).await.ok().flatten()?;
     Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
 }
 
@@ -169,7 +175,7 @@ mod tests {
             order: None,
             chunk: None,
             confirmed: false,
-            place: None,
+            location: None,
             absent: Absent::LeftOut,
         }
     }
@@ -201,7 +207,7 @@ mod tests {
         assert_ne!(key(&target(), &["other".to_owned(), "t".to_owned()]), same);
         for alike in [
             reason(|reason| reason.name = "expired".into()),
-            Target { chunk: Some(7), confirmed: true, place: Some("reaper.toml:1:1".into()), ..target() },
+            Target { chunk: Some(7), confirmed: true, location: Some("reaper.toml:1:1".into()), ..target() },
         ] {
             assert_eq!(key(&alike, &place), same, "{alike:?}");
         }

@@ -5,8 +5,8 @@ use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use super::pass::Walk;
-use crate::sweep::beside::Beside;
-use crate::sweep::connection::Trouble;
+use crate::sweep::auxiliary::AuxiliaryConnection;
+use crate::sweep::connection::DbError;
 use crate::sweep::target::Ancient;
 
 impl Walk<'_> {
@@ -15,23 +15,23 @@ impl Walk<'_> {
     ///
     /// A look that takes too long finds nothing. That is safe, because every statement of such a target has the year 2000 as a
     /// condition.
-    pub(super) async fn ancient(&self, beside: &Beside) -> Result<Option<Finding>, Error> {
+    pub(super) async fn ancient(&self, auxiliary: &AuxiliaryConnection) -> Result<Option<Finding>, Error> {
         if self.subject.target.ancient != Ancient::Refuse {
             return Ok(None);
         }
         let pass = self.pass.written();
         let Some(query) = pass.ancient() else { return Ok(None) };
-        let oldest = match beside.of_target(&query).await {
+        let oldest = match auxiliary.of_target(&query).await {
             Ok(Some(row)) => row.text(0).unwrap_or_default().to_owned(),
             Ok(None) => return Ok(None),
-            Err(error) if matches!(Trouble::of(&error), Trouble::Timeout(_)) => {
-                let table = self.table.name.spelt();
+            Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
+                let table = self.table.name.quoted();
                 tracing::debug!(event = "oldest_time_unknown", table, error = chain(&error), "oldest time not read");
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        let (table, column) = (self.table.name.spelt(), self.pass.due.column.name.spelt());
+        let (table, column) = (self.table.name.quoted(), self.pass.due.column.name.quoted());
         Ok(Some(Finding::new(
             Code::Ancient,
             format!(
@@ -40,7 +40,7 @@ impl Walk<'_> {
             ),
             format!(
                 "set ancient = \"keep\" in the [[target]] of {} to keep such rows, or ancient = \"due\" to delete them",
-                self.subject.target.table.spelt()
+                self.subject.target.table.quoted()
             ),
         )))
     }

@@ -5,7 +5,7 @@
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::target::Target;
 
@@ -39,13 +39,13 @@ const LEADING_TO: &str = "
 
 /// A cascade from the tables `from` back to the target's tables `own`.
 pub(super) async fn back_to_itself(
-    beside: &Beside,
+    auxiliary: &AuxiliaryConnection,
     target: &Target,
     from: &[u32],
     own: &[u32],
 ) -> Result<Option<Finding>, Error> {
-    let Some((cascade, to)) = leading_to(beside, from, own).await? else { return Ok(None) };
-    let table = target.table.spelt();
+    let Some((cascade, to)) = leading_to(auxiliary, from, own).await? else { return Ok(None) };
+    let table = target.table.quoted();
     let what =
         format!("{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted");
     let finding = if target.filter.is_some() || target.group.is_some() {
@@ -68,11 +68,11 @@ pub(super) async fn back_to_itself(
 
 /// A cascade from the tables `from` to those of other targets, which keep rows by `where` or `group`.
 pub(in crate::sweep) async fn to_other_targets(
-    beside: &Beside,
+    auxiliary: &AuxiliaryConnection,
     from: &[u32],
     others: &[u32],
 ) -> Result<Option<Finding>, Error> {
-    let Some((cascade, to)) = leading_to(beside, from, others).await? else { return Ok(None) };
+    let Some((cascade, to)) = leading_to(auxiliary, from, others).await? else { return Ok(None) };
     let finding = Finding::new(
         Code::CascadeNotDue,
         format!("{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"),
@@ -81,9 +81,13 @@ pub(in crate::sweep) async fn to_other_targets(
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }
 
-async fn leading_to(beside: &Beside, from: &[u32], to: &[u32]) -> Result<Option<(String, String)>, Error> {
-    let Some(row) = beside.row(LEADING_TO, &[&from, &to]).await? else { return Ok(None) };
+async fn leading_to(
+    auxiliary: &AuxiliaryConnection,
+    from: &[u32],
+    to: &[u32],
+) -> Result<Option<(String, String)>, Error> {
+    let Some(row) = auxiliary.row(LEADING_TO, &[&from, &to]).await? else { return Ok(None) };
     let (key, schema, name): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let table = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) };
-    Ok(Some((format!("the foreign key {key} of {} (ON DELETE CASCADE)", table.spelt()), table.spelt())))
+    Ok(Some((format!("the foreign key {key} of {} (ON DELETE CASCADE)", table.quoted()), table.quoted())))
 }

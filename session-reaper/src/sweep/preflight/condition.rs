@@ -3,7 +3,7 @@
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::condition::ResolvedCondition;
 
 use crate::sweep::name::{Ident, TableName};
@@ -23,21 +23,24 @@ const UNREADABLE: &str = "
     ORDER BY 1, 2";
 
 /// Statements that grant what is missing to read the relations in sub-selects of the condition.
-pub(super) async fn grants(beside: &Beside, condition: &ResolvedCondition) -> Result<Vec<String>, Error> {
+pub(super) async fn grants(
+    auxiliary: &AuxiliaryConnection,
+    condition: &ResolvedCondition,
+) -> Result<Vec<String>, Error> {
     let relations: Vec<u32> = condition.reads().iter().map(|relation| relation.oid).collect();
     let (of, names): (Vec<u32>, Vec<&str>) =
         condition.columns().iter().map(|(oid, column)| (*oid, column.as_str())).unzip();
     let mut grants = Vec::new();
-    for row in beside.rows(UNREADABLE, &[&relations, &names, &of]).await? {
+    for row in auxiliary.rows(UNREADABLE, &[&relations, &names, &of]).await? {
         let (schema, name, role): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let (schema, role) = (Ident::new(schema), Ident::new(role).spelt());
+        let (schema, role) = (Ident::new(schema), Ident::new(role).quoted());
         if !row.try_get::<_, bool>(3)? {
-            grants.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.spelt()));
+            grants.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()));
         }
-        let table = TableName { schema: Some(schema), name: Ident::new(name) }.spelt();
+        let table = TableName { schema: Some(schema), name: Ident::new(name) }.quoted();
         let missing: Vec<String> = row.try_get(5)?;
         if !missing.is_empty() {
-            let missing: Vec<String> = missing.into_iter().map(|name| Ident::new(name).spelt()).collect();
+            let missing: Vec<String> = missing.into_iter().map(|name| Ident::new(name).quoted()).collect();
             grants.push(format!("GRANT SELECT ({}) ON {table} TO {role}", missing.join(", ")));
         } else if !row.try_get::<_, bool>(4)? {
             // Rows are counted or found, and no column is read.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::catalog::Column;
 use crate::sweep::name::{Ident, TableName};
 
@@ -29,7 +29,7 @@ const INDEXES: &str = "
 pub(super) struct Index {
     /// As it is known in plans.
     pub(super) name: String,
-    spelt: String,
+    quoted: String,
     method: String,
     valid: bool,
     unique: bool,
@@ -50,7 +50,7 @@ impl Index {
 
     /// Whether `column = …` is a look-up in it.
     fn looks_up(&self, column: &Ident) -> bool {
-        let not_null = [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.spelt())];
+        let not_null = [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.quoted())];
         self.leads_with(column)
             && self.valid
             && matches!(self.method.as_str(), "btree" | "hash")
@@ -66,14 +66,14 @@ impl Index {
 }
 
 /// The indexes of each table.
-pub(super) async fn read(beside: &Beside, oids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Error> {
+pub(super) async fn read(auxiliary: &AuxiliaryConnection, oids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Error> {
     let mut indexes: HashMap<u32, Vec<Index>> = HashMap::new();
-    for row in beside.rows(INDEXES, &[&oids]).await? {
+    for row in auxiliary.rows(INDEXES, &[&oids]).await? {
         let (schema, name): (String, String) = (row.get(0), row.get(1));
-        let spelt = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.spelt();
+        let quoted = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.quoted();
         indexes.entry(row.get(8)).or_default().push(Index {
             name,
-            spelt,
+            quoted,
             method: row.get(2),
             valid: row.get(3),
             unique: row.get(4),
@@ -97,19 +97,19 @@ pub(super) struct Wanted<'a> {
 impl Wanted<'_> {
     fn create(&self) -> String {
         let key = self.key.iter().map(|column| &column.name).filter(|name| *name != self.column);
-        let columns: Vec<String> = std::iter::once(self.column).chain(key).map(Ident::spelt).collect();
-        let column = self.column.spelt();
+        let columns: Vec<String> = std::iter::once(self.column).chain(key).map(Ident::quoted).collect();
+        let column = self.column.quoted();
         let only = if self.mostly_null { format!(" WHERE {column} IS NOT NULL") } else { String::new() };
-        format!("CREATE INDEX CONCURRENTLY ON {} ({}){only}", self.table.spelt(), columns.join(", "))
+        format!("CREATE INDEX CONCURRENTLY ON {} ({}){only}", self.table.quoted(), columns.join(", "))
     }
 }
 
 /// None of the indexes serves a pass: which are there, and why they do not do.
 pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
-    let (table, column, create) = (wanted.table.spelt(), wanted.column.spelt(), wanted.create());
+    let (table, column, create) = (wanted.table.quoted(), wanted.column.quoted(), wanted.create());
     let nearly: Vec<&Index> = indexes.iter().filter(|index| index.leads_with(wanted.column)).collect();
     if let Some(index) = nearly.iter().find(|index| !index.valid) {
-        let name = &index.spelt;
+        let name = &index.quoted;
         let remedy = if index.unique {
             // It was given up because of rows that are alike, and would be again.
             format!("DROP INDEX CONCURRENTLY {name}; {create}")
@@ -125,7 +125,7 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         );
     }
     if let Some(index) = nearly.iter().find(|index| index.could_serve(wanted.column)) {
-        let (name, predicate) = (&index.spelt, index.predicate.as_deref().unwrap_or_default());
+        let (name, predicate) = (&index.quoted, index.predicate.as_deref().unwrap_or_default());
         return Finding::new(
             Code::PartialIndex,
             format!("the index {name} on {table} ({column}) is partial and misses due rows: it has those {predicate}"),
@@ -134,15 +134,15 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     }
     let told = match nearly.first() {
         Some(index) if index.method != "btree" => {
-            format!("; {} is of the kind {}, which has no order", index.spelt, index.method)
+            format!("; {} is of the kind {}, which has no order", index.quoted, index.method)
         }
         Some(index) => {
-            format!("; {} has nulls where ORDER BY has not, and would be sorted for each chunk", index.spelt)
+            format!("; {} has nulls where ORDER BY has not, and would be sorted for each chunk", index.quoted)
         }
         None => {
             let within =
                 indexes.iter().find(|index| index.columns.iter().flatten().any(|name| name == wanted.column.as_str()));
-            within.map(|index| format!("; in {} it is not the first column", index.spelt)).unwrap_or_default()
+            within.map(|index| format!("; in {} it is not the first column", index.quoted)).unwrap_or_default()
         }
     };
     let what = format!("{table} has no index that begins with {column}: each chunk would read the whole table{told}");
@@ -155,9 +155,9 @@ pub(super) fn look_up(code: Code, table: &TableName, column: &Ident, indexes: &[
         return None;
     }
     let invalid = indexes.iter().find(|index| index.leads_with(column) && !index.valid);
-    let told = invalid.map(|index| format!("; {} is invalid", index.spelt)).unwrap_or_default();
-    let drop = invalid.map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.spelt)).unwrap_or_default();
-    let (table, column) = (table.spelt(), column.spelt());
+    let told = invalid.map(|index| format!("; {} is invalid", index.quoted)).unwrap_or_default();
+    let drop = invalid.map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.quoted)).unwrap_or_default();
+    let (table, column) = (table.quoted(), column.quoted());
     Some(Finding::new(
         code,
         format!("{table} has no index that begins with {column}, {why}{told}"),

@@ -8,11 +8,11 @@ use super::indexes::{self, Index, Wanted};
 use super::plans::{Bounds, Judge, Plan};
 use super::table::Table;
 use super::{Rules, Subject};
+use crate::sweep::auxiliary::{AuxiliaryConnection, TextRow};
 use crate::sweep::backlog::COUNT_CAP;
-use crate::sweep::beside::{Beside, TextRow};
 use crate::sweep::blocks::Blocks;
 use crate::sweep::refused::Refused;
-use crate::sweep::sql::{PassSql, Stretch};
+use crate::sweep::sql::{KeyRange, PassSql};
 use crate::sweep::target::Order;
 
 /// A pass on a table, and what is known of that.
@@ -34,13 +34,17 @@ impl Walk<'_> {
         self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
     }
 
-    pub(super) async fn examine(&self, beside: &Beside, judge: &mut Judge<'_>) -> Result<Vec<Finding>, Error> {
+    pub(super) async fn examine(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        judge: &mut Judge<'_>,
+    ) -> Result<Vec<Finding>, Error> {
         let Self { subject, table, indexes, number, pass, rules } = *self;
         let pass = &pass.written();
         let mut findings = Vec::new();
         let column = &pass.due.column.name;
-        let (all, rows) = (Stretch::default(), i64::from(subject.chunk) - 1);
-        let probe = Plan::of(beside, &pass.probe(&all, &rows)).await?;
+        let (all, rows) = (KeyRange::default(), i64::from(subject.chunk) - 1);
+        let probe = Plan::of(auxiliary, &pass.probe(&all, &rows)).await?;
         // Whether what is missing from a partial index can be due is for the planner to prove.
         let used = probe.indexes_of(&table.name);
         let serving: Vec<&Index> = indexes
@@ -54,17 +58,17 @@ impl Walk<'_> {
                 table: &table.name,
                 column,
                 key: &pass.key,
-                mostly_null: table.nulls.get(number).is_some_and(|share| *share > 0.5),
+                mostly_null: table.nulls.get(number).is_some_and(|table_share| *table_share > 0.5),
             };
             findings.push(indexes::none_serves(&wanted, indexes));
         } else {
-            findings.extend(self.ancient(beside).await?);
+            findings.extend(self.ancient(auxiliary).await?);
             if !ties_broken && !pass.key.is_empty() {
                 findings.extend(self.many_of_one_time());
             }
         }
 
-        let stretch = if along.is_empty() { all.clone() } else { first_chunk(beside, pass, rows).await? };
+        let range = if along.is_empty() { all.clone() } else { first_chunk(auxiliary, pass, rows).await? };
         let bounds = Bounds {
             table: &table.name,
             rows: table.rows,
@@ -74,23 +78,23 @@ impl Walk<'_> {
         };
         let reason = subject.target.reasons.get(number).map_or("", |reason| reason.name.as_str());
         judge.judge(&probe, &format!("finding the end of a chunk ({reason})"), &bounds).await?;
-        let mut deletes = vec![(pass.clone(), stretch, bounds, "deleting a chunk")];
+        let mut deletes = vec![(pass.clone(), range, bounds, "deleting a chunk")];
         if subject.target.order != Some(Order::Index) {
             let by_blocks = Bounds { along: None, ..bounds };
             deletes.push((pass.ordered(Order::Heap), Blocks::new(100, None).whole(), by_blocks, "deleting by blocks"));
         }
         let none = Refused::none();
-        for (pass, stretch, bounds, what) in &deletes {
-            let deletes = pass.manners().iter().map(|manner| pass.delete(stretch, &rows, &0, *manner));
-            for query in pass.lock(stretch, &rows, &none.array).into_iter().chain(deletes) {
-                match Plan::of(beside, &query).await {
+        for (pass, range, bounds, what) in &deletes {
+            let deletes = pass.manners().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
+            for query in pass.lock(range, &rows, &none.array).into_iter().chain(deletes) {
+                match Plan::of(auxiliary, &query).await {
                     Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
                     // A lock that lets others read. What walks and what decides is in the others as well; a run waits it out.
                     Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
                         Code::PlanUnseen,
                         format!(
                             "somebody holds a lock on {}: how rows would be deleted could not be looked at",
-                            table.name.spelt()
+                            table.name.quoted()
                         ),
                         "look again when whoever holds it has ended (pg_locks says who)",
                     )),
@@ -98,26 +102,26 @@ impl Walk<'_> {
                 }
             }
         }
-        let count = Plan::of(beside, &pass.count(&all, &COUNT_CAP)).await?;
+        let count = Plan::of(auxiliary, &pass.count(&all, &COUNT_CAP)).await?;
         judge.judge(&count, &format!("counting what is due ({reason})"), &bounds).await?;
         Ok(findings)
     }
 
     fn many_of_one_time(&self) -> Option<Finding> {
         let Self { subject, table, number, pass, .. } = *self;
-        let share = table.most_of_one_time.get(number).copied().unwrap_or_default();
+        let table_share = table.most_of_one_time.get(number).copied().unwrap_or_default();
         #[allow(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "an estimate, and never negative"
         )]
-        let alike = (share * table.rows as f32) as u64;
+        let alike = (table_share * table.rows as f32) as u64;
         if alike <= u64::from(subject.chunk) {
             return None;
         }
-        let (name, column) = (table.name.spelt(), pass.due.column.name.spelt());
-        let key: Vec<String> = pass.key.iter().map(|column| column.name.spelt()).collect();
+        let (name, column) = (table.name.quoted(), pass.due.column.name.quoted());
+        let key: Vec<String> = pass.key.iter().map(|column| column.name.quoted()).collect();
         Some(Finding::new(
             Code::IndexWithoutKey,
             format!(
@@ -129,22 +133,22 @@ impl Walk<'_> {
 }
 
 /// The stretch of the first chunk that has a chunk before it: most chunks are between two marks. It ends open where less is due.
-async fn first_chunk(beside: &Beside, pass: &PassSql, rows: i64) -> Result<Stretch, Error> {
-    let mut stretch = Stretch::default();
+async fn first_chunk(auxiliary: &AuxiliaryConnection, pass: &PassSql, rows: i64) -> Result<KeyRange, Error> {
+    let mut range = KeyRange::default();
     for offset in [0, rows] {
-        let query = pass.probe(&stretch, &offset);
-        let mark = match beside.of_target(&query).await {
+        let query = pass.probe(&range, &offset);
+        let mark = match auxiliary.of_target(&query).await {
             Ok(row) => row.map(TextRow::mark),
             // Of cold disks, and many dead entries at the head of the index, a run has to find a way out; not we.
-            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(Stretch::default()),
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(KeyRange::default()),
             Err(error) => return Err(error),
         };
         let Some(mark) = mark else { break };
-        if stretch.low.is_none() {
-            stretch.low = Some(mark);
+        if range.low.is_none() {
+            range.low = Some(mark);
         } else {
-            stretch.high = Some(mark);
+            range.high = Some(mark);
         }
     }
-    Ok(stretch)
+    Ok(range)
 }

@@ -10,7 +10,7 @@ use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use super::table::estimated_rows;
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::sql::Query;
 
@@ -46,9 +46,9 @@ struct Sorted {
 }
 
 impl Plan {
-    pub(super) async fn of(beside: &Beside, query: &Query<'_>) -> Result<Self, Error> {
+    pub(super) async fn of(auxiliary: &AuxiliaryConnection, query: &Query<'_>) -> Result<Self, Error> {
         let text = format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", query.text);
-        let rows = beside.on_path(&text).await?;
+        let rows = auxiliary.on_path(&text).await?;
         let plan = rows.first().and_then(|row| serde_json::from_str(row.text(0)?).ok());
         Ok(Self(plan.unwrap_or_default()))
     }
@@ -111,15 +111,15 @@ pub(super) struct Bounds<'a> {
 
 /// Judges plans, and says the same thing once.
 pub(super) struct Judge<'a> {
-    beside: &'a Beside,
+    auxiliary: &'a AuxiliaryConnection,
     sizes: HashMap<String, u64>,
     said: Vec<(Code, String)>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(beside: &'a Beside) -> Self {
-        Self { beside, sizes: HashMap::new(), said: Vec::new(), findings: Vec::new() }
+    pub(super) fn new(auxiliary: &'a AuxiliaryConnection) -> Self {
+        Self { auxiliary, sizes: HashMap::new(), said: Vec::new(), findings: Vec::new() }
     }
 
     /// `statement` says which one it is.
@@ -139,7 +139,7 @@ impl<'a> Judge<'a> {
                 (Kind::WholeIndex, Some(index)) => (Code::UnboundedIndexScan, format!("along the whole index {index}")),
                 _ => (Code::SequentialScan, "from its beginning to its end".to_owned()),
             };
-            let table = scan.table.spelt();
+            let table = scan.table.quoted();
             let what = format!("{statement} would read {table}, about {rows} rows, {how}");
             let remedy = if own(scan) {
                 format!(
@@ -153,9 +153,9 @@ impl<'a> Judge<'a> {
             };
             self.say(code, &table, what, remedy);
         }
-        let table = bounds.table.spelt();
+        let table = bounds.table.quoted();
         let Some(along) = bounds.along.filter(|along| large && !along.is_empty()) else { return Ok(()) };
-        let ties = bounds.sorts_by.map(|column| format!(".{}", column.spelt()));
+        let ties = bounds.sorts_by.map(|column| format!(".{}", column.quoted()));
         let sort = sorts.iter().find(|sort| {
             sort.rows > bounds.max_scan_rows
                 && !ties.as_ref().is_some_and(|ties| sort.first_key.ends_with(ties.as_str()))
@@ -191,7 +191,7 @@ impl<'a> Judge<'a> {
             return Ok(*rows);
         }
         let schema = table.schema.as_ref().map(Ident::as_str).unwrap_or_default();
-        let row = self.beside.row(SIZES, &[&schema, &table.name.as_str()]).await?;
+        let row = self.auxiliary.row(SIZES, &[&schema, &table.name.as_str()]).await?;
         let rows = row.map_or(0, |row| estimated_rows(row.get(0), row.get(1), row.get(2)));
         self.sizes.insert(name, rows);
         Ok(rows)
@@ -206,7 +206,7 @@ mod tests {
 
     fn scans(plan: &Value) -> Vec<(String, Kind)> {
         let (scans, _) = Plan(json!([{ "Plan": plan }])).read();
-        scans.into_iter().map(|scan| (scan.table.spelt(), scan.kind)).collect()
+        scans.into_iter().map(|scan| (scan.table.quoted(), scan.kind)).collect()
     }
 
     impl std::fmt::Debug for Kind {

@@ -3,7 +3,7 @@
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 
 /// The oldest version that session-reaper is tried on, and that has all of the settings that it relies on.
 const OLDEST: i32 = 14;
@@ -49,8 +49,8 @@ struct Server {
 }
 
 /// What is wrong with the server for every target.
-pub(in crate::sweep) async fn examine(beside: &Beside) -> Result<Vec<Finding>, Error> {
-    let Some(row) = beside.row(SERVER, &[]).await? else { return Ok(Vec::new()) };
+pub(in crate::sweep) async fn examine(auxiliary: &AuxiliaryConnection) -> Result<Vec<Finding>, Error> {
+    let Some(row) = auxiliary.row(SERVER, &[]).await? else { return Ok(Vec::new()) };
     let server = Server {
         version: row.get(0),
         replica: row.get(1),
@@ -60,14 +60,14 @@ pub(in crate::sweep) async fn examine(beside: &Beside) -> Result<Vec<Finding>, E
         hidden_replicas: row.get(5),
     };
     let mut findings = judge(&server);
-    if let Some(foreign) = beside.own.foreign() {
+    if let Some(foreign) = auxiliary.own.foreign() {
         findings.push(Finding::new(
             Code::ForeignHistory,
             format!("{foreign}, and a pause that is set there would not be seen"),
             "drop it if nobody knows it, and run `session-reaper migrate`; or ALTER TABLE … OWNER TO a role that is trusted",
         ));
     }
-    for row in beside.on_path(&OPEN_SCHEMAS.replace("{trusted}", &beside.trusted())).await? {
+    for row in auxiliary.on_path(&OPEN_SCHEMAS.replace("{trusted}", &auxiliary.trusted())).await? {
         let (schema, roles) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
         findings.push(Finding::new(
             Code::OpenSchema,
@@ -80,7 +80,7 @@ pub(in crate::sweep) async fn examine(beside: &Beside) -> Result<Vec<Finding>, E
     }
     // On a replica they are the primary's, or of no matter.
     if !server.replica {
-        for row in beside.rows(OLDEST_ONES, &[&OLD]).await? {
+        for row in auxiliary.rows(OLDEST_ONES, &[&OLD]).await? {
             let (what, remedy): (String, String) = (row.get(0), row.get(1));
             findings.push(Finding::new(
                 Code::VacuumHeldBack,

@@ -12,10 +12,10 @@ use super::pass::Walk;
 use super::plans::Judge;
 use super::table::Table;
 use super::{Rules, cascades, condition, references};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::catalog::Leaf;
 use crate::sweep::condition::ResolvedCondition;
-use crate::sweep::connection::Trouble;
+use crate::sweep::connection::DbError;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::sql::PassSql;
 use crate::sweep::tables::IS_THERE;
@@ -42,7 +42,7 @@ struct Known {
 }
 
 impl Subject<'_> {
-    pub(super) async fn examine(&self, beside: &Beside, rules: Rules) -> Result<Vec<Finding>, Error> {
+    pub(super) async fn examine(&self, auxiliary: &AuxiliaryConnection, rules: Rules) -> Result<Vec<Finding>, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
         let mut findings = self.condition.map(condition::judge).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Subject<'_> {
             // Planning a statement may call functions of the condition.
             return Ok(findings);
         }
-        let mut tables = Table::read(beside, &oids, &due).await?;
+        let mut tables = Table::read(auxiliary, &oids, &due).await?;
         for (leaf, passes) in self.leaves {
             if let Some(table) = tables.get_mut(&leaf.oid) {
                 let due = self.target.reasons.iter().map(|reason| &reason.column);
@@ -62,10 +62,10 @@ impl Subject<'_> {
         }
         let known = Known {
             tables,
-            indexes: indexes::read(beside, &oids).await?,
-            others: self.others(beside, &oids, &due, &mut findings).await?,
+            indexes: indexes::read(auxiliary, &oids).await?,
+            others: self.others(auxiliary, &oids, &due, &mut findings).await?,
         };
-        let mut judge = Judge::new(beside);
+        let mut judge = Judge::new(auxiliary);
         let mut planned = false;
         for (leaf, passes) in self.leaves {
             // Whoever drops partitions may do so at any time.
@@ -73,9 +73,9 @@ impl Subject<'_> {
             // What plans a condition has need not be asked of every small partition.
             let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
             planned = true;
-            match self.leaf(beside, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
+            match self.leaf(auxiliary, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
                 Ok(found) => findings.extend(found),
-                Err(error) if leaf.oid != self.oid && matches!(Trouble::of(&error), Trouble::Gone(_)) => {}
+                Err(error) if leaf.oid != self.oid && matches!(DbError::of(&error), DbError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -85,7 +85,7 @@ impl Subject<'_> {
 
     async fn leaf(
         &self,
-        beside: &Beside,
+        auxiliary: &AuxiliaryConnection,
         (leaf, passes, table): (&Leaf, &[PassSql], &Table),
         known: &Known,
         rules: Rules,
@@ -103,21 +103,21 @@ impl Subject<'_> {
         for (number, pass) in passes.iter().enumerate() {
             let walk = Walk { subject: self, table, indexes, number, pass, rules };
             let examined = if by_catalog && walk.has_whole_index() {
-                walk.ancient(beside).await.map(|found| found.into_iter().collect())
+                walk.ancient(auxiliary).await.map(|found| found.into_iter().collect())
             } else {
-                walk.examine(beside, judge).await
+                walk.examine(auxiliary, judge).await
             };
             let Err(error) = examined.map(|found| findings.extend(found)) else { continue };
             match (error.code(), &pass.only) {
                 (Some(&SqlState::INSUFFICIENT_PRIVILEGE), _) => {
                     let reads = match self.condition {
-                        Some(condition) => condition::grants(beside, condition).await?,
+                        Some(condition) => condition::grants(auxiliary, condition).await?,
                         None => Vec::new(),
                     };
                     findings.push(table.privilege_missing(&known.others, reads, &chain(&error)));
                     break;
                 }
-                (Some(_), Some(_)) if self.refuses(beside, leaf, &error).await? => {
+                (Some(_), Some(_)) if self.refuses(auxiliary, leaf, &error).await? => {
                     let what = format!("`where` or `group` cannot be used: {}", chain(&error));
                     findings.push(Finding::plain(Code::ConditionRefused, what));
                     break;
@@ -126,7 +126,7 @@ impl Subject<'_> {
             }
         }
         if leaf.key.is_empty() {
-            let name = table.name.spelt();
+            let name = table.name.quoted();
             findings.push(Finding::new(
                 Code::NoKey,
                 format!(
@@ -139,10 +139,10 @@ impl Subject<'_> {
     }
 
     /// Whether it is the condition that the server does not want: something that it names is not there, and not the table.
-    async fn refuses(&self, beside: &Beside, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
-        Ok(match Trouble::of(error) {
-            Trouble::Other(_) => true,
-            Trouble::Gone(_) => beside.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
+    async fn refuses(&self, auxiliary: &AuxiliaryConnection, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
+        Ok(match DbError::of(error) {
+            DbError::Other(_) => true,
+            DbError::Gone(_) => auxiliary.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
             _ => false,
         })
     }
@@ -159,14 +159,14 @@ impl Subject<'_> {
     /// The tables other than those that rows are deleted from by their time.
     async fn others(
         &self,
-        beside: &Beside,
+        auxiliary: &AuxiliaryConnection,
         oids: &[u32],
         due: &[&str],
         findings: &mut Vec<Finding>,
     ) -> Result<Vec<Table>, Error> {
-        let mut others = self.children(beside, oids, findings).await?;
+        let mut others = self.children(auxiliary, oids, findings).await?;
         if self.target.group.is_some() && !oids.contains(&self.oid) {
-            let mut root = Table::read(beside, &[self.oid], due).await?;
+            let mut root = Table::read(auxiliary, &[self.oid], due).await?;
             others.extend(root.remove(&self.oid).map(|mut root| {
                 root.also_names(self.target.reasons.iter().map(|reason| &reason.column));
                 self.names_of_condition(&mut root);
@@ -177,25 +177,30 @@ impl Subject<'_> {
     }
 
     /// What refers to the tables, and what holds for those whose rows go first.
-    async fn children(&self, beside: &Beside, oids: &[u32], findings: &mut Vec<Finding>) -> Result<Vec<Table>, Error> {
+    async fn children(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        oids: &[u32],
+        findings: &mut Vec<Finding>,
+    ) -> Result<Vec<Table>, Error> {
         let passes = self.leaves.iter().flat_map(|(_, passes)| passes);
         let first = passes.map(|pass| pass.children.as_slice()).next().unwrap_or_default();
         let named: Vec<TableName> = first.iter().map(|child| child.table.clone()).collect();
         let mut reached = oids.to_vec();
         reached.push(self.oid);
-        findings.extend(references::examine(beside, &reached, &named).await?);
+        findings.extend(references::examine(auxiliary, &reached, &named).await?);
         let from: Vec<u32> = reached.iter().copied().chain(first.iter().map(|child| child.oid)).collect();
-        findings.extend(cascades::back_to_itself(beside, self.target, &from, &reached).await?);
+        findings.extend(cascades::back_to_itself(auxiliary, self.target, &from, &reached).await?);
         let mut children = Vec::new();
         for child in first {
             let oid = child.oid;
-            let Some(table) = Table::read(beside, &[oid], &[child.column.name.as_str()]).await?.remove(&oid) else {
+            let Some(table) = Table::read(auxiliary, &[oid], &[child.column.name.as_str()]).await?.remove(&oid) else {
                 continue;
             };
             findings.extend(table.judge(false));
-            findings.extend(references::examine(beside, &[oid], &[]).await?);
+            findings.extend(references::examine(auxiliary, &[oid], &[]).await?);
             let why = "by which the rows that go first are looked up: each look would be a scan of that table";
-            let indexes = indexes::read(beside, &[oid]).await?.remove(&oid).unwrap_or_default();
+            let indexes = indexes::read(auxiliary, &[oid]).await?.remove(&oid).unwrap_or_default();
             let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column.name, &indexes, why);
             // A foreign key that has no index says the same.
             findings.extend(finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)));

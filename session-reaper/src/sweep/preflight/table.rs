@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::{Error, Row};
 
 use super::finding::{Code, Finding};
-use crate::sweep::beside::Beside;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 
 /// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a table counts as large
@@ -65,8 +65,12 @@ pub(super) struct Table {
 
 impl Table {
     /// All that are there.
-    pub(super) async fn read(beside: &Beside, oids: &[u32], due: &[&str]) -> Result<HashMap<u32, Self>, Error> {
-        let rows = beside.rows(&TABLE.replace("{trusted}", &beside.trusted()), &[&oids, &due]).await?;
+    pub(super) async fn read(
+        auxiliary: &AuxiliaryConnection,
+        oids: &[u32],
+        due: &[&str],
+    ) -> Result<HashMap<u32, Self>, Error> {
+        let rows = auxiliary.rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due]).await?;
         let first = due.first().map(|name| Ident::new(*name));
         Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
     }
@@ -119,7 +123,7 @@ impl Table {
     /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
     pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let (table, role) = (self.name.spelt(), self.role.spelt());
+        let (table, role) = (self.name.quoted(), self.role.quoted());
         if self.row_security && !(self.all_permitted && self.restricting.is_empty()) {
             let policy = format!("CREATE POLICY session_reaper ON {table} TO {role} USING (true)");
             let bypass = format!("ALTER ROLE {role} BYPASSRLS");
@@ -197,20 +201,20 @@ impl Table {
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
             // Such as a whole row, or what a function or a policy reads.
-            format!("grant {} what `where`, or a function or policy that runs with it, reads", self.role.spelt())
+            format!("grant {} what `where`, or a function or policy that runs with it, reads", self.role.quoted())
         } else {
             grant
         };
-        Finding::new(Code::PrivilegeMissing, format!("{} may not do it: {words}", self.role.spelt()), remedy)
+        Finding::new(Code::PrivilegeMissing, format!("{} may not do it: {words}", self.role.quoted()), remedy)
     }
 
     /// A statement that grants what is missing, or all that a reaper needs.
     fn grant(&self, all: bool) -> String {
         let mut wanted = Vec::new();
         let columns: Vec<String> = if all {
-            self.named.iter().map(Ident::spelt).collect()
+            self.named.iter().map(Ident::quoted).collect()
         } else {
-            self.not_readable().map(Ident::spelt).collect()
+            self.not_readable().map(Ident::quoted).collect()
         };
         if !columns.is_empty() {
             wanted.push(format!("SELECT ({})", columns.join(", ")));
@@ -221,20 +225,20 @@ impl Table {
         if all || !self.may_update {
             wanted.push(self.update());
         }
-        let role = if all { "session_reaper".to_owned() } else { self.role.spelt() };
+        let role = if all { "session_reaper".to_owned() } else { self.role.quoted() };
         let mut statements = Vec::new();
         if let Some(schema) = self.name.schema.as_ref().filter(|_| all || !self.schema_usage) {
-            statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.spelt()));
+            statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()));
         }
         if !wanted.is_empty() {
-            statements.push(format!("GRANT {} ON {} TO {role}", wanted.join(", "), self.name.spelt()));
+            statements.push(format!("GRANT {} ON {} TO {role}", wanted.join(", "), self.name.quoted()));
         }
         statements.join("; ")
     }
 
     /// FOR UPDATE takes UPDATE on some column, whichever.
     fn update(&self) -> String {
-        let column = self.due.as_ref().map(|due| format!(" ({})", due.spelt())).unwrap_or_default();
+        let column = self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
         format!("UPDATE{column}")
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::{Mark, Text};
+use super::{Cursor, Text};
 
 /// What [`super::PassSql::count`] found.
 pub(in crate::sweep) struct Counted {
@@ -49,7 +49,7 @@ impl Locked {
 }
 
 /// The mark that [`super::PassSql::probe`] found.
-pub(in crate::sweep) fn mark(row: &Row) -> Mark {
+pub(in crate::sweep) fn mark(row: &Row) -> Cursor {
     (0..row.len()).map(|column| Text(row.get(column))).collect()
 }
 

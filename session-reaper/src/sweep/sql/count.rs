@@ -1,13 +1,13 @@
 //! The statements that look at rows and change none: how many are due, how many of a table would go.
 
 use super::operator::LT;
-use super::{Only, PassSql, Query, Stretch};
+use super::{KeyRange, Only, PassSql, Query};
 use crate::sweep::catalog::Column;
 use crate::sweep::target::Order;
 
 impl PassSql {
     /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`super::Counted::of`].
-    pub(in crate::sweep) fn count<'a>(&'a self, within: &'a Stretch, cap: &'a i64) -> Query<'a> {
+    pub(in crate::sweep) fn count<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let cap = query.bind(cap);

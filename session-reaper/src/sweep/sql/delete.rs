@@ -16,7 +16,7 @@
 use std::fmt::Write as _;
 
 use super::operator::{EQ, GT, LE, LT, NE};
-use super::{Group, Manner, NOT_OURS, Only, PassSql, Query, Stretch, Text};
+use super::{Group, KeyRange, LockWait, NOT_OURS, Only, PassSql, Query, Text};
 use crate::sweep::target::Order;
 
 /// Rows that are locked for the sake of their groups in one chunk, and the size from which on a group is decided under a
@@ -30,31 +30,31 @@ impl PassSql {
     /// Deletes what is due in a stretch: `*most` rows at the most where a stretch may have any number of them. It tells how many
     /// rows went; with children it is a query that has one row, for [`super::with_children`].
     ///
-    /// [`Manner::PassingOver`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a
+    /// [`LockWait::SkipLocked`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a
     /// row was updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
-    /// second look into an index. [`Manner::Waiting`] deletes without, and waits for a row that somebody holds; the condition
-    /// is looked at again on the row as it is then. [`Manner::Locked`] is for after [`PassSql::lock`], and
-    /// [`Manner::TableLocked`] for groups that are too large for that.
+    /// second look into an index. [`LockWait::Wait`] deletes without, and waits for a row that somebody holds; the condition
+    /// is looked at again on the row as it is then. [`LockWait::Locked`] is for after [`PassSql::lock`], and
+    /// [`LockWait::TableLocked`] for groups that are too large for that.
     ///
     /// On every server process but `*pid`, the one that holds the lock, the statement is an error: nothing goes when a pooler has
     /// put another one in its place.
     pub(in crate::sweep) fn delete<'a>(
         &'a self,
-        within: &'a Stretch,
+        within: &'a KeyRange,
         most: &'a i64,
         pid: &'a i32,
-        manner: Manner,
+        lock_wait: LockWait,
     ) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
-        let (groups, only) = self.decided(&due, manner, &mut query);
+        let (groups, only) = self.decided(&due, lock_wait, &mut query);
         let only = only.map(|only| format!(" AND {only}")).unwrap_or_default();
-        let order = match (self.order, manner) {
-            (Order::Index, Manner::PassingOver | Manner::Locked | Manner::TableLocked) if self.key.is_empty() => {
+        let order = match (self.order, lock_wait) {
+            (Order::Index, LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked) if self.key.is_empty() => {
                 format!(" ORDER BY {} LIMIT {}", self.names(), query.bind(most))
             }
             (Order::Index, _) => format!(" ORDER BY {}", self.names()),
-            (Order::Heap, Manner::Waiting) if self.children.is_empty() => String::new(),
+            (Order::Heap, LockWait::Wait) if self.children.is_empty() => String::new(),
             (Order::Heap, _) => format!(" LIMIT {}", query.bind(most)),
         };
         let (table, this) = (&self.table, self.this_table("t"));
@@ -65,8 +65,8 @@ impl PassSql {
         );
         let free =
             format!("SELECT t.ctid FROM ONLY {table} t WHERE {due} AND {this}{only}{order} FOR UPDATE SKIP LOCKED");
-        query.text = match (self.children.as_slice(), manner) {
-            ([], Manner::Waiting) => format!("DELETE FROM ONLY {table} t WHERE {due} AND {this}{only} AND {ours}"),
+        query.text = match (self.children.as_slice(), lock_wait) {
+            ([], LockWait::Wait) => format!("DELETE FROM ONLY {table} t WHERE {due} AND {this}{only} AND {ours}"),
             ([], _) => {
                 let groups = groups.map(|groups| format!("WITH {groups} ")).unwrap_or_default();
                 format!(
@@ -82,11 +82,11 @@ impl PassSql {
     }
 
     /// The manners in which rows go.
-    pub(in crate::sweep) fn manners(&self) -> &'static [Manner] {
+    pub(in crate::sweep) fn manners(&self) -> &'static [LockWait] {
         match &self.only {
-            None => &[Manner::PassingOver, Manner::Waiting],
-            Some(Only { group: None, .. }) => &[Manner::Locked],
-            Some(Only { group: Some(_), .. }) => &[Manner::Locked, Manner::TableLocked],
+            None => &[LockWait::SkipLocked, LockWait::Wait],
+            Some(Only { group: None, .. }) => &[LockWait::Locked],
+            Some(Only { group: Some(_), .. }) => &[LockWait::Locked, LockWait::TableLocked],
         }
     }
 
@@ -129,7 +129,7 @@ impl PassSql {
     /// [`super::Locked::of`].
     pub(in crate::sweep) fn lock<'a>(
         &'a self,
-        within: &'a Stretch,
+        within: &'a KeyRange,
         most: &'a i64,
         refused: &'a Text,
     ) -> Option<Query<'a>> {
@@ -189,14 +189,19 @@ impl PassSql {
     }
 
     /// What else must be true of `t` for it to go: a CTE that decides about groups, and the condition.
-    fn decided<'a>(&'a self, due: &str, manner: Manner, query: &mut Query<'a>) -> (Option<String>, Option<String>) {
+    fn decided<'a>(
+        &'a self,
+        due: &str,
+        lock_wait: LockWait,
+        query: &mut Query<'a>,
+    ) -> (Option<String>, Option<String>) {
         let Some(only) = &self.only else { return (None, None) };
         let filter = only.filter();
-        let locked = match manner {
-            Manner::TableLocked => None,
-            Manner::Locked => Some(LOCKED_BY_US),
+        let locked = match lock_wait {
+            LockWait::TableLocked => None,
+            LockWait::Locked => Some(LOCKED_BY_US),
             // Nothing goes by what other rows hold without being locked first.
-            Manner::PassingOver | Manner::Waiting => Some("false"),
+            LockWait::SkipLocked | LockWait::Wait => Some("false"),
         };
         let Some(group) = &only.group else {
             let all: Vec<String> = filter.into_iter().chain(locked.map(str::to_owned)).collect();

@@ -16,7 +16,7 @@ pub(in crate::sweep) struct Operator(String);
 impl Operator {
     /// `name` is the operator's own, such as `=`.
     pub(in crate::sweep) fn new(schema: &Ident, name: &str) -> Self {
-        Self(format!("OPERATOR({}.{name})", schema.spelt()))
+        Self(format!("OPERATOR({}.{name})", schema.quoted()))
     }
 
     /// One of PostgreSQL's own, with which no operator that somebody else made can be meant.

@@ -23,7 +23,7 @@ pub(in crate::sweep) struct Text(pub(in crate::sweep) String);
 /// Where the values of a statement are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sweep) enum Values {
-    /// Beside it: it is prepared once, and nothing in a value can be anything but a value.
+    /// AuxiliaryConnection it: it is prepared once, and nothing in a value can be anything but a value.
     Bound,
     /// In it: it can be explained, read, and pasted into psql.
     Written,

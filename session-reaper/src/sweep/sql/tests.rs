@@ -46,14 +46,14 @@ fn pass() -> PassSql {
     }
 }
 
-fn between() -> Stretch {
+fn between() -> KeyRange {
     let mark = |time: &str, id: &str| Some(vec![text(time), text(id)]);
-    Stretch { low: mark("1", "a"), high: mark("2", "b") }
+    KeyRange { low: mark("1", "a"), high: mark("2", "b") }
 }
 
 #[test]
 fn a_probe_reads_where_a_stretch_ends_from_the_index() {
-    let (pass, from_the_start) = (pass(), Stretch::default());
+    let (pass, from_the_start) = (pass(), KeyRange::default());
     assert_eq!(
         plain(&pass.probe(&from_the_start, &9)),
         r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
@@ -63,7 +63,7 @@ fn a_probe_reads_where_a_stretch_ends_from_the_index() {
 #[test]
 fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
     let (pass, between) = (pass(), between());
-    let delete = pass.delete(&between, &9, &7, Manner::PassingOver);
+    let delete = pass.delete(&between, &9, &7, LockWait::SkipLocked);
     assert_eq!(
         plain(&delete),
         r#"DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at", t."id") > ($2::timestamptz, $3::uuid) AND (t."revoked_at", t."id") <= ($4::timestamptz, $5::uuid) AND t.tableoid = 4711::oid ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $6::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END"#
@@ -73,7 +73,7 @@ fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
 
 #[test]
 fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
-    let (pass, from_the_start) = (pass(), Stretch::default());
+    let (pass, from_the_start) = (pass(), KeyRange::default());
     assert_eq!(
         plain(&pass.count(&from_the_start, &99)),
         r#"SELECT count(*) FILTER (WHERE fresh), count(*), extract(epoch FROM coalesce(min(due) FILTER (WHERE isfinite(due)), min(due)))::float8 FROM (SELECT t."revoked_at" AS due, true AND (t."expires_at" < $3::timestamptz) IS NOT TRUE AS fresh FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" LIMIT $2) AS found"#
@@ -87,13 +87,13 @@ fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
     let group = Group { column, equals, table: r#""app"."whole""#.to_owned(), reasons };
     let only = Only { filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")), group: Some(group) };
     let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
-    let (all, some) = (Stretch::default(), Stretch { low: Some(vec![text("1")]), high: None });
+    let (all, some) = (KeyRange::default(), KeyRange { low: Some(vec![text("1")]), high: None });
     assert_eq!(
         plain(&pass.probe(&all, &9)),
         r#"SELECT t."revoked_at"::text FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1"#
     );
     assert_eq!(
-        plain(&pass.delete(&some, &9, &7, Manner::Locked)),
+        plain(&pass.delete(&some, &9, &7, LockWait::Locked)),
         r#"WITH reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (SELECT DISTINCT d.of_group FROM (SELECT t."family"::uuid AS of_group FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND t.tableoid = 4711::oid AND t.xmax = pg_current_xact_id_if_assigned()::xid OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE (NOT EXISTS (SELECT FROM (SELECT p.of_group AS of_row) AS one, "app"."whole" t WHERE t."family"::uuid = one.of_row AND (((t."expires_at" < $3::timestamptz) OR (t."revoked_at" < $4::timestamptz)) AND CASE WHEN (
 t.kind = 'x' -- why
 ) THEN true ELSE false END AND t.xmax = pg_current_xact_id_if_assigned()::xid) IS NOT TRUE OFFSET 0)) IS TRUE) DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at") > ($2::timestamptz) AND t.tableoid = 4711::oid AND CASE WHEN t."family" IS NULL THEN (t."family" IS NULL AND CASE WHEN (
@@ -111,8 +111,8 @@ fn no_name_is_anything_but_a_name() {
 fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
     let pass = pass().ordered(Order::Heap);
     let mark = |block: &str| Some(vec![text(block)]);
-    let blocks = Stretch { low: mark("(8,0)"), high: mark("(16,0)") };
-    let delete = pass.delete(&blocks, &9, &7, Manner::PassingOver);
+    let blocks = KeyRange { low: mark("(8,0)"), high: mark("(16,0)") };
+    let delete = pass.delete(&blocks, &9, &7, LockWait::SkipLocked);
     assert_eq!(
         plain(&delete),
         r#"DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND t.ctid > $2::tid AND t.ctid <= $3::tid AND t.tableoid = 4711::oid LIMIT $4 FOR UPDATE SKIP LOCKED)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $5::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END"#
@@ -123,11 +123,11 @@ fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
 fn without_a_lock_first_the_condition_is_looked_at_by_the_delete_itself() {
     let (pass, between) = (pass(), between());
     assert_eq!(
-        plain(&pass.delete(&between, &9, &7, Manner::Waiting)),
+        plain(&pass.delete(&between, &9, &7, LockWait::Wait)),
         r#"DELETE FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at", t."id") > ($2::timestamptz, $3::uuid) AND (t."revoked_at", t."id") <= ($4::timestamptz, $5::uuid) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $6::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END"#
     );
     let heap = pass.ordered(Order::Heap);
-    let (everything, blocks) = (Stretch::default(), Manner::Waiting);
+    let (everything, blocks) = (KeyRange::default(), LockWait::Wait);
     let blocks = plain(&heap.delete(&everything, &9, &7, blocks));
     assert_eq!(
         blocks,
@@ -150,13 +150,13 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
         },
     };
     let pass = PassSql { children: vec![child], earlier: Vec::new(), ..pass() };
-    let all = Stretch::default();
+    let all = KeyRange::default();
     assert_eq!(
         plain(&pass.probe(&all, &9)),
         r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "app"."sessions" t LEFT JOIN LATERAL (SELECT FROM ONLY "app"."tokens" c WHERE c."session_id" = t."id" OFFSET 0) AS r ON true WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
     );
     assert_eq!(
-        plain(&pass.delete(&all, &9, &7, Manner::PassingOver)),
+        plain(&pass.delete(&all, &9, &7, LockWait::SkipLocked)),
         r#"WITH reaped_held AS MATERIALIZED (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND t.tableoid = 4711::oid ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), reaped_parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid), reaped_found0 AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL (SELECT c.ctid FROM ONLY "app"."tokens" c WHERE c."session_id" = p.key0 AND c.tableoid = 4712::oid FOR UPDATE) AS r LIMIT $3), reaped_children0 AS (DELETE FROM ONLY "app"."tokens" c WHERE c.ctid = ANY (ARRAY (SELECT f.ctid FROM reaped_found0 f)) AND c.tableoid = 4712::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END RETURNING 1), reaped AS (DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END AND (SELECT count(*) FROM reaped_found0) < $3::int8 AND (SELECT count(*) FROM reaped_found0) = (SELECT count(*) FROM reaped_children0) RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM reaped_found0)], ARRAY[(SELECT count(*) FROM reaped_children0)] FROM reaped"#
     );
 }
@@ -175,14 +175,14 @@ fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
     let floored = |name: &str, cutoff: &str| Due { floor: Some(text("f")), ..due(name, cutoff) };
     let pass =
         PassSql { due: floored("revoked_at", "c"), earlier: vec![floored("expires_at", "e")], ..pass() }.written();
-    let (all, between) = (Stretch::default(), between());
+    let (all, between) = (KeyRange::default(), between());
     let both = r#"t."revoked_at" < 'c'::timestamptz AND t."revoked_at" >= 'f'::timestamptz"#;
     for statement in [
         plain(&pass.probe(&all, &9)),
-        plain(&pass.delete(&all, &9, &7, Manner::PassingOver)),
-        plain(&pass.delete(&all, &9, &7, Manner::Waiting)),
-        plain(&pass.ordered(Order::Heap).delete(&between, &9, &7, Manner::Waiting)),
-        plain(&pass.ordered(Order::Heap).delete(&between, &9, &7, Manner::PassingOver)),
+        plain(&pass.delete(&all, &9, &7, LockWait::SkipLocked)),
+        plain(&pass.delete(&all, &9, &7, LockWait::Wait)),
+        plain(&pass.ordered(Order::Heap).delete(&between, &9, &7, LockWait::Wait)),
+        plain(&pass.ordered(Order::Heap).delete(&between, &9, &7, LockWait::SkipLocked)),
         plain(&pass.count(&all, &9)),
         plain(&pass.newest(&9)),
         plain(&pass.sample(1.0)),
@@ -191,7 +191,7 @@ fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
     }
     let fresh = r#"(t."expires_at" < 'e'::timestamptz AND t."expires_at" >= 'f'::timestamptz) IS NOT TRUE"#;
     assert!(plain(&pass.count(&all, &9)).contains(fresh));
-    assert!(!plain(&pass.delete(&between, &9, &7, Manner::Waiting)).contains("'f'"));
+    assert!(!plain(&pass.delete(&between, &9, &7, LockWait::Wait)).contains("'f'"));
     assert_eq!(
         plain(&pass.ancient().unwrap()),
         r#"SELECT t."revoked_at"::text FROM ONLY "app"."sessions" t WHERE t."revoked_at" < 'f'::timestamptz ORDER BY t."revoked_at" LIMIT 1"#

@@ -2,14 +2,14 @@
 
 use chrono::SecondsFormat;
 use schema::connect::escaped;
-use schema::pause::Found;
+use schema::pause::PauseLookup;
 
-use super::{Cause, Obstacle};
+use super::{ThrottleCause, ThrottleReason};
 
-pub(super) fn obstacle(found: Found) -> Option<Obstacle> {
+pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
     let why = match found {
-        Found::None => return None,
-        Found::Pause(pause) => {
+        PauseLookup::None => return None,
+        PauseLookup::Pause(pause) => {
             let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
             match (pause.why, pause.by) {
                 (Some(why), Some(by)) => format!("paused until {until} from {by}: {why}"),
@@ -18,10 +18,10 @@ pub(super) fn obstacle(found: Found) -> Option<Obstacle> {
                 (None, None) => format!("paused until {until}"),
             }
         }
-        Found::Unreadable(error) => {
+        PauseLookup::Unreadable(error) => {
             format!("the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away")
         }
     };
     // Whoever may write the table has written it.
-    Some(Obstacle::new(Cause::Pause, escaped(&why)))
+    Some(ThrottleReason::new(ThrottleCause::Pause, escaped(&why)))
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Error, Row};
 
-use super::{Cause, Obstacle, ReplicaLimit, answer};
-use crate::meter;
-use crate::sweep::beside::Beside;
+use super::{ReplicaLimit, ThrottleCause, ThrottleReason, answer};
+use crate::metrics;
+use crate::sweep::auxiliary::AuxiliaryConnection;
 
 /// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind is then known to some
 /// percent.
@@ -52,11 +52,15 @@ impl Replicas {
         self.hidden
     }
 
-    pub(super) async fn look(&mut self, beside: &Beside, limit: &ReplicaLimit) -> Result<Option<Obstacle>, Error> {
+    pub(super) async fn look(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        limit: &ReplicaLimit,
+    ) -> Result<Option<ThrottleReason>, Error> {
         if let Some(query) = &limit.query {
-            return Ok(told(answer(beside, query).await?.as_deref(), limit.lag));
+            return Ok(told(answer(auxiliary, query).await?.as_deref(), limit.lag));
         }
-        let client = &beside.client;
+        let client = &auxiliary.client;
         // Written before it is asked how much of it was replayed.
         let written: i64 = client.query_one(WRITTEN, &[]).await?.try_get(0)?;
         self.positions.note(Instant::now(), written);
@@ -64,12 +68,12 @@ impl Replicas {
         Ok(self.judge(Instant::now(), &rows.iter().map(Replica::of).collect::<Vec<_>>(), limit))
     }
 
-    fn judge(&mut self, now: Instant, replicas: &[Replica], limit: &ReplicaLimit) -> Option<Obstacle> {
+    fn judge(&mut self, now: Instant, replicas: &[Replica], limit: &ReplicaLimit) -> Option<ThrottleReason> {
         self.hidden = replicas.iter().any(|replica| replica.replayed.is_none());
         let missing = limit.names.iter().find(|name| !replicas.iter().any(|replica| replica.name == **name));
-        let mut worst: Option<Obstacle> = missing.map(|name| {
+        let mut worst: Option<ThrottleReason> = missing.map(|name| {
             let why = format!("replica {name} of REPLICAS is not connected to this server");
-            Obstacle::new(Cause::ReplicaLag, why)
+            ThrottleReason::new(ThrottleCause::ReplicaLag, why)
         });
         let mut lags: BTreeMap<&str, Duration> = BTreeMap::new();
         for Replica { name, pid, replayed } in replicas {
@@ -78,7 +82,7 @@ impl Replicas {
                     let why = format!(
                         "how far replica {name} is behind is hidden from this role: GRANT pg_read_all_stats to it"
                     );
-                    worst.get_or_insert(Obstacle::new(Cause::ReplicaLag, why));
+                    worst.get_or_insert(ThrottleReason::new(ThrottleCause::ReplicaLag, why));
                 }
                 continue;
             };
@@ -90,14 +94,17 @@ impl Replicas {
             let most = humantime::format_duration(limit.lag);
             if lag > limit.lag {
                 let why = format!("replica {name} is {:.1} s behind, MAX_REPLICA_LAG is {most}", lag.as_secs_f64());
-                worst = Some(Obstacle::new(Cause::ReplicaLag, why));
+                worst = Some(ThrottleReason::new(ThrottleCause::ReplicaLag, why));
             } else if !self.proven.contains(pid) {
                 let why = format!("replica {name} has yet to replay what was written before this run");
-                worst.get_or_insert(Obstacle { soon: true, ..Obstacle::new(Cause::ReplicaLag, why) });
+                worst.get_or_insert(ThrottleReason {
+                    soon: true,
+                    ..ThrottleReason::new(ThrottleCause::ReplicaLag, why)
+                });
             }
         }
         for (name, lag) in lags {
-            meter::replica_lag(name, lag);
+            metrics::replica_lag(name, lag);
         }
         if let Some(least) = replicas.iter().filter_map(|replica| replica.replayed).min() {
             self.positions.forget_before(least);
@@ -121,11 +128,11 @@ impl Replica {
 }
 
 /// Reads what a `REPLICA_LAG_QUERY` answered.
-fn told(answer: Option<&str>, most: Duration) -> Option<Obstacle> {
+fn told(answer: Option<&str>, most: Duration) -> Option<ThrottleReason> {
     let limit = humantime::format_duration(most);
     let why = match answer.map(|text| (text, text.trim().parse::<f64>())) {
         Some((_, Ok(seconds))) => {
-            meter::replica_lag("query", Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
+            metrics::replica_lag("query", Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
             if seconds <= most.as_secs_f64() {
                 return None;
             }
@@ -134,7 +141,7 @@ fn told(answer: Option<&str>, most: Duration) -> Option<Obstacle> {
         Some((text, Err(_))) => format!("REPLICA_LAG_QUERY answered {text:?}: it has to answer a number of seconds"),
         None => "REPLICA_LAG_QUERY answered nothing: it has to answer a number of seconds".to_owned(),
     };
-    Some(Obstacle::new(Cause::ReplicaLag, why))
+    Some(ThrottleReason::new(ThrottleCause::ReplicaLag, why))
 }
 
 /// When how much had been written.

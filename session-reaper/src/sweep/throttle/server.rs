@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error};
 
-use super::{Cause, Obstacle};
+use super::{ThrottleCause, ThrottleReason};
 
 /// Client back ends at work. Whose state is hidden from this role has none; our own connections are idle, or ask this.
 const ACTIVE: &str = "
@@ -28,7 +28,7 @@ const VACUUM: &str = "
         AND c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0";
 
-pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Obstacle>, Error> {
+pub(super) async fn active(client: &Client, most: u32) -> Result<Option<ThrottleReason>, Error> {
     let row = client.query_one(ACTIVE, &[]).await?;
     let (active, hidden, user): (i64, i64, String) = (row.get(0), row.get(1), row.get(2));
     let why = if active > i64::from(most) {
@@ -40,13 +40,13 @@ pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Obstacle
     } else {
         return Ok(None);
     };
-    Ok(Some(Obstacle::new(Cause::Busy, why)))
+    Ok(Some(ThrottleReason::new(ThrottleCause::Busy, why)))
 }
 
-pub(super) async fn vacuum(client: &Client, tables: &[u32]) -> Result<Option<Obstacle>, Error> {
+pub(super) async fn vacuum(client: &Client, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
     let row = client.query_opt(VACUUM, &[&tables]).await?;
     Ok(row.map(|row| {
         let table: Option<String> = row.get(0);
-        Obstacle::new(Cause::Vacuum, format!("a vacuum is at work on {}", table.unwrap_or_default()))
+        ThrottleReason::new(ThrottleCause::Vacuum, format!("a vacuum is at work on {}", table.unwrap_or_default()))
     }))
 }
