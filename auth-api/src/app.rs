@@ -44,12 +44,18 @@ pub struct App {
     sources: Sources,
 }
 
-/// Histograms are summed up and old counts forgotten this often, so that they do not grow between two scrapes.
+/// Histograms are summed up and old counts forgotten this often, so that they do not grow between
+/// two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away: `/readyz` says so.
-    pub fn build(config: &Config, metrics: PrometheusHandle, hangups: Signal) -> anyhow::Result<Self> {
+    /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away:
+    /// `/readyz` says so.
+    pub fn build(
+        config: &Config,
+        metrics: PrometheusHandle,
+        hangups: Signal,
+    ) -> anyhow::Result<Self> {
         if config.cookie_insecure {
             tracing::warn!(
                 event = "cookie_insecure",
@@ -73,7 +79,11 @@ impl App {
         let (origins, demo) = (config.allowed_origins.clone(), config.demo);
         let issuer = config.issuer.clone();
         if demo {
-            tracing::info!(event = "demo_served", url = config.public_url.at("/demo"), "serving the demo page");
+            tracing::info!(
+                event = "demo_served",
+                url = config.public_url.at("/demo"),
+                "serving the demo page"
+            );
         }
         let Bounds { connections, keep_alive, head_timeout, .. } = config.bounds;
         let https = config.public_url.origin.starts_with("https://");
@@ -114,7 +124,10 @@ impl App {
             })?;
         // Apart from the operations port, so that who may scrape cannot reach it.
         let operators = ("ADMIN_BIND", config.admin_bind);
-        let admin = state.admin.is_open().then(|| internal_port(operators, head_timeout, &state, routes::operators));
+        let admin = state
+            .admin
+            .is_open()
+            .then(|| internal_port(operators, head_timeout, &state, routes::operators));
         let (admin, admin_address) = admin.transpose()?.unzip();
         let api_address = api.addrs()[0];
         Ok(Self {
@@ -131,8 +144,8 @@ impl App {
         })
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A second signal ends it at
-    /// once. The operations port answers to the last.
+    /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A
+    /// second signal ends it at once. The operations port answers to the last.
     pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
         let Self { state, api, operations, admin, shutdown_timeout, hangups, sources, .. } = self;
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
@@ -166,7 +179,8 @@ impl App {
         let operations = tokio::spawn(operations);
         let mut api = tokio::spawn(api);
 
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
             ended = &mut api => return Ok(ended??),
             _ = terminate.recv() => {}

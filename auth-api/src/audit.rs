@@ -1,5 +1,6 @@
-//! What an auditor asks for, as events of the log target `audit`: who began, used and ended which session, from where, and why
-//! not. docs/audit.md describes each field. No event carries a credential.
+//! What an auditor asks for, as events of the log target `audit`: who began, used and ended which
+//! session, from where, and why not. docs/audit.md describes each field. No event carries a
+//! credential.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -16,8 +17,15 @@ use crate::limits::{Route, Scope};
 use crate::repeats::{Kind, Sum};
 
 /// A session began.
-pub(crate) fn login(client: &Client, wallet: &str, account_id: AccountId, session_id: SessionId, transport: Transport) {
-    let (ip, user_agent, transport) = (display(client.ip), client.user_agent.as_deref(), transport.as_str());
+pub(crate) fn login(
+    client: &Client,
+    wallet: &str,
+    account_id: AccountId,
+    session_id: SessionId,
+    transport: Transport,
+) {
+    let (ip, user_agent, transport) =
+        (display(client.ip), client.user_agent.as_deref(), transport.as_str());
     tracing::info!(target: "audit", event = "login", %session_id, %account_id, wallet, transport, ip, user_agent, "logged in");
 }
 
@@ -44,22 +52,24 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// A used-up refresh token was presented within the grace from another network than its family was used from; `generations`: so many
-/// in a row had that.
+/// A used-up refresh token was presented within the grace from another network than its family was
+/// used from; `generations`: so many in a row had that.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
 }
 
-/// Somebody has a copy of a refresh token or a cookie, and why we think so: it was `used_up`, or retries came from other networks in too many
-/// generations (`foreign_generations`). The session was revoked for it.
+/// Somebody has a copy of a refresh token or a cookie, and why we think so: it was `used_up`, or
+/// retries came from other networks in too many generations (`foreign_generations`). The session
+/// was revoked for it.
 pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(
         target: "audit", event = "reuse", %session_id, reason, ip, "replaced credential presented; its session is revoked");
 }
 
-/// A refresh token or cookie is genuine by its tag, and was never issued: somebody has `AUTH_SECRET`.
+/// A refresh token or cookie is genuine by its tag, and was never issued: somebody has
+/// `AUTH_SECRET`.
 pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "token forged with AUTH_SECRET");
@@ -78,7 +88,12 @@ pub(crate) enum RevokedBy {
 }
 
 /// A session was revoked.
-pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &RevokedBy, reason: RevokedReason) {
+pub(crate) fn revoke(
+    client: Option<&Client>,
+    session_id: SessionId,
+    by: &RevokedBy,
+    reason: RevokedReason,
+) {
     let (account_id, client_id) = match by {
         RevokedBy::Rule | RevokedBy::Operator => (None, None),
         RevokedBy::Account(id) => (Some(display(id)), None),
@@ -88,7 +103,8 @@ pub(crate) fn revoke(client: Option<&Client>, session_id: SessionId, by: &Revoke
     tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "session revoked");
 }
 
-/// A request for other services showed no credentials, or wrong ones; `client_id`: the client that it says it is.
+/// A request for other services showed no credentials, or wrong ones; `client_id`: the client that
+/// it says it is.
 pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "introspection client rejected");
@@ -160,12 +176,18 @@ pub(crate) fn admin_refused(client: &Client, route: Option<&str>, reason: &str) 
 }
 
 /// An operator looked at sessions: which were asked for, and how many were told.
-pub(crate) fn admin_list(operator: Operator<'_>, order: &str, filters: &impl Display, sessions: usize) {
+pub(crate) fn admin_list(
+    operator: Operator<'_>,
+    order: &str,
+    filters: &impl Display,
+    sessions: usize,
+) {
     let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
     tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions listed");
 }
 
-/// An operator ended sessions, or asked how many that would be. Each that ended has its own event, too.
+/// An operator ended sessions, or asked how many that would be. Each that ended has its own event,
+/// too.
 pub(crate) fn admin_revoke(operator: Operator<'_>, filters: &impl Display, done: Done) {
     let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
     let Done { matched, revoked, dry_run } = done;

@@ -1,9 +1,10 @@
-//! Which program asks, at the endpoints for other services: its id and secret by HTTP Basic, checked against the hashes in
-//! `INTROSPECTION_CLIENTS_FILE`.
+//! Which program asks, at the endpoints for other services: its id and secret by HTTP Basic,
+//! checked against the hashes in `INTROSPECTION_CLIENTS_FILE`.
 //!
-//! Secrets have 256 random bits, so their hash is a fast one (BLAKE3), which is checked at once. Earlier releases stored argon2id
-//! hashes, which take tens of milliseconds and 19 MiB. Those are checked off the reactor, one at a time in one buffer
-//! ([`OldHashes`]), and whoever has shown a good secret need not pay for it again for a minute ([`REMEMBERED`]).
+//! Secrets have 256 random bits, so their hash is a fast one (BLAKE3), which is checked at once.
+//! Earlier releases stored argon2id hashes, which take tens of milliseconds and 19 MiB. Those are
+//! checked off the reactor, one at a time in one buffer ([`OldHashes`]), and whoever has shown a
+//! good secret need not pay for it again for a minute ([`REMEMBERED`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,8 @@ struct OldHashes {
     good: Cache<[u8; 32], ()>,
     /// Of this process alone.
     key: [u8; 32],
-    /// One hash at a time: more would not be computed sooner, and each would take memory of its own.
+    /// One hash at a time: more would not be computed sooner, and each would take memory of its
+    /// own.
     turns: Arc<Semaphore>,
     memory: Mutex<Argon2Memory>,
 }
@@ -83,7 +85,8 @@ impl ClientCheck {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let good = Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(REMEMBERED).build();
-        let old = OldHashes { good, key, turns: Arc::new(Semaphore::new(1)), memory: Mutex::default() };
+        let old =
+            OldHashes { good, key, turns: Arc::new(Semaphore::new(1)), memory: Mutex::default() };
         warn_of_old_hashes(&clients);
         Ok(Self { known: ArcSwap::from_pointee(clients), old: Arc::new(old) })
     }
@@ -114,8 +117,13 @@ impl ClientCheck {
                 }
             }
             Some(hash @ SecretHash::Argon2id(_)) => {
-                let check = OldCheck { hashes: Arc::clone(&self.old), id, secret, hash: hash.clone() };
-                if check.is_remembered() { Recognition::Client(check.id) } else { Recognition::Old(check) }
+                let check =
+                    OldCheck { hashes: Arc::clone(&self.old), id, secret, hash: hash.clone() };
+                if check.is_remembered() {
+                    Recognition::Client(check.id)
+                } else {
+                    Recognition::Old(check)
+                }
             }
         }
     }
@@ -134,7 +142,8 @@ fn warn_of_old_hashes(clients: &Clients) {
 }
 
 impl OldCheck {
-    /// Waits for a turn. Many requests of one client may wait: when a turn comes another one may have proved the secret.
+    /// Waits for a turn. Many requests of one client may wait: when a turn comes another one may
+    /// have proved the secret.
     pub async fn turn(self) -> Result<Turn, Busy> {
         let turns = Arc::clone(&self.hashes.turns);
         let permit = tokio::time::timeout(TURN, turns.acquire_owned()).await;

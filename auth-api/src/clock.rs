@@ -1,7 +1,8 @@
-//! The time by which things expire: the database's, carried forward by this machine's monotonic clock.
+//! The time by which things expire: the database's, carried forward by this machine's monotonic
+//! clock.
 //!
-//! A host whose wall clock is an hour wrong must not accept what has expired or refuse what has not. So the wall clock is
-//! not asked; until the database has been heard once, there is no time.
+//! A host whose wall clock is an hour wrong must not accept what has expired or refuse what has
+//! not. So the wall clock is not asked; until the database has been heard once, there is no time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -12,7 +13,8 @@ use chrono::{DateTime, Utc};
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    /// The database's time when `started` was, in microseconds since 1970; [`UNKNOWN`] until it has been heard.
+    /// The database's time when `started` was, in microseconds since 1970; [`UNKNOWN`] until it
+    /// has been heard.
     origin: AtomicI64,
 }
 
@@ -37,7 +39,10 @@ impl Clock {
 
     /// Takes over what the database has just said.
     pub fn sync(&self, database_now: DateTime<Utc>) {
-        self.origin.store(database_now.timestamp_micros().saturating_sub(self.elapsed()), Ordering::Relaxed);
+        self.origin.store(
+            database_now.timestamp_micros().saturating_sub(self.elapsed()),
+            Ordering::Relaxed,
+        );
     }
 
     fn elapsed(&self) -> i64 {

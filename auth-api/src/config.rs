@@ -1,5 +1,5 @@
-//! The configuration: read from flags and the environment in this module alone (`options`), checked once (`check`), with
-//! every mistake told (`config_errors`).
+//! The configuration: read from flags and the environment in this module alone (`options`), checked
+//! once (`check`), with every mistake told (`config_errors`).
 
 mod bounds;
 mod check;
@@ -42,7 +42,8 @@ pub enum Network {
 }
 
 impl Network {
-    /// `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a wallet's account.
+    /// `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a
+    /// wallet's account.
     #[must_use]
     pub fn caip2(self) -> &'static str {
         match self {
@@ -83,8 +84,8 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// For how long after a rotation clients are shown the times of before it. Twice the grace: whoever times a retry by what is shown
-    /// comes too late for one.
+    /// For how long after a rotation clients are shown the times of before it. Twice the grace:
+    /// whoever times a retry by what is shown comes too late for one.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2
@@ -184,13 +185,16 @@ impl PublicUrl {
         format!("{}{path}", self.uri.trim_end_matches('/'))
     }
 
-    /// Whether clients reach it over plain HTTP from other machines than this one and its private network, as far as the URL shows.
+    /// Whether clients reach it over plain HTTP from other machines than this one and its private
+    /// network, as far as the URL shows.
     #[must_use]
     pub fn is_public_without_tls(&self) -> bool {
         let Ok(url) = Url::parse(&self.uri) else { return false };
         let public = match url.host() {
             Some(Host::Ipv4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
-            Some(Host::Ipv6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+            Some(Host::Ipv6(ip)) => {
+                !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
+            }
             Some(Host::Domain(name)) => {
                 let suffix = name.trim_end_matches('.').rsplit_once('.').map(|(_, suffix)| suffix);
                 suffix.is_some_and(|suffix| !PRIVATE_SUFFIXES.contains(&suffix))
@@ -201,8 +205,10 @@ impl PublicUrl {
     }
 }
 
-/// Top-level names that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375 and ICANN's `internal`).
-const PRIVATE_SUFFIXES: [&str; 8] = ["localhost", "test", "example", "invalid", "local", "internal", "lan", "arpa"];
+/// Top-level names that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375 and ICANN's
+/// `internal`).
+const PRIVATE_SUFFIXES: [&str; 8] =
+    ["localhost", "test", "example", "invalid", "local", "internal", "lan", "arpa"];
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,8 +237,8 @@ impl DatabaseConfig {
         schema::pool::connect(&self.connect).await
     }
 
-    /// How long we wait for a query, or a transaction of some, whatever became of the server: twice what the server
-    /// itself allows for one statement, and a second for the way.
+    /// How long we wait for a query, or a transaction of some, whatever became of the server: twice
+    /// what the server itself allows for one statement, and a second for the way.
     #[must_use]
     pub fn query_bound(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_secs(1)
@@ -242,9 +248,12 @@ impl DatabaseConfig {
 impl fmt::Display for Config {
     /// The effective configuration as variables, secrets left out: what `auth-api config` prints.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let duration = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
+        let duration =
+            |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let lifetimes = &self.lifetimes;
-        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
+        let path = |path: Option<&PathBuf>| {
+            path.map(|path| path.display().to_string()).unwrap_or_default()
+        };
         let lines = [
             ("DATABASE_URL", "[redacted]".into()),
             ("DATABASE_POOL_SIZE", self.database.pool.size.to_string()),

@@ -2,13 +2,17 @@
 
 use woothee::parser::{Parser, WootheeResult};
 
-/// "Firefox on Windows 10" where it is a browser that is known, else the first word of what it calls itself ("curl/8.5.0").
+/// "Firefox on Windows 10" where it is a browser that is known, else the first word of what it
+/// calls itself ("curl/8.5.0").
 pub(crate) fn device(user_agent: &str) -> String {
-    let browser =
-        |found: &WootheeResult<'_>| [found.name, found.os].iter().all(|part| !part.is_empty() && *part != "UNKNOWN");
+    let browser = |found: &WootheeResult<'_>| {
+        [found.name, found.os].iter().all(|part| !part.is_empty() && *part != "UNKNOWN")
+    };
     match Parser::new().parse(user_agent).filter(browser) {
         Some(found) => format!("{} on {}", found.name, found.os),
-        None => user_agent.split_whitespace().next().unwrap_or("unknown").chars().take(64).collect(),
+        None => {
+            user_agent.split_whitespace().next().unwrap_or("unknown").chars().take(64).collect()
+        }
     }
 }
 

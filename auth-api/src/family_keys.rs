@@ -1,4 +1,5 @@
-//! Keys of token families that this process has used, so that a rotation or a logout need not read them first.
+//! Keys of token families that this process has used, so that a rotation or a logout need not read
+//! them first.
 
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use schema::issued::FamilyKey;
 
 /// Keys at most: about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// Clients refresh when their access token expires. A family that has been idle for longer is probably used elsewhere.
+/// Clients refresh when their access token expires. A family that has been idle for longer is
+/// probably used elsewhere.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
-/// A bounded cache. A key never changes, so an entry is never out of date: whether the family still exists, and which token
-/// is current, is decided by the rotation itself.
+/// A bounded cache. A key never changes, so an entry is never out of date: whether the family still
+/// exists, and which token is current, is decided by the rotation itself.
 pub struct FamilyKeys(Cache<SessionId, FamilyKey>);
 
 impl Default for FamilyKeys {
@@ -28,7 +30,8 @@ impl FamilyKeys {
         self.0.get(&id)
     }
 
-    /// Keeps the key of a family. Keys that are used often are not displaced by those of many new logins (`TinyLFU`).
+    /// Keeps the key of a family. Keys that are used often are not displaced by those of many new
+    /// logins (`TinyLFU`).
     pub fn keep(&self, id: SessionId, key: FamilyKey) {
         self.0.insert(id, key);
     }

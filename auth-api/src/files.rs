@@ -8,8 +8,9 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 use tempfile::NamedTempFile;
 
-/// Puts `content` in the place of a file, which keeps its owner and mode; a new one is readable by its owner alone, who is, for root, the directory's. Whoever
-/// reads it meanwhile sees the old content or the new.
+/// Puts `content` in the place of a file, which keeps its owner and mode; a new one is readable by
+/// its owner alone, who is, for root, the directory's. Whoever reads it meanwhile sees the old
+/// content or the new.
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     // A link is followed: what it points to is replaced, and it stays.
     let path = &if path.is_symlink() { path.canonicalize()? } else { path.to_owned() };
@@ -26,14 +27,17 @@ pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
 
 /// Other users of this machine may change a file that decides who is let in.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("other users may write it (mode {0:04o}), and choose what is in it: take that away with `chmod o-w`")]
+#[error(
+    "other users may write it (mode {0:04o}), and choose what is in it: take that away with `chmod o-w`"
+)]
 pub(crate) struct WritableByOthers(u32);
 
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Reads a file of secrets. One that others may write is refused, one that others may read is warned of.
+/// Reads a file of secrets. One that others may write is refused, one that others may read is
+/// warned of.
 pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -51,8 +55,9 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
 
 const PERMISSIONS: u32 = 0o7777;
 
-/// Refuses a file, or a directory of files, that others may write. Pipes and devices are not anybody's to prepare. A directory with the
-/// sticky bit is accepted: the volumes of Kubernetes have that mode, and are mounted for reading only.
+/// Refuses a file, or a directory of files, that others may write. Pipes and devices are not
+/// anybody's to prepare. A directory with the sticky bit is accepted: the volumes of Kubernetes
+/// have that mode, and are mounted for reading only.
 pub(crate) fn refuse_writable(metadata: &Metadata) -> io::Result<()> {
     let stored = metadata.is_file() || (metadata.is_dir() && metadata.mode() & STICKY == 0);
     if stored && metadata.mode() & OTHERS_WRITE != 0 {
@@ -63,13 +68,16 @@ pub(crate) fn refuse_writable(metadata: &Metadata) -> io::Result<()> {
 
 /// Whether a file was deleted: its name is gone from a directory that exists and can be listed.
 ///
-/// Nothing else counts. A directory that is missing or unreadable, a disk that fails and a link that leads nowhere say nothing of what
-/// the operator wants.
+/// Nothing else counts. A directory that is missing or unreadable, a disk that fails and a link
+/// that leads nowhere say nothing of what the operator wants.
 pub(crate) fn is_deleted(path: &Path) -> bool {
-    let missing = matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound);
+    let missing =
+        matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound);
     let listed = || {
         let mut entries = fs::read_dir(directory_of(path))?;
-        entries.try_fold(false, |found, entry| Ok(found || Some(&*entry?.file_name()) == path.file_name()))
+        entries.try_fold(false, |found, entry| {
+            Ok(found || Some(&*entry?.file_name()) == path.file_name())
+        })
     };
     missing && matches!(listed(), io::Result::Ok(false))
 }
@@ -90,7 +98,8 @@ pub(crate) fn create(path: &Path, content: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A file of its owner alone. What root makes belongs to whom the directory belongs: that one is to read it.
+/// A file of its owner alone. What root makes belongs to whom the directory belongs: that one is to
+/// read it.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     let file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;

@@ -1,8 +1,9 @@
 //! When a cookie session was last seen: noted off the request's path.
 //!
-//! A request only puts the session into a bounded queue, at most once a minute; one task writes what has gathered there. That
-//! a touch is given up, because the queue is full or the database is away, fails no request: the next one makes up for it.
-//! A token session needs none of this: its last rotation says when it was seen.
+//! A request only puts the session into a bounded queue, at most once a minute; one task writes
+//! what has gathered there. That a touch is given up, because the queue is full or the database is
+//! away, fails no request: the next one makes up for it. A token session needs none of this: its
+//! last rotation says when it was seen.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! Every metric that the API has: its name, its help, and its series, created at start so that a rate is defined before
-//! the first event.
+//! Every metric that the API has: its name, its help, and its series, created at start so that a
+//! rate is defined before the first event.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -136,7 +136,8 @@ pub enum RefreshOutcome {
     HungUp,
     /// An old token: the session is revoked.
     Reuse,
-    /// VerifiedCredential, but the database has not got that far: a restored backup, or a session that is gone.
+    /// Genuine, but the database has not got that far: a restored backup, or a session
+    /// that is gone.
     Unknown,
     /// Not a token of ours.
     Forged,
@@ -241,7 +242,8 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
     counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
 }
 
-/// The route of a request that there is no endpoint for: an unknown path, another method, a browser's question beforehand.
+/// The route of a request that there is no endpoint for: an unknown path, another method, a
+/// browser's question beforehand.
 const UNMATCHED: &str = "unmatched";
 /// The status in proxies' logs of a client that did not wait for its answer.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -256,10 +258,14 @@ const METHODS: [&str; 7] = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OP
 /// The routes that there are endpoints for, by method.
 static ROUTES: OnceLock<HashMap<&'static str, HashSet<String>>> = OnceLock::new();
 
-/// The label's value for a request that matches `template`: that, if there is an endpoint for the method.
+/// The label's value for a request that matches `template`: that, if there is an endpoint for the
+/// method.
 pub(crate) fn route(method: &'static str, template: Option<String>) -> String {
     let taken = |template: &String| {
-        ROUTES.get().and_then(|routes| routes.get(method)).is_some_and(|routes| routes.contains(template))
+        ROUTES
+            .get()
+            .and_then(|routes| routes.get(method))
+            .is_some_and(|routes| routes.contains(template))
     };
     template.filter(taken).unwrap_or_else(|| UNMATCHED.to_owned())
 }
@@ -272,7 +278,11 @@ pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     let mut routes = HashMap::<_, HashSet<_>>::new();
     for (asked, route, status) in answers {
         let asked = method(&asked);
-        for status in [status.as_u16(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), CLIENT_CLOSED_REQUEST] {
+        for status in [
+            status.as_u16(),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(),
+            CLIENT_CLOSED_REQUEST,
+        ] {
             expect(asked, route.clone(), status);
         }
         routes.entry(asked).or_default().insert(route);
@@ -316,7 +326,8 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     }
 }
 
-/// Describes and creates every series whose labels are known, but for those of requests: see [`expect_answers`].
+/// Describes and creates every series whose labels are known, but for those of requests: see
+/// [`expect_answers`].
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
@@ -346,13 +357,24 @@ fn create_for_requests() {
         gauge!(CONNECTIONS, "state" => state).set(0);
     }
     describe_gauge!(CONNECTIONS_MAX, "Connections to the API port at the most.");
-    describe_gauge!(CONNECTIONS_MAX_NETWORK, "Connections of one network to the API port at the most.");
-    describe_counter!(CONNECTIONS_CLOSED, "Connections closed because there were too many, by reason.");
+    describe_gauge!(
+        CONNECTIONS_MAX_NETWORK,
+        "Connections of one network to the API port at the most."
+    );
+    describe_counter!(
+        CONNECTIONS_CLOSED,
+        "Connections closed because there were too many, by reason."
+    );
     for reason in Closed::ALL {
         counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
     }
-    describe_counter!(RATE_LIMITED, "Requests refused because they came too often, by route and by what was counted.");
-    for (route, scope) in Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope))) {
+    describe_counter!(
+        RATE_LIMITED,
+        "Requests refused because they came too often, by route and by what was counted."
+    );
+    for (route, scope) in
+        Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope)))
+    {
         counter!(RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).absolute(0);
     }
 }
@@ -398,7 +420,10 @@ fn create_for_sessions() {
         "LastSeenUpdates of sessions given up: the queue was full, or the database did not take them."
     );
     counter!(TOUCHES_DROPPED).absolute(0);
-    describe_counter!(INTROSPECTIONS, "Tokens that other services asked about, by what they were worth.");
+    describe_counter!(
+        INTROSPECTIONS,
+        "Tokens that other services asked about, by what they were worth."
+    );
     for outcome in ["active", "inactive"] {
         counter!(INTROSPECTIONS, "outcome" => outcome).absolute(0);
     }
@@ -406,7 +431,10 @@ fn create_for_sessions() {
 
 /// Of Redis and PostgreSQL.
 fn create_for_stores() {
-    describe_histogram!(DENYLIST_LOOKUP, "Time to learn whether a session is revoked, by where that was read.");
+    describe_histogram!(
+        DENYLIST_LOOKUP,
+        "Time to learn whether a session is revoked, by where that was read."
+    );
     for source in ["redis", "postgres"] {
         let _ = histogram!(DENYLIST_LOOKUP, "source" => source);
     }

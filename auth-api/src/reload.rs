@@ -1,6 +1,7 @@
-//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators' token. What cannot be used
-//! changes nothing, and says so: a mistake in a file must not log anybody out. A file of clients or of the operators' token that
-//! was deleted lets nobody in any more: who deletes it means that.
+//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators'
+//! token. What cannot be used changes nothing, and says so: a mistake in a file must not log
+//! anybody out. A file of clients or of the operators' token that was deleted lets nobody in any
+//! more: who deletes it means that.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,17 +57,22 @@ pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups
         let mistakes: Vec<String> = read.into_iter().filter_map(Result::err).collect();
         metrics::show_reload(mistakes.is_empty(), clock::host_now());
         for mistake in &mistakes {
-            tracing::error!(event = "reload_failed", mistake, "reload failed; keeping the previous configuration");
+            tracing::error!(
+                event = "reload_failed",
+                mistake,
+                "reload failed; keeping the previous configuration"
+            );
         }
         tracing::info!(event = "reload_completed", mistakes = mistakes.len(), "reload completed");
     }
 }
 
 fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
-    let fresh =
-        SigningKeys::read(&sources.signing_keys, sources.signing_key_delay).map_err(|error| error.to_string())?;
+    let fresh = SigningKeys::read(&sources.signing_keys, sources.signing_key_delay)
+        .map_err(|error| error.to_string())?;
     let old = state.access_tokens.keys();
-    let kids = |keys: &SigningKeys| keys.made().map(|(kid, _)| kid.to_owned()).collect::<BTreeSet<_>>();
+    let kids =
+        |keys: &SigningKeys| keys.made().map(|(kid, _)| kid.to_owned()).collect::<BTreeSet<_>>();
     let (before, after) = (kids(&old), kids(&fresh));
     metrics::show_signing_keys(&fresh);
     state.access_tokens.replace_keys(fresh);
@@ -86,7 +92,8 @@ fn signing_keys(state: &State, sources: &Sources) -> Result<(), String> {
 
 fn auth_secret(state: &State, sources: &Sources) -> Result<(), String> {
     let Some(path) = &sources.auth_secret else { return Ok(()) };
-    let fresh = parse_file(path, Secrets::parse).map_err(|error| format!("AUTH_SECRET_FILE: {error}"))?;
+    let fresh =
+        parse_file(path, Secrets::parse).map_err(|error| format!("AUTH_SECRET_FILE: {error}"))?;
     if !fresh.share_any_with(&state.secrets) {
         return Err(format!(
             "AUTH_SECRET_FILE: {}: none of the secrets in force is in it, and everybody would be logged out; if that is \
@@ -105,7 +112,8 @@ fn clients(state: &State, sources: &Sources) -> Result<(), String> {
         warn_of_deleted("INTROSPECTION_CLIENTS_FILE", path);
         return Ok(());
     }
-    let fresh = parse_file(path, Clients::parse).map_err(|error| format!("INTROSPECTION_CLIENTS_FILE: {error}"))?;
+    let fresh = parse_file(path, Clients::parse)
+        .map_err(|error| format!("INTROSPECTION_CLIENTS_FILE: {error}"))?;
     state.clients.replace(fresh);
     Ok(())
 }
@@ -117,7 +125,8 @@ fn admin_token(state: &State, sources: &Sources) -> Result<(), String> {
         warn_of_deleted("ADMIN_TOKEN_FILE", path);
         return Ok(());
     }
-    let fresh = parse_file(path, AdminToken::parse).map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))?;
+    let fresh = parse_file(path, AdminToken::parse)
+        .map_err(|error| format!("ADMIN_TOKEN_FILE: {error}"))?;
     state.admin.replace(fresh);
     Ok(())
 }

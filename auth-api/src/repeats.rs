@@ -1,5 +1,5 @@
-//! Refusals that are repeated: the first one is logged at once, those that follow as a sum in each interval, so that whoever is refused
-//! a thousand times a second does not fill the log.
+//! Refusals that are repeated: the first one is logged at once, those that follow as a sum in each
+//! interval, so that whoever is refused a thousand times a second does not fill the log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// A sum is logged this often. Nothing for so long, and the next refusal is logged at once again.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Refusals that are told apart. Beyond that they are told apart by kind alone: a few hundred kilobytes at the most.
+/// Refusals that are told apart. Beyond that they are told apart by kind alone: a few hundred
+/// kilobytes at the most.
 const MOST: usize = 1000;
 
 /// What is refused.
@@ -133,7 +134,8 @@ mod tests {
 
     /// The sums that are due: whose, and how many.
     fn due(repeats: &Repeats, now: Instant) -> Vec<(Option<String>, u64)> {
-        let mut due: Vec<_> = repeats.due_at(now, INTERVAL).into_iter().map(|sum| (sum.who, sum.times)).collect();
+        let mut due: Vec<_> =
+            repeats.due_at(now, INTERVAL).into_iter().map(|sum| (sum.who, sum.times)).collect();
         due.sort();
         due
     }

@@ -1,4 +1,5 @@
-//! How a credential of a session ends it: POST /auth/logout, POST /oauth/revoke, and a cookie that is a copy.
+//! How a credential of a session ends it: POST /auth/logout, POST /oauth/revoke, and a cookie that
+//! is a copy.
 
 use schema::ids::SessionId;
 use schema::issued::Issued;
@@ -53,7 +54,9 @@ impl Proof {
     fn is_among(&self, issued: &Issued) -> bool {
         match self {
             Self::Access(_) => true,
-            Self::Refresh(token) => issued.tokens.as_ref().is_some_and(|tokens| token.is_among(tokens)),
+            Self::Refresh(token) => {
+                issued.tokens.as_ref().is_some_and(|tokens| token.is_among(tokens))
+            }
             Self::Cookie(token) => token.is_among(issued),
         }
     }
@@ -93,7 +96,8 @@ pub(crate) async fn end_if_issued(
     end(state, client, session_id, ending.reason, &ending.by).await
 }
 
-/// Ends the session and denies it, also when it had ended before: the denial may have been what was missing.
+/// Ends the session and denies it, also when it had ended before: the denial may have been what was
+/// missing.
 pub(crate) async fn end(
     state: &State,
     client: &Client,
@@ -115,7 +119,8 @@ pub(crate) async fn end(
     Ok(if ended { Ended::Now } else { Ended::Before })
 }
 
-/// Whether the credential was issued. Of a session that is gone nothing is known, and nothing can end.
+/// Whether the credential was issued. Of a session that is gone nothing is known, and nothing can
+/// end.
 async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError> {
     if let Proof::Access(_) = proof {
         return Ok(true);
@@ -128,6 +133,7 @@ async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError>
     }
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
-    let issued = timed(watch, "issued_for_session", Issued::of(&mut connection, proof.session_id())).await?;
+    let issued =
+        timed(watch, "issued_for_session", Issued::of(&mut connection, proof.session_id())).await?;
     Ok(issued.is_none_or(|issued| proof.is_among(&issued)))
 }

@@ -128,14 +128,19 @@ impl State {
             denylist: Denylist::new(redis, lifetimes.access_token, config.denylist_sync_interval),
             last_seen: LastSeenUpdates::new(),
             cookie: SessionCookie { insecure: config.cookie_insecure },
-            origins: [&config.public_url.origin].into_iter().chain(&config.allowed_origins).cloned().collect(),
+            origins: [&config.public_url.origin]
+                .into_iter()
+                .chain(&config.allowed_origins)
+                .cloned()
+                .collect(),
             tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
         })
     }
 }
 
 impl State {
-    /// The database's time, carried forward. Until the database has been heard once nobody knows what has expired.
+    /// The database's time, carried forward. Until the database has been heard once nobody knows
+    /// what has expired.
     pub fn now(&self) -> Result<DateTime<Utc>, Problem> {
         self.clock.now().ok_or_else(|| {
             tracing::warn!(event = "clock_not_synchronised", "database time not yet synchronised");
@@ -163,7 +168,8 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether trying again later may help: the database is away, too busy, or took too long. Otherwise it is our mistake.
+    /// Whether trying again later may help: the database is away, too busy, or took too long.
+    /// Otherwise it is our mistake.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -190,7 +196,8 @@ impl Database {
         histogram!(metrics::DB_ACQUIRE).record(started.elapsed());
         match connection {
             Ok(connection) => {
-                let watch = Watch { bound: self.query_bound, deadline: None, overdue: Arc::default() };
+                let watch =
+                    Watch { bound: self.query_bound, deadline: None, overdue: Arc::default() };
                 Ok(Lease { connection, watch })
             }
             Err(error) => {
@@ -210,8 +217,8 @@ impl Database {
     }
 }
 
-/// A connection on loan. One on which a query was given up goes back broken, so that the pool throws it away: the
-/// answer may still come, and nobody else must wait behind it.
+/// A connection on loan. One on which a query was given up goes back broken, so that the pool
+/// throws it away: the answer may still come, and nobody else must wait behind it.
 pub struct Lease<'p> {
     connection: PooledConnection<'p>,
     watch: Watch,
@@ -256,32 +263,36 @@ impl DerefMut for Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if self.watch.overdue.load(Ordering::Relaxed) {
-            AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection).set_in_error();
+            AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection)
+                .set_in_error();
         }
     }
 }
 
-/// Runs a query, measures it under its name, and gives it up when its time is over. The server has a bound of its own
-/// (`statement_timeout`); this one is for a server, or a network, that does not answer at all.
+/// Runs a query, measures it under its name, and gives it up when its time is over. The server has
+/// a bound of its own (`statement_timeout`); this one is for a server, or a network, that does not
+/// answer at all.
 pub async fn timed<T, E: From<DieselError>>(
     watch: Watch,
     name: &'static str,
     query: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let started = Instant::now();
-    let bound = watch.deadline.map_or(watch.bound, |deadline| deadline.saturating_duration_since(started));
+    let bound =
+        watch.deadline.map_or(watch.bound, |deadline| deadline.saturating_duration_since(started));
     let result = tokio::time::timeout(bound, query).await;
     histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
     result.unwrap_or_else(|_| {
         watch.overdue.store(true, Ordering::Relaxed);
         let why = format!("no answer within {} s", watch.bound.as_secs());
-        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(why)).into())
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(why))
+            .into())
     })
 }
 
-/// Work that must be finished once begun: a client that hangs up drops its request's future, and a revocation that was
-/// committed but never denied would be half done. It runs on the main runtime, where the database's connections live,
-/// and is waited for at shutdown.
+/// Work that must be finished once begun: a client that hangs up drops its request's future, and a
+/// revocation that was committed but never denied would be half done. It runs on the main runtime,
+/// where the database's connections live, and is waited for at shutdown.
 pub struct Tasks {
     tracker: TaskTracker,
     runtime: Handle,
@@ -294,7 +305,10 @@ pub struct CutOff;
 
 impl Tasks {
     /// Runs `work` to its end, also when the caller goes away.
-    pub async fn finish<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, CutOff> {
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, CutOff> {
         let work = tracing::Instrument::instrument(work, tracing::Span::current());
         self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| CutOff)
     }

@@ -4,14 +4,20 @@
 use testkit::{AuthApi, Database, Program, Wallet, binary};
 
 /// `auth-api accounts …` beside a running API: exit code, standard output, standard error.
-async fn accounts(api: &AuthApi, url: &str, redis: &str, args: &[&str]) -> (Option<i32>, String, String) {
+async fn accounts(
+    api: &AuthApi,
+    url: &str,
+    redis: &str,
+    args: &[&str],
+) -> (Option<i32>, String, String) {
     let env = [
         ("DATABASE_URL", url),
         ("REDIS_URL", redis),
         ("REDIS_PREFIX", &api.redis_prefix),
         ("STELLAR_NETWORK", "testnet"),
     ];
-    let (code, program) = Program::run(binary("auth-api"), &[&["accounts"], args].concat(), &env).await;
+    let (code, program) =
+        Program::run(binary("auth-api"), &[&["accounts"], args].concat(), &env).await;
     (code, program.stdout(), program.stderr())
 }
 
@@ -28,7 +34,8 @@ async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() 
     let (code, told, errors) = run(&["disable", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
     assert!(
-        told.starts_with(&format!("disabled {}", wallet.address())) && told.contains("2 live sessions ended"),
+        told.starts_with(&format!("disabled {}", wallet.address()))
+            && told.contains("2 live sessions ended"),
         "{told}"
     );
     // At once, by the denylist.
@@ -36,7 +43,10 @@ async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() 
     assert_eq!(api.with_cookie("GET", "/auth/session", &cookie).await.status, 401);
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
     api.try_login(&wallet).await.is_problem(401, "login_refused");
-    assert!((api.metric("auth_api_logins_total{outcome=\"disabled\"}").await - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_logins_total{outcome=\"disabled\"}").await - 1.0).abs()
+            < f64::EPSILON
+    );
     assert_eq!(api.session(&others.access).await.status, 200);
     let reasons = "SELECT string_agg(DISTINCT revoked_reason, ' ') FROM sessions WHERE revoked_at IS NOT NULL";
     assert_eq!(database.one::<String>(reasons).await, "disabled");
@@ -45,8 +55,9 @@ async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() 
     assert_eq!(code, Some(0));
     assert!(told.contains("0 live sessions ended"), "{told}");
 
-    let id: String =
-        database.one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", wallet.address())).await;
+    let id: String = database
+        .one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", wallet.address()))
+        .await;
     let (code, told, errors) = run(&["enable", &id]).await;
     assert_eq!(code, Some(0), "{errors}");
     assert!(told.contains(wallet.address()), "{told}");
@@ -62,10 +73,12 @@ async fn a_deleted_account_is_gone_with_all_of_it_and_its_wallet_may_begin_anew(
     let tokens = api.login(&wallet).await;
     let redis = testkit::Redis::shared_url();
     // The API's own role may not: least privilege.
-    let (code, _, errors) = accounts(&api, &database.url_as("auth_api"), &redis, &["delete", wallet.address()]).await;
+    let (code, _, errors) =
+        accounts(&api, &database.url_as("auth_api"), &redis, &["delete", wallet.address()]).await;
     assert_eq!(code, Some(1));
     assert!(errors.contains("permission denied"), "{errors}");
-    let (code, told, errors) = accounts(&api, &database.url(), &redis, &["delete", wallet.address()]).await;
+    let (code, told, errors) =
+        accounts(&api, &database.url(), &redis, &["delete", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
     assert!(told.starts_with("deleted"), "{told}");
     api.denies(&tokens.access).await;
@@ -101,10 +114,16 @@ async fn what_cannot_be_done_is_told() {
     let (code, _, errors) = accounts(&api, &url, &redis, &["disable", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
     api.denies(&tokens.access).await;
-    let (code, _, _) =
-        accounts(&api, "postgres://nobody@127.0.0.1:1/none", &redis, &["disable", wallet.address()]).await;
+    let (code, _, _) = accounts(
+        &api,
+        "postgres://nobody@127.0.0.1:1/none",
+        &redis,
+        &["disable", wallet.address()],
+    )
+    .await;
     assert_eq!(code, Some(69));
-    let (code, _) = Program::run(binary("auth-api"), &["accounts", "disable", wallet.address()], &[]).await;
+    let (code, _) =
+        Program::run(binary("auth-api"), &["accounts", "disable", wallet.address()], &[]).await;
     assert_eq!(code, Some(78));
 }
 
@@ -116,7 +135,9 @@ async fn disabled_at_in_the_table_ends_the_accounts_sessions_by_itself() {
     let tokens = api.login(&wallet).await;
     let cookie = api.cookie_login(&wallet).await;
     database.execute("UPDATE accounts SET disabled_at = now()").await;
-    for (method, path) in [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("DELETE", "/auth/sessions")] {
+    for (method, path) in
+        [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("DELETE", "/auth/sessions")]
+    {
         api.with_token(method, path, &tokens.access).await.is_problem(401, "unauthenticated");
         api.with_cookie(method, path, &cookie).await.is_problem(401, "unauthenticated");
     }
@@ -146,8 +167,17 @@ async fn a_login_under_way_is_refused_when_its_account_is_disabled_first_and_end
         disabling.commit().await.unwrap();
     };
     tokio::join!(login, commit);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1, "the refused login left nothing");
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM consumed_challenges WHERE expires_at > now()").await, 1);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM sessions").await,
+        1,
+        "the refused login left nothing"
+    );
+    assert_eq!(
+        database
+            .one::<i64>("SELECT count(*) FROM consumed_challenges WHERE expires_at > now()")
+            .await,
+        1
+    );
 
     // Many logins beside a command: whoever came in before it is out again.
     database.execute("UPDATE accounts SET disabled_at = NULL").await;
@@ -164,5 +194,8 @@ async fn a_login_under_way_is_refused_when_its_account_is_disabled_first_and_end
     for answer in answers.iter().filter(|answer| answer.status == 200) {
         api.session(&answer.tokens().access).await.is_problem(401, "unauthenticated");
     }
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 0);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
+        0
+    );
 }

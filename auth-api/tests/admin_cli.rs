@@ -49,7 +49,8 @@ impl Shell {
             ("STELLAR_NETWORK", "testnet"),
             ("LOG_FORMAT", "json"),
         ];
-        let (code, log) = Program::run(binary("auth-api"), &[&["admin"], args].concat(), &env).await;
+        let (code, log) =
+            Program::run(binary("auth-api"), &[&["admin"], args].concat(), &env).await;
         Ended { code, told: log.stdout(), log }
     }
 
@@ -66,7 +67,8 @@ impl Shell {
     }
 
     async fn live(&self) -> BTreeSet<String> {
-        let live = "SELECT coalesce(string_agg(id::text, ' '), '') FROM sessions WHERE revoked_at IS NULL";
+        let live =
+            "SELECT coalesce(string_agg(id::text, ' '), '') FROM sessions WHERE revoked_at IS NULL";
         self.database.one::<String>(live).await.split_whitespace().map(str::to_owned).collect()
     }
 
@@ -104,9 +106,15 @@ async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() 
         (vec![], ""),
         (vec!["--order", "activity"], "?order=activity"),
         (vec!["--limit", "1"], "?limit=1"),
-        (vec!["--limit", "1", "--after", &second.session_id], &format!("?limit=1&after={}", second.session_id)),
+        (
+            vec!["--limit", "1", "--after", &second.session_id],
+            &format!("?limit=1&after={}", second.session_id),
+        ),
         (vec!["--account", wallet.address()], &format!("?account={}", wallet.address())),
-        (vec!["--transport", "cookie", "--younger-than", "1d"], "?transport=cookie&younger_than=1d"),
+        (
+            vec!["--transport", "cookie", "--younger-than", "1d"],
+            "?transport=cookie&younger_than=1d",
+        ),
         (vec!["--ip", "127.0.0.0/8", "--older-than", "0s"], "?ip=127.0.0.0/8&older_than=0s"),
         (vec!["--created-before", "2020-01-01T00:00:00Z"], "?created_before=2020-01-01T00:00:00Z"),
     ] {
@@ -118,13 +126,22 @@ async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() 
     let ended = shell.run(&["sessions"]).await;
     let lines: Vec<&str> = ended.told.lines().collect();
     assert_eq!(lines.len(), 4, "{}", ended.told);
-    let heads = ["SESSION", "ACCOUNT", "TRANSPORT", "DEVICE", "IP", "CREATED", "LAST SEEN", "EXPIRES"];
+    let heads =
+        ["SESSION", "ACCOUNT", "TRANSPORT", "DEVICE", "IP", "CREATED", "LAST SEEN", "EXPIRES"];
     assert!(heads.iter().all(|head| lines[0].contains(head)), "{}", ended.told);
-    assert!(lines[2].contains(&second.session_id) && lines[2].contains(wallet.address()), "{}", ended.told);
+    assert!(
+        lines[2].contains(&second.session_id) && lines[2].contains(wallet.address()),
+        "{}",
+        ended.told
+    );
     assert!(lines[1].contains("cookie") && lines[1].contains("tool[31m/1"), "{:?}", lines[1]);
     assert!(!ended.told.contains(['\u{1b}', '\u{7}']), "no controls of a terminal");
     let ended = shell.run(&["sessions", "--limit", "2"]).await;
-    assert!(ended.told.contains(&format!("there are more: --after {}", second.session_id)), "{}", ended.told);
+    assert!(
+        ended.told.contains(&format!("there are more: --after {}", second.session_id)),
+        "{}",
+        ended.told
+    );
     assert!(!ended.told.contains(&first.session_id));
 }
 
@@ -156,9 +173,15 @@ async fn a_file_without_a_token_is_a_mistake() {
         if let Some(content) = content {
             std::fs::write(&file, content).unwrap();
         }
-        let (code, told) = Program::run(binary("auth-api"), &["config", "--admin-token-file", path], &[]).await;
+        let (code, told) =
+            Program::run(binary("auth-api"), &["config", "--admin-token-file", path], &[]).await;
         assert_eq!(code, Some(78));
-        let line = told.stderr().lines().find(|line| line.contains("ADMIN_TOKEN_FILE")).unwrap().to_owned();
+        let line = told
+            .stderr()
+            .lines()
+            .find(|line| line.contains("ADMIN_TOKEN_FILE"))
+            .unwrap()
+            .to_owned();
         assert!(line.contains(path) && line.contains(why), "{line}");
     }
 }
@@ -170,7 +193,12 @@ async fn one_session_or_all_of_an_account_end_at_once() {
     let (first, second) = (shell.api.login(&wallet).await, shell.api.login(&wallet).await);
     let others = shell.api.login(&other).await;
     let ended = shell.run(&["revoke", &first.session_id]).await;
-    assert_eq!((ended.code, ended.told.trim()), (Some(0), "revoked 1 sessions"), "{}", ended.log.stderr());
+    assert_eq!(
+        (ended.code, ended.told.trim()),
+        (Some(0), "revoked 1 sessions"),
+        "{}",
+        ended.log.stderr()
+    );
     let event = json!({
         "event": "admin_revoke", "who": "admin", "via": "shell",
         "filters": format!("session={}", first.session_id), "matched": 1, "revoked": 1, "dry_run": false,
@@ -186,11 +214,17 @@ async fn one_session_or_all_of_an_account_end_at_once() {
     assert_eq!(shell.api.session(&others.access).await.status, 200);
 
     let nobody = Wallet::generate();
-    shell.run(&["revoke", "--account", nobody.address()]).await.failed(1, "there is no such account");
+    shell
+        .run(&["revoke", "--account", nobody.address()])
+        .await
+        .failed(1, "there is no such account");
     shell.run(&["revoke", "--account", "somebody"]).await.failed(2, "neither a wallet's address");
     shell.run(&["revoke"]).await.failed(2, "SESSION_ID");
     shell.run(&["revoke", "1"]).await.failed(2, "SESSION_ID");
-    shell.run(&["revoke", &others.session_id, "--account", other.address()]).await.failed(2, "cannot be used with");
+    shell
+        .run(&["revoke", &others.session_id, "--account", other.address()])
+        .await
+        .failed(2, "cannot be used with");
     assert_eq!(shell.live().await, set([&others.session_id]));
 }
 
@@ -200,21 +234,37 @@ async fn what_matches_ends_only_in_earnest_and_only_when_it_is_said_what() {
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (first, second) = (shell.api.login(&one).await, shell.api.login(&other).await);
     shell.run(&["revoke-matching", "--all"]).await.failed(2, "--dry-run");
-    shell.run(&["revoke-matching", "--all", "--yes", "--dry-run"]).await.failed(2, "cannot be used with");
+    shell
+        .run(&["revoke-matching", "--all", "--yes", "--dry-run"])
+        .await
+        .failed(2, "cannot be used with");
     shell.run(&["revoke-matching", "--yes"]).await.failed(2, "either a filter or --all");
     shell
         .run(&["revoke-matching", "--all", "--transport", "token", "--yes"])
         .await
         .failed(2, "either a filter or --all");
-    shell.run(&["revoke-matching", "--transport", "x", "--yes"]).await.failed(2, "transport: expected token or cookie");
-    // A clock that went back: to the database one of them has not begun yet, and it is live all the same.
-    let ahead =
-        format!("UPDATE sessions SET created_at = now() + interval '5 minutes' WHERE id = '{}'", first.session_id);
+    shell
+        .run(&["revoke-matching", "--transport", "x", "--yes"])
+        .await
+        .failed(2, "transport: expected token or cookie");
+    // A clock that went back: to the database one of them has not begun yet, and it is live all the
+    // same.
+    let ahead = format!(
+        "UPDATE sessions SET created_at = now() + interval '5 minutes' WHERE id = '{}'",
+        first.session_id
+    );
     shell.database.execute(&ahead).await;
     let ended = shell.run(&["revoke-matching", "--all", "--dry-run"]).await;
-    assert_eq!((ended.code, ended.told.trim()), (Some(0), "would revoke 2 sessions"), "{}", ended.log.stderr());
+    assert_eq!(
+        (ended.code, ended.told.trim()),
+        (Some(0), "would revoke 2 sessions"),
+        "{}",
+        ended.log.stderr()
+    );
     assert_eq!(shell.live().await.len(), 2);
-    let ended = shell.run(&["revoke-matching", "--account", one.address(), "--yes", "--output", "json"]).await;
+    let ended = shell
+        .run(&["revoke-matching", "--account", one.address(), "--yes", "--output", "json"])
+        .await;
     assert_eq!(ended.json(), json!({ "matched": 1, "revoked": 1, "dry_run": false }));
     shell.api.denies(&first.access).await;
     assert_eq!(shell.api.session(&second.access).await.status, 200);
@@ -249,7 +299,12 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
     assert_eq!(ended.json(), json!({ "matched": 4, "revoked": 0, "dry_run": true }));
     assert_eq!(shell.live().await.len(), 7);
     let ended = shell.run(&["revoke-since", &leak]).await;
-    assert!(ended.told.starts_with("revoked 4 sessions: active_since="), "{}{}", ended.told, ended.log.stderr());
+    assert!(
+        ended.told.starts_with("revoked 4 sessions: active_since="),
+        "{}{}",
+        ended.told,
+        ended.log.stderr()
+    );
     for (at, tokens) in sessions.iter().enumerate() {
         // Used 140 minutes ago: half an hour before counts, too.
         if at < 2 {
@@ -261,7 +316,11 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
         }
     }
     assert_eq!(shell.api.with_cookie("GET", "/auth/session", &cookies[0]).await.status, 200);
-    shell.api.with_cookie("GET", "/auth/session", &cookies[1]).await.is_problem(401, "unauthenticated");
+    shell
+        .api
+        .with_cookie("GET", "/auth/session", &cookies[1])
+        .await
+        .is_problem(401, "unauthenticated");
     shell.run(&["revoke-since", "yesterday", "--yes"]).await.failed(2, "expected a time such as");
     shell.run(&["revoke-since", "2999-01-01T00:00:00Z", "--yes"]).await.failed(2, "still to come");
     shell.run(&["revoke-since", &leak, "--yes", "--dry-run"]).await.failed(2, "--dry-run");
@@ -293,7 +352,8 @@ async fn after_a_backup_was_restored_nothing_that_it_brought_back_lives_on() {
     let revived = shell.api.refresh(&stolen.refresh).await.tokens();
     shell.age(&idle.session_id, 90_000, 90_000).await;
 
-    let ended = shell.run(&["revoke-since", &backup, "--restored", "--yes", "--output", "json"]).await;
+    let ended =
+        shell.run(&["revoke-since", &backup, "--restored", "--yes", "--output", "json"]).await;
     assert_eq!(ended.json(), json!({ "matched": 2, "revoked": 2, "dry_run": false }));
     shell.api.denies(&revived.access).await;
     shell.api.denies(&idle.access).await;
@@ -316,11 +376,15 @@ async fn without_redis_sessions_end_all_the_same_and_that_it_was_not_told_is_sai
              SELECT gen_random_uuid(), id, now() + interval '1 hour', now() + interval '1 hour' FROM accounts, generate_series(1, 1200)",
         )
         .await;
-    let there = std::mem::replace(&mut shell.redis, format!("redis://127.0.0.1:{}", testkit::free_port()));
+    let there =
+        std::mem::replace(&mut shell.redis, format!("redis://127.0.0.1:{}", testkit::free_port()));
     shell.run(&["revoke", &tokens.session_id]).await.failed(1, "Redis was not told");
     shell.api.session(&tokens.access).await.is_problem(401, "unauthenticated");
     assert_eq!(shell.live().await.len(), 1201);
-    shell.run(&["revoke-matching", "--all", "--yes"]).await.failed(1, "1201 sessions: what was revoked is revoked");
+    shell
+        .run(&["revoke-matching", "--all", "--yes"])
+        .await
+        .failed(1, "1201 sessions: what was revoked is revoked");
     assert_eq!(shell.live().await.len(), 0);
     shell.redis = there;
 

@@ -17,11 +17,16 @@ fn named<'e>(events: &'e [Value], name: &str) -> Vec<&'e Value> {
 #[tokio::test]
 async fn who_began_used_and_ended_which_session_and_why_not() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("SESSION_LIMIT", "1"), ("REFRESH_REUSE_GRACE", "0s")]).await;
+    let api =
+        AuthApi::start(&database, &[("SESSION_LIMIT", "1"), ("REFRESH_REUSE_GRACE", "0s")]).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
     let message = api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
-    let login = api.client.post(format!("{}/auth/login", api.url)).header("User-Agent", "wallet/1").json(&body);
+    let login = api
+        .client
+        .post(format!("{}/auth/login", api.url))
+        .header("User-Agent", "wallet/1")
+        .json(&body);
     let first = api.send(login).await.tokens();
     // Replayed, not signed by it, not a message of ours.
     api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
@@ -39,7 +44,9 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
     assert_eq!(api.with_cookie("POST", "/auth/logout", &replaced).await.status, 204);
     let last = api.login(&wallet).await;
     assert_eq!(
-        api.with_token("DELETE", &format!("/auth/sessions/{}", last.session_id), &last.access).await.status,
+        api.with_token("DELETE", &format!("/auth/sessions/{}", last.session_id), &last.access)
+            .await
+            .status,
         204
     );
 
@@ -56,28 +63,44 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
         })
     );
     assert_eq!(logins[3]["transport"], "cookie");
-    let reasons: Vec<_> =
-        named(&events, "login_refused").iter().map(|fields| fields["reason"].as_str().unwrap().to_owned()).collect();
+    let reasons: Vec<_> = named(&events, "login_refused")
+        .iter()
+        .map(|fields| fields["reason"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(reasons, ["replayed", "not signed by the wallet", "not a challenge of ours"]);
     assert_eq!(named(&events, "login_refused")[0]["wallet"], wallet.address());
     let refreshed = named(&events, "refresh");
     assert_eq!(refreshed.len(), 1);
-    assert_eq!((&refreshed[0]["session_id"], &refreshed[0]["retry"]), (&json!(next.session_id), &json!(false)));
+    assert_eq!(
+        (&refreshed[0]["session_id"], &refreshed[0]["retry"]),
+        (&json!(next.session_id), &json!(false))
+    );
     let refused = named(&events, "refresh_refused");
     assert_eq!((refused.len(), &refused[0]["reason"]), (1, &json!("forged")));
     assert_eq!(named(&events, "reuse")[0]["session_id"], json!(first.session_id));
     let revoked: Vec<_> = named(&events, "revoke")
         .iter()
-        .map(|fields| format!("{} {}", fields["reason"].as_str().unwrap(), fields["session_id"].as_str().unwrap()))
+        .map(|fields| {
+            format!(
+                "{} {}",
+                fields["reason"].as_str().unwrap(),
+                fields["session_id"].as_str().unwrap()
+            )
+        })
         .collect();
     assert_eq!(revoked[0], format!("reuse {}", first.session_id));
     assert_eq!(revoked[1], format!("limit {}", second.session_id));
     assert_eq!(revoked[2], format!("limit {}", third.session_id));
-    assert!(revoked[3].starts_with("superseded ") && revoked[4].starts_with("logout "), "{revoked:?}");
+    assert!(
+        revoked[3].starts_with("superseded ") && revoked[4].starts_with("logout "),
+        "{revoked:?}"
+    );
     assert_eq!(revoked[5], format!("user {}", last.session_id));
     // Each belongs to the request that it is of.
     assert!(
-        events.iter().all(|event| event["span"]["request_id"].as_str().is_some_and(|id| id.len() == 36)),
+        events
+            .iter()
+            .all(|event| event["span"]["request_id"].as_str().is_some_and(|id| id.len() == 36)),
         "{events:#?}"
     );
 
@@ -88,12 +111,14 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
         ("REDIS_PREFIX", api.redis_prefix.as_str()),
         ("LOG_FORMAT", "json"),
     ];
-    let (code, command) = Program::run(binary("auth-api"), &["accounts", "disable", id], &env).await;
+    let (code, command) =
+        Program::run(binary("auth-api"), &["accounts", "disable", id], &env).await;
     assert_eq!(code, Some(0), "{}", command.stderr());
     let told = self::events(&command.stderr());
     assert_eq!(named(&told, "account_disabled")[0]["account_id"], json!(account));
 
-    for secret in [&first.access, &first.refresh, &next.refresh, &third.access, &cookie, &replaced] {
+    for secret in [&first.access, &first.refresh, &next.refresh, &third.access, &cookie, &replaced]
+    {
         let value = secret.split_once('=').map_or(secret.as_str(), |(_, value)| value);
         assert!(!log.contains(value), "a credential is in the log");
     }
@@ -107,11 +132,10 @@ async fn a_request_that_comes_too_often() {
     let asked = json!({ "address": Wallet::generate().address() });
     assert_eq!(api.post("/auth/challenge", &asked).await.status, 200);
     api.post("/auth/challenge", &asked).await.is_problem(429, "rate_limited");
-    let limits = || events(&api.program.stderr());
-    testkit::eventually("it is in the log", async || !named(&limits(), "limit").is_empty()).await;
-    let events = limits();
+    let limits = || api.program.log_events("limit");
+    testkit::eventually("it is in the log", async || !limits().is_empty()).await;
     let expected = json!({
         "event": "limit", "route": "/auth/challenge", "scope": "ip", "ip": "127.0.0.1",
     });
-    assert_eq!(named(&events, "limit"), [&expected]);
+    assert_eq!(limits(), [expected]);
 }

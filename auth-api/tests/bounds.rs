@@ -76,8 +76,8 @@ async fn a_connection_that_is_used_is_left_alone() {
     let api = AuthApi::start(&database, &[("KEEP_ALIVE", "4s")]).await;
     let mut socket = connect(&api).await;
     let (mut began, mut answered) = (Instant::now(), Instant::now());
-    // For longer than an idle one would last. One that was idle for so long, on a machine that had other things to do, may have
-    // been closed, and proves nothing: from the beginning then.
+    // For longer than an idle one would last. One that was idle for so long, on a machine that had
+    // other things to do, may have been closed, and proves nothing: from the beginning then.
     while began.elapsed() < keep_alive * 3 / 2 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let asked = try_ask(&mut socket).await;
@@ -117,8 +117,7 @@ async fn a_body_without_an_end_is_not_read_on() {
         }
     };
     assert!(tokio::time::timeout(HANG, endless).await.is_ok(), "it reads on");
-    let answered =
-        "auth_api_http_request_duration_seconds_count{method=\"POST\",route=\"/auth/refresh\",status=\"413\"}";
+    let answered = "auth_api_http_request_duration_seconds_count{method=\"POST\",route=\"/auth/refresh\",status=\"413\"}";
     assert!((api.metric(answered).await - 1.0).abs() < f64::EPSILON);
 }
 
@@ -126,7 +125,9 @@ async fn a_body_without_an_end_is_not_read_on() {
 async fn a_huge_head_is_refused_and_its_connection_closed() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
-    let of = |size: usize| format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(size));
+    let of = |size: usize| {
+        format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(size))
+    };
     let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(200));
     let target = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(17_000));
     for head in [of(17_000), of(300_000), many, target] {
@@ -136,7 +137,11 @@ async fn a_huge_head_is_refused_and_its_connection_closed() {
         let said = to_the_end(&mut socket).await;
         let refused = said.starts_with("HTTP/1.1 431") || said.starts_with("HTTP/1.1 400");
         // What was not read resets the connection, and the answer may be lost with it.
-        assert!(refused || (said.is_empty() && head.len() > 100_000), "{} bytes: {said}", head.len());
+        assert!(
+            refused || (said.is_empty() && head.len() > 100_000),
+            "{} bytes: {said}",
+            head.len()
+        );
     }
     let mut socket = connect(&api).await;
     socket.write_all(of(15_000).as_bytes()).await.unwrap();
@@ -148,10 +153,14 @@ async fn a_huge_head_is_refused_and_its_connection_closed() {
 #[tokio::test]
 async fn sizes_are_what_the_configuration_says() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("MAX_HEAD_SIZE", "2KiB"), ("MAX_BODY_SIZE", "1KiB")]).await;
+    let api =
+        AuthApi::start(&database, &[("MAX_HEAD_SIZE", "2KiB"), ("MAX_BODY_SIZE", "1KiB")]).await;
     let request = |agent: usize, body: usize| {
         let body = format!("{{\"refresh_token\":\"{}\"}}", "x".repeat(body));
-        let request = api.client.post(format!("{}/auth/refresh", api.url)).header("user-agent", "x".repeat(agent));
+        let request = api
+            .client
+            .post(format!("{}/auth/refresh", api.url))
+            .header("user-agent", "x".repeat(agent));
         api.send(request.header("content-type", "application/json").body(body))
     };
     request(1500, 900).await.is_problem(401, "refresh_refused");
@@ -176,7 +185,10 @@ async fn idle_connections_are_bounded_end_and_leave_the_operations_port_alone() 
     }
     let alive = api.client.get(format!("{}/livez", api.ops_url)).send().await.unwrap();
     assert_eq!(alive.status(), 200);
-    testkit::eventually("it has taken those that it takes", async || descriptors(&api) >= before + 2 * 40).await;
+    testkit::eventually("it has taken those that it takes", async || {
+        descriptors(&api) >= before + 2 * 40
+    })
+    .await;
     // Its own connections to the stores may have come in between.
     let taken = descriptors(&api) - before;
     assert!(taken <= 2 * 52 + 20, "{taken} descriptors for 50 connections at the most");
@@ -188,5 +200,6 @@ async fn idle_connections_are_bounded_end_and_leave_the_operations_port_alone() 
         let said = to_the_end(&mut socket).await;
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
     }
-    testkit::eventually("their descriptors are closed", async || descriptors(&api) <= before + 20).await;
+    testkit::eventually("their descriptors are closed", async || descriptors(&api) <= before + 20)
+        .await;
 }

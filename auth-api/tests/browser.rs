@@ -10,10 +10,15 @@ const SCREEN: Screen = Screen { width: 1000, height: 700, dark: false };
 async fn start(database: &Database, env: &[(&str, &str)]) -> (AuthApi, String, String) {
     let (port, ops) = (free_port(), free_port());
     let (bind, ops_bind) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{ops}"));
-    let (origin, ops_origin) = (format!("http://localhost:{port}"), format!("http://localhost:{ops}"));
+    let (origin, ops_origin) =
+        (format!("http://localhost:{port}"), format!("http://localhost:{ops}"));
     let mut all = vec![("BIND", bind.as_str()), ("OPS_BIND", &ops_bind), ("PUBLIC_URL", &origin)];
     // Another origin of the same site: the browser sends the cookie along from there.
-    all.extend(env.iter().map(|(name, value)| (*name, if *value == "OPS" { ops_origin.as_str() } else { *value })));
+    all.extend(
+        env.iter().map(|(name, value)| {
+            (*name, if *value == "OPS" { ops_origin.as_str() } else { *value })
+        }),
+    );
     (AuthApi::start(database, &all).await, origin, ops_origin)
 }
 
@@ -34,10 +39,12 @@ fn fetch(page: &mut Page<'_>, method: &str, url: &str, body: Option<&Value>) -> 
 
 fn log_in(page: &mut Page<'_>, origin: &str, wallet: &Wallet) -> Value {
     let asked = json!({ "address": wallet.address() });
-    let (status, challenge) = fetch(page, "POST", &format!("{origin}/auth/challenge"), Some(&asked));
+    let (status, challenge) =
+        fetch(page, "POST", &format!("{origin}/auth/challenge"), Some(&asked));
     assert_eq!(status, 200, "{challenge}");
     let message = challenge["message"].as_str().unwrap();
-    let signed = json!({ "message": message, "signature": wallet.sign(message), "transport": "cookie" });
+    let signed =
+        json!({ "message": message, "signature": wallet.sign(message), "transport": "cookie" });
     let (status, answer) = fetch(page, "POST", &format!("{origin}/auth/login"), Some(&signed));
     assert_eq!(status, 200, "{answer}");
     answer
@@ -76,7 +83,11 @@ async fn log_in_reload_list_revoke_elsewhere_be_refused() {
     // Again over the dead cookie, and then out: the browser forgets it.
     log_in(&mut page, &origin, &wallet);
     assert_eq!(fetch(&mut page, "POST", &format!("{origin}/auth/logout"), None).0, 204);
-    assert_eq!(fetch(&mut page, "POST", &format!("{origin}/auth/logout"), None).0, 401, "there is no cookie any more");
+    assert_eq!(
+        fetch(&mut page, "POST", &format!("{origin}/auth/logout"), None).0,
+        401,
+        "there is no cookie any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,16 +106,17 @@ async fn a_page_of_another_origin_does_what_allowed_origins_says() {
 
         let (status, answer) = fetch(&mut page, "GET", &format!("{origin}/auth/session"), None);
         assert_eq!(status, if allowed { 200 } else { 0 }, "{answer}");
-        // What a page may send without asking first: the cookie goes along, for it is the same site. It does not get the answer, which
-        // is for our own origin (Cross-Origin-Resource-Policy).
+        // What a page may send without asking first: the cookie goes along, for it is the same
+        // site. It does not get the answer, which is for our own origin
+        // (Cross-Origin-Resource-Policy).
         let blind = format!(
             "fetch('{origin}/auth/logout', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => false, () => true)"
         );
         assert_eq!(page.evaluate(&blind), true);
-        let ended = database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL").await;
+        let ended =
+            database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL").await;
         assert_eq!(ended, i64::from(allowed));
-        let refused =
-            "auth_api_http_request_duration_seconds_count{method=\"POST\",route=\"/auth/logout\",status=\"403\"}";
+        let refused = "auth_api_http_request_duration_seconds_count{method=\"POST\",route=\"/auth/logout\",status=\"403\"}";
         assert!((api.metric(refused).await - f64::from(u8::from(!allowed))).abs() < f64::EPSILON);
     }
 }

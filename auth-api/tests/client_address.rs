@@ -12,7 +12,8 @@ async fn address(api: &AuthApi, fields: &[(&str, &str)]) -> String {
     let message = api.challenge(&wallet).await;
     let login = json!({ "message": message, "signature": wallet.sign(&message) });
     let request = api.client.post(format!("{}/auth/login", api.url)).json(&login);
-    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request =
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let tokens = api.send(request).await.tokens();
     api.session(&tokens.access).await.body["session"]["ip"].as_str().unwrap().to_owned()
 }
@@ -76,7 +77,8 @@ async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
 #[tokio::test]
 async fn forwarded_is_read_as_rfc_7239_has_it() {
     let database = Database::create().await;
-    let env = [("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8"), ("PROXY_HEADER", "forwarded")];
+    let env =
+        [("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8"), ("PROXY_HEADER", "forwarded")];
     let api = AuthApi::start(&database, &env).await;
     let chains = [
         ("for=203.0.113.7", "203.0.113.7"),
@@ -104,14 +106,24 @@ async fn forwarded_is_read_as_rfc_7239_has_it() {
 async fn only_the_header_that_proxies_write_is_read() {
     let database = Database::create().await;
     let (x, standard) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=198.51.100.1"));
-    for (header, written, address) in
-        [("", x, "203.0.113.7"), ("X-Forwarded-For", x, "203.0.113.7"), ("forwarded", standard, "198.51.100.1")]
-    {
-        let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("PROXY_HEADER", header)]).await;
+    for (header, written, address) in [
+        ("", x, "203.0.113.7"),
+        ("X-Forwarded-For", x, "203.0.113.7"),
+        ("forwarded", standard, "198.51.100.1"),
+    ] {
+        let api = AuthApi::start(
+            &database,
+            &[("TRUSTED_PROXIES", "127.0.0.1"), ("PROXY_HEADER", header)],
+        )
+        .await;
         let other = if written == x { standard } else { x };
         let nonsense = (other.0, "x");
-        let cases: &[(&[(&str, &str)], &str)] =
-            &[(&[written, other], address), (&[written, nonsense], address), (&[other], PEER), (&[nonsense], PEER)];
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[written, other], address),
+            (&[written, nonsense], address),
+            (&[other], PEER),
+            (&[nonsense], PEER),
+        ];
         expect(&api, cases).await;
         let warned = api.program.stderr().matches("\"other_proxy_header\"").count();
         assert_eq!(warned, 1, "it is warned of once");

@@ -1,12 +1,22 @@
-//! A host whose clock is wrong by an hour changes nothing of what is expired and what is replayed: the database's decides.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
+//! A host whose clock is wrong by an hour changes nothing of what is expired and what is replayed:
+//! the database's decides.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 use testkit::{AuthApi, Database, Wallet, libfaketime};
 
 async fn with_host_clock(database: &Database, offset: &str) -> AuthApi {
     let library = libfaketime();
     // The monotonic clock runs as it does: a wrong wall clock is what is tested.
-    let env = [("LD_PRELOAD", library.as_str()), ("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let env = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME", offset),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
     AuthApi::start(database, &env).await
 }
 
@@ -58,11 +68,13 @@ async fn holds_with(offset: &str) {
         brief.session(&tokens.access).await.status == 401
     })
     .await;
-    let expires_at = message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
+    let expires_at =
+        message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
     let past = format!("SELECT clock_timestamp() > '{expires_at}'");
     testkit::eventually("a challenge of seconds expires", async || database.one(&past).await).await;
     brief.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
-    let expired = database.one::<i64>("SELECT count(*) FROM sessions WHERE expires_at < now()").await;
+    let expired =
+        database.one::<i64>("SELECT count(*) FROM sessions WHERE expires_at < now()").await;
     assert_eq!(expired, 0);
     database.execute("UPDATE sessions SET expires_at = now() - interval '1 second'").await;
     let (wrong_tokens, right_tokens) = (wrong.login(&wallet).await, right.login(&wallet).await);

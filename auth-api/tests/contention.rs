@@ -8,8 +8,8 @@ use testkit::{AuthApi, Database, Wallet};
 
 const CLIENTS: usize = 64;
 const ACCOUNTS: usize = 4;
-/// More clients, each alone on an account: no login of others ends their sessions, so that one is logged out and one reused on
-/// any machine.
+/// More clients, each alone on an account: no login of others ends their sessions, so that one is
+/// logged out and one reused on any machine.
 const ALONE: usize = 3;
 /// Logins of each client.
 const ROUNDS: usize = 3;
@@ -70,7 +70,11 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
         .map(|(status, count)| (status, count.load(Ordering::Relaxed)))
         .filter(|(_, count)| *count > 0)
         .collect();
-    assert!(seen.keys().all(|status| [200, 204, 401].contains(status)), "{seen:?}\n{}", api.program.stderr());
+    assert!(
+        seen.keys().all(|status| [200, 204, 401].contains(status)),
+        "{seen:?}\n{}",
+        api.program.stderr()
+    );
     // A login each, and the two refreshes after it.
     assert!(seen[&200] >= CLIENTS * ROUNDS, "{seen:?}");
     // Its back ends report when they go.

@@ -1,5 +1,12 @@
-//! The contract: what is kept is what the code says, what is served is what it says, and the page shows it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+//! The contract: what is kept is what the code says, what is served is what it says, and the page
+//! shows it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,7 +79,8 @@ async fn it_is_served_with_the_servers_own_address() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["content-type"], "application/json");
     assert_eq!(answer.headers["cache-control"], "public, max-age=300");
-    let (mut served, kept): (_, Value) = (answer.body, serde_json::from_str(&printed().await).unwrap());
+    let (mut served, kept): (_, Value) =
+        (answer.body, serde_json::from_str(&printed().await).unwrap());
     assert_eq!(served["servers"][0]["url"], AuthApi::PUBLIC_URL);
     served["servers"] = kept["servers"].clone();
     assert_eq!(served, kept);
@@ -86,12 +94,15 @@ async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
     let operator = Operator::new();
     let api = AuthApi::start(&database, &[operator.env()]).await;
     for (path, methods) in paths(&printed().await) {
-        let named = path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e").replace("{account}", "G1");
+        let named =
+            path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e").replace("{account}", "G1");
         let url = format!("{}{named}", server_of(&path, &api));
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
+        {
             // With a cookie, too: what is not there is not there, whatever comes along.
             for cookie in [None, Some("__Host-session=ses_x")] {
-                let mut request = api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+                let mut request =
+                    api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
                 if let Some(cookie) = cookie {
                     request = request.header("Cookie", cookie);
                 }
@@ -129,10 +140,15 @@ async fn every_error_is_an_example_with_its_code_and_its_headers() {
             let error = &example["value"];
             let code = error["code"].as_str().or(error["error"].as_str()).unwrap();
             assert!(name.contains(code), "{name}: {error}");
-            assert_eq!(has("Retry-After"), code == "rate_limited" || code.ends_with("unavailable"), "{name}");
+            assert_eq!(
+                has("Retry-After"),
+                code == "rate_limited" || code.ends_with("unavailable"),
+                "{name}"
+            );
             assert_eq!(
                 has("WWW-Authenticate"),
-                ["unauthenticated", "insufficient_user_authentication", "invalid_client"].contains(&code),
+                ["unauthenticated", "insufficient_user_authentication", "invalid_client"]
+                    .contains(&code),
                 "{name}"
             );
             codes.push(code);
@@ -171,33 +187,43 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     let operations = paths(&printed().await).values().map(Vec::len).sum::<usize>();
 
     let mut browser = Browser::start();
-    let mut page = browser.open(&format!("{origin}/docs"), Screen { width: 1200, height: 900, dark: false });
+    let mut page =
+        browser.open(&format!("{origin}/docs"), Screen { width: 1200, height: 900, dark: false });
     page.wait_for(&format!("document.querySelectorAll('.opblock').length === {operations}"));
     // A problem, as it would be answered.
-    page.evaluate("document.querySelector('#operations-auth-login .opblock-summary-control').click()");
+    page.evaluate(
+        "document.querySelector('#operations-auth-login .opblock-summary-control').click()",
+    );
     page.wait_for("document.body.innerText.includes('login_refused')");
     // Tried for real.
-    page.evaluate("document.querySelector('#operations-discovery-keys .opblock-summary-control').click()");
+    page.evaluate(
+        "document.querySelector('#operations-discovery-keys .opblock-summary-control').click()",
+    );
     page.wait_for("document.querySelector('#operations-discovery-keys .try-out__btn') !== null");
     page.evaluate("document.querySelector('#operations-discovery-keys .try-out__btn').click()");
     page.wait_for("document.querySelector('#operations-discovery-keys .execute') !== null");
     page.evaluate("document.querySelector('#operations-discovery-keys .execute').click()");
-    page.wait_for("document.querySelector('#operations-discovery-keys .live-responses-table') !== null");
+    page.wait_for(
+        "document.querySelector('#operations-discovery-keys .live-responses-table') !== null",
+    );
     let answer = page.text("#operations-discovery-keys .live-responses-table");
     assert!(answer.contains("200") && answer.contains("Ed25519"), "{answer}");
 
     // Its policy would keep it from asking anybody else.
-    let blocked = page.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'blocked')");
+    let blocked =
+        page.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'blocked')");
     assert_eq!(blocked, "blocked");
     let complaints = page.complaints();
     assert_eq!(complaints.len(), 2, "one of the policy and one of the fetch: {complaints:?}");
-    let elsewhere = |url: &String| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:");
+    let elsewhere =
+        |url: &String| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:");
     assert_eq!(page.requests().into_iter().find(elsewhere), None);
 }
 
 /// The Python that `deploy/local/real-packages` has made.
 fn python() -> PathBuf {
-    let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let directory =
+        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
     Path::new(&directory).join("schemathesis/venv/bin/python")
 }
 
@@ -213,14 +239,16 @@ async fn the_contract_is_openapi_and_its_examples_are_what_it_says_of_them() {
     assert!(seen > 50, "{}", program.stdout());
 }
 
-/// Runs schemathesis with all its checks against a server of its own: those operations whose paths begin so.
+/// Runs schemathesis with all its checks against a server of its own: those operations whose paths
+/// begin so.
 async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
     let database = Database::create().await;
     let (service, operator) = (Service::add().await, Operator::new());
     let api = AuthApi::start(&database, &[service.env(), operator.env()]).await;
     let (url, client) = (server_of(below, &api), format!("{}:{}", service.id, service.secret));
     // By its file: what it reads from a server it would not test.
-    let (config, hooks, kept, those) = (source("schemathesis.toml"), source("hooks.py"), kept(), format!("^{below}"));
+    let (config, hooks, kept, those) =
+        (source("schemathesis.toml"), source("hooks.py"), kept(), format!("^{below}"));
     let mut args = vec![
         "-m",
         "schemathesis.cli",
@@ -252,9 +280,12 @@ async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
     told.retain(|path, _| path.starts_with("/admin") == (below == OPERATIONS));
     let operations = told.values().map(Vec::len).sum::<usize>();
     // A phase that could not be run would be no failure of its.
-    for done in
-        [format!("Tested: {operations}\n"), "✅ Examples\n".into(), "✅ Coverage\n".into(), "✅ Fuzzing\n".into()]
-    {
+    for done in [
+        format!("Tested: {operations}\n"),
+        "✅ Examples\n".into(),
+        "✅ Coverage\n".into(),
+        "✅ Fuzzing\n".into(),
+    ] {
         assert!(program.stdout().contains(&done), "{}", program.stdout());
     }
 }

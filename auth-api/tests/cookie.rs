@@ -49,7 +49,10 @@ async fn a_login_by_cookie_gives_no_token_and_a_cookie_for_this_host_alone() {
     assert_eq!(answer.body["session"]["id"], body["session_id"]);
     assert_eq!(answer.body["session"]["current"], true);
     assert_eq!(answer.body["account"]["subject"], wallet.address());
-    assert!((api.metric("auth_api_sessions_created_total{transport=\"cookie\"}").await - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_sessions_created_total{transport=\"cookie\"}").await - 1.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[tokio::test]
@@ -61,7 +64,8 @@ async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_s
     assert!(told.is_object());
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
-    let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
+    let body =
+        json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
     let answer = api.post("/auth/login", &body).await;
     let (name, value, attributes) = set_cookie(&answer);
     assert_eq!(name, "session");
@@ -86,11 +90,17 @@ async fn a_login_over_an_old_cookie_ends_the_old_session_whoever_it_was() {
     assert_eq!(reasons, "superseded superseded -");
     // A refused login ends nothing, and neither does one that is carried by tokens.
     let message = api.challenge(&one).await;
-    let refused = json!({ "message": message, "signature": other.sign(&message), "transport": "cookie" });
-    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
-    api.send(request.header("Cookie", &third).json(&refused)).await.is_problem(401, "login_refused");
-    let by_token = json!({ "message": message, "signature": one.sign(&message), "transport": "token" });
-    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
+    let refused =
+        json!({ "message": message, "signature": other.sign(&message), "transport": "cookie" });
+    let request =
+        api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
+    api.send(request.header("Cookie", &third).json(&refused))
+        .await
+        .is_problem(401, "login_refused");
+    let by_token =
+        json!({ "message": message, "signature": one.sign(&message), "transport": "token" });
+    let request =
+        api.client.post(format!("{}/auth/login", api.url)).header("Origin", AuthApi::PUBLIC_URL);
     assert_eq!(api.send(request.header("Cookie", &third).json(&by_token)).await.status, 200);
     assert_eq!(status(&api, &third).await, 200);
 }
@@ -102,24 +112,34 @@ async fn logins_over_each_others_cookies_do_not_deadlock() {
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (mut of_one, mut of_other) = (api.cookie_login(&one).await, api.cookie_login(&other).await);
     for _ in 0..20 {
-        // Each ends the other's session and, by the limit, its own account's: two rows, locked in the order of their ids.
-        let (first, second) =
-            tokio::join!(api.try_cookie_login(&one, Some(&of_other)), api.try_cookie_login(&other, Some(&of_one)));
+        // Each ends the other's session and, by the limit, its own account's: two rows, locked in
+        // the order of their ids.
+        let (first, second) = tokio::join!(
+            api.try_cookie_login(&one, Some(&of_other)),
+            api.try_cookie_login(&other, Some(&of_one))
+        );
         (of_one, of_other) = (first.cookie(), second.cookie());
     }
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 2);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
+        2
+    );
 }
 
 #[tokio::test]
 async fn what_changes_something_needs_an_origin_of_ours() {
     let database = Database::create().await;
-    let api =
-        AuthApi::start(&database, &[("ALLOWED_ORIGINS", "https://app.example.test, https://app.example.test:8443")])
-            .await;
+    let api = AuthApi::start(
+        &database,
+        &[("ALLOWED_ORIGINS", "https://app.example.test, https://app.example.test:8443")],
+    )
+    .await;
     let wallet = Wallet::generate();
     let cookie = api.cookie_login(&wallet).await;
-    let session =
-        api.with_cookie("GET", "/auth/session", &cookie).await.body["session"]["id"].as_str().unwrap().to_owned();
+    let session = api.with_cookie("GET", "/auth/session", &cookie).await.body["session"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let paths = [
         ("POST", "/auth/logout".to_owned()),
         ("POST", "/auth/challenge".to_owned()),
@@ -140,7 +160,8 @@ async fn what_changes_something_needs_an_origin_of_ours() {
     ];
     for (method, path) in &paths {
         for origin in foreign.iter().map(Some).chain([None]) {
-            let mut request = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
+            let mut request =
+                api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
             if let Some(origin) = origin {
                 request = request.header("Origin", *origin);
             }
@@ -148,21 +169,28 @@ async fn what_changes_something_needs_an_origin_of_ours() {
             answer.is_problem(403, "forbidden_origin");
         }
         let twice = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
-        let twice = twice.header("Origin", AuthApi::PUBLIC_URL).header("Origin", "https://evil.example.test");
+        let twice = twice
+            .header("Origin", AuthApi::PUBLIC_URL)
+            .header("Origin", "https://evil.example.test");
         api.send(twice.header("Cookie", &cookie)).await.is_problem(403, "forbidden_origin");
     }
     // Reading needs none, and nothing has changed.
     let plain = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
     assert_eq!(api.send(plain).await.status, 200);
-    for origin in ["https://app.example.test", "https://app.example.test:8443", AuthApi::PUBLIC_URL] {
+    for origin in ["https://app.example.test", "https://app.example.test:8443", AuthApi::PUBLIC_URL]
+    {
         let request = api.client.delete(format!("{}/auth/sessions?except=current", api.url));
         let answer = api.send(request.header("Cookie", &cookie).header("Origin", origin)).await;
         assert_eq!((answer.status.as_u16(), &answer.body["revoked"]), (200, &json!(0)), "{origin}");
     }
     // A page elsewhere cannot have a victim carry a session of the attacker's choosing.
     let message = api.challenge(&wallet).await;
-    let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
-    let request = api.client.post(format!("{}/auth/login", api.url)).header("Origin", "https://evil.example.test");
+    let body =
+        json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
+    let request = api
+        .client
+        .post(format!("{}/auth/login", api.url))
+        .header("Origin", "https://evil.example.test");
     api.send(request.json(&body)).await.is_problem(403, "forbidden_origin");
 }
 
@@ -171,9 +199,16 @@ async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("ALLOWED_ORIGINS", "https://app.example.test")]).await;
     let ask = |origin: &str| {
-        let request = api.client.request("OPTIONS".parse().unwrap(), format!("{}/auth/sessions", api.url));
-        let request = request.header("Origin", origin).header("Access-Control-Request-Method", "DELETE");
-        api.send(request.header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key"))
+        let request =
+            api.client.request("OPTIONS".parse().unwrap(), format!("{}/auth/sessions", api.url));
+        let request =
+            request.header("Origin", origin).header("Access-Control-Request-Method", "DELETE");
+        api.send(
+            request.header(
+                "Access-Control-Request-Headers",
+                "authorization,content-type,idempotency-key",
+            ),
+        )
     };
     let allowed = ask("https://app.example.test").await;
     assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example.test");
@@ -182,14 +217,26 @@ async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
     assert!(methods.contains("DELETE"), "{methods}");
     for origin in ["https://evil.example.test", "null", "http://app.example.test"] {
         let refused = ask(origin).await;
-        assert!(!refused.headers.contains_key("access-control-allow-origin"), "{origin}: {refused:?}");
+        assert!(
+            !refused.headers.contains_key("access-control-allow-origin"),
+            "{origin}: {refused:?}"
+        );
     }
     // Errors are for the page, too; what is refused here says where it may be used.
-    let request = api.client.get(format!("{}/auth/session", api.url)).header("Origin", "https://app.example.test");
+    let request = api
+        .client
+        .get(format!("{}/auth/session", api.url))
+        .header("Origin", "https://app.example.test");
     let answer = api.send(request).await;
     answer.is_problem(401, "unauthenticated");
     assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example.test");
-    assert!(answer.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap().to_lowercase().contains("origin")));
+    assert!(
+        answer.headers.get_all("vary").iter().any(|vary| vary
+            .to_str()
+            .unwrap()
+            .to_lowercase()
+            .contains("origin"))
+    );
 }
 
 #[tokio::test]
@@ -198,12 +245,17 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
     let (cookie, tokens) = (api.cookie_login(&wallet).await, api.login(&wallet).await);
-    for (method, path) in
-        [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("DELETE", "/auth/sessions"), ("POST", "/auth/logout")]
-    {
+    for (method, path) in [
+        ("GET", "/auth/session"),
+        ("GET", "/auth/sessions"),
+        ("DELETE", "/auth/sessions"),
+        ("POST", "/auth/logout"),
+    ] {
         let request = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
-        let request =
-            request.header("Cookie", &cookie).header("Origin", AuthApi::PUBLIC_URL).bearer_auth(&tokens.access);
+        let request = request
+            .header("Cookie", &cookie)
+            .header("Origin", AuthApi::PUBLIC_URL)
+            .bearer_auth(&tokens.access);
         api.send(request).await.is_problem(400, "malformed");
     }
     // A cookie of somebody else's is none of ours, whatever it looks like.
@@ -222,7 +274,8 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
     // A proxy's own login is none of ours.
     let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
     assert_eq!(api.send(request.header("Authorization", "Basic dTpw")).await.status, 200);
-    // Browsers let pages of a sibling host, or of plain HTTP, set names that only look like the prefix.
+    // Browsers let pages of a sibling host, or of plain HTTP, set names that only look like the
+    // prefix.
     for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}"] {
         assert_eq!(status(&api, &format!("{space}{cookie}")).await, 401);
         assert_eq!(status(&api, &format!("{space}__Host-session=planted; {cookie}")).await, 200);
@@ -242,22 +295,36 @@ async fn every_dead_cookie_gets_the_same_answer() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let login = async || api.cookie_login(&Wallet::generate()).await;
-    let (unknown, expired, revoked, wrong) = (login().await, login().await, login().await, login().await);
+    let (unknown, expired, revoked, wrong) =
+        (login().await, login().await, login().await, login().await);
     let id = async |cookie: &str| {
-        api.with_cookie("GET", "/auth/session", cookie).await.body["session"]["id"].as_str().unwrap().to_owned()
+        api.with_cookie("GET", "/auth/session", cookie).await.body["session"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
-    let (of_unknown, of_expired, of_wrong) = (id(&unknown).await, id(&expired).await, id(&wrong).await);
+    let (of_unknown, of_expired, of_wrong) =
+        (id(&unknown).await, id(&expired).await, id(&wrong).await);
     assert_eq!(api.with_cookie("POST", "/auth/logout", &revoked).await.status, 204);
     database.execute(&format!("DELETE FROM sessions WHERE id = '{of_unknown}'")).await;
-    database.execute(&format!("UPDATE sessions SET expires_at = now() WHERE id = '{of_expired}'")).await;
-    database.execute(&format!("UPDATE sessions SET token_hash = sha256('another') WHERE id = '{of_wrong}'")).await;
+    database
+        .execute(&format!("UPDATE sessions SET expires_at = now() WHERE id = '{of_expired}'"))
+        .await;
+    database
+        .execute(&format!(
+            "UPDATE sessions SET token_hash = sha256('another') WHERE id = '{of_wrong}'"
+        ))
+        .await;
     let forged = format!("__Host-session=ses_{}", "A".repeat(86));
     let mut seen = Vec::new();
     for cookie in [&unknown, &expired, &revoked, &wrong, &forged, "__Host-session="] {
         let answer = api.with_cookie("GET", "/auth/session", cookie).await;
         answer.is_problem(401, "unauthenticated");
-        let mut headers: Vec<_> =
-            answer.headers.iter().filter(|(name, _)| *name != "x-request-id" && *name != "date").collect();
+        let mut headers: Vec<_> = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "x-request-id" && *name != "date")
+            .collect();
         headers.sort_by_key(|(name, _)| name.as_str());
         seen.push(format!("{headers:?} {}", answer.body));
     }
@@ -276,7 +343,8 @@ async fn logout_ends_the_session_of_a_cookie_and_takes_the_cookie_away() {
         let (name, value, attributes) = set_cookie(&answer);
         assert_eq!((name.as_str(), value.as_str()), ("__Host-session", ""));
         assert!(
-            attributes.contains(&"Max-Age=0".to_owned()) && attributes.contains(&"Secure".to_owned()),
+            attributes.contains(&"Max-Age=0".to_owned())
+                && attributes.contains(&"Secure".to_owned()),
             "{attributes:?}"
         );
     }
@@ -293,18 +361,24 @@ async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
     let cookie = api.cookie_login(&Wallet::generate()).await;
     let first = cookie.clone();
     let used_after = async |seconds: i32| {
-        let set = format!("UPDATE sessions SET last_seen_at = now() - interval '{seconds} seconds'");
+        let set =
+            format!("UPDATE sessions SET last_seen_at = now() - interval '{seconds} seconds'");
         database.execute(&set).await;
         status(&api, &first).await
     };
-    let touches = async || api.metric("auth_api_db_query_duration_seconds_count{query=\"touch_sessions\"}").await;
+    let touches = async || {
+        api.metric("auth_api_db_query_duration_seconds_count{query=\"touch_sessions\"}").await
+    };
     // Not a minute ago, however long the request takes.
     assert_eq!(used_after(-3600).await, 200);
     let before: String = database.one("SELECT clock_timestamp()::text").await;
     assert_eq!(used_after(61).await, 200);
     let seen_now = format!("SELECT last_seen_at >= '{before}' FROM sessions");
     testkit::eventually("it was touched", async || database.one::<bool>(&seen_now).await).await;
-    assert!((touches().await - 1.0).abs() < f64::EPSILON, "the first use was too early, the queue keeps its order");
+    assert!(
+        (touches().await - 1.0).abs() < f64::EPSILON,
+        "the first use was too early, the queue keeps its order"
+    );
 
     // Two days later it is worth a write of an index, too.
     database
@@ -332,9 +406,13 @@ async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
         .await;
     let answer = api.with_cookie("GET", "/auth/session", &cookie).await;
     let attributes = set_cookie(&answer).2;
-    let max_age = attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")).unwrap();
+    let max_age =
+        attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")).unwrap();
     let left = "SELECT floor(extract(epoch FROM absolute_expires_at - clock_timestamp()))::bigint FROM sessions";
-    assert!((database.one(left).await..=864_000).contains(&max_age.parse::<i64>().unwrap()), "{max_age}");
+    assert!(
+        (database.one(left).await..=864_000).contains(&max_age.parse::<i64>().unwrap()),
+        "{max_age}"
+    );
     testkit::eventually("it lives to its absolute end", async || {
         database.one::<bool>("SELECT expires_at = absolute_expires_at FROM sessions").await
     })
@@ -362,7 +440,9 @@ async fn a_queued_touch_does_not_revive_a_session_and_a_failed_one_fails_no_requ
     .await;
     assert_eq!(status(&api, &cookie).await, 200);
     // The next is queued behind the lock when the session is revoked by whoever has it.
-    lock.batch_execute("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'").await.unwrap();
+    lock.batch_execute("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'")
+        .await
+        .unwrap();
     lock.commit().await.unwrap();
     assert_eq!(status(&api, &cookie).await, 401);
     let mut api = api;
@@ -387,5 +467,7 @@ async fn queued_touches_are_written_before_the_program_ends() {
     let _ = api.program.log_event("shutdown_started").await;
     lock.commit().await.unwrap();
     assert_eq!(api.program.wait().await.code(), Some(0));
-    assert!(database.one::<bool>(&format!("SELECT last_seen_at >= '{before}' FROM sessions")).await);
+    assert!(
+        database.one::<bool>(&format!("SELECT last_seen_at >= '{before}' FROM sessions")).await
+    );
 }

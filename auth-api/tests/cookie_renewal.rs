@@ -31,7 +31,9 @@ async fn two_days_later(database: &Database) {
 
 /// The grace of the cookie before the current one was over long before any request from now on.
 async fn grace_is_over(database: &Database) {
-    database.execute("UPDATE sessions SET previous_until = clock_timestamp() - interval '1 hour'").await;
+    database
+        .execute("UPDATE sessions SET previous_until = clock_timestamp() - interval '1 hour'")
+        .await;
 }
 
 async fn revoked_reason(database: &Database) -> Option<String> {
@@ -63,7 +65,8 @@ async fn renewed(database: &Database, api: &AuthApi) -> (String, String) {
     (old, new)
 }
 
-/// A token of the session that `cookie` belongs to, made with nothing but `AUTH_SECRET` and the session's id.
+/// A token of the session that `cookie` belongs to, made with nothing but `AUTH_SECRET` and the
+/// session's id.
 fn forged_beside(cookie: &str) -> String {
     let (name, token) = cookie.split_once("=ses_").unwrap();
     let mut bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
@@ -90,10 +93,13 @@ async fn when_a_session_slides_its_cookie_changes_and_every_browser_gets_the_sam
     assert_eq!(stored, blake3::hash(new.split_once('=').unwrap().1.as_bytes()).to_hex().as_str());
 
     // From when the new one has been presented, the old one has the grace.
-    let until: bool = database.one("SELECT previous_until > now() + interval '1 day' FROM sessions").await;
+    let until: bool =
+        database.one("SELECT previous_until > now() + interval '1 day' FROM sessions").await;
     assert!(until, "the old one is good for as long as it would have been");
     assert_eq!(set_cookie(&get(&api, &new).await), None);
-    let until: bool = database.one("SELECT previous_until <= clock_timestamp() + interval '5 min' FROM sessions").await;
+    let until: bool = database
+        .one("SELECT previous_until <= clock_timestamp() + interval '5 min' FROM sessions")
+        .await;
     assert!(until, "the grace (5 minutes in tests) counts from the first use of the new one");
     let first_use: String = database.one("SELECT previous_until::text FROM sessions").await;
     assert_eq!(set_cookie(&get(&api, &new).await), None);
@@ -123,8 +129,14 @@ async fn the_cookie_before_after_its_time_is_a_copy_and_ends_the_session() {
     get(&api, &old).await.is_problem(401, "unauthenticated");
     get(&api, &new).await.is_problem(401, "unauthenticated");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
-    testkit::eventually("the audit log has it", async || api.program.stderr().contains(r#""event":"reuse""#)).await;
-    assert!((api.metric("auth_api_sessions_revoked_total{reason=\"reuse\"}").await - 1.0).abs() < f64::EPSILON);
+    testkit::eventually("the audit log has it", async || {
+        api.program.stderr().contains(r#""event":"reuse""#)
+    })
+    .await;
+    assert!(
+        (api.metric("auth_api_sessions_revoked_total{reason=\"reuse\"}").await - 1.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[tokio::test]
@@ -139,10 +151,15 @@ async fn the_cookie_before_is_never_good_past_the_expiry_that_it_had() {
     let (other_database, hour) = (Database::create().await, [("REFRESH_REUSE_GRACE", "5m")]);
     let api = AuthApi::start(&other_database, &hour).await;
     let (_, new) = renewed(&other_database, &api).await;
-    other_database.execute("UPDATE sessions SET previous_until = clock_timestamp() + interval '1 minute'").await;
+    other_database
+        .execute("UPDATE sessions SET previous_until = clock_timestamp() + interval '1 minute'")
+        .await;
     let before: String = other_database.one("SELECT previous_until::text FROM sessions").await;
     assert_eq!(get(&api, &new).await.status, 200);
-    assert_eq!(other_database.one::<String>("SELECT previous_until::text FROM sessions").await, before);
+    assert_eq!(
+        other_database.one::<String>("SELECT previous_until::text FROM sessions").await,
+        before
+    );
 }
 
 #[tokio::test]
@@ -156,7 +173,10 @@ async fn requests_in_parallel_renew_once_and_all_get_the_same_cookie() {
     counts_renewals(&api, "renewed", 1.0).await;
     // The first to use it does not shut out what is still under way.
     let new = cookies.first().unwrap();
-    let answers = futures_util::future::join_all((0..20).map(|n| get(&api, if n % 2 == 0 { new } else { &old }))).await;
+    let answers = futures_util::future::join_all(
+        (0..20).map(|n| get(&api, if n % 2 == 0 { new } else { &old })),
+    )
+    .await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
     assert_eq!(revoked_reason(&database).await, None);
 }
@@ -167,13 +187,16 @@ async fn a_request_that_another_site_causes_slides_nothing() {
     let api = AuthApi::start(&database, &[]).await;
     let cookie = due(&database, &api).await;
     let ask = async |cookie: &str, sites: &[&str]| {
-        let mut request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", cookie);
+        let mut request =
+            api.client.get(format!("{}/auth/session", api.url)).header("Cookie", cookie);
         for site in sites {
             request = request.header("Sec-Fetch-Site", *site);
         }
         set_cookie(&api.send(request).await)
     };
-    for sites in [&["cross-site"][..], &["same-origin", "cross-site"], &["", "none"], &["anything"], &[""]] {
+    for sites in
+        [&["cross-site"][..], &["same-origin", "cross-site"], &["", "none"], &["anything"], &[""]]
+    {
         assert_eq!(ask(&cookie, sites).await, None, "{sites:?}");
     }
     let mut current = cookie;
@@ -205,15 +228,24 @@ async fn a_database_that_cannot_write_refuses_nobody() {
     assert_eq!(get(&api, &new).await.status, 200);
     lock.commit().await.unwrap();
     assert_eq!(get(&api, &new).await.status, 200);
-    assert!(database.one::<bool>("SELECT previous_until < now() + interval '6 minutes' FROM sessions").await);
+    assert!(
+        database
+            .one::<bool>("SELECT previous_until < now() + interval '6 minutes' FROM sessions")
+            .await
+    );
 }
 
 #[tokio::test]
 async fn a_request_with_the_old_cookie_is_judged_as_of_when_it_arrived() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env = [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", "1"), ("DENYLIST_SYNC_INTERVAL", "1h")];
-    let (slow, quick) = (AuthApi::start(&database, &env).await, AuthApi::start(&database, &[]).await);
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_POOL_SIZE", "1"),
+        ("DENYLIST_SYNC_INTERVAL", "1h"),
+    ];
+    let (slow, quick) =
+        (AuthApi::start(&database, &env).await, AuthApi::start(&database, &[]).await);
     testkit::eventually("the denylist has been rebuilt", async || {
         slow.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
     })
@@ -246,7 +278,8 @@ async fn a_client_that_has_hung_up_ends_nothing() {
     drop(socket);
     api.program.signal("CONT");
     testkit::eventually("the request was read", async || {
-        api.metric("auth_api_db_query_duration_seconds_count{query=\"find_live_session\"}").await > 1.0
+        api.metric("auth_api_db_query_duration_seconds_count{query=\"find_live_session\"}").await
+            > 1.0
     })
     .await;
     assert_eq!(get(&api, &new).await.status, 200);
@@ -279,7 +312,9 @@ async fn the_cookie_before_ends_its_session_where_that_is_asked() {
         let (old, new) = renewed(&database, &api).await;
         match how {
             "logout" => assert_eq!(api.with_cookie("POST", "/auth/logout", &old).await.status, 204),
-            "client" => assert_eq!(api.revoke(&service, old.split_once('=').unwrap().1).await.status, 200),
+            "client" => {
+                assert_eq!(api.revoke(&service, old.split_once('=').unwrap().1).await.status, 200);
+            }
             _ => drop(api.try_cookie_login(&Wallet::generate(), Some(&old)).await.cookie()),
         }
         get(&api, &new).await.is_problem(401, "unauthenticated");
@@ -300,7 +335,11 @@ async fn introspection_judges_a_cookie_as_a_request_does_and_slides_nothing() {
     for cookie in [&old, &new, &old] {
         assert_eq!(api.introspect(&service, &token(cookie)).await.body["active"], true);
     }
-    assert!(database.one::<bool>("SELECT previous_until < now() + interval '6 minutes' FROM sessions").await);
+    assert!(
+        database
+            .one::<bool>("SELECT previous_until < now() + interval '6 minutes' FROM sessions")
+            .await
+    );
     grace_is_over(&database).await;
     assert_eq!(api.introspect(&service, &token(&old)).await.body, json!({ "active": false }));
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));

@@ -1,5 +1,5 @@
-//! What is fuzzed, without the fuzzer: each target over its corpus, which was kept because each file of it reaches
-//! something that no other does, and over some hundred inputs at random.
+//! What is fuzzed, without the fuzzer: each target over its corpus, which was kept because each
+//! file of it reaches something that no other does, and over some hundred inputs at random.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the targets are the fuzzer's, too")]
 
@@ -11,7 +11,9 @@ use proptest::prelude::*;
 fn replay(target: fn(&[u8]), name: &str) {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
     let mut files = 0;
-    for entry in std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display())) {
+    for entry in
+        std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()))
+    {
         let path = entry.unwrap().path();
         // Seen when it fails: the last is the one.
         eprintln!("{}", path.display());

@@ -20,7 +20,12 @@ const FREIGHTER: &str = include_str!("freighter/extension.js");
 async fn start(database: &Database, reuse_grace: &str) -> (AuthApi, String) {
     let port = free_port();
     let (bind, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
-    let env = [("BIND", bind.as_str()), ("PUBLIC_URL", &origin), ("DEMO", "1"), ("REFRESH_REUSE_GRACE", reuse_grace)];
+    let env = [
+        ("BIND", bind.as_str()),
+        ("PUBLIC_URL", &origin),
+        ("DEMO", "1"),
+        ("REFRESH_REUSE_GRACE", reuse_grace),
+    ];
     (AuthApi::start(database, &env).await, origin)
 }
 
@@ -31,7 +36,8 @@ fn open<'b>(browser: &'b mut Browser, origin: &str, script: &str) -> Page<'b> {
     page
 }
 
-/// Presses a button as somebody with a keyboard does, and waits for what comes of it. What the page tells then.
+/// Presses a button as somebody with a keyboard does, and waits for what comes of it. What the page
+/// tells then.
 fn press(page: &mut Page<'_>, selector: &str) -> String {
     let found = format!(
         "(() => {{ const button = document.querySelector({selector:?}); button?.focus();
@@ -45,7 +51,10 @@ fn press(page: &mut Page<'_>, selector: &str) -> String {
 
 /// What the console says, but for the refusals, which it calls errors.
 fn complaints(page: &mut Page<'_>) -> Vec<String> {
-    page.complaints().into_iter().filter(|text| !text.contains("the server responded with a status of 401")).collect()
+    page.complaints()
+        .into_iter()
+        .filter(|text| !text.contains("the server responded with a status of 401"))
+        .collect()
 }
 
 const LIVE: &str = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
@@ -62,21 +71,39 @@ async fn a_throw_away_key_logs_in_refreshes_retries_lists_ends_and_logs_out() {
     press(&mut page, "#use-key");
     let address = page.text("#address");
     let message = page.text("#message");
-    assert!(message.starts_with(&format!("localhost:{}", origin.rsplit(':').next().unwrap())), "{message}");
+    assert!(
+        message.starts_with(&format!("localhost:{}", origin.rsplit(':').next().unwrap())),
+        "{message}"
+    );
     assert!(message.contains(&address));
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM accounts").await, 0, "nothing is stored for a challenge");
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM accounts").await,
+        0,
+        "nothing is stored for a challenge"
+    );
 
     assert!(press(&mut page, "#log-in").starts_with("Logged in"));
     assert_eq!(database.one::<String>("SELECT subject FROM accounts").await, address);
     assert!(page.text("#verified").contains("has checked its signature"));
     assert!(page.text("#claims").contains(&address));
-    assert!(press(&mut page, "#log-in").starts_with("Refused, as it should be"), "a challenge is good once");
+    assert!(
+        press(&mut page, "#log-in").starts_with("Refused, as it should be"),
+        "a challenge is good once"
+    );
 
     press(&mut page, "#refresh");
     assert_eq!(page.evaluate("document.querySelectorAll('#chain li').length"), 2);
     assert!(press(&mut page, "#replay").contains("the same successor"));
-    assert_eq!(database.one::<i64>("SELECT generation::int8 FROM token_families").await, 1, "the chain does not fork");
-    assert_eq!(page.evaluate("localStorage.length + sessionStorage.length"), 0, "credentials stay in memory");
+    assert_eq!(
+        database.one::<i64>("SELECT generation::int8 FROM token_families").await,
+        1,
+        "the chain does not fork"
+    );
+    assert_eq!(
+        page.evaluate("localStorage.length + sessionStorage.length"),
+        0,
+        "credentials stay in memory"
+    );
     page.is_sound(&format!("{origin}/"));
 
     press(&mut page, "#another");
@@ -138,27 +165,54 @@ async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewh
     let database = Database::create().await;
     let (with, _) = start(&database, "5m").await;
     let without = AuthApi::start(&database, &[]).await;
-    for part in ["", "/page.css", "/page.js", "/draw.js", "/api.js", "/wallets.js", "/encoding.js", "/freighter-api.js"]
-    {
+    for part in [
+        "",
+        "/page.css",
+        "/page.js",
+        "/draw.js",
+        "/api.js",
+        "/wallets.js",
+        "/encoding.js",
+        "/freighter-api.js",
+    ] {
         let answer = with.send(with.client.get(format!("{}/demo{part}", with.url))).await;
         assert_eq!(answer.status, 200, "{part}");
         let policy = answer.headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';")
+                && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
         assert_eq!(answer.headers["cache-control"], "no-store");
-        without.send(without.client.get(format!("{}/demo{part}", without.url))).await.is_problem(404, "not_found");
+        without
+            .send(without.client.get(format!("{}/demo{part}", without.url)))
+            .await
+            .is_problem(404, "not_found");
     }
     let settings = with.send(with.client.get(format!("{}/demo/settings.json", with.url))).await;
-    assert_eq!(settings.body, serde_json::json!({ "network": "stellar:testnet", "reuse_grace_ms": 300_000 }));
-    without.send(without.client.get(format!("{}/demo/settings.json", without.url))).await.is_problem(404, "not_found");
-    with.send(with.client.get(format!("{}/demo/page.html", with.url))).await.is_problem(404, "not_found");
-    with.send(with.client.post(format!("{}/demo", with.url))).await.is_problem(405, "method_not_allowed");
+    assert_eq!(
+        settings.body,
+        serde_json::json!({ "network": "stellar:testnet", "reuse_grace_ms": 300_000 })
+    );
+    without
+        .send(without.client.get(format!("{}/demo/settings.json", without.url)))
+        .await
+        .is_problem(404, "not_found");
+    with.send(with.client.get(format!("{}/demo/page.html", with.url)))
+        .await
+        .is_problem(404, "not_found");
+    with.send(with.client.post(format!("{}/demo", with.url)))
+        .await
+        .is_problem(405, "method_not_allowed");
 }
 
 #[test]
 fn the_package_in_it_is_the_published_one() {
-    let packages = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
-    let published = Path::new(&packages).join("stellar-js/node_modules/@stellar/freighter-api/build/index.min.js");
+    let packages =
+        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let published = Path::new(&packages)
+        .join("stellar-js/node_modules/@stellar/freighter-api/build/index.min.js");
     let ours = include_str!("../src/routes/demo/freighter-api/index.min.js");
     assert_eq!(std::fs::read_to_string(published).unwrap(), ours);
 }
@@ -181,7 +235,10 @@ async fn screenshots() {
         for button in ["#use-key", "#log-in", "#another", "#refresh"] {
             press(&mut page, button);
         }
-        page.evaluate("document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView()");
-        std::fs::write(Path::new(&into).join(format!("demo-{suffix}.png")), page.picture()).unwrap();
+        page.evaluate(
+            "document.activeElement.blur(); document.querySelector('#tokens').scrollIntoView()",
+        );
+        std::fs::write(Path::new(&into).join(format!("demo-{suffix}.png")), page.picture())
+            .unwrap();
     }
 }

@@ -19,8 +19,11 @@ impl Stage {
 
     async fn set_with(interval: &str, more: &[(&str, &str)]) -> Self {
         let (database, redis) = (Database::create().await, Redis::start());
-        let env =
-            [("REDIS_URL", redis.url()), ("DENYLIST_SYNC_INTERVAL", interval.into()), ("REDIS_PREFIX", "p".into())];
+        let env = [
+            ("REDIS_URL", redis.url()),
+            ("DENYLIST_SYNC_INTERVAL", interval.into()),
+            ("REDIS_PREFIX", "p".into()),
+        ];
         let mut env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         env.extend_from_slice(more);
         let api = AuthApi::start(&database, &env).await;
@@ -42,14 +45,19 @@ impl Stage {
     }
 
     async fn lookups(&self, source: &str) -> f64 {
-        self.api.metric(&format!("auth_api_denylist_lookup_duration_seconds_count{{source=\"{source}\"}}")).await
+        self.api
+            .metric(&format!(
+                "auth_api_denylist_lookup_duration_seconds_count{{source=\"{source}\"}}"
+            ))
+            .await
     }
 
     /// Commands to Redis that requests have waited for, answered or not.
     async fn asked_for_requests(&self) -> f64 {
         let mut asked = 0.0;
         for command in ["lookup", "deny", "limit"] {
-            let count = format!("auth_api_redis_command_duration_seconds_count{{command=\"{command}\"}}");
+            let count =
+                format!("auth_api_redis_command_duration_seconds_count{{command=\"{command}\"}}");
             asked += self.api.metric(&count).await;
         }
         asked
@@ -107,11 +115,17 @@ async fn a_redis_that_was_killed_and_came_back_empty_is_not_believed() {
 async fn a_redis_restored_from_a_dump_before_the_logout_is_not_believed() {
     let mut stage = Stage::set("1h").await;
     stage.redis.save();
-    assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"), "the dump claims to be complete");
+    assert!(
+        stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"),
+        "the dump claims to be complete"
+    );
     stage.log_out().await;
     stage.redis.kill();
     stage.redis.run();
-    assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"), "and so does what was restored");
+    assert!(
+        stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"),
+        "and so does what was restored"
+    );
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
     assert!(stage.redis.command(&key).starts_with(":0"));
     stage.is_right().await;
@@ -155,7 +169,10 @@ async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
     for _ in 0..20 {
         stage.is_right().await;
     }
-    assert!((stage.lookups("redis").await - redis).abs() < f64::EPSILON, "nothing was believed of it");
+    assert!(
+        (stage.lookups("redis").await - redis).abs() < f64::EPSILON,
+        "nothing was believed of it"
+    );
     // One look-up timed out; the others are the rebuild's own tries, twice a second at the most.
     let lookups = "auth_api_redis_command_duration_seconds_count{command=\"lookup\"}";
     let tried = stage.api.metric(lookups).await - redis;
@@ -168,11 +185,13 @@ async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
 
 #[tokio::test]
 async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
-    let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
+    let roomy =
+        ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
     let roomy = roomy.map(|name| (name, "100000/1h"));
     let more = [("REDIS_TIMEOUT", "3s"), ("RATE_LIMIT", "on"), ("SESSION_LIMIT", "2")];
     let more: Vec<_> = more.into_iter().chain(roomy).collect();
-    // What is first to find out: a login that has to deny the session that it ends, a logout, a look-up, a refresh.
+    // What is first to find out: a login that has to deny the session that it ends, a logout, a
+    // look-up, a refresh.
     for first in ["login", "logout", "look-up", "refresh"] {
         let stage = Stage::set_with("1h", &more).await;
         let wallet = Wallet::generate();
@@ -248,14 +267,18 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
     let holder = client.transaction().await.unwrap();
     holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
     proxy.fail_over_to(&new.address());
-    testkit::eventually("a limit has noticed, and the rebuild waits for its first page", async || {
-        stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
-        new.command("EXISTS {p}:deny:epoch").starts_with(":1")
-    })
+    testkit::eventually(
+        "a limit has noticed, and the rebuild waits for its first page",
+        async || {
+            stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
+            new.command("EXISTS {p}:deny:epoch").starts_with(":1")
+        },
+    )
     .await;
     tokio::join!(stage.api.denies(&stage.revoked.access), async {
         testkit::eventually("so does the request", async || {
-            let waiting = "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'auth-api'
+            let waiting =
+                "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'auth-api'
                            AND datname = current_database() AND wait_event_type = 'Lock'";
             holder.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
             holder.query_one(waiting, &[]).await.unwrap().get(0)
@@ -280,7 +303,8 @@ async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
     holder.rollback().await.unwrap();
     testkit::eventually("the rebuild has found out", async || {
         let told = stage.api.program.log_events("denylist_rebuild_failed");
-        told.iter().any(|fields| fields["error"].as_str().is_some_and(|error| error.contains("emptied")))
+        told.iter()
+            .any(|fields| fields["error"].as_str().is_some_and(|error| error.contains("emptied")))
     })
     .await;
     stage.is_right().await;
@@ -298,8 +322,12 @@ async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_unt
     let shared = [("REDIS_PREFIX", "p"), ("DENYLIST_SYNC_INTERVAL", "1h")];
     let one = AuthApi::start(&database, &[shared[0], shared[1], ("REDIS_URL", &through)]).await;
     let direct = redis.url();
-    let other =
-        AuthApi::start_with_keys(&database, one.copy_of_keys(), &[shared[0], shared[1], ("REDIS_URL", &direct)]).await;
+    let other = AuthApi::start_with_keys(
+        &database,
+        one.copy_of_keys(),
+        &[shared[0], shared[1], ("REDIS_URL", &direct)],
+    )
+    .await;
     let tokens = one.login(&Wallet::generate()).await;
     testkit::eventually("both believe Redis", async || {
         let source = "auth_api_denylist_lookup_duration_seconds_count{source=\"redis\"}";
@@ -312,8 +340,10 @@ async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_unt
     assert_eq!(one.logout(&tokens.access).await.status, 204);
     one.session(&tokens.access).await.is_problem(401, "unauthenticated");
     proxy.restore();
-    testkit::eventually("the other one refuses it too", async || other.session(&tokens.access).await.status == 401)
-        .await;
+    testkit::eventually("the other one refuses it too", async || {
+        other.session(&tokens.access).await.status == 401
+    })
+    .await;
     let key = format!("EXISTS {{p}}:deny:{}", tokens.session_id);
     testkit::eventually("Redis has it", async || redis.command(&key).starts_with(":1")).await;
 }
@@ -324,7 +354,10 @@ async fn sessions_revoked_behind_our_back_are_denied_by_the_next_rebuild() {
     // As a process does that dies between its commit and its SET.
     stage
         .database
-        .execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{}'", stage.revoked.session_id))
+        .execute(&format!(
+            "UPDATE sessions SET revoked_at = now() WHERE id = '{}'",
+            stage.revoked.session_id
+        ))
         .await;
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
     testkit::eventually("Redis has it", async || stage.redis.command(&key).starts_with(":1")).await;
@@ -345,7 +378,11 @@ async fn ten_thousand_revocations_are_rebuilt_in_pages() {
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     stage.trusts_redis().await;
     // The epoch and the marker are the other two keys.
-    assert!(stage.redis.command("DBSIZE").starts_with(":10002"), "{}", stage.redis.command("DBSIZE"));
+    assert!(
+        stage.redis.command("DBSIZE").starts_with(":10002"),
+        "{}",
+        stage.redis.command("DBSIZE")
+    );
 }
 
 #[tokio::test]
@@ -369,7 +406,8 @@ async fn with_neither_store_a_bearer_is_answered_503() {
     let alive = api.client.get(format!("{}/livez", api.ops_url)).send().await.unwrap();
     assert_eq!(alive.status(), 200);
     proxy.restore();
-    testkit::eventually("it is back", async || api.session(&tokens.access).await.status == 200).await;
+    testkit::eventually("it is back", async || api.session(&tokens.access).await.status == 200)
+        .await;
 }
 
 #[tokio::test]
@@ -377,7 +415,8 @@ async fn readyz_reports_a_redis_that_may_evict() {
     let stage = Stage::set("1h").await;
     stage.log_out().await;
     let redis = async || {
-        let answer = stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
+        let answer =
+            stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.json::<serde_json::Value>().await.unwrap()["redis"].clone()
     };
@@ -392,12 +431,14 @@ async fn readyz_reports_a_redis_that_may_evict() {
 
 #[tokio::test]
 async fn reuse_and_the_session_limit_deny_too() {
-    let stage = Stage::set_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
+    let stage =
+        Stage::set_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
     let third = stage.api.login(&Wallet::generate()).await;
     let next = stage.api.refresh(&third.refresh).await.tokens();
     stage.database.age_rotations("1 minute").await;
     stage.api.refresh(&third.refresh).await.is_problem(401, "refresh_refused");
-    let denied = |id: &str| stage.redis.command(&format!("EXISTS {{p}}:deny:{id}")).starts_with(":1");
+    let denied =
+        |id: &str| stage.redis.command(&format!("EXISTS {{p}}:deny:{id}")).starts_with(":1");
     assert!(denied(&third.session_id));
     stage.api.denies(&next.access).await;
 
@@ -415,8 +456,10 @@ async fn a_login_without_a_connection_leaves_the_denylist_trusted() {
     let stage = Stage::set_with("1h", &one_connection).await;
     let (first, second) = (Wallet::generate(), Wallet::generate());
     let _ = stage.api.login(&first).await;
-    let (first_message, second_message) = (stage.api.challenge(&first).await, stage.api.challenge(&second).await);
-    let (first_signature, second_signature) = (first.sign(&first_message), second.sign(&second_message));
+    let (first_message, second_message) =
+        (stage.api.challenge(&first).await, stage.api.challenge(&second).await);
+    let (first_signature, second_signature) =
+        (first.sign(&first_message), second.sign(&second_message));
     let mut client = stage.database.client().await;
     let holder = client.transaction().await.unwrap();
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
@@ -453,7 +496,10 @@ async fn a_redis_that_does_not_let_us_write_is_left_to_postgres_and_complained_a
     let tries = "auth_api_redis_command_duration_seconds_count{command=\"rebuild\"}";
     let before = stage.api.metric(tries).await;
     stage.is_right().await;
-    testkit::eventually("it has tried three times", async || stage.api.metric(tries).await >= before + 9.0).await;
+    testkit::eventually("it has tried three times", async || {
+        stage.api.metric(tries).await >= before + 9.0
+    })
+    .await;
     stage.is_right().await;
     assert_eq!(stage.api.program.log_events("denylist_rebuild_failed").len(), 1);
     let _ = stage.redis.command("ACL SETUSER default +eval");
@@ -465,7 +511,8 @@ async fn readyz_leaves_the_denylist_alone_when_redis_does_not_tell() {
     let stage = Stage::set("1h").await;
     let _ = stage.redis.command("ACL SETUSER default -info");
     for _ in 0..5 {
-        let ready = stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
+        let ready =
+            stage.api.client.get(format!("{}/readyz", stage.api.ops_url)).send().await.unwrap();
         assert_eq!(ready.status(), 200);
         let redis = stage.lookups("redis").await;
         assert_eq!(stage.api.session(&stage.live.access).await.status, 200);

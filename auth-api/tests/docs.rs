@@ -1,5 +1,5 @@
-//! The documentation does what it says: its commands and its code run, in their order, against the programs and the
-//! published clients of npm and `PyPI` (`deploy/local/real-packages` gets them).
+//! The documentation does what it says: its commands and its code run, in their order, against the
+//! programs and the published clients of npm and `PyPI` (`deploy/local/real-packages` gets them).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,11 +23,13 @@ use testkit::{AuthApi, Database, Program, Redis, Service, Wallet, binary, free_p
 
 /// Where `deploy/local/real-packages` has put it.
 fn installed(path: &str) -> PathBuf {
-    let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let directory =
+        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
     PathBuf::from(directory).join(path)
 }
 
-/// A bound for what hangs. A page starts Node and Python twenty times, each of which takes its time on a busy machine.
+/// A bound for what hangs. A page starts Node and Python twenty times, each of which takes its time
+/// on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs a page of the documentation in a directory of its own.
@@ -44,10 +46,14 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     }
     fs::write(here.join("extension.js"), include_str!("freighter/extension.js")).unwrap();
     fs::write(here.join("window.mjs"), include_str!("docs/window.mjs")).unwrap();
-    std::os::unix::fs::symlink(installed("stellar-js/node_modules"), here.join("node_modules")).unwrap();
+    std::os::unix::fs::symlink(installed("stellar-js/node_modules"), here.join("node_modules"))
+        .unwrap();
 
-    // One shell for the whole page, so that what a step sets the next one has; each step's output for itself.
-    let step = |Step { line, script, .. }: &Step| format!("echo {line} >at\n{{\n{script}}} >{line}.out 2>{line}.err\n");
+    // One shell for the whole page, so that what a step sets the next one has; each step's output
+    // for itself.
+    let step = |Step { line, script, .. }: &Step| {
+        format!("echo {line} >at\n{{\n{script}}} >{line}.out 2>{line}.err\n")
+    };
     let steps: String = page.steps.iter().map(step).collect();
     let script = format!("set -eu\ncd '{}'\n{steps}", here.display());
     fs::write(here.join("script"), script).unwrap();
@@ -56,7 +62,11 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     path.push(std::env::var_os("PG_BIN").expect("PG_BIN has psql: run `make test`").into());
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
     let path = std::env::join_paths(path).unwrap();
-    let mut all = vec![("PATH", path.to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("FREIGHTER", "./window.mjs")];
+    let mut all = vec![
+        ("PATH", path.to_str().unwrap()),
+        ("LC_ALL", "C.UTF-8"),
+        ("FREIGHTER", "./window.mjs"),
+    ];
     all.extend(env);
     let mut shell = Program::start("sh", &[here.join("script").to_str().unwrap()], &all);
     let deadline = Instant::now() + PATIENCE;
@@ -66,14 +76,24 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     }
     let code = shell.wait().await.code();
 
-    let reached = fs::read_to_string(here.join("at")).unwrap_or_else(|_| panic!("{name}: {}", shell.stderr()));
+    let reached = fs::read_to_string(here.join("at"))
+        .unwrap_or_else(|_| panic!("{name}: {}", shell.stderr()));
     let reached: usize = reached.trim().parse().unwrap();
     for Step { line, output, .. } in page.steps {
-        let said = |what: &str| fs::read_to_string(here.join(format!("{line}.{what}"))).unwrap_or_default();
+        let said = |what: &str| {
+            fs::read_to_string(here.join(format!("{line}.{what}"))).unwrap_or_default()
+        };
         let (printed, told) = (said("out"), said("err"));
-        assert!(code == Some(0) || line != reached, "{name}:{line} failed:\n{printed}{told}{}", shell.stderr());
+        assert!(
+            code == Some(0) || line != reached,
+            "{name}:{line} failed:\n{printed}{told}{}",
+            shell.stderr()
+        );
         if let Some(expected) = output {
-            assert!(fits(&expected, &printed), "{name}:{line} does not print what it says, but:\n{printed}{told}");
+            assert!(
+                fits(&expected, &printed),
+                "{name}:{line} does not print what it says, but:\n{printed}{told}"
+            );
         }
     }
 }
@@ -84,9 +104,18 @@ async fn the_guide_of_the_api() {
     let (bind, public_url) = here();
     let service = Service::add().await;
     // A busy machine may take longer from a refresh to its retry than people do.
-    let env = [("BIND", bind.as_str()), ("PUBLIC_URL", &public_url), ("REFRESH_REUSE_GRACE", "5m"), service.env()];
+    let env = [
+        ("BIND", bind.as_str()),
+        ("PUBLIC_URL", &public_url),
+        ("REFRESH_REUSE_GRACE", "5m"),
+        service.env(),
+    ];
     let api = AuthApi::start(&database, &env).await;
-    let told = [("AUTH_API_URL", &*api.url), ("CLIENT_ID", service.id), ("CLIENT_SECRET", &service.secret)];
+    let told = [
+        ("AUTH_API_URL", &*api.url),
+        ("CLIENT_ID", service.id),
+        ("CLIENT_SECRET", &service.secret),
+    ];
     runs("docs/api.md", &told).await;
 }
 
@@ -120,8 +149,11 @@ struct Operators {
 impl Operators {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        fs::write(directory.path().join("token"), "a token of tests, as long as it has to be".replace(' ', "-"))
-            .unwrap();
+        fs::write(
+            directory.path().join("token"),
+            "a token of tests, as long as it has to be".replace(' ', "-"),
+        )
+        .unwrap();
         fs::write(directory.path().join("secret"), AuthApi::SECRET).unwrap();
         fs::write(directory.path().join("clients"), "# Nobody yet.\n").unwrap();
         Self { directory }
@@ -145,7 +177,8 @@ impl Operators {
     }
 
     async fn run(&self, page: &str, database: &Database, api: &AuthApi) {
-        let (database_url, redis_url, files) = (database.url_as("auth_api"), Redis::shared_url(), self.files());
+        let (database_url, redis_url, files) =
+            (database.url_as("auth_api"), Redis::shared_url(), self.files());
         let (keys, id) = (api.keys().to_str().unwrap().to_owned(), api.program.id().to_string());
         let mut env = vec![
             ("DATABASE_URL", database_url.as_str()),
@@ -172,7 +205,8 @@ async fn the_page_on_wallets() {
 #[tokio::test]
 async fn the_readme() {
     let database = Database::empty().await;
-    let (database_url, redis_url, prefix) = (database.url(), Redis::shared_url(), database.name().to_owned());
+    let (database_url, redis_url, prefix) =
+        (database.url(), Redis::shared_url(), database.name().to_owned());
     let ((bind, _), (ops_bind, _)) = (here(), here());
     let env = [
         ("DATABASE_URL", database_url.as_str()),
@@ -221,8 +255,14 @@ fn dots_stand_for_anything_within_a_line_and_for_nothing_else() {
 
 #[test]
 fn a_snippet_that_nothing_runs_is_found() {
-    let page = |text: &'static str| std::panic::catch_unwind(|| Page::read("page.md", text)).is_ok();
-    for good in ["```sh test\ntrue\n```\n", "```\nfree\n```\n", "```json\n{}\n```\n", "```sh untested=why\nx\n```\n"] {
+    let page =
+        |text: &'static str| std::panic::catch_unwind(|| Page::read("page.md", text)).is_ok();
+    for good in [
+        "```sh test\ntrue\n```\n",
+        "```\nfree\n```\n",
+        "```json\n{}\n```\n",
+        "```sh untested=why\nx\n```\n",
+    ] {
         assert!(page(good), "{good}");
     }
     for bad in [
@@ -255,6 +295,10 @@ fn every_requirement_names_a_test_or_a_reason() {
 | 9 | c | met |
 | 10 | c | met | TODO | |
 ";
-    let found: Vec<_> = requirements::faults(wrong, root).iter().map(|fault| fault[..7].to_owned()).collect();
-    assert_eq!(found, ["line 5:", "line 6:", "line 7:", "line 8:", "line 9:", "line 10", "line 11", "line 12"]);
+    let found: Vec<_> =
+        requirements::faults(wrong, root).iter().map(|fault| fault[..7].to_owned()).collect();
+    assert_eq!(
+        found,
+        ["line 5:", "line 6:", "line 7:", "line 8:", "line 9:", "line 10", "line 11", "line 12"]
+    );
 }

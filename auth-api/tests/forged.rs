@@ -1,4 +1,5 @@
-//! Tokens that somebody with `AUTH_SECRET` and the id of a session makes: they end nothing. What the session was issued does.
+//! Tokens that somebody with `AUTH_SECRET` and the id of a session makes: they end nothing. What
+//! the session was issued does.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
@@ -26,7 +27,8 @@ fn token(prefix: &str, context: &str, head: &[u8], secret: &[u8; 32]) -> String 
 }
 
 fn refresh_token(session_id: &str, generation: u32, secret: &[u8; 32]) -> String {
-    let head = [&Uuid::parse_str(session_id).unwrap().into_bytes()[..], &generation.to_be_bytes()].concat();
+    let head = [&Uuid::parse_str(session_id).unwrap().into_bytes()[..], &generation.to_be_bytes()]
+        .concat();
     token("rt_", "session-reaper auth-api 2026-11 refresh token tag", &head, secret)
 }
 
@@ -40,17 +42,25 @@ fn proved(key: &[u8; 32], session_id: &str, generation: u32) -> String {
     let random = [9; 16];
     let proof = mac(
         key,
-        &[&Uuid::parse_str(session_id).unwrap().into_bytes()[..], &generation.to_be_bytes(), &random].concat(),
+        &[
+            &Uuid::parse_str(session_id).unwrap().into_bytes()[..],
+            &generation.to_be_bytes(),
+            &random,
+        ]
+        .concat(),
     );
     refresh_token(session_id, generation, &[random, proof].concat().try_into().unwrap())
 }
 
 async fn key_of(database: &Database, session_id: &str) -> [u8; 32] {
-    let key: Vec<u8> = database.one(&format!("SELECT key FROM token_families WHERE session_id = '{session_id}'")).await;
+    let key: Vec<u8> = database
+        .one(&format!("SELECT key FROM token_families WHERE session_id = '{session_id}'"))
+        .await;
     key.try_into().unwrap()
 }
 
-/// A session that was refreshed three times, long enough ago that each old token is a copy: all its tokens, first one first.
+/// A session that was refreshed three times, long enough ago that each old token is a copy: all its
+/// tokens, first one first.
 async fn chain(api: &AuthApi, database: &Database) -> Vec<Tokens> {
     let mut chain = vec![api.login(&Wallet::generate()).await];
     for _ in 0..3 {
@@ -130,7 +140,11 @@ async fn auth_secret_and_a_session_id_end_nothing() {
     let events = api.program.log_events("forged_token");
     assert_eq!(events.len(), 15);
     let event = json!({ "event": "forged_token", "session_id": id, "route": "/auth/refresh", "ip": "127.0.0.1" });
-    assert!(event.as_object().unwrap().iter().all(|(name, value)| events[0][name] == *value), "{:?}", events[0]);
+    assert!(
+        event.as_object().unwrap().iter().all(|(name, value)| events[0][name] == *value),
+        "{:?}",
+        events[0]
+    );
     assert_eq!(api.session(&current.access).await.status, 200);
     let next = api.refresh(&current.refresh).await.tokens();
     assert_eq!(next.session_id, *id);
@@ -151,7 +165,8 @@ async fn with_the_familys_key_an_old_generation_ends_its_session() {
     }
 }
 
-/// A process that knows the key rotates in one statement. It decides about any other token as one that does not know it.
+/// A process that knows the key rotates in one statement. It decides about any other token as one
+/// that does not know it.
 #[tokio::test]
 async fn a_family_key_is_read_once_for_each_process() {
     let database = Database::create().await;
@@ -159,7 +174,9 @@ async fn a_family_key_is_read_once_for_each_process() {
     let other = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
     let reads = async |api: &AuthApi| {
-        api.metric("auth_api_db_query_duration_seconds_count{query=\"refresh_read\"}").await.to_string()
+        api.metric("auth_api_db_query_duration_seconds_count{query=\"refresh_read\"}")
+            .await
+            .to_string()
     };
     let second = api.refresh(&first.refresh).await.tokens();
     let third = other.refresh(&second.refresh).await.tokens();
@@ -193,7 +210,11 @@ async fn every_token_that_was_issued_ends_its_session() {
                 let _ = answer.tokens();
                 continue;
             }
-            assert_eq!(reason(&database, id).await.as_deref(), Some(end.reason()), "{end:?}, generation {generation}");
+            assert_eq!(
+                reason(&database, id).await.as_deref(),
+                Some(end.reason()),
+                "{end:?}, generation {generation}"
+            );
             assert!((forged(&api, end.route()).await).abs() < f64::EPSILON);
         }
     }
@@ -215,7 +236,9 @@ async fn a_forged_cookie_ends_nothing() {
         answer.is_problem(401, "unauthenticated");
         End::Revoke.refuses(&api.revoke(&service, &made).await);
         // Nor does a refresh token of a session that has none.
-        let answer = api.post("/auth/logout", &json!({ "refresh_token": refresh_token(id, 0, &[7; 32]) })).await;
+        let answer = api
+            .post("/auth/logout", &json!({ "refresh_token": refresh_token(id, 0, &[7; 32]) }))
+            .await;
         answer.is_problem(401, "unauthenticated");
         assert_eq!(reason(&database, id).await, None);
     }
@@ -239,10 +262,16 @@ async fn a_forged_token_waits_for_no_lock() {
         .await
         .unwrap();
     for end in End::ALL {
-        end.refuses(&end.by(&api, &service, &refresh_token(&chain[0].session_id, 1, &[7; 32])).await);
+        end.refuses(
+            &end.by(&api, &service, &refresh_token(&chain[0].session_id, 1, &[7; 32])).await,
+        );
     }
     somebody.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(database.one::<String>("SELECT xmin::text FROM token_families").await, before, "nothing was written");
+    assert_eq!(
+        database.one::<String>("SELECT xmin::text FROM token_families").await,
+        before,
+        "nothing was written"
+    );
 }
 
 #[tokio::test]
@@ -262,14 +291,23 @@ async fn a_family_without_a_key_follows_the_rule_of_before() {
         assert_eq!(api.refresh(&first.refresh).await.tokens().refresh, next.refresh);
         let last = api.refresh(&next.refresh).await.tokens();
         database.age_rotations("1 hour").await;
-        assert_eq!(database.one::<Option<Vec<u8>>>("SELECT key FROM token_families").await, None, "none is made later");
+        assert_eq!(
+            database.one::<Option<Vec<u8>>>("SELECT key FROM token_families").await,
+            None,
+            "none is made later"
+        );
         let _ = end.by(&api, &service, &first.refresh).await;
-        assert_eq!(reason(&database, &first.session_id).await.as_deref(), Some(end.reason()), "{end:?}");
+        assert_eq!(
+            reason(&database, &first.session_id).await.as_deref(),
+            Some(end.reason()),
+            "{end:?}"
+        );
         api.denies(&last.access).await;
     }
 }
 
-/// An auth-api of before the column rotates a family that has a key, and makes a secret without a proof.
+/// An auth-api of before the column rotates a family that has a key, and makes a secret without a
+/// proof.
 #[tokio::test]
 async fn a_token_of_an_earlier_release_is_accepted_by_its_hash() {
     for end in End::ALL {
@@ -294,7 +332,11 @@ async fn a_token_of_an_earlier_release_is_accepted_by_its_hash() {
         } else {
             let _ = end.by(&api, &service, &unproved).await;
         }
-        assert_eq!(reason(&database, &first.session_id).await.as_deref(), Some(end.reason()), "{end:?}");
+        assert_eq!(
+            reason(&database, &first.session_id).await.as_deref(),
+            Some(end.reason()),
+            "{end:?}"
+        );
     }
 }
 

@@ -38,7 +38,11 @@ fn is_safe(answer: &Answer, hsts: bool, html: bool) {
     let policy = value("content-security-policy").unwrap_or_default();
     let directives = ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"];
     assert!(directives.iter().all(|directive| policy.contains(directive)), "{answer:?}");
-    assert_eq!(value("strict-transport-security"), hsts.then_some("max-age=31536000"), "{answer:?}");
+    assert_eq!(
+        value("strict-transport-security"),
+        hsts.then_some("max-age=31536000"),
+        "{answer:?}"
+    );
     assert_eq!(value("cross-origin-opener-policy"), html.then_some("same-origin"), "{answer:?}");
     assert_eq!(answer.headers.get_all("x-content-type-options").iter().count(), 1, "{answer:?}");
 }
@@ -64,8 +68,10 @@ async fn every_answer_of_every_port_has_its_security_headers() {
         }
         is_safe(&api.post("/auth/login", &json!({})).await, hsts, false);
         is_safe(&api.send(get(&api.url, "/").header("x", "x".repeat(17_000))).await, hsts, false);
-        let asked_before = api.client.request(reqwest::Method::OPTIONS, format!("{}/auth/session", api.url));
-        let asked_before = asked_before.header("Origin", url).header("Access-Control-Request-Method", "DELETE");
+        let asked_before =
+            api.client.request(reqwest::Method::OPTIONS, format!("{}/auth/session", api.url));
+        let asked_before =
+            asked_before.header("Origin", url).header("Access-Control-Request-Method", "DELETE");
         is_safe(&api.send(asked_before).await, hsts, false);
         for path in ["/livez", "/readyz", "/metrics", "/nothing", "/admin/sessions"] {
             is_safe(&api.send(get(&api.ops_url, path)).await, false, false);
@@ -77,22 +83,41 @@ async fn every_answer_of_every_port_has_its_security_headers() {
 #[tokio::test]
 async fn the_operations_port_answers_to_its_own_hosts_alone() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("OPS_HOSTS", "ops.example.test, Metrics.internal")]).await;
+    let api =
+        AuthApi::start(&database, &[("OPS_HOSTS", "ops.example.test, Metrics.internal")]).await;
     let ask = async |host: &str| {
         let request = api.client.get(format!("{}/livez", api.ops_url)).header("Host", host);
         api.send(request).await
     };
-    let fine = ["127.0.0.1", "127.0.0.1:9080", "[::1]:9080", "[::1]", "10.1.2.3", "localhost", "LOCALHOST:9080"];
-    for host in fine.into_iter().chain(["ops.example.test", "OPS.example.test:80", "metrics.internal"]) {
+    let fine = [
+        "127.0.0.1",
+        "127.0.0.1:9080",
+        "[::1]:9080",
+        "[::1]",
+        "10.1.2.3",
+        "localhost",
+        "LOCALHOST:9080",
+    ];
+    for host in
+        fine.into_iter().chain(["ops.example.test", "OPS.example.test:80", "metrics.internal"])
+    {
         assert_eq!(ask(host).await.status, 200, "{host}");
     }
-    for host in ["rebound.example", "ops.example.test.rebound.example", "localhost.rebound.example", "example.test"] {
+    for host in [
+        "rebound.example",
+        "ops.example.test.rebound.example",
+        "localhost.rebound.example",
+        "example.test",
+    ] {
         let answer = ask(host).await;
         answer.is_problem(421, "misdirected");
         is_safe(&answer, false, false);
     }
     // The API is for any host: proxies pass on what they like.
-    let request = api.client.get(format!("{}/.well-known/jwks.json", api.url)).header("Host", "rebound.example");
+    let request = api
+        .client
+        .get(format!("{}/.well-known/jwks.json", api.url))
+        .header("Host", "rebound.example");
     assert_eq!(api.send(request).await.status, 200);
     let large = api.client.get(format!("{}/livez", api.ops_url)).header("x", "x".repeat(17_000));
     assert_eq!(api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
@@ -102,7 +127,9 @@ async fn the_operations_port_answers_to_its_own_hosts_alone() {
 async fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_one() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
-    for path in ["/", "/auth", "/auth/nothing", "/auth/login/", "/../etc/passwd", "/metrics", "/readyz"] {
+    for path in
+        ["/", "/auth", "/auth/nothing", "/auth/login/", "/../etc/passwd", "/metrics", "/readyz"]
+    {
         api.send(api.client.get(format!("{}{path}", api.url))).await.is_problem(404, "not_found");
     }
     let answer = api.send(api.client.get(format!("{}/auth/login", api.url))).await;
@@ -125,7 +152,11 @@ async fn a_long_user_agent_or_one_that_is_not_ascii_is_no_hindrance() {
         let message = api.challenge(&wallet).await;
         let body = json!({ "message": message, "signature": wallet.sign(&message) });
         let value = reqwest::header::HeaderValue::from_bytes(&user_agent).unwrap();
-        let request = api.client.post(format!("{}/auth/login", api.url)).header("user-agent", value).json(&body);
+        let request = api
+            .client
+            .post(format!("{}/auth/login", api.url))
+            .header("user-agent", value)
+            .json(&body);
         let tokens = api.send(request).await.tokens();
         let device = api.session(&tokens.access).await.body["session"]["device"].clone();
         assert!(device.is_null() || device.as_str().unwrap().len() <= 256);

@@ -11,7 +11,11 @@ async fn start(database: &Database, more: &[(&str, &str)]) -> (AuthApi, Service)
 }
 
 fn is_inactive(answer: &Answer) {
-    assert_eq!((answer.status.as_u16(), &answer.body), (200, &json!({ "active": false })), "{answer:?}");
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body),
+        (200, &json!({ "active": false })),
+        "{answer:?}"
+    );
 }
 
 fn is_error(answer: &Answer, status: u16, error: &str) {
@@ -25,7 +29,10 @@ fn is_error(answer: &Answer, status: u16, error: &str) {
 fn claims(token: &str) -> Value {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    serde_json::from_slice(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap(),
+    )
+    .unwrap()
 }
 
 /// The session token inside a cookie.
@@ -55,7 +62,10 @@ async fn of_refresh_tokens_only_the_current_one_is_active_and_asking_uses_nothin
     let wallet = Wallet::generate();
     let first = api.login(&wallet).await;
     let answer = api.introspect(&service, &first.refresh).await;
-    assert_eq!((&answer.body["active"], &answer.body["token_use"]), (&json!(true), &json!("refresh_token")));
+    assert_eq!(
+        (&answer.body["active"], &answer.body["token_use"]),
+        (&json!(true), &json!("refresh_token"))
+    );
     assert_eq!(answer.body["sid"], first.session_id);
     assert_eq!(answer.body["wallet"], wallet.address());
     assert_eq!(answer.body["sub"], claims(&first.access)["sub"]);
@@ -77,7 +87,10 @@ async fn a_session_token_is_active_and_asking_about_it_is_a_use_of_it() {
     let cookie = api.cookie_login(&Wallet::generate()).await;
     database.execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '1 hour'").await;
     let answer = api.introspect(&service, session_token(&cookie)).await;
-    assert_eq!((&answer.body["active"], &answer.body["token_use"]), (&json!(true), &json!("session_token")));
+    assert_eq!(
+        (&answer.body["active"], &answer.body["token_use"]),
+        (&json!(true), &json!("session_token"))
+    );
     let seen = "SELECT last_seen_at > now() - interval '10 minutes' FROM sessions";
     testkit::eventually("the use was noted", async || database.one::<bool>(seen).await).await;
     assert_eq!(api.with_cookie("POST", "/auth/logout", &cookie).await.status, 204);
@@ -91,15 +104,33 @@ async fn what_is_not_good_is_inactive_and_nothing_else_is_said() {
     let tokens = api.login(&Wallet::generate()).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;
     let mut forged = tokens.access.clone();
-    forged.replace_range(forged.len() - 10..forged.len() - 9, if forged.ends_with("AAAAAAAAAA") { "B" } else { "A" });
-    let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{}.", tokens.access.split('.').nth(1).unwrap());
-    for token in ["x", "rt_", "ses_", "null", &format!("rt_{}", &tokens.refresh[4..]), &none, &"a".repeat(9000)] {
+    forged.replace_range(
+        forged.len() - 10..forged.len() - 9,
+        if forged.ends_with("AAAAAAAAAA") { "B" } else { "A" },
+    );
+    let none = format!(
+        "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{}.",
+        tokens.access.split('.').nth(1).unwrap()
+    );
+    for token in [
+        "x",
+        "rt_",
+        "ses_",
+        "null",
+        &format!("rt_{}", &tokens.refresh[4..]),
+        &none,
+        &"a".repeat(9000),
+    ] {
         is_inactive(&api.introspect(&service, token).await);
     }
     if forged != tokens.access {
         is_inactive(&api.introspect(&service, &forged).await);
     }
-    database.execute("UPDATE sessions SET created_at = created_at - interval '60 days', expires_at = now()").await;
+    database
+        .execute(
+            "UPDATE sessions SET created_at = created_at - interval '60 days', expires_at = now()",
+        )
+        .await;
     is_inactive(&api.introspect(&service, &tokens.refresh).await);
     is_inactive(&api.introspect(&service, session_token(&cookie)).await);
 }
@@ -111,7 +142,8 @@ async fn a_revoked_session_is_inactive_at_the_next_request_of_every_replica() {
     let env = [("REDIS_PREFIX", one.redis_prefix.as_str()), service.env()];
     let other = AuthApi::start_with_keys(&database, one.copy_of_keys(), &env).await;
     for round in 0..20 {
-        let (revoker, asked) = if round % 2 == 0 { (&one, [&one, &other]) } else { (&other, [&other, &one]) };
+        let (revoker, asked) =
+            if round % 2 == 0 { (&one, [&one, &other]) } else { (&other, [&other, &one]) };
         let tokens = one.login(&Wallet::generate()).await;
         for api in asked {
             assert_eq!(api.introspect(&service, &tokens.access).await.body["active"], true);
@@ -135,7 +167,8 @@ async fn introspection_goes_on_without_redis_and_fails_closed_without_both_store
     let mut redis = Redis::start();
     let url = redis.url();
     let (proxy, through) = testkit::Proxy::before(&database.url_as("auth_api")).await;
-    let env = [("REDIS_URL", &*url), ("DATABASE_URL", &through), ("DATABASE_CHECKOUT_TIMEOUT", "3s")];
+    let env =
+        [("REDIS_URL", &*url), ("DATABASE_URL", &through), ("DATABASE_CHECKOUT_TIMEOUT", "3s")];
     let (api, service) = start(&database, &env).await;
     let (good, bad) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     redis.kill();
@@ -176,7 +209,10 @@ async fn revocation_ends_the_session_of_any_genuine_token_and_says_nothing_of_ot
         let answer = api.revoke(&service, token).await;
         assert_eq!((answer.status.as_u16(), &answer.body), (200, &json!("")), "{answer:?}");
     }
-    assert!((api.metric("auth_api_sessions_revoked_total{reason=\"client\"}").await - 4.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_sessions_revoked_total{reason=\"client\"}").await - 4.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[tokio::test]
@@ -185,7 +221,8 @@ async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() 
     let (api, service) = start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
     for path in ["/oauth/introspect", "/oauth/revoke"] {
-        let request = || api.client.post(format!("{}{path}", api.url)).form(&[("token", &tokens.access)]);
+        let request =
+            || api.client.post(format!("{}{path}", api.url)).form(&[("token", &tokens.access)]);
         let unknown = ["nobody", "", "orders:", "a b", "%00", "orders\n"];
         let mut requests = vec![
             request(),
@@ -197,7 +234,9 @@ async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() 
             request().basic_auth(service.id, None::<&str>),
             request().basic_auth("ORDERS", Some(&service.secret)),
             request().basic_auth(service.id, Some(format!("{}=", service.secret))),
-            request().basic_auth(service.id, Some(&service.secret)).header("Authorization", "Basic eDp5"),
+            request()
+                .basic_auth(service.id, Some(&service.secret))
+                .header("Authorization", "Basic eDp5"),
             // In the body, which is for clients that cannot do better (RFC 6749 §2.3.1).
             api.client.post(format!("{}{path}", api.url)).form(&[
                 ("token", tokens.access.as_str()),
@@ -209,7 +248,10 @@ async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() 
         for request in requests {
             let answer = api.send(request).await;
             is_error(&answer, 401, "invalid_client");
-            assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "), "{answer:?}");
+            assert!(
+                answer.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "),
+                "{answer:?}"
+            );
         }
     }
     assert_eq!(api.session(&tokens.access).await.status, 200);
@@ -222,8 +264,14 @@ async fn a_request_that_is_none_is_invalid() {
     let (api, service) = start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
     for path in ["/oauth/introspect", "/oauth/revoke"] {
-        let request = || api.client.post(format!("{}{path}", api.url)).basic_auth(service.id, Some(&service.secret));
-        let form = |body: String| request().header("Content-Type", "application/x-www-form-urlencoded").body(body);
+        let request = || {
+            api.client
+                .post(format!("{}{path}", api.url))
+                .basic_auth(service.id, Some(&service.secret))
+        };
+        let form = |body: String| {
+            request().header("Content-Type", "application/x-www-form-urlencoded").body(body)
+        };
         for wrong in [
             request(),
             form(String::new()),
@@ -241,15 +289,25 @@ async fn a_request_that_is_none_is_invalid() {
         ] {
             is_error(&api.send(wrong).await, 400, "invalid_request");
         }
-        is_error(&api.send(form(format!("token={}", "x".repeat(20_000)))).await, 413, "invalid_request");
-        api.send(api.client.get(format!("{}{path}", api.url))).await.is_problem(405, "method_not_allowed");
+        is_error(
+            &api.send(form(format!("token={}", "x".repeat(20_000)))).await,
+            413,
+            "invalid_request",
+        );
+        api.send(api.client.get(format!("{}{path}", api.url)))
+            .await
+            .is_problem(405, "method_not_allowed");
     }
     // What a standard adds, and what it does not know of, changes nothing.
-    for more in ["&token_type_hint=refresh_token", "&token_type_hint=nonsense", "&resource=x", "&empty="] {
+    for more in
+        ["&token_type_hint=refresh_token", "&token_type_hint=nonsense", "&resource=x", "&empty="]
+    {
         let body = format!("token={token}{more}");
         let request = api.client.post(format!("{}/oauth/introspect", api.url));
         let request = request.basic_auth(service.id, Some(&service.secret));
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8").body(body);
+        let request = request
+            .header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+            .body(body);
         assert_eq!(api.send(request).await.body["active"], true, "{more}");
     }
 }
@@ -261,10 +319,16 @@ async fn wrong_secrets_are_limited_and_a_client_is_not() {
     let token = api.login(&Wallet::generate()).await.access;
     assert_eq!(api.introspect(&service, &token).await.body["active"], true);
     for _ in 0..3 {
-        let request = api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth("orders", Some("wrong"));
+        let request = api
+            .client
+            .post(format!("{}/oauth/introspect", api.url))
+            .basic_auth("orders", Some("wrong"));
         is_error(&api.send(request.form(&[("token", &token)])).await, 401, "invalid_client");
     }
-    let request = api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth("orders", Some("wrong"));
+    let request = api
+        .client
+        .post(format!("{}/oauth/introspect", api.url))
+        .basic_auth("orders", Some("wrong"));
     let answer = api.send(request.form(&[("token", &token)])).await;
     is_error(&answer, 429, "temporarily_unavailable");
     assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
@@ -277,11 +341,16 @@ async fn wrong_secrets_are_limited_and_a_client_is_not() {
 async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
     let database = Database::create().await;
     let service = Service::of_an_earlier_release();
-    let api = AuthApi::start(&database, &[service.env(), ("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
+    let api = AuthApi::start(
+        &database,
+        &[service.env(), ("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")],
+    )
+    .await;
     assert!(api.program.stderr().contains("\"old_client_hashes\""), "{}", api.program.stderr());
     let token = api.login(&Wallet::generate()).await.access;
-    // A request waits a second for its turn, in which a slow machine may not have computed the first hash: 503, and it asks again.
-    // What the limit counts are hashes: another few would be 429.
+    // A request waits a second for its turn, in which a slow machine may not have computed the
+    // first hash: 503, and it asks again. What the limit counts are hashes: another few would
+    // be 429.
     let asked = (0..60).map(async |_| {
         loop {
             let answer = api.introspect(&service, &token).await;
@@ -291,7 +360,11 @@ async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
         }
     });
     for answer in futures_util::future::join_all(asked).await {
-        assert_eq!((answer.status.as_u16(), &answer.body["active"]), (200, &json!(true)), "{answer:?}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["active"]),
+            (200, &json!(true)),
+            "{answer:?}"
+        );
     }
 }
 
@@ -313,7 +386,9 @@ async fn wrong_secrets_take_the_memory_of_one_hash() {
     // 503: its turn did not come within a second.
     let asked = (0..120).map(async |number| {
         let request = api.client.post(format!("{}/oauth/introspect", api.url));
-        let request = request.basic_auth(service.id, Some(format!("wrong {number}"))).form(&[("token", &token)]);
+        let request = request
+            .basic_auth(service.id, Some(format!("wrong {number}")))
+            .form(&[("token", &token)]);
         assert!([401, 503].contains(&api.send(request).await.status.as_u16()));
     });
     futures_util::future::join_all(asked).await;
@@ -329,7 +404,9 @@ async fn wrong_secrets_keep_nobody_waiting() {
     // No queue: all are answered for what they are.
     let asked = (0..200).map(async |number| {
         let request = api.client.post(format!("{}/oauth/introspect", api.url));
-        let request = request.basic_auth(service.id, Some(format!("wrong {number}"))).form(&[("token", &token)]);
+        let request = request
+            .basic_auth(service.id, Some(format!("wrong {number}")))
+            .form(&[("token", &token)]);
         is_error(&api.send(request).await, 401, "invalid_client");
         assert_eq!(api.introspect(&service, &token).await.body["active"], true);
     });
@@ -353,7 +430,8 @@ async fn an_access_token_ends_with_its_session() {
 #[tokio::test]
 async fn the_metadata_names_what_there_is() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[("PUBLIC_URL", "https://auth.example.test/wallets/")]).await;
+    let api =
+        AuthApi::start(&database, &[("PUBLIC_URL", "https://auth.example.test/wallets/")]).await;
     let url = format!("{}/.well-known/oauth-authorization-server", api.url);
     let answer = api.send(api.client.get(url)).await;
     assert_eq!(answer.headers["cache-control"], "public, max-age=3600");
@@ -388,12 +466,17 @@ async fn the_metadata_is_where_the_issuers_path_puts_it() {
         ("https://auth.example.test/wallets/", "https://auth.example.test/wallets/", "/wallets"),
         ("https://auth.example.test", "https://issuer.example.test/a/{b}.c", "/a/%7Bb%7D.c"),
     ] {
-        let api = AuthApi::start(&database, &[("PUBLIC_URL", public_url), ("ISSUER", issuer)]).await;
+        let api =
+            AuthApi::start(&database, &[("PUBLIC_URL", public_url), ("ISSUER", issuer)]).await;
         let get = async |path: &str| api.send(api.client.get(format!("{}{path}", api.url))).await;
         // A proxy that maps the issuer's path to auth-api passes on what follows it.
         for place in [WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}{path}")] {
             let answer = get(&place).await;
-            assert_eq!((answer.status.as_u16(), &answer.body["issuer"]), (200, &json!(issuer)), "{place}");
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body["issuer"]),
+                (200, &json!(issuer)),
+                "{place}"
+            );
             assert_eq!(answer.headers["cache-control"], "public, max-age=3600");
             let head = api.send(api.client.head(format!("{}{place}", api.url))).await;
             assert_eq!((head.status.as_u16(), head.body.as_str()), (200, Some("")), "{place}");
@@ -407,6 +490,9 @@ async fn the_metadata_is_where_the_issuers_path_puts_it() {
         let count = format!(
             "auth_api_http_request_duration_seconds_count{{method=\"GET\",route=\"{WELL_KNOWN}\",status=\"200\"}}"
         );
-        assert!((api.metric(&count).await - 2.0).abs() < f64::EPSILON, "a path of the configuration is no label");
+        assert!(
+            (api.metric(&count).await - 2.0).abs() < f64::EPSILON,
+            "a path of the configuration is no label"
+        );
     }
 }

@@ -19,7 +19,8 @@ async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, Strin
 async fn keys(ages: &[i64]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for age in ages {
-        let (_, made, _) = run(&["keys", "generate", "--dir", directory.path().to_str().unwrap()], &[]).await;
+        let (_, made, _) =
+            run(&["keys", "generate", "--dir", directory.path().to_str().unwrap()], &[]).await;
         let date = std::process::Command::new("date")
             .args(["-u", "-d", &format!("{age} minutes ago"), "+%Y%m%dT%H%M%SZ"])
             .output();
@@ -35,14 +36,22 @@ async fn phases(directory: &Path) -> Vec<(String, String)> {
     assert_eq!(code, Some(0), "{stderr}");
     let listed: Vec<Value> = serde_json::from_str(&stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    listed.iter().map(|key| (text(&key["kid"]).split_once('-').unwrap().1.to_owned(), text(&key["phase"]))).collect()
+    listed
+        .iter()
+        .map(|key| (text(&key["kid"]).split_once('-').unwrap().1.to_owned(), text(&key["phase"])))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_key_waits_then_signs_then_verifies_and_then_it_may_go() {
     let directory = keys(&[600, 100, 30, 5]).await;
     let pair = |kid: &str, phase: &str| (kid.to_owned(), phase.to_owned());
-    let expected = [pair("600", "spent"), pair("100", "verifying"), pair("30", "signing"), pair("5", "waiting")];
+    let expected = [
+        pair("600", "spent"),
+        pair("100", "verifying"),
+        pair("30", "signing"),
+        pair("5", "waiting"),
+    ];
     assert_eq!(phases(directory.path()).await, expected);
     let dir = directory.path().to_str().unwrap();
     let (_, table, _) = run(&["keys", "list"], &[("SIGNING_KEYS_DIR", dir)]).await;
@@ -73,7 +82,8 @@ async fn rotate_warns_of_many_keys() {
         let event = events.find(|line| line["fields"]["event"] == "many_signing_keys");
         let expected = warned.then_some((present + 1, present - 1));
         let fields = event.map(|event| event["fields"].clone());
-        let numbers = fields.map(|fields| (fields["keys"].as_i64().unwrap(), fields["spent"].as_i64().unwrap()));
+        let numbers = fields
+            .map(|fields| (fields["keys"].as_i64().unwrap(), fields["spent"].as_i64().unwrap()));
         assert_eq!(numbers, expected);
     }
 }
@@ -98,7 +108,11 @@ async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
     let (code, _, stderr) = run(&["keys", "retire", &names[1], "--now", "--dir", dir], &[]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("the only key that could sign"), "{stderr}");
-    assert_eq!(run(&["keys", "retire", "--now", "--dir", dir], &[]).await.0, Some(2), "--now is for one key");
+    assert_eq!(
+        run(&["keys", "retire", "--now", "--dir", dir], &[]).await.0,
+        Some(2),
+        "--now is for one key"
+    );
 }
 
 #[tokio::test]
@@ -108,9 +122,12 @@ async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() 
     let path = file.to_str().unwrap();
     fs::write(&file, AuthApi::SECRET).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    let step =
-        async |words: &[&str]| run(&[&["keys", "secret"], words, &["--auth-secret-file", path]].concat(), &[]).await;
-    let held = || fs::read_to_string(&file).unwrap().trim().split(',').map(str::to_owned).collect::<Vec<_>>();
+    let step = async |words: &[&str]| {
+        run(&[&["keys", "secret"], words, &["--auth-secret-file", path]].concat(), &[]).await
+    };
+    let held = || {
+        fs::read_to_string(&file).unwrap().trim().split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
     let (_, old, _) = step(&["list"]).await;
     let (code, new, stderr) = step(&["add"]).await;
     assert_eq!(code, Some(0), "{stderr}");
@@ -174,17 +191,24 @@ async fn an_old_hash_is_replaced_by_the_secret_alone() {
     fs::write(&file, &old).unwrap();
     let rehash = |id: &str, secret: &str| {
         let mut command = std::process::Command::new(binary("auth-api"));
-        command.args(["clients", "rehash", id, "--introspection-clients-file"]).arg(&file).env("LOG_FORMAT", "json");
+        command
+            .args(["clients", "rehash", id, "--introspection-clients-file"])
+            .arg(&file)
+            .env("LOG_FORMAT", "json");
         let pipe = std::process::Stdio::piped;
         let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
         // One that refuses before it reads has closed its end.
         let _ = child.stdin.take().unwrap().write_all(secret.as_bytes());
         let output = child.wait_with_output().unwrap();
         let printed = [output.stdout, output.stderr].concat();
-        assert!(!String::from_utf8(printed).unwrap().contains(Service::ARGON2ID_SECRET), "the secret is printed");
+        assert!(
+            !String::from_utf8(printed).unwrap().contains(Service::ARGON2ID_SECRET),
+            "the secret is printed"
+        );
         output.status.code()
     };
-    for (id, wrong) in [("orders", "wrong"), ("orders", ""), ("billing", Service::ARGON2ID_SECRET)] {
+    for (id, wrong) in [("orders", "wrong"), ("orders", ""), ("billing", Service::ARGON2ID_SECRET)]
+    {
         assert_eq!(rehash(id, wrong), Some(1), "{id} {wrong}");
         assert_eq!(fs::read_to_string(&file).unwrap(), old);
     }
@@ -192,7 +216,10 @@ async fn an_old_hash_is_replaced_by_the_secret_alone() {
     for _ in 0..2 {
         assert_eq!(rehash("orders", &format!("{}\n", Service::ARGON2ID_SECRET)), Some(0));
         let stored = fs::read_to_string(&file).unwrap();
-        assert!(stored.starts_with("# Ours.\norders:$blake3$") && stored.lines().count() == 2, "{stored}");
+        assert!(
+            stored.starts_with("# Ours.\norders:$blake3$") && stored.lines().count() == 2,
+            "{stored}"
+        );
     }
 }
 
@@ -207,10 +234,19 @@ async fn what_root_makes_belongs_to_whom_the_directory_belongs() {
     let dir = directory.path().to_str().unwrap();
     let (_, key, _) = run(&["keys", "generate", "--dir", dir], &[]).await;
     let clients = directory.path().join("clients");
-    run(&["clients", "add", "orders"], &[("INTROSPECTION_CLIENTS_FILE", clients.to_str().unwrap())]).await;
+    run(
+        &["clients", "add", "orders"],
+        &[("INTROSPECTION_CLIENTS_FILE", clients.to_str().unwrap())],
+    )
+    .await;
     for file in [Path::new(key.trim()), &clients] {
         let made = fs::metadata(file).unwrap();
-        assert_eq!((made.uid(), made.permissions().mode() & 0o777), (owner, 0o600), "{}", file.display());
+        assert_eq!(
+            (made.uid(), made.permissions().mode() & 0o777),
+            (owner, 0o600),
+            "{}",
+            file.display()
+        );
     }
 }
 
@@ -239,8 +275,10 @@ async fn a_leaked_key_goes_with_those_that_are_spent_and_the_next_one_signs_at_o
     let dir = directory.path().to_str().unwrap();
     assert_eq!(run(&["keys", "rotate", "--dir", dir], &[]).await.0, Some(0));
     let args = ["keys", "list", "--dir", dir, "--output", "json"];
-    let listed: Vec<Value> = serde_json::from_str(&run(&args, &[("OUTPUT", "of something else")]).await.1).unwrap();
-    let leaked = listed.iter().find(|key| key["phase"] == "signing").unwrap()["kid"].as_str().unwrap();
+    let listed: Vec<Value> =
+        serde_json::from_str(&run(&args, &[("OUTPUT", "of something else")]).await.1).unwrap();
+    let leaked =
+        listed.iter().find(|key| key["phase"] == "signing").unwrap()["kid"].as_str().unwrap();
     assert_eq!(run(&["keys", "retire", leaked, "--now", "--dir", dir], &[]).await.0, Some(0));
     let left = phases(directory.path()).await;
     assert_eq!(left.iter().map(|(_, phase)| phase.as_str()).collect::<Vec<_>>(), ["signing"]);
@@ -280,8 +318,15 @@ async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
         ];
         let (code, _, stderr) = run(&["config"], &serve).await;
         assert_eq!(code, Some(78), "{content}");
-        assert!(stderr.contains(&format!("INTROSPECTION_CLIENTS_FILE: {}: line {line}: ", env[0].1)), "{stderr}");
+        assert!(
+            stderr.contains(&format!("INTROSPECTION_CLIENTS_FILE: {}: line {line}: ", env[0].1)),
+            "{stderr}"
+        );
         assert_eq!(run(&["clients", "add", "another"], &env).await.0, Some(1));
-        assert_eq!(fs::read_to_string(&file).unwrap(), content, "what is not understood is not touched");
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            content,
+            "what is not understood is not touched"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Whoever asks too often is told when to come back, whichever process is asked, and whether Redis is there or not.
+//! Whoever asks too often is told when to come back, whichever process is asked, and whether Redis
+//! is there or not.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
@@ -8,9 +9,11 @@ const ROOMY: &str = "1000/1h";
 
 /// An API with limits; those that are not named are out of reach.
 async fn start(database: &Database, quotas: &[(&str, &str)]) -> AuthApi {
-    let names = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
+    let names =
+        ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
     let roomy = names.map(|name| (name, ROOMY));
-    let env: Vec<_> = [("RATE_LIMIT", "on")].into_iter().chain(roomy).chain(quotas.iter().copied()).collect();
+    let env: Vec<_> =
+        [("RATE_LIMIT", "on")].into_iter().chain(roomy).chain(quotas.iter().copied()).collect();
     AuthApi::start(database, &env).await
 }
 
@@ -21,7 +24,8 @@ async fn challenge(api: &AuthApi, wallet: &Wallet) -> Answer {
 /// A challenge that is asked for over a proxy, by a client with this address.
 async fn challenge_from(api: &AuthApi, address: &str) -> Answer {
     let body = json!({ "address": Wallet::generate().address() });
-    let request = api.client.post(format!("{}/auth/challenge", api.url)).header("X-Forwarded-For", address);
+    let request =
+        api.client.post(format!("{}/auth/challenge", api.url)).header("X-Forwarded-For", address);
     api.send(request.json(&body)).await
 }
 
@@ -34,7 +38,8 @@ fn left(answer: &Answer) -> Vec<(String, u64, u64)> {
     let items = field(answer, "ratelimit").split(", ").map(|item| {
         let mut parts = item.split(';');
         let name = parts.next().unwrap().trim_matches('"').to_owned();
-        let mut number = |prefix: &str| parts.next().unwrap().strip_prefix(prefix).unwrap().parse().unwrap();
+        let mut number =
+            |prefix: &str| parts.next().unwrap().strip_prefix(prefix).unwrap().parse().unwrap();
         (name, number("r="), number("t="))
     });
     items.collect()
@@ -86,10 +91,14 @@ async fn every_answer_says_how_many_requests_are_left() {
         assert_eq!(field(answer, "ratelimit-policy"), policies);
     }
     // It made the wallet's account.
-    assert_eq!(field(&began, "ratelimit-policy"), format!("{policies}, \"new-accounts\";q=500;w=3600"));
+    assert_eq!(
+        field(&began, "ratelimit-policy"),
+        format!("{policies}, \"new-accounts\";q=500;w=3600")
+    );
     let left_to_it = "\"ip\";r=3;t=900, \"address\";r=1;t=1800, \"new-accounts\";r=499;t=8";
     assert_eq!(field(&began, "ratelimit"), left_to_it);
-    let requests: Vec<_> = left(&replayed).into_iter().map(|(name, requests, _)| (name, requests)).collect();
+    let requests: Vec<_> =
+        left(&replayed).into_iter().map(|(name, requests, _)| (name, requests)).collect();
     assert_eq!(requests, [("ip".to_owned(), 2), ("address".to_owned(), 0)]);
     is_limited_by(&third, "address");
     assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
@@ -108,7 +117,8 @@ async fn unless_told_otherwise_there_are_limits_that_people_do_not_reach() {
     let message = api.challenge(&wallet).await;
     let login = api.submit(&message, &wallet.sign(&message)).await;
     assert_eq!(field(&login, "ratelimit-policy"), "\"ip\";q=120;w=60, \"address\";q=240;w=60");
-    let requests: Vec<_> = left(&login).into_iter().map(|(name, requests, _)| (name, requests)).collect();
+    let requests: Vec<_> =
+        left(&login).into_iter().map(|(name, requests, _)| (name, requests)).collect();
     assert!(requests[0].1 >= 118 && requests[1].1 >= 238, "{login:?}");
     let refresh = api.refresh(&login.tokens().refresh).await;
     assert_eq!(field(&refresh, "ratelimit-policy"), "\"ip\";q=600;w=60, \"session\";q=30;w=60");
@@ -122,7 +132,10 @@ async fn limits_can_be_turned_off() {
     for _ in 0..20 {
         let answer = challenge(&api, &Wallet::generate()).await;
         assert_eq!(answer.status, 200);
-        assert!(!answer.headers.contains_key("ratelimit") && !answer.headers.contains_key("ratelimit-policy"));
+        assert!(
+            !answer.headers.contains_key("ratelimit")
+                && !answer.headers.contains_key("ratelimit-policy")
+        );
     }
 }
 
@@ -175,7 +188,11 @@ async fn a_quota_comes_back_with_time_and_its_keys_are_forgotten() {
 async fn without_redis_each_process_counts_for_itself() {
     let (database, mut redis) = (Database::create().await, Redis::start());
     let url = redis.url();
-    let api = start(&database, &[("REDIS_URL", &url), ("RATE_LIMIT_IP", "3/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")]).await;
+    let api = start(
+        &database,
+        &[("REDIS_URL", &url), ("RATE_LIMIT_IP", "3/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")],
+    )
+    .await;
     redis.kill();
     let wallet = Wallet::generate();
     let first = challenge(&api, &wallet).await;
@@ -196,7 +213,8 @@ async fn without_redis_each_process_counts_for_itself() {
 #[tokio::test]
 async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
     let database = Database::create().await;
-    let api = start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "2/1h")]).await;
+    let api =
+        start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "2/1h")]).await;
     for address in ["2001:db8::1", "2001:db8:0:0:ffff::2"] {
         assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
     }
@@ -258,27 +276,42 @@ async fn a_wallet_is_counted_by_its_own_signature_alone() {
     for _ in 0..5 {
         let answer = api.submit(&message, &stranger.sign(&message)).await;
         answer.is_problem(401, "login_refused");
-        assert_eq!(left(&answer).len(), 1, "what is left to a wallet is its own affair: {answer:?}");
+        assert_eq!(
+            left(&answer).len(),
+            1,
+            "what is left to a wallet is its own affair: {answer:?}"
+        );
     }
     assert_eq!(api.submit(&message, &wallet.sign(&message)).await.status, 200);
     api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     is_limited_by(&api.submit(&message, &wallet.sign(&message)).await, "address");
     assert!((refused(&api, "/auth/login", "address").await - 1.0).abs() < f64::EPSILON);
-    assert!((api.metric("auth_api_logins_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_logins_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON
+    );
     let events = api.program.log_events("limit");
-    assert_eq!((&events[0]["event"], &events[0]["wallet"]), (&json!("limit"), &json!(wallet.address())));
+    assert_eq!(
+        (&events[0]["event"], &events[0]["wallet"]),
+        (&json!("limit"), &json!(wallet.address()))
+    );
     let _ = api.login(&stranger).await;
 }
 
-/// Whoever has three networks asks for challenges of somebody else's wallet, and sends them back badly signed.
+/// Whoever has three networks asks for challenges of somebody else's wallet, and sends them back
+/// badly signed.
 #[tokio::test]
 async fn a_wallet_is_not_locked_out_by_strangers() {
     let database = Database::create().await;
-    let quotas = [("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "5/1h"), ("RATE_LIMIT_ADDRESS", "10/1h")];
+    let quotas = [
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("RATE_LIMIT_IP", "5/1h"),
+        ("RATE_LIMIT_ADDRESS", "10/1h"),
+    ];
     let api = start(&database, &quotas).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
     let from = async |network: &str, path: &str, body: &serde_json::Value| {
-        let request = api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", network);
+        let request =
+            api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", network);
         api.send(request.json(body)).await
     };
     let asked = json!({ "address": wallet.address() });
@@ -303,16 +336,24 @@ async fn a_wallet_is_not_locked_out_by_strangers() {
 async fn refreshes_are_counted_by_session_before_the_database_is_asked() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env = [("DATABASE_URL", url.as_str()), ("DATABASE_CHECKOUT_TIMEOUT", "3s"), ("RATE_LIMIT_SESSION", "2/1h")];
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_CHECKOUT_TIMEOUT", "3s"),
+        ("RATE_LIMIT_SESSION", "2/1h"),
+    ];
     let api = start(&database, &env).await;
-    let (tokens, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
+    let (tokens, other) =
+        (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     let second = api.refresh(&tokens.refresh).await.tokens();
     let third = api.refresh(&second.refresh).await.tokens();
     proxy.cut();
     is_limited_by(&api.refresh(&third.refresh).await, "session");
     api.refresh(&other.refresh).await.is_problem(503, "unavailable");
     assert!((refused(&api, "/auth/refresh", "address").await - 1.0).abs() < f64::EPSILON);
-    assert!((api.metric("auth_api_refreshes_total{outcome=\"limited\"}").await - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_refreshes_total{outcome=\"limited\"}").await - 1.0).abs()
+            < f64::EPSILON
+    );
     // A token of one's own making is of no session.
     let forged = api.refresh(&format!("{}x", &third.refresh[..third.refresh.len() - 1])).await;
     forged.is_problem(401, "refresh_refused");

@@ -36,7 +36,10 @@ async fn a_wallet_logs_in_and_is_known() {
 
     let again = api.try_login(&wallet).await.tokens();
     let me_again = api.session(&again.access).await;
-    assert_eq!(me_again.body["account"]["id"], me.body["account"]["id"], "one wallet is one account");
+    assert_eq!(
+        me_again.body["account"]["id"], me.body["account"]["id"],
+        "one wallet is one account"
+    );
     assert_ne!(again.session_id, tokens.session_id);
 }
 
@@ -46,7 +49,8 @@ async fn a_signature_may_be_base64_or_hex_and_transport_may_be_named() {
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
-    let body = json!({ "message": message, "signature": wallet.sign_hex(&message), "transport": "token" });
+    let body =
+        json!({ "message": message, "signature": wallet.sign_hex(&message), "transport": "token" });
     let _ = api.post("/auth/login", &body).await.tokens();
 }
 
@@ -67,7 +71,10 @@ async fn only_hashes_are_stored() {
         let bytes = base64_url(&secret[3..]);
         assert!(!everything.contains(&secret[3..]));
         // The part of the token that nobody can guess, as PostgreSQL would print it.
-        assert!(!everything.contains(&hex::encode(&bytes[20..52])), "a secret stands in the database");
+        assert!(
+            !everything.contains(&hex::encode(&bytes[20..52])),
+            "a secret stands in the database"
+        );
     }
     let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM token_families").await;
     assert_eq!(stored.len(), 64);
@@ -131,7 +138,8 @@ async fn of_32_concurrent_submissions_of_one_login_one_wins() {
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
     let signature = wallet.sign(&message);
-    let answers = futures_util::future::join_all((0..32).map(|_| api.submit(&message, &signature))).await;
+    let answers =
+        futures_util::future::join_all((0..32).map(|_| api.submit(&message, &signature))).await;
     let won = answers.iter().filter(|answer| answer.status == 200).count();
     let lost = answers.iter().filter(|answer| answer.status == 401).count();
     assert_eq!((won, lost), (1, 31));
@@ -145,7 +153,8 @@ async fn a_challenge_has_expired_at_its_expiry_by_the_databases_clock() {
     let api = AuthApi::start(&database, &[("CHALLENGE_TTL", "1s")]).await;
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
-    let expires_at = message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap().to_owned();
+    let expires_at =
+        message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap().to_owned();
     let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
     let client = database.client().await;
     testkit::eventually("the database's clock has reached the expiry", async || {
@@ -167,11 +176,16 @@ async fn a_login_that_waits_past_its_challenges_expiry_is_refused() {
     let holder = client.transaction().await.unwrap();
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
     let signature = wallet.sign(&message);
-    // The program's own check passes now; the database's decides, after the wait for the account's row.
+    // The program's own check passes now; the database's decides, after the wait for the account's
+    // row.
     let (answer, ()) = tokio::join!(api.submit(&message, &signature), async {
-        let expires_at = message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
+        let expires_at =
+            message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
         let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
-        testkit::eventually("it has expired", async || holder.query_one(&past, &[]).await.unwrap().get(0)).await;
+        testkit::eventually("it has expired", async || {
+            holder.query_one(&past, &[]).await.unwrap().get(0)
+        })
+        .await;
         holder.rollback().await.unwrap();
     });
     answer.is_problem(401, "login_refused");

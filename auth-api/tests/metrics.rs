@@ -1,5 +1,5 @@
-//! The metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether all are there from the start.
-//! What each of them measures is told where it happens.
+//! The metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether
+//! all are there from the start. What each of them measures is told where it happens.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -55,24 +55,41 @@ async fn use_it(api: &AuthApi, service: &Service) {
     let _ = api.post("/auth/refresh", &json!({ "refresh_token": "x" })).await;
 }
 
-/// One request of each method to each path, with and without a body, and some that no endpoint takes.
+/// One request of each method to each path, with and without a body, and some that no endpoint
+/// takes.
 async fn misuse_it(api: &AuthApi) {
     let (_, printed) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
     let contract: Value = serde_json::from_str(&printed.stdout()).unwrap();
     let paths = contract["paths"].as_object().unwrap().keys().map(String::as_str);
-    let pages = ["/docs", "/docs/", "/docs/swagger-ui.css", "/docs/nothing", "/demo", "/demo/settings.json"];
+    let pages = [
+        "/docs",
+        "/docs/",
+        "/docs/swagger-ui.css",
+        "/docs/nothing",
+        "/demo",
+        "/demo/settings.json",
+    ];
     for path in paths.chain(pages).chain(["/", "/auth/none", "/admin/none"]) {
-        let server = if path.starts_with("/admin") { api.admin_url.as_ref().unwrap() } else { &api.url };
-        let url = format!("{server}{}", path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
-            let request = || api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+        let server =
+            if path.starts_with("/admin") { api.admin_url.as_ref().unwrap() } else { &api.url };
+        let url =
+            format!("{server}{}", path.replace("{id}", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"));
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
+        {
+            let request =
+                || api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
             let _ = api.send(request()).await;
             let _ = api.send(request().bearer_auth(OPERATOR)).await;
             let _ = api.send(request().json(&json!({ "surplus": 1 }))).await;
-            let _ = api.send(request().header("Content-Type", "application/json").body("x".repeat(20_000))).await;
+            let _ = api
+                .send(request().header("Content-Type", "application/json").body("x".repeat(20_000)))
+                .await;
             let _ = api.send(request().header("X-Large", "x".repeat(20_000))).await;
         }
-        let asked_before = api.client.request(Method::OPTIONS, &url).header("Access-Control-Request-Method", "POST");
+        let asked_before = api
+            .client
+            .request(Method::OPTIONS, &url)
+            .header("Access-Control-Request-Method", "POST");
         for origin in ["https://app.example.test", "https://elsewhere.example"] {
             let _ = api.send(asked_before.try_clone().unwrap().header("Origin", origin)).await;
         }
@@ -86,7 +103,8 @@ async fn every_series_is_there_from_the_start() {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&token, OPERATOR).unwrap();
     let operators = ("ADMIN_TOKEN_FILE", token.path().to_str().unwrap());
-    let env = [service.env(), operators, ("DEMO", "1"), ("ALLOWED_ORIGINS", "https://app.example.test")];
+    let env =
+        [service.env(), operators, ("DEMO", "1"), ("ALLOWED_ORIGINS", "https://app.example.test")];
     let api = AuthApi::start(&database, &env).await;
     let at_start = series(&scrape(&api).await);
     use_it(&api, &service).await;
@@ -97,14 +115,17 @@ async fn every_series_is_there_from_the_start() {
     )
     .await;
     let limited_at_start = series(&scrape(&limited).await);
-    for path in ["/auth/challenge", "/auth/login", "/auth/refresh", "/oauth/introspect", "/oauth/revoke"] {
+    for path in
+        ["/auth/challenge", "/auth/login", "/auth/refresh", "/oauth/introspect", "/oauth/revoke"]
+    {
         for _ in 0..2 {
             let _ = limited.post(path, &json!({})).await;
         }
     }
     for (api, at_start) in [(api, at_start), (limited, limited_at_start)] {
         let later = series(&scrape(&api).await);
-        let new: Vec<_> = later.difference(&at_start).filter(|series| !series.contains("_bucket{")).collect();
+        let new: Vec<_> =
+            later.difference(&at_start).filter(|series| !series.contains("_bucket{")).collect();
         assert!(new.is_empty(), "{new:#?}");
     }
 }

@@ -1,5 +1,6 @@
-//! A thief with a copy of a refresh token and the client that it was stolen from, on two networks: what the thief can see of the other's
-//! rotations, and what a retry from another network counts for.
+//! A thief with a copy of a refresh token and the client that it was stolen from, on two networks:
+//! what the thief can see of the other's rotations, and what a retry from another network counts
+//! for.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -14,7 +15,8 @@ const KEY: &str = "c1a2b3d4e5f60718293a";
 
 /// An API behind a proxy that names its clients.
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
-    let env: Vec<_> = [("TRUSTED_PROXIES", "127.0.0.0/8")].into_iter().chain(more.iter().copied()).collect();
+    let env: Vec<_> =
+        [("TRUSTED_PROXIES", "127.0.0.0/8")].into_iter().chain(more.iter().copied()).collect();
     AuthApi::start(database, &env).await
 }
 
@@ -22,13 +24,21 @@ async fn login_from(api: &AuthApi, network: &str) -> Tokens {
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
-    let request = api.client.post(format!("{}/auth/login", api.url)).header("X-Forwarded-For", network);
+    let request =
+        api.client.post(format!("{}/auth/login", api.url)).header("X-Forwarded-For", network);
     api.send(request.json(&body)).await.tokens()
 }
 
-async fn refresh_with(api: &AuthApi, network: &str, key: Option<&str>, refresh_token: &str) -> Answer {
-    let request = api.client.post(format!("{}/auth/refresh", api.url)).header("X-Forwarded-For", network);
-    let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
+async fn refresh_with(
+    api: &AuthApi,
+    network: &str,
+    key: Option<&str>,
+    refresh_token: &str,
+) -> Answer {
+    let request =
+        api.client.post(format!("{}/auth/refresh", api.url)).header("X-Forwarded-For", network);
+    let request =
+        key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
     api.send(request.json(&json!({ "refresh_token": refresh_token }))).await
 }
 
@@ -36,10 +46,12 @@ async fn refresh_from(api: &AuthApi, network: &str, refresh_token: &str) -> Answ
     refresh_with(api, network, None, refresh_token).await
 }
 
-/// Moves the last rotation back, and not the one before. A request that seems to have arrived before the rotation counts for nothing, and
-/// when it arrived is known to some milliseconds.
+/// Moves the last rotation back, and not the one before. A request that seems to have arrived
+/// before the rotation counts for nothing, and when it arrived is known to some milliseconds.
 async fn rotated_earlier(database: &Database, by: &str) {
-    database.execute(&format!("UPDATE token_families SET rotated_at = rotated_at - interval '{by}'")).await;
+    database
+        .execute(&format!("UPDATE token_families SET rotated_at = rotated_at - interval '{by}'"))
+        .await;
 }
 
 async fn rotate(api: &AuthApi, database: &Database, network: &str, current: &Tokens) -> Tokens {
@@ -65,14 +77,18 @@ async fn rotate_and_retry(
 /// Generations with a retry from elsewhere that were counted.
 async fn counted(api: &AuthApi, generations: f64) {
     let counted = api.metric("auth_api_foreign_generations_total").await;
-    assert!((counted - generations).abs() < f64::EPSILON, "{counted} generations, not {generations}");
+    assert!(
+        (counted - generations).abs() < f64::EPSILON,
+        "{counted} generations, not {generations}"
+    );
 }
 
 async fn revoked_reason(database: &Database) -> Option<String> {
     database.one("SELECT revoked_reason FROM sessions").await
 }
 
-/// Everything that whoever has these tokens, and the credentials of a service, can read of their session.
+/// Everything that whoever has these tokens, and the credentials of a service, can read of their
+/// session.
 async fn view(api: &AuthApi, service: &Service, tokens: &Tokens) -> Vec<Value> {
     let session = api.session(&tokens.access).await;
     let list = api.with_token("GET", "/auth/sessions", &tokens.access).await;
@@ -94,11 +110,20 @@ async fn nothing_that_a_client_reads_shows_a_rotation_that_can_be_followed() {
         let stolen = current.clone();
         let before = view(&api, &service, &stolen).await;
         current = refresh_from(&api, HOME, &stolen.refresh).await.tokens();
-        assert_eq!(view(&api, &service, &stolen).await, before, "rotation {rotation} shows at once");
+        assert_eq!(
+            view(&api, &service, &stolen).await,
+            before,
+            "rotation {rotation} shows at once"
+        );
         rotated_earlier(&database, "6 minutes").await;
-        assert_eq!(view(&api, &service, &stolen).await, before, "rotation {rotation} shows before twice the grace");
+        assert_eq!(
+            view(&api, &service, &stolen).await,
+            before,
+            "rotation {rotation} shows before twice the grace"
+        );
         rotated_earlier(&database, "5 minutes").await;
-        let [session, list, access, refresh] = view(&api, &service, &stolen).await.try_into().unwrap();
+        let [session, list, access, refresh] =
+            view(&api, &service, &stolen).await.try_into().unwrap();
         assert_ne!(session["session"]["last_seen_at"], before[0]["session"]["last_seen_at"]);
         assert_ne!(session["session"]["expires_at"], before[0]["session"]["expires_at"]);
         assert_eq!(list["sessions"][0], session["session"]);
@@ -122,7 +147,8 @@ async fn operators_see_the_last_rotation_at_once() {
     let tokens = login_from(&api, HOME).await;
     let list = async || {
         let request = api.client.get(api.admin("/admin/sessions?order=activity"));
-        let answer = api.send(request.bearer_auth("operators-token-of-thirty-two-characters")).await;
+        let answer =
+            api.send(request.bearer_auth("operators-token-of-thirty-two-characters")).await;
         answer.body["sessions"][0]["last_seen_at"].clone()
     };
     let before = list().await;
@@ -138,7 +164,9 @@ async fn without_a_grace_a_rotation_shows_at_once() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let first = login_from(&api, HOME).await;
-    let seen = async |tokens: &Tokens| api.session(&tokens.access).await.body["session"]["last_seen_at"].clone();
+    let seen = async |tokens: &Tokens| {
+        api.session(&tokens.access).await.body["session"]["last_seen_at"].clone()
+    };
     let before = seen(&first).await;
     let next = refresh_from(&api, HOME, &first.refresh).await.tokens();
     assert_ne!(seen(&next).await, before);
@@ -146,11 +174,14 @@ async fn without_a_grace_a_rotation_shows_at_once() {
 
 /// The item of `RateLimit` that shows how often a session is refreshed.
 fn shows_the_session(head: &str) -> bool {
-    head.lines().any(|line| line.to_ascii_lowercase().starts_with("ratelimit:") && line.contains("\"session\""))
+    head.lines().any(|line| {
+        line.to_ascii_lowercase().starts_with("ratelimit:") && line.contains("\"session\"")
+    })
 }
 
 fn has_session_item(answer: &Answer) -> bool {
-    let left = answer.headers.get("ratelimit").unwrap_or_else(|| panic!("no RateLimit: {answer:?}"));
+    let left =
+        answer.headers.get("ratelimit").unwrap_or_else(|| panic!("no RateLimit: {answer:?}"));
     shows_the_session(&format!("ratelimit: {}", left.to_str().unwrap()))
 }
 
@@ -175,8 +206,10 @@ fn refresh_half_closed(api: &AuthApi, refresh_token: &str) -> String {
 #[tokio::test]
 async fn the_quota_of_a_session_shows_only_to_who_gets_its_tokens() {
     let database = Database::create().await;
-    let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP"].map(|name| (name, "1000/1h"));
-    let env: Vec<_> = [("RATE_LIMIT", "on"), ("RATE_LIMIT_SESSION", "4/1h")].into_iter().chain(roomy).collect();
+    let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP"]
+        .map(|name| (name, "1000/1h"));
+    let env: Vec<_> =
+        [("RATE_LIMIT", "on"), ("RATE_LIMIT_SESSION", "4/1h")].into_iter().chain(roomy).collect();
     let api = start(&database, &env).await;
     let first = login_from(&api, HOME).await;
     // A request that is not decided neither shows the quota nor uses it up.
@@ -227,15 +260,25 @@ async fn a_thief_who_follows_from_another_network_is_noticed_in_the_second_gener
         let api = start(&database, &[]).await;
         let first = login_from(&api, home).await;
         let second = rotate_and_retry(&api, &database, home, elsewhere, &first).await;
-        assert_eq!(revoked_reason(&database).await, None, "one generation may be a client that has moved");
+        assert_eq!(
+            revoked_reason(&database).await,
+            None,
+            "one generation may be a client that has moved"
+        );
         let third = rotate(&api, &database, home, &second).await;
         refresh_from(&api, elsewhere, &second.refresh).await.is_problem(401, "refresh_refused");
-        assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"), "{home}, {elsewhere}");
+        assert_eq!(
+            revoked_reason(&database).await.as_deref(),
+            Some("reuse"),
+            "{home}, {elsewhere}"
+        );
         api.denies(&third.access).await;
         counted(&api, 2.0).await;
         let retries = api.program.log_events("foreign_retry");
-        let fields: Vec<_> =
-            retries.iter().map(|event| (&event["event"], &event["generations"], &event["ip"])).collect();
+        let fields: Vec<_> = retries
+            .iter()
+            .map(|event| (&event["event"], &event["generations"], &event["ip"]))
+            .collect();
         let (event, ip) = (json!("foreign_retry"), json!(elsewhere));
         assert_eq!(fields, [(&event, &json!(1), &ip), (&event, &json!(2), &ip)]);
         assert_eq!(retries[0]["session_id"], json!(first.session_id));
@@ -253,7 +296,10 @@ async fn a_generation_counts_once_and_only_those_in_a_row_are_reuse() {
     for foreign in [true, true, false, true, true] {
         let next = rotate(&api, &database, HOME, &current).await;
         for _ in 0..if foreign { 5 } else { 0 } {
-            assert_eq!(refresh_from(&api, ELSEWHERE, &current.refresh).await.tokens().refresh, next.refresh);
+            assert_eq!(
+                refresh_from(&api, ELSEWHERE, &current.refresh).await.tokens().refresh,
+                next.refresh
+            );
         }
         current = next;
     }
@@ -294,7 +340,8 @@ async fn five_tabs_that_wake_at_once_get_one_successor_each_time() {
     let mut current = login_from(&api, HOME).await;
     for _ in 0..4 {
         let tabs = (0..5).map(|_| refresh_from(&api, HOME, &current.refresh));
-        let answers: Vec<Tokens> = futures_util::future::join_all(tabs).await.iter().map(Answer::tokens).collect();
+        let answers: Vec<Tokens> =
+            futures_util::future::join_all(tabs).await.iter().map(Answer::tokens).collect();
         assert!(answers.iter().all(|tokens| tokens.refresh == answers[0].refresh), "{answers:?}");
         current = answers[0].clone();
     }
@@ -337,7 +384,8 @@ async fn a_retry_with_the_key_of_the_attempt_never_counts() {
     // With the key of another attempt it does.
     let next = refresh_with(&api, HOME, Some(KEY), &current.refresh).await.tokens();
     rotated_earlier(&database, "1 second").await;
-    let retried = refresh_with(&api, ELSEWHERE, Some("of-another-attempt"), &current.refresh).await.tokens();
+    let retried =
+        refresh_with(&api, ELSEWHERE, Some("of-another-attempt"), &current.refresh).await.tokens();
     assert_eq!(retried.refresh, next.refresh);
     counted(&api, 1.0).await;
 }
@@ -349,7 +397,8 @@ async fn a_client_with_ipv4_and_ipv6_may_use_now_one_and_now_the_other() {
     let mut current = login_from(&api, HOME).await;
     for host in 1..=3 {
         // Its IPv6 address changes within the /64.
-        let (v6, other_v6) = (format!("2001:db8:1:1::{host}"), format!("2001:db8:1:1:ffff::{host}"));
+        let (v6, other_v6) =
+            (format!("2001:db8:1:1::{host}"), format!("2001:db8:1:1:ffff::{host}"));
         current = rotate_and_retry(&api, &database, &v6, HOME, &current).await;
         current = rotate_and_retry(&api, &database, HOME, &other_v6, &current).await;
     }
@@ -365,15 +414,26 @@ async fn a_rotation_that_recorded_no_network_is_compared_with_none() {
     let mut current = login_from(&api, HOME).await;
     for _ in 0..3 {
         let next = rotate(&api, &database, HOME, &current).await;
-        database.execute("UPDATE token_families SET recorded_generation = recorded_generation - 1").await;
-        assert_eq!(refresh_from(&api, ELSEWHERE, &current.refresh).await.tokens().refresh, next.refresh);
+        database
+            .execute("UPDATE token_families SET recorded_generation = recorded_generation - 1")
+            .await;
+        assert_eq!(
+            refresh_from(&api, ELSEWHERE, &current.refresh).await.tokens().refresh,
+            next.refresh
+        );
         current = next;
     }
     counted(&api, 0.0).await;
 }
 
-/// Refreshes from elsewhere at an API whose database is stalled, does `meanwhile` once the request is under way, and lets it go on.
-async fn refresh_slowly(slow: &AuthApi, proxy: &Proxy, refresh_token: &str, meanwhile: impl AsyncFnOnce()) -> Answer {
+/// Refreshes from elsewhere at an API whose database is stalled, does `meanwhile` once the request
+/// is under way, and lets it go on.
+async fn refresh_slowly(
+    slow: &AuthApi,
+    proxy: &Proxy,
+    refresh_token: &str,
+    meanwhile: impl AsyncFnOnce(),
+) -> Answer {
     proxy.stall();
     let (answer, ()) = tokio::join!(refresh_from(slow, ELSEWHERE, refresh_token), async {
         testkit::eventually("the request has a connection", async || {
@@ -391,7 +451,11 @@ async fn a_request_that_arrived_before_the_rotation_counts_for_nothing() {
     for rotations in 1..=2 {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-        let env = [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", "1"), ("DENYLIST_SYNC_INTERVAL", "1h")];
+        let env = [
+            ("DATABASE_URL", url.as_str()),
+            ("DATABASE_POOL_SIZE", "1"),
+            ("DENYLIST_SYNC_INTERVAL", "1h"),
+        ];
         let slow = start(&database, &env).await;
         testkit::eventually("the denylist has been rebuilt", async || {
             slow.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
@@ -445,7 +509,8 @@ async fn a_number_of_foreign_generations_that_makes_no_sense_is_refused() {
     let database = Database::create().await;
     let url = database.url_as("auth_api");
     let env = [("DATABASE_URL", url.as_str()), ("REFRESH_FOREIGN_GENERATIONS", "-1")];
-    let (code, program) = testkit::Program::run(testkit::binary("auth-api"), &["config"], &env).await;
+    let (code, program) =
+        testkit::Program::run(testkit::binary("auth-api"), &["config"], &env).await;
     assert_eq!(code, Some(78));
     assert!(program.stderr().contains("REFRESH_FOREIGN_GENERATIONS"), "{}", program.stderr());
 }

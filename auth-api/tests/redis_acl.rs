@@ -9,7 +9,9 @@ const PASSWORD: &str = "a-password-of-tests";
 /// A Redis with the users of the file, but for the default one: the test needs it.
 fn with_users() -> Redis {
     let redis = Redis::start();
-    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis/users.acl")).unwrap();
+    let file =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis/users.acl"))
+            .unwrap();
     let users: Vec<_> = file.lines().filter_map(|line| line.strip_prefix("user ")).collect();
     assert_eq!(users.len(), 3);
     for user in users {
@@ -18,7 +20,8 @@ fn with_users() -> Redis {
             assert_eq!(user, "default off");
             continue;
         };
-        let answer = redis.command(&format!("ACL SETUSER {}", user.replace(hash, &format!(">{PASSWORD}"))));
+        let answer =
+            redis.command(&format!("ACL SETUSER {}", user.replace(hash, &format!(">{PASSWORD}"))));
         assert!(answer.starts_with("+OK"), "{user}: {answer}");
     }
     redis
@@ -45,7 +48,8 @@ fn run(connection: &mut Connection, command: &str) -> RedisResult<Value> {
 async fn the_user_of_auth_api_is_enough_for_it() {
     let (database, redis) = (Database::create().await, with_users());
     let url = url(&redis, "auth-api");
-    let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "auth-0123456789ab"), ("RATE_LIMIT", "on")];
+    let env =
+        [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "auth-0123456789ab"), ("RATE_LIMIT", "on")];
     let api = AuthApi::start(&database, &env).await;
     let tokens = api.login(&Wallet::generate()).await;
     let by_redis = "auth_api_denylist_lookup_duration_seconds_count{source=\"redis\"}";
@@ -58,16 +62,25 @@ async fn the_user_of_auth_api_is_enough_for_it() {
     let tokens = api.refresh(&tokens.refresh).await.tokens();
     assert_eq!(api.logout(&tokens.access).await.status, 204);
     let mut reader = connect(&redis, "auth-reader");
-    let denied = format!("MGET {{auth-0123456789ab}}:deny:{} {{auth-0123456789ab}}:deny:complete", tokens.session_id);
-    let Value::Array(found) = run(&mut reader, &denied).unwrap() else { unreachable!("MGET answers an array") };
-    assert!(found.len() == 2 && !found.contains(&Value::Nil), "a reader sees the entry and the marker: {found:?}");
+    let denied = format!(
+        "MGET {{auth-0123456789ab}}:deny:{} {{auth-0123456789ab}}:deny:complete",
+        tokens.session_id
+    );
+    let Value::Array(found) = run(&mut reader, &denied).unwrap() else {
+        unreachable!("MGET answers an array")
+    };
+    assert!(
+        found.len() == 2 && !found.contains(&Value::Nil),
+        "a reader sees the entry and the marker: {found:?}"
+    );
     api.denies(&tokens.access).await;
 
     let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await.unwrap();
     let ready: serde_json::Value = ready.json().await.unwrap();
     assert_eq!(ready["redis"]["maxmemory_policy"], "noeviction", "{ready}");
     for kind in ["timeout", "connection", "other"] {
-        let errors = api.metric(&format!("auth_api_denylist_errors_total{{kind=\"{kind}\"}}")).await;
+        let errors =
+            api.metric(&format!("auth_api_denylist_errors_total{{kind=\"{kind}\"}}")).await;
         assert!(errors < 1.0, "{kind}: {errors}");
     }
 }
@@ -76,7 +89,8 @@ async fn the_user_of_auth_api_is_enough_for_it() {
 async fn nobody_else_may_write_what_auth_api_believes() {
     let redis = with_users();
     let mut reader = connect(&redis, "auth-reader");
-    let (entry, marker) = ("{auth-0123456789ab}:deny:0197f0a2", "{auth-0123456789ab}:deny:complete");
+    let (entry, marker) =
+        ("{auth-0123456789ab}:deny:0197f0a2", "{auth-0123456789ab}:deny:complete");
     for command in [
         format!("DEL {entry}"),
         format!("SET {marker} 1"),
@@ -92,7 +106,9 @@ async fn nobody_else_may_write_what_auth_api_believes() {
         assert_eq!(error.code(), Some("NOPERM"), "{command}: {error}");
     }
     let mut auth_api = connect(&redis, "auth-api");
-    for command in ["GET {other}:session", "SET other 1", "FLUSHALL", "KEYS *", "CONFIG GET *", "SAVE"] {
+    for command in
+        ["GET {other}:session", "SET other 1", "FLUSHALL", "KEYS *", "CONFIG GET *", "SAVE"]
+    {
         let error = run(&mut auth_api, command).unwrap_err();
         assert_eq!(error.code(), Some("NOPERM"), "{command}: {error}");
     }
@@ -102,11 +118,15 @@ async fn nobody_else_may_write_what_auth_api_believes() {
 async fn an_entry_that_was_deleted_is_back_after_the_next_rebuild() {
     let (database, redis) = (Database::create().await, Redis::start());
     let url = redis.url();
-    let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("DENYLIST_SYNC_INTERVAL", "1s")];
+    let env =
+        [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("DENYLIST_SYNC_INTERVAL", "1s")];
     let api = AuthApi::start(&database, &env).await;
     let tokens = api.login(&Wallet::generate()).await;
     assert_eq!(api.logout(&tokens.access).await.status, 204);
     let entry = format!("{{p}}:deny:{}", tokens.session_id);
     assert!(redis.command(&format!("DEL {entry}")).starts_with(":1"));
-    eventually("it is denied again", async || redis.command(&format!("EXISTS {entry}")).starts_with(":1")).await;
+    eventually("it is denied again", async || {
+        redis.command(&format!("EXISTS {entry}")).starts_with(":1")
+    })
+    .await;
 }

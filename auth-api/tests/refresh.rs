@@ -45,13 +45,18 @@ async fn a_chain_of_50_leaves_one_row_and_every_link_is_different() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let chain = chain(&api, 50).await;
-    let distinct: std::collections::BTreeSet<_> = chain.iter().map(|tokens| &tokens.refresh).collect();
+    let distinct: std::collections::BTreeSet<_> =
+        chain.iter().map(|tokens| &tokens.refresh).collect();
     assert_eq!(distinct.len(), 51);
     assert!(chain.iter().all(|tokens| tokens.session_id == chain[0].session_id));
     assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 50);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1);
     assert_eq!(api.session(&chain[50].access).await.status, 200);
-    assert_eq!(api.session(&chain[0].access).await.status, 200, "an access token lives until it expires");
+    assert_eq!(
+        api.session(&chain[0].access).await.status,
+        200,
+        "an access token lives until it expires"
+    );
 }
 
 #[tokio::test]
@@ -60,7 +65,8 @@ async fn a_rotation_is_an_update_in_place() {
     // One connection, so that its back end reports them: at most once a second, after a statement.
     let api = AuthApi::start(&database, &[("DATABASE_POOL_SIZE", "1")]).await;
     let mut current = api.login(&Wallet::generate()).await;
-    let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'token_families'";
+    let counts =
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'token_families'";
     let client = database.client().await;
     let (mut updates, mut in_place) = (0, 0);
     testkit::eventually("the statistics have 20 updates", async || {
@@ -73,7 +79,11 @@ async fn a_rotation_is_an_update_in_place() {
     // HOT, but for the odd one that finds its page full of versions that somebody may still see.
     assert!(in_place * 100 >= updates * 90, "{in_place} of {updates} rotations were in place");
     let sessions_updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
-    assert_eq!(database.one::<i64>(sessions_updated).await, 0, "a day is not won by it: no index is written");
+    assert_eq!(
+        database.one::<i64>(sessions_updated).await,
+        0,
+        "a day is not won by it: no index is written"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +109,8 @@ async fn two_concurrent_refreshes_give_one_successor() {
     let api = AuthApi::start(&database, &[]).await;
     let mut current = api.login(&Wallet::generate()).await;
     for _ in 0..20 {
-        let (one, other) = tokio::join!(api.refresh(&current.refresh), api.refresh(&current.refresh));
+        let (one, other) =
+            tokio::join!(api.refresh(&current.refresh), api.refresh(&current.refresh));
         let (one, other) = (one.tokens(), other.tokens());
         assert_eq!(one.refresh, other.refresh);
         current = one;
@@ -156,7 +167,8 @@ async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_ki
     api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
     assert!((refreshes(&api, "unknown").await - 1.0).abs() < f64::EPSILON);
     assert_eq!(revoked_reason(&database).await, None);
-    // The database goes on from where it is; then the lost token has the current generation and another hash.
+    // The database goes on from where it is; then the lost token has the current generation and
+    // another hash.
     let forked = api.refresh(&chain[3].refresh).await.tokens();
     api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await, None);
@@ -167,7 +179,9 @@ async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_ki
 async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let api = AuthApi::start(&database, &[("DATABASE_URL", &url), ("DENYLIST_SYNC_INTERVAL", "1h")]).await;
+    let api =
+        AuthApi::start(&database, &[("DATABASE_URL", &url), ("DENYLIST_SYNC_INTERVAL", "1h")])
+            .await;
     let tokens = api.login(&Wallet::generate()).await;
     let before: String = database.one("SELECT f::text FROM token_families f").await;
     let mut bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
@@ -184,7 +198,14 @@ async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
         api.refresh(&forged).await.is_problem(401, "refresh_refused");
         bytes[at] ^= 0x40;
     }
-    for forged in ["", "rt_", "nonsense", &tokens.refresh[3..], &format!("{}A", tokens.refresh), &tokens.access] {
+    for forged in [
+        "",
+        "rt_",
+        "nonsense",
+        &tokens.refresh[3..],
+        &format!("{}A", tokens.refresh),
+        &tokens.access,
+    ] {
         api.refresh(forged).await.is_problem(401, "refresh_refused");
     }
     assert_eq!(proxy.bytes_sent(), sent, "the database was asked");
@@ -207,7 +228,11 @@ async fn a_session_that_was_idle_too_long_or_is_too_old_is_not_refreshed() {
         is_dead(&api, &tokens).await;
         assert!((refreshes(&api, "expired").await - 1.0).abs() < f64::EPSILON);
         assert_eq!(revoked_reason(&database).await, None);
-        assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 1, "no reaper has run");
+        assert_eq!(
+            database.one::<i64>("SELECT count(*) FROM sessions").await,
+            1,
+            "no reaper has run"
+        );
     }
 }
 
@@ -263,7 +288,8 @@ async fn a_rotation_that_races_a_revocation_never_survives_it() {
     let api = AuthApi::start(&database, &[]).await;
     for _ in 0..25 {
         let tokens = api.login(&Wallet::generate()).await;
-        let (refreshed, logged_out) = tokio::join!(api.refresh(&tokens.refresh), api.logout(&tokens.access));
+        let (refreshed, logged_out) =
+            tokio::join!(api.refresh(&tokens.refresh), api.logout(&tokens.access));
         assert_eq!(logged_out.status, 204);
         if refreshed.status == 200 {
             is_revoked(&api, &refreshed.tokens()).await;
@@ -282,15 +308,21 @@ async fn all_refusals_are_the_same_to_the_byte_but_for_the_request_id() {
     let _ = api.logout(&revoked.access).await;
     let _ = api.refresh(&api.refresh(&reused.refresh).await.tokens().refresh).await.tokens();
     database.age_rotations("1 minute").await;
-    let answers =
-        [api.refresh("rt_forged").await, api.refresh(&revoked.refresh).await, api.refresh(&reused.refresh).await];
+    let answers = [
+        api.refresh("rt_forged").await,
+        api.refresh(&revoked.refresh).await,
+        api.refresh(&reused.refresh).await,
+    ];
     let comparable = |answer: &Answer| {
         let mut headers = answer.headers.clone();
         assert!(headers.remove("x-request-id").is_some());
         headers.remove("date");
         (answer.status, format!("{headers:?}"), answer.body.to_string())
     };
-    assert!(answers.iter().all(|answer| comparable(answer) == comparable(&answers[0])), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| comparable(answer) == comparable(&answers[0])),
+        "{answers:?}"
+    );
 }
 
 #[tokio::test]

@@ -5,13 +5,20 @@ use std::time::{Duration, Instant};
 
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-/// What makes a session's credentials bad, for the session `$1`; those of tokens and of cookies have their hashes apart.
+/// What makes a session's credentials bad, for the session `$1`; those of tokens and of cookies
+/// have their hashes apart.
 const REASONS: [(&str, &str); 5] = [
     ("unknown", "DELETE FROM sessions WHERE id = '$1'"),
     ("expired", "UPDATE sessions SET expires_at = now() - interval '1 hour' WHERE id = '$1'"),
     ("revoked", "UPDATE sessions SET revoked_at = now(), revoked_reason = 'user' WHERE id = '$1'"),
-    ("wrong secret of a cookie", "UPDATE sessions SET token_hash = sha256(token_hash) WHERE id = '$1'"),
-    ("wrong secret of a token", "UPDATE token_families SET token_hash = sha256(token_hash) WHERE session_id = '$1'"),
+    (
+        "wrong secret of a cookie",
+        "UPDATE sessions SET token_hash = sha256(token_hash) WHERE id = '$1'",
+    ),
+    (
+        "wrong secret of a token",
+        "UPDATE token_families SET token_hash = sha256(token_hash) WHERE session_id = '$1'",
+    ),
 ];
 
 async fn spoil(database: &Database, sql: &str, session_id: &str) {
@@ -39,7 +46,8 @@ async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
         answer.is_problem(401, "refresh_refused");
     }
     for (outcome, count) in [("unknown", 2.0), ("expired", 1.0), ("revoked", 1.0)] {
-        let counted = api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await;
+        let counted =
+            api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await;
         assert_eq!((outcome, counted), (outcome, count));
     }
     somebody.batch_execute("ROLLBACK").await.unwrap();
@@ -48,7 +56,8 @@ async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
 /// What `auth-api` waits for before it refuses what it made itself.
 const NOT_BEFORE: Duration = Duration::from_millis(3);
 
-/// The quickest of some answers, all of which are 401: a machine that is busy does not make all of them slow.
+/// The quickest of some answers, all of which are 401: a machine that is busy does not make all of
+/// them slow.
 async fn quickest(mut ask: impl AsyncFnMut() -> Answer) -> Duration {
     let mut quickest = Duration::MAX;
     for _ in 0..20 {
@@ -70,7 +79,8 @@ async fn nothing_that_we_made_is_refused_sooner_than_anything_else() {
             let login = api.try_cookie_login(&wallet, None).await;
             spoil(&database, sql, login.body["session_id"].as_str().unwrap()).await;
             let cookie = login.cookie();
-            let took = quickest(async || api.with_cookie("GET", "/auth/session", &cookie).await).await;
+            let took =
+                quickest(async || api.with_cookie("GET", "/auth/session", &cookie).await).await;
             assert!(took >= NOT_BEFORE, "cookie, {reason}: {took:?}");
         }
         if !reason.ends_with("cookie") {

@@ -62,7 +62,11 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
     let (published, answer) = jwks(&api).await;
     assert_eq!(published, [OLD, &fresh]);
     assert_eq!(answer.headers["cache-control"], "public, max-age=300");
-    assert_eq!(kid(&api.login(&wallet).await.access), OLD, "it has not been published for ten minutes");
+    assert_eq!(
+        kid(&api.login(&wallet).await.access),
+        OLD,
+        "it has not been published for ten minutes"
+    );
 
     // The same as if it had been made eleven minutes ago.
     let ripe = format!("{}-ripe", stamp(-11));
@@ -73,7 +77,9 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
     for token in [&before, &after] {
         assert_eq!(api.session(token).await.status, 200);
     }
-    let made_at = api.metric(&format!("auth_api_signing_key_created_timestamp_seconds{{kid=\"{OLD}\"}}")).await;
+    let made_at = api
+        .metric(&format!("auth_api_signing_key_created_timestamp_seconds{{kid=\"{OLD}\"}}"))
+        .await;
     assert!((made_at - 1_577_836_800.0).abs() < f64::EPSILON, "{made_at}");
 
     fs::remove_file(api.keys().join(format!("{OLD}.pem"))).unwrap();
@@ -81,7 +87,11 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
     api.session(&before).await.is_problem(401, "unauthenticated");
     assert_eq!(api.session(&after).await.status, 200);
     assert_eq!(jwks(&api).await.0, [ripe]);
-    assert!(api.metric(&format!("auth_api_signing_key_created_timestamp_seconds{{kid=\"{OLD}\"}}")).await < 1.0);
+    assert!(
+        api.metric(&format!("auth_api_signing_key_created_timestamp_seconds{{kid=\"{OLD}\"}}"))
+            .await
+            < 1.0
+    );
 }
 
 #[tokio::test]
@@ -91,8 +101,11 @@ async fn keys_that_are_spent_leave_the_published_set() {
     make_key(keys.path(), "19400101T000000Z-a").await;
     // 80 years of a key each, and nobody who retires them.
     for year in 1941..2020 {
-        fs::copy(keys.path().join("19400101T000000Z-a.pem"), keys.path().join(format!("{year}0101T000000Z-a.pem")))
-            .unwrap();
+        fs::copy(
+            keys.path().join("19400101T000000Z-a.pem"),
+            keys.path().join(format!("{year}0101T000000Z-a.pem")),
+        )
+        .unwrap();
     }
     let api = AuthApi::start_with_keys(&database, keys, &[]).await;
     let old = "20190101T000000Z-a".to_owned();
@@ -105,7 +118,11 @@ async fn keys_that_are_spent_leave_the_published_set() {
     assert_eq!(jwks(&api).await.0, [old, lately.clone(), next.clone()]);
     // The same an hour later, but for the next one.
     let for_long = format!("{}-b", stamp(-90));
-    fs::rename(api.keys().join(format!("{lately}.pem")), api.keys().join(format!("{for_long}.pem"))).unwrap();
+    fs::rename(
+        api.keys().join(format!("{lately}.pem")),
+        api.keys().join(format!("{for_long}.pem")),
+    )
+    .unwrap();
     assert_eq!(api.reload().await, [""; 0]);
     assert_eq!(jwks(&api).await.0, [for_long, next]);
 }
@@ -141,7 +158,9 @@ async fn what_cannot_be_used_changes_nothing_and_is_told() {
     fs::write(&service.file, "orders").unwrap();
     let mistakes = api.reload().await;
     assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-    for (mistake, name) in mistakes.iter().zip(["20260101T000000Z-b.pem", "AUTH_SECRET_FILE: ", "line 1"]) {
+    for (mistake, name) in
+        mistakes.iter().zip(["20260101T000000Z-b.pem", "AUTH_SECRET_FILE: ", "line 1"])
+    {
         assert!(mistake.contains(name), "{mistake}");
         assert!(!mistake.contains("too short"), "{mistake}");
     }
@@ -174,7 +193,8 @@ async fn a_secret_is_added_then_used_then_retired() {
     let file = secret.to_str().unwrap();
     let api = AuthApi::start(&database, &[("AUTH_SECRET", ""), ("AUTH_SECRET_FILE", file)]).await;
     let step = async |words: &[&str]| {
-        let told = command(&[&["keys", "secret"], words, &["--auth-secret-file", file]].concat()).await;
+        let told =
+            command(&[&["keys", "secret"], words, &["--auth-secret-file", file]].concat()).await;
         assert_eq!(api.reload().await, [""; 0]);
         told
     };
@@ -186,7 +206,8 @@ async fn a_secret_is_added_then_used_then_retired() {
     let added = api.login(&wallet).await;
     step(&["use", &second]).await;
     let new = api.login(&wallet).await;
-    // All of them: a refresh token and a cookie of before, a challenge of before, and what came in between.
+    // All of them: a refresh token and a cookie of before, a challenge of before, and what came in
+    // between.
     let next = api.refresh(&old.refresh).await.tokens();
     assert_eq!(api.with_cookie("GET", "/auth/session", &old_cookie).await.status, 200);
     assert_eq!(api.submit(&challenge, &wallet.sign(&challenge)).await.status, 200);
@@ -200,7 +221,10 @@ async fn a_secret_is_added_then_used_then_retired() {
     let last = api.login(&wallet).await;
     fs::write(&secret, AuthApi::OTHER_SECRET).unwrap();
     let mistakes = api.reload().await;
-    assert!(mistakes.len() == 1 && mistakes[0].contains("none of the secrets in force"), "{mistakes:?}");
+    assert!(
+        mistakes.len() == 1 && mistakes[0].contains("none of the secrets in force"),
+        "{mistakes:?}"
+    );
     assert_eq!(api.refresh(&last.refresh).await.status, 200);
 }
 
@@ -212,14 +236,18 @@ async fn clients_come_and_go_at_once() {
     let token = api.login(&Wallet::generate()).await.access;
     let file = service.file.to_str().unwrap();
     let ask = async |id: &'static str, secret: &str| {
-        let request = api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth(id, Some(secret));
+        let request =
+            api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth(id, Some(secret));
         api.send(request.form(&[("token", &token)])).await.status.as_u16()
     };
-    let billing = command(&["clients", "add", "billing", "--introspection-clients-file", file]).await;
+    let billing =
+        command(&["clients", "add", "billing", "--introspection-clients-file", file]).await;
     assert_eq!(ask("billing", &billing).await, 401);
     api.reload().await;
     assert_eq!((ask("billing", &billing).await, ask("orders", &service.secret).await), (200, 200));
-    let again = command(&["clients", "add", "orders", "--replace", "--introspection-clients-file", file]).await;
+    let again =
+        command(&["clients", "add", "orders", "--replace", "--introspection-clients-file", file])
+            .await;
     command(&["clients", "remove", "billing", "--introspection-clients-file", file]).await;
     api.reload().await;
     assert_eq!((ask("billing", &billing).await, ask("orders", &service.secret).await), (401, 401));
@@ -230,12 +258,12 @@ async fn clients_come_and_go_at_once() {
     assert_eq!(ask("orders", &again).await, 401, "the file was deleted");
 }
 
-/// 32 clients refresh without a pause, and use what they get at the other of two replicas, while the signing key and the secret
-/// are rotated under them.
+/// 32 clients refresh without a pause, and use what they get at the other of two replicas, while
+/// the signing key and the secret are rotated under them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_under_load_refuses_nobody() {
-    // An operator has the delay for both SIGHUPs. A machine on which they took longer is given a longer one: nothing is promised
-    // to clients otherwise.
+    // An operator has the delay for both SIGHUPs. A machine on which they took longer is given a
+    // longer one: nothing is promised to clients otherwise.
     for delay in [Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(8)] {
         if let Some(refused) = rotate_under_load(delay).await {
             assert_eq!(refused, Vec::<String>::new());
@@ -245,17 +273,23 @@ async fn a_rotation_under_load_refuses_nobody() {
     panic!("the files were not read within any delay");
 }
 
-/// What clients were refused; `None` when the replicas had not both read the new key before it was to sign.
+/// What clients were refused; `None` when the replicas had not both read the new key before it was
+/// to sign.
 async fn rotate_under_load(delay: Duration) -> Option<Vec<String>> {
     let delay_s = format!("{}s", delay.as_secs());
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let secret = secret_file(&directory);
     let file = secret.to_str().unwrap();
-    let env = [("AUTH_SECRET", ""), ("AUTH_SECRET_FILE", file), ("SIGNING_KEY_DELAY", delay_s.as_str())];
+    let env =
+        [("AUTH_SECRET", ""), ("AUTH_SECRET_FILE", file), ("SIGNING_KEY_DELAY", delay_s.as_str())];
     let one = AuthApi::start_with_keys(&database, old_key().await, &env).await;
     let keys = one.keys().to_str().unwrap().to_owned();
-    let shared = [env.as_slice(), &[("SIGNING_KEYS_DIR", keys.as_str()), ("REDIS_PREFIX", &one.redis_prefix)]].concat();
+    let shared = [
+        env.as_slice(),
+        &[("SIGNING_KEYS_DIR", keys.as_str()), ("REDIS_PREFIX", &one.redis_prefix)],
+    ]
+    .concat();
     let other = AuthApi::start(&database, &shared).await;
     let (one, other) = (Arc::new(one), Arc::new(other));
 
@@ -277,7 +311,9 @@ async fn rotate_under_load(delay: Duration) -> Option<Vec<String>> {
                 let session = there.session(&tokens.access).await;
                 let by_cookie = there.with_cookie("GET", "/auth/session", &cookie).await;
                 let both = [session, by_cookie].into_iter();
-                refused.extend(both.filter(|answer| answer.status != 200).map(|answer| format!("{answer:?}")));
+                refused.extend(
+                    both.filter(|answer| answer.status != 200).map(|answer| format!("{answer:?}")),
+                );
             }
             (kids, refused)
         }));
@@ -317,7 +353,11 @@ async fn rotate_under_load(delay: Duration) -> Option<Vec<String>> {
     if !in_time {
         return None;
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [OLD, &fresh], "clients had tokens of both keys");
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        [OLD, &fresh],
+        "clients had tokens of both keys"
+    );
     for api in [&one, &other] {
         for line in api.program.stderr().lines().filter(|line| line.contains("\"answered\"")) {
             assert!(!line.contains("\"status\":401"), "{line}");

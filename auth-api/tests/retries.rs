@@ -1,4 +1,5 @@
-//! Retries of POST /auth/refresh: an honest client keeps its session, whatever the database and the network do to its answers.
+//! Retries of POST /auth/refresh: an honest client keeps its session, whatever the database and the
+//! network do to its answers.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -33,7 +34,11 @@ async fn goes_on(api: &AuthApi, database: &Database, current: &Tokens) -> Tokens
 /// An auth-api with short bounds behind a proxy, and with one connection.
 async fn behind_a_proxy(database: &Database, more: &[(&str, &str)]) -> (AuthApi, Proxy) {
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let mut env = vec![("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", "1"), ("DENYLIST_SYNC_INTERVAL", "1h")];
+    let mut env = vec![
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_POOL_SIZE", "1"),
+        ("DENYLIST_SYNC_INTERVAL", "1h"),
+    ];
     env.extend(more);
     let api = AuthApi::start(database, &env).await;
     // From now on it asks the database only for requests.
@@ -44,8 +49,14 @@ async fn behind_a_proxy(database: &Database, more: &[(&str, &str)]) -> (AuthApi,
     (api, proxy)
 }
 
-/// Refreshes at `slow` while its database is stalled, does `meanwhile` once the request is under way, and lets it go on.
-async fn refresh_slowly(slow: &AuthApi, proxy: &Proxy, refresh_token: &str, meanwhile: impl AsyncFnOnce()) -> Answer {
+/// Refreshes at `slow` while its database is stalled, does `meanwhile` once the request is under
+/// way, and lets it go on.
+async fn refresh_slowly(
+    slow: &AuthApi,
+    proxy: &Proxy,
+    refresh_token: &str,
+    meanwhile: impl AsyncFnOnce(),
+) -> Answer {
     proxy.stall();
     let (answer, ()) = tokio::join!(slow.refresh(refresh_token), async {
         testkit::eventually("the request has a connection", async || {
@@ -119,7 +130,9 @@ async fn a_predecessor_whose_successor_cannot_be_opened_is_refused_and_ends_noth
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
     let next = api.refresh(&first.refresh).await.tokens();
-    database.execute("UPDATE token_families SET sealed_successor = sha256('a') || sha256('b')").await;
+    database
+        .execute("UPDATE token_families SET sealed_successor = sha256('a') || sha256('b')")
+        .await;
     api.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
     counts(&api, "superseded", 1.0).await;
     let _ = goes_on(&api, &database, &next).await;
@@ -128,7 +141,8 @@ async fn a_predecessor_whose_successor_cannot_be_opened_is_refused_and_ends_noth
 #[tokio::test]
 async fn a_request_that_a_paused_process_reads_after_its_client_left_ends_nothing() {
     let database = Database::create().await;
-    let (paused, other) = (AuthApi::start(&database, &[]).await, AuthApi::start(&database, &[]).await);
+    let (paused, other) =
+        (AuthApi::start(&database, &[]).await, AuthApi::start(&database, &[]).await);
     let first = paused.login(&Wallet::generate()).await;
     paused.program.signal("STOP");
     // The kernel takes the connection and what is sent on it.
@@ -199,12 +213,17 @@ async fn a_client_that_closes_its_half_of_the_connection_gets_no_tokens() {
 }
 
 /// Short bounds for what waits for the database, and a grace that outlasts them.
-const SHORT: [(&str, &str); 3] =
-    [("DATABASE_STATEMENT_TIMEOUT", "1s"), ("DATABASE_CHECKOUT_TIMEOUT", "5s"), ("REFRESH_REUSE_GRACE", "40s")];
+const SHORT: [(&str, &str); 3] = [
+    ("DATABASE_STATEMENT_TIMEOUT", "1s"),
+    ("DATABASE_CHECKOUT_TIMEOUT", "5s"),
+    ("REFRESH_REUSE_GRACE", "40s"),
+];
 
-/// Three refreshes in 60 seconds that are answered 503, although the first of them rotated; and another process, whose database
-/// answers, for the fourth.
-async fn three_times_in_vain(refresh: impl AsyncFn(&AuthApi, &str) -> Answer) -> (Database, AuthApi, Tokens, Answer) {
+/// Three refreshes in 60 seconds that are answered 503, although the first of them rotated; and
+/// another process, whose database answers, for the fourth.
+async fn three_times_in_vain(
+    refresh: impl AsyncFn(&AuthApi, &str) -> Answer,
+) -> (Database, AuthApi, Tokens, Answer) {
     let database = Database::create().await;
     let (api, proxy) = behind_a_proxy(&database, &SHORT).await;
     let login = api.login(&Wallet::generate()).await;
@@ -220,8 +239,11 @@ async fn three_times_in_vain(refresh: impl AsyncFn(&AuthApi, &str) -> Answer) ->
         .await;
         database.age_rotations("20 seconds").await;
     }
-    let bounds =
-        [("DATABASE_STATEMENT_TIMEOUT", "5s"), ("DATABASE_CHECKOUT_TIMEOUT", "5s"), ("REFRESH_REUSE_GRACE", "45s")];
+    let bounds = [
+        ("DATABASE_STATEMENT_TIMEOUT", "5s"),
+        ("DATABASE_CHECKOUT_TIMEOUT", "5s"),
+        ("REFRESH_REUSE_GRACE", "45s"),
+    ];
     let other = AuthApi::start(&database, &bounds).await;
     let answer = refresh(&other, &first.refresh).await;
     (database, other, first, answer)
@@ -229,16 +251,22 @@ async fn three_times_in_vain(refresh: impl AsyncFn(&AuthApi, &str) -> Answer) ->
 
 #[tokio::test]
 async fn with_a_key_three_503s_in_a_minute_cost_no_session() {
-    let (database, api, first, answer) = three_times_in_vain(async |api, token| api.refresh_as(KEY, token).await).await;
+    let (database, api, first, answer) =
+        three_times_in_vain(async |api, token| api.refresh_as(KEY, token).await).await;
     let next = answer.tokens();
     assert_ne!(next.refresh, first.refresh);
-    assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 2, "the chain does not fork");
+    assert_eq!(
+        database.one::<i64>("SELECT generation FROM token_families").await,
+        2,
+        "the chain does not fork"
+    );
     let _ = goes_on(&api, &database, &next).await;
 }
 
 #[tokio::test]
 async fn without_a_key_a_retry_after_the_grace_is_reuse() {
-    let (database, _api, _, answer) = three_times_in_vain(async |api, token| api.refresh(token).await).await;
+    let (database, _api, _, answer) =
+        three_times_in_vain(async |api, token| api.refresh(token).await).await;
     answer.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
 }
@@ -270,7 +298,8 @@ async fn a_standby_that_is_waited_for_and_comes_back_costs_no_session() {
     let database = server.database().await;
     let replica = server.replica().await;
     // In this database alone: it is dropped from another one, when the standby is gone.
-    let waits = format!("ALTER DATABASE {} SET synchronous_commit = 'remote_apply'", database.name());
+    let waits =
+        format!("ALTER DATABASE {} SET synchronous_commit = 'remote_apply'", database.name());
     database.execute(&waits).await;
     let short = [("DATABASE_STATEMENT_TIMEOUT", "1s"), ("DENYLIST_SYNC_INTERVAL", "1h")];
     let api = AuthApi::start(&database, &short).await;
@@ -308,8 +337,10 @@ async fn the_key_of_the_attempt_gets_the_successor_until_it_has_been_used() {
     let next = api.refresh_as(KEY, &first.refresh).await.tokens();
     database.age_rotations("1 day").await;
     for network in ["203.0.113.7", "2001:db8::7"] {
-        let request = api.client.post(format!("{}/auth/refresh", api.url)).header("X-Forwarded-For", network);
-        let request = request.header("Idempotency-Key", KEY).json(&json!({ "refresh_token": first.refresh }));
+        let request =
+            api.client.post(format!("{}/auth/refresh", api.url)).header("X-Forwarded-For", network);
+        let request =
+            request.header("Idempotency-Key", KEY).json(&json!({ "refresh_token": first.refresh }));
         assert_eq!(api.send(request).await.tokens().refresh, next.refresh, "from {network}");
     }
     counts(&api, "retry", 2.0).await;
@@ -356,13 +387,20 @@ async fn a_malformed_key_is_refused_and_changes_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
-    for key in ["", "fifteen-letters", &"x".repeat(65), "sixteen letters with spaces", "sechzehn-zeichen-ä"] {
+    for key in [
+        "",
+        "fifteen-letters",
+        &"x".repeat(65),
+        "sixteen letters with spaces",
+        "sechzehn-zeichen-ä",
+    ] {
         let answer = api.refresh_as(key, &first.refresh).await;
         answer.is_problem(400, "malformed");
         assert_eq!(answer.body["field"], "Idempotency-Key", "{key:?}");
     }
     let twice = api.client.post(format!("{}/auth/refresh", api.url)).header("Idempotency-Key", KEY);
-    let twice = twice.header("Idempotency-Key", KEY).json(&json!({ "refresh_token": first.refresh }));
+    let twice =
+        twice.header("Idempotency-Key", KEY).json(&json!({ "refresh_token": first.refresh }));
     api.send(twice).await.is_problem(400, "malformed");
     assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 0);
     for key in ["sixteen-letters!".to_owned(), "x".repeat(64)] {

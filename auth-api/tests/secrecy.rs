@@ -1,4 +1,5 @@
-//! What is stored of credentials, and what is said of them: nothing that is worth anything to somebody who reads it.
+//! What is stored of credentials, and what is said of them: nothing that is worth anything to
+//! somebody who reads it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -27,8 +28,9 @@ async fn stored(database: &Database, seen: &mut BTreeSet<Vec<u8>>) {
 
 /// Some bytes as logs of Rust programs and of PostgreSQL show them, without spaces.
 fn notations(bytes: &[u8]) -> Vec<String> {
-    let each =
-        |show: fn(u8) -> String, between: &str| bytes.iter().map(|byte| show(*byte)).collect::<Vec<_>>().join(between);
+    let each = |show: fn(u8) -> String, between: &str| {
+        bytes.iter().map(|byte| show(*byte)).collect::<Vec<_>>().join(between)
+    };
     // Three bytes are four letters, from wherever a multiple of three begins.
     let base64 = bytes.get(..9).unwrap_or(bytes);
     let mut escaped = String::new();
@@ -93,19 +95,33 @@ async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
     let _ = api.submit(&message, &signature).await;
     let _ = api.post("/auth/login", &json!({ "message": message, "signature": [signature] })).await;
     let _ = api.session(&third.access).await;
-    let _ = api.send(api.client.get(format!("{}/auth/session?access_token={}", api.url, third.access))).await;
+    let _ = api
+        .send(api.client.get(format!("{}/auth/session?access_token={}", api.url, third.access)))
+        .await;
     let _ = api.logout(&third.access).await;
     stored(&database, &mut values).await;
-    let metrics = api.client.get(format!("{}/metrics", api.ops_url)).send().await.unwrap().text().await.unwrap();
+    let metrics = api
+        .client
+        .get(format!("{}/metrics", api.ops_url))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));
 
     let log = api.program.stderr() + &api.program.stdout() + &metrics;
     for event in ["login", "refresh", "reuse"] {
-        assert!(log.contains(&format!("\"event\":\"{event}\"")), "no {event}: the log is not what was run");
+        assert!(
+            log.contains(&format!("\"event\":\"{event}\"")),
+            "no {event}: the log is not what was run"
+        );
     }
     let nonce = message.lines().find_map(|line| line.strip_prefix("Nonce: ")).unwrap();
-    let secrets = [&first, &second, &third].into_iter().flat_map(|tokens| [&tokens.access, &tokens.refresh]);
+    let secrets =
+        [&first, &second, &third].into_iter().flat_map(|tokens| [&tokens.access, &tokens.refresh]);
     let others = [signature.as_str(), AuthApi::SECRET, nonce, "testkit@", key, &cookie];
     for secret in secrets.map(String::as_str).chain(others) {
         // Any piece of it that is long enough to matter.
@@ -113,7 +129,8 @@ async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
         let line = log.lines().find(|line| line.contains(piece));
         assert_eq!(line, None, "{secret}");
     }
-    // Four hashes, two sealed tokens and the key of the family, the key of an attempt, a cookie, and two nonces.
+    // Four hashes, two sealed tokens and the key of the family, the key of an attempt, a cookie,
+    // and two nonces.
     assert!(values.len() >= 10, "{} values", values.len());
     let log: String = log.split_whitespace().collect();
     for value in &values {
@@ -131,12 +148,15 @@ async fn a_used_up_token_and_the_row_do_not_open_the_sealed_successor() {
     let first = api.login(&Wallet::generate()).await;
     let next = api.refresh(&first.refresh).await.tokens();
     let sealed: Vec<u8> = database.one("SELECT sealed_successor FROM token_families").await;
-    let (token, successor) = [&first, &next].map(|tokens| URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap()).into();
+    let (token, successor) =
+        [&first, &next].map(|tokens| URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap()).into();
     // What a thief of both would try: a key from the token's secret, as it was once derived.
-    let key = blake3::derive_key("session-reaper auth-api 2026-11 sealed successor", &token[20..52]);
+    let key =
+        blake3::derive_key("session-reaper auth-api 2026-11 sealed successor", &token[20..52]);
     let (nonce, msg) = sealed.split_at(24);
     let payload = Payload { msg, aad: &successor[..20] };
-    let opened = XChaCha20Poly1305::new(&key.into()).decrypt(&XNonce::try_from(nonce).unwrap(), payload);
+    let opened =
+        XChaCha20Poly1305::new(&key.into()).decrypt(&XNonce::try_from(nonce).unwrap(), payload);
     assert!(opened.is_err(), "the token and the row are enough");
     // With AUTH_SECRET beside them they are.
     assert_eq!(api.refresh(&first.refresh).await.tokens().refresh, next.refresh);

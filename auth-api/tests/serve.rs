@@ -53,7 +53,9 @@ async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
         let (code, stdout, stderr) = run(&[command], &env).await;
         assert_eq!(code, Some(78), "{stderr}");
         assert_eq!(stdout, "");
-        for name in ["DATABASE_URL", "SIGNING_KEYS_DIR"].iter().chain(env.iter().map(|(name, _)| name)) {
+        for name in
+            ["DATABASE_URL", "SIGNING_KEYS_DIR"].iter().chain(env.iter().map(|(name, _)| name))
+        {
             assert!(stderr.contains(&format!("\n  {name}: ")), "{name} in:\n{stderr}");
         }
         assert!(!stderr.contains("c2hvcnQ="), "a secret stands in the message");
@@ -65,7 +67,8 @@ async fn the_grace_outlasts_the_longest_answer_by_15_seconds() {
     for (name, value, code) in [
         ("REFRESH_REUSE_GRACE", "0s", 0),
         ("REFRESH_REUSE_GRACE", "10s", 78),
-        // By default an answer takes at most 2 s for a connection, 11 s for its queries and 50 ms for Redis.
+        // By default an answer takes at most 2 s for a connection, 11 s for its queries and 50 ms
+        // for Redis.
         ("REFRESH_REUSE_GRACE", "28s", 78),
         ("REFRESH_REUSE_GRACE", "28050ms", 0),
         ("DATABASE_STATEMENT_TIMEOUT", "6s", 78),
@@ -123,7 +126,10 @@ async fn settings_that_weaken_it_are_refused() {
         env.push((name, value));
         let (code, _, stderr) = run(&["config"], &env).await;
         assert_eq!(code, Some(78), "{name}={value}");
-        assert!(stderr.contains(&format!("\n  {name}: ")) && !stderr.contains(constant), "{name} in:\n{stderr}");
+        assert!(
+            stderr.contains(&format!("\n  {name}: ")) && !stderr.contains(constant),
+            "{name} in:\n{stderr}"
+        );
     }
     let fine = [
         ("AUTH_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="),
@@ -150,7 +156,8 @@ async fn a_secret_on_the_command_line_is_refused() {
     for (name, flag, value) in secrets {
         let joined = format!("{flag}={value}");
         for argument in [vec![flag, value], vec![joined.as_str()]] {
-            let (code, stdout, stderr) = run(&[&["config"], argument.as_slice()].concat(), &good("/keys")).await;
+            let (code, stdout, stderr) =
+                run(&[&["config"], argument.as_slice()].concat(), &good("/keys")).await;
             assert_eq!((code, stdout.as_str()), (Some(78), ""), "{flag}");
             assert!(stderr.contains(&format!("\n  {name}: ")), "{name} in:\n{stderr}");
             assert!(!stderr.contains("hunter2") && !stderr.contains(AuthApi::SECRET), "{stderr}");
@@ -162,7 +169,8 @@ async fn a_secret_on_the_command_line_is_refused() {
         "postgres:///db?host=/run/postgresql&user=user",
         "host=127.0.0.1 user=user",
     ] {
-        let without_password = ["config", "--database-url", url, "--redis-url", "redis://127.0.0.1"];
+        let without_password =
+            ["config", "--database-url", url, "--redis-url", "redis://127.0.0.1"];
         assert_eq!(run(&without_password, &good("/keys")).await.0, Some(0), "{url}");
     }
     let args = ["admin", "sessions", "--database-url", "postgres://user:hunter2@127.0.0.1/db"];
@@ -189,12 +197,22 @@ async fn a_file_of_secrets_belongs_to_its_owner() {
         let mut env = good("/keys");
         env.retain(|(other, _)| *other != name);
         env.extend([(variable.as_str(), file.to_str().unwrap()), ("LOG_FORMAT", "json")]);
-        for (mode, code, warned) in [(0o600, 0, false), (0o640, 0, false), (0o644, 0, true), (0o602, 78, false)] {
+        for (mode, code, warned) in
+            [(0o600, 0, false), (0o640, 0, false), (0o644, 0, true), (0o602, 78, false)]
+        {
             set(&file, mode);
             let (exit, _, stderr) = run(&["config"], &env).await;
             assert_eq!(exit, Some(code), "{name} {mode:o}: {stderr}");
-            assert_eq!(stderr.contains("\"secret_file_readable\""), warned, "{name} {mode:o}: {stderr}");
-            assert_eq!(stderr.contains(&format!("\n  {variable}: ")), code == 78, "{name} {mode:o}: {stderr}");
+            assert_eq!(
+                stderr.contains("\"secret_file_readable\""),
+                warned,
+                "{name} {mode:o}: {stderr}"
+            );
+            assert_eq!(
+                stderr.contains(&format!("\n  {variable}: ")),
+                code == 78,
+                "{name} {mode:o}: {stderr}"
+            );
             assert!(!stderr.contains("hunter2"), "{stderr}");
         }
     }
@@ -218,9 +236,11 @@ async fn a_file_of_secrets_belongs_to_its_owner() {
 #[tokio::test]
 async fn a_public_url_without_tls_is_warned_of() {
     let database = Database::create().await;
-    for (url, warned) in
-        [("http://auth.example.com", true), ("http://localhost:8080", false), ("https://auth.example.com", false)]
-    {
+    for (url, warned) in [
+        ("http://auth.example.com", true),
+        ("http://localhost:8080", false),
+        ("https://auth.example.com", false),
+    ] {
         let api = AuthApi::start(&database, &[("PUBLIC_URL", url)]).await;
         assert_eq!(api.program.stderr().contains("\"public_url_without_tls\""), warned, "{url}");
     }
@@ -229,7 +249,11 @@ async fn a_public_url_without_tls_is_warned_of() {
 #[tokio::test]
 async fn a_file_whose_variable_is_empty_is_not_given() {
     let mut env = good("/keys");
-    env.extend([("INTROSPECTION_CLIENTS_FILE", ""), ("ADMIN_TOKEN_FILE", ""), ("AUTH_SECRET_FILE", "")]);
+    env.extend([
+        ("INTROSPECTION_CLIENTS_FILE", ""),
+        ("ADMIN_TOKEN_FILE", ""),
+        ("AUTH_SECRET_FILE", ""),
+    ]);
     let (code, _, stderr) = run(&["config"], &env).await;
     assert_eq!(code, Some(0), "{stderr}");
     env.push(("SIGNING_KEYS_DIR", ""));
@@ -269,14 +293,19 @@ async fn keys_are_made_readable_by_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::TempDir::new().unwrap();
     let keys = directory.path().join("new");
-    let (code, stdout, stderr) = run(&["keys", "generate", "--dir", keys.to_str().unwrap()], &[]).await;
+    let (code, stdout, stderr) =
+        run(&["keys", "generate", "--dir", keys.to_str().unwrap()], &[]).await;
     assert_eq!(code, Some(0), "{stderr}");
     let path = std::path::Path::new(stdout.trim());
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-    let checked = std::process::Command::new("openssl").args(["pkey", "-noout", "-text", "-in"]).arg(path).output();
+    let checked = std::process::Command::new("openssl")
+        .args(["pkey", "-noout", "-text", "-in"])
+        .arg(path)
+        .output();
     assert!(String::from_utf8(checked.unwrap().stdout).unwrap().contains("ED25519"));
 
-    let (one, other) = (run(&["keys", "secret"], &[]).await.1, run(&["keys", "secret"], &[]).await.1);
+    let (one, other) =
+        (run(&["keys", "secret"], &[]).await.1, run(&["keys", "secret"], &[]).await.1);
     assert_ne!(one, other);
     let mut env = good("/keys");
     env.retain(|(name, _)| *name != "AUTH_SECRET");
@@ -308,7 +337,9 @@ async fn migrate_makes_the_tables_and_says_when_nothing_is_to_be_done() {
     let database = Database::empty().await;
     let url = database.url();
     let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
-    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/auth")).unwrap().count();
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/auth"))
+        .unwrap()
+        .count();
     assert_eq!((code, stdout.lines().count()), (Some(0), migrations), "{stdout}");
     let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
     assert_eq!(code, Some(0));
@@ -332,7 +363,11 @@ async fn it_is_not_ready_without_its_tables() {
 #[tokio::test]
 async fn a_full_pool_is_answered_503_and_never_hangs() {
     let database = Database::create().await;
-    let env = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_CHECKOUT_TIMEOUT", "3s"), ("DENYLIST_SYNC_INTERVAL", "1h")];
+    let env = [
+        ("DATABASE_POOL_SIZE", "1"),
+        ("DATABASE_CHECKOUT_TIMEOUT", "3s"),
+        ("DENYLIST_SYNC_INTERVAL", "1h"),
+    ];
     let api = AuthApi::start(&database, &env).await;
     let wallet = Wallet::generate();
     let tokens = api.login(&wallet).await;
@@ -381,12 +416,16 @@ async fn a_database_that_falls_silent_is_given_up_and_its_connection_with_it() {
     let api = AuthApi::start(&database, &env).await;
     let tokens = api.login(&Wallet::generate()).await;
     proxy.stall();
-    // The first waits for its answer, the second for the connection; the test's client would wait for minutes.
+    // The first waits for its answer, the second for the connection; the test's client would wait
+    // for minutes.
     for _ in 0..2 {
         api.refresh(&tokens.refresh).await.is_problem(503, "unavailable");
     }
     proxy.restore();
-    testkit::eventually("it works again", async || api.refresh(&tokens.refresh).await.status == 200).await;
+    testkit::eventually("it works again", async || {
+        api.refresh(&tokens.refresh).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -401,7 +440,8 @@ async fn it_heals_after_its_connections_were_killed() {
              WHERE application_name = 'auth-api' AND datname = current_database()",
         )
         .await;
-    testkit::eventually("logins work again", async || api.try_login(&wallet).await.status == 200).await;
+    testkit::eventually("logins work again", async || api.try_login(&wallet).await.status == 200)
+        .await;
 }
 
 #[tokio::test]
@@ -421,8 +461,10 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
     let _ = api.program.log_event("shutdown_started").await;
-    testkit::eventually("it accepts nothing new", async || reqwest::Client::new().get(&api.url).send().await.is_err())
-        .await;
+    testkit::eventually("it accepts nothing new", async || {
+        reqwest::Client::new().get(&api.url).send().await.is_err()
+    })
+    .await;
     holder.rollback().await.unwrap();
     assert_eq!(under_way.await.unwrap().unwrap().status(), 200);
     assert_eq!(api.program.wait().await.code(), Some(0));
@@ -440,7 +482,8 @@ async fn a_deadline_ends_what_does_not_finish() {
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
     let message = api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
-    let under_way = tokio::spawn(api.client.post(format!("{}/auth/login", api.url)).json(&body).send());
+    let under_way =
+        tokio::spawn(api.client.post(format!("{}/auth/login", api.url)).json(&body).send());
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));

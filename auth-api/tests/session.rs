@@ -21,7 +21,8 @@ async fn limit_holds(limit: &str) {
     let tokens = futures_util::future::join_all(logins).await;
     assert_eq!(database.one::<i64>(LIVE).await, limit.parse::<i64>().unwrap());
     // created_at is the database's clock under the account's lock: the order of the commits.
-    let last: String = database.one("SELECT id::text FROM sessions ORDER BY created_at DESC LIMIT 1").await;
+    let last: String =
+        database.one("SELECT id::text FROM sessions ORDER BY created_at DESC LIMIT 1").await;
     let last = tokens.iter().find(|tokens| tokens.session_id == last).unwrap();
     assert_eq!(api.session(&last.access).await.status, 200, "the last to commit works");
     let mut working = 0;
@@ -71,8 +72,12 @@ async fn logout_by_refresh_token() {
     database.execute("DELETE FROM sessions").await;
     assert_eq!(api.post("/auth/logout", &body).await.status, 204);
 
-    api.post("/auth/logout", &json!({ "refresh_token": "rt_forged" })).await.is_problem(401, "unauthenticated");
-    api.send(api.client.post(format!("{}/auth/logout", api.url))).await.is_problem(401, "unauthenticated");
+    api.post("/auth/logout", &json!({ "refresh_token": "rt_forged" }))
+        .await
+        .is_problem(401, "unauthenticated");
+    api.send(api.client.post(format!("{}/auth/logout", api.url)))
+        .await
+        .is_problem(401, "unauthenticated");
     let (one, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     let both = api.client.post(format!("{}/auth/logout", api.url)).bearer_auth(&one.access);
     let answer = api.send(both.json(&json!({ "refresh_token": other.refresh }))).await;
@@ -81,7 +86,8 @@ async fn logout_by_refresh_token() {
     // An access token that is no good, sent along out of habit, does not keep the session alive.
     for other in ["Bearer expired", "Basic eDp5"] {
         let tokens = api.login(&Wallet::generate()).await;
-        let request = api.client.post(format!("{}/auth/logout", api.url)).header("authorization", other);
+        let request =
+            api.client.post(format!("{}/auth/logout", api.url)).header("authorization", other);
         let answer = api.send(request.json(&json!({ "refresh_token": tokens.refresh }))).await;
         assert_eq!(answer.status, 204, "{other}");
         api.denies(&tokens.access).await;
@@ -91,8 +97,11 @@ async fn logout_by_refresh_token() {
 #[tokio::test]
 async fn an_access_token_says_what_a_resource_server_needs() {
     let database = Database::create().await;
-    let api =
-        AuthApi::start(&database, &[("ISSUER", "https://issuer.test"), ("AUDIENCE", "https://audience.test")]).await;
+    let api = AuthApi::start(
+        &database,
+        &[("ISSUER", "https://issuer.test"), ("AUDIENCE", "https://audience.test")],
+    )
+    .await;
     let wallet = Wallet::generate();
     let tokens = api.login(&wallet).await;
     let part = |at: usize| -> Value {
@@ -114,18 +123,23 @@ async fn an_access_token_says_what_a_resource_server_needs() {
 
     assert_eq!(key["kty"], "OKP");
     assert_eq!(key["crv"], "Ed25519");
-    let public: [u8; 32] = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap().try_into().unwrap();
+    let public: [u8; 32] =
+        URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap().try_into().unwrap();
     let (signed, signature) = tokens.access.rsplit_once('.').unwrap();
     let signature: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).unwrap().try_into().unwrap();
     let public = ed25519_dalek::VerifyingKey::from_bytes(&public).unwrap();
-    public.verify_strict(signed.as_bytes(), &ed25519_dalek::Signature::from_bytes(&signature)).unwrap();
+    public
+        .verify_strict(signed.as_bytes(), &ed25519_dalek::Signature::from_bytes(&signature))
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_key_made_by_openssl_signs_and_the_newest_ripe_key_is_chosen() {
     let database = Database::create().await;
     let keys = tempfile::TempDir::new().unwrap();
-    for name in ["20200101T000000Z-old.pem", "20210101T000000Z-ripe.pem", "29990101T000000Z-future.pem"] {
+    for name in
+        ["20200101T000000Z-old.pem", "20210101T000000Z-ripe.pem", "29990101T000000Z-future.pem"]
+    {
         let made = std::process::Command::new("openssl")
             .args(["genpkey", "-algorithm", "ed25519", "-out"])
             .arg(keys.path().join(name))
@@ -141,7 +155,11 @@ async fn a_key_made_by_openssl_signs_and_the_newest_ripe_key_is_chosen() {
     assert_eq!(api.session(&tokens.access).await.status, 200);
     let jwks = api.send(api.client.get(format!("{}/.well-known/jwks.json", api.url))).await;
     // The old one has stopped signing years ago.
-    let published: Vec<_> =
-        jwks.body["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    let published: Vec<_> = jwks.body["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kid"].as_str().unwrap())
+        .collect();
     assert_eq!(published, ["20210101T000000Z-ripe", "29990101T000000Z-future"]);
 }

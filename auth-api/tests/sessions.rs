@@ -6,7 +6,12 @@ use testkit::{Answer, AuthApi, Database, Wallet};
 
 fn ids(answer: &Answer) -> Vec<&str> {
     assert_eq!(answer.status, 200, "{answer:?}");
-    answer.body["sessions"].as_array().unwrap().iter().map(|session| session["id"].as_str().unwrap()).collect()
+    answer.body["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|session| session["id"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -14,24 +19,37 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
-    let firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let firefox =
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
     let message = api.challenge(&wallet).await;
     let body = serde_json::json!({ "message": message, "signature": wallet.sign(&message) });
-    let login = api.client.post(format!("{}/auth/login", api.url)).header("User-Agent", firefox).json(&body);
+    let login = api
+        .client
+        .post(format!("{}/auth/login", api.url))
+        .header("User-Agent", firefox)
+        .json(&body);
     let oldest = api.send(login).await.tokens();
     let (ended, expired) = (api.login(&wallet).await, api.login(&wallet).await);
     let cookie = api.cookie_login(&wallet).await;
     let newest = api.login(&wallet).await;
     let strangers = api.login(&stranger).await;
     assert_eq!(api.logout(&ended.access).await.status, 204);
-    database.execute(&format!("UPDATE sessions SET expires_at = now() WHERE id = '{}'", expired.session_id)).await;
+    database
+        .execute(&format!(
+            "UPDATE sessions SET expires_at = now() WHERE id = '{}'",
+            expired.session_id
+        ))
+        .await;
 
     let by_token = api.with_token("GET", "/auth/sessions", &newest.access).await;
     let by_cookie = api.with_cookie("GET", "/auth/sessions", &cookie).await;
     let of_cookie = by_cookie.body["sessions"][1]["id"].as_str().unwrap();
     assert_eq!(ids(&by_token), [newest.session_id.as_str(), of_cookie, oldest.session_id.as_str()]);
     assert_eq!(ids(&by_token), ids(&by_cookie));
-    assert_eq!(ids(&api.with_token("GET", "/auth/sessions", &strangers.access).await), [strangers.session_id.as_str()]);
+    assert_eq!(
+        ids(&api.with_token("GET", "/auth/sessions", &strangers.access).await),
+        [strangers.session_id.as_str()]
+    );
     let current = |answer: &Answer| -> Vec<bool> {
         let sessions = answer.body["sessions"].as_array().unwrap();
         sessions.iter().map(|session| session["current"].as_bool().unwrap()).collect()
@@ -41,8 +59,17 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
 
     let session = &by_token.body["sessions"][2];
     let keys: Vec<_> = session.as_object().unwrap().keys().collect();
-    let expected =
-        ["auth_time", "created_at", "current", "device", "expires_at", "id", "ip", "last_seen_at", "transport"];
+    let expected = [
+        "auth_time",
+        "created_at",
+        "current",
+        "device",
+        "expires_at",
+        "id",
+        "ip",
+        "last_seen_at",
+        "transport",
+    ];
     assert_eq!(keys, expected);
     assert_eq!(
         (&session["device"], &session["ip"]),
@@ -61,8 +88,9 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
         )
         .await;
     let again = api.with_token("GET", "/auth/sessions", &newest.access).await;
-    let time =
-        |session: &Value, name: &str| session[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let time = |session: &Value, name: &str| {
+        session[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+    };
     let session = &again.body["sessions"][2];
     assert!(time(session, "last_seen_at") > time(session, "created_at"), "{session}");
 }
@@ -76,7 +104,9 @@ async fn the_list_has_a_limit_and_odd_ones_are_refused() {
     for _ in 0..3 {
         tokens = api.login(&wallet).await;
     }
-    let list = async |query: &str| api.with_token("GET", &format!("/auth/sessions{query}"), &tokens.access).await;
+    let list = async |query: &str| {
+        api.with_token("GET", &format!("/auth/sessions{query}"), &tokens.access).await
+    };
     assert_eq!(ids(&list("").await).len(), 4);
     assert_eq!(ids(&list("?limit=1").await), [tokens.session_id.as_str()]);
     assert_eq!(ids(&list("?limit=200").await).len(), 4);
@@ -99,8 +129,11 @@ async fn one_ends_ones_own_and_of_others_one_learns_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
-    let (mine, other, strangers) = (api.login(&wallet).await, api.login(&wallet).await, api.login(&stranger).await);
-    let delete = async |id: &str| api.with_token("DELETE", &format!("/auth/sessions/{id}"), &mine.access).await;
+    let (mine, other, strangers) =
+        (api.login(&wallet).await, api.login(&wallet).await, api.login(&stranger).await);
+    let delete = async |id: &str| {
+        api.with_token("DELETE", &format!("/auth/sessions/{id}"), &mine.access).await
+    };
 
     let of_stranger = delete(&strangers.session_id).await;
     let unknown = delete("0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e").await;
@@ -108,7 +141,9 @@ async fn one_ends_ones_own_and_of_others_one_learns_nothing() {
     for answer in [&of_stranger, &unknown, &no_id, &upper] {
         answer.is_problem(404, "not_found");
         assert_eq!(answer.body, of_stranger.body);
-        let names = |answer: &Answer| answer.headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+        let names = |answer: &Answer| {
+            answer.headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+        };
         assert_eq!(names(answer), names(&of_stranger));
     }
     assert_eq!(api.session(&strangers.access).await.status, 200);
@@ -121,7 +156,10 @@ async fn one_ends_ones_own_and_of_others_one_learns_nothing() {
     api.denies(&mine.access).await;
     let reasons = "SELECT string_agg(DISTINCT revoked_reason, ' ') FROM sessions";
     assert_eq!(database.one::<String>(reasons).await, "user");
-    assert!((api.metric("auth_api_sessions_revoked_total{reason=\"user\"}").await - 2.0).abs() < f64::EPSILON);
+    assert!(
+        (api.metric("auth_api_sessions_revoked_total{reason=\"user\"}").await - 2.0).abs()
+            < f64::EPSILON
+    );
 }
 
 #[tokio::test]
@@ -133,17 +171,25 @@ async fn all_end_or_all_but_the_current() {
     let (first, second) = (api.login(&wallet).await, api.login(&wallet).await);
     let cookie = api.cookie_login(&wallet).await;
     let answer = api.with_token("DELETE", "/auth/sessions?except=current", &first.access).await;
-    assert_eq!((answer.status.as_u16(), answer.body.to_string()), (200, "{\"revoked\":2}".to_owned()));
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.to_string()),
+        (200, "{\"revoked\":2}".to_owned())
+    );
     api.denies(&second.access).await;
     assert_eq!(api.with_cookie("GET", "/auth/session", &cookie).await.status, 401);
     assert_eq!(api.session(&first.access).await.status, 200);
 
     let cookie = api.cookie_login(&wallet).await;
     for odd in ["?except=other", "?except=", "?all=1"] {
-        api.with_cookie("DELETE", &format!("/auth/sessions{odd}"), &cookie).await.is_problem(400, "malformed");
+        api.with_cookie("DELETE", &format!("/auth/sessions{odd}"), &cookie)
+            .await
+            .is_problem(400, "malformed");
     }
     let answer = api.with_cookie("DELETE", "/auth/sessions", &cookie).await;
-    assert_eq!((answer.status.as_u16(), answer.body.to_string()), (200, "{\"revoked\":2}".to_owned()));
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.to_string()),
+        (200, "{\"revoked\":2}".to_owned())
+    );
     assert!(answer.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"), "{answer:?}");
     api.denies(&first.access).await;
     assert_eq!(api.with_cookie("GET", "/auth/session", &cookie).await.status, 401);
@@ -158,7 +204,8 @@ async fn logins_beside_ending_all_are_before_it_or_after() {
     for _ in 0..5 {
         let current = api.login(&wallet).await;
         let logins = futures_util::future::join_all((0..8).map(|_| api.login(&wallet)));
-        let (logins, ended) = tokio::join!(logins, api.with_token("DELETE", "/auth/sessions", &current.access));
+        let (logins, ended) =
+            tokio::join!(logins, api.with_token("DELETE", "/auth/sessions", &current.access));
         let mut alive = 0;
         for tokens in &logins {
             alive += u64::from(api.session(&tokens.access).await.status == 200);

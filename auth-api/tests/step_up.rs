@@ -16,7 +16,10 @@ async fn six_minutes_later(database: &Database) {
 fn needs_a_recent_login(answer: &Answer) {
     answer.is_problem(401, "insufficient_user_authentication");
     let challenge = answer.headers["www-authenticate"].to_str().unwrap();
-    assert!(challenge.starts_with(r#"Bearer error="insufficient_user_authentication""#), "{challenge}");
+    assert!(
+        challenge.starts_with(r#"Bearer error="insufficient_user_authentication""#),
+        "{challenge}"
+    );
     assert!(challenge.contains(r#"max_age="300""#), "{challenge}");
 }
 
@@ -40,8 +43,12 @@ async fn to_end_other_sessions_takes_a_recent_login() {
     // A refresh is no login.
     let old = api.refresh(&old.refresh).await.tokens();
     let one = format!("/auth/sessions/{}", other.session_id);
-    for path in [one.as_str(), "/auth/sessions", "/auth/sessions?except=current", "/auth/sessions/unknown-but-no-uuid"]
-    {
+    for path in [
+        one.as_str(),
+        "/auth/sessions",
+        "/auth/sessions?except=current",
+        "/auth/sessions/unknown-but-no-uuid",
+    ] {
         let answer = api.with_token("DELETE", path, &old.access).await;
         if path.ends_with("uuid") {
             answer.is_problem(404, "not_found");
@@ -75,7 +82,10 @@ async fn without_it_a_login_of_any_age_will_do() {
         let wallet = Wallet::generate();
         let (old, _) = (api.login(&wallet).await, api.login(&wallet).await);
         database.execute("UPDATE sessions SET created_at = created_at - interval '20 days'").await;
-        assert_eq!(api.with_token("DELETE", "/auth/sessions?except=current", &old.access).await.body["revoked"], 1);
+        assert_eq!(
+            api.with_token("DELETE", "/auth/sessions?except=current", &old.access).await.body["revoked"],
+            1
+        );
     }
 }
 
@@ -86,7 +96,8 @@ async fn auth_time_is_the_login_and_stays_the_same_when_tokens_rotate() {
     let api = AuthApi::start(&database, &[service.env()]).await;
     let first = api.login(&Wallet::generate()).await;
     six_minutes_later(&database).await;
-    let login: i64 = database.one("SELECT floor(extract(epoch FROM created_at))::bigint FROM sessions").await;
+    let login: i64 =
+        database.one("SELECT floor(extract(epoch FROM created_at))::bigint FROM sessions").await;
     let next = api.refresh(&first.refresh).await.tokens();
     let retry = api.refresh(&first.refresh).await.tokens();
     for tokens in [&next, &retry] {

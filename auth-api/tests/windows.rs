@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
-use testkit::{AuthApi, Database, Program, Proxy, Redis, Service, Tokens, Wallet, binary, eventually};
+use testkit::{
+    AuthApi, Database, Program, Proxy, Redis, Service, Tokens, Wallet, binary, eventually,
+};
 
 /// An API on a Redis of its own, which answers look-ups, with a session.
 struct Stage {
@@ -16,7 +18,8 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (database, redis, service) = (Database::create().await, Redis::start(), Service::add().await);
+        let (database, redis, service) =
+            (Database::create().await, Redis::start(), Service::add().await);
         let url = redis.url();
         let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), service.env()];
         let api = AuthApi::start(&database, &env).await;
@@ -80,7 +83,8 @@ async fn a_deleted_account_is_denied_until_redis_loses_its_data() {
     stage.is_over().await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     // The rebuild reads the sessions that there are.
-    eventually("the denylist is complete again, without it", async || stage.is_active().await).await;
+    eventually("the denylist is complete again, without it", async || stage.is_active().await)
+        .await;
     stage.is_over().await;
 }
 
@@ -106,7 +110,8 @@ async fn without_the_databases_time_requests_are_answered_503() {
     let listening = program.log_event("listening").await;
     let url = format!("http://{}/auth/challenge", listening["api"].as_str().unwrap());
     let asked = json!({ "address": Wallet::generate().address() });
-    let status = async || ready.client.post(&url).json(&asked).send().await.unwrap().status().as_u16();
+    let status =
+        async || ready.client.post(&url).json(&asked).send().await.unwrap().status().as_u16();
     assert_eq!(status().await, 503);
     proxy.restore();
     eventually("the database's time is known", async || status().await == 200).await;

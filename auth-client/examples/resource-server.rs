@@ -1,12 +1,13 @@
-//! A service behind auth-api. `GET /public` is for everybody, `GET /me` for who has a genuine access token, `DELETE /danger`
-//! for whose session was not revoked a moment ago, either.
+//! A service behind auth-api. `GET /public` is for everybody, `GET /me` for who has a genuine
+//! access token, `DELETE /danger` for whose session was not revoked a moment ago, either.
 //!
 //! ```text
 //! AUTH_URL=https://auth.example.com BIND=127.0.0.1:8000 cargo run --example resource-server --features actix,redis
 //! ```
 //!
-//! `ISSUER` and `AUDIENCE` where auth-api has others than its `PUBLIC_URL`; `CLIENT_ID` and `CLIENT_SECRET` for `/danger`
-//! (`auth-api clients add` makes them); `REDIS_URL` and `REDIS_PREFIX` to ask its denylist before it is asked itself.
+//! `ISSUER` and `AUDIENCE` where auth-api has others than its `PUBLIC_URL`; `CLIENT_ID` and
+//! `CLIENT_SECRET` for `/danger` (`auth-api clients add` makes them); `REDIS_URL` and
+//! `REDIS_PREFIX` to ask its denylist before it is asked itself.
 
 use std::env;
 
@@ -32,7 +33,8 @@ async fn danger(Session(caller): Session) -> impl Responder {
 }
 
 fn client() -> anyhow::Result<AuthClient> {
-    let url = env::var("AUTH_URL").context("AUTH_URL: where auth-api is, such as https://auth.example.com")?;
+    let url = env::var("AUTH_URL")
+        .context("AUTH_URL: where auth-api is, such as https://auth.example.com")?;
     let mut client = AuthClient::builder(&url);
     if let Ok(issuer) = env::var("ISSUER") {
         client = client.issuer(issuer);
@@ -54,10 +56,11 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
     let client = web::Data::new(client()?);
     let bind = env::var("BIND").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
-    let server =
-        HttpServer::new(move || App::new().app_data(client.clone()).service(public).service(me).service(danger))
-            .bind(&bind)
-            .with_context(|| format!("BIND={bind}"))?;
+    let server = HttpServer::new(move || {
+        App::new().app_data(client.clone()).service(public).service(me).service(danger)
+    })
+    .bind(&bind)
+    .with_context(|| format!("BIND={bind}"))?;
     tracing::info!(address = %server.addrs()[0], "listening");
     Ok(server.run().await?)
 }

@@ -11,13 +11,13 @@ use serde_json::json;
 use crate::builder::setting;
 use crate::{AccessToken, AuthClient, Error};
 
-/// The access token of a request, when its session was not revoked either ([`AuthClient::require_session`]). As an
-/// argument of a handler it lets nobody else in.
+/// The access token of a request, when its session was not revoked either
+/// ([`AuthClient::require_session`]). As an argument of a handler it lets nobody else in.
 ///
 /// Like [`AccessToken`], it needs `app_data(web::Data::new(client))`, and answers
 ///
-/// - 401 with `WWW-Authenticate: Bearer` to a request without a token, with `error="invalid_token"` to one that is not
-///   accepted (RFC 6750 §3.1);
+/// - 401 with `WWW-Authenticate: Bearer` to a request without a token, with `error="invalid_token"`
+///   to one that is not accepted (RFC 6750 §3.1);
 /// - 400 with `error="invalid_request"` to several Authorization headers;
 /// - 503 with `Retry-After` while nobody can say whether the token is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,14 @@ impl FromRequest for Session {
     }
 }
 
-/// Whom to ask, and the token: there is one Authorization header, and it is a Bearer one. Nowhere else is looked (RFC 6750
-/// §2.2 and §2.3 are not followed: bodies and URLs are logged).
+/// Whom to ask, and the token: there is one Authorization header, and it is a Bearer one. Nowhere
+/// else is looked (RFC 6750 §2.2 and §2.3 are not followed: bodies and URLs are logged).
 fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
     let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
-        setting("app_data", "give the App `web::Data::new(client)`, with an AuthClient, for its extractors to use")
+        setting(
+            "app_data",
+            "give the App `web::Data::new(client)`, with an AuthClient, for its extractors to use",
+        )
     })?;
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let header = headers.next().ok_or(Error::NoToken)?;
@@ -90,13 +93,16 @@ impl ResponseError for Error {
         }
     }
 
-    /// A problem document (RFC 9457) that does not say why: who refuses a token tells its owner, and nobody who tries some.
+    /// A problem document (RFC 9457) that does not say why: who refuses a token tells its owner,
+    /// and nobody who tries some.
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let (code, challenge) = match self {
             Self::NoToken => ("unauthenticated", Some("Bearer")),
             Self::SeveralHeaders => ("malformed", Some(r#"Bearer error="invalid_request""#)),
-            error if error.is_refusal() => ("unauthenticated", Some(r#"Bearer error="invalid_token""#)),
+            error if error.is_refusal() => {
+                ("unauthenticated", Some(r#"Bearer error="invalid_token""#))
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => ("unavailable", None),
             _ => ("internal", None),
         };

@@ -13,16 +13,16 @@ use crate::token::Rules;
 
 /// Two hosts that ask a time server are less than a second apart; this is for those that do not.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// auth-api forgets that a session is denied a minute after its last access token has expired: whoever accepts one for
-/// longer accepts those of revoked sessions.
+/// auth-api forgets that a session is denied a minute after its last access token has expired:
+/// whoever accepts one for longer accepts those of revoked sessions.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 /// auth-api answers in milliseconds; a user waits for this no longer than for anything else.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// One set of keys in ten seconds is nothing to auth-api, whatever others send us; and a key is published for minutes
-/// before it signs (`SIGNING_KEY_DELAY`), so nobody waits for it.
+/// One set of keys in ten seconds is nothing to auth-api, whatever others send us; and a key is
+/// published for minutes before it signs (`SIGNING_KEY_DELAY`), so nobody waits for it.
 const KEYS_PAUSE: Duration = Duration::from_secs(10);
-/// Tokens are good for half an hour at the most: where auth-api is away for longer there are none left that a key could
-/// verify, and a day later no key is worth keeping.
+/// Tokens are good for half an hour at the most: where auth-api is away for longer there are none
+/// left that a key could verify, and a day later no key is worth keeping.
 const KEYS_MAX_STALE: Duration = Duration::from_hours(24);
 
 /// How to know auth-api. Everything but the URL has a default.
@@ -66,8 +66,8 @@ impl Builder {
         self
     }
 
-    /// For how long a token is accepted after it has expired, and how far in the future it may have been made: whole
-    /// seconds, a minute at the most. Default: 30 seconds.
+    /// For how long a token is accepted after it has expired, and how far in the future it may have
+    /// been made: whole seconds, a minute at the most. Default: 30 seconds.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
@@ -79,7 +79,8 @@ impl Builder {
         self
     }
 
-    /// Between two fetches of the keys, at least, however many tokens come that name an unknown one. Default: 10 seconds.
+    /// Between two fetches of the keys, at least, however many tokens come that name an unknown
+    /// one. Default: 10 seconds.
     pub fn keys_pause(mut self, pause: Duration) -> Self {
         self.keys_pause = pause;
         self
@@ -107,7 +108,10 @@ impl Builder {
     pub fn build(self) -> Result<AuthClient, Error> {
         let Self { url, issuer, audience, leeway, timeout, .. } = self;
         if leeway > LONGEST_LEEWAY {
-            return Err(setting("leeway", "a minute at the most: auth-api denies a revoked session for no longer"));
+            return Err(setting(
+                "leeway",
+                "a minute at the most: auth-api denies a revoked session for no longer",
+            ));
         }
         let base = base(&url)?;
         let at = |path: &str| {
@@ -117,7 +121,12 @@ impl Builder {
         let issuer = issuer.unwrap_or_else(|| url.clone());
         let audience = audience.unwrap_or_else(|| url.clone());
         let http = Http::new(timeout).map_err(|reason| setting("TLS", reason))?;
-        let keys = KeyRing::new(http.clone(), at("/.well-known/jwks.json")?, self.keys_pause, self.keys_max_stale);
+        let keys = KeyRing::new(
+            http.clone(),
+            at("/.well-known/jwks.json")?,
+            self.keys_pause,
+            self.keys_max_stale,
+        );
         Ok(AuthClient::new(Inner {
             rules: Rules::new(&issuer, &audience, leeway),
             issuer,
@@ -140,7 +149,8 @@ fn base(url: &str) -> Result<&str, Error> {
     match parsed.scheme() {
         "https" => {}
         "http" if is_loopback(&parsed) => {}
-        // Keys that anybody on the way can replace verify whatever tokens he likes, and credentials would be there to read.
+        // Keys that anybody on the way can replace verify whatever tokens he likes, and credentials
+        // would be there to read.
         "http" => {
             return Err(setting(
                 "url",

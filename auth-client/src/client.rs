@@ -29,19 +29,20 @@ impl AuthClient {
         Self(Arc::new(inner))
     }
 
-    /// Verifies an access token by the published keys: in about a tenth of a millisecond, and without a request for all but
-    /// the first.
+    /// Verifies an access token by the published keys: in about a tenth of a millisecond, and
+    /// without a request for all but the first.
     ///
-    /// A session that was revoked since the token was made is not noticed before the token expires (`ACCESS_TOKEN_TTL`, 15
-    /// minutes unless auth-api says otherwise): for what must not happen in that time there is
-    /// [`require_session`](Self::require_session).
+    /// A session that was revoked since the token was made is not noticed before the token expires
+    /// (`ACCESS_TOKEN_TTL`, 15 minutes unless auth-api says otherwise): for what must not
+    /// happen in that time there is [`require_session`](Self::require_session).
     pub async fn verify(&self, token: &str) -> Result<AccessToken, Error> {
         let key = self.0.keys.find(&Rules::key_id(token)?).await?;
         self.0.rules.check(token, &key, host_now())
     }
 
-    /// The same, and its session was not revoked: as the [`SessionSource`] has it, or where there is none, or it cannot
-    /// say, as auth-api itself does now (introspection). When nobody can say, the token is not accepted.
+    /// The same, and its session was not revoked: as the [`SessionSource`] has it, or where there
+    /// is none, or it cannot say, as auth-api itself does now (introspection). When nobody can
+    /// say, the token is not accepted.
     pub async fn require_session(&self, token: &str) -> Result<AccessToken, Error> {
         let verified = self.verify(token).await?;
         let standing = match &self.0.sessions {
@@ -53,13 +54,17 @@ impl AuthClient {
             SessionState::Revoked => Err(Error::Inactive),
             SessionState::Unknown => {
                 let said = self.introspect_access(token).await?;
-                if said.session_id == verified.session_id { Ok(verified) } else { Err(Error::Inactive) }
+                if said.session_id == verified.session_id {
+                    Ok(verified)
+                } else {
+                    Err(Error::Inactive)
+                }
             }
         }
     }
 
-    /// What auth-api says of a credential of any use, or `None` when it is not active (RFC 7662). It is asked each time:
-    /// the answer is true now.
+    /// What auth-api says of a credential of any use, or `None` when it is not active (RFC 7662).
+    /// It is asked each time: the answer is true now.
     ///
     /// Look at [`token_use`](Introspected::token_use) before you let anybody in, or use
     /// [`introspect_access`](Self::introspect_access).
@@ -76,8 +81,9 @@ impl AuthClient {
         self.is_for_us(said)
     }
 
-    /// The same for an access token or for the value of a session cookie, where browsers send you auth-api's cookie. See
-    /// that the request cannot be forged by another site: a cookie comes by itself.
+    /// The same for an access token or for the value of a session cookie, where browsers send you
+    /// auth-api's cookie. See that the request cannot be forged by another site: a cookie comes
+    /// by itself.
     pub async fn introspect_access_or_cookie(&self, token: &str) -> Result<Introspected, Error> {
         let said = self.introspect(token).await?.ok_or(Error::Inactive)?;
         match said.token_use {
@@ -87,7 +93,8 @@ impl AuthClient {
         }
     }
 
-    /// Ends the session of a credential of any use (RFC 7009). One that is unknown, or over already, is no error.
+    /// Ends the session of a credential of any use (RFC 7009). One that is unknown, or over
+    /// already, is no error.
     pub async fn revoke(&self, token: &str) -> Result<(), Error> {
         self.0.introspection.revoke(token).await
     }

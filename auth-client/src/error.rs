@@ -8,8 +8,11 @@ pub enum Error {
     /// Which of them would count?
     #[error("more than one Authorization header: send one")]
     SeveralHeaders,
-    /// Too long, not a JWT, of another type or algorithm, with extensions, or without a claim that ours have.
-    #[error("not an access token of auth-api: send the access_token of a login or refresh, and nothing else")]
+    /// Too long, not a JWT, of another type or algorithm, with extensions, or without a claim that
+    /// ours have.
+    #[error(
+        "not an access token of auth-api: send the access_token of a login or refresh, and nothing else"
+    )]
     NotAnAccessToken,
     /// Signed by a key that is not published, or no longer.
     #[error("signed by a key that auth-api does not publish: refresh, or log in again")]
@@ -21,7 +24,9 @@ pub enum Error {
     #[error("from another issuer: ISSUER of auth-api and the issuer given here must be the same")]
     OtherIssuer,
     /// Its `aud` is another.
-    #[error("for another audience: AUDIENCE of auth-api and the audience given here must be the same")]
+    #[error(
+        "for another audience: AUDIENCE of auth-api and the audience given here must be the same"
+    )]
     OtherAudience,
     /// Its time is over.
     #[error("expired: refresh")]
@@ -29,7 +34,8 @@ pub enum Error {
     /// Made later than now.
     #[error("issued in the future: one of the two clocks is wrong")]
     TooEarly,
-    /// auth-api says that the token is not active, or that it is of another use; or its session was revoked.
+    /// auth-api says that the token is not active, or that it is of another use; or its session was
+    /// revoked.
     #[error("expired, revoked, or not a token of this use: log in again")]
     Inactive,
     /// There are no keys to verify with, or not the newest.
@@ -41,7 +47,8 @@ pub enum Error {
     /// auth-api does not know us.
     #[error("auth-api refuses our client credentials: `auth-api clients list` says who may ask")]
     CredentialsRefused,
-    /// Introspection, or a session that must stand, without [`credentials`](crate::Builder::credentials).
+    /// Introspection, or a session that must stand, without
+    /// [`credentials`](crate::Builder::credentials).
     #[error("no client credentials to ask auth-api with: give some to Builder::credentials")]
     NoCredentials,
     /// A setting that cannot be.
@@ -55,8 +62,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the request is to blame (answer 401; see RFC 6750 §3.1): another credential may be accepted. Otherwise
-    /// nobody knows whether this one is good (answer 503), or this service is set up wrongly.
+    /// Whether the request is to blame (answer 401; see RFC 6750 §3.1): another credential may be
+    /// accepted. Otherwise nobody knows whether this one is good (answer 503), or this service
+    /// is set up wrongly.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -26,10 +26,15 @@ pub(crate) struct Answer {
 }
 
 impl Http {
-    /// `timeout` bounds a request from the connection to the last byte of the answer. The error is the reason as text.
+    /// `timeout` bounds a request from the connection to the last byte of the answer. The error is
+    /// the reason as text.
     pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
         // A redirect would carry credentials, or our trust, to somebody else.
-        let client = Client::builder().redirect(Policy::none()).connect_timeout(timeout).timeout(timeout).build();
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(timeout)
+            .timeout(timeout)
+            .build();
         client.map(Self).map_err(|error| reason(&error))
     }
 
@@ -47,8 +52,16 @@ impl Http {
         let form = Serializer::new(String::new()).append_pair(name, value).finish();
         // Both are encoded as in a form before they are put together.
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let request = self.0.post(url.clone()).basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
-        read(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form).send().await).await
+        let request =
+            self.0.post(url.clone()).basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
+        read(
+            request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form)
+                .send()
+                .await,
+        )
+        .await
     }
 }
 
@@ -68,7 +81,9 @@ fn max_age(response: &Response) -> Option<Duration> {
     let directives = response.headers().get(CACHE_CONTROL)?.to_str().ok()?.to_ascii_lowercase();
     let mut directives = directives.split(',').map(str::trim);
     directives.find_map(|directive| match directive.split_once('=') {
-        Some(("max-age", seconds)) => seconds.trim_matches('"').parse().ok().map(Duration::from_secs),
+        Some(("max-age", seconds)) => {
+            seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+        }
         None if directive == "no-store" || directive == "no-cache" => Some(Duration::ZERO),
         _ => None,
     })

@@ -20,8 +20,8 @@ pub enum TokenUse {
     SessionToken,
 }
 
-/// What auth-api says of a credential that is active (RFC 7662 §2.2): it is genuine, has not expired, and its session
-/// stands.
+/// What auth-api says of a credential that is active (RFC 7662 §2.2): it is genuine, has not
+/// expired, and its session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Introspected {
@@ -66,7 +66,9 @@ impl Introspection {
     /// `None`: not active, for whatever reason.
     pub(crate) async fn introspect(&self, token: &str) -> Result<Option<Introspected>, Error> {
         let answer = self.post(&self.introspect_url, token).await?;
-        let nonsense = |error: serde_json::Error| Error::Unavailable(format!("an answer that makes no sense: {error}"));
+        let nonsense = |error: serde_json::Error| {
+            Error::Unavailable(format!("an answer that makes no sense: {error}"))
+        };
         let Activity { active } = serde_json::from_slice(&answer.body).map_err(nonsense)?;
         if !active {
             return Ok(None);
@@ -80,7 +82,11 @@ impl Introspection {
 
     async fn post(&self, url: &Url, token: &str) -> Result<Answer, Error> {
         let (id, secret) = self.credentials.as_ref().ok_or(Error::NoCredentials)?;
-        let answer = self.http.post(url, ("token", token), (id, secret)).await.map_err(Error::Unavailable)?;
+        let answer = self
+            .http
+            .post(url, ("token", token), (id, secret))
+            .await
+            .map_err(Error::Unavailable)?;
         match answer.status {
             StatusCode::OK => Ok(answer),
             StatusCode::UNAUTHORIZED => Err(Error::CredentialsRefused),

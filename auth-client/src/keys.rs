@@ -16,12 +16,14 @@ use url::Url;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// auth-api publishes a key for each rotation whose tokens may still be good: two or three. Of a set with more keys than this the newest
-/// are kept, which sign and will sign; refusing the set would refuse everybody.
+/// auth-api publishes a key for each rotation whose tokens may still be good: two or three. Of a
+/// set with more keys than this the newest are kept, which sign and will sign; refusing the set
+/// would refuse everybody.
 const MAX_KEYS: usize = 64;
 
-/// How long a set counts as fresh, whatever its answer says: often enough that a key that was retired is forgotten, and not
-/// so often that every few requests pay for it. The default is what auth-api says.
+/// How long a set counts as fresh, whatever its answer says: often enough that a key that was
+/// retired is forgotten, and not so often that every few requests pay for it. The default is what
+/// auth-api says.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
@@ -55,15 +57,18 @@ struct Jwks {
 }
 
 impl KeySet {
-    /// Takes the keys that are for Ed25519 signatures; others are none of our business (RFC 7517 §5).
+    /// Takes the keys that are for Ed25519 signatures; others are none of our business (RFC 7517
+    /// §5).
     fn read(answer: &Answer) -> Result<Self, String> {
         if answer.status != StatusCode::OK {
             return Err(format!("an answer with status {}", answer.status));
         }
-        let set: Jwks = serde_json::from_slice(&answer.body).map_err(|error| format!("not a JWK set: {error}"))?;
+        let set: Jwks = serde_json::from_slice(&answer.body)
+            .map_err(|error| format!("not a JWK set: {error}"))?;
         let published = set.keys.len();
         // The set has the oldest first.
-        let keys: HashMap<_, _> = set.keys.into_iter().rev().filter_map(verifier).take(MAX_KEYS).collect();
+        let keys: HashMap<_, _> =
+            set.keys.into_iter().rev().filter_map(verifier).take(MAX_KEYS).collect();
         if published > MAX_KEYS {
             tracing::warn!(
                 event = "many_signing_keys",
@@ -75,7 +80,8 @@ impl KeySet {
         if keys.is_empty() {
             return Err("a set without an Ed25519 key".to_owned());
         }
-        let fresh_for = answer.max_age.unwrap_or(FRESH_BY_DEFAULT).clamp(FRESH_AT_LEAST, FRESH_AT_MOST);
+        let fresh_for =
+            answer.max_age.unwrap_or(FRESH_BY_DEFAULT).clamp(FRESH_AT_LEAST, FRESH_AT_MOST);
         Ok(Self { keys, fetched_at: Instant::now(), fresh_for })
     }
 
@@ -101,7 +107,8 @@ struct Attempt {
     failure: Option<String>,
 }
 
-/// All that is known of the keys. One request fetches them, whoever needs them meanwhile waits for that.
+/// All that is known of the keys. One request fetches them, whoever needs them meanwhile waits for
+/// that.
 #[derive(Clone)]
 pub(crate) struct KeyRing(Arc<Shared>);
 
@@ -133,11 +140,13 @@ impl KeyRing {
 
     /// The key with this id.
     ///
-    /// Who asks waits only when there is no set, when none knows this id, or when nobody has asked for so long that the set
-    /// may be hours old: a key that was retired meanwhile is not to be accepted once more. Otherwise the old set serves
-    /// while a new one is on its way, and goes on doing so while none can be had.
+    /// Who asks waits only when there is no set, when none knows this id, or when nobody has asked
+    /// for so long that the set may be hours old: a key that was retired meanwhile is not to be
+    /// accepted once more. Otherwise the old set serves while a new one is on its way, and goes
+    /// on doing so while none can be had.
     pub(crate) async fn find(&self, kid: &str) -> Result<DecodingKey, Error> {
-        let known = self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
+        let known =
+            self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
         let Some((set, key)) = known.and_then(|set| set.get(kid).ok().map(|key| (set, key))) else {
             return self.refreshed().await?.get(kid);
         };
@@ -163,7 +172,9 @@ impl KeyRing {
         }
         // In a task: the caller may hang up, and is not the only one who waits.
         let fetching = tokio::spawn(fetch(Arc::clone(&self.0), last));
-        fetching.await.unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was cut off".to_owned())))
+        fetching
+            .await
+            .unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was cut off".to_owned())))
     }
 
     /// The same for nobody in particular, unless it is being done.
@@ -176,11 +187,18 @@ impl KeyRing {
     }
 }
 
-async fn fetch(shared: Arc<Shared>, mut last: OwnedMutexGuard<Option<Attempt>>) -> Result<Arc<KeySet>, Error> {
+async fn fetch(
+    shared: Arc<Shared>,
+    mut last: OwnedMutexGuard<Option<Attempt>>,
+) -> Result<Arc<KeySet>, Error> {
     let answer = shared.http.get(&shared.url).await;
     let failure = match answer.and_then(|answer| KeySet::read(&answer)) {
         Ok(set) => {
-            tracing::debug!(event = "keys_fetched", keys = set.keys.len(), "signing keys fetched from auth-api");
+            tracing::debug!(
+                event = "keys_fetched",
+                keys = set.keys.len(),
+                "signing keys fetched from auth-api"
+            );
             shared.known.store(Some(Arc::new(set)));
             None
         }
@@ -205,7 +223,9 @@ impl Shared {
     fn outcome(&self, attempt: &Attempt) -> Result<Arc<KeySet>, Error> {
         match &attempt.failure {
             Some(reason) => Err(Error::KeysUnavailable(reason.clone())),
-            None => self.known.load_full().ok_or_else(|| Error::KeysUnavailable("none came".to_owned())),
+            None => {
+                self.known.load_full().ok_or_else(|| Error::KeysUnavailable("none came".to_owned()))
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use uuid::Uuid;
 /// Somebody who knows which sessions were revoked, and is quicker to ask than auth-api itself: the
 /// `Denylist` of the feature `redis`, or what you have.
 pub trait SessionSource: Send + Sync {
-    /// How the session stands. The wait is the request's: it has to be bounded, and what is not known is
-    /// [`SessionState::Unknown`].
+    /// How the session stands. The wait is the request's: it has to be bounded, and what is not
+    /// known is [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 

@@ -19,8 +19,8 @@ pub struct AccessToken {
     pub account_id: Uuid,
     /// `sid`: the session. Whether it was revoked since, the token does not know.
     pub session_id: Uuid,
-    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that take a recent login (RFC 9470).
-    /// `None` in tokens of auth-api releases that did not write it.
+    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that take a
+    /// recent login (RFC 9470). `None` in tokens of auth-api releases that did not write it.
     pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
     pub wallet: String,
@@ -34,7 +34,8 @@ pub struct AccessToken {
     pub expires_at: i64,
 }
 
-/// As they stand in the token. Those that are missing here, `iss` and `aud`, are compared and not kept.
+/// As they stand in the token. Those that are missing here, `iss` and `aud`, are compared and not
+/// kept.
 #[derive(Deserialize)]
 struct Claims {
     sub: Uuid,
@@ -66,20 +67,27 @@ impl Rules {
         Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
     }
 
-    /// The id of the key to verify with, if the token is of the one kind that is accepted. The kind is ours to say and not
-    /// the token's, and what it brings along or points to (`jwk`, `jku`, `x5c`) is never looked at (RFC 8725 §3.1, §3.10,
-    /// §3.11).
+    /// The id of the key to verify with, if the token is of the one kind that is accepted. The kind
+    /// is ours to say and not the token's, and what it brings along or points to (`jwk`, `jku`,
+    /// `x5c`) is never looked at (RFC 8725 §3.1, §3.10, §3.11).
     pub(crate) fn key_id(token: &str) -> Result<String, Error> {
         if token.len() > MAX_LENGTH {
             return Err(Error::NotAnAccessToken);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::NotAnAccessToken)?;
-        let ours = header.typ.as_deref() == Some(TYP) && header.alg == Algorithm::EdDSA && header.crit.is_none();
+        let ours = header.typ.as_deref() == Some(TYP)
+            && header.alg == Algorithm::EdDSA
+            && header.crit.is_none();
         header.kid.filter(|_| ours).ok_or(Error::NotAnAccessToken)
     }
 
     /// Verifies a token with the key that it names, at `now`, in seconds since 1970.
-    pub(crate) fn check(&self, token: &str, key: &DecodingKey, now: i64) -> Result<AccessToken, Error> {
+    pub(crate) fn check(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+        now: i64,
+    ) -> Result<AccessToken, Error> {
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
         let claims = claims.map_err(|error| match error.kind() {
             ErrorKind::InvalidSignature => Error::BadSignature,

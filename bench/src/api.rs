@@ -1,6 +1,7 @@
-//! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same Redis ([`denylist`]), whole
-//! introspections and where their time goes ([`introspection`]), whether the time of a refusal tells what it was for
-//! ([`refusals`]), and each endpoint beside an earlier auth-api ([`endpoints`]).
+//! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same
+//! Redis ([`denylist`]), whole introspections and where their time goes ([`introspection`]),
+//! whether the time of a refusal tells what it was for ([`refusals`]), and each endpoint beside an
+//! earlier auth-api ([`endpoints`]).
 //!
 //! ```text
 //! denylist ──────┬→ serving   an auth-api over a database of its own
@@ -93,7 +94,8 @@ pub struct Results {
     pub endpoints: Option<endpoints::Results>,
 }
 
-/// Measures what is asked for. What was made on the server is gone again afterwards, also when something failed.
+/// Measures what is asked for. What was made on the server is gone again afterwards, also when
+/// something failed.
 pub async fn measure(options: &Options) -> Result<Results> {
     ensure!(options.rounds >= 1, "--rounds: at least one");
     options.denylist.check()?;
@@ -115,23 +117,35 @@ async fn all(options: &Options, server: &mut Server) -> Result<Results> {
     if wanted(What::Denylist) {
         let database_url = server.empty("denylist").await?;
         let (of, redis) = (&options.denylist, &options.redis_url);
-        denylist = Some(denylist::measure(of, options.rounds, &program, &database_url, redis).await?);
+        denylist =
+            Some(denylist::measure(of, options.rounds, &program, &database_url, redis).await?);
     }
     if wanted(What::Introspection) {
         let database_url = server.empty("introspection").await?;
         let (of, redis) = (&options.introspection, &options.redis_url);
-        introspection = Some(introspection::measure(of, options.rounds, &program, &database_url, redis).await?);
+        introspection =
+            Some(introspection::measure(of, options.rounds, &program, &database_url, redis).await?);
     }
     if wanted(What::Refusals) {
         let database_url = server.empty("refusals").await?;
-        refusals = Some(refusals::measure(&options.refusals, &program, &database_url, &options.redis_url).await?);
+        refusals = Some(
+            refusals::measure(&options.refusals, &program, &database_url, &options.redis_url)
+                .await?,
+        );
     }
     if wanted(What::Endpoints) {
-        let (before, since) = (server.empty("endpoints_before").await?, server.empty("endpoints_since").await?);
+        let (before, since) =
+            (server.empty("endpoints_before").await?, server.empty("endpoints_since").await?);
         let (of, redis) = (&options.endpoints, &options.redis_url);
         endpoints = Some(
-            endpoints::measure(of, (options.rounds, options.refusals.others), &program, [&before, &since], redis)
-                .await?,
+            endpoints::measure(
+                of,
+                (options.rounds, options.refusals.others),
+                &program,
+                [&before, &since],
+                redis,
+            )
+            .await?,
         );
     }
     let (settings, durable) = (server.settings().await?, server.is_durable().await?);
@@ -141,9 +155,16 @@ async fn all(options: &Options, server: &mut Server) -> Result<Results> {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let processors = available_parallelism().map(usize::from).unwrap_or_default();
-        writeln!(f, "{processors} processors for everything, this bench too. {}.\n", self.settings)?;
+        writeln!(
+            f,
+            "{processors} processors for everything, this bench too. {}.\n",
+            self.settings
+        )?;
         if !self.durable {
-            writeln!(f, "**This server is not durable: what is written here is no measurement.**\n")?;
+            writeln!(
+                f,
+                "**This server is not durable: what is written here is no measurement.**\n"
+            )?;
         }
         if let Some(denylist) = &self.denylist {
             writeln!(f, "{denylist}")?;

@@ -39,8 +39,8 @@ pub struct Case {
     pub name: &'static str,
     /// Of the due rows.
     pub layout: Layout,
-    /// A transaction that began before holds a snapshot all the while, so that no dead row or index entry can be passed over
-    /// as dead to everybody.
+    /// A transaction that began before holds a snapshot all the while, so that no dead row or
+    /// index entry can be passed over as dead to everybody.
     pub old_snapshot: bool,
 }
 

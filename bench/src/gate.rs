@@ -1,4 +1,5 @@
-//! The subcommands that have to be quick, whatever the size of the table. One that this build does not have yet is left out.
+//! The subcommands that have to be quick, whatever the size of the table. One that this build does
+//! not have yet is left out.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,7 +43,11 @@ pub struct Passed {
     pub elapsed: Duration,
 }
 
-pub(crate) async fn measure(options: &Options, server: &mut Server, program: &PathBuf) -> Result<Vec<Passed>> {
+pub(crate) async fn measure(
+    options: &Options,
+    server: &mut Server,
+    program: &PathBuf,
+) -> Result<Vec<Passed>> {
     let mut passed = Vec::new();
     for gate in GATES {
         let mut help = Command::new(program);

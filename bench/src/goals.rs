@@ -14,7 +14,11 @@ enum Bound {
 }
 
 const GOALS: [(&str, Bound, Value); 4] = [
-    ("of the best loop that skips locked rows, at least 0.95", Bound::AtLeast(0.95), Results::to_best_loop_like_ours),
+    (
+        "of the best loop that skips locked rows, at least 0.95",
+        Bound::AtLeast(0.95),
+        Results::to_best_loop_like_ours,
+    ),
     ("of key IN, at least 5", Bound::AtLeast(5.0), Results::to_key_in),
     ("last ÷ first chunk, at most 1.5", Bound::AtMost(1.5), Results::last_over_first),
     ("peak MiB, at most 32", Bound::AtMost(32.0), Results::peak_mib),
@@ -41,10 +45,17 @@ pub(crate) fn write(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         }
     }
     for passed in &results.gates {
-        let (name, rows, elapsed, bound) =
-            (passed.gate.subcommand, passed.rows, passed.elapsed.as_secs_f64(), passed.gate.at_most.as_secs_f64());
+        let (name, rows, elapsed, bound) = (
+            passed.gate.subcommand,
+            passed.rows,
+            passed.elapsed.as_secs_f64(),
+            passed.gate.at_most.as_secs_f64(),
+        );
         let told = if passed.elapsed <= passed.gate.at_most { "met" } else { "MISSED" };
-        writeln!(f, "- session-reaper {name} at {rows} rows: at most {bound:.0} s: {elapsed:.2} s, {told}")?;
+        writeln!(
+            f,
+            "- session-reaper {name} at {rows} rows: at most {bound:.0} s: {elapsed:.2} s, {told}"
+        )?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! What session-reaper costs, beside the best loops that one could write by hand, beside what most projects have, and
-//! beside one DELETE; all in one run, interleaved, on tables that are alike to the byte.
+//! What session-reaper costs, beside the best loops that one could write by hand, beside what most
+//! projects have, and beside one DELETE; all in one run, interleaved, on tables that are alike to
+//! the byte.
 //!
-//! Read [`measure()`] first: the rounds. What is measured is data: [`case`] has the states of the table, [`way`] the ways to
-//! empty it, [`gate`] the subcommands that have to be quick.
+//! Read [`measure()`] first: the rounds. What is measured is data: [`case`] has the states of the
+//! table, [`way`] the ways to empty it, [`gate`] the subcommands that have to be quick.
 //!
 //! ```text
 //! main ─→ measure ─→ server   a template for each layout, a copy for each measurement
@@ -10,7 +11,8 @@
 //!            └─→ results ─→ goals
 //! ```
 //!
-//! What others notice meanwhile is measured by [`traffic`]; what auth-api's answers take, by [`api`].
+//! What others notice meanwhile is measured by [`traffic`]; what auth-api's answers take, by
+//! [`api`].
 
 pub mod api;
 pub mod case;
@@ -39,7 +41,8 @@ pub fn tell(results: &str, name: Option<&str>) -> Result<()> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
         let file = directory.join(format!("{name}.md"));
         std::fs::create_dir_all(&directory)?;
-        std::fs::write(&file, format!("# {name}\n\n{results}")).with_context(|| file.display().to_string())?;
+        std::fs::write(&file, format!("# {name}\n\n{results}"))
+            .with_context(|| file.display().to_string())?;
     }
     Ok(())
 }

@@ -53,13 +53,18 @@ pub struct Options {
 }
 
 pub(crate) fn build(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or("NAME=PATH, such as before=/tmp/session-reaper")?;
+    let (name, path) =
+        text.split_once('=').ok_or("NAME=PATH, such as before=/tmp/session-reaper")?;
     Ok((name.to_owned(), path.into()))
 }
 
-/// Measures all of it. What was made on the server is gone again afterwards, also when something failed.
+/// Measures all of it. What was made on the server is gone again afterwards, also when something
+/// failed.
 pub async fn measure(options: &Options) -> Result<Results> {
-    ensure!(options.rows >= 2 && options.rows.is_multiple_of(2), "--rows: an even number, half of them are due");
+    ensure!(
+        options.rows >= 2 && options.rows.is_multiple_of(2),
+        "--rows: an even number, half of them are due"
+    );
     ensure!(options.rounds >= 1, "--rounds: at least one");
     let mut server = Server::at(&options.database_url).await?;
     let results = rounds(options, &mut server).await;
@@ -71,7 +76,8 @@ pub async fn measure(options: &Options) -> Result<Results> {
 
 async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     let cases: Vec<&Case> = CASES.iter().filter(|case| options.takes_case(case)).collect();
-    let ways: Vec<Way> = way::all(&builds(options)?).into_iter().filter(|way| options.takes_way(way)).collect();
+    let ways: Vec<Way> =
+        way::all(&builds(options)?).into_iter().filter(|way| options.takes_way(way)).collect();
     ensure!(!ways.is_empty() && !cases.is_empty(), "--case and --way leave nothing to measure");
 
     let mut templates = HashMap::new();
@@ -99,18 +105,30 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
         for case in &cases {
             for way in ways.iter().cycle().skip(round as usize).take(ways.len()) {
                 let copy = server.copy(&templates[case.layout.name()]).await?;
-                let one = one(options, &copy, case, way).await.with_context(|| format!("{}, {}", case.name, way.name));
+                let one = one(options, &copy, case, way)
+                    .await
+                    .with_context(|| format!("{}, {}", case.name, way.name));
                 copy.drop(server).await?;
                 let one = one?;
-                eprintln!("round {}, {}, {}: {:.0} thousand rows/s", round + 1, case.name, way.name, one.thousands());
+                eprintln!(
+                    "round {}, {}, {}: {:.0} thousand rows/s",
+                    round + 1,
+                    case.name,
+                    way.name,
+                    one.thousands()
+                );
                 results.measured.push(one);
             }
         }
     }
     drop(templates);
     if options.case.is_empty() && options.way.is_empty() {
-        results.gates =
-            gate::measure(options, server, &program(options.session_reaper.as_deref(), "session-reaper")?).await?;
+        results.gates = gate::measure(
+            options,
+            server,
+            &program(options.session_reaper.as_deref(), "session-reaper")?,
+        )
+        .await?;
     }
     Ok(results)
 }
@@ -148,7 +166,11 @@ async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<M
         }
         Means::Loop { sql, chunk } => {
             copy.client.batch_execute(sql).await?;
-            psql(options.pg_bin.as_deref(), &copy.url, &format!("CALL reap(now() - interval '1 day', {chunk}, {most})"))
+            psql(
+                options.pg_bin.as_deref(),
+                &copy.url,
+                &format!("CALL reap(now() - interval '1 day', {chunk}, {most})"),
+            )
         }
     };
     let snapshot = if case.old_snapshot { Some(copy.old_snapshot().await?) } else { None };
@@ -189,12 +211,22 @@ pub(crate) fn reaper_command(program: &PathBuf, url: &str) -> Command {
     command
 }
 
-/// Chunks need not wait for the disk: a delete that a crash undoes is due again. That gains the loops more than anything else that
-/// one could write into them, so they have it, too.
+/// Chunks need not wait for the disk: a delete that a crash undoes is due again. That gains the
+/// loops more than anything else that one could write into them, so they have it, too.
 pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
     let program = pg_bin.map_or_else(|| PathBuf::from("psql"), |directory| directory.join("psql"));
     let mut command = Command::new(program);
-    command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", "SET synchronous_commit = off", "-c", call]);
+    command.args([
+        "-XqAt",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        url,
+        "-c",
+        "SET synchronous_commit = off",
+        "-c",
+        call,
+    ]);
     command
 }
 
@@ -206,7 +238,10 @@ fn chunks(ran: &Ran) -> Result<Vec<ChunkTime>> {
         .filter_map(|line| {
             let fields = &line["fields"];
             let micros = fields["elapsed_us"].as_u64()?;
-            Some(ChunkTime { rows: fields["rows"].as_u64()?, elapsed: Duration::from_micros(micros) })
+            Some(ChunkTime {
+                rows: fields["rows"].as_u64()?,
+                elapsed: Duration::from_micros(micros),
+            })
         })
         .collect();
     if chunks.is_empty() {

@@ -1,4 +1,5 @@
-//! A program from its start to its end: how long it took, how much memory it had at its peak, what it said.
+//! A program from its start to its end: how long it took, how much memory it had at its peak, what
+//! it said.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -12,7 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// How often it is asked whether it has ended: nothing beside the seconds that are measured.
 const POLL: Duration = Duration::from_millis(1);
 
-/// How often its memory is read. The kernel keeps the peak, so that only growth in the last moment is missed.
+/// How often its memory is read. The kernel keeps the peak, so that only growth in the last moment
+/// is missed.
 const POLLS_A_READING: u32 = 10;
 
 /// The program to measure: this one, or the one beside us.
@@ -44,7 +46,9 @@ pub(crate) fn run_accepting(mut command: Command, codes: &[i32]) -> Result<Ran> 
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let began = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
     let (mut peak_kib, mut polls) = (None, 0_u32);
     let status = loop {
         if polls.is_multiple_of(POLLS_A_READING) {
@@ -67,7 +71,13 @@ pub(crate) fn run_accepting(mut command: Command, codes: &[i32]) -> Result<Ran> 
 /// `VmHWM` of a process that runs.
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .ok()
 }
 
 fn text(file: &mut File) -> Result<String> {

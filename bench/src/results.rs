@@ -1,4 +1,5 @@
-//! What was measured, and the tables that show it. Ratios are of the same round, and the median over the rounds.
+//! What was measured, and the tables that show it. Ratios are of the same round, and the median
+//! over the rounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -86,8 +87,9 @@ impl Measured {
         float(self.wal_bytes) / float(self.deleted.max(1))
     }
 
-    /// What a row cost in the last chunks, over what it cost in the first: medians of those of full size, which are at least
-    /// half as large as most are (they grow at the beginning, and the end of a pass is a short one).
+    /// What a row cost in the last chunks, over what it cost in the first: medians of those of full
+    /// size, which are at least half as large as most are (they grow at the beginning, and the
+    /// end of a pass is a short one).
     fn last_over_first(&self) -> Option<f64> {
         let usual = median(self.chunks.iter().map(|chunk| float(chunk.rows)))?;
         let full: Vec<f64> = self
@@ -97,7 +99,10 @@ impl Measured {
             .map(|chunk| chunk.elapsed.as_secs_f64() / float(chunk.rows.max(1)))
             .collect();
         let count = AT_EACH_END.min(full.len() / 2);
-        Some(median(full[full.len() - count..].iter().copied())? / median(full[..count].iter().copied())?)
+        Some(
+            median(full[full.len() - count..].iter().copied())?
+                / median(full[..count].iter().copied())?,
+        )
     }
 }
 
@@ -106,7 +111,12 @@ impl Results {
         self.measured.iter().filter(move |one| one.case == case && one.way == way)
     }
 
-    fn median(&self, case: &str, way: &str, value: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
+    fn median(
+        &self,
+        case: &str,
+        way: &str,
+        value: impl Fn(&Measured) -> Option<f64>,
+    ) -> Option<f64> {
         median(self.of(case, way).filter_map(value))
     }
 
@@ -123,11 +133,15 @@ impl Results {
     /// The fastest of those that are wanted.
     fn best(&self, case: &str, wanted: impl Fn(&Way) -> bool) -> Option<&Way> {
         let speed = |way: &&Way| self.speed(case, &way.name).unwrap_or(0.0);
-        self.ways.iter().filter(|way| wanted(way)).max_by(|one, other| speed(one).total_cmp(&speed(other)))
+        self.ways
+            .iter()
+            .filter(|way| wanted(way))
+            .max_by(|one, other| speed(one).total_cmp(&speed(other)))
     }
 
     pub(crate) fn to_best_loop_like_ours(&self, case: &str, way: &str) -> Option<f64> {
-        let best = self.best(case, |way| way.role == Role::BestLoop && way.manners == Manners::SkipsLocked);
+        let best = self
+            .best(case, |way| way.role == Role::BestLoop && way.manners == Manners::SkipsLocked);
         self.ratio(case, way, best)
     }
 
@@ -156,12 +170,23 @@ impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rows, rounds, settings, .. } = self;
         let bytes = self.table_bytes / i64::try_from(*rows).unwrap_or(1).max(1);
-        writeln!(f, "{rows} rows of {bytes} bytes, half of them due; {rounds} round(s), medians. {settings}.\n")?;
+        writeln!(
+            f,
+            "{rows} rows of {bytes} bytes, half of them due; {rounds} round(s), medians. {settings}.\n"
+        )?;
         if !self.durable {
-            writeln!(f, "**This server is not durable: what is written here is no measurement.**\n")?;
+            writeln!(
+                f,
+                "**This server is not durable: what is written here is no measurement.**\n"
+            )?;
         }
         for case in &self.cases {
-            writeln!(f, "## {case}\n\n| {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()))?;
+            writeln!(
+                f,
+                "## {case}\n\n| {} |\n|{}",
+                COLUMNS.join(" | "),
+                "---|".repeat(COLUMNS.len())
+            )?;
             for Way { name: way, .. } in &self.ways {
                 let cells = [
                     way.clone(),

@@ -1,5 +1,5 @@
-//! The server that is measured on: a template for each layout, and a copy of it for each measurement, so that all begin
-//! with the same bytes.
+//! The server that is measured on: a template for each layout, and a copy of it for each
+//! measurement, so that all begin with the same bytes.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,8 @@ impl Server {
     pub(crate) async fn settings(&self) -> Result<String> {
         let mut text = String::new();
         for name in SETTINGS {
-            let value: String = self.admin.query_one("SELECT current_setting($1)", &[&name]).await?.get(0);
+            let value: String =
+                self.admin.query_one("SELECT current_setting($1)", &[&name]).await?.get(0);
             let separator = if text.is_empty() { "" } else { ", " };
             write!(text, "{separator}{name} = {value}")?;
         }
@@ -72,7 +73,8 @@ impl Server {
         Ok(self.admin.query_one(sql, &[]).await?.get(0))
     }
 
-    /// Makes the template of `rows` rows, half of them due, and returns its name and the size of the table in bytes.
+    /// Makes the template of `rows` rows, half of them due, and returns its name and the size of
+    /// the table in bytes.
     pub(crate) async fn template(&mut self, layout: Layout, rows: u64) -> Result<(String, i64)> {
         let name = format!("{}_{}_{rows}", self.prefix, layout.name());
         self.create(&name, "template0").await?;
@@ -114,13 +116,20 @@ impl Server {
 
     async fn create(&mut self, name: &str, template: &str) -> Result<()> {
         // Whoever was connected to the template a moment ago may not have gone yet.
-        let gone = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        let gone =
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
         self.admin.execute(gone, &[&template]).await?;
         self.drop(name).await?;
-        let version: i32 = self.admin.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
+        let version: i32 = self
+            .admin
+            .query_one("SELECT current_setting('server_version_num')::int", &[])
+            .await?
+            .get(0);
         // Through the log, page by page, would be slower; before 15 there was no choice.
         let strategy = if version >= 150_000 { "STRATEGY file_copy" } else { "" };
-        self.admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}")).await?;
+        self.admin
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"))
+            .await?;
         self.made.push(name.to_owned());
         let comment = self.comment.replace('\'', "''");
         self.admin.batch_execute(&format!("COMMENT ON DATABASE {name} IS '{comment}'")).await?;
@@ -153,7 +162,9 @@ impl Copy {
     /// A transaction that holds a snapshot of now until it is dropped.
     pub(crate) async fn old_snapshot(&self) -> Result<Client> {
         let client = connect(&self.url).await?;
-        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await?;
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
+            .await?;
         Ok(client)
     }
 
@@ -171,7 +182,8 @@ impl Copy {
         Ok((u64::try_from(row.get::<_, i64>(0))?, u64::try_from(row.get::<_, i64>(1))?))
     }
 
-    /// Reads all of it into the server's buffers, where the server can (`pg_prewarm` is in its contrib package).
+    /// Reads all of it into the server's buffers, where the server can (`pg_prewarm` is in its
+    /// contrib package).
     pub(crate) async fn warm(&self) -> Result<()> {
         let can = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm')";
         if self.client.query_one(can, &[]).await?.get(0) {

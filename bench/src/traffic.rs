@@ -1,9 +1,11 @@
-//! What those who use the table notice while rows are deleted from it: pgbench at a fixed rate, and each way beside it.
+//! What those who use the table notice while rows are deleted from it: pgbench at a fixed rate, and
+//! each way beside it.
 //!
-//! Each measurement is on a fresh copy: the traffic starts, and when it has warmed up the first window begins, in which
-//! nothing is deleted. Then the way starts. The second window is the time in which it deletes. Ratios are of the two windows
-//! of one measurement, so that a machine that changes its speed from minute to minute does not matter much; how much is
-//! told by the way that does nothing.
+//! Each measurement is on a fresh copy: the traffic starts, and when it has warmed up the first
+//! window begins, in which nothing is deleted. Then the way starts. The second window is the time
+//! in which it deletes. Ratios are of the two windows of one measurement, so that a machine that
+//! changes its speed from minute to minute does not matter much; how much is told by the way that
+//! does nothing.
 //!
 //! ```text
 //! rounds ─→ pgbench ─→ latency   the traffic, and how long it took in a window
@@ -102,10 +104,17 @@ pub struct Options {
     pub pg_bin: Option<PathBuf>,
 }
 
-/// Measures all of it. What was made on the server is gone again afterwards, also when something failed.
+/// Measures all of it. What was made on the server is gone again afterwards, also when something
+/// failed.
 pub async fn measure(options: &Options) -> Result<Results> {
-    ensure!(options.rows >= 2 && options.rows.is_multiple_of(2), "--rows: an even number, half of them are due");
-    ensure!((1..=options.rows / 2).contains(&options.live), "--live: some of the half of the rows that are not due");
+    ensure!(
+        options.rows >= 2 && options.rows.is_multiple_of(2),
+        "--rows: an even number, half of them are due"
+    );
+    ensure!(
+        (1..=options.rows / 2).contains(&options.live),
+        "--live: some of the half of the rows that are not due"
+    );
     ensure!(options.rounds >= 1, "--rounds: at least one");
     ensure!(options.rate >= 1 && options.clients >= 1, "--rate and --clients: at least one");
     ensure!(options.before >= 1 && options.during >= 1, "--before and --during: at least a second");
@@ -120,15 +129,22 @@ pub async fn measure(options: &Options) -> Result<Results> {
 async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     let this = (String::new(), program(options.session_reaper.as_deref(), "session-reaper")?);
     let builds: Vec<_> = std::iter::once(this).chain(options.against.clone()).collect();
-    let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|one| one == name);
-    let ways: Vec<Way> =
-        ways::all(&builds, &options.also).into_iter().filter(|way| wanted(&options.way, &way.name)).collect();
+    let wanted =
+        |names: &[String], name: &str| names.is_empty() || names.iter().any(|one| one == name);
+    let ways: Vec<Way> = ways::all(&builds, &options.also)
+        .into_iter()
+        .filter(|way| wanted(&options.way, &way.name))
+        .collect();
     let layouts: Vec<Layout> =
         Layout::ALL.into_iter().filter(|layout| wanted(&options.layout, layout.name())).collect();
     ensure!(!ways.is_empty() && !layouts.is_empty(), "--layout and --way leave nothing to measure");
 
-    let mut traffic =
-        Traffic { pg_bin: options.pg_bin.clone(), clients: options.clients, rate: None, live: options.live };
+    let mut traffic = Traffic {
+        pg_bin: options.pg_bin.clone(),
+        clients: options.clients,
+        rate: None,
+        live: options.live,
+    };
     let mut templates = Vec::new();
     for layout in &layouts {
         eprintln!("filling a table of {} rows, {}", options.rows, layout.name());
@@ -180,7 +196,13 @@ async fn flat_out(options: &Options, copy: &Copy, traffic: &Traffic) -> Result<f
 }
 
 /// One way, on a copy of its own.
-async fn one(options: &Options, traffic: &Traffic, layout: Layout, copy: &Copy, way: &Way) -> Result<Beside> {
+async fn one(
+    options: &Options,
+    traffic: &Traffic,
+    layout: Layout,
+    copy: &Copy,
+    way: &Way,
+) -> Result<Beside> {
     copy.warm().await?;
     let running = traffic.start(&copy.url)?;
     tokio::time::sleep(Duration::from_secs(options.warm_up)).await;
@@ -217,21 +239,26 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
         Means::Reaper(program, settings) => {
             std::fs::write(&configuration, reaper_toml(""))?;
             let mut command = reaper_command(program, &copy.url);
-            command.env("REAPER_CONFIG", configuration.path()).env("MAX_RUNTIME", format!("{}s", options.during));
+            command
+                .env("REAPER_CONFIG", configuration.path())
+                .env("MAX_RUNTIME", format!("{}s", options.during));
             command.envs(settings.0.iter().cloned()).args(["run", "--output", "json"]);
             command
         }
         Means::Loop(sql, chunk) => {
             copy.client.batch_execute(sql).await?;
-            let call = format!("CALL reap(now() - interval '1 day', {chunk}, {})", options.rows / 2);
+            let call =
+                format!("CALL reap(now() - interval '1 day', {chunk}, {})", options.rows / 2);
             psql(options.pg_bin.as_deref(), &copy.url, &call)
         }
     };
     let start = SystemTime::now();
-    let ran = tokio::task::spawn_blocking(move || process::run_accepting(command, &[DONE, PARTLY])).await??;
+    let ran = tokio::task::spawn_blocking(move || process::run_accepting(command, &[DONE, PARTLY]))
+        .await??;
     let end = SystemTime::now();
     if matches!(way.means, Means::Reaper(..)) {
-        return chunks(&ran.stderr).with_context(|| format!("session-reaper logged no chunk:\n{}", ran.stderr));
+        return chunks(&ran.stderr)
+            .with_context(|| format!("session-reaper logged no chunk:\n{}", ran.stderr));
     }
     Ok(start..end)
 }
@@ -239,8 +266,11 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
 /// From the beginning of the first chunk of a run to the end of its last, by its log.
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let chunks: Vec<Value> = lines.filter(|line| line["fields"]["event"] == "chunk_committed").collect();
-    let ended = |line: &Value| DateTime::<FixedOffset>::parse_from_rfc3339(line["timestamp"].as_str()?).ok();
+    let chunks: Vec<Value> =
+        lines.filter(|line| line["fields"]["event"] == "chunk_committed").collect();
+    let ended = |line: &Value| {
+        DateTime::<FixedOffset>::parse_from_rfc3339(line["timestamp"].as_str()?).ok()
+    };
     let (first, last) = (chunks.first()?, chunks.last()?);
     let took = Duration::from_micros(first["fields"]["elapsed_us"].as_u64()?);
     Some(SystemTime::from(ended(first)?).checked_sub(took)?..ended(last)?.into())

@@ -86,15 +86,30 @@ const LOOPS: &[(&str, Role, Manners, &str, u32)] = &[
         include_str!("../sql/loops/heap_locked.sql"),
         5_000,
     ),
-    ("heap order, 5,000", Role::BestLoop, Manners::Waits, include_str!("../sql/loops/heap.sql"), 5_000),
-    ("key IN, locked, 100", Role::KeyIn, Manners::SkipsLocked, include_str!("../sql/loops/key_in.sql"), 100),
+    (
+        "heap order, 5,000",
+        Role::BestLoop,
+        Manners::Waits,
+        include_str!("../sql/loops/heap.sql"),
+        5_000,
+    ),
+    (
+        "key IN, locked, 100",
+        Role::KeyIn,
+        Manners::SkipsLocked,
+        include_str!("../sql/loops/key_in.sql"),
+        100,
+    ),
     ("one DELETE", Role::OneDelete, Manners::Waits, include_str!("../sql/loops/one_delete.sql"), 0),
 ];
 
-/// All ways, with each of these builds of session-reaper (by name; the first is the one in question, and needs none).
+/// All ways, with each of these builds of session-reaper (by name; the first is the one in
+/// question, and needs none).
 #[must_use]
 pub fn all(builds: &[(String, PathBuf)]) -> Vec<Way> {
-    let reapers = builds.iter().flat_map(|(build, program)| CONFIGURATIONS.iter().map(|c| reaper(build, program, c)));
+    let reapers = builds
+        .iter()
+        .flat_map(|(build, program)| CONFIGURATIONS.iter().map(|c| reaper(build, program, c)));
     let loops = LOOPS.iter().map(|&(name, role, manners, sql, chunk)| Way {
         name: name.to_owned(),
         role,

@@ -16,7 +16,8 @@ use testkit::{Database, Redis, binary};
 
 async fn measured(what: &[&str]) -> Results {
     let beside = Database::empty().await;
-    let (url, redis, api) = (beside.url(), Redis::shared_url(), binary("auth-api").display().to_string());
+    let (url, redis, api) =
+        (beside.url(), Redis::shared_url(), binary("auth-api").display().to_string());
     let stores = ["bench-api", "--database-url", &url, "--redis-url", &redis, "--auth-api", &api];
     let results = measure(&Options::parse_from(stores.iter().chain(what))).await.unwrap();
     let left: i64 = beside
@@ -54,10 +55,14 @@ async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benc
     let denylist = results.denylist.as_ref().unwrap();
     let [round] = denylist.rounds.as_slice() else { panic!("{denylist:?}") };
     let traffic = round.traffic;
-    // Not the same number: on a slow machine, requests that were due in these seconds are looked up after them.
+    // Not the same number: on a slow machine, requests that were due in these seconds are looked up
+    // after them.
     assert!(traffic.auth_api.count > 0 && traffic.requests.count > 0, "{round:?}");
     assert!(traffic.in_process.count > 0 && traffic.logins.count > 0, "{round:?}");
-    assert!(round.redis.iter().all(|commands| commands.p50 > 0.0 && commands.rate > 0.0), "{round:?}");
+    assert!(
+        round.redis.iter().all(|commands| commands.p50 > 0.0 && commands.rate > 0.0),
+        "{round:?}"
+    );
 
     let shown = results.to_string();
     for (name, values) in [
@@ -94,7 +99,8 @@ async fn whole_introspections_are_measured_step_by_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_is_refused_as_often_as_the_others_and_judged_by_the_medians() {
-    let results = measured(&["refusals", "--tries", "40", "--credentials", "3", "--others", "100"]).await;
+    let results =
+        measured(&["refusals", "--tries", "40", "--credentials", "3", "--others", "100"]).await;
     assert!(results.denylist.is_none());
     let refused = &results.refusals.as_ref().unwrap().refused;
     assert_eq!(refused.iter().map(|one| one.carrier).collect::<Vec<_>>(), Carrier::ALL);
@@ -116,11 +122,17 @@ async fn each_reason_is_refused_as_often_as_the_others_and_judged_by_the_medians
 async fn every_endpoint_is_measured_beside_another_program() {
     let earlier = binary("auth-api").display().to_string();
     let few = ["--endpoint-seconds", "1", "--endpoint-connections", "2"];
-    let results = measured(&[["endpoints", "--rounds", "1", "--against", &earlier].as_slice(), &few].concat()).await;
+    let results = measured(
+        &[["endpoints", "--rounds", "1", "--against", &earlier].as_slice(), &few].concat(),
+    )
+    .await;
     let endpoints = results.endpoints.as_ref().unwrap();
     for endpoint in Endpoint::ALL {
         for side in [Side::Before, Side::Since] {
-            assert!(endpoints.median(side, endpoint, |one| one.rate).unwrap() > 0.0, "{endpoints:?}");
+            assert!(
+                endpoints.median(side, endpoint, |one| one.rate).unwrap() > 0.0,
+                "{endpoints:?}"
+            );
         }
         assert!(endpoints.ratio(endpoint, |one| one.rate).unwrap() > 0.0, "{endpoints:?}");
     }

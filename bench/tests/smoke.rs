@@ -18,8 +18,17 @@ async fn every_way_deletes_exactly_the_due_rows_and_has_its_line_in_every_table(
     let beside = Database::empty().await;
     let reaper = binary("session-reaper").display().to_string();
     let rows = ROWS.to_string();
-    let options =
-        ["bench-reap", "--database-url", &beside.url(), "--rows", &rows, "--rounds", "1", "--session-reaper", &reaper];
+    let options = [
+        "bench-reap",
+        "--database-url",
+        &beside.url(),
+        "--rows",
+        &rows,
+        "--rounds",
+        "1",
+        "--session-reaper",
+        &reaper,
+    ];
     let results = measure(&Options::parse_from(options)).await.unwrap();
 
     let ways = results.ways.len();
@@ -39,7 +48,10 @@ async fn every_way_deletes_exactly_the_due_rows_and_has_its_line_in_every_table(
     assert_eq!(lines.len(), 4, "{shown}");
     for line in lines {
         assert_eq!(line.len(), COLUMNS.len(), "{shown}");
-        assert!(line[1..].iter().all(|cell| cell.parse::<f64>().is_ok_and(|value| value >= 0.0)), "{shown}");
+        assert!(
+            line[1..].iter().all(|cell| cell.parse::<f64>().is_ok_and(|value| value >= 0.0)),
+            "{shown}"
+        );
     }
     assert_eq!(
         shown.matches(", met").count() + shown.matches(", MISSED").count(),

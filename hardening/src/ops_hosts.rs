@@ -1,7 +1,8 @@
 //! The hosts that an operations port answers to.
 //!
-//! A web page can make the name of its own host resolve to an operations port (DNS rebinding). The browser then treats the port's answers
-//! as those of the page's origin. It sends the page's host name as `Host`, by which such a request is recognized.
+//! A web page can make the name of its own host resolve to an operations port (DNS rebinding). The
+//! browser then treats the port's answers as those of the page's origin. It sends the page's host
+//! name as `Host`, by which such a request is recognized.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +11,8 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 
-/// `OPS_HOSTS`: host names that requests to an operations port may carry, besides IP addresses and `localhost`.
+/// `OPS_HOSTS`: host names that requests to an operations port may carry, besides IP addresses and
+/// `localhost`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpsHosts(Vec<String>);
 
@@ -25,23 +27,29 @@ impl OpsHosts {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let name = |text: &str| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-            text.bytes().all(plain).then(|| text.to_ascii_lowercase()).ok_or_else(|| InvalidOpsHost(text.to_owned()))
+            text.bytes()
+                .all(plain)
+                .then(|| text.to_ascii_lowercase())
+                .ok_or_else(|| InvalidOpsHost(text.to_owned()))
         };
         names.map(name).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a request is for one of these hosts, by its `Host` and its target. A browser always sends `Host`.
+    /// Whether a request is for one of these hosts, by its `Host` and its target. A browser always
+    /// sends `Host`.
     #[must_use]
     pub fn accept_request(&self, request: &ServiceRequest) -> bool {
         let target = request.uri().authority().map(Authority::as_str);
-        let mut named = request.headers().get_all(HOST).map(|host| host.to_str().ok()).chain(target.map(Some));
+        let mut named =
+            request.headers().get_all(HOST).map(|host| host.to_str().ok()).chain(target.map(Some));
         named.all(|host| host.is_some_and(|host| self.accept(host)))
     }
 
     /// Whether this is one of these hosts, with or without a port.
     fn accept(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
-        let bare = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let bare =
+            authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         bare.parse::<IpAddr>().is_ok() || bare == "localhost" || self.0.contains(&bare)
     }
 }

@@ -2,14 +2,18 @@
 
 use actix_web::dev::ServiceRequest;
 
-/// The largest head that is accepted unless configured otherwise, in bytes: room for the cookies of a whole domain. actix reads up to
-/// 128 KiB.
+/// The largest head that is accepted unless configured otherwise, in bytes: room for the cookies of
+/// a whole domain. actix reads up to 128 KiB.
 pub const MAX_SIZE: usize = 16 * 1024;
 
-/// The approximate size in bytes of the request line and the header fields, as HTTP/1.1 writes them.
+/// The approximate size in bytes of the request line and the header fields, as HTTP/1.1 writes
+/// them.
 #[must_use]
 pub fn size(request: &ServiceRequest) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let fields = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     request.method().as_str().len() + target + " HTTP/1.1\r\n".len() + fields.sum::<usize>()
 }

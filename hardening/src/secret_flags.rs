@@ -1,4 +1,5 @@
-//! Secrets on the command line: every user of the machine can read them there (`ps`), and shells keep them in their history.
+//! Secrets on the command line: every user of the machine can read them there (`ps`), and shells
+//! keep them in their history.
 
 use std::fmt;
 
@@ -26,10 +27,15 @@ impl fmt::Display for SecretFlag {
     }
 }
 
-/// The secrets among the flags that were given. A flag may be a secret if the help does not show its variable
-/// (`hide_env_values`). `has_password` returns whether the URL of a database has a password, and `None` for anything else.
+/// The secrets among the flags that were given. A flag may be a secret if the help does not show
+/// its variable (`hide_env_values`). `has_password` returns whether the URL of a database has a
+/// password, and `None` for anything else.
 #[must_use]
-pub fn given(command: &Command, matches: &ArgMatches, has_password: impl Fn(&str) -> Option<bool>) -> Vec<SecretFlag> {
+pub fn given(
+    command: &Command,
+    matches: &ArgMatches,
+    has_password: impl Fn(&str) -> Option<bool>,
+) -> Vec<SecretFlag> {
     let is_secret = |value: &String| has_password(value).unwrap_or_else(|| is_secret(value));
     let (mut command, mut matches) = (command, matches);
     while let Some((name, below)) = matches.subcommand() {
@@ -54,7 +60,8 @@ fn variable(flag: &Arg) -> String {
     flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Whether this value is a secret. A URL without a password is not one; over HTTP a user or a query may be a token.
+/// Whether this value is a secret. A URL without a password is not one; over HTTP a user or a query
+/// may be a token.
 fn is_secret(value: &str) -> bool {
     let Some(url) = Url::parse(value).ok().filter(|_| value.contains("://")) else { return true };
     let over_http = matches!(url.scheme(), "http" | "https");

@@ -1,5 +1,5 @@
-//! The headers that keep a browser from doing more with an answer than intended. Every answer has them. A page that needs a wider policy
-//! than the one here sets its own.
+//! The headers that keep a browser from doing more with an answer than intended. Every answer has
+//! them. A page that needs a wider policy than the one here sets its own.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
@@ -18,8 +18,10 @@ const ALL: [(&str, &str); 4] = [
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
 /// For HTML pages: a window that opened the page, or that the page opened, has no reference to it.
-pub const OPENER_POLICY: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+pub const OPENER_POLICY: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("cross-origin-opener-policy"),
+    HeaderValue::from_static("same-origin"),
+);
 
 /// The headers of the public API. `https`: clients reach it over TLS.
 #[must_use]

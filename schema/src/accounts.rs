@@ -35,12 +35,21 @@ pub struct LoggedIn {
 }
 
 impl Account {
-    /// Makes the account if it is new, notes the login, and *locks the row* until the transaction ends: logins of one
-    /// account stand in line behind it, which is what keeps the session limit exact.
-    pub async fn log_in(conn: &mut AsyncPgConnection, issuer: &str, subject: &str) -> QueryResult<LoggedIn> {
+    /// Makes the account if it is new, notes the login, and *locks the row* until the transaction
+    /// ends: logins of one account stand in line behind it, which is what keeps the session
+    /// limit exact.
+    pub async fn log_in(
+        conn: &mut AsyncPgConnection,
+        issuer: &str,
+        subject: &str,
+    ) -> QueryResult<LoggedIn> {
         let generated = AccountId::generate();
         let (id, disabled_at) = diesel::insert_into(accounts::table)
-            .values((accounts::id.eq(generated), accounts::issuer.eq(issuer), accounts::subject.eq(subject)))
+            .values((
+                accounts::id.eq(generated),
+                accounts::issuer.eq(issuer),
+                accounts::subject.eq(subject),
+            ))
             .on_conflict((accounts::issuer, accounts::subject))
             .do_update()
             .set(accounts::last_login_at.eq(now))
@@ -50,7 +59,8 @@ impl Account {
         Ok(LoggedIn { id, disabled_at, is_new: id == generated })
     }
 
-    /// Locks the row until the transaction ends: logins of the account wait. `false`: there is none, or it is disabled.
+    /// Locks the row until the transaction ends: logins of the account wait. `false`: there is
+    /// none, or it is disabled.
     pub async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         accounts::table
             .find(id)
@@ -64,10 +74,15 @@ impl Account {
     }
 
     /// The account, locked until the transaction ends, whether it is disabled or not.
-    pub async fn find(conn: &mut AsyncPgConnection, which: &AccountSelector) -> QueryResult<Option<Self>> {
+    pub async fn find(
+        conn: &mut AsyncPgConnection,
+        which: &AccountSelector,
+    ) -> QueryResult<Option<Self>> {
         let query = accounts::table.select(Self::as_select()).for_no_key_update();
         match which {
-            AccountSelector::Id(id) => query.filter(accounts::id.eq(id)).get_result(conn).await.optional(),
+            AccountSelector::Id(id) => {
+                query.filter(accounts::id.eq(id)).get_result(conn).await.optional()
+            }
             AccountSelector::Subject { issuer, subject } => {
                 let named = accounts::issuer.eq(issuer).and(accounts::subject.eq(subject));
                 query.filter(named).get_result(conn).await.optional()
@@ -75,7 +90,8 @@ impl Account {
         }
     }
 
-    /// Refuses its logins from now on, and its sessions are over. Does not touch a time that is set.
+    /// Refuses its logins from now on, and its sessions are over. Does not touch a time that is
+    /// set.
     pub async fn disable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_null()))
             .set(accounts::disabled_at.eq(clock_timestamp().nullable()))

@@ -1,7 +1,8 @@
-//! What operators ask of sessions: those of all accounts, newest first or by activity, and whichever match a filter.
+//! What operators ask of sessions: those of all accounts, newest first or by activity, and
+//! whichever match a filter.
 //!
-//! Every query here is bounded: a list by the time that it may take, the walk over what matches by the rows that one
-//! statement looks at.
+//! Every query here is bounded: a list by the time that it may take, the walk over what matches by
+//! the rows that one statement looks at.
 
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use diesel::dsl::{InnerJoinQuerySource, LeftJoinQuerySource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_async::{
+    AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _,
+};
 use ipnet::IpNet;
 
 use crate::accounts::AccountSelector;
@@ -20,7 +23,7 @@ use crate::sessions::{RevokedReason, Row, Session, live};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
-/// AccountSelector sessions: those for which everything holds that is said here.
+/// Which sessions: those that meet every condition given here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this account.
@@ -46,16 +49,23 @@ pub struct Page {
     pub after: Option<SessionId>,
 }
 
-type Joined = LeftJoinQuerySource<InnerJoinQuerySource<sessions::table, accounts::table>, token_families::table>;
+type Joined = LeftJoinQuerySource<
+    InnerJoinQuerySource<sessions::table, accounts::table>,
+    token_families::table,
+>;
 type Condition = Box<dyn BoxableExpression<Joined, Pg, SqlType = Nullable<Bool>>>;
 
 impl Filter {
     fn conditions(&self) -> Vec<Condition> {
         let mut conditions: Vec<Condition> = Vec::new();
         match self.account.clone() {
-            Some(AccountSelector::Id(id)) => conditions.push(Box::new(sessions::account_id.eq(id).nullable())),
+            Some(AccountSelector::Id(id)) => {
+                conditions.push(Box::new(sessions::account_id.eq(id).nullable()));
+            }
             Some(AccountSelector::Subject { issuer, subject }) => {
-                conditions.push(Box::new(accounts::issuer.eq(issuer).and(accounts::subject.eq(subject)).nullable()));
+                conditions.push(Box::new(
+                    accounts::issuer.eq(issuer).and(accounts::subject.eq(subject)).nullable(),
+                ));
             }
             None => {}
         }
@@ -74,11 +84,14 @@ impl Filter {
             conditions.push(Box::new(sessions::created_at.ge(time).nullable()));
         }
         if let Some(time) = self.active_since {
-            // A session of tokens is used by refreshing: before its first time the family tells of the login alone.
-            let seen = sessions::token_hash.is_not_null().and(sessions::last_seen_at.ge(time)).nullable();
+            // A session of tokens is used by refreshing: before its first time the family tells of
+            // the login alone.
+            let seen =
+                sessions::token_hash.is_not_null().and(sessions::last_seen_at.ge(time)).nullable();
             let refreshed = token_families::generation.nullable().gt(0);
             let refreshed = refreshed.and(token_families::rotated_at.nullable().ge(time));
-            conditions.push(Box::new(sessions::created_at.ge(time).nullable().or(seen).or(refreshed)));
+            conditions
+                .push(Box::new(sessions::created_at.ge(time).nullable().or(seen).or(refreshed)));
         }
         conditions
     }
@@ -91,10 +104,12 @@ diesel::define_sql_function! {
 }
 
 impl Session {
-    /// A page of all live sessions that match, newest first, and where the next page begins, if there is one.
+    /// A page of all live sessions that match, newest first, and where the next page begins, if
+    /// there is one.
     ///
-    /// Newest first is by the id: ids are `UUIDv7`, and the primary key gives them in this order without another index. A
-    /// session that begins meanwhile is before all pages that follow, and none is passed over or told twice.
+    /// Newest first is by the id: ids are `UUIDv7`, and the primary key gives them in this order
+    /// without another index. A session that begins meanwhile is before all pages that follow,
+    /// and none is passed over or told twice.
     pub async fn browse(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -131,7 +146,8 @@ impl Session {
 
     /// The live sessions that match and were used last, `limit` at the most.
     ///
-    /// No index says when a session was used, because each use would have to write it: all that match are read and sorted.
+    /// No index says when a session was used, because each use would have to write it: all that
+    /// match are read and sorted.
     pub async fn browse_by_activity(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -165,7 +181,8 @@ impl Session {
         ids: Vec<SessionId>,
         reason: RevokedReason,
     ) -> QueryResult<Vec<SessionId>> {
-        let rows: Vec<(SessionId,)> = RevokeMany { reason: reason.as_str(), ids }.get_results(conn).await?;
+        let rows: Vec<(SessionId,)> =
+            RevokeMany { reason: reason.as_str(), ids }.get_results(conn).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 }
@@ -180,14 +197,16 @@ statement! {
     RevokeMany("revoke_many.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
 }
 
-/// Rows that one statement of a [`Walk`] looks at. It takes some ten milliseconds, however few of them match.
+/// Rows that one statement of a [`Walk`] looks at. It takes some ten milliseconds, however few of
+/// them match.
 const STRETCH: i64 = 5000;
 
-/// A walk over the sessions that match and have not ended, oldest first, a stretch of the primary key at a time: so no
-/// statement takes long, however large the table is and however little of it matches.
+/// A walk over the sessions that match and have not ended, oldest first, a stretch of the primary
+/// key at a time: so no statement takes long, however large the table is and however little of it
+/// matches.
 ///
-/// Sessions of an account that is disabled are among them: it may be enabled again. Those that begin after the walk are not,
-/// so that it comes to an end.
+/// Sessions of an account that is disabled are among them: it may be enabled again. Those that
+/// begin after the walk are not, so that it comes to an end.
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,
@@ -204,8 +223,12 @@ impl Walk {
         Self { filter, last: None, after: None, over: false }
     }
 
-    /// What there is in the next stretch, in the order of the ids; perhaps nothing. `None`: it is over.
-    pub async fn next(&mut self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Vec<SessionId>>> {
+    /// What there is in the next stretch, in the order of the ids; perhaps nothing. `None`: it is
+    /// over.
+    pub async fn next(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+    ) -> QueryResult<Option<Vec<SessionId>>> {
         if self.over {
             return Ok(None);
         }
@@ -240,8 +263,12 @@ impl Walk {
 
     /// The last session of the next stretch. `None`: it reaches to the end of the table.
     async fn end(&self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionId>> {
-        let mut query =
-            sessions::table.select(sessions::id).order(sessions::id).offset(STRETCH - 1).limit(1).into_boxed::<Pg>();
+        let mut query = sessions::table
+            .select(sessions::id)
+            .order(sessions::id)
+            .offset(STRETCH - 1)
+            .limit(1)
+            .into_boxed::<Pg>();
         if let Some(after) = self.after {
             query = query.filter(sessions::id.gt(after));
         }

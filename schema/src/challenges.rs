@@ -27,14 +27,15 @@ statement! {
 
 /// Uses a challenge up: it works once, and before `expires_at` by the *database's* clock.
 ///
-/// Belongs into the transaction that creates the session, after the account's row lock: when that rolls back, the
-/// challenge is as good as before.
+/// Belongs into the transaction that creates the session, after the account's row lock: when that
+/// rolls back, the challenge is as good as before.
 pub async fn consume(
     conn: &mut AsyncPgConnection,
     nonce_hash: TokenHash,
     expires_at: DateTime<Utc>,
 ) -> QueryResult<Consumed> {
-    let (valid, inserted) = Consume { expires_at, nonce_hash }.get_result::<(bool, bool)>(conn).await?;
+    let (valid, inserted) =
+        Consume { expires_at, nonce_hash }.get_result::<(bool, bool)>(conn).await?;
     Ok(match (valid, inserted) {
         (false, _) => Consumed::Expired,
         (true, true) => Consumed::Now,

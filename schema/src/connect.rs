@@ -27,8 +27,9 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-/// Why a connection could not be configured or opened. The message carries the whole chain of causes, which
-/// `tokio_postgres::Error` alone does not print (a certificate's problem would read "error performing TLS handshake").
+/// Why a connection could not be configured or opened. The message carries the whole chain of
+/// causes, which `tokio_postgres::Error` alone does not print (a certificate's problem would read
+/// "error performing TLS handshake").
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL cannot be used; says why.
@@ -42,12 +43,14 @@ pub enum ConnectError {
     Timeout,
 }
 
-/// Long enough for a TLS handshake across a region, short enough that a dead host is noticed while somebody watches.
+/// Long enough for a TLS handshake across a region, short enough that a dead host is noticed while
+/// somebody watches.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {
-    /// Parses `url` (libpq's URL or key-value form; `sslmode` as libpq means it: `disable`, `prefer`, `require` encrypt
-    /// at most, `verify-full` also checks the certificate against the system's roots).
+    /// Parses `url` (libpq's URL or key-value form; `sslmode` as libpq means it: `disable`,
+    /// `prefer`, `require` encrypt at most, `verify-full` also checks the certificate against
+    /// the system's roots).
     ///
     /// `application_name` in the URL wins over the one given here.
     pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
@@ -62,8 +65,8 @@ impl ConnectOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        // A peer that vanished without a FIN is noticed within a minute instead of two hours while we wait for it, and
-        // within a quarter of one when it owes us an acknowledgement.
+        // A peer that vanished without a FIN is noticed within a minute instead of two hours while
+        // we wait for it, and within a quarter of one when it owes us an acknowledgement.
         config.keepalives_idle(Duration::from_secs(30));
         config.keepalives_interval(Duration::from_secs(10));
         config.keepalives_retries(3);
@@ -71,7 +74,8 @@ impl ConnectOptions {
         Ok(Self { config, tls: tls(verify)?, settings: String::new() })
     }
 
-    /// Adds a setting that is made on each new connection, for example `("statement_timeout", "5s")`.
+    /// Adds a setting that is made on each new connection, for example `("statement_timeout",
+    /// "5s")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         use std::fmt::Write as _;
@@ -81,8 +85,11 @@ impl ConnectOptions {
         self
     }
 
-    /// Opens a connection and makes its settings. The returned [`Connection`] has to be polled by somebody.
-    pub(crate) async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
+    /// Opens a connection and makes its settings. The returned [`Connection`] has to be polled by
+    /// somebody.
+    pub(crate) async fn open(
+        &self,
+    ) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
         // Each host in its time; the handshake, which the driver does not bound, in what is left.
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
@@ -98,14 +105,15 @@ impl ConnectOptions {
         &self.settings
     }
 
-    /// Opens a connection of one's own, outside any pool. It is driven by a task of the current runtime and ends when
-    /// the [`Client`] is dropped.
+    /// Opens a connection of one's own, outside any pool. It is driven by a task of the current
+    /// runtime and ends when the [`Client`] is dropped.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
 
-    /// The same, with the task that drives the connection: aborting it ends the connection at once, and every query on it
-    /// with an error. That is how a query is given up whose server does not answer.
+    /// The same, with the task that drives the connection: aborting it ends the connection at once,
+    /// and every query on it with an error. That is how a query is given up whose server does
+    /// not answer.
     pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {
@@ -127,12 +135,14 @@ impl ConnectOptions {
     }
 }
 
-/// Parses libpq's URL or key-value form. The driver does not know `verify-full`, which [`tls`] takes care of.
+/// Parses libpq's URL or key-value form. The driver does not know `verify-full`, which [`tls`]
+/// takes care of.
 fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
     url.replace("sslmode=verify-full", "sslmode=require").parse()
 }
 
-/// Whether a database's URL, or its key-value form, contains a password; `None` if it cannot be parsed.
+/// Whether a database's URL, or its key-value form, contains a password; `None` if it cannot be
+/// parsed.
 #[must_use]
 pub fn has_password(url: &str) -> Option<bool> {
     parse(url).ok().map(|config| config.get_password().is_some())
@@ -140,8 +150,9 @@ pub fn has_password(url: &str) -> Option<bool> {
 
 type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
-/// An error and all that caused it, on one line. Values of rows are left out of what a server reports, and control characters
-/// are escaped: neither a log nor a terminal is for the one or the other.
+/// An error and all that caused it, on one line. Values of rows are left out of what a server
+/// reports, and control characters are escaped: neither a log nor a terminal is for the one or the
+/// other.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = escaped(&error.to_string());
@@ -157,8 +168,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table, the constraint and the SQLSTATE
-/// instead. The messages of data exceptions (class 22) quote the value that could not be read, and are left out, too.
+/// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table,
+/// the constraint and the SQLSTATE instead. The messages of data exceptions (class 22) quote the
+/// value that could not be read, and are left out, too.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
     let (code, message) = (error.code(), error.message());
@@ -199,9 +211,9 @@ fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
     // rustls panics when it must choose a provider and two are compiled in: name ours.
     let _ = aws_lc_rs::default_provider().install_default();
     if verify {
-        return MakeRustlsConnect::with_native_certs()
-            .map(|(tls, _skipped)| tls)
-            .map_err(|e| ConnectError::Url(format!("no system certificates for sslmode=verify-full: {e:?}")));
+        return MakeRustlsConnect::with_native_certs().map(|(tls, _skipped)| tls).map_err(|e| {
+            ConnectError::Url(format!("no system certificates for sslmode=verify-full: {e:?}"))
+        });
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -213,8 +225,9 @@ fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// What libpq's `sslmode=prefer` and `require` do: encrypt, without asking who is at the other end. Debian's own
-/// server certificate is self-signed, so anything stricter by default would lock its users out; `verify-full` is there.
+/// What libpq's `sslmode=prefer` and `require` do: encrypt, without asking who is at the other end.
+/// Debian's own server certificate is self-signed, so anything stricter by default would lock its
+/// users out; `verify-full` is there.
 #[derive(Debug)]
 struct EncryptOnly(Arc<CryptoProvider>);
 

@@ -1,4 +1,5 @@
-//! The tokens of cookie sessions: the current one, and the one before it, which stays good for a while.
+//! The tokens of cookie sessions: the current one, and the one before it, which stays good for a
+//! while.
 
 use std::time::Duration;
 
@@ -80,8 +81,9 @@ statement! {
 }
 
 impl CookieRenewal {
-    /// Slides the session's expiry and replaces its token, if the presented one is the current one, no earlier one is still
-    /// good, and the expiry gains at least the threshold. `None`: it stays as it is.
+    /// Slides the session's expiry and replaces its token, if the presented one is the current one,
+    /// no earlier one is still good, and the expiry gains at least the threshold. `None`: it
+    /// stays as it is.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Renewed>> {
         let renew = Renew {
             successor: self.successor,
@@ -100,8 +102,14 @@ impl CookieRenewal {
 }
 
 impl CookieTokens {
-    /// Notes that the current token has been presented: the one before it is good for `grace` more at the most.
-    pub async fn confirm(&self, conn: &mut AsyncPgConnection, id: SessionId, grace: Duration) -> QueryResult<()> {
+    /// Notes that the current token has been presented: the one before it is good for `grace` more
+    /// at the most.
+    pub async fn confirm(
+        &self,
+        conn: &mut AsyncPgConnection,
+        id: SessionId,
+        grace: Duration,
+    ) -> QueryResult<()> {
         let confirm = Confirm { grace: interval(grace), session_id: id, current: self.current };
         conn.transaction(async |conn| {
             wait_briefly(conn).await?;
@@ -111,8 +119,8 @@ impl CookieTokens {
     }
 }
 
-/// Bounds the waits of a transaction for locks. A reading request makes such a write on its way, and the next one can make it as
-/// well.
+/// Bounds the waits of a transaction for locks. A reading request makes such a write on its way,
+/// and the next one can make it as well.
 async fn wait_briefly(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     diesel::sql_query("SET LOCAL lock_timeout = '250ms'").execute(conn).await.map(drop)
 }

@@ -29,7 +29,8 @@ pub struct NewTokenFamily {
 }
 
 impl NewTokenFamily {
-    /// The family of a session that began at `created_at`, used from `networks`, with its key and the hash of the first token.
+    /// The family of a session that began at `created_at`, used from `networks`, with its key and
+    /// the hash of the first token.
     #[must_use]
     pub fn new(
         session_id: SessionId,
@@ -92,15 +93,32 @@ statement! {
 }
 
 impl Rotation {
-    /// Rotates if the presented token is the current one and its session lives: one in-place update. `None` otherwise:
-    /// [`FamilyState::read`] then tells why.
+    /// Rotates if the presented token is the current one and its session lives: one in-place
+    /// update. `None` otherwise: [`FamilyState::read`] then tells why.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionState>> {
-        let Self { session_id, generation, presented, successor, sealed_successor, attempt, networks } = self;
+        let Self {
+            session_id,
+            generation,
+            presented,
+            successor,
+            sealed_successor,
+            attempt,
+            networks,
+        } = self;
         let Networks { last_ipv4, last_ipv6 } = networks;
-        Rotate { successor, sealed_successor, attempt, last_ipv4, last_ipv6, session_id, generation, presented }
-            .get_result(conn)
-            .await
-            .optional()
+        Rotate {
+            successor,
+            sealed_successor,
+            attempt,
+            last_ipv4,
+            last_ipv6,
+            session_id,
+            generation,
+            presented,
+        }
+        .get_result(conn)
+        .await
+        .optional()
     }
 }
 
@@ -179,7 +197,8 @@ pub struct FamilyState {
 }
 
 impl FamilyState {
-    /// Reads it without a lock: enough to rotate, and to refuse what no later moment would accept. `None`: there is no such family.
+    /// Reads it without a lock: enough to rotate, and to refuse what no later moment would accept.
+    /// `None`: there is no such family.
     pub async fn read(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         token_families::table
             .inner_join(sessions::table.inner_join(accounts::table))
@@ -209,9 +228,11 @@ impl FamilyState {
             .optional()
     }
 
-    /// Locks the session and then its family until the transaction ends, and reads both. `None`: there is no such family.
+    /// Locks the session and then its family until the transaction ends, and reads both. `None`:
+    /// there is no such family.
     ///
-    /// The read is a statement of its own, so that it sees what a rotation committed while the locks were waited for.
+    /// The read is a statement of its own, so that it sees what a rotation committed while the
+    /// locks were waited for.
     pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         if !Session::lock(conn, id).await? {
             return Ok(None);
@@ -224,14 +245,15 @@ impl FamilyState {
         Self::read(conn, id).await
     }
 
-    /// The networks that the family was used from; `None`: those of its last rotation were not recorded, by an auth-api of before there
-    /// were any.
+    /// The networks that the family was used from; `None`: those of its last rotation were not
+    /// recorded, by an auth-api of before there were any.
     #[must_use]
     pub fn networks(&self) -> Option<Networks> {
         (self.recorded_generation == Some(self.issued.generation)).then_some(self.networks)
     }
 
-    /// How many generations in a row had a retry from another network, were there one for the current generation.
+    /// How many generations in a row had a retry from another network, were there one for the
+    /// current generation.
     #[must_use]
     pub fn foreign_in_a_row(&self) -> Foreign {
         let before = self.foreign_generations.unwrap_or_default();
@@ -243,7 +265,11 @@ impl FamilyState {
     }
 
     /// Stores that the current generation had one. Needs the family's lock.
-    pub async fn count_foreign(&self, conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<()> {
+    pub async fn count_foreign(
+        &self,
+        conn: &mut AsyncPgConnection,
+        id: SessionId,
+    ) -> QueryResult<()> {
         diesel::update(token_families::table.find(id))
             .set((
                 token_families::foreign_generation.eq(self.issued.generation),

@@ -1,4 +1,5 @@
-//! What has been issued for a session: enough to tell a copy of one of its credentials from a forgery.
+//! What has been issued for a session: enough to tell a copy of one of its credentials from a
+//! forgery.
 
 use std::fmt;
 
@@ -14,8 +15,8 @@ use secrecy::zeroize::Zeroizing;
 use crate::ids::{SessionId, TokenHash};
 use crate::tables::{sessions, token_families};
 
-/// The key of a family, under which half of each refresh token's secret is a keyed blake3: whoever makes a token of the family
-/// needs it besides `AUTH_SECRET`.
+/// The key of a family, under which half of each refresh token's secret is a keyed blake3: whoever
+/// makes a token of the family needs it besides `AUTH_SECRET`.
 #[derive(Clone, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct FamilyKey(Zeroizing<[u8; 32]>);
@@ -83,7 +84,11 @@ impl Issued {
         sessions::table
             .left_join(token_families::table)
             .filter(sessions::id.eq(id))
-            .select((sessions::token_hash, sessions::previous_hash, Option::<IssuedTokens>::as_select()))
+            .select((
+                sessions::token_hash,
+                sessions::previous_hash,
+                Option::<IssuedTokens>::as_select(),
+            ))
             .get_result(conn)
             .await
             .optional()

@@ -1,14 +1,18 @@
 //! The tables of session-reaper, and the only crate that knows them.
 //!
-//! Read [`tables`] first (it is generated from the migrations), then the module of the row that interests you:
-//! [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`], [`cookies`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and [`pause`] for the reaper. A query lives beside
-//! the row that it reads and is named for what it means. What Diesel's DSL cannot say is a file in `sql/`,
-//! made into a cached, typed statement by `statement.rs`.
+//! Read [`tables`] first (it is generated from the migrations), then the module of the row that
+//! interests you: [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`],
+//! [`cookies`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and
+//! [`pause`] for the reaper. A query lives beside the row that it reads and is named for what it
+//! means. What Diesel's DSL cannot say is a file in `sql/`, made into a cached, typed statement by
+//! `statement.rs`.
 //!
-//! Around the rows: [`connect`] opens a connection (TLS, bounds, application name), [`pool`] keeps a bounded number of
-//! them, [`migrate`] applies the embedded migrations, [`own`] finds the reaper's two tables, [`owners`] are the roles whose objects may run as the reaper.
+//! Around the rows: [`connect`] opens a connection (TLS, bounds, application name), [`pool`] keeps
+//! a bounded number of them, [`migrate`] applies the embedded migrations, [`own`] finds the
+//! reaper's two tables, [`owners`] are the roles whose objects may run as the reaper.
 //!
-//! **Lock order**: account, then sessions by id, then families. Whoever needs more than one takes them in this order.
+//! **Lock order**: account, then sessions by id, then families. Whoever needs more than one takes
+//! them in this order.
 
 pub mod accounts;
 pub mod browse;

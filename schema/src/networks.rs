@@ -25,12 +25,16 @@ impl Networks {
             IpAddr::V4(ip) => Self { last_ipv4: Some(Ipv4Net::from(ip).into()), last_ipv6: None },
             IpAddr::V6(ip) => {
                 // 64 is a length that every IPv6 network may have.
-                Self { last_ipv4: None, last_ipv6: Ipv6Net::new(ip, 64).ok().map(|net| net.trunc().into()) }
+                Self {
+                    last_ipv4: None,
+                    last_ipv6: Ipv6Net::new(ip, 64).ok().map(|net| net.trunc().into()),
+                }
             }
         }
     }
 
-    /// Whether an address is in one of them. One of a version of IP that has not been used is in none.
+    /// Whether an address is in one of them. One of a version of IP that has not been used is in
+    /// none.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

@@ -1,13 +1,14 @@
 //! The reaper's own tables: where they are, and whose.
 //!
-//! A trigger or a policy on a table runs with the privileges of whoever writes it. A stranger who may create tables in a schema of
-//! the search path can plant a `reaper_runs` there, so that no statement names one before its owner is known.
+//! A trigger or a policy on a table runs with the privileges of whoever writes it. A stranger who
+//! may create tables in a schema of the search path can plant a `reaper_runs` there, so that no
+//! statement names one before its owner is known.
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
-/// A name that no table has: only a superuser could create one in `pg_catalog`. A statement with it fails as one
-/// on any table that is missing does.
+/// A name that no table has: only a superuser could create one in `pg_catalog`. A statement with it
+/// fails as one on any table that is missing does.
 const NO_RUNS: &str = "pg_catalog.reaper_runs";
 const NO_STATE: &str = "pg_catalog.reaper_state";
 
@@ -40,7 +41,8 @@ impl std::fmt::Display for ForeignTable {
 }
 
 impl OwnTables {
-    /// Looks both up on the search path of the connection. `trusted` are the roles that may own them.
+    /// Looks both up on the search path of the connection. `trusted` are the roles that may own
+    /// them.
     pub async fn find(client: &Client, trusted: &[u32]) -> Result<Self, Error> {
         let mut own = Self::default();
         for (name, table) in found(client, &["reaper_runs", "reaper_state"], trusted).await? {
@@ -77,14 +79,16 @@ impl OwnTables {
     }
 }
 
-/// Looks tables up by their names on the search path of the connection: each as it is written, or as a stranger's.
+/// Looks tables up by their names on the search path of the connection: each as it is written, or
+/// as a stranger's.
 pub(crate) async fn found(
     client: &Client,
     names: &[&str],
     trusted: &[u32],
 ) -> Result<Vec<(String, Result<String, ForeignTable>)>, Error> {
     let sql = include_str!("sql/own_tables.sql");
-    let rows = client.query_typed(sql, &[(&names, Type::TEXT_ARRAY), (&trusted, Type::OID_ARRAY)]).await?;
+    let rows =
+        client.query_typed(sql, &[(&names, Type::TEXT_ARRAY), (&trusted, Type::OID_ARRAY)]).await?;
     let read = |row: &tokio_postgres::Row| {
         let (name, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let owner: Option<String> = row.try_get(2)?;

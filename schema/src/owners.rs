@@ -1,15 +1,17 @@
 //! Roles whose objects the reaper may run, and whose tables it may write.
 //!
-//! A function, a view, a trigger or a policy runs with the privileges of whoever comes across it. What another role owns
-//! must not run as the reaper, unless that role has the reaper's privileges, or could get them, in any case.
+//! A function, a view, a trigger or a policy runs with the privileges of whoever comes across it.
+//! What another role owns must not run as the reaper, unless that role has the reaper's privileges,
+//! or could get them, in any case.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-/// Builds a query for the oids of the trusted roles: superusers, the database's owner, the current role, the roles that it is a
-/// member of, and those of `also`, an expression of the type `oid[]`.
+/// Builds a query for the oids of the trusted roles: superusers, the database's owner, the current
+/// role, the roles that it is a member of, and those of `also`, an expression of the type `oid[]`.
 ///
-/// A superuser counts as a member of every role for `pg_has_role`, which says nothing about who is to be trusted.
+/// A superuser counts as a member of every role for `pg_has_role`, which says nothing about who is
+/// to be trusted.
 #[must_use]
 pub fn trusted(also: &str) -> String {
     format!(
@@ -28,8 +30,8 @@ pub fn trusted(also: &str) -> String {
 /// The name of a table, with the schema that it was given, if any. Not quoted.
 pub type Named = (Option<String>, String);
 
-/// Reads the trusted roles. Whoever owns one of `targets`, on the search path of the connection, is among them: the triggers of a
-/// target run as the reaper in any case.
+/// Reads the trusted roles. Whoever owns one of `targets`, on the search path of the connection, is
+/// among them: the triggers of a target run as the reaper in any case.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
     // A schema that the role may not use is no error here.
     let owners = "ARRAY (

@@ -1,5 +1,5 @@
-//! A pause: somebody's word that no reaper of this database is to delete for a while. It stands in `reaper_state`, so that
-//! every one obeys.
+//! A pause: somebody's word that no reaper of this database is to delete for a while. It stands in
+//! `reaper_state`, so that every one obeys.
 
 use std::time::Duration;
 
@@ -72,8 +72,14 @@ pub async fn set(
          RETURNING pg_catalog.now()",
         own.state()
     );
-    let now: DateTime<Utc> = client.query_one(&sql, &[&KEY, &length.as_secs_f64(), &why, &by]).await?.get(0);
-    Ok(Pause { until: now + length, why: why.map(str::to_owned), by: Some(by.to_owned()), since: Some(now) })
+    let now: DateTime<Utc> =
+        client.query_one(&sql, &[&KEY, &length.as_secs_f64(), &why, &by]).await?.get(0);
+    Ok(Pause {
+        until: now + length,
+        why: why.map(str::to_owned),
+        by: Some(by.to_owned()),
+        since: Some(now),
+    })
 }
 
 /// Takes it away; `false` when there was none, or one that had ended by itself.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::bb8;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
@@ -14,7 +16,8 @@ use crate::connect::{CONNECT_TIMEOUT, ConnectOptions};
 pub type Pool = bb8::Pool<AsyncPgConnection>;
 /// A connection that goes back to its pool when dropped.
 pub type PooledConnection<'a> = bb8::PooledConnection<'a, AsyncPgConnection>;
-/// No connection could be had: the pool stayed full, or the database stayed away, for the time that a checkout may take.
+/// No connection could be had: the pool stayed full, or the database stayed away, for the time that
+/// a checkout may take.
 pub type CheckoutError = bb8::RunError;
 
 /// The pool's bounds.
@@ -28,18 +31,24 @@ pub struct PoolOptions {
     pub idle_timeout: Duration,
 }
 
-/// Makes a pool. It connects as connections are asked for, so this succeeds while the database is away.
+/// Makes a pool. It connects as connections are asked for, so this succeeds while the database is
+/// away.
 ///
-/// A checkout does not ping: that costs a round trip (175 to 209 µs against 88 to 110 µs). A connection whose socket
-/// has ended is thrown away when it comes back, and refused when it is checked out.
+/// A checkout does not ping: that costs a round trip (175 to 209 µs against 88 to 110 µs). A
+/// connection whose socket has ended is thrown away when it comes back, and refused when it is
+/// checked out.
 #[must_use]
 pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
     let mut manager = ManagerConfig::default();
-    manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|connection: &mut AsyncPgConnection| {
-        use diesel_async::pooled_connection::PoolableConnection as _;
-        let broken = connection.is_broken();
-        async move { if broken { Err(diesel::result::Error::BrokenTransactionManager) } else { Ok(()) } }.boxed()
-    }));
+    manager.recycling_method =
+        RecyclingMethod::CustomFunction(Box::new(|connection: &mut AsyncPgConnection| {
+            use diesel_async::pooled_connection::PoolableConnection as _;
+            let broken = connection.is_broken();
+            async move {
+                if broken { Err(diesel::result::Error::BrokenTransactionManager) } else { Ok(()) }
+            }
+            .boxed()
+        }));
     manager.custom_setup = Box::new(move |_url| {
         let connect = connect.clone();
         async move { self::connect(&connect).await }.boxed()
@@ -59,14 +68,18 @@ pub async fn connect(connect: &ConnectOptions) -> Result<AsyncPgConnection, Conn
     let bad = |e: String| ConnectionError::BadConnection(e);
     let (client, connection) = connect.open().await.map_err(|e| bad(e.to_string()))?;
     let set_up = async {
-        let mut made = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        let mut made =
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
         made.batch_execute(connect.settings()).await.map_err(|e| bad(e.to_string()))?;
         Ok(made)
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, set_up).await.unwrap_or_else(|_| Err(bad("no answer in time".into())))
+    tokio::time::timeout(CONNECT_TIMEOUT, set_up)
+        .await
+        .unwrap_or_else(|_| Err(bad("no answer in time".into())))
 }
 
-/// bb8 retries a failed connection by itself until the checkout's deadline; the reason is only told here.
+/// bb8 retries a failed connection by itself until the checkout's deadline; the reason is only told
+/// here.
 #[derive(Debug, Clone, Copy)]
 struct LogErrors;
 

@@ -1,9 +1,12 @@
-//! The reaper's history: one row a run, written when it starts, kept up to date while it works, finished when it ends.
+//! The reaper's history: one row a run, written when it starts, kept up to date while it works,
+//! finished when it ends.
 //!
-//! A run also holds a session advisory lock of [`ALIVE`] and [`RunId::lock_key`] on the connection that writes its row, so that
-//! whether a run without an end is alive or was killed can be told by every role, from `pg_locks`.
+//! A run also holds a session advisory lock of [`ALIVE`] and [`RunId::lock_key`] on the connection
+//! that writes its row, so that whether a run without an end is alive or was killed can be told by
+//! every role, from `pg_locks`.
 //!
-//! These queries take a bare [`Client`]: the reaper has no Diesel connection, and some statements are no reason for one.
+//! These queries take a bare [`Client`]: the reaper has no Diesel connection, and some statements
+//! are no reason for one.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -16,7 +19,8 @@ use crate::own::OwnTables;
 /// The letters `SRru`: the class of the locks that say which runs are alive.
 pub const ALIVE: i32 = 0x5352_7275;
 
-/// Whether somebody holds the lock of the run `r`. Its key is the end of its id, read as an oid reads it.
+/// Whether somebody holds the lock of the run `r`. Its key is the end of its id, read as an oid
+/// reads it.
 const IS_ALIVE: &str =
     "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
         AND l.objsubid OPERATOR(pg_catalog.=) 2
@@ -26,8 +30,8 @@ const IS_ALIVE: &str =
         AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
             pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
 
-/// Runs that are looked at for those that were killed: the last thousand of a week, along an index. One that is older has been seen by
-/// the runs after it.
+/// Runs that are looked at for those that were killed: the last thousand of a week, along an index.
+/// One that is older has been seen by the runs after it.
 const LOOKED_AT: i64 = 1_000;
 
 /// Of these, how many are closed at a time.
@@ -44,7 +48,8 @@ impl RunId {
         Self(Uuid::now_v7())
     }
 
-    /// What stands for it in the lock that says that it is alive: its last 32 bits, which are random.
+    /// What stands for it in the lock that says that it is alive: its last 32 bits, which are
+    /// random.
     #[must_use]
     pub fn lock_key(self) -> i32 {
         let [.., a, b, c, d] = *self.0.as_bytes();
@@ -97,8 +102,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, for metrics that are created at start.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Partial, Self::SkippedLock, Self::Paused, Self::Failed, Self::Interrupted];
+    pub const ALL: [Self; 6] = [
+        Self::Success,
+        Self::Partial,
+        Self::SkippedLock,
+        Self::Paused,
+        Self::Failed,
+        Self::Interrupted,
+    ];
 
     /// As it stands in the table, in reports and in labels.
     #[must_use]
@@ -143,13 +154,17 @@ impl NewRun {
     }
 }
 
-/// Takes the lock that says that a run is alive; `false` when somebody has it, which takes two runs with one key.
+/// Takes the lock that says that a run is alive; `false` when somebody has it, which takes two runs
+/// with one key.
 ///
-/// Its host may die without a word: the server is asked to notice that within a minute, where it can.
+/// Its host may die without a word: the server is asked to notice that within a minute, where it
+/// can.
 pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
     client.batch_execute(NOTICE).await?;
-    let row = client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()]).await?;
+    let row = client
+        .query_one("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()])
+        .await?;
     row.try_get(0)
 }
 
@@ -173,7 +188,12 @@ pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
 }
 
 /// Notes that a run is still at work, and what it has done so far.
-pub async fn touch(client: &Client, own: &OwnTables, id: RunId, report: &Value) -> Result<(), Error> {
+pub async fn touch(
+    client: &Client,
+    own: &OwnTables,
+    id: RunId,
+    report: &Value,
+) -> Result<(), Error> {
     let sql = format!(
         "UPDATE {} SET heartbeat_at = pg_catalog.now(), report = $2
          WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL",
@@ -182,7 +202,8 @@ pub async fn touch(client: &Client, own: &OwnTables, id: RunId, report: &Value) 
     client.execute(&sql, &[&id.0, report]).await.map(drop)
 }
 
-/// Notes how a run ended, and what it did; also where its row was lost, with a server that failed over.
+/// Notes how a run ended, and what it did; also where its row was lost, with a server that failed
+/// over.
 pub async fn finish(
     client: &Client,
     own: &OwnTables,
@@ -199,7 +220,10 @@ pub async fn finish(
     );
     let (trigger, outcome) = (run.trigger.as_str(), outcome.as_str());
     client
-        .execute(&sql, &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report])
+        .execute(
+            &sql,
+            &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report],
+        )
         .await
         .map(drop)
 }
@@ -246,8 +270,7 @@ impl Run {
     }
 }
 
-const COLUMNS: &str =
-    "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
+const COLUMNS: &str = "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
 
 /// The last runs, newest first.
 pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Run>, Error> {
@@ -260,8 +283,8 @@ pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Ru
     Ok(rows.iter().map(Run::of).collect())
 }
 
-/// Runs that were killed: without an end, without their lock, and without a sign of life for a minute. One that has lost its
-/// connection is without its lock until it has another.
+/// Runs that were killed: without an end, without their lock, and without a sign of life for a
+/// minute. One that has lost its connection is without its lock until it has another.
 pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, false
@@ -293,9 +316,13 @@ pub struct RunSummary {
     pub chunk_ms_max: Option<f64>,
 }
 
-/// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from their reports by the server,
-/// so that the reports stay there.
-pub async fn recent(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<RunSummary>, Error> {
+/// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from
+/// their reports by the server, so that the reports stay there.
+pub async fn recent(
+    client: &Client,
+    own: &OwnTables,
+    count: i64,
+) -> Result<Vec<RunSummary>, Error> {
     let sql = include_str!("sql/recent_runs.sql").replace("{runs}", own.runs());
     let rows = client.query(&sql, &[&count]).await?;
     let deed = |row: &Row| RunSummary {
@@ -308,8 +335,14 @@ pub async fn recent(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<
     Ok(rows.iter().map(deed).collect())
 }
 
-/// Closes the row of a run that was killed at its last sign of life; `false` when there was another one since.
-pub async fn close_killed(client: &Client, own: &OwnTables, run: &Run, report: &Value) -> Result<bool, Error> {
+/// Closes the row of a run that was killed at its last sign of life; `false` when there was another
+/// one since.
+pub async fn close_killed(
+    client: &Client,
+    own: &OwnTables,
+    run: &Run,
+    report: &Value,
+) -> Result<bool, Error> {
     let sql = format!(
         "UPDATE {} SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
          WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL AND heartbeat_at OPERATOR(pg_catalog.=) $2",
@@ -328,8 +361,8 @@ pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>
     Ok(client.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-/// When a run last succeeded, and when one last ended, whoever's it was. Both are among the last ones, unless nothing has
-/// succeeded for weeks: so far back the index is read and no further.
+/// When a run last succeeded, and when one last ended, whoever's it was. Both are among the last
+/// ones, unless nothing has succeeded for weeks: so far back the index is read and no further.
 pub async fn last_ended(
     client: &Client,
     own: &OwnTables,
@@ -342,7 +375,8 @@ pub async fn last_ended(
     client.query_one(&sql, &[]).await.map(|row| (row.get(0), row.get(1)))
 }
 
-/// Whether `error` says that the table is not there: the reaper's migrations were not applied, and may stay so.
+/// Whether `error` says that the table is not there: the reaper's migrations were not applied, and
+/// may stay so.
 #[must_use]
 pub fn is_absent(error: &Error) -> bool {
     error.code() == Some(&SqlState::UNDEFINED_TABLE)

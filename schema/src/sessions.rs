@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::pg::data_types::PgInterval;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Bytea, Interval, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Bytea, Interval, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 
@@ -213,9 +215,9 @@ impl Session {
         self.created_at
     }
 
-    /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and the account's oldest live
-    /// ones, so that `newest` and at most `limit - 1` others stay. Needs the account's row lock, which is what makes it exact.
-    /// Returns what it ended.
+    /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and
+    /// the account's oldest live ones, so that `newest` and at most `limit - 1` others stay.
+    /// Needs the account's row lock, which is what makes it exact. Returns what it ended.
     pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -227,12 +229,16 @@ impl Session {
         let (replaced, replaced_hash) = replaced.unzip();
         let room = EnforceSessionLimit { replaced, replaced_hash, account_id, newest, others };
         let rows: Vec<(SessionId, bool)> = room.get_results(conn).await?;
-        let reason = |superseded| if superseded { RevokedReason::Superseded } else { RevokedReason::Limit };
-        Ok(rows.into_iter().map(|(id, superseded)| Ended { id, reason: reason(superseded) }).collect())
+        let reason =
+            |superseded| if superseded { RevokedReason::Superseded } else { RevokedReason::Limit };
+        Ok(rows
+            .into_iter()
+            .map(|(id, superseded)| Ended { id, reason: reason(superseded) })
+            .collect())
     }
 
-    /// Ends all live sessions of an account but one. Needs the account's row lock, so that no login slips through. Returns
-    /// what it ended.
+    /// Ends all live sessions of an account but one. Needs the account's row lock, so that no login
+    /// slips through. Returns what it ended.
     pub async fn revoke_all(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -245,7 +251,11 @@ impl Session {
     }
 
     /// Ends a live session if it is this account's. `false`: it is not, or there is none.
-    pub async fn revoke_own(conn: &mut AsyncPgConnection, id: SessionId, account_id: AccountId) -> QueryResult<bool> {
+    pub async fn revoke_own(
+        conn: &mut AsyncPgConnection,
+        id: SessionId,
+        account_id: AccountId,
+    ) -> QueryResult<bool> {
         let own = sessions::account_id.eq(account_id);
         let live = sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp()));
         diesel::update(sessions::table.find(id).filter(own).filter(live))
@@ -262,36 +272,52 @@ impl Session {
     #[must_use]
     pub fn rotated_within(&self, span: Duration) -> bool {
         let span = chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
-        self.family.is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
+        self.family
+            .is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
     }
 
-    /// What clients are shown of its times: those of before the last rotation while that is younger than `span`. Otherwise somebody
-    /// with a copy of an older token could see that it has a successor, and ask for that in time.
+    /// What clients are shown of its times: those of before the last rotation while that is younger
+    /// than `span`. Otherwise somebody with a copy of an older token could see that it has a
+    /// successor, and ask for that in time.
     #[must_use]
     pub fn shown_times(&self, span: Duration) -> ShownTimes {
         let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };
-        let before = self.family.filter(|_| self.rotated_within(span)).and_then(|family| family.before());
+        let before =
+            self.family.filter(|_| self.rotated_within(span)).and_then(|family| family.before());
         before.map_or(times, |before| ShownTimes {
             last_seen_at: before.rotated_at.unwrap_or(self.created_at),
             // A session that lives on is not shown as expired.
-            expires_at: before.expires_at.filter(|at| *at > self.now).unwrap_or(times.expires_at).min(times.expires_at),
+            expires_at: before
+                .expires_at
+                .filter(|at| *at > self.now)
+                .unwrap_or(times.expires_at)
+                .min(times.expires_at),
         })
     }
 
-    /// Notes that live sessions were used, for those whose last use was noted at least `pause` ago. Returns which.
+    /// Notes that live sessions were used, for those whose last use was noted at least `pause` ago.
+    /// Returns which.
     pub async fn touch(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
         pause: Duration,
     ) -> QueryResult<Vec<SessionId>> {
-        let rows: Vec<(SessionId,)> = Touch { ids, pause: interval(pause) }.get_results(conn).await?;
+        let rows: Vec<(SessionId,)> =
+            Touch { ids, pause: interval(pause) }.get_results(conn).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// Ends a session. `false`: there is none, or it had been revoked before.
-    pub async fn revoke(conn: &mut AsyncPgConnection, id: SessionId, reason: RevokedReason) -> QueryResult<bool> {
+    pub async fn revoke(
+        conn: &mut AsyncPgConnection,
+        id: SessionId,
+        reason: RevokedReason,
+    ) -> QueryResult<bool> {
         diesel::update(sessions::table.find(id).filter(sessions::revoked_at.is_null()))
-            .set((sessions::revoked_at.eq(clock_timestamp().nullable()), sessions::revoked_reason.eq(reason.as_str())))
+            .set((
+                sessions::revoked_at.eq(clock_timestamp().nullable()),
+                sessions::revoked_reason.eq(reason.as_str()),
+            ))
             .execute(conn)
             .await
             .map(|rows| rows == 1)
@@ -309,7 +335,8 @@ impl Session {
             .map(|id| id.is_some())
     }
 
-    /// Whether there is such a session, neither it nor its account has been ended, and it has not expired.
+    /// Whether there is such a session, neither it nor its account has been ended, and it has not
+    /// expired.
     pub async fn is_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
         sessions::table
             .inner_join(accounts::table)
@@ -322,21 +349,30 @@ impl Session {
     }
 
     /// The session and its account, if it is live.
-    pub async fn find_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
-        // Liveness is a column, not a filter: with the condition in WHERE, an unprepared query right after a purge makes
-        // the planner probe the dead end of the index on expires_at.
+    pub async fn find_live(
+        conn: &mut AsyncPgConnection,
+        id: SessionId,
+    ) -> QueryResult<Option<Self>> {
+        // Liveness is a column, not a filter: with the condition in WHERE, an unprepared query
+        // right after a purge makes the planner probe the dead end of the index on
+        // expires_at.
         static TEXT: OnceLock<String> = OnceLock::new();
         let query = sessions::table
             .inner_join(accounts::table)
             .left_join(token_families::table)
             .filter(sessions::id.eq(id))
             .select((Row::as_select(), live()));
-        let row: Option<(Row, bool)> = BySession::new(&TEXT, id, &query)?.get_result(conn).await.optional()?;
+        let row: Option<(Row, bool)> =
+            BySession::new(&TEXT, id, &query)?.get_result(conn).await.optional()?;
         Ok(row.and_then(|(row, live)| live.then(|| row.into())))
     }
 
     /// The account's live sessions, newest first, `limit` at the most.
-    pub async fn list(conn: &mut AsyncPgConnection, account_id: AccountId, limit: i64) -> QueryResult<Vec<Self>> {
+    pub async fn list(
+        conn: &mut AsyncPgConnection,
+        account_id: AccountId,
+        limit: i64,
+    ) -> QueryResult<Vec<Self>> {
         let rows: Vec<Row> = sessions::table
             .inner_join(accounts::table)
             .left_join(token_families::table)
@@ -350,7 +386,8 @@ impl Session {
         Ok(rows.into_iter().map(Self::from).collect())
     }
 
-    /// Sessions of an account that were revoked within `window` before now, whatever for: what a denylist must hold of it.
+    /// Sessions of an account that were revoked within `window` before now, whatever for: what a
+    /// denylist must hold of it.
     pub async fn revoked_of(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -358,17 +395,16 @@ impl Session {
     ) -> QueryResult<Vec<SessionId>> {
         sessions::table
             .filter(sessions::account_id.eq(account_id))
-            .filter(
-                sessions::revoked_at
-                    .gt(statement_timestamp().nullable() - interval(window).into_sql::<Interval>().nullable()),
-            )
+            .filter(sessions::revoked_at.gt(statement_timestamp().nullable()
+                - interval(window).into_sql::<Interval>().nullable()))
             .select(sessions::id)
             .load(conn)
             .await
     }
 
-    /// Slides a live session's expiry to `ttl` from now, never past its absolute one, if at least `threshold` is won by
-    /// it: so 95 rotations out of 96 write no index. Returns the new expiry, `None` when it stays.
+    /// Slides a live session's expiry to `ttl` from now, never past its absolute one, if at least
+    /// `threshold` is won by it: so 95 rotations out of 96 write no index. Returns the new
+    /// expiry, `None` when it stays.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -376,11 +412,15 @@ impl Session {
         threshold: Duration,
     ) -> QueryResult<Option<DateTime<Utc>>> {
         let extend = Extend { ttl: interval(ttl), id, threshold: interval(threshold) };
-        Ok(extend.get_result::<(DateTime<Utc>,)>(conn).await.optional()?.map(|(expires_at,)| expires_at))
+        Ok(extend
+            .get_result::<(DateTime<Utc>,)>(conn)
+            .await
+            .optional()?
+            .map(|(expires_at,)| expires_at))
     }
 
-    /// The sessions revoked within `window` before now, in pages of at most `page`, each after the last row of the one
-    /// before: what the denylist must hold.
+    /// The sessions revoked within `window` before now, in pages of at most `page`, each after the
+    /// last row of the one before: what the denylist must hold.
     pub async fn revoked_within(
         conn: &mut AsyncPgConnection,
         window: Duration,
@@ -394,13 +434,14 @@ impl Session {
             .into_boxed();
         // Each bound is a condition on the index: so a page costs a page.
         let query = match after {
-            // statement_timestamp() and not clock_timestamp(), which is volatile and so no condition for an index.
-            None => query.filter(
-                sessions::revoked_at
-                    .gt(statement_timestamp().nullable() - interval(window).into_sql::<Interval>().nullable()),
-            ),
+            // statement_timestamp() and not clock_timestamp(), which is volatile and so no
+            // condition for an index.
+            None => query.filter(sessions::revoked_at.gt(statement_timestamp().nullable()
+                - interval(window).into_sql::<Interval>().nullable())),
             Some((revoked_at, id)) => query.filter(
-                sessions::revoked_at.ge(revoked_at).and(sessions::revoked_at.gt(revoked_at).or(sessions::id.gt(id))),
+                sessions::revoked_at
+                    .ge(revoked_at)
+                    .and(sessions::revoked_at.gt(revoked_at).or(sessions::id.gt(id))),
             ),
         };
         query.load(conn).await
@@ -410,7 +451,10 @@ impl Session {
 /// Whether a session joined with its account stands, by the database's clock.
 #[diesel::dsl::auto_type]
 pub(crate) fn live() -> _ {
-    sessions::revoked_at.is_null().and(sessions::expires_at.gt(clock_timestamp())).and(accounts::disabled_at.is_null())
+    sessions::revoked_at
+        .is_null()
+        .and(sessions::expires_at.gt(clock_timestamp()))
+        .and(accounts::disabled_at.is_null())
 }
 
 /// A session as it is read, with its account and the last rotation of its family.
@@ -439,8 +483,11 @@ pub(crate) struct Row {
 impl From<Row> for Session {
     fn from(row: Row) -> Self {
         let previous = row.previous_hash.zip(row.previous_until).zip(row.sealed_successor);
-        let previous =
-            previous.map(|((hash, good_until), sealed_successor)| PreviousToken { hash, good_until, sealed_successor });
+        let previous = previous.map(|((hash, good_until), sealed_successor)| PreviousToken {
+            hash,
+            good_until,
+            sealed_successor,
+        });
         Self {
             id: row.id,
             user_agent: row.user_agent,

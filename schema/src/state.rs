@@ -1,4 +1,5 @@
-//! What reapers of one database share, by key. Like the history it may have no table: see [`crate::runs::is_absent`].
+//! What reapers of one database share, by key. Like the history it may have no table: see
+//! [`crate::runs::is_absent`].
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,7 +9,10 @@ use crate::own::OwnTables;
 
 /// What stands under a key.
 pub async fn get(client: &Client, own: &OwnTables, key: &str) -> Result<Option<Value>, Error> {
-    let sql = format!("SELECT value FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text", own.state());
+    let sql = format!(
+        "SELECT value FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text",
+        own.state()
+    );
     client.query_opt(&sql, &[&key]).await?.map(|row| row.try_get(0)).transpose()
 }
 
@@ -24,11 +28,13 @@ pub async fn put(client: &Client, own: &OwnTables, key: &str, value: &Value) -> 
 
 /// Takes away what stands under a key.
 pub async fn remove(client: &Client, own: &OwnTables, key: &str) -> Result<(), Error> {
-    let sql = format!("DELETE FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text", own.state());
+    let sql =
+        format!("DELETE FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text", own.state());
     client.execute(&sql, &[&key]).await.map(drop)
 }
 
-/// What stands under the keys that begin with `prefix`, by key, and since when; `count` of them at the most.
+/// What stands under the keys that begin with `prefix`, by key, and since when; `count` of them at
+/// the most.
 pub async fn all(
     client: &Client,
     own: &OwnTables,
@@ -43,8 +49,14 @@ pub async fn all(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
-/// Takes away what stands under keys that begin with `prefix` and whose member `time` is longer than a day ago.
-pub async fn forget_old(client: &Client, own: &OwnTables, prefix: &str, time: &str) -> Result<u64, Error> {
+/// Takes away what stands under keys that begin with `prefix` and whose member `time` is longer
+/// than a day ago.
+pub async fn forget_old(
+    client: &Client,
+    own: &OwnTables,
+    prefix: &str,
+    time: &str,
+) -> Result<u64, Error> {
     let sql = format!(
         "DELETE FROM {}
          WHERE pg_catalog.starts_with(key, $1::pg_catalog.text)
@@ -56,7 +68,15 @@ pub async fn forget_old(client: &Client, own: &OwnTables, prefix: &str, time: &s
 }
 
 /// Puts something under a key that has nothing yet; `false` when it has.
-pub async fn put_once(client: &Client, own: &OwnTables, key: &str, value: &Value) -> Result<bool, Error> {
-    let sql = format!("INSERT INTO {} (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING", own.state());
+pub async fn put_once(
+    client: &Client,
+    own: &OwnTables,
+    key: &str,
+    value: &Value,
+) -> Result<bool, Error> {
+    let sql = format!(
+        "INSERT INTO {} (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+        own.state()
+    );
     Ok(client.execute(&sql, &[&key, value]).await? > 0)
 }

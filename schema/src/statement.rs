@@ -1,11 +1,13 @@
 //! SQL that Diesel's DSL cannot say, as a typed statement that is prepared once a connection.
 //!
-//! `diesel::sql_query` is never cached (222 µs against 90 to 105 µs a statement); a [`QueryFragment`] of our own is.
-//! The text stands whole in `sql/*.sql`, with each `$n` once and in order, because Diesel numbers binds as it meets them.
+//! `diesel::sql_query` is never cached (222 µs against 90 to 105 µs a statement); a
+//! [`QueryFragment`] of our own is. The text stands whole in `sql/*.sql`, with each `$n` once and
+//! in order, because Diesel numbers binds as it meets them.
 //!
 //! [`QueryFragment`]: diesel::query_builder::QueryFragment
 
-/// Declares a statement: its doc, its file, its binds with their SQL types, and the SQL types of its columns.
+/// Declares a statement: its doc, its file, its binds with their SQL types, and the SQL types of
+/// its columns.
 macro_rules! statement {
     (
         $(#[$doc:meta])*
@@ -51,8 +53,9 @@ use diesel::sql_types::Uuid as SqlUuid;
 
 use crate::ids::SessionId;
 
-/// A query of Diesel's DSL with one bind, the id of a session, whose text is made only once. Diesel makes it anew for each
-/// execution, which for a join of three tables takes about a twentieth of the API's processor time for a request.
+/// A query of Diesel's DSL with one bind, the id of a session, whose text is made only once. Diesel
+/// makes it anew for each execution, which for a join of three tables takes about a twentieth of
+/// the API's processor time for a request.
 pub(crate) struct BySession<T> {
     text: &'static str,
     id: SessionId,
@@ -61,7 +64,11 @@ pub(crate) struct BySession<T> {
 
 impl<T> BySession<T> {
     /// `query` must be the same for each call with this `text`, but for the id.
-    pub(crate) fn new<Q>(text: &'static OnceLock<String>, id: SessionId, query: &Q) -> QueryResult<Self>
+    pub(crate) fn new<Q>(
+        text: &'static OnceLock<String>,
+        id: SessionId,
+        query: &Q,
+    ) -> QueryResult<Self>
     where
         Q: Query<SqlType = T> + QueryFragment<Pg>,
     {
@@ -97,7 +104,11 @@ impl<T> QueryId for BySession<T> {
 }
 
 /// Pushes the text before `$number` and returns the text after it.
-pub(crate) fn push_until_bind<'t>(text: &'t str, number: u32, out: &mut AstPass<'_, '_, Pg>) -> Result<&'t str, Error> {
+pub(crate) fn push_until_bind<'t>(
+    text: &'t str,
+    number: u32,
+    out: &mut AstPass<'_, '_, Pg>,
+) -> Result<&'t str, Error> {
     let (before, after) = text
         .split_once(&format!("${number}"))
         .ok_or_else(|| Error::QueryBuilderError(format!("no ${number} in its place").into()))?;

@@ -29,9 +29,10 @@ async fn shape(database: &Database) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_two_sets_apply_in_any_order_and_a_second_time_is_a_no_op() {
     let (one, other) = (Database::empty().await, Database::empty().await);
-    for (database, order) in
-        [(&one, [MigrationSet::Auth, MigrationSet::Reaper]), (&other, [MigrationSet::Reaper, MigrationSet::Auth])]
-    {
+    for (database, order) in [
+        (&one, [MigrationSet::Auth, MigrationSet::Reaper]),
+        (&other, [MigrationSet::Reaper, MigrationSet::Auth]),
+    ] {
         for set in order {
             assert!(!migrate::run(&options(database), set).await.unwrap().is_empty());
             assert_eq!(migrate::run(&options(database), set).await.unwrap(), Vec::<String>::new());
@@ -45,18 +46,20 @@ async fn the_two_sets_apply_in_any_order_and_a_second_time_is_a_no_op() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_migrators_at_once_are_safe() {
     let database = Database::empty().await;
-    let migrators: Vec<_> = [MigrationSet::Auth, MigrationSet::Reaper, MigrationSet::Auth, MigrationSet::Reaper]
-        .into_iter()
-        .map(|set| {
-            let options = options(&database);
-            tokio::spawn(async move { migrate::run(&options, set).await.unwrap().len() })
-        })
-        .collect();
+    let migrators: Vec<_> =
+        [MigrationSet::Auth, MigrationSet::Reaper, MigrationSet::Auth, MigrationSet::Reaper]
+            .into_iter()
+            .map(|set| {
+                let options = options(&database);
+                tokio::spawn(async move { migrate::run(&options, set).await.unwrap().len() })
+            })
+            .collect();
     let mut applied = 0;
     for migrator in migrators {
         applied += migrator.await.unwrap();
     }
-    let all = MigrationSet::Auth.versions().unwrap().len() + MigrationSet::Reaper.versions().unwrap().len();
+    let all = MigrationSet::Auth.versions().unwrap().len()
+        + MigrationSet::Reaper.versions().unwrap().len();
     assert_eq!(applied, all);
 }
 
@@ -77,8 +80,8 @@ async fn down_takes_back_what_up_made() {
     assert_eq!(shape(&database).await, before);
 }
 
-/// Reverts the last migration and applies it again, then the last two, and so on: an error in one `down.sql` does not
-/// hide behind the next one, which drops the table.
+/// Reverts the last migration and applies it again, then the last two, and so on: an error in one
+/// `down.sql` does not hide behind the next one, which drops the table.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_down_reverts_its_own_up() {
     let set = MigrationSet::Auth;
@@ -134,7 +137,10 @@ async fn the_tables_refuse_what_must_not_be() {
         (session("token_hash = '\\x00'"), "sessions_token_hash_check"),
         (family("-1", "sha256('')"), "token_families_generation_check"),
         (family("0", "'\\x00'"), "token_families_token_hash_check"),
-        ("INSERT INTO consumed_challenges VALUES ('\\x00', now())".into(), "consumed_challenges_nonce_hash_check"),
+        (
+            "INSERT INTO consumed_challenges VALUES ('\\x00', now())".into(),
+            "consumed_challenges_nonce_hash_check",
+        ),
         (account.replace("01'", "02'"), "accounts_issuer_subject_key"),
     ] {
         let error = client.batch_execute(&bad).await.expect_err(&bad);
@@ -142,8 +148,8 @@ async fn the_tables_refuse_what_must_not_be() {
     }
 }
 
-/// `schema/src/tables.rs` as `diesel print-schema` would write it for this database: compared with Diesel's CLI 2.3.14
-/// when this was written, whose output it gives to the byte.
+/// `schema/src/tables.rs` as `diesel print-schema` would write it for this database: compared with
+/// Diesel's CLI 2.3.14 when this was written, whose output it gives to the byte.
 async fn print_schema(database: &Database) -> String {
     let client = database.client().await;
     let columns = client
@@ -192,7 +198,8 @@ async fn print_schema(database: &Database) -> String {
         .await
         .unwrap();
     for row in foreign_keys {
-        let (child, parent, column): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let (child, parent, column): (String, String, String) =
+            (row.get(0), row.get(1), row.get(2));
         writeln!(text, "diesel::joinable!({child} -> {parent} ({column}));").unwrap();
     }
     text.push_str("\ndiesel::allow_tables_to_appear_in_same_query!(\n");
@@ -206,6 +213,11 @@ async fn print_schema(database: &Database) -> String {
 #[tokio::test]
 async fn tables_rs_is_what_the_migrations_make() {
     let database = Database::create().await;
-    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tables.rs")).unwrap();
-    assert_eq!(file, print_schema(&database).await, "run `diesel print-schema > schema/src/tables.rs`");
+    let file =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tables.rs")).unwrap();
+    assert_eq!(
+        file,
+        print_schema(&database).await,
+        "run `diesel print-schema > schema/src/tables.rs`"
+    );
 }

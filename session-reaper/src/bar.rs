@@ -12,7 +12,8 @@ use crate::sweep::Progress;
 /// How often it moves by itself, so that a long chunk does not look like a hang.
 const TICK: Duration = Duration::from_millis(100);
 
-const KNOWN: &str = "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} rows, {rate}, {eta} left";
+const KNOWN: &str =
+    "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} rows, {rate}, {eta} left";
 const UNKNOWN: &str = "{spinner} {msg} {human_pos} rows, {rate}, {elapsed}";
 
 /// A bar; hidden where nobody would see it.
@@ -55,7 +56,9 @@ pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
 fn set_style(bar: &ProgressBar, template: &str) {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.set_style(style.with_key("rate", rate)),
-        Err(error) => tracing::debug!(event = "progress_bar_style", %error, "progress bar style not applied"),
+        Err(error) => {
+            tracing::debug!(event = "progress_bar_style", %error, "progress bar style not applied");
+        }
     }
 }
 

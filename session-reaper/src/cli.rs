@@ -1,14 +1,18 @@
-//! The command line. Each option is a flag and an environment variable. Their values are taken as they come: [`crate::config`]
-//! reads them, so that one message names every mistake.
+//! The command line. Each option is a flag and an environment variable. Their values are taken as
+//! they come: [`crate::config`] reads them, so that one message names every mistake.
 
-#![allow(clippy::doc_markdown, reason = "these comments are the help on the terminal, where backticks only disturb")]
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help on the terminal, where backticks only disturb"
+)]
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it did.
+/// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it
+/// did.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -28,18 +32,23 @@ pub enum Command {
     /// Makes the reaper's own tables (reaper_runs, reaper_state), or brings them up to date
     ///
     /// It works without them, and keeps no history then. Twice in a row is as good as once.
-    #[command(after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app")]
+    #[command(
+        after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app"
+    )]
     Migrate(#[command(flatten)] Common),
     /// Writes a reaper.toml with every key explained, to begin with
     ///
-    /// It needs no database, and never overwrites a file. For a database that is there, see discover.
+    /// It needs no database, and never overwrites a file. For a database that is there, see
+    /// discover.
     #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
                             session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
     Init(Init),
-    /// Proposes a reaper.toml for a database, from what its catalog says; reads no table and changes nothing
+    /// Proposes a reaper.toml for a database, from what its catalog says; reads no table and
+    /// changes nothing
     ///
-    /// What is certain stands in it as it is, what is not is commented out with the reason. Ends with 0 also when nothing is
-    /// found, 1 failed, 69 database unreachable, 78 bad configuration.
+    /// What is certain stands in it as it is, what is not is commented out with the reason. Ends
+    /// with 0 also when nothing is found, 1 failed, 69 database unreachable, 78 bad
+    /// configuration.
     #[command(
         after_help = "Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
                             session-reaper discover --output json | jq '.targets[] | select(.live) | .table'"
@@ -47,54 +56,76 @@ pub enum Command {
     Discover(Discover),
     /// Deletes what is due, once
     ///
-    /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done (a target failed, or a
-    /// budget ran out with rows left), 65 unsafe, 69 database unreachable, 78 bad configuration, 130 or 143 stopped by a
-    /// signal after finishing its chunk.
-    #[command(after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
+    /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done
+    /// (a target failed, or a budget ran out with rows left), 65 unsafe, 69 database
+    /// unreachable, 78 bad configuration, 130 or 143 stopped by a signal after finishing its
+    /// chunk.
+    #[command(
+        after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
                             session-reaper run --max-runtime 5m --output json | jq .outcome\n  \
-                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom")]
+                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom"
+    )]
     Run(Run),
     /// Says whether every target is safe to reap, and what to run where one is not
     ///
-    /// Looks at tables, indexes, foreign keys, privileges, and the plans of the statements that a run uses. Changes nothing.
-    /// Ends with 0 safe, 2 usage, 65 unsafe, 69 database unreachable, 78 bad configuration.
-    #[command(after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
+    /// Looks at tables, indexes, foreign keys, privileges, and the plans of the statements that a
+    /// run uses. Changes nothing. Ends with 0 safe, 2 usage, 65 unsafe, 69 database
+    /// unreachable, 78 bad configuration.
+    #[command(
+        after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'"
+    )]
     Check(Check),
     /// Shows what would go now, by target and reason, and deletes nothing
     ///
-    /// Counts on the indexes, up to a cap, and says what a run would refuse. Ends with 0, 2 usage, 65 a target would be refused,
-    /// 69 database unreachable, 78 bad configuration.
-    #[command(after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
+    /// Counts on the indexes, up to a cap, and says what a run would refuse. Ends with 0, 2 usage,
+    /// 65 a target would be refused, 69 database unreachable, 78 bad configuration.
+    #[command(
+        after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'"
+    )]
     Plan(Plan),
-    /// Shows how things stand: the last runs, the backlog, what a run waits for, a pause, the next ticks
+    /// Shows how things stand: the last runs, the backlog, what a run waits for, a pause, the next
+    /// ticks
     ///
-    /// Reads, and changes nothing. What cannot be read is said, and the rest is shown. Ends with 0 when it could tell, whatever
-    /// there was to be told (`health` in the JSON says that), 2 usage, 69 database unreachable, 78 bad configuration.
-    #[command(after_help = "Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'")]
+    /// Reads, and changes nothing. What cannot be read is said, and the rest is shown. Ends with 0
+    /// when it could tell, whatever there was to be told (`health` in the JSON says that), 2
+    /// usage, 69 database unreachable, 78 bad configuration.
+    #[command(
+        after_help = "Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'"
+    )]
     Status(Status),
     /// Makes every reaper of this database wait for a while
     ///
-    /// Kept in the database (reaper_state), so that all of them obey: a run under way waits after its chunk, one that begins waits
-    /// before it looks at anything, each as long as MAX_THROTTLE allows. Instead of a pause that is set already. Ends with 0, 1 no
+    /// Kept in the database (reaper_state), so that all of them obey: a run under way waits after
+    /// its chunk, one that begins waits before it looks at anything, each as long as
+    /// MAX_THROTTLE allows. Instead of a pause that is set already. Ends with 0, 1 no
     /// table reaper_state, 69 database unreachable, 78 bad configuration.
-    #[command(after_help = "Examples:\n  session-reaper pause --for 2h --why 'moving to another host'\n  \
-                            session-reaper pause --for 30m --output json | jq .until")]
+    #[command(
+        after_help = "Examples:\n  session-reaper pause --for 2h --why 'moving to another host'\n  \
+                            session-reaper pause --for 30m --output json | jq .until"
+    )]
     Pause(Pause),
     /// Ends a pause
     ///
     /// Whoever waits for it goes on within a second. Ends with 0 also when there was none.
-    #[command(after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
+    #[command(
+        after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app"
+    )]
     Resume(Resume),
-    /// Deletes what is due on a schedule, and serves a status page, /status.json, /livez, /readyz and /metrics
-    #[command(after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
-                            session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin")]
+    /// Deletes what is due on a schedule, and serves a status page, /status.json, /livez, /readyz
+    /// and /metrics
+    #[command(
+        after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
+                            session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin"
+    )]
     Daemon(Daemon),
     /// Prints what a shell needs to complete the names of commands and options
-    #[command(after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \
-                            session-reaper completions fish > ~/.config/fish/completions/session-reaper.fish")]
+    #[command(
+        after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \
+                            session-reaper completions fish > ~/.config/fish/completions/session-reaper.fish"
+    )]
     Completions {
         /// For which shell
         shell: Shell,
@@ -127,7 +158,8 @@ pub struct Common {
     /// How logs look on standard error: text or json [default: text]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// What is logged: a level, or directives such as session_reaper=debug [default: warn; for daemon info]
+    /// What is logged: a level, or directives such as session_reaper=debug [default: warn; for
+    /// daemon info]
     #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
     pub log_filter: Option<String>,
 }
@@ -135,7 +167,8 @@ pub struct Common {
 /// How a run goes about it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunOptions {
-    /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api in auth-api's database]
+    /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api in
+    /// auth-api's database]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
     /// How long a chunk should take; its size follows [default: 5ms]
@@ -165,7 +198,8 @@ pub struct RunOptions {
     /// A query; a run waits while it answers true, a number over 0, or a text
     #[arg(long, env = "THROTTLE_QUERY", value_name = "SQL")]
     pub throttle_query: Option<String>,
-    /// How long a run may wait in a row, for a replica, a pause or what else stands in the way [default: 10m]
+    /// How long a run may wait in a row, for a replica, a pause or what else stands in the way
+    /// [default: 10m]
     #[arg(long, env = "MAX_THROTTLE", value_name = "DURATION")]
     pub max_throttle: Option<String>,
     /// How long a run may take [default: until nothing is left]
@@ -195,7 +229,8 @@ pub struct RunOptions {
     /// How long to keep login challenges after they expired, at least 10m [default: 10m]
     #[arg(long, env = "KEEP_CHALLENGES", value_name = "DURATION")]
     pub keep_challenges: Option<String>,
-    /// How long to keep accounts that have no session and were not logged in to, at least 1h [default: for ever]
+    /// How long to keep accounts that have no session and were not logged in to, at least 1h
+    /// [default: for ever]
     #[arg(long, env = "KEEP_ACCOUNTS", value_name = "DURATION")]
     pub keep_accounts: Option<String>,
     /// How long to keep the history of runs [default: 30d]
@@ -214,7 +249,8 @@ pub struct Printing {
 /// Where a run's numbers go when it is over. (A daemon is scraped: it takes none of these.)
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
-    /// A file for node_exporter's textfile collector, written when the run is over; daemon has none: it is scraped
+    /// A file for node_exporter's textfile collector, written when the run is over; daemon has
+    /// none: it is scraped
     #[arg(long, env = "TEXTFILE", value_name = "FILE")]
     pub textfile: Option<String>,
     /// A Prometheus Pushgateway to push to when the run is over, http://user:password@host:9091; daemon has none: it is scraped
@@ -248,7 +284,8 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are
+    /// slow
     #[arg(long)]
     pub force_unsafe: bool,
     /// It is meant that nearly all of a table goes in its first run
@@ -369,22 +406,26 @@ pub struct Daemon {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// When to run: five fields as in crontab(5), six with seconds in front, or @hourly and the like [default: */15 * * * *]
+    /// When to run: five fields as in crontab(5), six with seconds in front, or @hourly and the
+    /// like [default: */15 * * * *]
     #[arg(long, env = "SCHEDULE", value_name = "CRON")]
     pub schedule: Option<String>,
     /// The time zone of the schedule, by its IANA name [default: UTC]
     #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// A random wait of up to so long before each run, shorter than the schedule's shortest gap [default: 0s]
+    /// A random wait of up to so long before each run, shorter than the schedule's shortest gap
+    /// [default: 0s]
     #[arg(long, env = "JITTER", value_name = "DURATION")]
     pub jitter: Option<String>,
     /// Where to serve the status page, /livez, /readyz and /metrics [default: 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
-    /// Names, comma-separated, by which the operations port may be reached besides IP addresses and localhost; a request with another Host is refused [default: none]
+    /// Names, comma-separated, by which the operations port may be reached besides IP addresses
+    /// and localhost; a request with another Host is refused [default: none]
     #[arg(long, env = "OPS_HOSTS", value_name = "NAMES")]
     pub ops_hosts: Option<String>,
-    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are slow
+    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are
+    /// slow
     #[arg(long)]
     pub force_unsafe: bool,
 }

@@ -1,5 +1,5 @@
-//! This host's clock, in one place. It decides when a scheduled run starts and stamps metrics. What is due is decided by
-//! the database's clock alone.
+//! This host's clock, in one place. It decides when a scheduled run starts and stamps metrics. What
+//! is due is decided by the database's clock alone.
 
 use chrono::{DateTime, Utc};
 

@@ -38,7 +38,8 @@ async fn connected(connect: &ConnectOptions) -> Result<(Client, OwnTables), Exit
     let connect = connect.clone().set("statement_timeout", "5s").set("lock_timeout", "2s");
     let connected = async {
         let client = connect.connect().await?;
-        let own = async { OwnTables::find(&client, &owners::read_trusted(&client, &[]).await?).await };
+        let own =
+            async { OwnTables::find(&client, &owners::read_trusted(&client, &[]).await?).await };
         let own = own.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         Ok((client, own))
     };

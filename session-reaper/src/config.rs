@@ -1,4 +1,5 @@
-//! The configuration: the one place that reads what was given, checks it, and says everything that is wrong at once.
+//! The configuration: the one place that reads what was given, checks it, and says everything that
+//! is wrong at once.
 
 mod command_line;
 mod common;
@@ -244,7 +245,11 @@ impl InitConfig {
             chosen.push(DEFAULT_PRESET);
         }
         let file = (given.file != "-").then(|| PathBuf::from(&given.file));
-        if config_errors.is_empty() { Ok(Self { file, presets: chosen }) } else { Err(config_errors) }
+        if config_errors.is_empty() {
+            Ok(Self { file, presets: chosen })
+        } else {
+            Err(config_errors)
+        }
     }
 }
 
@@ -262,7 +267,9 @@ impl RunConfig {
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
             &mut config_errors,
         ) {
-            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, output, exports, spans, log }),
+            Some(sweep) if config_errors.is_empty() => {
+                Ok(Self { sweep, output, exports, spans, log })
+            }
             _ => Err(config_errors),
         }
     }
@@ -275,7 +282,9 @@ impl PlanConfig {
         let log = log(&given.common, "warn", &mut config_errors);
         let output = output(&given.printing, &mut config_errors);
         match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
-            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, sql: given.sql, output, log }),
+            Some(sweep) if config_errors.is_empty() => {
+                Ok(Self { sweep, sql: given.sql, output, log })
+            }
             _ => Err(config_errors),
         }
     }
@@ -294,9 +303,14 @@ impl StatusConfig {
             because: "each look asks the database some questions",
         };
         let watch = given.watch.as_ref();
-        let watch = watch.map(|_| config_errors.duration("--watch", watch, Duration::from_secs(2), &range));
-        let last =
-            config_errors.whole("--last", given.last.as_ref(), 1..=1_000, "the rest is in the table reaper_runs");
+        let watch =
+            watch.map(|_| config_errors.duration("--watch", watch, Duration::from_secs(2), &range));
+        let last = config_errors.whole(
+            "--last",
+            given.last.as_ref(),
+            1..=1_000,
+            "the rest is in the table reaper_runs",
+        );
         let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(LAST);
         match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
             Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, last, watch, output, log }),

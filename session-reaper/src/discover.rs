@@ -1,9 +1,10 @@
 //! From a database's catalog to a proposed `reaper.toml`.
 //!
-//! [`discover`] is the recipe. The [`catalog`] lists the tables, in one read-only transaction, and the [`sample`] shows what their
-//! columns hold; [`recognise`] finds those of presets; [`judge`] goes through the columns of all others by the [`signs`], the
-//! [`nouns`] and what stands [`beside`], which are data, and collects the [`doubts`]; [`proposal`] writes the file. What cannot be
-//! known is commented out, with the reason.
+//! [`discover`] is the recipe. The [`catalog`] lists the tables, in one read-only transaction, and
+//! the [`sample`] shows what their columns hold; [`recognise`] finds those of presets; [`judge`]
+//! goes through the columns of all others by the [`signs`], the [`nouns`] and what stands
+//! [`beside`], which are data, and collects the [`doubts`]; [`proposal`] writes the file. What
+//! cannot be known is commented out, with the reason.
 
 mod beside;
 mod catalog;
@@ -35,8 +36,11 @@ pub async fn discover(connect: &ConnectOptions) -> Result<Findings, DiscoverErro
     let catalog = catalog::read(connect, &recognise::wanted(&presets)).await?;
     let mut presets = recognise::presets(&presets, &catalog);
     // Tables of a preset that is only perhaps meant are judged by themselves, too.
-    let taken: HashSet<u32> =
-        presets.iter().filter(|found| found.live()).flat_map(|found| found.oids(&catalog)).collect();
+    let taken: HashSet<u32> = presets
+        .iter()
+        .filter(|found| found.live())
+        .flat_map(|found| found.oids(&catalog))
+        .collect();
     let (mut targets, mut unrecognised) = (Vec::new(), Vec::new());
     for table in catalog.tables.iter().filter(|table| !taken.contains(&table.oid)) {
         let found = judge::targets(table, &catalog);

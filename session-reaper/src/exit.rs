@@ -1,4 +1,5 @@
-//! What the process ends with: an interface for supervisors and scripts. Usage errors end with 2, by clap.
+//! What the process ends with: an interface for supervisors and scripts. Usage errors end with 2,
+//! by clap.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! What a single run leaves behind for Prometheus, which cannot scrape what is over: a file for `node_exporter`
-//! ([`textfile`]), a push to a Pushgateway ([`pushgateway`]). Neither changes what the run ended with.
+//! What a single run leaves behind for Prometheus, which cannot scrape what is over: a file for
+//! `node_exporter` ([`textfile`]), a push to a Pushgateway ([`pushgateway`]). Neither changes what
+//! the run ended with.
 
 mod exposition;
 mod pushgateway;
@@ -29,7 +30,9 @@ impl Exports {
         if self.textfile.is_none() && self.pushgateway.is_none() {
             return None;
         }
-        if let Some(path) = self.textfile.as_ref().filter(|path| path.extension().is_none_or(|end| end != "prom")) {
+        if let Some(path) =
+            self.textfile.as_ref().filter(|path| path.extension().is_none_or(|end| end != "prom"))
+        {
             tracing::warn!(event = "textfile_name", textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
         }
         metrics::install_for_one_run(&sweep.targets)
@@ -41,7 +44,11 @@ impl Exports {
     pub async fn hand_on(&self, measured: &PrometheusHandle, sweep: &Sweep) {
         if let Some(pushgateway) = &self.pushgateway {
             match pushgateway.push(&measured.render()).await {
-                Ok(()) => tracing::info!(event = "metrics_pushed", pushgateway = pushgateway.shown(), "metrics pushed"),
+                Ok(()) => tracing::info!(
+                    event = "metrics_pushed",
+                    pushgateway = pushgateway.shown(),
+                    "metrics pushed"
+                ),
                 Err(error) => {
                     metrics::export_failed(Exporter::Pushgateway);
                     let pushgateway = pushgateway.shown();
@@ -56,9 +63,12 @@ impl Exports {
         }
         // Last, so that it counts what failed before.
         if let Some(path) = &self.textfile {
-            let targets: Vec<&str> = sweep.targets.iter().map(|target| target.name.as_str()).collect();
+            let targets: Vec<&str> =
+                sweep.targets.iter().map(|target| target.name.as_str()).collect();
             match textfile::write(path, &measured.render(), &targets) {
-                Ok(()) => tracing::info!(event = "metrics_written", textfile = %path.display(), "metrics written"),
+                Ok(()) => {
+                    tracing::info!(event = "metrics_written", textfile = %path.display(), "metrics written");
+                }
                 Err(error) => {
                     metrics::export_failed(Exporter::Textfile);
                     let textfile = path.display();

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use indicatif::ProgressBar;
 use session_reaper::cli::{Cli, Command};
 use session_reaper::config::{
-    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig, ResumeConfig,
-    RunConfig, StatusConfig, command_line,
+    CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig,
+    ResumeConfig, RunConfig, StatusConfig, command_line,
 };
 use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
@@ -21,7 +21,8 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(config_errors) => return refuse(&config_errors, Exit::Misconfigured).into(),
     };
-    // As a task: the thread that is here now is none of the two, and would be woken for each answer of the database.
+    // As a task: the thread that is here now is none of the two, and would be woken for each answer
+    // of the database.
     match tokio::spawn(command(cli)).await {
         Ok(exit) => exit.into(),
         Err(error) => refuse(&error, Exit::Failed).into(),
@@ -56,7 +57,14 @@ async fn command(cli: Cli) -> Exit {
         Command::Status(options) => match (StatusConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
-                commands::status::status(&config.sweep, config.last, config.watch, config.output, &stop).await
+                commands::status::status(
+                    &config.sweep,
+                    config.last,
+                    config.watch,
+                    config.output,
+                    &stop,
+                )
+                .await
             }
             (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
@@ -102,15 +110,21 @@ async fn command(cli: Cli) -> Exit {
         Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
                 let bar = bar::new();
-                let spans = telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
-                commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop).await
+                let spans =
+                    telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
+                commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop)
+                    .await
             }
             (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
         Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
             (Ok(config), Ok(stop)) => {
-                let spans = telemetry::init_with_spans(config.log, ProgressBar::hidden(), config.spans.as_ref());
+                let spans = telemetry::init_with_spans(
+                    config.log,
+                    ProgressBar::hidden(),
+                    config.spans.as_ref(),
+                );
                 let exit = commands::daemon::daemon(&config.service, &stop).await;
                 spans.finish().await;
                 exit

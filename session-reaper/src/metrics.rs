@@ -1,9 +1,10 @@
-//! Metrics: one function for each thing that is measured; [`series`] has their names and help, [`labels`] the closed sets
-//! of their labels. Where nobody reads them (a `run` without `--textfile` and `--pushgateway`) no recorder is installed and
-//! all of this does nothing.
+//! Metrics: one function for each thing that is measured; [`series`] has their names and help,
+//! [`labels`] the closed sets of their labels. Where nobody reads them (a `run` without
+//! `--textfile` and `--pushgateway`) no recorder is installed and all of this does nothing.
 //!
-//! Labels come from closed sets, and every value is there from the start, so that a rate is defined before the first
-//! event. Points in time are exported as such, not as ages: an age freezes when its job dies.
+//! Labels come from closed sets, and every value is there from the start, so that a rate is defined
+//! before the first event. Points in time are exported as such, not as ages: an age freezes when
+//! its job dies.
 
 mod labels;
 mod series;
@@ -18,10 +19,11 @@ use schema::runs::Outcome;
 
 pub(crate) use labels::{CHILDREN, ChunkOutcome, Exporter, LockAttempt};
 use series::{
-    BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS, CHUNK_DURATION, CHUNK_SIZE,
-    CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION, LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS,
-    LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG, ROWS_DELETED, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS,
-    THROTTLE_SECONDS, THROTTLED, TICKS_SKIPPED,
+    BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
+    CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
+    LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS, LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG,
+    ROWS_DELETED, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS, THROTTLE_SECONDS, THROTTLED,
+    TICKS_SKIPPED,
 };
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
@@ -37,8 +39,9 @@ pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Installs the recorder of a single run. A gauge is there once it has been measured: what this run did not come to (the
-/// backlog, where the database could not be reached) is not to be told as 0 in place of what the run before had seen.
+/// Installs the recorder of a single run. A gauge is there once it has been measured: what this run
+/// did not come to (the backlog, where the database could not be reached) is not to be told as 0 in
+/// place of what the run before had seen.
 pub fn install_for_one_run(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
     let handle = recorder()?;
     series::create_counts(targets);
@@ -54,8 +57,8 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// What is known of runs before this process: when one last succeeded, and when one last ended. Without it a daemon that was
-/// restarted would look like one that has never succeeded.
+/// What is known of runs before this process: when one last succeeded, and when one last ended.
+/// Without it a daemon that was restarted would look like one that has never succeeded.
 pub(crate) fn runs_before(success: Option<DateTime<Utc>>, completion: Option<DateTime<Utc>>) {
     for (name, time) in [(LAST_SUCCESS, success), (LAST_COMPLETION, completion)] {
         if let Some(time) = time {
@@ -93,7 +96,8 @@ pub(crate) fn chunk_done(target: &str, elapsed: Duration, next_size: u32) {
 
 /// Rows that went.
 pub(crate) fn deleted(target: &str, reason: &str, rows: u64) {
-    counter!(ROWS_DELETED, "target" => target.to_owned(), "reason" => reason.to_owned()).increment(rows);
+    counter!(ROWS_DELETED, "target" => target.to_owned(), "reason" => reason.to_owned())
+        .increment(rows);
 }
 
 /// Due rows that somebody held.
@@ -105,7 +109,8 @@ pub(crate) fn skipped_locked(target: &str, rows: u64) {
 pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let name = &target.name;
     for (reason, rows) in target.reasons.iter().zip(rows) {
-        gauge!(BACKLOG, "target" => name.clone(), "reason" => reason.name.clone()).set(as_f64(*rows));
+        gauge!(BACKLOG, "target" => name.clone(), "reason" => reason.name.clone())
+            .set(as_f64(*rows));
     }
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
@@ -113,7 +118,8 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     recent_runs::keep_backlog(target, rows, capped, oldest_due);
 }
 
-/// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for the next time.
+/// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for
+/// the next time.
 pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
     static MICROSECONDS: [AtomicU64; ThrottleCause::ALL.len()] =
         [const { AtomicU64::new(0) }; ThrottleCause::ALL.len()];
@@ -148,7 +154,11 @@ pub(crate) fn lock_held(target: &str, held: bool) {
 }
 
 /// The end of a run, with the rows that it deleted by target.
-pub(crate) fn run_ended<'a>(outcome: Outcome, elapsed: Duration, deleted: impl IntoIterator<Item = (&'a str, u64)>) {
+pub(crate) fn run_ended<'a>(
+    outcome: Outcome,
+    elapsed: Duration,
+    deleted: impl IntoIterator<Item = (&'a str, u64)>,
+) {
     counter!(RUNS, "outcome" => outcome.as_str()).increment(1);
     histogram!(RUN_DURATION).record(elapsed);
     gauge!(LAST_RUN_DURATION).set(elapsed);

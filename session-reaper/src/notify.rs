@@ -1,5 +1,5 @@
-//! What the service manager is told, where one has asked for it (`sd_notify(3)`): that the daemon is ready, what it does, that
-//! its loop is alive, and that it stops.
+//! What the service manager is told, where one has asked for it (`sd_notify(3)`): that the daemon
+//! is ready, what it does, that its loop is alive, and that it stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,8 +20,8 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// In a watchdog's time the loop is looked at so often: one look that comes late does no harm.
 const LOOKS: u32 = 4;
 
-/// Steps of a run that may be silent one after the other and still be well: a statement that takes all of its time, the rest
-/// that it has earned, and a connection that is given up.
+/// Steps of a run that may be silent one after the other and still be well: a statement that takes
+/// all of its time, the rest that it has earned, and a connection that is given up.
 const SILENT_STEPS: u32 = 4;
 
 /// For the way to the server and back, on top of what a statement may take.
@@ -84,7 +84,11 @@ pub async fn tell(mut live: Live, stop: Stop) {
             _ = stop.wait() => {}
         }
     }
-    send(vec![NotifyState::Stopping, NotifyState::Status("stopping, after the chunk that is under way")]).await;
+    send(vec![
+        NotifyState::Stopping,
+        NotifyState::Status("stopping, after the chunk that is under way"),
+    ])
+    .await;
 }
 
 /// Feeds the watchdog for as long as the loop gives signs of life.
@@ -121,15 +125,22 @@ static SAID: AtomicBool = AtomicBool::new(false);
 /// One line. What others wrote into it cannot begin another.
 fn status(progress: &Progress, next: Option<DateTime<Utc>>) -> String {
     let text = match (&progress.run, &progress.waiting, next) {
-        (Some(_), Some(waiting), _) => format!("waiting: {} ({})", waiting.cause.as_str(), waiting.why),
-        (Some(_), None, _) if progress.target.is_empty() => "a run begins: looking at what is due".to_owned(),
+        (Some(_), Some(waiting), _) => {
+            format!("waiting: {} ({})", waiting.cause.as_str(), waiting.why)
+        }
+        (Some(_), None, _) if progress.target.is_empty() => {
+            "a run begins: looking at what is due".to_owned()
+        }
         (Some(_), None, _) => {
             let target = progress.targets.iter().find(|target| target.target == progress.target);
             let rows = target.map_or(0, |target| target.deleted.iter().map(|(_, rows)| rows).sum());
             format!("deleting from {}: {} rows", progress.target, grouped(rows))
         }
         (None, _, Some(next)) => {
-            format!("waiting for the next run at {}", next.to_rfc3339_opts(SecondsFormat::Secs, true))
+            format!(
+                "waiting for the next run at {}",
+                next.to_rfc3339_opts(SecondsFormat::Secs, true)
+            )
         }
         (None, _, None) => "starting".to_owned(),
     };

@@ -1,4 +1,5 @@
-//! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`, and the status page at `/` with its `/status.json`.
+//! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`, and the status page at `/`
+//! with its `/status.json`.
 
 mod board;
 mod guard;
@@ -24,7 +25,8 @@ use page::Page;
 
 use crate::sweep::{Progress, Sweep};
 
-/// How long an answer about the database stands: probes may come as often as they like, connections are made once a second.
+/// How long an answer about the database stands: probes may come as often as they like, connections
+/// are made once a second.
 const READY_FOR: Duration = Duration::from_secs(1);
 
 /// Probes give up after a second or a few; the answer has to come before.
@@ -83,7 +85,8 @@ pub fn serve(
     Ok((server.run(), address))
 }
 
-/// For questions beside the work: a server process that is given up ends by itself soon, also one that waits for a lock.
+/// For questions beside the work: a server process that is given up ends by itself soon, also one
+/// that waits for a lock.
 #[must_use]
 pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
     connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")
@@ -100,7 +103,8 @@ async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
     let reachable = match *ready {
         Some((at, reachable)) if at.elapsed() < READY_FOR => reachable,
         _ => {
-            let reachable = tokio::time::timeout(READY_WITHIN, answers(&ops.connect)).await.unwrap_or(false);
+            let reachable =
+                tokio::time::timeout(READY_WITHIN, answers(&ops.connect)).await.unwrap_or(false);
             *ready = Some((Instant::now(), reachable));
             reachable
         }
@@ -108,7 +112,8 @@ async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
     if reachable {
         HttpResponse::Ok().json(json!({"status": "ready", "database": "reachable"}))
     } else {
-        HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "database": "unreachable"}))
+        HttpResponse::ServiceUnavailable()
+            .json(json!({"status": "not ready", "database": "unreachable"}))
     }
 }
 

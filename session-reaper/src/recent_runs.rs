@@ -1,5 +1,6 @@
-//! What this process remembers of its own runs: the last count of each backlog, and how the runs of the last day ended. The
-//! daemon's status page shows it, so that looking at the page counts nothing, and where no history is kept.
+//! What this process remembers of its own runs: the last count of each backlog, and how the runs of
+//! the last day ended. The daemon's status page shows it, so that looking at the page counts
+//! nothing, and where no history is kept.
 //!
 //! Like the metrics, beside which it is written, it is one for the process.
 
@@ -50,7 +51,8 @@ struct Memory {
     runs: VecDeque<Ran>,
 }
 
-static MEMORY: Mutex<Memory> = Mutex::new(Memory { samples: BTreeMap::new(), runs: VecDeque::new() });
+static MEMORY: Mutex<Memory> =
+    Mutex::new(Memory { samples: BTreeMap::new(), runs: VecDeque::new() });
 
 fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     // What a thread left that panicked here is whole: each change is one statement.
@@ -59,9 +61,18 @@ fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
 
 /// Keeps a count of the backlog of `target`, one a reason; `oldest_due` in seconds since 1970.
 pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
-    let rows = target.reasons.iter().zip(rows).map(|(reason, rows)| (reason.name.clone(), *rows)).collect();
-    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
-    let oldest_due = oldest_due.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64));
+    let rows = target
+        .reasons
+        .iter()
+        .zip(rows)
+        .map(|(reason, rows)| (reason.name.clone(), *rows))
+        .collect();
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates; what is out of range is no date"
+    )]
+    let oldest_due =
+        oldest_due.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64));
     let sample = Sample { rows, capped, oldest_due, at: clock::now() };
     with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
 }
@@ -99,7 +110,9 @@ pub fn backlog(target: &str) -> Option<Sample> {
 #[must_use]
 pub fn runs() -> Vec<Ran> {
     let oldest = clock::now() - KEPT_FOR;
-    with(|recent_runs| recent_runs.runs.iter().take_while(|ran| ran.finished_at > oldest).cloned().collect())
+    with(|recent_runs| {
+        recent_runs.runs.iter().take_while(|ran| ran.finished_at > oldest).cloned().collect()
+    })
 }
 
 /// The last run that has ended.

@@ -1,4 +1,5 @@
-//! When a daemon runs next is known to it alone: it says so in `reaper_state`, where `status` finds it.
+//! When a daemon runs next is known to it alone: it says so in `reaper_state`, where `status` finds
+//! it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::sweep::Sweep;
 /// What its keys in `reaper_state` begin with; the instance follows.
 pub const PREFIX: &str = "daemon:";
 
-/// A daemon that has not said a new time so long after its last one is dead, or at work: that shows in its run.
+/// A daemon that has not said a new time so long after its last one is dead, or at work: that shows
+/// in its run.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
 /// A daemon says again that it is there, so that one which was killed is not announced for days.
@@ -80,8 +82,11 @@ async fn say(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
         let client = questions(&sweep.connect).connect().await?;
         let said = async {
             let own = sweep.own_tables(&client).await?;
-            let Some(registration) = registration else { return state::remove(&client, &own, key).await };
-            state::put(&client, &own, key, &serde_json::to_value(registration).unwrap_or_default()).await?;
+            let Some(registration) = registration else {
+                return state::remove(&client, &own, key).await;
+            };
+            state::put(&client, &own, key, &serde_json::to_value(registration).unwrap_or_default())
+                .await?;
             state::forget_old(&client, &own, PREFIX, "next_at").await.map(drop)
         };
         said.await.map_err(|error| ConnectError::Connect(chain(&error)))
@@ -89,10 +94,13 @@ async fn say(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
     match tokio::time::timeout(WITHIN, work).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state")
+            tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state");
         }
         Err(_) => {
-            tracing::debug!(event = "next_run_store_timeout", "time of the next run not stored in reaper_state in time")
+            tracing::debug!(
+                event = "next_run_store_timeout",
+                "time of the next run not stored in reaper_state in time"
+            );
         }
     }
 }

@@ -1,9 +1,10 @@
 //! When to run: crontab(5) in a time zone, also when its clocks change.
 //!
-//! As Vixie cron and its descendants have it, there are two kinds of schedules. One whose seconds, minutes or hours begin
-//! with `*` is an *interval*: it goes on in real time, and comes whenever the clock on the wall shows one of its times.
-//! Any other has *fixed times*: each comes once a day, those that clocks skip as soon as they have, and those that clocks
-//! show twice the first time.
+//! As Vixie cron and its descendants have it, there are two kinds of schedules. One whose seconds,
+//! minutes or hours begin with `*` is an *interval*: it goes on in real time, and comes whenever
+//! the clock on the wall shows one of its times. Any other has *fixed times*: each comes once a
+//! day, those that clocks skip as soon as they have, and those that clocks show twice the first
+//! time.
 
 mod fields;
 mod gaps;
@@ -31,18 +32,23 @@ pub struct Schedule {
     interval: bool,
 }
 
-/// Times that are counted before it is said that there were so many at the least: a laptop may sleep for weeks, and a
-/// schedule may come every second.
+/// Times that are counted before it is said that there were so many at the least: a laptop may
+/// sleep for weeks, and a schedule may come every second.
 const COUNTED: usize = 10_000;
 
 impl Schedule {
-    /// Reads five fields as crontab(5) has them, six with seconds before them, or `@hourly` and the like.
+    /// Reads five fields as crontab(5) has them, six with seconds before them, or `@hourly` and the
+    /// like.
     ///
-    /// Says what is wrong with others, and with a schedule that never comes, such as the 31st of February.
+    /// Says what is wrong with others, and with a schedule that never comes, such as the 31st of
+    /// February.
     pub fn new(cron: &str, zone: Tz) -> Result<Self, String> {
         let Fields { pattern, interval, both_days } = Fields::read(cron)?;
-        let parser =
-            CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(both_days).build();
+        let parser = CronParser::builder()
+            .seconds(Seconds::Required)
+            .year(Year::Disallowed)
+            .dom_and_dow(both_days)
+            .build();
         let given = cron.trim().to_owned();
         let cron = parser.parse(&pattern).map_err(|error| error.to_string())?;
         let schedule = Self { given, cron, zone, interval };
@@ -66,7 +72,8 @@ impl Schedule {
             let next = self.cron.find_next_occurrence(&local, false).ok()?;
             return Some(next.with_timezone(&Utc));
         }
-        // croner takes only those with one single time for fixed, and loses some that fall into a gap across midnight.
+        // croner takes only those with one single time for fixed, and loses some that fall into a
+        // gap across midnight.
         let mut wall = local.naive_local();
         loop {
             wall = self.next_on_the_wall(wall)?;
@@ -82,7 +89,8 @@ impl Schedule {
         Some(self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc())
     }
 
-    /// When the clock on the wall shows this for the first time; where it never does, when it has gone past it.
+    /// When the clock on the wall shows this for the first time; where it never does, when it has
+    /// gone past it.
     fn first_at(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let time = match self.zone.from_local_datetime(&wall) {
             MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time,
@@ -91,7 +99,8 @@ impl Schedule {
         Some(time.with_timezone(&Utc))
     }
 
-    /// How many times it comes after `from`, up to and with `to`; beyond some thousands they are not counted any more.
+    /// How many times it comes after `from`, up to and with `to`; beyond some thousands they are
+    /// not counted any more.
     #[must_use]
     pub fn times_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
         self.times_after(from).take_while(|time| *time <= to).take(COUNTED).count()

@@ -1,8 +1,9 @@
-//! What `status` shows and the daemon's page is fed with: one object, from the tables that reapers share.
+//! What `status` shows and the daemon's page is fed with: one object, from the tables that reapers
+//! share.
 //!
-//! [`mod@read`] asks the database for what stands there; [`Status::new`] puts it together with the backlogs, whoever counted
-//! them; [`mod@judge`] says in a word whether all is well. The backlog and the tables come from two sides, so that each is
-//! shown where the other is missing.
+//! [`mod@read`] asks the database for what stands there; [`Status::new`] puts it together with the
+//! backlogs, whoever counted them; [`mod@judge`] says in a word whether all is well. The backlog
+//! and the tables come from two sides, so that each is shown where the other is missing.
 
 mod judge;
 mod read;
@@ -27,7 +28,8 @@ pub struct Status {
     pub health: Health,
     /// Why, in words.
     pub summary: String,
-    /// When this was put together, by the database's clock; by this host's when the database was not reached.
+    /// When this was put together, by the database's clock; by this host's when the database was
+    /// not reached.
     pub at: DateTime<Utc>,
     /// Whether the database answered.
     pub database: Database,
@@ -86,7 +88,11 @@ pub struct Daemon {
 impl Status {
     /// Puts it together. `seen` is what the database said, or why it did not.
     #[must_use]
-    pub fn new(seen: Result<&Snapshot, &str>, targets: Vec<BacklogSnapshot>, now: DateTime<Utc>) -> Self {
+    pub fn new(
+        seen: Result<&Snapshot, &str>,
+        targets: Vec<BacklogSnapshot>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let database = match seen {
             Ok(seen) => Database { reachable: true, why: None, seen_at: Some(seen.at) },
             Err(why) => Database { reachable: false, why: Some(why.to_owned()), seen_at: None },

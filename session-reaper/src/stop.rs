@@ -1,4 +1,5 @@
-//! Being asked to stop, as a value that is passed down: the first signal ends the work after its chunk, the second at once.
+//! Being asked to stop, as a value that is passed down: the first signal ends the work after its
+//! chunk, the second at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -37,8 +38,8 @@ impl std::fmt::Display for Signal {
 pub struct Stop(watch::Receiver<Option<Signal>>);
 
 impl Stop {
-    /// Listens for SIGINT and SIGTERM from now on. The second of them ends the process where it stands: what is under
-    /// way on the server is rolled back.
+    /// Listens for SIGINT and SIGTERM from now on. The second of them ends the process where it
+    /// stands: what is under way on the server is rolled back.
     pub fn on_signals() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::sweep::{Report, TargetReport};
 
-const HEAD: [&str; 8] = ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
+const HEAD: [&str; 8] =
+    ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
 
 /// Columns of words; the others are numbers and stand to the right.
 const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
@@ -27,19 +28,22 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-/// Lines of cells below each other, each column as wide as its widest cell; words stand to the left.
-pub(crate) fn columns<const N: usize>(head: [&str; N], words: [bool; N], rows: &[Vec<String>]) -> String {
+/// Lines of cells below each other, each column as wide as its widest cell; words stand to the
+/// left.
+pub(crate) fn columns<const N: usize>(
+    head: [&str; N],
+    words: [bool; N],
+    rows: &[Vec<String>],
+) -> String {
     let head = head.map(str::to_owned).to_vec();
     let lines = || std::iter::once(&head).chain(rows);
     let widest = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(widest).collect();
     let mut text = String::new();
     for row in lines() {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .zip(words)
-            .map(|((cell, width), word)| if word { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        let cells = row.iter().zip(&widths).zip(words).map(|((cell, width), word)| {
+            if word { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
         let line = cells.collect::<Vec<_>>().join("  ");
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -48,7 +52,8 @@ pub(crate) fn columns<const N: usize>(head: [&str; N], words: [bool; N], rows: &
 
 /// One line a reason. What is counted for the target as a whole stands on the first.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
-    let remaining = format!("{}{}", grouped(target.remaining), if target.remaining_capped { "+" } else { "" });
+    let remaining =
+        format!("{}{}", grouped(target.remaining), if target.remaining_capped { "+" } else { "" });
     let of_target = [
         grouped(target.chunks),
         grouped(target.skipped_locked),
@@ -58,8 +63,11 @@ fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
     ];
     let line = |(index, (reason, deleted)): (usize, &(String, u64))| {
         let first = index == 0;
-        let mut cells =
-            vec![if first { target.target.clone() } else { String::new() }, reason.clone(), grouped(*deleted)];
+        let mut cells = vec![
+            if first { target.target.clone() } else { String::new() },
+            reason.clone(),
+            grouped(*deleted),
+        ];
         cells.extend(of_target.iter().map(|cell| if first { cell.clone() } else { String::new() }));
         cells
     };

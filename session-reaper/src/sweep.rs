@@ -1,16 +1,21 @@
 //! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
 //!
-//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read, [`due`] has its cutoffs, also where
-//!   clocks change ([`wall`]), [`sql`] puts it into words.
+//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read,
+//!   [`due`] has its cutoffs, also where clocks change ([`wall`]), [`sql`] puts it into words.
 //! - [`auth_api`]: whether targets that nobody configured apply to the database.
-//! - [`connection`]: the connection that holds the lock and deletes, [`auxiliary`] the auxiliary one; [`lock`]: one reaper at a time.
-//! - [`preflight`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would go.
+//! - [`connection`]: the connection that holds the lock and deletes, [`auxiliary`] the auxiliary
+//!   one; [`lock`]: one reaper at a time.
+//! - [`preflight`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would
+//!   go.
 //! - [`target_run`]: one target, [`tables`] what its rows are in.
-//! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within the [`budget`]; [`scan_order`]
-//!   chooses the order in which it goes, [`blocks`] is that of the heap, [`watermarks`] are where earlier runs came to.
-//! - [`worker`]: the waiting between chunks, for what [`throttle`] finds in the way; [`reconnect`] after a lost connection.
-//! - [`backlog`]: counts of what is due, [`backlog_snapshot`] those of all targets now; [`history`]: the row in `reaper_runs`;
-//!   [`report`]: what is told at the end, and [`mod@partial_report`] before it.
+//! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within
+//!   the [`budget`]; [`scan_order`] chooses the order in which it goes, [`blocks`] is that of the
+//!   heap, [`watermarks`] are where earlier runs came to.
+//! - [`worker`]: the waiting between chunks, for what [`throttle`] finds in the way; [`reconnect`]
+//!   after a lost connection.
+//! - [`backlog`]: counts of what is due, [`backlog_snapshot`] those of all targets now;
+//!   [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end, and
+//!   [`mod@partial_report`] before it.
 
 mod auth_api;
 mod auxiliary;

@@ -1,6 +1,7 @@
 //! Logs, on standard error; and spans, sent to an OpenTelemetry collector.
 //!
-//! A span is only for the collector: where none is named its callsite is off for good, and costs one relaxed load.
+//! A span is only for the collector: where none is named its callsite is off for good, and costs
+//! one relaxed load.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -47,7 +48,9 @@ pub struct Spans {
 fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
     match otlp::Sent::to(receiver) {
         Ok(sent) => {
-            let spans = sent.layer().with_filter(filter::filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
+            let spans = sent
+                .layer()
+                .with_filter(filter::filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
             tracing_subscriber::registry().with(logs(log, bar)).with(spans).init();
             Spans { sent: Some(sent) }
         }
@@ -63,7 +66,11 @@ fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
 fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
     init(log, bar);
     let host = receiver.endpoint.host_str();
-    tracing::warn!(event = "spans_not_supported", host, "spans are not sent: this build lacks the feature otlp");
+    tracing::warn!(
+        event = "spans_not_supported",
+        host,
+        "spans are not sent: this build lacks the feature otlp"
+    );
     Spans::default()
 }
 
@@ -85,18 +92,23 @@ fn is_span(metadata: &Metadata<'_>) -> bool {
     metadata.target() == SPANS
 }
 
-fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(log: LogConfig, bar: ProgressBar) -> impl Layer<S> {
+fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
+    log: LogConfig,
+    bar: ProgressBar,
+) -> impl Layer<S> {
     let layer = fmt::layer().with_writer(AroundBar(bar));
     let layer = match log.format {
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
     // With a hint, lest the other's is lost: what is below the level is to cost nothing.
-    let no_span = filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
+    let no_span =
+        filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
     layer.with_filter(without_values(log.filter).and(no_span))
 }
 
-/// The driver logs parameters, which are keys of rows, and what triggers raise as notices: never below a warning.
+/// The driver logs parameters, which are keys of rows, and what triggers raise as notices: never
+/// below a warning.
 fn without_values(filter: EnvFilter) -> EnvFilter {
     match "tokio_postgres=warn".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -134,7 +146,8 @@ mod tests {
     use super::*;
 
     fn logging(filter: &str) -> impl Subscriber + Send + Sync + use<> {
-        let log = LogConfig { format: LogFormat::Text, filter: EnvFilter::new(filter), colour: false };
+        let log =
+            LogConfig { format: LogFormat::Text, filter: EnvFilter::new(filter), colour: false };
         tracing_subscriber::registry().with(logs(log, ProgressBar::hidden()))
     }
 

@@ -1,5 +1,5 @@
-//! Signs of life of the loop, for a watchdog: one wherever it has come a step further. What is not at work gives none, be it
-//! that it hangs in a statement, or that nobody wakes it up any more.
+//! Signs of life of the loop, for a watchdog: one wherever it has come a step further. What is not
+//! at work gives none, be it that it hangs in a statement, or that nobody wakes it up any more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -30,7 +30,9 @@ async fn accounts(database: &Database, accounts: &[(&str, i64, bool, bool)]) {
 }
 
 async fn left(database: &Database) -> String {
-    database.one("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM accounts").await
+    database
+        .one("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM accounts")
+        .await
 }
 
 fn has_target(reaped: &Reaped) -> bool {
@@ -79,7 +81,13 @@ async fn the_preset_keeps_disabled_accounts_too() {
     let enabled = "preset = 'auth-api'\n[[target]]\ntable = 'accounts'\nenabled = true\n\
                    due = [{ reason = 'unused', column = 'last_login_at', keep = '30d' }]";
     let reaped = reap_by(&database, enabled, &[]).await;
-    assert_eq!(reaped.target("accounts")["deleted"]["unused"], 1, "{}{}", reaped.report, reaped.stderr);
+    assert_eq!(
+        reaped.target("accounts")["deleted"]["unused"],
+        1,
+        "{}{}",
+        reaped.report,
+        reaped.stderr
+    );
     assert_eq!(left(&database).await, "disabled live recent");
 }
 
@@ -90,7 +98,10 @@ async fn an_account_that_is_logged_in_to_meanwhile_stays() {
     accounts(&database, &[("returning", 31, false, false), ("unused", 31, false, false)]).await;
     let mut login = database.client().await;
     let login = login.transaction().await.unwrap();
-    login.batch_execute("UPDATE accounts SET last_login_at = now() WHERE subject = 'returning'").await.unwrap();
+    login
+        .batch_execute("UPDATE accounts SET last_login_at = now() WHERE subject = 'returning'")
+        .await
+        .unwrap();
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
     assert_eq!(reaped.target("accounts")["skipped_locked"], 1, "{}", reaped.report);
     login.commit().await.unwrap();

@@ -9,20 +9,38 @@
 use serde_json::Value;
 use testkit::{Database, Program, Reaped, binary, reap_by};
 
-/// The kinds of due column: its type, the keys of its reason, a value that means "never", and one that is `n` days old.
+/// The kinds of due column: its type, the keys of its reason, a value that means "never", and one
+/// that is `n` days old.
 const KINDS: [(&str, &str, &str, &str); 8] = [
     ("bigint", "unit = 's'", "0", "extract(epoch FROM now())::bigint - n * 86400"),
     ("integer", "unit = 's'", "-1", "extract(epoch FROM now())::integer - n * 86400"),
-    ("bigint", "unit = 'ms'", "0", "extract(epoch FROM now())::bigint * 1000 - n::bigint * 86400000"),
-    ("bigint", "unit = 'us'", "946684799999999", "(extract(epoch FROM now())::bigint - n * 86400) * 1000000"),
+    (
+        "bigint",
+        "unit = 'ms'",
+        "0",
+        "extract(epoch FROM now())::bigint * 1000 - n::bigint * 86400000",
+    ),
+    (
+        "bigint",
+        "unit = 'us'",
+        "946684799999999",
+        "(extract(epoch FROM now())::bigint - n * 86400) * 1000000",
+    ),
     ("timestamptz", "zone = 'UTC'", "'-infinity'", "now() - n * interval '1 day'"),
     ("timestamptz", "zone = 'UTC'", "'0001-01-01Z'", "now() - n * interval '1 day'"),
-    ("timestamp", "zone = 'Asia/Tokyo'", "'1999-12-31 23:59:59.999999'", "now() - n * interval '1 day'"),
+    (
+        "timestamp",
+        "zone = 'Asia/Tokyo'",
+        "'1999-12-31 23:59:59.999999'",
+        "now() - n * interval '1 day'",
+    ),
     ("date", "zone = 'UTC'", "'1999-12-31'", "now()::date - n"),
 ];
 
 fn target(keys: &str, ancient: &str) -> String {
-    format!("[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '2d', {keys} }}]\n{ancient}")
+    format!(
+        "[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '2d', {keys} }}]\n{ancient}"
+    )
 }
 
 /// 30 live rows, 40 due ones, and 20 that never expire.
@@ -44,9 +62,14 @@ async fn of(database: &Database, command: &str, config: &str) -> (Option<i32>, V
     std::fs::write(file.path(), config).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap());
     let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)];
-    let (code, program) = Program::run(binary("session-reaper"), &[command, "--output", "json"], &env).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &[command, "--output", "json"], &env).await;
     let stdout = program.stdout();
-    (code, serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}{}", program.stderr())))
+    (
+        code,
+        serde_json::from_str(&stdout)
+            .unwrap_or_else(|e| panic!("{e}: {stdout}{}", program.stderr())),
+    )
 }
 
 async fn rows(database: &Database) -> (i64, i64) {
@@ -66,15 +89,31 @@ async fn a_target_with_ancient_times_is_unsafe_by_default() {
             let config = target(keys, more);
             let (code, checked) = of(&database, "check", &config).await;
             let found = codes(&checked["targets"][0]["findings"]);
-            assert_eq!((code, found.contains(&"ancient")), (Some(65), true), "{sql_type} {never}: {checked}");
+            assert_eq!(
+                (code, found.contains(&"ancient")),
+                (Some(65), true),
+                "{sql_type} {never}: {checked}"
+            );
             let (code, plan) = of(&database, "plan", &config).await;
-            assert_eq!((code, codes(&plan["targets"][0]["refused"])), (Some(65), vec!["ancient"]), "{plan}");
+            assert_eq!(
+                (code, codes(&plan["targets"][0]["refused"])),
+                (Some(65), vec!["ancient"]),
+                "{plan}"
+            );
             let Reaped { code, stderr, .. } = reap_by(&database, &config, &[]).await;
-            assert_eq!((code, rows(&database).await), (Some(65), (20, 40)), "{sql_type} {never}: {stderr}");
+            assert_eq!(
+                (code, rows(&database).await),
+                (Some(65), (20, 40)),
+                "{sql_type} {never}: {stderr}"
+            );
         }
         database.execute("DELETE FROM t WHERE id > 2000").await;
         let Reaped { code, stderr, .. } = reap_by(&database, &target(keys, ""), &[]).await;
-        assert_eq!((code, rows(&database).await), (Some(0), (0, 0)), "{sql_type} {never}: {stderr}");
+        assert_eq!(
+            (code, rows(&database).await),
+            (Some(0), (0, 0)),
+            "{sql_type} {never}: {stderr}"
+        );
     }
 }
 
@@ -86,13 +125,26 @@ async fn ancient_rows_are_kept_in_both_orders() {
             let config = target(keys, &format!("ancient = 'keep'\n{order}"));
             let (code, plan) = of(&database, "plan", &config).await;
             let planned = &plan["targets"][0];
-            assert_eq!((code, &planned["due"][0]["rows"]), (Some(0), &40.into()), "{sql_type} {never}: {plan}");
+            assert_eq!(
+                (code, &planned["due"][0]["rows"]),
+                (Some(0), &40.into()),
+                "{sql_type} {never}: {plan}"
+            );
             assert!((planned["share"].as_f64().unwrap() - 40.0 / 90.0).abs() < 1e-9, "{plan}");
             assert!(planned["due"][0]["oldest_due"].as_str().unwrap() > "2020", "{plan}");
             let reaped = reap_by(&database, &config, &[("MAX_CHUNK", "7")]).await;
             let told = reaped.target("t");
-            assert_eq!((reaped.code, &told["deleted"]["old"]), (Some(0), &40.into()), "{}", reaped.stderr);
-            assert_eq!((&told["remaining"], rows(&database).await), (&0.into(), (20, 0)), "{sql_type} {never} {order}");
+            assert_eq!(
+                (reaped.code, &told["deleted"]["old"]),
+                (Some(0), &40.into()),
+                "{}",
+                reaped.stderr
+            );
+            assert_eq!(
+                (&told["remaining"], rows(&database).await),
+                (&0.into(), (20, 0)),
+                "{sql_type} {never} {order}"
+            );
         }
     }
 }
@@ -105,7 +157,11 @@ async fn ancient_rows_are_due_where_the_target_says_so() {
         let (_, plan) = of(&database, "plan", &config).await;
         assert_eq!(plan["targets"][0]["due"][0]["rows"], 60, "{sql_type} {never}: {plan}");
         let Reaped { code, stderr, .. } = reap_by(&database, &config, &[]).await;
-        assert_eq!((code, rows(&database).await), (Some(0), (0, 0)), "{sql_type} {never}: {stderr}");
+        assert_eq!(
+            (code, rows(&database).await),
+            (Some(0), (0, 0)),
+            "{sql_type} {never}: {stderr}"
+        );
     }
 }
 
@@ -144,7 +200,10 @@ async fn an_ancient_row_keeps_its_group() {
     let config = target("unit = 's'", "ancient = 'keep'\ngroup = 'family'");
     let reaped = reap_by(&database, &config, &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 2, "{}", reaped.stderr);
-    assert_eq!(database.one::<Vec<i32>>("SELECT array_agg(id ORDER BY id) FROM t").await, [3, 2001]);
+    assert_eq!(
+        database.one::<Vec<i32>>("SELECT array_agg(id ORDER BY id) FROM t").await,
+        [3, 2001]
+    );
 }
 
 #[tokio::test]
@@ -164,7 +223,8 @@ async fn an_ancient_time_in_any_partition_is_found() {
     assert_eq!((reaped.code, rows(&database).await), (Some(0), (1, 0)), "{}", reaped.stderr);
 }
 
-/// The rows that never expire are behind the first condition of the index: neither a count nor a chunk reads them.
+/// The rows that never expire are behind the first condition of the index: neither a count nor a
+/// chunk reads them.
 #[tokio::test]
 async fn kept_rows_are_not_read() {
     let database = Database::empty().await;
@@ -176,10 +236,14 @@ async fn kept_rows_are_not_read() {
         )
         .await;
     database.execute("VACUUM ANALYZE t").await;
-    let reaped = reap_by(&database, &target("unit = 's'", "ancient = 'keep'\norder = 'index'"), &[]).await;
+    let reaped =
+        reap_by(&database, &target("unit = 's'", "ancient = 'keep'\norder = 'index'"), &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 100, "{}", reaped.stderr);
     let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 't'";
-    testkit::eventually("the run is in the statistics", async || database.one::<i64>(read).await > 0).await;
+    testkit::eventually("the run is in the statistics", async || {
+        database.one::<i64>(read).await > 0
+    })
+    .await;
     let read: i64 = database.one(read).await;
     assert!(read < 5_000, "{read} index entries were read");
 }
@@ -228,7 +292,11 @@ async fn a_plan_shows_the_oldest_finite_time() {
             );
             let (code, plan) = of(&database, "plan", &config).await;
             let due = &plan["targets"][0]["due"][0];
-            assert_eq!((code, &due["oldest_due"]), (Some(0), &earliest.into()), "{sql_type}: {plan}");
+            assert_eq!(
+                (code, &due["oldest_due"]),
+                (Some(0), &earliest.into()),
+                "{sql_type}: {plan}"
+            );
         }
     }
 }

@@ -14,8 +14,13 @@ async fn check(database: &Database, config: &str) -> (Option<i32>, Value) {
     std::fs::write(file.path(), config).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap());
     let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)];
-    let (code, program) = Program::run(binary("session-reaper"), &["check", "--output", "json"], &env).await;
-    (code, serde_json::from_str(&program.stdout()).unwrap_or_else(|e| panic!("{e}: {}", program.stderr())))
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["check", "--output", "json"], &env).await;
+    (
+        code,
+        serde_json::from_str(&program.stdout())
+            .unwrap_or_else(|e| panic!("{e}: {}", program.stderr())),
+    )
 }
 
 fn has(checked: &Value, target: usize, code: &str) -> bool {
@@ -23,7 +28,8 @@ fn has(checked: &Value, target: usize, code: &str) -> bool {
     findings.iter().any(|finding| finding["code"] == code)
 }
 
-const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+const T: &str =
+    "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
 
 /// What makes a cascade lead back to `t`, each in another way.
 const CYCLES: [&str; 4] = [
@@ -62,10 +68,18 @@ async fn cascade_to_itself_is_unsafe_with_where_or_group() {
         let database = with(cycle).await;
         for more in ["where = 't.kind = 1'", "group = 'kind'"] {
             let (code, checked) = check(&database, &config(number, more)).await;
-            assert_eq!((code, has(&checked, 0, "self-cascade")), (Some(65), true), "{cycle}: {checked}");
+            assert_eq!(
+                (code, has(&checked, 0, "self-cascade")),
+                (Some(65), true),
+                "{cycle}: {checked}"
+            );
         }
         let (code, checked) = check(&database, &config(number, "")).await;
-        assert_eq!((code, has(&checked, 0, "cascade-not-due")), (Some(0), true), "{cycle}: {checked}");
+        assert_eq!(
+            (code, has(&checked, 0, "cascade-not-due")),
+            (Some(0), true),
+            "{cycle}: {checked}"
+        );
     }
 }
 
@@ -91,7 +105,10 @@ async fn rows_kept_by_where_are_not_lost_to_a_cascade() {
 #[tokio::test]
 async fn cascade_to_itself_that_only_clears_is_harmless() {
     for action in ["SET NULL", "SET DEFAULT"] {
-        let database = with(&format!("ALTER TABLE t ADD FOREIGN KEY (parent) REFERENCES t ON DELETE {action}")).await;
+        let database = with(&format!(
+            "ALTER TABLE t ADD FOREIGN KEY (parent) REFERENCES t ON DELETE {action}"
+        ))
+        .await;
         let (code, checked) = check(&database, &config(0, "where = 't.kind = 1'")).await;
         assert_eq!((code, has(&checked, 0, "self-cascade")), (Some(0), false), "{checked}");
         assert!(!has(&checked, 0, "cascade-not-due"), "{checked}");

@@ -1,4 +1,5 @@
-//! `check`, and the gate that each run passes: what is unsafe is found and told with what to run, and left alone.
+//! `check`, and the gate that each run passes: what is unsafe is found and told with what to run,
+//! and left alone.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,20 +11,27 @@ use serde_json::Value;
 use testkit::{Database, Program, Reaped, binary, expired_sessions, reaped, start_reaper};
 
 /// The target `t`, with the columns id and due.
-const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+const T: &str =
+    "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
 
 /// Twenty thousand rows, a tenth of them due.
-const ROWS: &str = "INSERT INTO t (id, due) SELECT n, now() + (n - 2000) * interval '1 hour' - interval '1 day'
+const ROWS: &str =
+    "INSERT INTO t (id, due) SELECT n, now() + (n - 2000) * interval '1 hour' - interval '1 day'
                     FROM generate_series(1, 20000) AS n";
 
 /// A database with the table `t` and what else `sql` makes.
 async fn with_t(columns: &str, sql: &str) -> Database {
     let database = Database::empty().await;
-    database.execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz {columns})")).await;
+    database
+        .execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz {columns})"))
+        .await;
     // One by one: some may not stand in a transaction.
     let client = database.client().await;
     for statement in sql.split(";;") {
-        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        client
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
     }
     database
 }
@@ -52,10 +60,18 @@ async fn check(database: &Database, config: &str) -> (Option<i32>, Value) {
 
 /// Everything that was found of one level, as `code: what → remedy`.
 fn told(target: &Value, level: &str) -> Vec<String> {
-    let findings = target["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == level);
+    let findings =
+        target["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == level);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     findings
-        .map(|finding| format!("{}: {} → {}", text(&finding["code"]), text(&finding["what"]), text(&finding["remedy"])))
+        .map(|finding| {
+            format!(
+                "{}: {} → {}",
+                text(&finding["code"]),
+                text(&finding["what"]),
+                text(&finding["remedy"])
+            )
+        })
         .collect()
 }
 
@@ -93,10 +109,12 @@ async fn the_tables_of_auth_api_are_safe_for_the_role_that_comes_with_them() {
     expired_sessions(&database, 20_000).await;
     database.execute("ANALYZE").await;
     let url = database.url_as("session_reaper");
-    let (code, stdout, stderr) = check_with(&url, "preset = 'auth-api'", &["--output", "json"]).await;
+    let (code, stdout, stderr) =
+        check_with(&url, "preset = 'auth-api'", &["--output", "json"]).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let found: Value = serde_json::from_str(&stdout).unwrap();
-    let names: Vec<&Value> = found["targets"].as_array().unwrap().iter().map(|target| &target["target"]).collect();
+    let names: Vec<&Value> =
+        found["targets"].as_array().unwrap().iter().map(|target| &target["target"]).collect();
     assert_eq!(names, ["sessions", "consumed_challenges", "reaper_runs"]);
     assert_eq!(found["server"]["safe"], true);
     for target in found["targets"].as_array().unwrap() {
@@ -130,7 +148,11 @@ async fn the_text_says_what_to_run() {
 
 #[tokio::test]
 async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
-    let database = with_t(", note text, small integer", "CREATE INDEX ON t (due);; CREATE VIEW seen AS TABLE t").await;
+    let database = with_t(
+        ", note text, small integer",
+        "CREATE INDEX ON t (due);; CREATE VIEW seen AS TABLE t",
+    )
+    .await;
     for (config, parts) in [
         (T.replace("'t'", "'tt'"), ["there is no table", "did you mean public.t?"]),
         (T.replace("'due'", "'deu'"), ["unfit: ", "did you mean due?"]),
@@ -155,7 +177,8 @@ async fn an_index_has_to_be_there_whatever_the_size_of_the_table() {
     is_safe(&database, T).await;
     database.execute("DROP INDEX mine").await;
     let create = "CREATE INDEX CONCURRENTLY ON public.t (due, id)";
-    is_unsafe(&database, T, &[&["no-index: public.t has no index that begins with due", create]]).await;
+    is_unsafe(&database, T, &[&["no-index: public.t has no index that begins with due", create]])
+        .await;
     for (index, why) in [
         ("ON t (id, due)", "in public.mine it is not the first column"),
         ("ON t USING brin (due)", "public.mine is of the kind brin"),
@@ -177,7 +200,12 @@ async fn an_index_may_be_descending_or_leave_out_what_is_never_due() {
         is_safe(&database, T).await;
         // As it says, so it is.
         let run = run_with(&database, T, &[]).await;
-        assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(0), &2000.into()), "{}", run.stderr);
+        assert_eq!(
+            (run.code, &run.target("t")["deleted"]["old"]),
+            (Some(0), &2000.into()),
+            "{}",
+            run.stderr
+        );
     }
 }
 
@@ -190,12 +218,17 @@ async fn a_partial_index_that_misses_due_rows_does_not_do() {
         "CREATE INDEX CONCURRENTLY ON public.t (due, id)",
     ];
     is_unsafe(&database, T, &[&expected]).await;
-    // Where it cannot be proved from the due column alone, `where` does not help: stretches are found without it.
+    // Where it cannot be proved from the due column alone, `where` does not help: stretches are
+    // found without it.
     is_unsafe(&database, &format!("{T}where = \"t.kind = 'a'\""), &[&expected]).await;
-    database.execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due > '2020-01-01'").await;
+    database
+        .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due > '2020-01-01'")
+        .await;
     is_unsafe(&database, T, &[&["partial-index: "]]).await;
     // This one has every due row for years to come, and PostgreSQL can prove it.
-    database.execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due < '2100-01-01'").await;
+    database
+        .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due < '2100-01-01'")
+        .await;
     is_safe(&database, T).await;
 }
 
@@ -221,7 +254,12 @@ async fn a_group_needs_an_index_of_its_own() {
     let config = format!("{T}group = 'fam'");
     let database = with_t(", fam text", "CREATE INDEX ON t (due, id)").await;
     let create = "CREATE INDEX CONCURRENTLY ON public.t (fam)";
-    is_unsafe(&database, &config, &[&["group-not-indexed: public.t has no index that begins with fam", create]]).await;
+    is_unsafe(
+        &database,
+        &config,
+        &[&["group-not-indexed: public.t has no index that begins with fam", create]],
+    )
+    .await;
     database.execute("CREATE INDEX mine ON t (fam) WHERE fam <> ''").await;
     is_unsafe(&database, &config, &[&["group-not-indexed: "]]).await;
     database.execute("DROP INDEX mine; CREATE INDEX mine ON t (fam) WHERE fam IS NOT NULL").await;
@@ -254,7 +292,9 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
             let target = is_safe(&database, T).await;
             let notes = told(&target, "note");
             assert!(
-                notes.iter().any(|note| note.starts_with("cascade: ") && note.contains("public.\"Child\"")),
+                notes
+                    .iter()
+                    .any(|note| note.starts_with("cascade: ") && note.contains("public.\"Child\"")),
                 "{target}"
             );
         } else {
@@ -263,11 +303,20 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
         database.execute("DROP INDEX other").await;
     }
     // An invalid one is none.
-    database.execute("INSERT INTO t VALUES (1, now()); INSERT INTO \"Child\" VALUES (1, 1), (2, 1)").await;
-    let client = database.client().await;
-    client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY other ON \"Child\" (t_id)").await.unwrap_err();
-    is_unsafe(&database, T, &[&["public.other is invalid", "DROP INDEX CONCURRENTLY public.other; CREATE INDEX"]])
+    database
+        .execute("INSERT INTO t VALUES (1, now()); INSERT INTO \"Child\" VALUES (1, 1), (2, 1)")
         .await;
+    let client = database.client().await;
+    client
+        .batch_execute("CREATE UNIQUE INDEX CONCURRENTLY other ON \"Child\" (t_id)")
+        .await
+        .unwrap_err();
+    is_unsafe(
+        &database,
+        T,
+        &[&["public.other is invalid", "DROP INDEX CONCURRENTLY public.other; CREATE INDEX"]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -281,17 +330,24 @@ async fn a_foreign_key_is_followed_where_it_cascades_and_back_to_its_own_table()
          CREATE TABLE d (id bigint, due timestamptz)",
     )
     .await;
-    let own = ["the foreign key t_parent_fkey of public.t points at public.t", "ON public.t (parent)"];
-    let further = ["the foreign key b_a_id_fkey of public.b points at public.a", "ON public.b (a_id)"];
+    let own =
+        ["the foreign key t_parent_fkey of public.t points at public.t", "ON public.t (parent)"];
+    let further =
+        ["the foreign key b_a_id_fkey of public.b points at public.a", "ON public.b (a_id)"];
     is_unsafe(&database, T, &[&further, &own]).await;
     database.execute("CREATE INDEX ON t (parent); CREATE INDEX ON b (a_id)").await;
     let target = is_safe(&database, T).await;
     let warnings = told(&target, "warning");
     assert!(
-        warnings.len() == 1 && warnings[0].starts_with("foreign-key-holds: public.b (a_id) refers to public.a"),
+        warnings.len() == 1
+            && warnings[0].starts_with("foreign-key-holds: public.b (a_id) refers to public.a"),
         "{warnings:?}"
     );
-    assert_eq!(told(&target, "note").iter().filter(|note| note.starts_with("cascade: ")).count(), 2, "{target}");
+    assert_eq!(
+        told(&target, "note").iter().filter(|note| note.starts_with("cascade: ")).count(),
+        2,
+        "{target}"
+    );
 }
 
 #[tokio::test]
@@ -306,7 +362,11 @@ async fn a_foreign_key_of_several_columns_needs_all_of_them_first() {
     is_unsafe(
         &database,
         T,
-        &[&["foreign-key-not-indexed: ", "no index begins with its tenant, t_id", "ON public.a (tenant, t_id)"]],
+        &[&[
+            "foreign-key-not-indexed: ",
+            "no index begins with its tenant, t_id",
+            "ON public.a (tenant, t_id)",
+        ]],
     )
     .await;
     database.execute("CREATE INDEX ON a (t_id, tenant)").await;
@@ -325,7 +385,10 @@ async fn a_foreign_key_of_a_partitioned_table_needs_an_index_on_all_of_it() {
     is_unsafe(
         &database,
         T,
-        &[&["the foreign key a_t_id_fkey of public.a points at", "CREATE INDEX ON public.a (t_id)"]],
+        &[&[
+            "the foreign key a_t_id_fkey of public.a points at",
+            "CREATE INDEX ON public.a (t_id)",
+        ]],
     )
     .await;
     database.execute("CREATE INDEX ON a (t_id)").await;
@@ -344,10 +407,14 @@ async fn many_rows_that_go_along_are_told() {
     let warnings = told(&is_safe(&database, T).await, "warning");
     assert!(
         warnings.len() == 1
-            && warnings[0].starts_with("large-cascade: public.a has about 500 rows for each row of public.t"),
+            && warnings[0]
+                .starts_with("large-cascade: public.a has about 500 rows for each row of public.t"),
         "{warnings:?}"
     );
-    assert!(warnings[0].ends_with("children = [{ table = 'public.a', column = 't_id' }]"), "{warnings:?}");
+    assert!(
+        warnings[0].ends_with("children = [{ table = 'public.a', column = 't_id' }]"),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test]
@@ -370,7 +437,10 @@ async fn what_a_role_may_not_do_is_told_with_the_grant() {
     ] {
         let (code, target) = check_as(&url, &config).await;
         let found = told(&target, "unsafe");
-        assert!(code == Some(65) && found.len() == 1 && found[0].starts_with("privilege-missing: "), "{found:?}");
+        assert!(
+            code == Some(65) && found.len() == 1 && found[0].starts_with("privilege-missing: "),
+            "{found:?}"
+        );
         assert!(found[0].ends_with(&format!(" → {grant}")), "{found:?}");
         client.batch_execute(grant).await.unwrap();
     }
@@ -384,24 +454,31 @@ async fn what_a_role_may_not_do_is_told_with_the_grant() {
         ("DELETE", "GRANT DELETE ON app.t TO session_reaper"),
         ("UPDATE (due)", "GRANT UPDATE (due) ON app.t TO session_reaper"),
     ] {
-        client.batch_execute(&format!("REVOKE {revoke} ON app.t FROM session_reaper")).await.unwrap();
+        client
+            .batch_execute(&format!("REVOKE {revoke} ON app.t FROM session_reaper"))
+            .await
+            .unwrap();
         let found = told(&check_as(&url, &config).await.1, "unsafe");
         assert!(found.len() == 1 && found[0].ends_with(&format!(" → {grant}")), "{found:?}");
         client.batch_execute(grant).await.unwrap();
     }
     // A column that only `where` reads, and another table.
-    let reads = format!("{config}where = 'EXISTS (SELECT FROM app.more m WHERE m.id = t.other OFFSET 0)'");
+    let reads =
+        format!("{config}where = 'EXISTS (SELECT FROM app.more m WHERE m.id = t.other OFFSET 0)'");
     let found = told(&check_as(&url, &reads).await.1, "unsafe");
-    let grant =
-        "GRANT SELECT (other, xmax) ON app.t TO session_reaper; GRANT SELECT (id) ON app.more TO session_reaper";
+    let grant = "GRANT SELECT (other, xmax) ON app.t TO session_reaper; GRANT SELECT (id) ON app.more TO session_reaper";
     assert!(found.len() == 1 && found[0].ends_with(&format!(" → {grant}")), "{found:?}");
     client.batch_execute(grant).await.unwrap();
     assert_eq!(told(&check_as(&url, &reads).await.1, "unsafe"), Vec::<String>::new());
     // What is more than it needs.
-    client.batch_execute("GRANT INSERT, TRUNCATE, UPDATE ON app.t TO session_reaper").await.unwrap();
+    client
+        .batch_execute("GRANT INSERT, TRUNCATE, UPDATE ON app.t TO session_reaper")
+        .await
+        .unwrap();
     let notes = told(&check_as(&url, &config).await.1, "note");
     assert!(
-        notes.len() == 1 && notes[0].contains("REVOKE INSERT, UPDATE, TRUNCATE ON app.t FROM session_reaper"),
+        notes.len() == 1
+            && notes[0].contains("REVOKE INSERT, UPDATE, TRUNCATE ON app.t FROM session_reaper"),
         "{notes:?}"
     );
 }
@@ -419,7 +496,10 @@ async fn row_level_security_that_may_hide_rows_is_unsafe() {
     let url = database.url_as("session_reaper");
     let policy = "CREATE POLICY session_reaper ON public.t TO session_reaper USING (true)";
     let found = told(&check_as(&url, T).await.1, "unsafe");
-    assert!(found.len() == 1 && found[0].starts_with("row-security: ") && found[0].contains(policy), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("row-security: ") && found[0].contains(policy),
+        "{found:?}"
+    );
     // It may see all rows, and delete some.
     database.execute(&policy.replace("session_reaper ON public.t", "reads ON t FOR SELECT")).await;
     assert_eq!(check_as(&url, T).await.0, Some(65));
@@ -427,7 +507,10 @@ async fn row_level_security_that_may_hide_rows_is_unsafe() {
     assert_eq!(check_as(&url, T).await.0, Some(0));
     database.execute("CREATE POLICY never ON t AS RESTRICTIVE USING (id > 5)").await;
     let found = told(&check_as(&url, T).await.1, "unsafe");
-    assert!(found.len() == 1 && found[0].contains("BYPASSRLS") && found[0].contains("never"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("BYPASSRLS") && found[0].contains("never"),
+        "{found:?}"
+    );
     // Whoever sees everything has nothing to fear.
     is_safe(&database, T).await;
 }
@@ -446,8 +529,14 @@ async fn what_else_happens_when_a_row_goes_is_told() {
     .await;
     let warnings = told(&is_safe(&database, T).await, "warning");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("delete-trigger: triggers of public.t fire on delete: audit → "), "{warnings:?}");
-    assert!(warnings[1].ends_with("ALTER TABLE public.t RESET (autovacuum_enabled)"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("delete-trigger: triggers of public.t fire on delete: audit → "),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].ends_with("ALTER TABLE public.t RESET (autovacuum_enabled)"),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test]
@@ -459,10 +548,15 @@ async fn rows_of_one_time_are_told_when_nothing_orders_them() {
     )
     .await;
     let warnings = told(&is_safe(&database, T).await, "warning");
-    assert!(warnings.len() == 1 && warnings[0].starts_with("index-without-key: about 20000 rows"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("index-without-key: about 20000 rows"),
+        "{warnings:?}"
+    );
     database.execute("DROP INDEX mine; CREATE INDEX ON t (due, id)").await;
     assert_eq!(told(&is_safe(&database, T).await, "warning"), Vec::<String>::new());
-    database.execute("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL").await;
+    database
+        .execute("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL")
+        .await;
     let warnings = told(&is_safe(&database, T).await, "warning");
     assert!(warnings.len() == 1 && warnings[0].starts_with("no-key: "), "{warnings:?}");
 }
@@ -480,11 +574,14 @@ async fn a_condition_that_reads_a_large_table_is_unsafe_and_one_that_reads_a_sma
     let config = |condition: &str| format!("{T}where = \"{condition}\"");
     let scan = config("EXISTS (SELECT FROM big b WHERE b.kind = 'y' OFFSET 0)");
     is_unsafe(&database, &scan, &[&["would read public.big, about 20000 rows", "OFFSET 0"]]).await;
-    is_safe(&database, &config("NOT EXISTS (SELECT FROM big b WHERE b.id = t.other OFFSET 0)")).await;
+    is_safe(&database, &config("NOT EXISTS (SELECT FROM big b WHERE b.id = t.other OFFSET 0)"))
+        .await;
     // The same table, when so many rows may be read.
     let (code, stdout, _) = check_with(&database.url(), &scan, &["--max-scan-rows", "20000"]).await;
     assert_eq!(code, Some(0), "{stdout}");
-    database.execute("TRUNCATE big; INSERT INTO big SELECT n, 'x' FROM generate_series(1, 5000) AS n").await;
+    database
+        .execute("TRUNCATE big; INSERT INTO big SELECT n, 'x' FROM generate_series(1, 5000) AS n")
+        .await;
     is_safe(&database, &scan).await;
 }
 
@@ -497,64 +594,97 @@ async fn a_run_leaves_an_unsafe_target_alone_and_works_on_the_others() {
     assert_eq!(run.code, Some(65), "{}", run.stderr);
     assert_eq!(run.report["outcome"], "partial");
     let (t, u) = (run.target("t"), run.target("u"));
-    assert_eq!((&t["outcome"], &t["deleted"]["old"], &t["chunks"]), (&"failed".into(), &0.into(), &0.into()));
-    assert!(t["why"].as_str().unwrap().ends_with(": CREATE INDEX CONCURRENTLY ON public.t (due, id)"), "{t}");
+    assert_eq!(
+        (&t["outcome"], &t["deleted"]["old"], &t["chunks"]),
+        (&"failed".into(), &0.into(), &0.into())
+    );
+    assert!(
+        t["why"].as_str().unwrap().ends_with(": CREATE INDEX CONCURRENTLY ON public.t (due, id)"),
+        "{t}"
+    );
     assert_eq!((&u["outcome"], &u["deleted"]["old"]), (&"success".into(), &2000.into()));
     assert!(t.get("forced").is_none() && u.get("forced").is_none());
     assert!(run.stderr.contains(r#""code":"no-index""#), "{}", run.stderr);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
 
     let alone = run_with(&database, T, &[]).await;
-    assert_eq!((alone.code, &alone.report["outcome"]), (Some(65), &"failed".into()), "{}", alone.stderr);
+    assert_eq!(
+        (alone.code, &alone.report["outcome"]),
+        (Some(65), &"failed".into()),
+        "{}",
+        alone.stderr
+    );
 }
 
 #[tokio::test]
 async fn what_is_forced_is_done_and_stands_in_the_record() {
     let database = Database::create().await;
-    database.execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); {ROWS}")).await;
+    database
+        .execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); {ROWS}"))
+        .await;
     let run = run_with(&database, T, &["--force-unsafe"]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let t = run.target("t");
-    assert_eq!((&t["deleted"]["old"], &t["forced"]), (&2000.into(), &serde_json::json!(["no-index"])));
+    assert_eq!(
+        (&t["deleted"]["old"], &t["forced"]),
+        (&2000.into(), &serde_json::json!(["no-index"]))
+    );
     assert!(run.target("reaper_runs").get("forced").is_none());
     assert!(run.stderr.contains("finding_forced"), "{}", run.stderr);
-    let recorded = database.one::<String>("SELECT report -> 'targets' -> 0 ->> 'forced' FROM reaper_runs").await;
+    let recorded = database
+        .one::<String>("SELECT report -> 'targets' -> 0 ->> 'forced' FROM reaper_runs")
+        .await;
     assert_eq!(recorded, r#"["no-index"]"#);
 
     // What cannot be done cannot be forced.
     let run = run_with(&database, &T.replace("'due'", "'id'"), &["--force-unsafe"]).await;
-    assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(65), &0.into()), "{}", run.stderr);
+    assert_eq!(
+        (run.code, &run.target("t")["deleted"]["old"]),
+        (Some(65), &0.into()),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_delete_is_unsafe_for_every_target() {
     let database = Database::create().await;
-    let url = format!("{}%20-c%20default_transaction_read_only%3Don", database.url_as("session_reaper"));
+    let url =
+        format!("{}%20-c%20default_transaction_read_only%3Don", database.url_as("session_reaper"));
     let (code, stdout, _) = check_with(&url, "preset = 'auth-api'", &["--output", "json"]).await;
     let found: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &found["server"]["safe"]), (Some(65), &false.into()), "{found}");
     assert_eq!(found["server"]["findings"][0]["code"], "read-only");
     let run = testkit::reap(&database, &[("DATABASE_URL", &url)]).await;
     assert_eq!(run.code, Some(65), "{}", run.stderr);
-    assert!(run.report["why"].as_str().unwrap().contains("default_transaction_read_only"), "{}", run.report);
+    assert!(
+        run.report["why"].as_str().unwrap().contains("default_transaction_read_only"),
+        "{}",
+        run.report
+    );
 }
 
 #[tokio::test]
 async fn an_index_on_what_is_mostly_null_need_not_have_the_nulls() {
-    let database = with_t("", "INSERT INTO t SELECT n FROM generate_series(1, 1000) AS n;; ANALYZE t").await;
+    let database =
+        with_t("", "INSERT INTO t SELECT n FROM generate_series(1, 1000) AS n;; ANALYZE t").await;
     let create = "CREATE INDEX CONCURRENTLY ON public.t (due, id) WHERE due IS NOT NULL";
     is_unsafe(&database, T, &[&["no-index: ", create]]).await;
     database.execute(&create.replace(" CONCURRENTLY", "")).await;
     is_safe(&database, T).await;
 }
 
-/// Blocks of the table and its indexes that were looked at until now, by connections that have ended.
+/// Blocks of the table and its indexes that were looked at until now, by connections that have
+/// ended.
 async fn blocks_read(database: &Database) -> i64 {
     let sql = "SELECT (heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit, 0) + coalesce(idx_blks_read, 0))::bigint
                FROM pg_statio_user_tables WHERE relname = 't'";
     // Until the server has counted what the last one looked at.
     let at_work = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'session-reaper'";
-    testkit::eventually("the last check has gone", async || database.one::<i64>(at_work).await == 0).await;
+    testkit::eventually("the last check has gone", async || {
+        database.one::<i64>(at_work).await == 0
+    })
+    .await;
     database.one(sql).await
 }
 
@@ -580,11 +710,14 @@ async fn two_million_rows_are_checked_by_a_look_at_a_few_blocks() {
 }
 
 #[tokio::test]
-async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_which_are_those_of_its_page() {
+async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_which_are_those_of_its_page()
+ {
     let folder = |path: &str| format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     let mut presets: Vec<String> = std::fs::read_dir(folder("tests/presets"))
         .unwrap()
-        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".sql")?.to_owned()))
+        .filter_map(|entry| {
+            Some(entry.unwrap().file_name().to_str()?.strip_suffix(".sql")?.to_owned())
+        })
         .collect();
     presets.sort();
     assert_eq!(presets.len(), 10);
@@ -592,16 +725,24 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
     for preset in presets {
         let database = Database::empty().await;
         let client = database.client().await;
-        let tables = std::fs::read_to_string(folder(&format!("tests/presets/{preset}.sql"))).unwrap();
+        let tables =
+            std::fs::read_to_string(folder(&format!("tests/presets/{preset}.sql"))).unwrap();
         client.batch_execute(&tables).await.unwrap();
-        let page = std::fs::read_to_string(folder(&format!("../docs/presets/{preset}.md"))).unwrap();
+        let page =
+            std::fs::read_to_string(folder(&format!("../docs/presets/{preset}.md"))).unwrap();
         let config = format!("preset = '{preset}'");
         let url = database.url();
 
         let (_, stdout, stderr) = check_with(&url, &config, &["--output", "json"]).await;
-        let found: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+        let found: Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
         let mut remedies: Vec<String> = Vec::new();
-        for finding in found["targets"].as_array().unwrap().iter().flat_map(|t| t["findings"].as_array().unwrap()) {
+        for finding in found["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|t| t["findings"].as_array().unwrap())
+        {
             if finding["level"] == "unsafe" {
                 remedies.push(finding["remedy"].as_str().unwrap().to_owned());
             }
@@ -612,7 +753,10 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
             let (_, on) = remedy.split_once(" ON ").unwrap();
             let on = on.trim_start_matches("public.");
             assert!(page.contains(on), "{preset}: {remedy} is not on its page");
-            client.batch_execute(remedy).await.unwrap_or_else(|error| panic!("{preset}: {remedy}: {error:?}"));
+            client
+                .batch_execute(remedy)
+                .await
+                .unwrap_or_else(|error| panic!("{preset}: {remedy}: {error:?}"));
         }
         missing += remedies.len();
         let (code, stdout, _) = check_with(&url, &config, &[]).await;
@@ -636,13 +780,17 @@ async fn each_partition_needs_its_index_and_its_rights() {
     let (config, url) = (T.replace("'t'", "'p'"), database.url_as("session_reaper"));
     let found = |target: &Value| told(target, "unsafe");
     let (_, target) = check_as(&url, &config).await;
-    assert!(found(&target).len() == 1 && found(&target)[0].ends_with("ON public.p2 (due)"), "{target}");
+    assert!(
+        found(&target).len() == 1 && found(&target)[0].ends_with("ON public.p2 (due)"),
+        "{target}"
+    );
     database.execute("CREATE INDEX ON p (due, id)").await;
     assert_eq!(check_as(&url, &config).await.0, Some(0));
     database.execute("REVOKE DELETE ON p1 FROM session_reaper").await;
     let (_, target) = check_as(&url, &config).await;
     assert!(
-        found(&target).len() == 1 && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
+        found(&target).len() == 1
+            && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
         "{target}"
     );
     // What refers to the whole refers to each partition; it is said once.
@@ -654,7 +802,10 @@ async fn each_partition_needs_its_index_and_its_rights() {
         .await;
     let (_, target) = check_as(&url, &config).await;
     let all = found(&target);
-    assert!(all.len() == 1 && all[0].ends_with("CREATE INDEX CONCURRENTLY ON public.c (id, due)"), "{all:?}");
+    assert!(
+        all.len() == 1 && all[0].ends_with("CREATE INDEX CONCURRENTLY ON public.c (id, due)"),
+        "{all:?}"
+    );
 }
 
 #[tokio::test]
@@ -670,7 +821,11 @@ async fn a_run_does_not_tell_the_same_of_every_partition() {
         .await;
     let run = run_with(&database, T, &[]).await;
     let why = run.target("t")["why"].as_str().unwrap();
-    assert_eq!((run.code, why.matches("CREATE INDEX CONCURRENTLY ON public.t").count()), (Some(65), 5), "{why}");
+    assert_eq!(
+        (run.code, why.matches("CREATE INDEX CONCURRENTLY ON public.t").count()),
+        (Some(65), 5),
+        "{why}"
+    );
     assert!(why.ends_with("; and 15 more, which `session-reaper check` tells"), "{why}");
     assert_eq!(told(&check(&database, T).await.1, "unsafe").len(), 20);
 }
@@ -686,19 +841,27 @@ async fn children_need_an_index_and_rights_of_their_own() {
         )
         .await;
     let url = database.url_as("session_reaper");
-    let config = format!("{T}children = [{{ table = 'c', column = 't_id' }}, {{ table = 'free', column = 't_id' }}]");
+    let config = format!(
+        "{T}children = [{{ table = 'c', column = 't_id' }}, {{ table = 'free', column = 't_id' }}]"
+    );
     let (code, target) = check_as(&url, &config).await;
     let found = told(&target, "unsafe");
     assert!(code == Some(65) && found.len() == 3, "{found:#?}");
     assert!(
-        found[0].starts_with("foreign-key-not-indexed: ") && found[0].ends_with("ON public.c (t_id)"),
+        found[0].starts_with("foreign-key-not-indexed: ")
+            && found[0].ends_with("ON public.c (t_id)"),
         "{found:#?}"
     );
-    assert!(found[1].starts_with("child-not-indexed: ") && found[1].ends_with("ON public.free (t_id)"), "{found:#?}");
+    assert!(
+        found[1].starts_with("child-not-indexed: ") && found[1].ends_with("ON public.free (t_id)"),
+        "{found:#?}"
+    );
     let grant = "GRANT SELECT (ctid, tableoid, t_id), DELETE, UPDATE (t_id) ON public.c TO session_reaper; \
                  GRANT SELECT (ctid, tableoid, t_id), DELETE, UPDATE (t_id) ON public.free TO session_reaper";
     assert!(found[2].ends_with(&format!(" → {grant}")), "{found:#?}");
-    database.execute(&format!("CREATE INDEX ON c (t_id); CREATE INDEX ON free (t_id); {grant}")).await;
+    database
+        .execute(&format!("CREATE INDEX ON c (t_id); CREATE INDEX ON free (t_id); {grant}"))
+        .await;
     let (code, target) = check_as(&url, &config).await;
     // That c holds its parents is no matter when it goes first.
     assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
@@ -718,7 +881,10 @@ async fn a_table_that_is_locked_is_told_and_is_no_danger() {
     .await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &config).unwrap();
-    let env = [("DATABASE_URL", database.url()), ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned())];
+    let env = [
+        ("DATABASE_URL", database.url()),
+        ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned()),
+    ];
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
     assert_eq!(code, Some(1), "{}", program.stderr());

@@ -1,4 +1,5 @@
-//! A daemon whose process slept, or whose clock was set: a missed time is made up for once, and nobody waits for hours.
+//! A daemon whose process slept, or whose clock was set: a missed time is made up for once, and
+//! nobody waits for hours.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +34,8 @@ async fn sleeps_between_two_runs(database: &Database, daemon: &Program) -> DateT
         .await;
         seen += 1;
         // As chrono prints it.
-        let next: DateTime<Utc> = next.unwrap().replace(" UTC", "Z").replacen(' ', "T", 1).parse().unwrap();
+        let next: DateTime<Utc> =
+            next.unwrap().replace(" UTC", "Z").replacen(' ', "T", 1).parse().unwrap();
         if next - now(database).await > GAP * 2 / 3 {
             daemon.signal("STOP");
             if now(database).await < next {
@@ -51,17 +53,21 @@ async fn runs_that_a_stopped_process_missed_are_made_up_for_once() {
     let daemon = start_reaper(&database, &["daemon"], &env);
     let missed = sleeps_between_two_runs(&database, &daemon).await;
     let before: i64 = database.one("SELECT count(*) FROM reaper_runs").await;
-    eventually("two more times have gone by", async || now(&database).await > missed + GAP * 2).await;
+    eventually("two more times have gone by", async || now(&database).await > missed + GAP * 2)
+        .await;
     daemon.signal("CONT");
     // A process that does not get to run for a while misses runs, too, and before this.
     eventually("it says what it missed", async || {
-        let of_these =
-            |told: &serde_json::Value| told["missed"].as_u64() >= Some(2) && told["late_s"].as_i64() >= Some(6);
+        let of_these = |told: &serde_json::Value| {
+            told["missed"].as_u64() >= Some(2) && told["late_s"].as_i64() >= Some(6)
+        };
         daemon.log_events(MISSED).iter().any(of_these)
     })
     .await;
-    eventually("it runs on", async || database.one::<i64>("SELECT count(*) FROM reaper_runs").await >= before + 3)
-        .await;
+    eventually("it runs on", async || {
+        database.one::<i64>("SELECT count(*) FROM reaper_runs").await >= before + 3
+    })
+    .await;
 
     // One run at once, and then one at each of its times: never two between the same two times.
     let too_many = "SELECT count(*) - count(DISTINCT floor(extract(epoch FROM started_at) / 3)) FROM reaper_runs";
@@ -90,7 +96,8 @@ async fn a_clock_that_is_set_back_or_forward_by_hours_is_followed_at_once() {
     daemon.log_event("clock_set_back").await;
     let before = runs().await;
     eventually("it runs on", async || runs().await >= before + 3).await;
-    // Setting the clock back misses nothing. Whoever does not get to run for a while on a busy machine misses some seconds.
+    // Setting the clock back misses nothing. Whoever does not get to run for a while on a busy
+    // machine misses some seconds.
     let late = |told: &serde_json::Value| told["late_s"].as_i64().unwrap();
     assert!(daemon.log_events(MISSED).iter().all(|told| late(told) < 3600), "{}", daemon.stderr());
 

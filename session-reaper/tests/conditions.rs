@@ -39,13 +39,20 @@ async fn check(url: &str, config: &str, args: &[&str]) -> Value {
 
 /// The finding of this code about the first target.
 fn finding<'a>(checked: &'a Value, code: &str) -> Option<&'a Value> {
-    checked["targets"][0]["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code)
+    checked["targets"][0]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["code"] == code)
 }
 
 /// The codes of what is unsafe about the first target.
 fn unsafe_codes(checked: &Value) -> Vec<&str> {
     let findings = checked["targets"][0]["findings"].as_array().unwrap().iter();
-    findings.filter(|finding| finding["level"] == "unsafe").map(|finding| finding["code"].as_str().unwrap()).collect()
+    findings
+        .filter(|finding| finding["level"] == "unsafe")
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect()
 }
 
 fn deleted(reaped: &Reaped) -> Option<u64> {
@@ -73,7 +80,12 @@ async fn a_condition_cannot_leave_its_brackets() {
         let checked = check(&database.url(), &config(condition), &[]).await;
         assert_eq!(unsafe_codes(&checked), ["condition-refused"], "{condition}: {checked}");
         let reaped = reap_by(&database, &config(condition), &[("MAX_CHUNK", "10")]).await;
-        assert_eq!((reaped.code, deleted(&reaped)), (Some(65), Some(0)), "{condition}: {}", reaped.stderr);
+        assert_eq!(
+            (reaped.code, deleted(&reaped)),
+            (Some(65), Some(0)),
+            "{condition}: {}",
+            reaped.stderr
+        );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
 }
@@ -89,7 +101,10 @@ async fn a_comment_and_a_closed_or_stay_what_they_are() {
         ("t.kind IS DISTINCT FROM 'stay' AND NULLIF(t.id, 0) IN (SELECT 2 UNION SELECT 4)", 98),
         ("CASE t.kind WHEN 'go' THEN true END AND t.tags @> '{a}' AND t.id BETWEEN 2 AND 5", 98),
         ("(t.id, t.kind) >= (18, 'a') AND t.* IS NOT NULL AND t.ctid IS NOT NULL", 98),
-        ("t.due < now() - interval '1 day' AND 'a' = ANY (t.tags) AND position('o' in t.kind) > 0", 90),
+        (
+            "t.due < now() - interval '1 day' AND 'a' = ANY (t.tags) AND position('o' in t.kind) > 0",
+            90,
+        ),
     ] {
         let database = with_t().await;
         let checked = check(&database.url(), &config(condition), &[]).await;
@@ -98,7 +113,11 @@ async fn a_comment_and_a_closed_or_stay_what_they_are() {
         assert_eq!(note["level"], "note");
         let reaped = reap_by(&database, &config(condition), &[]).await;
         assert_eq!(reaped.code, Some(0), "{condition}: {}", reaped.stderr);
-        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, left, "{condition}: {note}");
+        assert_eq!(
+            database.one::<i64>("SELECT count(*) FROM t").await,
+            left,
+            "{condition}: {note}"
+        );
     }
 }
 
@@ -129,7 +148,12 @@ async fn what_belongs_to_a_stranger_is_not_called() {
         let checked = check(&database.url(), &config(condition), &[]).await;
         assert_eq!(unsafe_codes(&checked), ["foreign-condition"], "{condition}: {checked}");
         let reaped = reap_by(&database, &config(condition), &[]).await;
-        assert_eq!((reaped.code, deleted(&reaped)), (Some(65), Some(0)), "{condition}: {}", reaped.stderr);
+        assert_eq!(
+            (reaped.code, deleted(&reaped)),
+            (Some(65), Some(0)),
+            "{condition}: {}",
+            reaped.stderr
+        );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM called").await, 0);
     // With exact types it is PostgreSQL's own.
@@ -185,9 +209,14 @@ async fn without_temporary_or_a_writable_role_it_is_refused() {
     assert_eq!(remedy, format!("GRANT TEMPORARY ON DATABASE {name} TO session_reaper"));
     // Without a condition it takes no such privilege.
     let plain = config("").replace("where = ''''''\n", "");
-    assert_eq!(unsafe_codes(&check(&database.url_as("session_reaper"), &plain, &[]).await), Vec::<&str>::new());
+    assert_eq!(
+        unsafe_codes(&check(&database.url_as("session_reaper"), &plain, &[]).await),
+        Vec::<&str>::new()
+    );
 
-    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    database
+        .execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        .await;
     let checked = check(&database.url(), &config("t.kind = 'go'"), &[]).await;
     assert_eq!(unsafe_codes(&checked), ["condition-refused"], "{checked}");
 }
@@ -195,7 +224,8 @@ async fn without_temporary_or_a_writable_role_it_is_refused() {
 #[tokio::test]
 async fn children_of_a_table_and_their_own_columns_are_reaped() {
     let database = with_t().await;
-    // Another order of columns, one that was dropped, and one of the child's own that is called like one in the sub-select.
+    // Another order of columns, one that was dropped, and one of the child's own that is called
+    // like one in the sub-select.
     database
         .execute(
             "CREATE TABLE kept (of bigint, note text); INSERT INTO kept VALUES (1002, 'x');
@@ -204,7 +234,8 @@ async fn children_of_a_table_and_their_own_columns_are_reaped() {
              INSERT INTO child SELECT 'y', 'go', '{a}', now() - interval '2 days', n FROM generate_series(1000, 1009) AS n; ANALYZE",
         )
         .await;
-    let condition = "kind = 'go' AND NOT EXISTS (SELECT FROM kept WHERE of = id AND note = 'x' OFFSET 0)";
+    let condition =
+        "kind = 'go' AND NOT EXISTS (SELECT FROM kept WHERE of = id AND note = 'x' OFFSET 0)";
     let reaped = reap_by(&database, &config(condition), &[]).await;
     assert_eq!((reaped.code, deleted(&reaped)), (Some(0), Some(19)), "{}", reaped.stderr);
     assert_eq!(database.one::<Vec<i64>>("SELECT array_agg(id) FROM child").await, [1002]);

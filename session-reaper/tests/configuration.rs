@@ -1,5 +1,9 @@
 //! Configuration, and what is wrong before a run begins.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use testkit::{Database, Program, binary, free_port, reap};
 
@@ -18,7 +22,10 @@ async fn an_unreachable_database_ends_with_69() {
     for command in ["run", "check", "migrate"] {
         let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
         assert_eq!(code, Some(69), "{stderr}");
-        assert!(stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"), "{stderr}");
+        assert!(
+            stderr.contains("cannot connect to PostgreSQL") && !stderr.contains("hunter2"),
+            "{stderr}"
+        );
     }
 }
 
@@ -53,7 +60,10 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
     }
     assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
     // The reasons of the bounds that protect auth-api.
-    assert!(stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"), "{stderr}");
+    assert!(
+        stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -61,7 +71,12 @@ async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
     for (schedule, zone, jitter, why) in [
         ("*/15 * * * *", "UTC", "15m", "shorter than 15m, the shortest time between two runs"),
         // The day on which clocks are put forward has an hour less.
-        ("0 3 * * *", "Europe/Berlin", "23h 30m", "shorter than 23h, the shortest time between two runs"),
+        (
+            "0 3 * * *",
+            "Europe/Berlin",
+            "23h 30m",
+            "shorter than 23h, the shortest time between two runs",
+        ),
         ("@weekly", "UTC", "2days", "a duration from 0s to 1day"),
         ("@weekly", "UTC", "-1s", "a duration, such as 1m"),
     ] {
@@ -69,7 +84,10 @@ async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
         let env = [url, ("SCHEDULE", schedule), ("TIMEZONE", zone), ("JITTER", jitter)];
         let (code, stderr) = fails_to_start(&["daemon"], &env).await;
         assert_eq!(code, Some(78));
-        assert!(stderr.contains(&format!("\n  JITTER={jitter}: ")) && stderr.contains(why), "{stderr}");
+        assert!(
+            stderr.contains(&format!("\n  JITTER={jitter}: ")) && stderr.contains(why),
+            "{stderr}"
+        );
     }
 }
 
@@ -83,7 +101,10 @@ async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
         let url = ("DATABASE_URL", "postgres://somebody@127.0.0.1/somewhere");
         let (code, stderr) = fails_to_start(&["daemon", "--schedule", schedule], &[url]).await;
         assert_eq!(code, Some(78));
-        assert!(stderr.contains(&format!("\n  SCHEDULE={schedule}: ")) && stderr.contains(why), "{stderr}");
+        assert!(
+            stderr.contains(&format!("\n  SCHEDULE={schedule}: ")) && stderr.contains(why),
+            "{stderr}"
+        );
     }
 }
 
@@ -91,13 +112,28 @@ async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
 async fn a_secret_on_the_command_line_is_refused() {
     let secrets = [
         ("run", "DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1/db"),
-        ("run", "DATABASE_URL", "--database-url", "postgres://user@127.0.0.1/db?sslmode=verify-full&password=hunter2"),
-        ("run", "DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1:1,127.0.0.1:2/db"),
+        (
+            "run",
+            "DATABASE_URL",
+            "--database-url",
+            "postgres://user@127.0.0.1/db?sslmode=verify-full&password=hunter2",
+        ),
+        (
+            "run",
+            "DATABASE_URL",
+            "--database-url",
+            "postgres://user:hunter2@127.0.0.1:1,127.0.0.1:2/db",
+        ),
         ("run", "DATABASE_URL", "--database-url", "host=127.0.0.1 user=user password=hunter2"),
         ("run", "DATABASE_URL", "--database-url", "mysql://user:hunter2@127.0.0.1/db"),
         ("run", "PUSHGATEWAY", "--pushgateway", "https://user:hunter2@pushgateway.test"),
         ("run", "PUSHGATEWAY", "--pushgateway", "https://hunter2@pushgateway.test"),
-        ("daemon", "OTEL_EXPORTER_OTLP_ENDPOINT", "--otlp-endpoint", "http://collector.test:4318/?key=hunter2"),
+        (
+            "daemon",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "--otlp-endpoint",
+            "http://collector.test:4318/?key=hunter2",
+        ),
     ];
     let all = ["migrate", "check", "plan", "status", "discover", "pause", "resume", "daemon"];
     let of_all = all.map(|command| (command, secrets[0].1, secrets[0].2, secrets[0].3));
@@ -106,7 +142,10 @@ async fn a_secret_on_the_command_line_is_refused() {
         for args in [vec![command, flag, value], vec![command, joined.as_str()]] {
             let (code, stderr) = fails_to_start(&args, &[("DATABASE_URL", NOWHERE)]).await;
             assert_eq!(code, Some(78), "{args:?}: {stderr}");
-            assert!(stderr.contains(&format!("\n  {variable}: ")) && !stderr.contains("hunter2"), "{args:?}: {stderr}");
+            assert!(
+                stderr.contains(&format!("\n  {variable}: ")) && !stderr.contains("hunter2"),
+                "{args:?}: {stderr}"
+            );
             let file = stderr.contains(&format!("{variable}_FILE"));
             assert_eq!(file, variable == "DATABASE_URL", "{args:?}: {stderr}");
         }
@@ -151,10 +190,12 @@ async fn the_database_url_may_stand_in_a_file_but_not_twice() {
 #[tokio::test]
 async fn help_has_an_example_for_each_command() {
     for command in ["run", "check", "daemon", "migrate"] {
-        let (code, program) = Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
+        let (code, program) =
+            Program::run(binary("session-reaper"), &[command, "--help"], &[]).await;
         assert_eq!(code, Some(0));
         assert!(
-            program.stdout().contains("Example") && program.stdout().contains(&format!("session-reaper {command} "))
+            program.stdout().contains("Example")
+                && program.stdout().contains(&format!("session-reaper {command} "))
         );
     }
 }

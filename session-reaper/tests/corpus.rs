@@ -1,5 +1,5 @@
-//! What is fuzzed, without the fuzzer: `reaper.toml` over its corpus, which was kept because each file of it reaches
-//! something that no other does.
+//! What is fuzzed, without the fuzzer: `reaper.toml` over its corpus, which was kept because each
+//! file of it reaches something that no other does.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the target is the fuzzer's, too")]
 
@@ -12,7 +12,9 @@ use std::path::Path;
 /// Every file of a directory.
 fn replay(directory: &Path) {
     let mut files = 0;
-    for entry in fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
+    for entry in
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+    {
         let path = entry.unwrap().path();
         // Seen when it fails: the last is the one.
         eprintln!("{}", path.display());

@@ -7,7 +7,9 @@
 )]
 
 use chrono::{DateTime, Utc};
-use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, start_reaper};
+use testkit::{
+    Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, start_reaper,
+};
 
 /// Every second; a run of nothing takes some milliseconds.
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
@@ -34,8 +36,11 @@ impl Daemon {
     /// The value of one series.
     async fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{text}"))
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {series} in\n{text}"))
     }
 
     async fn has_run(&self) {
@@ -61,8 +66,12 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         )
         .await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '100' FOR UPDATE").await.unwrap();
-    let now = async || database.one::<f64>("SELECT extract(epoch FROM clock_timestamp())::float8").await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '100' FOR UPDATE")
+        .await
+        .unwrap();
+    let now =
+        async || database.one::<f64>("SELECT extract(epoch FROM clock_timestamp())::float8").await;
     let begun = now().await;
     let daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
     daemon.has_run().await;
@@ -70,7 +79,10 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
     for (series, value) in [
         ("session_reaper_rows_deleted_total{target=\"sessions\",reason=\"expired\"}", 219.0),
         ("session_reaper_rows_deleted_total{target=\"sessions\",reason=\"revoked\"}", 30.0),
-        ("session_reaper_rows_deleted_total{target=\"consumed_challenges\",reason=\"expired\"}", 0.0),
+        (
+            "session_reaper_rows_deleted_total{target=\"consumed_challenges\",reason=\"expired\"}",
+            0.0,
+        ),
         ("session_reaper_chunks_total{target=\"sessions\",outcome=\"timeout\"}", 0.0),
         ("session_reaper_chunks_total{target=\"sessions\",outcome=\"failed\"}", 0.0),
         ("session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}", 1.0),
@@ -105,11 +117,18 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
     ] {
         let at = daemon.metric(series).await;
         let ended = now().await;
-        assert!((begun - 1.0..ended + 1.0).contains(&at), "{series} is {at}, not from {begun} to {ended}");
+        assert!(
+            (begun - 1.0..ended + 1.0).contains(&at),
+            "{series} is {at}, not from {begun} to {ended}"
+        );
     }
     // Row 100 expired ten days ago and fell due a day later.
-    let due: f64 = database.one("SELECT extract(epoch FROM expires_at + interval '1 day')::float8 FROM sessions").await;
-    let oldest = daemon.metric("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"sessions\"}").await;
+    let due: f64 = database
+        .one("SELECT extract(epoch FROM expires_at + interval '1 day')::float8 FROM sessions")
+        .await;
+    let oldest = daemon
+        .metric("session_reaper_backlog_oldest_due_timestamp_seconds{target=\"sessions\"}")
+        .await;
     assert!((oldest - due).abs() < 0.001, "{oldest} is not {due}");
     assert!(database.one::<bool>("SELECT bool_and(trigger = 'schedule') FROM reaper_runs").await);
 }
@@ -121,7 +140,10 @@ async fn every_series_is_there_before_the_first_run_with_help() {
     let (status, text) = daemon.get("/metrics").await;
     assert_eq!(status, 200);
     for outcome in ["success", "partial", "skipped_lock", "paused", "failed", "interrupted"] {
-        assert!(equal(daemon.metric(&format!("session_reaper_runs_total{{outcome=\"{outcome}\"}}")).await, 0.0));
+        assert!(equal(
+            daemon.metric(&format!("session_reaper_runs_total{{outcome=\"{outcome}\"}}")).await,
+            0.0
+        ));
     }
     for series in [
         "session_reaper_last_success_timestamp_seconds",
@@ -137,7 +159,10 @@ async fn every_series_is_there_before_the_first_run_with_help() {
     }
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let series = line.split(['{', ' ']).next().unwrap();
-        let name = ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part)).unwrap_or(series);
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|part| series.strip_suffix(part))
+            .unwrap_or(series);
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }
     assert!(daemon.metric("session_reaper_interval_seconds").await > 364.0 * 86_400.0);
@@ -206,10 +231,13 @@ async fn jitter_puts_runs_off_by_less_than_a_gap() {
     let database = Database::create().await;
     let env = [EVERY_SECOND, ("JITTER", "900ms"), ("RUST_LOG", "session_reaper=debug")];
     let daemon = Daemon::start(&database, &env).await;
-    eventually("runs have ended", async || daemon.program.log_events("run_ended").len() >= 12).await;
+    eventually("runs have ended", async || daemon.program.log_events("run_ended").len() >= 12)
+        .await;
     // When each run was to begin, as chrono prints it: whole seconds without jitter.
     let waits = daemon.program.log_events("next_run");
-    let times = waits.iter().map(|wait| wait["time"].as_str().unwrap().replace(" UTC", "Z").replacen(' ', "T", 1));
+    let times = waits
+        .iter()
+        .map(|wait| wait["time"].as_str().unwrap().replace(" UTC", "Z").replacen(' ', "T", 1));
     let times: Vec<DateTime<Utc>> = times.map(|time| time.parse().unwrap()).collect();
     assert!(times.iter().any(|time| time.timestamp_subsec_millis() >= 300), "{times:?}");
     assert!(times.iter().all(|time| time.timestamp_subsec_millis() < 900), "{times:?}");
@@ -217,7 +245,10 @@ async fn jitter_puts_runs_off_by_less_than_a_gap() {
     assert!(times.windows(2).all(|two| two[0].timestamp() < two[1].timestamp()), "{times:?}");
     let started: Vec<DateTime<Utc>> =
         database.one("SELECT array_agg(started_at ORDER BY started_at) FROM reaper_runs").await;
-    assert!(times.iter().zip(&started).all(|(time, started)| time <= started), "{times:?} {started:?}");
+    assert!(
+        times.iter().zip(&started).all(|(time, started)| time <= started),
+        "{times:?} {started:?}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +273,10 @@ async fn it_outlives_a_database_that_goes_away_and_says_so() {
 
     proxy.restore();
     expired_sessions(&database, 10).await;
-    eventually("it works again", async || database.one::<i64>("SELECT count(*) FROM sessions").await == 0).await;
+    eventually("it works again", async || {
+        database.one::<i64>("SELECT count(*) FROM sessions").await == 0
+    })
+    .await;
     eventually("it is ready again", async || daemon.get("/readyz").await.0 == 200).await;
 }
 
@@ -262,14 +296,19 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     expired_sessions(&database, 50).await;
     let mut client = database.client().await;
     let holder = client.transaction().await.unwrap();
-    // The delete is parked, so that there is a backlog to count; then, in the middle of the run, the table cannot be read. A
-    // run that finds the table locked at its start skips the target and does not count.
+    // The delete is parked, so that there is a backlog to count; then, in the middle of the run,
+    // the table cannot be read. A run that finds the table locked at its start skips the target
+    // and does not count.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
     let daemon = Daemon::start(&database, &[EVERY_SECOND, ("LOCK_TIMEOUT", "50ms")]).await;
     let backlog = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
-    testkit::eventually("the backlog is counted", async || equal(daemon.metric(backlog).await, 50.0)).await;
+    testkit::eventually("the backlog is counted", async || {
+        equal(daemon.metric(backlog).await, 50.0)
+    })
+    .await;
     parking.wait_for_arrival().await;
-    // The lock is next in line when the delete is cancelled; the run tries again in vain, and counts what is left.
+    // The lock is next in line when the delete is cancelled; the run tries again in vain, and
+    // counts what is left.
     tokio::join!(holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"), async {
         let other = database.client().await;
         testkit::waits_for_a_lock(&other, "testkit").await;
@@ -279,8 +318,10 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     })
     .0
     .unwrap();
-    testkit::eventually("the count has failed", async || !daemon.program.log_events("backlog_count_failed").is_empty())
-        .await;
+    testkit::eventually("the count has failed", async || {
+        !daemon.program.log_events("backlog_count_failed").is_empty()
+    })
+    .await;
     assert!(equal(daemon.metric(backlog).await, 50.0), "{}", daemon.metric(backlog).await);
     holder.rollback().await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! `discover`: what is recognised, what is proposed and how surely, and that a proposal is a file that `run` obeys.
+//! `discover`: what is recognised, what is proposed and how surely, and that a proposal is a file
+//! that `run` obeys.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,11 +22,16 @@ use serde_json::{Value, json};
 use testkit::{Database, Program, Reaped, binary};
 
 async fn discover(url: &str) -> Value {
-    let (code, program) =
-        Program::run(binary("session-reaper"), &["discover", "--output", "json"], &[("DATABASE_URL", url)]).await;
+    let (code, program) = Program::run(
+        binary("session-reaper"),
+        &["discover", "--output", "json"],
+        &[("DATABASE_URL", url)],
+    )
+    .await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let found: Value = serde_json::from_str(&program.stdout()).unwrap();
-    let (code, program) = Program::run(binary("session-reaper"), &["discover"], &[("DATABASE_URL", url)]).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["discover"], &[("DATABASE_URL", url)]).await;
     // The server may analyse a table in between.
     assert_eq!(
         (code, without_rows(&program.stdout())),
@@ -39,14 +45,19 @@ async fn discover(url: &str) -> Value {
 /// A proposal without the numbers of rows.
 fn without_rows(config: &str) -> String {
     let words = config.replace("never analysed", "about 0 rows");
-    words.lines().map(|line| line.split_once("about ").map_or(line, |(line, _)| line)).collect::<Vec<_>>().join("\n")
+    words
+        .lines()
+        .map(|line| line.split_once("about ").map_or(line, |(line, _)| line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn config(found: &Value) -> &str {
     found["config"].as_str().unwrap()
 }
 
-/// A run by the proposal, or by what somebody has made of it, once the indexes that it names are there.
+/// A run by the proposal, or by what somebody has made of it, once the indexes that it names are
+/// there.
 async fn reap_by(database: &Database, config: &str) -> Reaped {
     let client = database.client().await;
     for index in config.lines().filter_map(|line| Some(line.split_once("first: ")?.1)) {
@@ -58,7 +69,9 @@ async fn reap_by(database: &Database, config: &str) -> Reaped {
 /// The proposal with one # removed from each line of a target, which ends with an empty line.
 fn uncommented(config: &str) -> String {
     let blocks = config.split("\n\n").map(|block| match block.find("#[[target]]") {
-        Some(at) => format!("{}{}", &block[..at], block[at..].replace("\n#", "\n").trim_start_matches('#')),
+        Some(at) => {
+            format!("{}{}", &block[..at], block[at..].replace("\n#", "\n").trim_start_matches('#'))
+        }
         None => block.to_owned(),
     });
     blocks.collect::<Vec<_>>().join("\n\n")
@@ -72,16 +85,27 @@ fn presets(found: &Value) -> Vec<(String, String, BTreeMap<String, Option<String
         tables.map(|table| (text(&table["table"]).unwrap(), text(&table["found"]))).collect()
     };
     let presets = found["presets"].as_array().unwrap().iter();
-    presets.map(|preset| (text(&preset["preset"]).unwrap(), text(&preset["how"]).unwrap(), tables(preset))).collect()
+    presets
+        .map(|preset| {
+            (text(&preset["preset"]).unwrap(), text(&preset["how"]).unwrap(), tables(preset))
+        })
+        .collect()
 }
 
 /// The columns of a table, with how sure each is; and whether the table is live.
 fn judged(found: &Value, table: &str) -> Option<(bool, Vec<(String, String)>)> {
-    let target = found["targets"].as_array().unwrap().iter().find(|target| target["table"] == table)?;
+    let target =
+        found["targets"].as_array().unwrap().iter().find(|target| target["table"] == table)?;
     let column = |column: &Value| {
-        (column["column"].as_str().unwrap().to_owned(), column["sureness"].as_str().unwrap().to_owned())
+        (
+            column["column"].as_str().unwrap().to_owned(),
+            column["sureness"].as_str().unwrap().to_owned(),
+        )
     };
-    Some((target["live"].as_bool().unwrap(), target["columns"].as_array().unwrap().iter().map(column).collect()))
+    Some((
+        target["live"].as_bool().unwrap(),
+        target["columns"].as_array().unwrap().iter().map(column).collect(),
+    ))
 }
 
 fn live(found: &Value) -> Vec<&str> {
@@ -101,21 +125,33 @@ async fn the_tables_of_each_preset_are_recognised_as_its_and_as_no_other() {
     let mut names = Vec::new();
     for file in std::fs::read_dir(format!("{}/presets", env!("CARGO_MANIFEST_DIR"))).unwrap() {
         let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
-        let database = if name == "auth-api" { Database::create().await } else { with_preset(&name).await };
+        let database =
+            if name == "auth-api" { Database::create().await } else { with_preset(&name).await };
         let found = discover(&database.url()).await;
         let presets = presets(&found);
         let [(preset, how, tables)] = presets.as_slice() else { panic!("{name}: {presets:?}") };
         assert_eq!((preset, how.as_str()), (&name, "certain"));
         assert!(tables.values().all(Option::is_some), "{name}: {tables:?}");
-        assert!(found["presets"][0]["tables"].as_array().unwrap().iter().all(|table| table["elsewhere"] == false));
+        assert!(
+            found["presets"][0]["tables"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|table| table["elsewhere"] == false)
+        );
         assert_eq!(live(&found), Vec::<&str>::new(), "{name}");
 
         let reaped = reap_by(&database, config(&found)).await;
-        let targets = reaped.report["targets"].as_array().unwrap_or_else(|| panic!("{name}: {}", reaped.stderr));
+        let targets = reaped.report["targets"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{name}: {}", reaped.stderr));
         assert!(!targets.is_empty());
         // All that keeps it from running is the index that the preset's page tells to create first.
         for target in targets.iter().filter(|target| target["outcome"] != "success") {
-            assert!(target["why"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"), "{name}: {target}");
+            assert!(
+                target["why"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"),
+                "{name}: {target}"
+            );
         }
         names.push(name);
     }
@@ -126,14 +162,24 @@ async fn the_tables_of_each_preset_are_recognised_as_its_and_as_no_other() {
 async fn indexes_that_are_there_are_not_asked_for() {
     // Of auth-api one is for `revoked_at IS NOT NULL` alone.
     let found = discover(&Database::create().await.url()).await;
-    for table in found["presets"][0]["tables"].as_array().unwrap().iter().filter(|table| table["off"] == false) {
+    for table in found["presets"][0]["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|table| table["off"] == false)
+    {
         assert_eq!(table["missing_indexes"], json!([]), "{table}");
     }
     let database = with_preset("connect-pg-simple").await;
     let missing = |found: &Value| found["presets"][0]["tables"][0]["missing_indexes"].clone();
     assert_eq!(missing(&discover(&database.url()).await), json!([]));
     // None of these serves a pass.
-    for index in ["(sid, expire)", "(expire) WHERE sid > 'a'", "(expire) WHERE sess IS NOT NULL", "(date(expire))"] {
+    for index in [
+        "(sid, expire)",
+        "(expire) WHERE sid > 'a'",
+        "(expire) WHERE sess IS NOT NULL",
+        "(date(expire))",
+    ] {
         database
             .execute("DROP INDEX IF EXISTS \"IDX_session_expire\", session_sid_expire_idx, session_expire_idx")
             .await;
@@ -157,12 +203,16 @@ async fn a_preset_in_another_schema_is_proposed_with_what_it_replaces() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let told: Vec<String> = presets(&found).into_iter().map(|(name, how, _)| format!("{name} {how}")).collect();
+    let told: Vec<String> =
+        presets(&found).into_iter().map(|(name, how, _)| format!("{name} {how}")).collect();
     assert_eq!(told, ["better-auth certain", "connect-pg-simple certain"]);
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     assert_eq!(database.one::<String>("SELECT string_agg(sid, ',') FROM session").await, "live");
-    assert_eq!(database.one::<String>("SELECT string_agg(id, ',') FROM \"Web\".session").await, "live");
+    assert_eq!(
+        database.one::<String>("SELECT string_agg(id, ',') FROM \"Web\".session").await,
+        "live"
+    );
 }
 
 #[tokio::test]
@@ -177,12 +227,19 @@ async fn a_preset_in_several_schemas_is_written_out_for_each() {
             .await;
     }
     let found = discover(&database.url()).await;
+    let told: Vec<_> = presets(&found)
+        .into_iter()
+        .map(|(_, how, tables)| (how, tables["django_session"].clone()))
+        .collect();
     let told: Vec<_> =
-        presets(&found).into_iter().map(|(_, how, tables)| (how, tables["django_session"].clone())).collect();
-    let told: Vec<_> = told.iter().map(|(how, table)| (how.as_str(), table.as_deref().unwrap())).collect();
+        told.iter().map(|(how, table)| (how.as_str(), table.as_deref().unwrap())).collect();
     assert_eq!(
         told,
-        [("certain", "public.django_session"), ("again", "one.django_session"), ("again", "two.django_session")]
+        [
+            ("certain", "public.django_session"),
+            ("again", "one.django_session"),
+            ("again", "two.django_session")
+        ]
     );
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
@@ -204,8 +261,10 @@ async fn a_condition_that_names_other_tables_is_not_taken_to_another_schema() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let live: Vec<&str> =
-        config(&found).lines().filter_map(|line| line.strip_prefix("replaces = \"oauth2_provider_")).collect();
+    let live: Vec<&str> = config(&found)
+        .lines()
+        .filter_map(|line| line.strip_prefix("replaces = \"oauth2_provider_"))
+        .collect();
     assert_eq!(live, ["grant\"", "devicegrant\""], "{}", config(&found));
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
@@ -222,13 +281,16 @@ async fn one_table_of_a_preset_that_may_be_anybodys_is_told_and_not_taken_for_it
     assert_eq!((preset.as_str(), how.as_str()), ("auth-api", "perhaps"));
     assert!(!config(&found).contains("\npreset ="), "{}", config(&found));
     let (live, columns) = judged(&found, "public.sessions").unwrap();
-    let told: Vec<_> = columns.iter().map(|(column, sure)| (column.as_str(), sure.as_str())).collect();
+    let told: Vec<_> =
+        columns.iter().map(|(column, sure)| (column.as_str(), sure.as_str())).collect();
     assert!(live);
     assert_eq!(told, [("expires_at", "high"), ("revoked_at", "medium")]);
 
     // The columns decide, too.
     let database = Database::empty().await;
-    database.execute("CREATE TABLE django_session (session_key text PRIMARY KEY, expire_date text)").await;
+    database
+        .execute("CREATE TABLE django_session (session_key text PRIMARY KEY, expire_date text)")
+        .await;
     assert_eq!(presets(&discover(&database.url()).await), []);
 }
 
@@ -258,12 +320,19 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let expected =
-        [r#""Auth"."SessionTokens""#, "app.login_tokens", "app.nonces", "app.otps", "app.verification_codes"];
+    let expected = [
+        r#""Auth"."SessionTokens""#,
+        "app.login_tokens",
+        "app.nonces",
+        "app.otps",
+        "app.verification_codes",
+    ];
     assert_eq!(live(&found), expected, "{}", config(&found));
 
     // 0 came after ANALYZE, and means never.
-    database.execute("INSERT INTO app.nonces VALUES (100, 0); INSERT INTO app.otps VALUES (100, 0)").await;
+    database
+        .execute("INSERT INTO app.nonces VALUES (100, 0); INSERT INTO app.otps VALUES (100, 0)")
+        .await;
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for (table, left) in [
@@ -278,8 +347,9 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
         ("products", "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19"),
     ] {
         let key = if table.contains('"') { "\"Id\"" } else { "id" };
-        let told: String =
-            database.one(&format!("SELECT string_agg({key}::text, ',' ORDER BY {key}) FROM {table}")).await;
+        let told: String = database
+            .one(&format!("SELECT string_agg({key}::text, ',' ORDER BY {key}) FROM {table}"))
+            .await;
         assert_eq!(told, left, "{table}\n{}", config(&found));
     }
 }
@@ -312,7 +382,8 @@ async fn how_sure_it_is_follows_from_names_and_from_what_stands_beside() {
     ] {
         database.execute(&format!("CREATE TABLE {table} ({columns})")).await;
         let found = discover(&database.url()).await;
-        let sure = judged(&found, &format!("public.{table}")).map(|(_, columns)| columns[0].1.clone());
+        let sure =
+            judged(&found, &format!("public.{table}")).map(|(_, columns)| columns[0].1.clone());
         assert_eq!(sure.as_deref(), told, "{table} ({columns}): {}", config(&found));
         database.execute(&format!("DROP TABLE {table}")).await;
     }
@@ -340,7 +411,9 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
     }
     // Of a preset's, too.
     let database = with_preset("django").await;
-    database.execute("CREATE TABLE carts (session text REFERENCES django_session ON DELETE CASCADE)").await;
+    database
+        .execute("CREATE TABLE carts (session text REFERENCES django_session ON DELETE CASCADE)")
+        .await;
     let found = discover(&database.url()).await;
     assert!(
         config(&found).contains("#     rows of public.carts refer to it by ON DELETE CASCADE"),
@@ -391,7 +464,12 @@ async fn no_name_can_write_into_the_file() {
     let found = discover(&database.url()).await;
     assert_eq!(live(&found), Vec::<&str>::new());
     let lines = config(&found).lines();
-    assert_eq!(lines.filter(|line| line.starts_with("[[target]]")).count(), 0, "{}", config(&found));
+    assert_eq!(
+        lines.filter(|line| line.starts_with("[[target]]")).count(),
+        0,
+        "{}",
+        config(&found)
+    );
     let used = uncommented(config(&found));
     assert_eq!(used.lines().filter(|line| line.starts_with("[[target]]")).count(), 1, "{used}");
     // In a comment the names are escaped; as they are, they stand in the JSON.
@@ -409,7 +487,10 @@ async fn it_answers_whoever_asks_and_waits_for_no_lock() {
     let database = Database::create().await;
     database.execute("CREATE TABLE login_tokens (id int, expires_at timestamptz)").await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; LOCK TABLE sessions, consumed_challenges, login_tokens").await.unwrap();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE sessions, consumed_challenges, login_tokens")
+        .await
+        .unwrap();
     let found = discover(&database.url_as("session_reaper")).await;
     assert_eq!(found["role"], "session_reaper");
     assert_eq!(presets(&found)[0].0, "auth-api");
@@ -427,14 +508,24 @@ async fn what_is_not_a_users_own_table_is_left_out() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let tables: Vec<&Value> = found["targets"].as_array().unwrap().iter().map(|target| &target["table"]).collect();
+    let tables: Vec<&Value> =
+        found["targets"].as_array().unwrap().iter().map(|target| &target["table"]).collect();
     assert_eq!(tables, ["public.tokens"]);
     assert_eq!(found["targets"][0]["rows"], 2);
     // A partitioned table takes no CONCURRENTLY.
-    assert_eq!(found["targets"][0]["columns"][0]["missing_index"], "CREATE INDEX ON public.tokens (expires_at)");
+    assert_eq!(
+        found["targets"][0]["columns"][0]["missing_index"],
+        "CREATE INDEX ON public.tokens (expires_at)"
+    );
     database.execute("INSERT INTO tokens VALUES (3, now() - interval '31 days')").await;
     let reaped = reap_by(&database, config(&found)).await;
-    assert_eq!(reaped.target("public.tokens")["deleted"]["expired"], 1, "{}{}", config(&found), reaped.stderr);
+    assert_eq!(
+        reaped.target("public.tokens")["deleted"]["expired"],
+        1,
+        "{}{}",
+        config(&found),
+        reaped.stderr
+    );
 }
 
 #[tokio::test]
@@ -443,13 +534,18 @@ async fn of_an_empty_database_it_says_that_nothing_is_there() {
     let found = discover(&database.url()).await;
     assert_eq!((&found["presets"], &found["targets"]), (&json!([]), &json!([])));
     assert_eq!(found["unrecognised"], json!([]));
-    assert!(config(&found).lines().all(|line| line.is_empty() || line.starts_with('#')), "{}", config(&found));
+    assert!(
+        config(&found).lines().all(|line| line.is_empty() || line.starts_with('#')),
+        "{}",
+        config(&found)
+    );
 }
 
 #[tokio::test]
 async fn its_exit_code_tells_what_was_in_the_way() {
     let run = async |args: &[&str]| {
-        let (code, program) = Program::run(binary("session-reaper"), &[&["discover"], args].concat(), &[]).await;
+        let (code, program) =
+            Program::run(binary("session-reaper"), &[&["discover"], args].concat(), &[]).await;
         assert_eq!(program.stdout(), "");
         (code, program.stderr())
     };

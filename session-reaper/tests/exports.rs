@@ -10,12 +10,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tempfile::TempDir;
-use testkit::{Database, Program, Proxy, Received, Receiver, binary, expired_sessions, free_port, reap};
+use testkit::{
+    Database, Program, Proxy, Received, Receiver, binary, expired_sessions, free_port, reap,
+};
 
 const SUCCESS: &str = "session_reaper_last_success_timestamp_seconds";
 const COMPLETION: &str = "session_reaper_last_completion_timestamp_seconds";
 const DELETED: &str = "session_reaper_last_run_deleted_rows{target=\"sessions\"}";
-const ALL_DELETED: &str = "session_reaper_rows_deleted_total{target=\"sessions\",reason=\"expired\"}";
+const ALL_DELETED: &str =
+    "session_reaper_rows_deleted_total{target=\"sessions\",reason=\"expired\"}";
 
 /// The value of a series, if it is there.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -65,7 +68,10 @@ async fn a_run_writes_a_file_that_anybody_may_read_and_nothing_beside_it() {
         assert!(!written.contains(&format!("session_reaper_{name}")), "{name}: {written}");
     }
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["session_reaper.prom"]);
 }
 
@@ -93,7 +99,10 @@ async fn a_run_that_fails_keeps_the_last_success_and_what_it_did_not_measure() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '3' FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '3' FOR UPDATE")
+        .await
+        .unwrap();
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
     assert_eq!(reap(&database, &[("TEXTFILE", &text)]).await.code, Some(0));
@@ -125,7 +134,9 @@ async fn a_first_run_that_fails_claims_no_success() {
     assert_eq!(code, Some(69), "{}", program.stderr());
     let written = read(&path);
     assert!(
-        value(&written, COMPLETION).is_some() && !written.contains(SUCCESS) && !written.contains("backlog"),
+        value(&written, COMPLETION).is_some()
+            && !written.contains(SUCCESS)
+            && !written.contains("backlog"),
         "{written}"
     );
 }
@@ -148,7 +159,8 @@ async fn a_file_that_cannot_be_written_is_told_and_changes_nothing_else() {
         let run = reap(&database, &[("TEXTFILE", text), ("PUSHGATEWAY", &push)]).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.report["outcome"], "success");
-        let told: Vec<&str> = run.stderr.lines().filter(|line| line.contains("metrics_write_failed")).collect();
+        let told: Vec<&str> =
+            run.stderr.lines().filter(|line| line.contains("metrics_write_failed")).collect();
         assert!(told.len() == 1 && told[0].contains(text), "{}", run.stderr);
     }
     assert_eq!(pushgateway.received().len(), 3, "one failure is not another's");
@@ -177,7 +189,9 @@ async fn a_file_with_something_else_in_it_is_replaced() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
-    for garbage in [&b"what is this\nsession_reaper_runs_total{outcome=\"success\"} x\n"[..], &[0xff, 0xfe, 0]] {
+    for garbage in
+        [&b"what is this\nsession_reaper_runs_total{outcome=\"success\"} x\n"[..], &[0xff, 0xfe, 0]]
+    {
         std::fs::write(&path, garbage).unwrap();
         let run = reap(&database, &[("TEXTFILE", &text)]).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -211,7 +225,10 @@ async fn a_run_pushes_its_gauges_into_its_group() {
     let text = push.text();
     is(&text, DELETED, 30.0);
     assert!(value(&text, SUCCESS).is_some() && value(&text, COMPLETION).is_some(), "{text}");
-    assert!(!text.contains(" counter\n") && !text.contains(" histogram\n") && text.ends_with('\n'), "{text}");
+    assert!(
+        !text.contains(" counter\n") && !text.contains(" histogram\n") && text.ends_with('\n'),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -224,9 +241,15 @@ async fn a_failed_run_does_not_push_over_the_last_success() {
     assert_eq!(code, Some(69), "{}", program.stderr());
     let received = gateway.received();
     let [push] = received.as_slice() else { panic!("{received:?}") };
-    assert_eq!((push.method.as_str(), push.path.as_str()), ("POST", "/metrics/job/mine/instance/db-1"));
+    assert_eq!(
+        (push.method.as_str(), push.path.as_str()),
+        ("POST", "/metrics/job/mine/instance/db-1")
+    );
     let text = push.text();
-    assert!(value(&text, COMPLETION).is_some() && !text.contains(SUCCESS) && !text.contains("backlog"), "{text}");
+    assert!(
+        value(&text, COMPLETION).is_some() && !text.contains(SUCCESS) && !text.contains("backlog"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -239,9 +262,21 @@ async fn a_password_in_the_url_is_used_and_never_told() {
         assert_eq!(run.code, Some(0));
         let received = gateway.received();
         let [push] = received.as_slice() else { panic!("{received:?}") };
-        assert_eq!(push.header("authorization"), Some("Basic cHVzaGVyOmh1bnRlckAy"), "pusher:hunter@2");
-        assert!(push.path.starts_with("/prefix/metrics/job/session_reaper/instance/"), "{}", push.path);
-        assert!(!run.stderr.contains("hunter") && !run.stderr.contains("cHVzaGVyOmh1bnRlckAy"), "{}", run.stderr);
+        assert_eq!(
+            push.header("authorization"),
+            Some("Basic cHVzaGVyOmh1bnRlckAy"),
+            "pusher:hunter@2"
+        );
+        assert!(
+            push.path.starts_with("/prefix/metrics/job/session_reaper/instance/"),
+            "{}",
+            push.path
+        );
+        assert!(
+            !run.stderr.contains("hunter") && !run.stderr.contains("cHVzaGVyOmh1bnRlckAy"),
+            "{}",
+            run.stderr
+        );
         assert!(run.stderr.contains(gateway.address()), "{}", run.stderr);
     }
 }
@@ -251,7 +286,8 @@ async fn a_push_that_is_refused_is_told_with_the_answer_and_not_repeated() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
-    let (run, received) = pushed(&database, &[(400, "text format parsing error\n")], &[("TEXTFILE", &text)]).await;
+    let (run, received) =
+        pushed(&database, &[(400, "text format parsing error\n")], &[("TEXTFILE", &text)]).await;
     assert_eq!(run.code, Some(0));
     assert_eq!(run.report["outcome"], "success");
     assert_eq!(received.len(), 1);
@@ -274,7 +310,11 @@ async fn a_pushgateway_that_is_not_there_or_never_answers_has_an_end() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let run = reap(&database, &[("PUSHGATEWAY", &nobody)]).await;
     assert_eq!(run.code, Some(0));
-    assert!(run.stderr.contains("metrics_push_failed") && run.stderr.contains("refused"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("metrics_push_failed") && run.stderr.contains("refused"),
+        "{}",
+        run.stderr
+    );
 
     // The bound is the program's own; this would not end without it.
     let (run, received) = pushed(&database, &[], &[]).await;
@@ -288,7 +328,8 @@ async fn a_proxy_in_the_environment_is_not_asked() {
     let database = Database::create().await;
     let proxy = Receiver::answering(&[(200, "")]).await;
     let url = format!("http://{}", proxy.address());
-    let (run, received) = pushed(&database, &[(200, "")], &[("HTTP_PROXY", &url), ("http_proxy", &url)]).await;
+    let (run, received) =
+        pushed(&database, &[(200, "")], &[("HTTP_PROXY", &url), ("http_proxy", &url)]).await;
     assert_eq!((run.code, received.len(), proxy.received().len()), (Some(0), 1, 0));
 }
 
@@ -301,12 +342,19 @@ async fn what_cannot_be_exported_to_is_told_before_the_run() {
         ("PUSHGATEWAY", "http://user:hunter2@host:9091/?job=x", "no ? and no #"),
         ("TEXTFILE", directory.path().to_str().unwrap(), "a file, such as"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http://collector:4318"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@collector:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://user:hunter2@collector:4318",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
     ] {
         let env = [("DATABASE_URL", "postgres://me@127.0.0.1:1/none"), (variable, value)];
         let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
         let stderr = program.stderr();
         assert_eq!(code, Some(78), "{variable}={value}: {stderr}");
-        assert!(stderr.contains(variable) && stderr.contains(right) && !stderr.contains("hunter2"), "{stderr}");
+        assert!(
+            stderr.contains(variable) && stderr.contains(right) && !stderr.contains("hunter2"),
+            "{stderr}"
+        );
     }
 }

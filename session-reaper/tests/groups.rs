@@ -1,4 +1,5 @@
-//! A million tokens in families, half of which live: what is kept makes no statement read more blocks than it did at first.
+//! A million tokens in families, half of which live: what is kept makes no statement read more
+//! blocks than it did at first.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,8 +17,8 @@ use serde_json::Value;
 use tables::{indexed, write_tables};
 use testkit::{Database, Server, reap};
 
-/// 100,000 families of ten tokens, in the order of time: of each all but the newest were rotated long ago, and the newest
-/// one lives in every other family.
+/// 100,000 families of ten tokens, in the order of time: of each all but the newest were rotated
+/// long ago, and the newest one lives in every other family.
 const FILL: &str = "
     INSERT INTO users VALUES ('u');
     INSERT INTO refresh_tokens (id, user_id, token_hash, family, expires_at, revoked_at)
@@ -28,7 +29,8 @@ const FILL: &str = "
         FROM generate_series(1, 10) AS n, generate_series(1, 100000) AS f, LATERAL (SELECT n * 100000 + f) AS r (i);
     ANALYZE refresh_tokens;";
 
-/// How many blocks each execution of each statement of the reaper's read, in the order of their ends.
+/// How many blocks each execution of each statement of the reaper's read, in the order of their
+/// ends.
 fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
     let mut read: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut lines = log.lines().peekable();
@@ -42,25 +44,32 @@ fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
         }
         let plan: Value = serde_json::from_str(&plan).unwrap();
         // What was explained and not executed has none.
-        let blocks = ["Shared Hit Blocks", "Shared Read Blocks"].map(|kind| plan["Plan"][kind].as_u64());
+        let blocks =
+            ["Shared Hit Blocks", "Shared Read Blocks"].map(|kind| plan["Plan"][kind].as_u64());
         if let [Some(hit), Some(read_in)] = blocks {
-            read.entry(plan["Query Text"].as_str().unwrap().to_owned()).or_default().push(hit + read_in);
+            read.entry(plan["Query Text"].as_str().unwrap().to_owned())
+                .or_default()
+                .push(hit + read_in);
         }
     }
     read
 }
 
-/// No execution of a statement reads three times as many blocks as its first nine on a whole chunk, in the median: a pass begins
-/// with smaller ones. To walk over all that is kept, or that was deleted, takes thousands. What is executed a few times only is
-/// not part of the loop: looks into the catalog, and counts of the backlog.
+/// No execution of a statement reads three times as many blocks as its first nine on a whole chunk,
+/// in the median: a pass begins with smaller ones. To walk over all that is kept, or that was
+/// deleted, takes thousands. What is executed a few times only is not part of the loop: looks into
+/// the catalog, and counts of the backlog.
 fn nothing_reads_more(log: &str, at_least: usize) {
     const SMALLER: usize = 4;
     let mut deletes = 0;
-    for (statement, read) in blocks_read(log).into_iter().filter(|(_, read)| read.len() >= SMALLER + 9) {
+    for (statement, read) in
+        blocks_read(log).into_iter().filter(|(_, read)| read.len() >= SMALLER + 9)
+    {
         let mut first = read[SMALLER..SMALLER + 9].to_vec();
         first.sort_unstable();
         let (first, most) = (first[4], read.iter().copied().max().unwrap_or(0));
-        let told = format!("{} times: {first} blocks at first, then {most}: {statement:.70}", read.len());
+        let told =
+            format!("{} times: {first} blocks at first, then {most}: {statement:.70}", read.len());
         eprintln!("{told}");
         assert!(most <= (3 * first).max(100), "{told}");
         if statement.contains("DELETE FROM") {
@@ -73,7 +82,9 @@ fn nothing_reads_more(log: &str, at_least: usize) {
 /// Runs the preset in this order, in chunks of a thousand rows, and returns how many went.
 async fn deleted(database: &Database, order: &str) -> i64 {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let config = format!("preset = 'prisma-refresh-tokens'\n[[target]]\ntable = 'refresh_tokens'\norder = '{order}'");
+    let config = format!(
+        "preset = 'prisma-refresh-tokens'\n[[target]]\ntable = 'refresh_tokens'\norder = '{order}'"
+    );
     std::fs::write(file.path(), config).unwrap();
     let env = [
         ("DATABASE_URL", database.url()),
@@ -104,14 +115,16 @@ async fn group_of_a_million_rows_is_deleted_at_a_constant_cost() {
         ("log_line_prefix", "%a "),
     ];
     let server = Server::start(&settings).await;
-    // With the reaper's own tables, which know of the first run when the second one would empty the table.
+    // With the reaper's own tables, which know of the first run when the second one would empty the
+    // table.
     let database = server.database().await;
     write_tables(&database, "prisma-refresh-tokens").await;
     database.execute(FILL).await;
     indexed(&database, "prisma-refresh-tokens").await;
 
     assert_eq!(deleted(&database, "index").await, 500_000);
-    let of_live_families = "SELECT count(*) FROM refresh_tokens WHERE substr(family, 8)::int % 2 = 0";
+    let of_live_families =
+        "SELECT count(*) FROM refresh_tokens WHERE substr(family, 8)::int % 2 = 0";
     assert_eq!(database.one::<i64>(of_live_families).await, 500_000);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens").await, 500_000);
     let log = server.log();

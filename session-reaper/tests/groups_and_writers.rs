@@ -57,7 +57,12 @@ async fn group_stays_whole_while_a_sibling_is_held() {
             // One that lives again keeps its group.
             let run = reap_by(&database, &target(order), &[]).await;
             let extended = held.starts_with("UPDATE");
-            assert_eq!(ids(&database).await, if extended { "1 2" } else { "" }, "{order}, {held}: {}", run.stderr);
+            assert_eq!(
+                ids(&database).await,
+                if extended { "1 2" } else { "" },
+                "{order}, {held}: {}",
+                run.stderr
+            );
         }
     }
 }
@@ -89,7 +94,8 @@ async fn groups_of_a_chunk_with_more_rows_than_are_locked_at_once_all_go() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
         database.execute(TOKENS).await;
-        // One due time each, so that a chunk has one row of each of 300 groups, which have 12,000 rows.
+        // One due time each, so that a chunk has one row of each of 300 groups, which have 12,000
+        // rows.
         database
             .execute(
                 "INSERT INTO tokens SELECT g + 1000 * n, g, now() - interval '10 days' + n * interval '1 min'
@@ -112,9 +118,13 @@ async fn large_group_goes_as_a_whole_or_stays_while_somebody_writes() {
                  INSERT INTO tokens SELECT n, n, now() - interval '10 days' FROM generate_series(20001, 20010) AS n; ANALYZE tokens",
             )
             .await;
-        // Whoever writes to the table keeps the lock away that a large group is decided under; small ones go all the same.
+        // Whoever writes to the table keeps the lock away that a large group is decided under;
+        // small ones go all the same.
         let writer = database.client().await;
-        writer.batch_execute("BEGIN; INSERT INTO tokens VALUES (99999, 99, now() + interval '1 day')").await.unwrap();
+        writer
+            .batch_execute("BEGIN; INSERT INTO tokens VALUES (99999, 99, now() + interval '1 day')")
+            .await
+            .unwrap();
         let env = [("MAX_CHUNK", "5000")];
         let run = reap_by(&database, &target(order), &env).await;
         assert_eq!(deleted(&run), 10, "{order}");
@@ -168,7 +178,8 @@ async fn row_stays_when_what_the_condition_reads_was_written_before_its_lock() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
         database.execute(ACCOUNTS).await;
-        // The order comes between the snapshot of the statement that locks and the lock: while the condition is looked at.
+        // The order comes between the snapshot of the statement that locks and the lock: while the
+        // condition is looked at.
         database
             .execute(
                 "CREATE EXTENSION dblink;
@@ -185,8 +196,18 @@ async fn row_stays_when_what_the_condition_reads_was_written_before_its_lock() {
                  CREATE TABLE orders_seen (id int);",
             )
             .await;
-        let password =
-            database.url().split_once("//").unwrap().1.split_once('@').unwrap().0.split_once(':').unwrap().1.to_owned();
+        let password = database
+            .url()
+            .split_once("//")
+            .unwrap()
+            .1
+            .split_once('@')
+            .unwrap()
+            .0
+            .split_once(':')
+            .unwrap()
+            .1
+            .to_owned();
         let name: String = database.one("SELECT current_database()").await;
         database.execute(&format!("ALTER DATABASE {name} SET test.password = '{password}'")).await;
         let config = format!(
@@ -195,7 +216,12 @@ async fn row_stays_when_what_the_condition_reads_was_written_before_its_lock() {
              due = [ {{ reason = 'expired', column = 'expires_at', keep = '1d' }} ]"
         );
         let run = reap_by(&database, &config, &[]).await;
-        assert_eq!(database.one::<i64>("SELECT count(*) FROM orders").await, 1, "{order}: {}", run.stderr);
+        assert_eq!(
+            database.one::<i64>("SELECT count(*) FROM orders").await,
+            1,
+            "{order}: {}",
+            run.stderr
+        );
         assert_eq!(ids(&database).await, "2", "{order}: {}{}", run.report, run.stderr);
     }
 }

@@ -1,4 +1,5 @@
-//! What the program says of itself: help with examples that work, completions, manual pages, colours.
+//! What the program says of itself: help with examples that work, completions, manual pages,
+//! colours.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,14 +33,20 @@ async fn every_help_has_an_example_that_the_command_line_takes() {
     for (words, _) in commands(&Cli::command(), "") {
         let args: Vec<&str> = words.split(' ').skip(1).chain(["--help"]).collect();
         let help = stdout(&args).await;
-        let (_, examples) = help.split_once("\nExample").unwrap_or_else(|| panic!("{words}: no example"));
-        let lines: Vec<&str> =
-            examples.lines().map(str::trim).filter(|line| line.starts_with("session-reaper")).collect();
+        let (_, examples) =
+            help.split_once("\nExample").unwrap_or_else(|| panic!("{words}: no example"));
+        let lines: Vec<&str> = examples
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("session-reaper"))
+            .collect();
         assert!(!lines.is_empty(), "{words}: no example");
         for line in lines {
             assert!(line.starts_with(&words), "{words}: {line:?} is not about it");
-            let shell = shlex::split(line).unwrap_or_else(|| panic!("{words}: {line:?} is not closed"));
-            let own = shell.into_iter().take_while(|word| !["|", ">", "&&"].contains(&word.as_str()));
+            let shell =
+                shlex::split(line).unwrap_or_else(|| panic!("{words}: {line:?} is not closed"));
+            let own =
+                shell.into_iter().take_while(|word| !["|", ">", "&&"].contains(&word.as_str()));
             if let Err(error) = Cli::try_parse_from(own) {
                 panic!("{words}: {line:?}: {error}");
             }
@@ -57,15 +64,25 @@ async fn completions_for_each_shell_know_each_command() {
         assert!(script.contains("textfile"), "{shell}");
     }
     let script = stdout(&["completions", "bash"]).await;
-    let mut bash = Process::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut bash = Process::new("bash")
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let checked = bash.wait_with_output().unwrap();
-    assert!(checked.status.success() && checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(
+        checked.status.success() && checked.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
 }
 
 #[tokio::test]
 async fn completions_for_a_shell_that_there_is_not_is_a_usage_error() {
-    let (code, program) = Program::run(binary("session-reaper"), &["completions", "tcsh"], &[]).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["completions", "tcsh"], &[]).await;
     assert_eq!(code, Some(2));
     assert!(program.stderr().contains("bash"), "{}", program.stderr());
 }
@@ -77,10 +94,13 @@ async fn manual_pages_are_written_one_for_each_command() {
     assert_eq!(stdout(&["man", man.to_str().unwrap()]).await, "");
     for (words, _) in commands(&Cli::command(), "") {
         let page = man.join(format!("{}.1", words.replace(' ', "-")));
-        let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        let text = std::fs::read_to_string(&page)
+            .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         assert!(text.contains(".SH SYNOPSIS") && text.contains("Example"), "{words}: {text}");
         // Where it is there it finds what is wrong with a page.
-        if let Ok(groff) = Process::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(&page).output() {
+        if let Ok(groff) =
+            Process::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(&page).output()
+        {
             assert!(
                 groff.status.success() && groff.stderr.is_empty(),
                 "{words}: {}",
@@ -94,7 +114,8 @@ async fn manual_pages_are_written_one_for_each_command() {
 async fn manual_pages_that_cannot_be_written_are_told_with_the_place() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below_a_file = file.path().join("man1");
-    let (code, program) = Program::run(binary("session-reaper"), &["man", below_a_file.to_str().unwrap()], &[]).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["man", below_a_file.to_str().unwrap()], &[]).await;
     assert_eq!(code, Some(1));
     assert!(program.stderr().contains(below_a_file.to_str().unwrap()), "{}", program.stderr());
 }
@@ -120,6 +141,10 @@ async fn colours_are_for_terminals_and_for_those_who_want_them() {
         assert!(!plain.is_empty() && !plain.contains(escape), "{command}: {plain}");
         let args: Vec<&str> = command.split(' ').collect();
         let (_, piped) = Program::run(binary("session-reaper"), &args, &[database]).await;
-        assert!(!(piped.stdout() + &piped.stderr()).contains(escape), "{command}: {}", piped.stderr());
+        assert!(
+            !(piped.stdout() + &piped.stderr()).contains(escape),
+            "{command}: {}",
+            piped.stderr()
+        );
     }
 }

@@ -14,7 +14,8 @@ use tokio_postgres::Client;
 
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 
-/// Twenty due rows and eighty live ones in `app.t`, which `session_reaper` may reap, and families and children of some.
+/// Twenty due rows and eighty live ones in `app.t`, which `session_reaper` may reap, and families
+/// and children of some.
 async fn with_tables() -> Database {
     let database = Database::create().await;
     database
@@ -34,7 +35,8 @@ async fn with_tables() -> Database {
     database
 }
 
-/// Every kind of statement: a condition, a group, children, both orders, two reasons of different types.
+/// Every kind of statement: a condition, a group, children, both orders, two reasons of different
+/// types.
 const CONFIG: &str = r#"
 preset = "auth-api"
 [[target]]
@@ -86,11 +88,13 @@ async fn all_commands(database: &Database, url: &str, config: &str) {
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
-    let env = [("DATABASE_URL", url), ("REAPER_CONFIG", file.path().to_str().unwrap()), EVERY_SECOND];
+    let env =
+        [("DATABASE_URL", url), ("REAPER_CONFIG", file.path().to_str().unwrap()), EVERY_SECOND];
     let mut daemon = start_reaper(database, &["daemon"], &env);
     let address = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
     daemon.log_event("run_ended").await;
-    let shown: Value = reqwest::get(format!("http://{address}/status.json")).await.unwrap().json().await.unwrap();
+    let shown: Value =
+        reqwest::get(format!("http://{address}/status.json")).await.unwrap().json().await.unwrap();
     assert_eq!(shown["database"]["reachable"], true, "{shown}");
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
@@ -99,7 +103,8 @@ async fn all_commands(database: &Database, url: &str, config: &str) {
 #[tokio::test]
 async fn a_planted_operator_runs_nothing_as_the_reaper() {
     let database = with_tables().await;
-    // As in CVE-2018-1058: no operator of pg_catalog takes just these types, so that theirs would be the best.
+    // As in CVE-2018-1058: no operator of pg_catalog takes just these types, so that theirs would
+    // be the best.
     database
         .execute(
             "CREATE TABLE public.called (who text, what text); GRANT INSERT ON public.called TO PUBLIC;
@@ -117,9 +122,14 @@ async fn a_planted_operator_runs_nothing_as_the_reaper() {
         )
         .await;
     all_commands(&database, &database.url_as("session_reaper"), CONFIG).await;
-    let called: Vec<String> = database.one("SELECT coalesce(array_agg(DISTINCT what), '{}') FROM public.called").await;
+    let called: Vec<String> =
+        database.one("SELECT coalesce(array_agg(DISTINCT what), '{}') FROM public.called").await;
     assert_eq!(called, Vec::<String>::new());
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM app.t").await, 80, "what is live is there");
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM app.t").await,
+        80,
+        "what is live is there"
+    );
 }
 
 #[tokio::test]
@@ -166,8 +176,11 @@ async fn a_strangers_history_is_neither_read_nor_written() {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM public.called").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM app.t").await, 100, "nothing was deleted");
 
-    // The role that owns a target could run triggers as the reaper in any case; and so may own its history.
-    database.execute("DROP TRIGGER pwn ON app.reaper_runs; ALTER TABLE app.t OWNER TO auth_api").await;
+    // The role that owns a target could run triggers as the reaper in any case; and so may own its
+    // history.
+    database
+        .execute("DROP TRIGGER pwn ON app.reaper_runs; ALTER TABLE app.t OWNER TO auth_api")
+        .await;
     let (code, program) = command(&url, &["run", "--output", "json"]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     assert_eq!(database.one::<i64>("SELECT count(*) FROM app.reaper_runs").await, 1);
@@ -189,15 +202,28 @@ async fn a_strangers_trigger_and_an_open_schema_are_told() {
     assert_eq!(code, Some(0), "{}", program.stdout());
     let checked: Value = serde_json::from_str(&program.stdout()).unwrap();
     let server = &checked["server"]["findings"][0];
-    assert_eq!((&server["level"], &server["code"]), (&"warning".into(), &"open-schema".into()), "{checked}");
+    assert_eq!(
+        (&server["level"], &server["code"]),
+        (&"warning".into(), &"open-schema".into()),
+        "{checked}"
+    );
     assert_eq!(server["remedy"], "REVOKE CREATE ON SCHEMA public FROM PUBLIC, auth_api");
-    let target = checked["targets"].as_array().unwrap().iter().find(|target| target["target"] == "app.t").unwrap();
-    let found = target["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "foreign-trigger");
+    let target = checked["targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|target| target["target"] == "app.t")
+        .unwrap();
+    let found = target["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["code"] == "foreign-trigger");
     assert_eq!(found.unwrap()["level"], "warning", "{target}");
 }
 
-/// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of every table. On a search path that
-/// begins with it, each name without a schema means the copy.
+/// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of
+/// every table. On a search path that begins with it, each name without a schema means the copy.
 const PLANTED: &str = include_str!("hostile/planted.sql");
 
 #[tokio::test]
@@ -209,7 +235,8 @@ async fn no_statement_leaves_a_name_to_the_search_path() {
     let client = database.client().await;
     client.batch_execute(PLANTED).await.unwrap();
     // What it would find.
-    let left = "SELECT now(), nullif(1, 2), 'x'::text FROM pg_class c WHERE c.relname IN ('a', 'b')";
+    let left =
+        "SELECT now(), nullif(1, 2), 'x'::text FROM pg_class c WHERE c.relname IN ('a', 'b')";
     let left = names_left(&client, left, &[]).await;
     assert_eq!(left.len(), 5, "{left:?}");
     let mut found = BTreeSet::new();
@@ -224,7 +251,12 @@ async fn no_statement_leaves_a_name_to_the_search_path() {
         }
     }
     assert!(looked_at > 60, "{looked_at}");
-    assert!(found.is_empty(), "{} of {looked_at}\n{}", found.len(), found.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        found.is_empty(),
+        "{} of {looked_at}\n{}",
+        found.len(),
+        found.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
 
 #[tokio::test]
@@ -238,14 +270,20 @@ async fn nothing_that_is_planted_is_called() {
             EXECUTE format('DROP VIEW planted.%I', r.relname);
         END LOOP; END $$";
     database.execute(tables).await;
-    database.execute(&format!("ALTER DATABASE {name} SET search_path = planted, pg_catalog, public, app")).await;
+    database
+        .execute(&format!(
+            "ALTER DATABASE {name} SET search_path = planted, pg_catalog, public, app"
+        ))
+        .await;
     // A condition means what it means on the search path: it would call what is planted.
-    let without_condition: Vec<&str> = CONFIG.lines().filter(|line| !line.starts_with("where")).collect();
+    let without_condition: Vec<&str> =
+        CONFIG.lines().filter(|line| !line.starts_with("where")).collect();
     all_commands(&database, &database.url(), &without_condition.join("\n")).await;
     assert_eq!(database.one::<i64>("SELECT pg_catalog.count(*) FROM app.t").await, 80);
 }
 
-/// The statements of a message; our strings and names contain no quotes of the other kind with a semicolon between.
+/// The statements of a message; our strings and names contain no quotes of the other kind with a
+/// semicolon between.
 fn split(message: &str) -> Vec<String> {
     let (mut statements, mut quote) = (vec![String::new()], None);
     let without_comments = message.lines().filter(|line| !line.trim_start().starts_with("--"));
@@ -268,15 +306,20 @@ fn split(message: &str) -> Vec<String> {
 /// What there is to analyse of a statement: nothing where it has no expression, or is not ours.
 fn analysed(sql: &str) -> Option<&str> {
     let sql = sql.trim();
-    let sql = sql.strip_prefix("EXPLAIN (").and_then(|rest| rest.split_once(") ")).map_or(sql, |(_, rest)| rest);
+    let sql = sql
+        .strip_prefix("EXPLAIN (")
+        .and_then(|rest| rest.split_once(") "))
+        .map_or(sql, |(_, rest)| rest);
     let first = sql.split_whitespace().next().unwrap_or_default();
     match first {
         "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" => {}
         // The condition as it was configured, which means what it means on the search path.
         "CREATE" if sql.starts_with("CREATE TEMPORARY VIEW session_reaper_") => return None,
-        // What migrations do; they are the first that may write to these tables, whose owner is checked before.
+        // What migrations do; they are the first that may write to these tables, whose owner is
+        // checked before.
         "CREATE" | "COMMENT" | "ALTER" => return None,
-        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "RELEASE" | "SAVEPOINT" | "SET" | "RESET" | "DISCARD" | "LOCK" => {
+        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "RELEASE" | "SAVEPOINT" | "SET" | "RESET"
+        | "DISCARD" | "LOCK" => {
             return None;
         }
         _ => panic!("what is this? {sql}"),
@@ -285,8 +328,8 @@ fn analysed(sql: &str) -> Option<&str> {
     (!sql.contains("__diesel_schema_migrations")).then_some(sql)
 }
 
-/// The names that the server looked up on the search path to understand a statement: a function of which it is the body
-/// depends on what they mean.
+/// The names that the server looked up on the search path to understand a statement: a function of
+/// which it is the body depends on what they mean.
 async fn names_left(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
     const NAMES: &str = "SELECT coalesce(string_agg(format('%I.%I', n.nspname, y.typname), ', ' ORDER BY i), '')
         FROM unnest($1::oid[]) WITH ORDINALITY AS of (oid, i) JOIN pg_type y ON y.oid = of.oid JOIN pg_namespace n ON n.oid = y.typnamespace";

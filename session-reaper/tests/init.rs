@@ -1,5 +1,9 @@
 //! `init`.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +43,8 @@ async fn the_file_is_one_that_run_reads_with_and_without_its_examples() {
 
         let text = fs::read_to_string(&file).unwrap();
         assert!(presets.iter().all(|preset| text.contains(&format!("{preset:?}"))), "{text}");
-        let example = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+        let example =
+            |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
         assert!(text.lines().filter(example).count() > 10, "{text}");
         let all = text.lines().map(|line| if example(&line) { &line[1..] } else { line });
         fs::write(&file, all.collect::<Vec<_>>().join("\n")).unwrap();
@@ -81,7 +86,11 @@ async fn a_file_that_is_there_stays_as_it_is() {
     fs::write(&file, "mine").unwrap();
     let (code, program) = init(&[file.to_str().unwrap()]).await;
     assert_eq!(code, Some(1));
-    assert!(program.stderr().contains("is already there and stays as it is"), "{}", program.stderr());
+    assert!(
+        program.stderr().contains("is already there and stays as it is"),
+        "{}",
+        program.stderr()
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 
     let (code, program) = init(&[directory.path().join("no/such.toml").to_str().unwrap()]).await;
@@ -93,11 +102,14 @@ async fn a_file_that_is_there_stays_as_it_is() {
 async fn a_preset_that_there_is_not_is_told_with_the_nearest() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("reaper.toml");
-    let (code, program) = init(&[file.to_str().unwrap(), "--preset", "djano", "--preset", "doorkeper"]).await;
+    let (code, program) =
+        init(&[file.to_str().unwrap(), "--preset", "djano", "--preset", "doorkeper"]).await;
     assert_eq!(code, Some(78));
-    for told in
-        ["2 mistakes", "--preset=djano: there is none; did you mean \"django\"?", "did you mean \"doorkeeper\"?"]
-    {
+    for told in [
+        "2 mistakes",
+        "--preset=djano: there is none; did you mean \"django\"?",
+        "did you mean \"doorkeeper\"?",
+    ] {
         assert!(program.stderr().contains(told), "{told}\n{}", program.stderr());
     }
     assert!(!file.exists());

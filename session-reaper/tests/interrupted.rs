@@ -6,7 +6,10 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, reap, reaped, start_reaper};
+use testkit::{
+    Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, reap, reaped,
+    start_reaper,
+};
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
@@ -14,8 +17,8 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a trigger may keep one, and where
-/// it deletes without.
+/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a
+/// trigger may keep one, and where it deletes without.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
 /// 500 due sessions, of which the third chunk of 100 stops in its middle.
@@ -74,9 +77,16 @@ async fn of_many_that_start_at_once_each_row_goes_once() {
     for program in programs {
         let run = reaped(program).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        let outcomes: Vec<&str> =
-            run.report["targets"].as_array().unwrap().iter().map(|t| t["outcome"].as_str().unwrap()).collect();
-        assert!(outcomes == ["success"; 3] || outcomes == ["skipped_lock"; 3], "all or nothing: {outcomes:?}");
+        let outcomes: Vec<&str> = run.report["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t["outcome"].as_str().unwrap())
+            .collect();
+        assert!(
+            outcomes == ["success"; 3] || outcomes == ["skipped_lock"; 3],
+            "all or nothing: {outcomes:?}"
+        );
         deleted += run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
     }
     assert_eq!(deleted, 1_000);
@@ -85,7 +95,10 @@ async fn of_many_that_start_at_once_each_row_goes_once() {
 /// Holds what a reaper holds while it takes its locks.
 async fn taking_locks(database: &Database) -> tokio_postgres::Client {
     let holder = database.client().await;
-    holder.execute("SELECT pg_advisory_lock($1, 0)", &[&session_reaper::sweep::LOCK_CLASS]).await.unwrap();
+    holder
+        .execute("SELECT pg_advisory_lock($1, 0)", &[&session_reaper::sweep::LOCK_CLASS])
+        .await
+        .unwrap();
     holder
 }
 
@@ -109,7 +122,12 @@ async fn who_takes_its_locks_for_ever_is_another_reaper_at_work() {
     let database = Database::create().await;
     let _holder = taking_locks(&database).await;
     let run = reap(&database, &[]).await;
-    assert_eq!((run.code, &run.report["outcome"]), (Some(0), &"skipped_lock".into()), "{}", run.stderr);
+    assert_eq!(
+        (run.code, &run.report["outcome"]),
+        (Some(0), &"skipped_lock".into()),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test]
@@ -120,7 +138,11 @@ async fn kill_9_inside_a_chunk_undoes_that_chunk_and_leaves_whole_ones() {
         program.wait().await;
         nobody_at_work(&database).await;
         assert_eq!(left(&database).await, 300);
-        assert!(database.one::<bool>("SELECT outcome IS NULL AND finished_at IS NULL FROM reaper_runs").await);
+        assert!(
+            database
+                .one::<bool>("SELECT outcome IS NULL AND finished_at IS NULL FROM reaper_runs")
+                .await
+        );
         parking.open().await;
         let again = reap(&database, &[]).await;
         assert_eq!(again.code, Some(0), "{}", again.stderr);
@@ -153,9 +175,16 @@ async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
         let run = reaped(program).await;
         assert_eq!(run.code, Some(code), "{}", run.stderr);
         assert_eq!(run.report["outcome"], "interrupted");
-        assert_eq!(run.report["why"], format!("sessions, consumed_challenges, reaper_runs: stopped by SIG{signal}"));
+        assert_eq!(
+            run.report["why"],
+            format!("sessions, consumed_challenges, reaper_runs: stopped by SIG{signal}")
+        );
         assert_eq!(run.target("sessions")["outcome"], "interrupted");
-        assert_eq!(run.target("sessions")["deleted"]["expired"], 300, "the chunk under way was finished");
+        assert_eq!(
+            run.target("sessions")["deleted"]["expired"],
+            300,
+            "the chunk under way was finished"
+        );
         assert_eq!(run.target("sessions")["remaining"], 200);
         assert_eq!(left(&database).await, 200);
         assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "interrupted");
@@ -240,7 +269,8 @@ async fn a_run_that_lost_its_second_connection_is_in_the_history_all_the_same() 
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.target("sessions")["remaining"], 0);
         assert_eq!(run.target("sessions")["remaining_capped"], false);
-        let outcomes: Vec<Option<String>> = database.one("SELECT array_agg(outcome) FROM reaper_runs").await;
+        let outcomes: Vec<Option<String>> =
+            database.one("SELECT array_agg(outcome) FROM reaper_runs").await;
         assert_eq!(outcomes, [Some("success".to_owned())]);
     }
 }

@@ -1,4 +1,5 @@
-//! How a target's rows lie: in partitions, in tables that inherit, with children, in the order of the heap.
+//! How a target's rows lie: in partitions, in tables that inherit, with children, in the order of
+//! the heap.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +10,9 @@
 use testkit::{Database, reap_by};
 
 fn target(more: &str) -> String {
-    format!("[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]\n{more}")
+    format!(
+        "[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]\n{more}"
+    )
 }
 
 async fn with(sql: &str) -> Database {
@@ -44,7 +47,9 @@ async fn a_partitioned_table_is_reaped_partition_by_partition() {
         .await;
     let holder = database.client().await;
     holder
-        .batch_execute("BEGIN; SELECT FROM t WHERE due < '2020-01-01Z' ORDER BY id LIMIT 7 FOR UPDATE")
+        .batch_execute(
+            "BEGIN; SELECT FROM t WHERE due < '2020-01-01Z' ORDER BY id LIMIT 7 FOR UPDATE",
+        )
         .await
         .unwrap();
     let reaped = reap_by(&database, &target(""), &[]).await;
@@ -128,17 +133,35 @@ async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded
     )
     .await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM t WHERE id IN (2, 4, 5, 10007) FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT FROM t WHERE id IN (2, 4, 5, 10007) FOR UPDATE")
+        .await
+        .unwrap();
     let config = target("order = 'heap'\nwhere = \"t.kind IS DISTINCT FROM 'stay'\"");
     let reaped = reap_by(&database, &config, &[]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     let told = reaped.target("t");
     // 2, 10007 are due and not kept, and held.
-    assert_eq!((&told["skipped_locked"], &told["remaining"]), (&2.into(), &2.into()), "{}", reaped.stderr);
-    assert!(reaped.stderr.contains(r#""order":"heap","why":"the configuration says so""#), "{}", reaped.stderr);
+    assert_eq!(
+        (&told["skipped_locked"], &told["remaining"]),
+        (&2.into(), &2.into()),
+        "{}",
+        reaped.stderr
+    );
+    assert!(
+        reaped.stderr.contains(r#""order":"heap","why":"the configuration says so""#),
+        "{}",
+        reaped.stderr
+    );
     holder.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id NOT IN (SELECT id FROM wanted)").await, 2);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM wanted WHERE id NOT IN (SELECT id FROM t)").await, 0);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM t WHERE id NOT IN (SELECT id FROM wanted)").await,
+        2
+    );
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM wanted WHERE id NOT IN (SELECT id FROM t)").await,
+        0
+    );
     // MAX_CHUNK is 100.
     let deleted = told["deleted"]["old"].as_u64().unwrap();
     assert!(told["chunks"].as_u64().unwrap() >= deleted / 100, "{told}");
@@ -155,12 +178,18 @@ async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by
     let fast = [("MAX_CHUNK", "5000")];
     let first = reap_by(&database, &target(""), &fast).await;
     assert_eq!(first.target("t")["deleted"]["old"], 60_000, "{}", first.stderr);
-    assert!(first.stderr.contains(r#""order":"heap","why":"a due row a block or more""#), "{}", first.stderr);
+    assert!(
+        first.stderr.contains(r#""order":"heap","why":"a due row a block or more""#),
+        "{}",
+        first.stderr
+    );
     database.execute("UPDATE t SET due = now() - interval '3 days' WHERE id % 100 = 0").await;
     let second = reap_by(&database, &target(""), &fast).await;
     assert_eq!(second.target("t")["deleted"]["old"], 1200, "{}", second.stderr);
     assert!(
-        second.stderr.contains(r#""order":"index","why":"fewer due rows than the table has blocks""#),
+        second
+            .stderr
+            .contains(r#""order":"index","why":"fewer due rows than the table has blocks""#),
         "{}",
         second.stderr
     );
@@ -168,8 +197,10 @@ async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by
 
 #[tokio::test]
 async fn a_crowd_at_one_time_that_the_index_cannot_tell_apart_is_taken_by_block() {
-    let (from_statistics, from_the_first_chunk) =
-        (r#""order":"heap","why":"too many rows share one time"#, "going on in the order of the heap");
+    let (from_statistics, from_the_first_chunk) = (
+        r#""order":"heap","why":"too many rows share one time"#,
+        "going on in the order of the heap",
+    );
     for (key, analyze, expected) in [
         ("PRIMARY KEY", "", from_the_first_chunk),
         ("", "", from_the_first_chunk),
@@ -214,16 +245,23 @@ async fn children_go_first_in_chunks_that_count_them() {
                  CREATE TRIGGER note BEFORE DELETE ON kids FOR EACH ROW EXECUTE FUNCTION note();",
             )
             .await;
-        let config = target(&format!("children = [{{ table = 'kids', column = 'parent' }}]\n{order}"));
+        let config =
+            target(&format!("children = [{{ table = 'kids', column = 'parent' }}]\n{order}"));
         let reaped = reap_by(&database, &config, &[]).await;
         assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
         let told = reaped.target("t");
-        assert_eq!((&told["deleted"]["old"], &told["remaining"]), (&300.into(), &0.into()), "{}", reaped.stderr);
+        assert_eq!(
+            (&told["deleted"]["old"], &told["remaining"]),
+            (&300.into(), &0.into()),
+            "{}",
+            reaped.stderr
+        );
         assert_eq!(told["children"], due, "{}", reaped.stderr);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM kids").await, all - due);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
-        let largest: i64 =
-            database.one("SELECT max(n) FROM (SELECT count(*) AS n FROM gone GROUP BY xid) AS chunks").await;
+        let largest: i64 = database
+            .one("SELECT max(n) FROM (SELECT count(*) AS n FROM gone GROUP BY xid) AS chunks")
+            .await;
         // MAX_CHUNK is 100, of parents and of children.
         assert!(largest <= 200, "{order} {largest}");
     }
@@ -245,7 +283,9 @@ async fn children_of_a_parent_that_is_held_or_kept_stay() {
 async fn children_without_a_foreign_key_refer_to_the_primary_key() {
     let database = with(FAMILIES).await;
     database.execute("ALTER TABLE kids DROP CONSTRAINT kids_parent_fkey").await;
-    let reaped = reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[]).await;
+    let reaped =
+        reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[])
+            .await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent <= 300").await, 0);
 }
@@ -283,23 +323,35 @@ async fn a_child_that_a_trigger_keeps_keeps_its_parent() {
              CREATE TRIGGER keep BEFORE DELETE ON kids FOR EACH ROW WHEN (OLD.parent = 7 AND OLD.n = 1) EXECUTE FUNCTION keep()",
         )
         .await;
-    let reaped = reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[]).await;
+    let reaped =
+        reap_by(&database, &target("children = [{ table = 'kids', column = 'parent' }]"), &[])
+            .await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id = 7").await, 1);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM kids WHERE parent NOT IN (SELECT id FROM t)").await, 0);
+    assert_eq!(
+        database
+            .one::<i64>("SELECT count(*) FROM kids WHERE parent NOT IN (SELECT id FROM t)")
+            .await,
+        0
+    );
     let remaining = reaped.target("t")["remaining"].as_u64().unwrap();
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await, i64::try_from(remaining).unwrap());
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await,
+        i64::try_from(remaining).unwrap()
+    );
 }
 
 #[tokio::test]
 async fn a_budget_of_rows_is_never_exceeded() {
     for more in ["children = [{ table = 'kids', column = 'parent' }]", "order = 'heap'", ""] {
         let database = with(FAMILIES).await;
-        let before: i64 = database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
+        let before: i64 =
+            database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
         let parents: i64 = database.one("SELECT count(*) FROM t").await;
         let reaped = reap_by(&database, &target(more), &[("MAX_ROWS", "137")]).await;
         assert_eq!(reaped.code, Some(3), "{more}: {}", reaped.stderr);
-        let after: i64 = database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
+        let after: i64 =
+            database.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM kids)").await;
         let gone = if more.starts_with("children") {
             before - after
         } else {
@@ -327,7 +379,10 @@ async fn by_blocks_too_a_row_whose_cascade_is_held_is_passed_over() {
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     let remaining = reaped.target("t")["remaining"].as_u64().unwrap();
     assert!(remaining >= 1, "{}", reaped.report);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await, i64::try_from(remaining).unwrap());
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM t WHERE id <= 300").await,
+        i64::try_from(remaining).unwrap()
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@
 use serde_json::Value;
 use testkit::{Database, Program, binary, start_reaper};
 
-const CONFIG: &str = "[[target]]\ntable = 'session'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+const CONFIG: &str =
+    "[[target]]\ntable = 'session'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
 
 /// A due row, whose key is a secret.
 async fn with_session() -> Database {
@@ -117,6 +118,7 @@ async fn text_from_the_server_does_nothing_to_a_terminal() {
         assert!(!text.contains(['\x1b', '\x07', '\u{202e}']), "{text:?}");
         assert!(!text.lines().any(|line| line.starts_with("ERROR forged")), "{text:?}");
     }
-    let told: Value = database.one("SELECT report FROM reaper_runs ORDER BY started_at LIMIT 1").await;
+    let told: Value =
+        database.one("SELECT report FROM reaper_runs ORDER BY started_at LIMIT 1").await;
     assert!(told["targets"][0]["why"].as_str().unwrap().contains(r"\u{1b}"), "{told}");
 }

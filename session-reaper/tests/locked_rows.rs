@@ -16,14 +16,16 @@ async fn a_row_whose_family_is_held_is_passed_over_and_the_others_go() {
     expired_sessions(&database, 300).await;
     let mut client = database.client().await;
     let holder = client.transaction().await.unwrap();
-    let held =
-        "SELECT FROM token_families WHERE session_id = (SELECT id FROM sessions WHERE user_agent = '150') FOR UPDATE";
+    let held = "SELECT FROM token_families WHERE session_id = (SELECT id FROM sessions WHERE user_agent = '150') FOR UPDATE";
     holder.execute(held, &[]).await.unwrap();
     let first = reap(&database, &[("LOCK_TIMEOUT", "50ms")]).await;
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_eq!(first.report["targets"][0]["deleted"]["expired"], 299);
     assert_eq!(first.report["targets"][0]["remaining"], 1);
-    assert_eq!(database.one::<String>("SELECT string_agg(user_agent, ',') FROM sessions").await, "150");
+    assert_eq!(
+        database.one::<String>("SELECT string_agg(user_agent, ',') FROM sessions").await,
+        "150"
+    );
     holder.rollback().await.unwrap();
     assert_eq!(reap(&database, &[]).await.report["targets"][0]["deleted"]["expired"], 1);
 }
@@ -33,9 +35,16 @@ async fn a_row_locked_elsewhere_is_skipped_and_told_and_goes_next_time() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     // Due for both reasons: it is one row all the same.
-    database.execute("UPDATE sessions SET revoked_at = now() - interval '8 days' WHERE user_agent = '42'").await;
+    database
+        .execute(
+            "UPDATE sessions SET revoked_at = now() - interval '8 days' WHERE user_agent = '42'",
+        )
+        .await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE")
+        .await
+        .unwrap();
 
     let first = reap(&database, &[]).await;
     assert_eq!(first.code, Some(0), "{}", first.stderr);
@@ -59,7 +68,10 @@ async fn a_row_that_is_let_go_while_the_pass_is_under_way_goes_at_its_end() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE")
+        .await
+        .unwrap();
     // The first chunk leaves 201 rows; the second sees them.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 201 }).await;
     let run = start_reaper(&database, &JSON, &[]);
@@ -79,7 +91,10 @@ async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_ti
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE")
+        .await
+        .unwrap();
     // 150 stretches, more than are remembered one by one.
     let first = reap(&database, &[("MAX_CHUNK", "20")]).await;
     assert_eq!(first.target("sessions")["deleted"]["expired"], 2_000);
@@ -94,8 +109,12 @@ async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_th
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE").await.unwrap();
-    // When the first look comes to its last stretches, a few more than the thousand that are locked are left.
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE")
+        .await
+        .unwrap();
+    // When the first look comes to its last stretches, a few more than the thousand that are locked
+    // are left.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 1_020 }).await;
     let run = start_reaper(&database, &JSON, &[("MAX_CHUNK", "20")]);
     parking.wait_for_arrival().await;
@@ -108,11 +127,14 @@ async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_th
     assert_eq!(target["remaining"], 0);
 }
 
-/// The statement is parked with its snapshot taken and no row looked at; what is committed then it learns only from the
-/// rows themselves, when it locks them.
+/// The statement is parked with its snapshot taken and no row looked at; what is committed then it
+/// learns only from the rows themselves, when it locks them.
 async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {
     let database = Database::create().await;
-    let strict = format!("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'", database.name());
+    let strict = format!(
+        "ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'",
+        database.name()
+    );
     database.execute(&strict).await;
     expired_sessions(&database, 50).await;
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
@@ -131,7 +153,8 @@ async fn a_row_extended_between_snapshot_and_lock_survives() {
     )
     .await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let left: Vec<String> = database.one("SELECT array_agg(user_agent ORDER BY user_agent::int) FROM sessions").await;
+    let left: Vec<String> =
+        database.one("SELECT array_agg(user_agent ORDER BY user_agent::int) FROM sessions").await;
     assert_eq!(left, ["1", "20", "50"]);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 3);
     let target = run.target("sessions");
@@ -142,8 +165,10 @@ async fn a_row_extended_between_snapshot_and_lock_survives() {
 
 #[tokio::test]
 async fn a_row_only_touched_between_snapshot_and_lock_goes_at_the_second_look() {
-    let (run, database) =
-        written_between_snapshot_and_lock("UPDATE sessions SET last_seen_at = now() WHERE user_agent = '20'").await;
+    let (run, database) = written_between_snapshot_and_lock(
+        "UPDATE sessions SET last_seen_at = now() WHERE user_agent = '20'",
+    )
+    .await;
     assert_eq!(run.target("sessions")["deleted"]["expired"], 50);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
 }
@@ -156,7 +181,8 @@ async fn rows_that_are_taken_all_at_once_between_two_chunks_are_counted() {
     let holder = database.client().await;
     let work = async {
         parking.wait_for_arrival().await;
-        // The newest transaction of all, and none ends after it until the chunk has passed over everything.
+        // The newest transaction of all, and none ends after it until the chunk has passed over
+        // everything.
         holder.batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE").await.unwrap();
         parking.open().await;
     };
@@ -164,5 +190,10 @@ async fn rows_that_are_taken_all_at_once_between_two_chunks_are_counted() {
     let (reaped, ()) = tokio::join!(reap(&database, &env), work);
     let told = reaped.target("sessions");
     assert_eq!(told["deleted"]["expired"], 100, "{}", reaped.stderr);
-    assert_eq!((&told["skipped_locked"], &told["remaining"]), (&100.into(), &100.into()), "{}", reaped.stderr);
+    assert_eq!(
+        (&told["skipped_locked"], &told["remaining"]),
+        (&100.into(), &100.into()),
+        "{}",
+        reaped.stderr
+    );
 }

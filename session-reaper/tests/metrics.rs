@@ -1,5 +1,5 @@
-//! The daemon's metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether they outlive a
-//! restart. What each of them measures is told where it happens.
+//! The daemon's metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has
+//! them, whether they outlive a restart. What each of them measures is told where it happens.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,7 +10,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use testkit::{Database, Program, documented, eventually, expired_sessions, promtool, reap, scraped, start_reaper};
+use testkit::{
+    Database, Program, documented, eventually, expired_sessions, promtool, reap, scraped,
+    start_reaper,
+};
 
 /// Not while a test is watching.
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
@@ -59,9 +62,10 @@ async fn promtool_finds_nothing_to_say_about_a_scrape() {
 
 #[test]
 fn the_alerts_are_rules_that_prometheus_takes_and_do_what_their_tests_say() {
-    for args in
-        [["check", "rules", "deploy/prometheus/alerts.yml"], ["test", "rules", "deploy/prometheus/alerts_test.yml"]]
-    {
+    for args in [
+        ["check", "rules", "deploy/prometheus/alerts.yml"],
+        ["test", "rules", "deploy/prometheus/alerts_test.yml"],
+    ] {
         let (passed, told) = promtool(&args, "");
         assert!(passed, "{args:?}: {told}");
     }
@@ -82,20 +86,33 @@ async fn the_page_of_metrics_has_what_a_scrape_has() {
 fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook() {
     let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
     let (alerts, runbook) = (read("deploy/prometheus/alerts.yml"), read("docs/operations.md"));
-    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let names: Vec<&str> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() >= 8, "{names:?}");
     for name in names {
-        assert!(runbook.contains(&format!("\n### {name}\n")), "docs/operations.md says nothing of {name}");
-        assert!(alerts.contains(&format!("docs/operations.md#{}\n", name.to_lowercase())), "{name} names no runbook");
+        assert!(
+            runbook.contains(&format!("\n### {name}\n")),
+            "docs/operations.md says nothing of {name}"
+        );
+        assert!(
+            alerts.contains(&format!("docs/operations.md#{}\n", name.to_lowercase())),
+            "{name} names no runbook"
+        );
     }
     let mut documented = documented("session_reaper_");
     documented.extend(testkit::documented("auth_api_"));
     for text in [alerts, read("deploy/grafana/dashboard.json")] {
-        let uses = ["session_reaper_", "auth_api_"].iter().flat_map(|prefix| text.match_indices(prefix));
+        let uses =
+            ["session_reaper_", "auth_api_"].iter().flat_map(|prefix| text.match_indices(prefix));
         for at in uses.map(|(at, _)| at) {
-            let name: String =
-                text[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(&name);
+            let name: String = text[at..]
+                .chars()
+                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+                .collect();
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|part| name.strip_suffix(part))
+                .unwrap_or(&name);
             assert!(documented.contains_key(base), "there is no metric {name}");
         }
     }
@@ -122,6 +139,9 @@ async fn a_daemon_that_was_restarted_knows_when_a_run_last_succeeded() {
         ("session_reaper_last_success_timestamp_seconds", finished("success").await),
         ("session_reaper_last_completion_timestamp_seconds", finished("failed").await),
     ] {
-        eventually(series, async || (value(&daemon.scrape().await, series) - expected).abs() < 0.001).await;
+        eventually(series, async || {
+            (value(&daemon.scrape().await, series) - expected).abs() < 0.001
+        })
+        .await;
     }
 }

@@ -1,5 +1,9 @@
 //! `migrate`.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use testkit::{Database, Program, binary};
 
@@ -7,7 +11,9 @@ use testkit::{Database, Program, binary};
 async fn migrating_twice_says_that_nothing_was_missing() {
     let database = Database::empty().await;
     let url = database.url();
-    let migrate = async || Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await;
+    let migrate = async || {
+        Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await
+    };
     let (code, first) = migrate().await;
     assert_eq!(code, Some(0), "{}", first.stderr());
     assert!(first.stdout().lines().all(|line| line.starts_with("applied 2")), "{}", first.stdout());
@@ -22,7 +28,8 @@ async fn migrating_twice_says_that_nothing_was_missing() {
 async fn of_two_that_migrate_at_once_one_does_the_work() {
     let database = Database::empty().await;
     let url = database.url();
-    let start = || Program::start(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]);
+    let start =
+        || Program::start(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]);
     let mut both = [start(), start()];
     let mut said = Vec::new();
     for program in &mut both {
@@ -38,7 +45,8 @@ async fn without_the_right_to_make_tables_it_fails() {
     let database = Database::empty().await;
     database.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let url = database.url_as("session_reaper");
-    let (code, program) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]).await;
     assert_eq!(code, Some(1), "{}", program.stderr());
     assert!(program.stderr().contains("permission denied"), "{}", program.stderr());
 }

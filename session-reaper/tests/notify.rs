@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use testkit::{
-    Database, ParkAt, Parking, Program, Proxy, binary, eventually, expired_sessions, free_port, start_reaper,
+    Database, ParkAt, Parking, Program, Proxy, binary, eventually, expired_sessions, free_port,
+    start_reaper,
 };
 use tokio::net::UnixDatagram;
 
@@ -21,7 +22,8 @@ const ALL_MAY_GO: (&str, &str) = ("MAX_FRACTION", "1");
 /// Looked after every 100 ms.
 const WATCHDOG: (&str, &str) = ("WATCHDOG_USEC", "400000");
 /// Row by row: a run that lasts.
-const SLOWLY: [(&str, &str); 3] = [("MAX_CHUNK", "1"), ("CHUNK_TIME", "10ms"), ("DUTY_CYCLE", "0.2")];
+const SLOWLY: [(&str, &str); 3] =
+    [("MAX_CHUNK", "1"), ("CHUNK_TIME", "10ms"), ("DUTY_CYCLE", "0.2")];
 
 /// Stands where systemd does: a socket, and what came in at it, line by line.
 struct Manager {
@@ -58,7 +60,10 @@ impl Manager {
     }
 
     async fn hears(&self, line: &str) {
-        eventually(&format!("{line} is told"), async || self.heard().iter().any(|heard| heard == line)).await;
+        eventually(&format!("{line} is told"), async || {
+            self.heard().iter().any(|heard| heard == line)
+        })
+        .await;
     }
 
     async fn is_fed(&self, times: usize) {
@@ -75,7 +80,8 @@ async fn ready_is_told_when_the_operations_port_answers_then_what_it_does_then_t
     let mut daemon = start_reaper(&database, &["daemon"], &env);
     manager.hears("READY=1").await;
     assert_eq!(reqwest::get(format!("http://{ops}/livez")).await.unwrap().status(), 200);
-    let year: i32 = database.one("SELECT extract(year FROM now() AT TIME ZONE 'UTC')::int4 + 1").await;
+    let year: i32 =
+        database.one("SELECT extract(year FROM now() AT TIME ZONE 'UTC')::int4 + 1").await;
     manager.hears(&format!("STATUS=waiting for the next run at {year}-01-01T00:00:00Z")).await;
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
@@ -115,7 +121,8 @@ async fn the_status_says_what_a_run_is_at() {
 async fn the_watchdog_is_fed_while_there_is_nothing_to_do() {
     let (database, manager) = (Database::create().await, Manager::listen());
     let path = manager.path();
-    let _daemon = start_reaper(&database, &["daemon"], &[NEVER, WATCHDOG, ("NOTIFY_SOCKET", &path)]);
+    let _daemon =
+        start_reaper(&database, &["daemon"], &[NEVER, WATCHDOG, ("NOTIFY_SOCKET", &path)]);
     manager.is_fed(5).await;
 }
 
@@ -133,8 +140,13 @@ async fn a_watchdog_is_fed_by_the_process_that_it_is_meant_for_alone() {
     ];
     // The shell's process becomes the daemon's.
     let program = binary("session-reaper").display().to_string();
-    let start =
-        |pid: &str| Program::start("/bin/sh", &["-c", &format!("WATCHDOG_PID={pid} exec {program} daemon")], &env);
+    let start = |pid: &str| {
+        Program::start(
+            "/bin/sh",
+            &["-c", &format!("WATCHDOG_PID={pid} exec {program} daemon")],
+            &env,
+        )
+    };
     let mut another = start("1");
     // Some seconds: dozens of feedings, were it meant.
     eventually("some runs have ended", async || another.log_events("run_ended").len() >= 3).await;
@@ -151,21 +163,32 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
     expired_sessions(&database, 20_000).await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let path = manager.path();
-    let mut env = vec![EVERY_SECOND, WATCHDOG, ALL_MAY_GO, ("DATABASE_URL", url.as_str()), ("NOTIFY_SOCKET", &path)];
+    let mut env = vec![
+        EVERY_SECOND,
+        WATCHDOG,
+        ALL_MAY_GO,
+        ("DATABASE_URL", url.as_str()),
+        ("NOTIFY_SOCKET", &path),
+    ];
     env.extend(SLOWLY);
     env.extend([("STATEMENT_TIMEOUT", "5s"), ("LOCK_TIMEOUT", "50ms")]);
     let mut daemon = start_reaper(&database, &["daemon"], &env);
-    let deleting = || manager.heard().iter().rposition(|line| line.starts_with("STATUS=deleting from sessions"));
+    let deleting = || {
+        manager.heard().iter().rposition(|line| line.starts_with("STATUS=deleting from sessions"))
+    };
     eventually("it deletes", async || deleting().is_some()).await;
     manager.is_fed(5).await;
-    assert!(database.one::<bool>("SELECT bool_and(finished_at IS NULL) FROM reaper_runs").await, "one run, and at it");
+    assert!(
+        database.one::<bool>("SELECT bool_and(finished_at IS NULL) FROM reaper_runs").await,
+        "one run, and at it"
+    );
     assert!(daemon.stderr().contains("watchdog_too_short"), "{}", daemon.stderr());
 
     proxy.stall();
     let before = manager.feedings();
     daemon.log_event("server_timeout").await;
-    // It hung for longer than STATEMENT_TIMEOUT, in which a clock would have fed it fifty times; what it had done before may
-    // still count.
+    // It hung for longer than STATEMENT_TIMEOUT, in which a clock would have fed it fifty times;
+    // what it had done before may still count.
     let fed = manager.feedings() - before;
     assert!(fed <= 2, "fed {fed} times while it hung");
     proxy.restore();
@@ -175,7 +198,8 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
 #[tokio::test]
 async fn a_manager_that_is_not_there_is_told_once_and_no_reason_to_stop() {
     let database = Database::create().await;
-    let mut daemon = start_reaper(&database, &["daemon"], &[EVERY_SECOND, ("NOTIFY_SOCKET", "/nowhere/notify")]);
+    let mut daemon =
+        start_reaper(&database, &["daemon"], &[EVERY_SECOND, ("NOTIFY_SOCKET", "/nowhere/notify")]);
     daemon.log_event("notify_failed").await;
     eventually("some runs have ended", async || daemon.log_events("run_ended").len() >= 3).await;
     daemon.signal("TERM");

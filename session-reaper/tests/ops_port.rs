@@ -1,5 +1,10 @@
-//! What the daemon's operations port does about browsers that were led to it, and about requests that are too large.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking, and is its own documentation")]
+//! What the daemon's operations port does about browsers that were led to it, and about requests
+//! that are too large.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
 
 use reqwest::{Client, Response};
 use serde_json::Value;
@@ -24,7 +29,12 @@ impl Daemon {
     }
 
     async fn get(&self, path: &str, header: (&str, &str)) -> Response {
-        self.client.get(format!("http://{}{path}", self.ops)).header(header.0, header.1).send().await.unwrap()
+        self.client
+            .get(format!("http://{}{path}", self.ops))
+            .header(header.0, header.1)
+            .send()
+            .await
+            .unwrap()
     }
 }
 
@@ -56,7 +66,8 @@ async fn every_answer_has_its_security_headers() {
     for path in PATHS.into_iter().chain(["/nothing"]) {
         is_safe(&daemon.get(path, ("accept", "*/*")).await, path == "/");
     }
-    let post = daemon.client.post(format!("http://{}/status.json", daemon.ops)).send().await.unwrap();
+    let post =
+        daemon.client.post(format!("http://{}/status.json", daemon.ops)).send().await.unwrap();
     assert_eq!(post.status(), 405);
     is_safe(&post, false);
 }
@@ -65,8 +76,14 @@ async fn every_answer_has_its_security_headers() {
 async fn a_rebound_name_reads_nothing() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[]).await;
-    let rebound =
-        ["rebound.example", "localhost.rebound.example", "127.0.0.1.rebound.example:9081", "reaper", "", "a b"];
+    let rebound = [
+        "rebound.example",
+        "localhost.rebound.example",
+        "127.0.0.1.rebound.example:9081",
+        "reaper",
+        "",
+        "a b",
+    ];
     for path in PATHS {
         for host in rebound {
             let answer = daemon.get(path, ("host", host)).await;
@@ -74,7 +91,11 @@ async fn a_rebound_name_reads_nothing() {
             assert_eq!(answer.headers()["content-type"], "application/problem+json");
             is_safe(&answer, false);
             let problem: Value = answer.json().await.unwrap();
-            assert_eq!((&problem["code"], &problem["status"]), (&"misdirected".into(), &421.into()), "{problem}");
+            assert_eq!(
+                (&problem["code"], &problem["status"]),
+                (&"misdirected".into(), &421.into()),
+                "{problem}"
+            );
             assert!(problem["detail"].as_str().unwrap().contains("OPS_HOSTS"), "{problem}");
         }
     }
@@ -83,8 +104,17 @@ async fn a_rebound_name_reads_nothing() {
 #[tokio::test]
 async fn addresses_localhost_and_ops_hosts_are_answered() {
     let database = Database::create().await;
-    let daemon = Daemon::start(&database, &[("OPS_HOSTS", "ops.example.test, Reaper.internal")]).await;
-    let addresses = ["127.0.0.1", "127.0.0.1:9081", "[::1]:9081", "[::1]", "10.1.2.3", "localhost", "LOCALHOST:9081"];
+    let daemon =
+        Daemon::start(&database, &[("OPS_HOSTS", "ops.example.test, Reaper.internal")]).await;
+    let addresses = [
+        "127.0.0.1",
+        "127.0.0.1:9081",
+        "[::1]:9081",
+        "[::1]",
+        "10.1.2.3",
+        "localhost",
+        "LOCALHOST:9081",
+    ];
     let names = ["ops.example.test", "OPS.example.test:80", "reaper.internal:9081"];
     for host in addresses.into_iter().chain(names) {
         for path in PATHS {

@@ -20,7 +20,8 @@ async fn through(pooler: &PgBouncer) -> Client {
     client
 }
 
-/// What was set on the server connections of a pooler, but for what it sets itself for each of its clients.
+/// What was set on the server connections of a pooler, but for what it sets itself for each of its
+/// clients.
 async fn set_behind(pooler: &PgBouncer) -> Vec<String> {
     let (one, other) = (through(pooler).await, through(pooler).await);
     let mut found = Vec::new();
@@ -29,8 +30,16 @@ async fn set_behind(pooler: &PgBouncer) -> Vec<String> {
         // A transaction that stays open keeps its server connection from the other.
         client.batch_execute("BEGIN").await.unwrap();
         let set = "SELECT name FROM pg_settings WHERE source = 'session' AND name <> ALL ($1)";
-        found.extend(client.query(set, &[&&FOR_EACH[..]]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
-        processes.push(client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0));
+        found.extend(
+            client
+                .query(set, &[&&FOR_EACH[..]])
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| row.get::<_, String>(0)),
+        );
+        processes
+            .push(client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0));
     }
     assert_ne!(processes[0], processes[1], "both of its server connections were looked at");
     found
@@ -51,11 +60,17 @@ async fn advisory_locks(database: &Database) -> i64 {
 /// `check` ends with 65 for one thing of the server: what it is, and what to do.
 async fn refused_by_check(url: &str, code: &str) -> String {
     let args = ["check", "--output", "json"];
-    let (exit, program) = Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", url)]).await;
-    let found: Value = serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
+    let (exit, program) =
+        Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", url)]).await;
+    let found: Value =
+        serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
     assert_eq!(exit, Some(65), "{found}");
     let findings = found["server"]["findings"].as_array().unwrap();
-    assert_eq!(findings.iter().map(|finding| &finding["code"]).collect::<Vec<_>>(), [code], "{found}");
+    assert_eq!(
+        findings.iter().map(|finding| &finding["code"]).collect::<Vec<_>>(),
+        [code],
+        "{found}"
+    );
     let text = |member: &str| findings[0][member].as_str().unwrap_or_default().to_owned();
     format!("{}: {}", text("what"), text("remedy"))
 }
@@ -75,7 +90,11 @@ async fn behind_pgbouncer_in_transaction_mode_a_run_is_refused_and_leaves_nothin
     assert!(why.contains("transaction-pooling proxy") && why.contains("session mode"), "{why}");
     assert_eq!(left(&database).await, 250);
     let found = refused_by_check(pooler.url(), "pooler").await;
-    assert!(found.contains("transaction-pooling proxy") && found.contains("Connect to PostgreSQL itself"), "{found}");
+    assert!(
+        found.contains("transaction-pooling proxy")
+            && found.contains("Connect to PostgreSQL itself"),
+        "{found}"
+    );
     assert_eq!(advisory_locks(&database).await, 0);
     assert_eq!(set_behind(&pooler).await, Vec::<String>::new());
 }
@@ -105,9 +124,15 @@ async fn a_streaming_replica_is_refused_with_where_to_connect_instead() {
     assert_eq!(run.code, Some(65), "{}{}", run.report, run.stderr);
     assert_eq!(run.report["outcome"], "failed");
     let why = run.report["why"].as_str().unwrap();
-    assert!(why.contains("a replica is at the other end") && why.contains("connect to the primary"), "{why}");
+    assert!(
+        why.contains("a replica is at the other end") && why.contains("connect to the primary"),
+        "{why}"
+    );
     assert_eq!(left(&database).await, 250);
 
     let found = refused_by_check(&url, "replica").await;
-    assert!(found.contains("a replica is at the other end") && found.contains("connect to the primary"), "{found}");
+    assert!(
+        found.contains("a replica is at the other end") && found.contains("connect to the primary"),
+        "{found}"
+    );
 }

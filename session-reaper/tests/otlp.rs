@@ -26,11 +26,12 @@ mod sent {
     type Attributes = BTreeMap<String, String>;
 
     fn attributes(pairs: &[KeyValue]) -> Attributes {
-        let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
-            Some(Value::StringValue(text)) => text.clone(),
-            Some(Value::IntValue(number)) => number.to_string(),
-            other => format!("{other:?}"),
-        };
+        let text =
+            |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
+                Some(Value::StringValue(text)) => text.clone(),
+                Some(Value::IntValue(number)) => number.to_string(),
+                other => format!("{other:?}"),
+            };
         pairs.iter().map(|pair| (pair.key.clone(), text(pair))).collect()
     }
 
@@ -40,7 +41,9 @@ mod sent {
         for request in receiver.received() {
             assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/traces"));
             assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
-            for of_one in ExportTraceServiceRequest::decode(request.body.as_slice()).unwrap().resource_spans {
+            for of_one in
+                ExportTraceServiceRequest::decode(request.body.as_slice()).unwrap().resource_spans
+            {
                 resource.extend(attributes(&of_one.resource.unwrap().attributes));
                 spans.extend(of_one.scope_spans.into_iter().flat_map(|scope| scope.spans));
             }
@@ -71,7 +74,9 @@ mod sent {
         ];
         let run = reap(&database, &env).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
-        assert!(collector.received().iter().all(|request| request.header("x-tenant") == Some("mine")));
+        assert!(
+            collector.received().iter().all(|request| request.header("x-tenant") == Some("mine"))
+        );
 
         let (spans, resource) = collected(&collector);
         assert_eq!(resource["service.name"], "session-reaper");
@@ -82,10 +87,14 @@ mod sent {
         let of_run = attributes(&root.attributes);
         assert_eq!(of_run["run_id"], run.report["run_id"].as_str().unwrap());
         assert_eq!((of_run["outcome"].as_str(), of_run["rows"].as_str()), ("success", "250"));
-        assert_eq!((of_run["why"].as_str(), of_run["trigger"].as_str()), ("every due row is gone", "manual"));
+        assert_eq!(
+            (of_run["why"].as_str(), of_run["trigger"].as_str()),
+            ("every due row is gone", "manual")
+        );
 
         let targets = named(&spans, "target");
-        let names: Vec<String> = targets.iter().map(|span| attributes(&span.attributes)["target"].clone()).collect();
+        let names: Vec<String> =
+            targets.iter().map(|span| attributes(&span.attributes)["target"].clone()).collect();
         assert_eq!(names, ["sessions", "consumed_challenges", "reaper_runs"]);
         for target in &targets {
             assert_eq!((&target.parent_span_id, &target.trace_id), (&root.span_id, &root.trace_id));
@@ -95,13 +104,23 @@ mod sent {
 
         let chunks = named(&spans, "chunk");
         let of_sessions = chunks.iter().filter(|chunk| chunk.parent_span_id == targets[0].span_id);
-        let of_sessions: Vec<Attributes> = of_sessions.map(|chunk| attributes(&chunk.attributes)).collect();
-        let deleted: Vec<&str> =
-            of_sessions.iter().filter(|of| of["reason"] == "expired").map(|of| of["rows"].as_str()).collect();
+        let of_sessions: Vec<Attributes> =
+            of_sessions.map(|chunk| attributes(&chunk.attributes)).collect();
+        let deleted: Vec<&str> = of_sessions
+            .iter()
+            .filter(|of| of["reason"] == "expired")
+            .map(|of| of["rows"].as_str())
+            .collect();
         assert_eq!(deleted, ["100", "100", "50"]);
-        assert!(of_sessions.iter().all(|of| of["target"] == "sessions" && of["outcome"] == "done"), "{of_sessions:?}");
+        assert!(
+            of_sessions.iter().all(|of| of["target"] == "sessions" && of["outcome"] == "done"),
+            "{of_sessions:?}"
+        );
         for chunk in chunks {
-            assert!(targets.iter().any(|target| target.span_id == chunk.parent_span_id), "{chunk:?}");
+            assert!(
+                targets.iter().any(|target| target.span_id == chunk.parent_span_id),
+                "{chunk:?}"
+            );
             assert!(root.start_time_unix_nano <= chunk.start_time_unix_nano);
             assert!(chunk.end_time_unix_nano <= root.end_time_unix_nano);
         }
@@ -123,7 +142,10 @@ mod sent {
         assert_eq!(resource["service.name"], "tidy");
         let [run] = spans.as_slice() else { panic!("{spans:?}") };
         let of_run = attributes(&run.attributes);
-        assert!(is_error(run) && of_run["why"].starts_with("cannot connect to PostgreSQL"), "{of_run:?}");
+        assert!(
+            is_error(run) && of_run["why"].starts_with("cannot connect to PostgreSQL"),
+            "{of_run:?}"
+        );
     }
 
     #[tokio::test]
@@ -145,7 +167,8 @@ mod sent {
         assert!(!named(&spans, "run").is_empty(), "{spans:?}");
     }
 
-    /// A run with a collector of which nothing good comes: it ends well, says so once, and counts it.
+    /// A run with a collector of which nothing good comes: it ends well, says so once, and counts
+    /// it.
     async fn is_not_held_by(endpoint: &str) {
         let database = Database::create().await;
         expired_sessions(&database, 250).await;
@@ -164,14 +187,16 @@ mod sent {
         assert_eq!(told, 1, "{}", run.stderr);
         let written = std::fs::read_to_string(path).unwrap();
         let series = "session_reaper_export_failures_total{exporter=\"otlp\"} ";
-        let failures: f64 = written.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap();
+        let failures: f64 =
+            written.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap();
         assert!(failures >= 1.0, "{written}");
     }
 
     #[tokio::test]
     async fn a_collector_that_hangs_does_not_hold_a_run() {
         let collector = Receiver::answering(&[]).await;
-        // Its own bound ends it: nothing else would, with a batch for each span and none of them answered.
+        // Its own bound ends it: nothing else would, with a batch for each span and none of them
+        // answered.
         is_not_held_by(&format!("http://{}", collector.address())).await;
         assert!(collector.received().len() < 5, "{:?}", collector.received().len());
     }

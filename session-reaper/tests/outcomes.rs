@@ -28,7 +28,10 @@ async fn the_report_is_one_object_and_stands_in_the_history_too() {
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     // serde_json sorts what it reads; the order is the unit test's to know.
-    assert_eq!(members(&run.report), ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]);
+    assert_eq!(
+        members(&run.report),
+        ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]
+    );
     let target = run.target("sessions");
     assert_eq!(
         members(target),
@@ -64,7 +67,9 @@ async fn the_report_is_one_object_and_stands_in_the_history_too() {
     assert_eq!(row.get::<_, Value>(5), run.report);
     assert!(row.get::<_, bool>(7));
     let started_at = run.report["started_at"].as_str().unwrap();
-    assert!(database.one::<bool>(&format!("SELECT started_at = '{started_at}' FROM reaper_runs")).await);
+    assert!(
+        database.one::<bool>(&format!("SELECT started_at = '{started_at}' FROM reaper_runs")).await
+    );
 }
 
 #[tokio::test]
@@ -74,16 +79,28 @@ async fn the_summary_for_people_says_what_went_and_why_it_ended() {
     let mut program = start_reaper(&database, &["run", "--yes"], &[]);
     assert_eq!(program.wait().await.code(), Some(0));
     let text = program.stdout();
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
         lines[0],
-        ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED", "LOCKED", "REMAINING", "TIME", "OUTCOME"]
+        [
+            "TARGET",
+            "REASON",
+            "DELETED",
+            "CHUNKS",
+            "SKIPPED",
+            "LOCKED",
+            "REMAINING",
+            "TIME",
+            "OUTCOME"
+        ]
     );
     assert_eq!(lines[1][..6], ["sessions", "expired", "1,250", "13", "0", "0"]);
     assert_eq!(lines[2], ["revoked", "0"]);
     let last = text.lines().last().unwrap();
     assert!(
-        last.starts_with("success after ") && last.ends_with("1,250 rows deleted: every due row is gone"),
+        last.starts_with("success after ")
+            && last.ends_with("1,250 rows deleted: every due row is gone"),
         "{last}"
     );
 }
@@ -188,12 +205,14 @@ async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
     // As a statement that STATEMENT_TIMEOUT ends, whatever the machine.
-    refuse_more_than(&database, 50, "RAISE EXCEPTION 'too long' USING ERRCODE = 'query_canceled'").await;
+    refuse_more_than(&database, 50, "RAISE EXCEPTION 'too long' USING ERRCODE = 'query_canceled'")
+        .await;
     let env = [("MAX_CHUNK", "400"), ("RUST_LOG", "session_reaper=debug")];
     let mut program = start_reaper(&database, &JSON, &env);
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
     let chunks = program.log_events("chunk_committed");
-    let rows: Vec<u64> = chunks.iter().filter_map(|chunk| chunk["rows"].as_u64()).filter(|rows| *rows > 0).collect();
+    let rows: Vec<u64> =
+        chunks.iter().filter_map(|chunk| chunk["rows"].as_u64()).filter(|rows| *rows > 0).collect();
     let first = rows[0];
     assert!(first <= 50 && program.stderr().contains("STATEMENT_TIMEOUT reached"), "{rows:?}");
     assert!(rows.iter().any(|rows| *rows >= 4 * first), "{rows:?}");
@@ -205,7 +224,9 @@ async fn a_target_whose_every_row_takes_too_long_fails_and_says_where_to_look() 
     let database = Database::create().await;
     expired_sessions(&database, 2).await;
     slow_delete(&database, 3600.0).await;
-    let run = reap(&database, &[("STATEMENT_TIMEOUT", "3s"), ("CHUNK_TIME", "1s"), ("MAX_CHUNK", "2")]).await;
+    let run =
+        reap(&database, &[("STATEMENT_TIMEOUT", "3s"), ("CHUNK_TIME", "1s"), ("MAX_CHUNK", "2")])
+            .await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert_eq!(run.target("sessions")["outcome"], "failed");
     let why = run.target("sessions")["why"].as_str().unwrap();
@@ -270,8 +291,9 @@ async fn a_preset_without_any_of_its_tables_fails() {
     assert_eq!(run.report["outcome"], "failed");
 }
 
-/// A transaction-pooling proxy, as the reaper sees it: after some statements it meets other server processes. The function
-/// itself is replaced, in this one database, because statements look nowhere but in `pg_catalog`.
+/// A transaction-pooling proxy, as the reaper sees it: after some statements it meets other server
+/// processes. The function itself is replaced, in this one database, because statements look
+/// nowhere but in `pg_catalog`.
 async fn refuses_a_pooler_that_shows_after(statements: u32) {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;

@@ -1,4 +1,5 @@
-//! Targets that overlap: a partitioned table and one of its partitions, and tables with the same `children`.
+//! Targets that overlap: a partitioned table and one of its partitions, and tables with the same
+//! `children`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -73,9 +74,14 @@ async fn partition_of_another_reaper_is_skipped_in_detail() {
         run.stderr
     );
     assert_eq!(told["detail"], json!([{ "table": "public.p2", "outcome": "skipped_lock" }]));
-    assert_eq!((&told["remaining"], database.one::<i64>("SELECT count(*) FROM p2").await), (&json!(20), 20));
+    assert_eq!(
+        (&told["remaining"], database.one::<i64>("SELECT count(*) FROM p2").await),
+        (&json!(20), 20)
+    );
     drop(other);
-    let lock = format!("SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND locktype = 'advisory'");
+    let lock = format!(
+        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND locktype = 'advisory'"
+    );
     eventually("the other reaper has gone", async || database.one::<i64>(&lock).await == 0).await;
     let run = reap_by(&database, &target("t"), &[]).await;
     assert_eq!(run.target("t")["deleted"]["old"], 20, "{}", run.stderr);
@@ -85,8 +91,11 @@ async fn partition_of_another_reaper_is_skipped_in_detail() {
 #[tokio::test]
 async fn target_of_which_every_table_is_taken_is_skipped() {
     let database = partitioned().await;
-    let others =
-        [at_work_on(&database, "p1").await, at_work_on(&database, "p2").await, at_work_on(&database, "p3").await];
+    let others = [
+        at_work_on(&database, "p1").await,
+        at_work_on(&database, "p2").await,
+        at_work_on(&database, "p3").await,
+    ];
     let run = reap_by(&database, &target("t"), &[]).await;
     let told = run.target("t");
     assert_eq!(
@@ -118,15 +127,22 @@ async fn partition_is_taken_while_it_is_worked_on_and_no_longer() {
         database.one::<bool>(waiting).await
     })
     .await;
-    let (on_second, on_first) = (reaped(start(&database, &second)).await, reaped(start(&database, &first)).await);
+    let (on_second, on_first) =
+        (reaped(start(&database, &second)).await, reaped(start(&database, &first)).await);
     assert_eq!(on_second.target("p2")["outcome"], "skipped_lock", "{}", on_second.stderr);
     assert_eq!(on_first.target("p1")["outcome"], "success", "{}", on_first.stderr);
-    let locks =
-        format!("SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND objid <> 0 AND locktype = 'advisory'");
+    let locks = format!(
+        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND objid <> 0 AND locktype = 'advisory'"
+    );
     assert_eq!(database.one::<i64>(&locks).await, 2, "of t and p2");
     holder.execute("SELECT pg_advisory_unlock(2)", &[]).await.unwrap();
     let run = reaped(running).await;
-    assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(0), &json!(60)), "{}", run.stderr);
+    assert_eq!(
+        (run.code, &run.target("t")["deleted"]["old"]),
+        (Some(0), &json!(60)),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test]
@@ -170,7 +186,12 @@ async fn targets_with_the_same_children_take_turns() {
     let config = format!("{}children = [{{ table = 'c', column = 't_id' }}]", target("t"));
     let other = at_work_on(&database, "c").await;
     let run = reap_by(&database, &config, &[]).await;
-    assert_eq!((run.code, &run.target("t")["outcome"]), (Some(0), &json!("skipped_lock")), "{}", run.stderr);
+    assert_eq!(
+        (run.code, &run.target("t")["outcome"]),
+        (Some(0), &json!("skipped_lock")),
+        "{}",
+        run.stderr
+    );
     other.execute("SELECT pg_advisory_unlock_all()", &[]).await.unwrap();
     let run = reap_by(&database, &config, &[]).await;
     assert_eq!(
@@ -203,6 +224,15 @@ async fn many_partitions_need_few_locks_at_once() {
             .await;
     }
     let run = reap_by(&database, &target("t"), &[]).await;
-    assert_eq!((run.code, &run.target("t")["deleted"]["old"]), (Some(0), &json!(150)), "{}", run.stderr);
-    assert_eq!(database.one::<i64>("SELECT max(locks) FROM held").await, 2, "of the target and of one partition");
+    assert_eq!(
+        (run.code, &run.target("t")["deleted"]["old"]),
+        (Some(0), &json!(150)),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        database.one::<i64>("SELECT max(locks) FROM held").await,
+        2,
+        "of the target and of one partition"
+    );
 }

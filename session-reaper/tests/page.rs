@@ -13,7 +13,10 @@ mod history;
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Browser, Database, Page, ParkAt, Parking, Program, Proxy, Screen, expired_sessions, start_reaper};
+use testkit::{
+    Browser, Database, Page, ParkAt, Parking, Program, Proxy, Screen, expired_sessions,
+    start_reaper,
+};
 
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
@@ -47,7 +50,9 @@ fn shown<'b>(browser: &'b mut Browser, url: &str, screen: Screen) -> Page<'b> {
 
 /// The text comes to be in the element: at first a slow answer may still be on its way.
 fn shows(page: &mut Page<'_>, selector: &str, text: &str) {
-    page.wait_for(&format!("document.querySelector({selector:?})?.textContent.includes({text:?}) ?? false"));
+    page.wait_for(&format!(
+        "document.querySelector({selector:?})?.textContent.includes({text:?}) ?? false"
+    ));
 }
 
 /// What holds for the page whatever it shows, on every kind of screen.
@@ -57,7 +62,8 @@ fn is_sound(page: &mut Page<'_>, ops: &str) {
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
-/// A file that names these tables, each with a column `gone_at`, and nothing else but the reaper's own.
+/// A file that names these tables, each with a column `gone_at`, and nothing else but the reaper's
+/// own.
 fn file_of(tables: &[String]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let target = |table: &String| {
@@ -79,7 +85,9 @@ async fn with_one_target_it_says_that_all_is_well() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let own = "[[target]]\ntable = \"reaper_runs\"\ndue = [{ reason = \"expired\", column = \"started_at\", keep = \"30d\" }]\n";
     std::fs::write(file.path(), own).unwrap();
-    let daemon = Daemon::start(&database, &[EVERY_SECOND, ("REAPER_CONFIG", file.path().to_str().unwrap())]).await;
+    let daemon =
+        Daemon::start(&database, &[EVERY_SECOND, ("REAPER_CONFIG", file.path().to_str().unwrap())])
+            .await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
     page.wait_for("document.querySelector('#word').textContent.includes('ll is well')");
@@ -111,7 +119,9 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM links_4 FOR UPDATE").await.unwrap();
     let path = file.path().to_str().unwrap();
-    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)]).await;
+    let daemon =
+        Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)])
+            .await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
     page.wait_for("document.querySelectorAll('#targets tbody tr').length === 12");
@@ -120,7 +130,9 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
     page.wait_for("document.querySelector('#sentence').textContent.includes('links_4: rows fell due 8 hours ago')");
     shows(&mut page, "#word", "Needs a look");
     let names = page
-        .evaluate("[...document.querySelectorAll('#targets tbody th')].map((cell) => cell.textContent)")
+        .evaluate(
+            "[...document.querySelectorAll('#targets tbody th')].map((cell) => cell.textContent)",
+        )
         .to_string();
     assert!(names.contains("<img src=x onerror=document.title=1>"), "{names}");
     assert_eq!(page.evaluate("document.querySelectorAll('img').length"), 0);
@@ -143,7 +155,9 @@ async fn with_no_target_and_no_run_it_says_so() {
              const status = await (await ask(...what)).json(); status.targets = [];
              return new Response(JSON.stringify(status)); }; })()",
     );
-    page.wait_for("document.querySelector('#targets').textContent.includes('There are no targets')");
+    page.wait_for(
+        "document.querySelector('#targets').textContent.includes('There are no targets')",
+    );
     is_sound(&mut page, &daemon.ops);
 }
 
@@ -154,7 +168,9 @@ async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "preset = 'auth-api'").unwrap();
     let path = file.path().to_str().unwrap();
-    let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)]).await;
+    let daemon =
+        Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND, ("REAPER_CONFIG", path)])
+            .await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
     page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
@@ -183,7 +199,10 @@ async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() 
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
     page.wait_for("document.querySelector('#pause') !== null");
     let told = page.text("#pause");
-    assert!(told.contains("ada@db-1") && told.contains("migration <script>document.title"), "{told}");
+    assert!(
+        told.contains("ada@db-1") && told.contains("migration <script>document.title"),
+        "{told}"
+    );
     shows(&mut page, "#word", "Needs a look");
     assert!(!page.evaluate("document.title").as_str().unwrap().contains("taken"));
     is_sound(&mut page, &daemon.ops);
@@ -193,7 +212,8 @@ async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tells_when_the_daemon_is_gone() {
+async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tells_when_the_daemon_is_gone()
+ {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
@@ -217,7 +237,9 @@ async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tell
     proxy.cut();
     page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
     page.wait_for("document.querySelector('#sentence').textContent.includes('the database cannot be reached')");
-    assert!(page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0);
+    assert!(
+        page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0
+    );
     proxy.restore();
     page.wait_for("document.querySelector('#word').textContent.startsWith('All is well')");
 
@@ -266,8 +288,14 @@ async fn it_is_served_under_a_strict_policy_and_only_to_be_read() {
     let page = client.get(daemon.url()).send().await.unwrap();
     let header = |name: &str| page.headers()[name].to_str().unwrap().to_owned();
     let policy = header("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
-    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert!(
+        policy.contains("frame-ancestors 'none'") && policy.contains("connect-src 'self'"),
+        "{policy}"
+    );
     assert_eq!(header("cache-control"), "no-store");
     assert_eq!(header("content-type"), "text/html; charset=utf-8");
     for path in ["", "status.json"] {
@@ -287,7 +315,8 @@ async fn a_hundred_viewers_cost_what_one_does() {
     let daemon = Daemon::start(&database, &[("DATABASE_URL", &through), NEVER]).await;
     // What the daemon asks for itself at its start is over.
     testkit::eventually("it has said when it runs next", async || {
-        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key LIKE 'daemon:%'").await == 1
+        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key LIKE 'daemon:%'").await
+            == 1
     })
     .await;
     let before = proxy.connections();
@@ -304,8 +333,8 @@ async fn a_hundred_viewers_cost_what_one_does() {
     }
     assert!(viewers.join_all().await.iter().all(|told| *told));
     let asked = proxy.connections() - before;
-    // Two requests are two seconds apart, however many look and however long they have to wait. Beside them the daemon says each
-    // minute that it is there.
+    // Two requests are two seconds apart, however many look and however long they have to wait.
+    // Beside them the daemon says each minute that it is there.
     let seconds = began.elapsed().as_secs();
     let most = seconds / 2 + 1 + seconds / 60;
     assert!(asked >= 1 && asked <= most, "{asked} connections in {seconds} s, not {most}");
@@ -340,7 +369,8 @@ async fn screenshots() {
             let mut page = shown(&mut browser, url, screen);
             page.wait_for(until);
             let picture = page.picture();
-            std::fs::write(Path::new(&into).join(format!("status-{name}-{suffix}.png")), picture).unwrap();
+            std::fs::write(Path::new(&into).join(format!("status-{name}-{suffix}.png")), picture)
+                .unwrap();
         }
     };
     parking.wait_for_arrival().await;
@@ -354,13 +384,18 @@ async fn screenshots() {
     let last = "started_at = (SELECT max(started_at) FROM reaper_runs)";
     let times = "jsonb_set(report, '{targets,0,chunk_ms}', '{\"mean\": 7.9, \"max\": 18.2}')";
     let touched = "finished_at = finished_at + interval '1 ms'";
-    database.execute(&format!("UPDATE reaper_runs SET report = {times}, {touched} WHERE {last}")).await;
+    database
+        .execute(&format!("UPDATE reaper_runs SET report = {times}, {touched} WHERE {last}"))
+        .await;
     let settled = "document.querySelector('#now').innerText.startsWith('idle')
                    && ![...document.querySelectorAll('#chunks-plot text')].some((text) => text.textContent.endsWith('k'))";
     pictures("idle", &daemon.url(), settled);
-    let why =
-        "sessions: the connection that held the lock was lost: terminating connection due to administrator command";
+    let why = "sessions: the connection that held the lock was lost: terminating connection due to administrator command";
     let failed = format!("outcome = 'failed', report = report || '{{\"why\": \"{why}\"}}'");
     database.execute(&format!("UPDATE reaper_runs SET {failed}, {touched} WHERE {last}")).await;
-    pictures("trouble", &daemon.url(), "document.querySelector('#word').textContent === 'In trouble'");
+    pictures(
+        "trouble",
+        &daemon.url(),
+        "document.querySelector('#word').textContent === 'In trouble'",
+    );
 }

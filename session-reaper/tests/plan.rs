@@ -31,7 +31,8 @@ async fn plan(database: &Database, config: &str) -> (Option<i32>, Value) {
 }
 
 async fn run(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, Value) {
-    let (code, stdout, stderr) = reaper(database, config, &[&["run", "--output", "json"], args].concat()).await;
+    let (code, stdout, stderr) =
+        reaper(database, config, &[&["run", "--output", "json"], args].concat()).await;
     (code, serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}{stderr}")))
 }
 
@@ -61,7 +62,10 @@ async fn a_plan_counts_by_reason_and_deletes_nothing() {
     let told = |reason: usize, what: &str| target["due"][reason][what].clone();
     assert_eq!((told(0, "reason"), told(0, "rows")), ("old".into(), 1000.into()));
     // What is due for both is counted under the first.
-    assert_eq!((told(1, "reason"), told(1, "rows"), told(1, "capped")), ("ended".into(), 200.into(), false.into()));
+    assert_eq!(
+        (told(1, "reason"), told(1, "rows"), told(1, "capped")),
+        ("ended".into(), 200.into(), false.into())
+    );
     // A day after the time of the row.
     assert_eq!(
         (told(0, "oldest_due"), told(0, "newest_due")),
@@ -76,12 +80,16 @@ async fn a_plan_counts_by_reason_and_deletes_nothing() {
 
     let (code, text, _) = reaper(&database, T, &["plan", "--sql"]).await;
     assert_eq!(code, Some(0));
-    for told in ["1,000", "30.0 %", "nothing was deleted", "FOR UPDATE SKIP LOCKED", "OFFSET 999 LIMIT 1"] {
+    for told in
+        ["1,000", "30.0 %", "nothing was deleted", "FOR UPDATE SKIP LOCKED", "OFFSET 999 LIMIT 1"]
+    {
         assert!(text.contains(told), "{told}\n{text}");
     }
     // As they are shown they can be run, and delete nothing on another connection.
     let client = database.client().await;
-    for statement in text.lines().filter(|line| line.starts_with("SELECT ") || line.starts_with("WITH ")) {
+    for statement in
+        text.lines().filter(|line| line.starts_with("SELECT ") || line.starts_with("WITH "))
+    {
         client.batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 4000);
@@ -92,7 +100,10 @@ async fn a_plan_waits_for_nobody_and_nobody_waits_for_it() {
     let database = filled().await;
     // Rows that somebody holds are due all the same.
     let holder = database.client().await;
-    holder.batch_execute("BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE; SELECT FROM t FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE; SELECT FROM t FOR UPDATE")
+        .await
+        .unwrap();
     let (code, plan) = plan(&database, T).await;
     assert_eq!((code, &plan["targets"][0]["due"][0]["rows"]), (Some(0), &1000.into()), "{plan}");
 }
@@ -104,8 +115,14 @@ async fn what_a_run_would_refuse_is_told_and_not_counted() {
     let (code, plan) = plan(&database, T).await;
     assert_eq!(code, Some(65), "{plan}");
     let target = &plan["targets"][0];
-    assert_eq!((&target["refused"][0]["code"], &target["due"]), (&"no-index".into(), &Value::Array(Vec::new())));
-    assert!(target["refused"][0]["remedy"].as_str().unwrap().starts_with("CREATE INDEX CONCURRENTLY"), "{plan}");
+    assert_eq!(
+        (&target["refused"][0]["code"], &target["due"]),
+        (&"no-index".into(), &Value::Array(Vec::new()))
+    );
+    assert!(
+        target["refused"][0]["remedy"].as_str().unwrap().starts_with("CREATE INDEX CONCURRENTLY"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
@@ -113,24 +130,30 @@ async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
     let database = Database::create().await;
     expired_sessions(&database, 3000).await;
     let env = [("MAX_ROWS", "2000"), ("DUTY_CYCLE", "1")];
-    let Reaped { code, .. } = reaped(start_reaper(&database, &["run", "--yes", "--output", "json"], &env)).await;
+    let Reaped { code, .. } =
+        reaped(start_reaper(&database, &["run", "--yes", "--output", "json"], &env)).await;
     assert_eq!(code, Some(3));
     let url = database.url_as("session_reaper");
     let env = [("DATABASE_URL", url.as_str())];
-    let (code, program) = Program::run(binary("session-reaper"), &["plan", "--output", "json"], &env).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["plan", "--output", "json"], &env).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let plan: Value = serde_json::from_str(&program.stdout()).unwrap();
     let sessions = &plan["targets"][0];
-    assert_eq!((&sessions["due"][0]["rows"], &sessions["estimated_by"]), (&1000.into(), &"history".into()), "{plan}");
+    assert_eq!(
+        (&sessions["due"][0]["rows"], &sessions["estimated_by"]),
+        (&1000.into(), &"history".into()),
+        "{plan}"
+    );
     // The run before took chunks of 100.
     assert_eq!(sessions["chunks"], 10, "{plan}");
 }
 
 /// Seconds that are taken for milliseconds lie in 1970: `ancient` would say so first.
-const ALL: &str =
-    "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\nancient = 'due'\n";
+const ALL: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\nancient = 'due'\n";
 
-/// Milliseconds that are taken for seconds are far in the future; seconds that are taken for milliseconds are all due.
+/// Milliseconds that are taken for seconds are far in the future; seconds that are taken for
+/// milliseconds are all due.
 async fn of_seconds(rows: i32) -> Database {
     let database = Database::empty().await;
     database
@@ -149,11 +172,20 @@ async fn a_first_run_that_would_take_nearly_all_is_refused_until_it_is_confirmed
     let (code, report) = run(&database, &wrong, &[]).await;
     assert_eq!(code, Some(65), "{report}");
     let why = report["targets"][0]["why"].as_str().unwrap();
-    for told in ["would delete 1001 of the 1001 rows of t", "more than 0.9", "run --yes", "confirmed = true"] {
+    for told in [
+        "would delete 1001 of the 1001 rows of t",
+        "more than 0.9",
+        "run --yes",
+        "confirmed = true",
+    ] {
         assert!(why.contains(told), "{told}\n{why}");
     }
     assert_eq!(plan(&database, &wrong).await.0, Some(65));
-    assert_eq!(run(&database, &wrong, &["--force-unsafe"]).await.0, Some(65), "that is not what it is for");
+    assert_eq!(
+        run(&database, &wrong, &["--force-unsafe"]).await.0,
+        Some(65),
+        "that is not what it is for"
+    );
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1001);
 
     assert_eq!(run(&database, &wrong, &["--max-fraction", "1"]).await.0, Some(0));
@@ -179,27 +211,43 @@ async fn a_small_table_and_a_share_that_is_not_too_large_need_no_word() {
 async fn a_target_that_has_run_is_trusted_until_it_goes_by_another_column() {
     let database = of_seconds(2000).await;
     let url = database.url();
-    let (code, _) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())]).await;
+    let (code, _) =
+        Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())])
+            .await;
     assert_eq!(code, Some(0));
     assert_eq!(run(&database, ALL, &[]).await.0, Some(0), "nothing was due");
     // That says nothing about the unit.
     assert_eq!(run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(65));
     database.execute("UPDATE t SET due = due - 7 * 86400 WHERE id = 1").await;
     assert_eq!(run(&database, ALL, &[]).await.0, Some(0));
-    assert_eq!(run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(65), "nor does what went by another");
+    assert_eq!(
+        run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0,
+        Some(65),
+        "nor does what went by another"
+    );
     database.execute("UPDATE t SET due = due - 7 * 86400; ALTER TABLE t ADD made bigint; UPDATE t SET made = due; CREATE INDEX ON t (made)").await;
-    assert_eq!(run(&database, &ALL.replace("column = 'due'", "column = 'made'"), &[]).await.0, Some(65));
+    assert_eq!(
+        run(&database, &ALL.replace("column = 'due'", "column = 'made'"), &[]).await.0,
+        Some(65)
+    );
     let (code, report) = run(&database, ALL, &[]).await;
-    assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &1999.into()), "{report}");
+    assert_eq!(
+        (code, &report["targets"][0]["deleted"]["old"]),
+        (Some(0), &1999.into()),
+        "{report}"
+    );
 }
 
 async fn migrate(database: &Database) {
     let url = database.url();
-    let (code, _) = Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())]).await;
+    let (code, _) =
+        Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())])
+            .await;
     assert_eq!(code, Some(0));
 }
 
-/// 2,000 rows with a key, of which every one is due by `made` and one in 200 is by `due`; the second half is of kind 1.
+/// 2,000 rows with a key, of which every one is due by `made` and one in 200 is by `due`; the
+/// second half is of kind 1.
 async fn of_kinds() -> Database {
     let database = Database::empty().await;
     database
@@ -213,7 +261,8 @@ async fn of_kinds() -> Database {
     database
 }
 
-const KINDS: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '2d' }]\n";
+const KINDS: &str =
+    "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '2d' }]\n";
 
 #[tokio::test]
 async fn a_target_that_decides_by_something_else_has_a_first_run() {
@@ -261,9 +310,15 @@ async fn after_three_runs(config: &str) -> Database {
         )
         .await;
     for n in 1..=3 {
-        database.execute(&format!("UPDATE t SET due = now() - interval '9 days' WHERE id <= {n} * 100")).await;
+        database
+            .execute(&format!("UPDATE t SET due = now() - interval '9 days' WHERE id <= {n} * 100"))
+            .await;
         let (code, report) = run(&database, config, &["--yes"]).await;
-        assert_eq!((code, &report["targets"][0]["deleted"]["old"]), (Some(0), &100.into()), "{report}");
+        assert_eq!(
+            (code, &report["targets"][0]["deleted"]["old"]),
+            (Some(0), &100.into()),
+            "{report}"
+        );
     }
     database
 }
@@ -273,10 +328,18 @@ async fn nearly_all_of_a_table_after_runs_that_took_little_is_held() {
     let database = after_three_runs(KINDS).await;
     database.execute("UPDATE t SET due = now() - interval '9 days'").await;
     let (code, plan) = plan(&database, KINDS).await;
-    assert_eq!((code, &plan["targets"][0]["refused"][0]["code"]), (Some(65), &"unusual-share".into()), "{plan}");
+    assert_eq!(
+        (code, &plan["targets"][0]["refused"][0]["code"]),
+        (Some(65), &"unusual-share".into()),
+        "{plan}"
+    );
     for _ in 0..2 {
         let (code, report) = run(&database, KINDS, &[]).await;
-        assert_eq!((code, &report["targets"][0]["outcome"]), (Some(3), &"failed".into()), "{report}");
+        assert_eq!(
+            (code, &report["targets"][0]["outcome"]),
+            (Some(3), &"failed".into()),
+            "{report}"
+        );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
     // A confirmed run that does not come to its end is enough for those after it.
@@ -288,7 +351,8 @@ async fn nearly_all_of_a_table_after_runs_that_took_little_is_held() {
 #[tokio::test]
 async fn what_is_few_or_usual_or_confirmed_is_not_held() {
     let few = after_three_runs(KINDS).await;
-    few.execute("DELETE FROM t WHERE id > 9999; UPDATE t SET due = now() - interval '9 days'").await;
+    few.execute("DELETE FROM t WHERE id > 9999; UPDATE t SET due = now() - interval '9 days'")
+        .await;
     assert_eq!(run(&few, KINDS, &[]).await.0, Some(0), "fewer than 10,000 rows");
 
     let some_stay = after_three_runs(KINDS).await;
@@ -326,7 +390,11 @@ async fn a_share_of_a_large_table_is_seen_by_sampling() {
     let (code, plan) = plan(&database, ALL).await;
     assert_eq!(code, Some(65), "{plan}");
     let target = &plan["targets"][0];
-    assert_eq!((&target["due"][0]["rows"], &target["rows_estimated"]), (&285_000.into(), &true.into()), "{plan}");
+    assert_eq!(
+        (&target["due"][0]["rows"], &target["rows_estimated"]),
+        (&285_000.into(), &true.into()),
+        "{plan}"
+    );
     assert!((target["share"].as_f64().unwrap() - 0.95).abs() < 0.02, "{plan}");
     assert!((target["rows"].as_f64().unwrap() / 300_000.0 - 1.0).abs() < 0.2, "{plan}");
 }

@@ -1,5 +1,5 @@
-//! Each preset on tables as the project that it is for makes them: exactly the due rows go. What is due stands here in SQL
-//! of its own, written from the preset's page in `docs/presets/`.
+//! Each preset on tables as the project that it is for makes them: exactly the due rows go. What is
+//! due stands here in SQL of its own, written from the preset's page in `docs/presets/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -219,7 +219,11 @@ async fn the_tables_of_auth_api() {
     let reaped = reap_by(&database, "preset = 'auth-api'").await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     assert_eq!(reaped.target("sessions")["deleted"]["expired"], 250);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM accounts").await, 1, "off unless asked for");
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM accounts").await,
+        1,
+        "off unless asked for"
+    );
 
     // A live session holds its account; without one the account goes.
     database
@@ -232,15 +236,21 @@ async fn the_tables_of_auth_api() {
              SELECT gen_random_uuid(), id, 'infinity', 'infinity' FROM accounts WHERE subject = 'held'",
         )
         .await;
-    let reaped = reap_by(&database, "preset = 'auth-api'\n[[target]]\ntable = 'accounts'\nenabled = true").await;
+    let reaped =
+        reap_by(&database, "preset = 'auth-api'\n[[target]]\ntable = 'accounts'\nenabled = true")
+            .await;
     assert_eq!(reaped.target("accounts")["deleted"]["unused"], 1, "{}", reaped.stderr);
-    assert_eq!(database.one::<String>("SELECT string_agg(subject, ',') FROM accounts").await, "held");
+    assert_eq!(
+        database.one::<String>("SELECT string_agg(subject, ',') FROM accounts").await,
+        "held"
+    );
 }
 
 #[tokio::test]
 async fn a_rotated_token_stays_while_its_family_lives() {
     let database = made("prisma-refresh-tokens").await;
-    // Forty families of fifty tokens, all rotated long ago but for the newest of each, which is live in every other.
+    // Forty families of fifty tokens, all rotated long ago but for the newest of each, which is
+    // live in every other.
     database
         .execute(
             "INSERT INTO users VALUES ('u');
@@ -256,7 +266,10 @@ async fn a_rotated_token_stays_while_its_family_lives() {
     assert_eq!(first.target("refresh_tokens")["deleted"]["expired"], 20 * 50, "{}", first.stderr);
     assert_eq!(first.target("refresh_tokens")["remaining"], 0, "what is kept is not due");
     assert_eq!(first.target("refresh_tokens")["skipped_locked"], 0);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens WHERE family::int % 2 = 0").await, 20 * 50);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM refresh_tokens WHERE family::int % 2 = 0").await,
+        20 * 50
+    );
 
     database.execute("UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE expires_at > now()").await;
     let second = reap_by(&database, "preset = 'prisma-refresh-tokens'").await;

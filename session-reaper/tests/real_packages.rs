@@ -1,5 +1,5 @@
-//! Presets on tables that the real packages make, from `npm`, `PyPI` and `crates.io`, and with sessions of theirs: see
-//! `tests/packages/`. `deploy/local/real-packages` gets them.
+//! Presets on tables that the real packages make, from `npm`, `PyPI` and `crates.io`, and with
+//! sessions of theirs: see `tests/packages/`. `deploy/local/real-packages` gets them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,8 @@ struct Package {
 
 /// Where `deploy/local/real-packages` has put it.
 fn installed(path: &str) -> PathBuf {
-    let directory = std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let directory =
+        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
     PathBuf::from(directory).join(path)
 }
 
@@ -81,9 +82,14 @@ async fn described(database: &Database, schema: &str, table: &str) -> String {
     database.one(&sql).await
 }
 
-/// The package makes its tables, like those that stand in `tests/presets/`, and four sessions; 50,000 more rows come by SQL; the preset runs. Exactly the due rows are
-/// gone, and what the package still knows is what it would know without us.
-async fn the_package_loses_nothing_that_it_could_still_read(package: Package, case: Case, key: &str) {
+/// The package makes its tables, like those that stand in `tests/presets/`, and four sessions;
+/// 50,000 more rows come by SQL; the preset runs. Exactly the due rows are gone, and what the
+/// package still knows is what it would know without us.
+async fn the_package_loses_nothing_that_it_could_still_read(
+    package: Package,
+    case: Case,
+    key: &str,
+) {
     let database = Database::empty().await;
     // Where times have no zone they are in the server's.
     database.execute(&format!("ALTER DATABASE {} SET TimeZone = 'UTC'", database.name())).await;
@@ -102,7 +108,11 @@ async fn the_package_loses_nothing_that_it_could_still_read(package: Package, ca
 
     let known = package.run(&database, "read", &ids).await;
     assert_eq!(ids.map(|id| known[id].as_str()), [None, None, Some("2"), Some("72")]);
-    assert_eq!(database.one::<i64>(&there).await, 3, "the one that ended two hours ago is kept for a day");
+    assert_eq!(
+        database.one::<i64>(&there).await,
+        3,
+        "the one that ended two hours ago is kept for a day"
+    );
     let newest = package.run(&database, "make", &["1"]).await;
     let newest = newest["1"].as_str().unwrap();
     assert_eq!(package.run(&database, "read", &[newest]).await[newest], "1");
@@ -116,7 +126,8 @@ async fn connect_pg_simple_loses_nothing_that_it_could_still_read() {
         columns: &[],
         due: "DELETE FROM session WHERE expire < :utc - interval '1 day'",
     };
-    the_package_loses_nothing_that_it_could_still_read(Package::connect_pg_simple(), case, "sid").await;
+    the_package_loses_nothing_that_it_could_still_read(Package::connect_pg_simple(), case, "sid")
+        .await;
 }
 
 #[tokio::test]
@@ -127,7 +138,8 @@ async fn django_loses_nothing_that_it_could_still_read() {
         columns: &[],
         due: "DELETE FROM django_session WHERE expire_date < :now - interval '1 day'",
     };
-    the_package_loses_nothing_that_it_could_still_read(Package::django(), case, "session_key").await;
+    the_package_loses_nothing_that_it_could_still_read(Package::django(), case, "session_key")
+        .await;
 }
 
 #[tokio::test]
@@ -147,15 +159,19 @@ async fn checked(database: &Database, preset: &str) -> (Option<i32>, Vec<Value>)
     std::fs::write(file.path(), format!("preset = {preset:?}")).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap());
     let env = [("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)];
-    let (code, program) = Program::run(binary("session-reaper"), &["check", "--output", "json"], &env).await;
-    let found: Value = serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
+    let (code, program) =
+        Program::run(binary("session-reaper"), &["check", "--output", "json"], &env).await;
+    let found: Value =
+        serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()));
     let findings = found["targets"][0]["findings"].as_array().unwrap();
     (code, findings.iter().filter(|finding| finding["level"] == "unsafe").cloned().collect())
 }
 
 #[tokio::test]
 async fn connect_pg_simple_and_django_are_safe_as_they_come() {
-    for (package, preset) in [(Package::connect_pg_simple(), "connect-pg-simple"), (Package::django(), "django")] {
+    for (package, preset) in
+        [(Package::connect_pg_simple(), "connect-pg-simple"), (Package::django(), "django")]
+    {
         let database = Database::empty().await;
         package.run(&database, "make", &["1"]).await;
         assert_eq!(checked(&database, preset).await, (Some(0), Vec::new()), "{preset}");

@@ -1,4 +1,5 @@
-//! Tables, columns and partitions that become others while a run is under way: what was not looked at is not deleted.
+//! Tables, columns and partitions that become others while a run is under way: what was not looked
+//! at is not deleted.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,8 +22,8 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// Runs with chunks of 100 rows, and carries out `change` while the chunk is under way that begins with 300 rows. A change that
-/// has to wait for that chunk is the first to go on after it.
+/// Runs with chunks of 100 rows, and carries out `change` while the chunk is under way that begins
+/// with 300 rows. A change that has to wait for that chunk is the first to go on after it.
 async fn changed(database: &Database, config: &str, order: &str, change: &str) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{config}\norder = \"{order}\"\n")).unwrap();
@@ -35,12 +36,14 @@ async fn changed(database: &Database, config: &str, order: &str, change: &str) -
     let changer = database.client().await;
     let pid: i32 = changer.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     let change = change.to_owned();
-    let changing = tokio::spawn(async move { changer.batch_execute(&change).await.map(|()| changer) });
+    let changing =
+        tokio::spawn(async move { changer.batch_execute(&change).await.map(|()| changer) });
     let watcher = database.client().await;
     eventually("the change is made, or waits for the chunk", async || {
         let waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1";
         changing.is_finished()
-            || watcher.query_one(waits, &[&pid]).await.unwrap().get::<_, Option<bool>>(0) == Some(true)
+            || watcher.query_one(waits, &[&pid]).await.unwrap().get::<_, Option<bool>>(0)
+                == Some(true)
     })
     .await;
     parking.open().await;
@@ -72,13 +75,16 @@ async fn rows_of_a_table_that_took_the_name_stay() {
 async fn rows_of_a_table_whose_schema_took_the_name_stay() {
     let database = Database::create().await;
     database.execute(&format!("CREATE SCHEMA app; SET search_path = app; {CARTS}")).await;
-    database.execute("CREATE SCHEMA app_new; CREATE TABLE app_new.carts (LIKE app.carts INCLUDING ALL)").await;
+    database
+        .execute("CREATE SCHEMA app_new; CREATE TABLE app_new.carts (LIKE app.carts INCLUDING ALL)")
+        .await;
     database.execute("INSERT INTO app_new.carts TABLE app.carts").await;
     let config = TARGET.replace("\"carts\"", "\"app.carts\"");
     // The parking's table is the one in `app`.
     let name: String = database.one("SELECT current_database()").await;
     database.execute(&format!("ALTER DATABASE {name} SET search_path = app, public")).await;
-    let swap = "BEGIN; ALTER SCHEMA app RENAME TO app_old; ALTER SCHEMA app_new RENAME TO app; COMMIT";
+    let swap =
+        "BEGIN; ALTER SCHEMA app RENAME TO app_old; ALTER SCHEMA app_new RENAME TO app; COMMIT";
     let run = changed(&database, &config, "index", swap).await;
     assert_eq!(count(&database, "app.carts").await, 400, "{}", run.stderr);
     assert_ne!(run.code, Some(0), "{}", run.report);
@@ -105,7 +111,8 @@ async fn rows_stay_when_a_column_of_the_name_is_another_one() {
 async fn a_column_that_does_not_matter_may_come_and_go() {
     let database = Database::create().await;
     database.execute(CARTS).await;
-    let run = changed(&database, TARGET, "index", "ALTER TABLE carts DROP owner, ADD note text").await;
+    let run =
+        changed(&database, TARGET, "index", "ALTER TABLE carts DROP owner, ADD note text").await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(count(&database, "carts").await, 0);
 }
@@ -173,7 +180,8 @@ async fn rows_stay_when_what_the_condition_reads_is_another_table() {
         )
         .await;
     // The first hundred go; the parking is in the chunk after them.
-    let config = format!("{TARGET}where = \"NOT EXISTS (SELECT FROM orders o WHERE o.cart_id = t.id)\"");
+    let config =
+        format!("{TARGET}where = \"NOT EXISTS (SELECT FROM orders o WHERE o.cart_id = t.id)\"");
     let swap = "BEGIN; ALTER TABLE orders RENAME TO orders_old; ALTER TABLE orders_new RENAME TO orders; COMMIT";
     let run = changed(&database, &config, "index", swap).await;
     assert_eq!(count(&database, "carts").await, 300, "{}", run.stderr);

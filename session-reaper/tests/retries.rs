@@ -6,7 +6,10 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, reap, reaped, start_reaper};
+use testkit::{
+    Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, reap, reaped,
+    start_reaper,
+};
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
 
@@ -14,12 +17,17 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a trigger may keep one, and where
-/// it deletes without.
+/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a
+/// trigger may keep one, and where it deletes without.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
-/// 500 due sessions, of which the third chunk of 100 stops in its middle; how often each row went is noted.
-async fn parked_in_the_third_chunk(database: &Database, place: ParkAt, env: &[(&str, &str)]) -> (Parking, Program) {
+/// 500 due sessions, of which the third chunk of 100 stops in its middle; how often each row went
+/// is noted.
+async fn parked_in_the_third_chunk(
+    database: &Database,
+    place: ParkAt,
+    env: &[(&str, &str)],
+) -> (Parking, Program) {
     expired_sessions(database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
     note_what_goes(database).await;
@@ -41,7 +49,8 @@ async fn note_what_goes(database: &Database) {
 }
 
 async fn each_went_once(database: &Database) {
-    let counts: Vec<i64> = database.one("SELECT ARRAY[count(*), count(DISTINCT id)] FROM gone").await;
+    let counts: Vec<i64> =
+        database.one("SELECT ARRAY[count(*), count(DISTINCT id)] FROM gone").await;
     assert_eq!(counts, [500, 500]);
 }
 
@@ -121,7 +130,10 @@ async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_
         assert_eq!(run.report["outcome"], "success");
         assert_eq!(run.target("sessions")["deleted"]["expired"], 500);
         assert_eq!(run.target("sessions")["remaining"], 0);
-        assert_eq!(database.one::<Vec<String>>("SELECT array_agg(outcome) FROM reaper_runs").await, ["success"]);
+        assert_eq!(
+            database.one::<Vec<String>>("SELECT array_agg(outcome) FROM reaper_runs").await,
+            ["success"]
+        );
         each_went_once(&database).await;
     }
 }
@@ -131,7 +143,8 @@ async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
     for place in PLACES {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
-        let (parking, program) = parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
+        let (parking, program) =
+            parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
         proxy.cut();
         eventually("it has tried in vain", async || {
             let said = program.log_events("lock_connection_lost");
@@ -155,7 +168,8 @@ async fn a_server_that_stays_away_ends_the_run_with_what_was_done() {
     for place in PLACES {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
-        let (parking, program) = parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
+        let (parking, program) =
+            parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
         proxy.cut();
         let run = reaped(program).await;
         assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -173,7 +187,8 @@ async fn a_server_that_stays_away_ends_the_run_with_what_was_done() {
 async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
-    let (parking, mut first) = parked_in_the_third_chunk(&database, ParkAt::Row, &[("DATABASE_URL", &url)]).await;
+    let (parking, mut first) =
+        parked_in_the_third_chunk(&database, ParkAt::Row, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
     first.log_event("lock_connection_lost").await;
     // It tries a few times, for a while. Until the other one has the lock it does not get to run.
@@ -181,7 +196,8 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let client = database.client().await;
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int::oid
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
-    eventually("the lock is free", async || client.query_one(gone, &[]).await.unwrap().get(0)).await;
+    eventually("the lock is free", async || client.query_one(gone, &[]).await.unwrap().get(0))
+        .await;
     let second = start_reaper(&database, &JSON, &[]);
     parking.wait_for_arrival().await;
     proxy.restore();
@@ -219,7 +235,11 @@ async fn a_row_that_ends_each_connection_does_not_do_so_for_ever() {
     assert!(why.contains("lost 3 times in a row before a row went: "), "{why}");
     assert_eq!(run.target("sessions")["deleted"]["expired"], 100);
     assert_eq!(run.target("sessions")["remaining"], 200);
-    assert_eq!(run.target("consumed_challenges")["outcome"], "success", "the others are not to blame");
+    assert_eq!(
+        run.target("consumed_challenges")["outcome"],
+        "success",
+        "the others are not to blame"
+    );
     assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "partial");
 }
 
@@ -237,7 +257,11 @@ async fn passes_that_find_nothing_do_not_begin_the_count_of_lost_connections_ane
     ends_its_process(&database, "5").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
-    assert!(run.target("sessions")["why"].as_str().unwrap().contains("lost 3 times in a row"), "{}", run.report);
+    assert!(
+        run.target("sessions")["why"].as_str().unwrap().contains("lost 3 times in a row"),
+        "{}",
+        run.report
+    );
     assert_eq!(left(&database).await, 10);
 }
 
@@ -251,8 +275,10 @@ async fn what_was_tried_again_is_counted() {
     let mut daemon = start_reaper(&database, &["daemon"], &env);
     let ops = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
     let counted = async |outcome: &str| {
-        let text = reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
-        let series = format!("session_reaper_chunks_total{{target=\"sessions\",outcome=\"{outcome}\"}} ");
+        let text =
+            reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
+        let series =
+            format!("session_reaper_chunks_total{{target=\"sessions\",outcome=\"{outcome}\"}} ");
         let value = text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok());
         value.unwrap_or_else(|| panic!("no {series} in\n{text}"))
     };

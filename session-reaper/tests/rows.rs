@@ -14,8 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use testkit::{Database, Reaped, expired_sessions, reap};
 use tokio::runtime::Runtime;
 
-/// A time as SQL, near the cutoff of `days` ago: on the microsecond, within the moment that the test takes, far off, at
-/// either infinity. Few of them, so that many rows share one.
+/// A time as SQL, near the cutoff of `days` ago: on the microsecond, within the moment that the
+/// test takes, far off, at either infinity. Few of them, so that many rows share one.
 fn time_around(days: i64) -> impl Strategy<Value = String> {
     let offset = prop_oneof![
         (-3_i64..=3).prop_map(|us| format!("interval '{us} us'")),
@@ -52,7 +52,8 @@ async fn fill(database: &Database, rows: &[(String, Option<String>)]) {
     client.batch_execute("CREATE TABLE before AS TABLE sessions").await.unwrap();
 }
 
-/// What the report must say, from the rows as they were and the start of the run: expired, revoked alone.
+/// What the report must say, from the rows as they were and the start of the run: expired, revoked
+/// alone.
 async fn due(database: &Database, reaped: &Reaped) -> (i64, i64) {
     let started_at = reaped.report["started_at"].as_str().unwrap();
     let client = database.client().await;
@@ -81,7 +82,8 @@ async fn due(database: &Database, reaped: &Reaped) -> (i64, i64) {
 fn exactly_the_due_rows_go_whatever_their_times_and_the_chunk() {
     let runtime = Runtime::new().unwrap();
     let database = runtime.block_on(Database::create());
-    let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
     let rows = vec((time_around(1), option::of(time_around(7))), 0..120);
     runner
         .run(&(rows, 1_u32..40), |(rows, chunk)| {
@@ -126,7 +128,11 @@ async fn challenges_and_old_runs_go_when_they_are_due() {
     assert_eq!(reaped.target("consumed_challenges")["deleted"]["expired"], 21);
     assert_eq!(reaped.target("reaper_runs")["deleted"]["expired"], 11);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM consumed_challenges").await, 9);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs").await, 29 + 1, "and the run itself");
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM reaper_runs").await,
+        29 + 1,
+        "and the run itself"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +150,9 @@ async fn retention_is_what_was_asked_for() {
 async fn many_rows_of_one_time_are_no_trap() {
     let database = Database::create().await;
     expired_sessions(&database, 20_000).await;
-    database.execute("UPDATE sessions SET expires_at = date_trunc('day', now()) - interval '20 days'").await;
+    database
+        .execute("UPDATE sessions SET expires_at = date_trunc('day', now()) - interval '20 days'")
+        .await;
     let reaped = reap(&database, &[("MAX_CHUNK", "500")]).await;
     assert_eq!(reaped.code, Some(0));
     let target = reaped.target("sessions");
@@ -170,7 +178,8 @@ async fn minus_infinity_goes_and_infinity_and_null_stay() {
     let reaped = reap(&database, &[("MAX_CHUNK", "1")]).await;
     assert_eq!(reaped.target("sessions")["deleted"]["expired"], 1);
     assert_eq!(reaped.target("sessions")["deleted"]["revoked"], 1);
-    let left: Vec<String> = database.one("SELECT array_agg(user_agent ORDER BY user_agent) FROM sessions").await;
+    let left: Vec<String> =
+        database.one("SELECT array_agg(user_agent ORDER BY user_agent) FROM sessions").await;
     assert_eq!(left, ["3", "4"]);
 }
 
@@ -184,7 +193,10 @@ async fn a_row_with_the_least_key_of_all_is_not_forgotten() {
              UPDATE sessions SET id = '00000000-0000-0000-0000-000000000000' WHERE user_agent = '1'",
         )
         .await;
-    assert_eq!(reap(&database, &[("MAX_CHUNK", "1")]).await.target("sessions")["deleted"]["expired"], 2);
+    assert_eq!(
+        reap(&database, &[("MAX_CHUNK", "1")]).await.target("sessions")["deleted"]["expired"],
+        2
+    );
 }
 
 #[tokio::test]
@@ -215,7 +227,8 @@ async fn a_chunk_commits_without_waiting_for_the_disk_and_its_connection_has_its
     let told: String = database.one(seen).await;
     assert!(told.contains("off 5min 70ms 3s 200ms"), "{told}");
     held.commit().await.unwrap();
-    // While nobody holds a row, one would be waited for for 10 ms, or for less where that is the bound.
+    // While nobody holds a row, one would be waited for for 10 ms, or for less where that is the
+    // bound.
     for (bound, expected) in [("70ms", "10ms"), ("4ms", "4ms")] {
         database.execute("TRUNCATE seen").await;
         database

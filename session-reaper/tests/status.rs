@@ -7,7 +7,9 @@
 )]
 
 use serde_json::Value;
-use testkit::{Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, start_reaper};
+use testkit::{
+    Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, start_reaper,
+};
 
 const JSON: [&str; 3] = ["status", "--output", "json"];
 
@@ -32,7 +34,11 @@ async fn parked() -> (Database, Parking, Program) {
     let program = start_reaper(&database, &["run", "--yes"], &[]);
     parking.wait_for_arrival().await;
     eventually("the row says how far it is", async || {
-        database.one::<bool>("SELECT coalesce(report #>> '{targets,0,chunks}' = '2', false) FROM reaper_runs").await
+        database
+            .one::<bool>(
+                "SELECT coalesce(report #>> '{targets,0,chunks}' = '2', false) FROM reaper_runs",
+            )
+            .await
     })
     .await;
     (database, parking, program)
@@ -66,7 +72,10 @@ async fn a_run_under_way_says_in_its_row_how_far_it_is_and_ends_as_ever() {
     assert_eq!(seen["health"], "ok", "{seen}");
     assert_eq!(seen["summary"], "at work: deleting from sessions");
     let run = &seen["runs"][0];
-    assert_eq!((&run["outcome"], &run["deleted"], &run["due"]), (&"running".into(), &200.into(), &500.into()));
+    assert_eq!(
+        (&run["outcome"], &run["deleted"], &run["due"]),
+        (&"running".into(), &200.into(), &500.into())
+    );
     assert!(run["finished_at"].is_null());
     assert!(text(&database).await.contains("200 of 500"), "{}", text(&database).await);
 
@@ -76,7 +85,10 @@ async fn a_run_under_way_says_in_its_row_how_far_it_is_and_ends_as_ever() {
     let seen = status(&database, &[]).await;
     assert_eq!(seen["health"], "ok");
     assert_eq!(seen["summary"], "the last run succeeded: every due row is gone");
-    assert_eq!((&seen["runs"][0]["outcome"], &seen["runs"][0]["deleted"]), (&"success".into(), &500.into()));
+    assert_eq!(
+        (&seen["runs"][0]["outcome"], &seen["runs"][0]["deleted"]),
+        (&"success".into(), &500.into())
+    );
     assert!(seen["runs"][0]["due"].is_null());
 }
 
@@ -87,16 +99,24 @@ async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
     program.wait().await;
     unlocked(&database).await;
     let seen = status(&database, &[]).await;
-    assert_eq!((&seen["health"], &seen["runs"][0]["outcome"]), (&"attention".into(), &"interrupted".into()), "{seen}");
+    assert_eq!(
+        (&seen["health"], &seen["runs"][0]["outcome"]),
+        (&"attention".into(), &"interrupted".into()),
+        "{seen}"
+    );
     assert_eq!(seen["runs"][0]["deleted"], 200);
     assert!(seen["runs"][0]["why"].as_str().unwrap().starts_with("killed, or cut off"), "{seen}");
     assert_eq!(seen["runs"][0]["targets"][0]["outcome"], "interrupted");
     parking.open().await;
 
-    // A run that lost its connection a moment ago looks the same, and may come back: its row is left alone for a minute.
+    // A run that lost its connection a moment ago looks the same, and may come back: its row is
+    // left alone for a minute.
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 1);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await,
+        1
+    );
 
     let past = "UPDATE reaper_runs SET started_at = started_at - interval '5 min', heartbeat_at = heartbeat_at - interval '2 min'
                 WHERE finished_at IS NULL";
@@ -104,10 +124,14 @@ async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
     let run = reap(&database, &[("RUST_LOG", "warn")]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("run_interrupted"), "{}", run.stderr);
-    let closed = "SELECT outcome || ' ' || (finished_at = heartbeat_at) || ' ' || (report ->> 'outcome')
+    let closed =
+        "SELECT outcome || ' ' || (finished_at = heartbeat_at) || ' ' || (report ->> 'outcome')
                   FROM reaper_runs ORDER BY started_at LIMIT 1";
     assert_eq!(database.one::<String>(closed).await, "interrupted true interrupted");
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 0);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -116,11 +140,17 @@ async fn a_run_that_is_alive_is_never_closed_however_old_its_heartbeat() {
     database.execute("UPDATE reaper_runs SET heartbeat_at = now() - interval '1 hour'").await;
     let other = reap(&database, &[]).await;
     assert_eq!(other.report["outcome"], "skipped_lock", "{}", other.stderr);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await, 1);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await,
+        1
+    );
     assert_eq!(status(&database, &[]).await["runs"][1]["outcome"], "running");
     parking.open().await;
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'").await, 1);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'").await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -135,14 +165,22 @@ async fn the_backlog_is_counted_by_target_and_reason_with_its_oldest_row() {
         .await;
     let seen = status(&database, &[]).await;
     let sessions = &seen["targets"][0];
-    assert_eq!((&sessions["target"], &sessions["rows"]), (&"sessions".into(), &40.into()), "{seen}");
-    let rows = |index: usize| (sessions["due"][index]["reason"].clone(), sessions["due"][index]["rows"].clone());
+    assert_eq!(
+        (&sessions["target"], &sessions["rows"]),
+        (&"sessions".into(), &40.into()),
+        "{seen}"
+    );
+    let rows = |index: usize| {
+        (sessions["due"][index]["reason"].clone(), sessions["due"][index]["rows"].clone())
+    };
     assert_eq!(rows(0), ("expired".into(), 10.into()));
     assert_eq!(rows(1), ("revoked".into(), 30.into()));
     // It expired ten days ago and is kept for one.
-    let due: chrono::DateTime<chrono::Utc> =
-        database.one("SELECT min(expires_at) + interval '1 day' FROM sessions WHERE revoked_at IS NULL").await;
-    let oldest: chrono::DateTime<chrono::Utc> = sessions["oldest_due"].as_str().unwrap().parse().unwrap();
+    let due: chrono::DateTime<chrono::Utc> = database
+        .one("SELECT min(expires_at) + interval '1 day' FROM sessions WHERE revoked_at IS NULL")
+        .await;
+    let oldest: chrono::DateTime<chrono::Utc> =
+        sessions["oldest_due"].as_str().unwrap().parse().unwrap();
     assert!((oldest - due).num_milliseconds().abs() < 2, "{oldest} is not {due}");
     assert_eq!(
         (&seen["health"], &seen["summary"]),
@@ -167,15 +205,20 @@ async fn without_its_tables_and_without_rights_it_says_so_and_shows_the_rest() {
     let notes = seen["notes"].to_string();
     assert_eq!(seen["history"], false);
     assert!(
-        notes.contains("no table reaper_runs: `session-reaper migrate`") && notes.contains("no table reaper_state"),
+        notes.contains("no table reaper_runs: `session-reaper migrate`")
+            && notes.contains("no table reaper_state"),
         "{notes}"
     );
     assert_eq!(seen["targets"][0]["rows"], 7, "{seen}");
     assert!(seen["targets"][1]["rows"].is_null());
-    assert!(seen["targets"][1]["not_counted"].as_str().unwrap().contains("consumed_challenges"), "{seen}");
+    assert!(
+        seen["targets"][1]["not_counted"].as_str().unwrap().contains("consumed_challenges"),
+        "{seen}"
+    );
     let text = text(&database).await;
     assert!(
-        text.contains("consumed_challenges was not counted: ") && text.contains("note: there is no table"),
+        text.contains("consumed_challenges was not counted: ")
+            && text.contains("note: there is no table"),
         "{text}"
     );
 }
@@ -188,7 +231,10 @@ async fn a_table_without_an_index_is_not_read_to_be_counted() {
         SELECT gen_random_uuid(), (SELECT id FROM accounts), now(), now() FROM generate_series(1, 20000)").await;
     let seen = status(&database, &[]).await;
     assert!(seen["targets"][0]["rows"].is_null(), "{seen}");
-    assert!(seen["targets"][0]["not_counted"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"), "{seen}");
+    assert!(
+        seen["targets"][0]["not_counted"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"),
+        "{seen}"
+    );
 }
 
 #[tokio::test]
@@ -202,7 +248,11 @@ async fn a_pause_is_shown_until_it_is_over_by_the_databases_clock() {
     };
     database.execute(&pause("now() + interval '2 hours'")).await;
     let seen = status(&database, &[]).await;
-    assert_eq!((&seen["pause"]["why"], &seen["health"]), (&"release night".into(), &"attention".into()), "{seen}");
+    assert_eq!(
+        (&seen["pause"]["why"], &seen["health"]),
+        (&"release night".into(), &"attention".into()),
+        "{seen}"
+    );
     assert!(text(&database).await.contains("PAUSED until "), "{}", text(&database).await);
     database.execute(&pause("now() - interval '1 s'")).await;
     assert!(status(&database, &[]).await["pause"].is_null());
@@ -240,16 +290,26 @@ async fn what_a_run_waits_for_is_shown_since_when() {
 #[tokio::test]
 async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
     let database = Database::create().await;
-    let mut daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "30 4 * * *"), ("TIMEZONE", "Europe/Berlin")]);
+    let mut daemon = start_reaper(
+        &database,
+        &["daemon"],
+        &[("SCHEDULE", "30 4 * * *"), ("TIMEZONE", "Europe/Berlin")],
+    );
     eventually("its next run is known", async || {
         status(&database, &[]).await["daemons"].as_array().unwrap().len() == 1
     })
     .await;
     let seen = status(&database, &[]).await;
     let shown = &seen["daemons"][0];
-    assert_eq!((&shown["schedule"], &shown["timezone"]), (&"30 4 * * *".into(), &"Europe/Berlin".into()));
+    assert_eq!(
+        (&shown["schedule"], &shown["timezone"]),
+        (&"30 4 * * *".into(), &"Europe/Berlin".into())
+    );
     let next: chrono::DateTime<chrono::Utc> = shown["next_at"].as_str().unwrap().parse().unwrap();
-    assert_eq!(next.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string(), "04:30:00");
+    assert_eq!(
+        next.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string(),
+        "04:30:00"
+    );
     assert!(text(&database).await.contains("NEXT RUN "));
     let page = reqwest::get(shown["page"].as_str().unwrap()).await.unwrap();
     assert_eq!(page.status(), 200);
@@ -257,13 +317,15 @@ async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
     assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
-    // One that was killed says it for ever; it is not believed, and after a day another daemon clears it away.
+    // One that was killed says it for ever; it is not believed, and after a day another daemon
+    // clears it away.
     database.execute("INSERT INTO reaper_state (key, value) VALUES ('daemon:dead:1',
         '{\"next_at\": \"2026-01-01T00:00:00Z\", \"schedule\": \"@daily\", \"timezone\": \"UTC\", \"version\": \"0\", \"page\": \"\"}')").await;
     assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
     let _daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "30 4 * * *")]);
     eventually("the dead one is forgotten", async || {
-        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key = 'daemon:dead:1'").await == 0
+        database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key = 'daemon:dead:1'").await
+            == 0
     })
     .await;
 }
@@ -271,7 +333,11 @@ async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
 #[tokio::test]
 async fn watched_it_prints_an_object_a_line_until_it_is_interrupted() {
     let database = Database::create().await;
-    let mut program = start_reaper(&database, &["status", "--output", "json", "--watch", "500ms", "--last", "1"], &[]);
+    let mut program = start_reaper(
+        &database,
+        &["status", "--output", "json", "--watch", "500ms", "--last", "1"],
+        &[],
+    );
     eventually("three lines are there", async || program.stdout().lines().count() >= 3).await;
     program.signal("INT");
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
@@ -284,11 +350,26 @@ async fn watched_it_prints_an_object_a_line_until_it_is_interrupted() {
 async fn what_cannot_be_told_is_said_by_the_exit_code() {
     let database = Database::create().await;
     for (args, env, code, said) in [
-        (&["status", "--watch", "1ms"][..], &[][..], 78, "--watch=1ms: a duration from 500ms to 1h"),
+        (
+            &["status", "--watch", "1ms"][..],
+            &[][..],
+            78,
+            "--watch=1ms: a duration from 500ms to 1h",
+        ),
         (&["status", "--last", "0"], &[], 78, "--last=0: a whole number from 1 to 1000"),
         (&["status", "--lost", "0"], &[], 2, "--last"),
-        (&["status"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], 69, "status_failed"),
-        (&["status", "--watch"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], 69, "status_failed"),
+        (
+            &["status"],
+            &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")],
+            69,
+            "status_failed",
+        ),
+        (
+            &["status", "--watch"],
+            &[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")],
+            69,
+            "status_failed",
+        ),
     ] {
         let mut program = start_reaper(&database, args, env);
         assert_eq!(program.wait().await.code(), Some(code), "{args:?}: {}", program.stderr());

@@ -16,7 +16,9 @@ async fn with_table(columns: &str) -> Database {
 }
 
 fn target(due: &str, more: &str) -> String {
-    format!("[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d'{due} }}]\n{more}")
+    format!(
+        "[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '1d'{due} }}]\n{more}"
+    )
 }
 
 async fn why(database: &Database, config: &str) -> String {
@@ -34,11 +36,23 @@ async fn a_time_may_be_of_any_kind() {
     for (sql_type, keys, value) in [
         ("timestamptz", "", "now() - n * interval '1 hour'"),
         ("timestamptz", ", zone = 'Asia/Tokyo'", "now() - n * interval '1 hour'"),
-        ("timestamp(3)", ", zone = 'Asia/Tokyo'", "(now() - n * interval '1 hour') AT TIME ZONE 'Asia/Tokyo'"),
+        (
+            "timestamp(3)",
+            ", zone = 'Asia/Tokyo'",
+            "(now() - n * interval '1 hour') AT TIME ZONE 'Asia/Tokyo'",
+        ),
         ("bigint", ", unit = 's'", "floor(extract(epoch FROM now()))::bigint - n * 3600"),
         ("integer", ", unit = 's'", "floor(extract(epoch FROM now()))::bigint - n * 3600"),
-        ("bigint", ", unit = 'ms'", "floor(extract(epoch FROM now()) * 1000)::bigint - n * 3600000"),
-        ("bigint", ", unit = 'us'", "(extract(epoch FROM now()) * 1000000)::bigint - n * 3600000000"),
+        (
+            "bigint",
+            ", unit = 'ms'",
+            "floor(extract(epoch FROM now()) * 1000)::bigint - n * 3600000",
+        ),
+        (
+            "bigint",
+            ", unit = 'us'",
+            "(extract(epoch FROM now()) * 1000000)::bigint - n * 3600000000",
+        ),
     ] {
         let database = with_table(&format!("id bigint PRIMARY KEY, due {sql_type}")).await;
         database
@@ -86,7 +100,13 @@ async fn keys_may_be_of_several_columns_and_of_text_or_missing() {
             .execute("INSERT INTO t SELECT now() - (n / 7) * interval '1 hour', 'k ''\" ' || n, n FROM generate_series(0, 699) AS n")
             .await;
         let reaped = reap_by(&database, &target("", ""), &[("MAX_CHUNK", "10")]).await;
-        assert_eq!(reaped.target("t")["deleted"]["old"], 700 - 24 * 7, "{key}: {}{}", reaped.report, reaped.stderr);
+        assert_eq!(
+            reaped.target("t")["deleted"]["old"],
+            700 - 24 * 7,
+            "{key}: {}{}",
+            reaped.report,
+            reaped.stderr
+        );
         assert_eq!(reaped.target("t")["remaining"], 0);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 24 * 7, "{key}");
     }
@@ -109,7 +129,12 @@ chunk = 3
 due = [{ reason = "old", column = '"due at"', keep = "4d 12h" }]"#;
     let reaped = reap_by(&database, config, &[]).await;
     let target = reaped.target(r#""Mine"."a ""b"".c""#);
-    assert_eq!((&target["deleted"]["old"], &target["chunks"]), (&5.into(), &2.into()), "{}", reaped.stderr);
+    assert_eq!(
+        (&target["deleted"]["old"], &target["chunks"]),
+        (&5.into(), &2.into()),
+        "{}",
+        reaped.stderr
+    );
 }
 
 #[tokio::test]
@@ -118,7 +143,8 @@ async fn what_a_condition_keeps_is_neither_locked_nor_left() {
     database
         .execute("INSERT INTO t SELECT n, now() - interval '2 days', CASE n % 3 WHEN 0 THEN 'go' WHEN 1 THEN 'stay' END FROM generate_series(1, 3000) AS n")
         .await;
-    let reaped = reap_by(&database, &target("", "where = \"t.kind = 'go' -- and null is not\""), &[]).await;
+    let reaped =
+        reap_by(&database, &target("", "where = \"t.kind = 'go' -- and null is not\""), &[]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     let told = reaped.target("t");
     assert_eq!(
@@ -160,7 +186,10 @@ async fn a_row_without_a_group_is_one_by_itself() {
         .await;
     let reaped = reap_by(&database, &target("", "group = 'fam'"), &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 2, "{}", reaped.stderr);
-    assert_eq!(database.one::<Vec<i64>>("SELECT array_agg(id ORDER BY id) FROM t").await, [2, 3, 4]);
+    assert_eq!(
+        database.one::<Vec<i64>>("SELECT array_agg(id ORDER BY id) FROM t").await,
+        [2, 3, 4]
+    );
 }
 
 #[tokio::test]
@@ -173,7 +202,9 @@ async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
         )
         .await;
     let named = |table: &str, column: &str| {
-        target("", "").replace("'t'", &format!("'{table}'")).replace("'due'", &format!("'{column}'"))
+        target("", "")
+            .replace("'t'", &format!("'{table}'"))
+            .replace("'due'", &format!("'{column}'"))
     };
     for (config, told) in [
         (named("t", "deu"), "has no column \"deu\"; did you mean due?"),
@@ -234,5 +265,8 @@ async fn a_condition_does_not_get_out_of_its_brackets() {
     // Even so it decides about due rows alone.
     let reaped = reap_by(&database, &target("", "where = 't.used) OR (t.used'"), &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 49, "{}", reaped.stderr);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE due > now() - interval '1 day'").await, 801);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM t WHERE due > now() - interval '1 day'").await,
+        801
+    );
 }

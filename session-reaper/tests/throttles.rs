@@ -8,8 +8,8 @@
 
 use serde_json::Value;
 use testkit::{
-    Database, ParkAt, Parking, Program, Reaped, Server, binary, eventually, expired_sessions, reap, reaped,
-    start_reaper,
+    Database, ParkAt, Parking, Program, Reaped, Server, binary, eventually, expired_sessions, reap,
+    reaped, start_reaper,
 };
 
 const JSON: [&str; 3] = ["run", "--output", "json"];
@@ -29,7 +29,8 @@ async fn waits_for(program: &mut Program, cause: &str) -> String {
 async fn tell(database: &Database, args: &[&str]) -> Value {
     let url = database.url_as("session_reaper");
     let (code, program) =
-        Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url), ("OUTPUT", "json")]).await;
+        Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url), ("OUTPUT", "json")])
+            .await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     serde_json::from_str(&program.stdout()).unwrap()
 }
@@ -60,10 +61,14 @@ async fn a_pause_holds_back_a_run_that_begins_until_it_is_over() {
 
     let mut program = start_reaper(&database, &JSON, &[]);
     let why = waits_for(&mut program, "pause").await;
-    assert!(why.starts_with("paused until 2") && why.ends_with(": moving to another host"), "{why}");
+    assert!(
+        why.starts_with("paused until 2") && why.ends_with(": moving to another host"),
+        "{why}"
+    );
     assert_eq!(left(&database).await, 300);
     // Nothing is held meanwhile.
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int
+    let locks =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(database.one::<i64>(locks).await, 0);
 
@@ -81,7 +86,9 @@ async fn a_pause_that_outlasts_what_may_be_waited_ends_the_run_with_3() {
     expired_sessions(&database, 300).await;
     tell(&database, &["pause", "--why", "a migration"]).await;
     for longest in ["0s", "1s"] {
-        let why = gave_up(&database, &reap(&database, &[("MAX_THROTTLE", longest)]).await, "paused").await;
+        let why =
+            gave_up(&database, &reap(&database, &[("MAX_THROTTLE", longest)]).await, "paused")
+                .await;
         assert!(why.contains("pause: paused until") && why.contains("a migration"), "{why}");
     }
     // One that has ended by itself is none.
@@ -129,7 +136,11 @@ async fn a_signal_ends_a_run_that_waits() {
 async fn a_pause_of_which_nobody_knows_the_end_is_one_and_says_what_takes_it_away() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    database.execute("INSERT INTO reaper_state (key, value) VALUES ('pause', '{\"until\": \"tomorrow\"}')").await;
+    database
+        .execute(
+            "INSERT INTO reaper_state (key, value) VALUES ('pause', '{\"until\": \"tomorrow\"}')",
+        )
+        .await;
     let why = gave_up(&database, &reap(&database, &[("MAX_THROTTLE", "0s")]).await, "paused").await;
     assert!(why.contains("session-reaper resume"), "{why}");
     assert_eq!(tell(&database, &["resume"]).await["was_paused"], true);
@@ -145,7 +156,10 @@ async fn a_budget_that_is_used_up_by_a_pause_is_no_success() {
     assert_eq!(run.code, Some(3), "{}{}", run.report, run.stderr);
     assert_eq!(run.report["outcome"], "paused");
     let why = run.report["why"].as_str().unwrap();
-    assert!(why.contains("as long as MAX_RUNTIME (1s) allows: pause: ") && why.contains("a migration"), "{why}");
+    assert!(
+        why.contains("as long as MAX_RUNTIME (1s) allows: pause: ") && why.contains("a migration"),
+        "{why}"
+    );
     assert_eq!(run.target("sessions")["remaining_capped"], true, "nobody looked");
     assert_eq!(left(&database).await, 300);
 }
@@ -158,7 +172,10 @@ async fn a_pause_that_cannot_be_read_is_no_leave_to_go_on() {
     holder.batch_execute("BEGIN; LOCK TABLE reaper_state").await.unwrap();
     let env = [("MAX_THROTTLE", "0s"), ("LOCK_TIMEOUT", "100ms")];
     let why = gave_up(&database, &reap(&database, &env).await, "paused").await;
-    assert!(why.contains("whether there is a pause, in reaper_state, could not be asked: LOCK_TIMEOUT"), "{why}");
+    assert!(
+        why.contains("whether there is a pause, in reaper_state, could not be asked: LOCK_TIMEOUT"),
+        "{why}"
+    );
     holder.batch_execute("COMMIT").await.unwrap();
 
     database.execute("REVOKE SELECT ON reaper_state FROM session_reaper").await;
@@ -176,8 +193,11 @@ async fn of_two_replicas_with_one_name_the_one_that_stands_still_is_waited_for()
     stuck.pause().await;
     database.execute("UPDATE accounts SET last_login_at = now()").await;
     // The first thing that stands in the way, and not the lag that grows while one waits.
-    let env =
-        [("DATABASE_URL", database.url()), ("MAX_THROTTLE", "2s".to_owned()), ("MAX_REPLICA_LAG", "1h".to_owned())];
+    let env = [
+        ("DATABASE_URL", database.url()),
+        ("MAX_THROTTLE", "2s".to_owned()),
+        ("MAX_REPLICA_LAG", "1h".to_owned()),
+    ];
     let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
     let why = gave_up(&database, &reap(&database, &env).await, "partial").await;
     assert!(why.contains("has yet to replay what was written before this run"), "{why}");
@@ -189,7 +209,8 @@ async fn without_a_place_for_it_a_pause_is_refused_with_what_to_do() {
     let database = Database::empty().await;
     for args in [&["pause", "--for", "1h"][..], &["resume"]] {
         let url = database.url();
-        let (code, program) = Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url)]).await;
+        let (code, program) =
+            Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url)]).await;
         assert_eq!(code, Some(1));
         assert!(program.stderr().contains("session-reaper migrate"), "{}", program.stderr());
     }
@@ -203,17 +224,27 @@ async fn the_metrics_say_what_a_run_waits_for_and_for_how_long_it_did() {
     let mut daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "* * * * * *")]);
     let ops = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
     let metric = async |series: &str| {
-        let text = reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        let text =
+            reqwest::get(format!("http://{ops}/metrics")).await.unwrap().text().await.unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .unwrap_or_else(|| panic!("no {series}: {text}"))
     };
-    let (throttled, waited) =
-        ("session_reaper_throttled{cause=\"pause\"}", "session_reaper_throttle_seconds_total{cause=\"pause\"}");
-    eventually("it has waited for two seconds", async || metric(throttled).await > 0.5 && metric(waited).await > 1.5)
-        .await;
+    let (throttled, waited) = (
+        "session_reaper_throttled{cause=\"pause\"}",
+        "session_reaper_throttle_seconds_total{cause=\"pause\"}",
+    );
+    eventually("it has waited for two seconds", async || {
+        metric(throttled).await > 0.5 && metric(waited).await > 1.5
+    })
+    .await;
     tell(&database, &["resume"]).await;
-    eventually("it goes on", async || metric("session_reaper_runs_total{outcome=\"success\"}").await > 0.5).await;
+    eventually("it goes on", async || {
+        metric("session_reaper_runs_total{outcome=\"success\"}").await > 0.5
+    })
+    .await;
     assert!(metric(throttled).await < 0.5);
     assert_eq!(left(&database).await, 0);
 }
@@ -232,7 +263,10 @@ async fn a_replica_that_replays_nothing_is_waited_for_until_it_has_caught_up() {
     let env = [("MAX_REPLICA_LAG", "1s"), ("DATABASE_URL", &database.url())];
     let run = reap(&database, &[&env[..], &[("MAX_THROTTLE", "3s")]].concat()).await;
     let why = gave_up(&database, &run, "partial").await;
-    assert!(why.contains("replica_lag: replica ") && why.contains("s behind, MAX_REPLICA_LAG is 1s"), "{why}");
+    assert!(
+        why.contains("replica_lag: replica ") && why.contains("s behind, MAX_REPLICA_LAG is 1s"),
+        "{why}"
+    );
 
     let mut program = start_reaper(&database, &JSON, &env);
     let why = waits_for(&mut program, "replica_lag").await;
@@ -275,11 +309,15 @@ async fn a_replica_that_cannot_be_seen_stops_those_who_asked_for_it_and_is_told_
 
     let url = database.url_as("session_reaper");
     let args = ["check", "--output", "json"];
-    let (code, program) = Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", &url)]).await;
+    let (code, program) =
+        Program::run(binary("session-reaper"), &args, &[("DATABASE_URL", &url)]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let checked: Value = serde_json::from_str(&program.stdout()).unwrap();
     assert_eq!(checked["server"]["findings"][0]["code"], "replicas-hidden", "{checked}");
-    assert_eq!(checked["server"]["findings"][0]["remedy"], "GRANT pg_read_all_stats TO session_reaper");
+    assert_eq!(
+        checked["server"]["findings"][0]["remedy"],
+        "GRANT pg_read_all_stats TO session_reaper"
+    );
 }
 
 #[tokio::test]
@@ -306,7 +344,9 @@ async fn a_query_tells_the_lag_instead() {
 async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    database.execute("CREATE TABLE backups (running text); GRANT SELECT ON backups TO session_reaper").await;
+    database
+        .execute("CREATE TABLE backups (running text); GRANT SELECT ON backups TO session_reaper")
+        .await;
     let query = ("THROTTLE_QUERY", "SELECT running FROM backups");
     let at_once = ("MAX_THROTTLE", "0s");
     database.execute("INSERT INTO backups VALUES ('the nightly backup')").await;
@@ -325,7 +365,12 @@ async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
         ("SELECT now() > FROM", "syntax error"),
         ("DELETE FROM consumed_challenges RETURNING true", "read-only transaction"),
     ] {
-        let why = gave_up(&database, &reap(&database, &[("THROTTLE_QUERY", query), at_once]).await, "partial").await;
+        let why = gave_up(
+            &database,
+            &reap(&database, &[("THROTTLE_QUERY", query), at_once]).await,
+            "partial",
+        )
+        .await;
         assert!(why.contains(said), "{why}");
     }
 }
@@ -338,7 +383,10 @@ async fn a_busy_server_is_left_alone() {
     let env = [("MAX_ACTIVE_BACKENDS", "1"), ("DATABASE_URL", &database.url())];
     let (one, other) = (database.client().await, database.client().await);
     let busy = tokio::spawn(async move {
-        let _ = tokio::join!(one.batch_execute("SELECT pg_sleep(600)"), other.batch_execute("SELECT pg_sleep(600)"));
+        let _ = tokio::join!(
+            one.batch_execute("SELECT pg_sleep(600)"),
+            other.batch_execute("SELECT pg_sleep(600)")
+        );
     });
     let active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
     eventually("two back ends are at work", async || database.one::<i64>(active).await == 2).await;
@@ -364,11 +412,14 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
         .await;
     // It has to wait for a page that somebody is reading.
     let reader = database.client().await;
-    reader.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT * FROM sessions; FETCH 1 FROM c").await.unwrap();
+    reader
+        .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT * FROM sessions; FETCH 1 FROM c")
+        .await
+        .unwrap();
     let vacuuming = database.client().await;
-    let vacuum = tokio::spawn(async move { vacuuming.batch_execute("VACUUM (FREEZE) sessions").await });
-    let at_work =
-        "SELECT count(*) FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'BufferPin'";
+    let vacuum =
+        tokio::spawn(async move { vacuuming.batch_execute("VACUUM (FREEZE) sessions").await });
+    let at_work = "SELECT count(*) FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'BufferPin'";
     eventually("a vacuum is at work", async || database.one::<i64>(at_work).await == 1).await;
 
     // It is another role's: what it is at work on is hidden from ours, its lock is not.
@@ -406,9 +457,17 @@ async fn what_is_wrong_with_a_throttle_is_told_with_what_would_be_right() {
     let env = [("DATABASE_URL", "postgres://nobody@localhost/none"), off, one];
     let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
     assert_eq!(code, Some(78));
-    assert!(program.stderr().contains("MAX_REPLICA_LAG=off: leave one of them out"), "{}", program.stderr());
+    assert!(
+        program.stderr().contains("MAX_REPLICA_LAG=off: leave one of them out"),
+        "{}",
+        program.stderr()
+    );
     let args = ["pause", "--for", "a while"];
     let (code, program) = Program::run(binary("session-reaper"), &args, &env[..1]).await;
     assert_eq!(code, Some(78));
-    assert!(program.stderr().contains("--for=a while: a duration, such as 1h"), "{}", program.stderr());
+    assert!(
+        program.stderr().contains("--for=a while: a duration, such as 1h"),
+        "{}",
+        program.stderr()
+    );
 }

@@ -16,22 +16,25 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// More blocks than an idle run reads of the indexes: most of them to plan its statements, for which PostgreSQL looks at the ends
-/// of an index, dead entries of at most 100 blocks included.
+/// More blocks than an idle run reads of the indexes: most of them to plan its statements, for
+/// which PostgreSQL looks at the ends of an index, dead entries of at most 100 blocks included.
 const A_RUN: i64 = 150;
 
 async fn runs(client: &Client) -> i64 {
-    client.query_one("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'", &[]).await.unwrap().get(0)
+    client
+        .query_one("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'", &[])
+        .await
+        .unwrap()
+        .get(0)
 }
 
-/// Waits until so many more runs have ended, and returns how many have then, and how many blocks of the table's indexes they
-/// have read. A connection adds its counts before it disappears, and a run has connections of its own: those that are open
-/// when the last run has ended are waited for.
+/// Waits until so many more runs have ended, and returns how many have then, and how many blocks of
+/// the table's indexes they have read. A connection adds its counts before it disappears, and a run
+/// has connections of its own: those that are open when the last run has ended are waited for.
 async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
     const OPEN: &str = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity
          WHERE application_name = 'session-reaper' AND pid = ANY (coalesce($1, array[pid]))";
-    const READ: &str =
-        "SELECT sum(idx_blks_hit + idx_blks_read)::bigint FROM pg_statio_user_indexes WHERE relname = 'carts'";
+    const READ: &str = "SELECT sum(idx_blks_hit + idx_blks_read)::bigint FROM pg_statio_user_indexes WHERE relname = 'carts'";
     let wanted = runs(client).await + more;
     eventually("runs have ended", async || runs(client).await >= wanted).await;
     let mut open: Vec<i32> = client.query_one(OPEN, &[&None::<Vec<i32>>]).await.unwrap().get(0);
@@ -55,9 +58,13 @@ async fn idle_tick_begins_behind_the_dead_entries() {
              ANALYZE carts",
         )
         .await;
-    // As long as a transaction might still see the deleted rows, no vacuum and no index scan removes their entries.
+    // As long as a transaction might still see the deleted rows, no vacuum and no index scan
+    // removes their entries.
     let snapshot = database.client().await;
-    snapshot.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM carts").await.unwrap();
+    snapshot
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM carts")
+        .await
+        .unwrap();
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TARGET).unwrap();
@@ -70,14 +77,18 @@ async fn idle_tick_begins_behind_the_dead_entries() {
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let _daemon: Program = start_reaper(&database, &["daemon"], &env);
     let client = database.client().await;
-    let index_blocks: i64 = database.one("SELECT pg_relation_size('carts_expires_at_idx') / 8192").await;
+    let index_blocks: i64 =
+        database.one("SELECT pg_relation_size('carts_expires_at_idx') / 8192").await;
     assert!(index_blocks > 1_000, "{index_blocks}");
     // The reaper asks the statistics whether there are many dead rows.
     let counted = "SELECT n_dead_tup >= 400000 FROM pg_stat_user_tables WHERE relname = 'carts'";
-    eventually("all rows are deleted and counted", async || client.query_one(counted, &[]).await.unwrap().get(0)).await;
+    eventually("all rows are deleted and counted", async || {
+        client.query_one(counted, &[]).await.unwrap().get(0)
+    })
+    .await;
 
-    // The second of them began after the deletes: it walks over all entries, and the next one begins behind them. That holds for
-    // minutes, on a quick machine too.
+    // The second of them began after the deletes: it walks over all entries, and the next one
+    // begins behind them. That holds for minutes, on a quick machine too.
     let (first, before) = after_runs(&client, 2).await;
     let (last, after) = after_runs(&client, 15).await;
     let (runs, read) = (last - first, after - before);

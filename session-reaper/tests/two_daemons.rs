@@ -1,4 +1,5 @@
-//! Two daemons on one database: each due row goes once, one of them works at a time, and one that is killed is no loss.
+//! Two daemons on one database: each due row goes once, one of them works at a time, and one that
+//! is killed is no loss.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,8 +14,8 @@ use testkit::{Database, HANG, ParkAt, Parking, Program, eventually, start_reaper
 /// Both at the same moments, in small chunks.
 const TOGETHER: [(&str, &str); 2] = [("SCHEDULE", "* * * * * *"), ("MAX_CHUNK", "5")];
 
-/// A delete takes its time, and leaves a line: which row, in which transaction, on which connection. Each run has a connection
-/// of its own.
+/// A delete takes its time, and leaves a line: which row, in which transaction, on which
+/// connection. Each run has a connection of its own.
 async fn watch_deletes(database: &Database) {
     database
         .execute(
@@ -84,8 +85,10 @@ async fn each_went_once_and_one_worked_at_a_time(database: &Database) {
 async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
     let database = Database::create().await;
     watch_deletes(&database).await;
-    let mut daemons =
-        [start_reaper(&database, &["daemon"], &TOGETHER), start_reaper(&database, &["daemon"], &TOGETHER)];
+    let mut daemons = [
+        start_reaper(&database, &["daemon"], &TOGETHER),
+        start_reaper(&database, &["daemon"], &TOGETHER),
+    ];
     for daemon in &mut daemons {
         daemon.log_event("listening").await;
     }
@@ -101,7 +104,11 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
         fall_due(&database, 20).await;
         all_gone(&database).await;
         rounds += 1;
-        assert!(began.elapsed() < HANG, "{} ticks in {rounds} rounds, and the two never met", ticks(&database).await);
+        assert!(
+            began.elapsed() < HANG,
+            "{} ticks in {rounds} rounds, and the two never met",
+            ticks(&database).await
+        );
     }
     for daemon in &mut daemons {
         daemon.signal("TERM");
@@ -151,7 +158,10 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     let middle = "UPDATE sessions SET user_agent = 'park' WHERE id = (SELECT id FROM sessions ORDER BY expires_at OFFSET 30 LIMIT 1)";
     database.execute(middle).await;
     let parking = Parking::at(&database, ParkAt::Row).await;
-    let daemons = [start_reaper(&database, &["daemon"], &TOGETHER), start_reaper(&database, &["daemon"], &TOGETHER)];
+    let daemons = [
+        start_reaper(&database, &["daemon"], &TOGETHER),
+        start_reaper(&database, &["daemon"], &TOGETHER),
+    ];
     parking.wait_for_arrival().await;
     let working = at_work(&database).await;
     let (killed, mut other): (Vec<Program>, Vec<Program>) =
@@ -160,7 +170,8 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     killed.signal("KILL");
     killed.wait().await;
 
-    // Its lock is free when its connections have ended on the server; those of the other come and go, and park there, too.
+    // Its lock is free when its connections have ended on the server; those of the other come and
+    // go, and park there, too.
     let client = database.client().await;
     eventually("the server has noticed", async || {
         let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid IN (SELECT connection FROM gone)

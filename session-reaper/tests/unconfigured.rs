@@ -1,4 +1,5 @@
-//! Without a configuration: auth-api's database is recognised by its structure, and nothing is deleted in any other.
+//! Without a configuration: auth-api's database is recognised by its structure, and nothing is
+//! deleted in any other.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,15 +11,21 @@ use serde_json::Value;
 use testkit::{Database, Program, expired_sessions, reap, reaped, start_reaper};
 
 /// What many applications have: all of its rows expired.
-const STRANGER: &str = "CREATE TABLE sessions (id bigint PRIMARY KEY, expires_at timestamptz, revoked_at timestamptz);
+const STRANGER: &str =
+    "CREATE TABLE sessions (id bigint PRIMARY KEY, expires_at timestamptz, revoked_at timestamptz);
     CREATE INDEX ON sessions (expires_at, id);
     CREATE INDEX ON sessions (revoked_at, id);
     INSERT INTO sessions SELECT n, now() - interval '90 days' FROM generate_series(1, 500) AS n";
 
 /// A command with the owner's rights, to its end.
-async fn end_of(database: &Database, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Program) {
+async fn end_of(
+    database: &Database,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> (Option<i32>, Program) {
     let url = database.url();
-    let mut program = start_reaper(database, args, &[&[("DATABASE_URL", url.as_str())], env].concat());
+    let mut program =
+        start_reaper(database, args, &[&[("DATABASE_URL", url.as_str())], env].concat());
     (program.wait().await.code(), program)
 }
 
@@ -83,7 +90,10 @@ async fn whatever_lacks_a_part_of_the_structure_is_refused() {
         let database = Database::create().await;
         expired_sessions(&database, 5).await;
         database.execute(change).await;
-        let path = [("DATABASE_URL", &*format!("{}?options=-c%20search_path%3Dpublic,elsewhere", database.url()))];
+        let path = [(
+            "DATABASE_URL",
+            &*format!("{}?options=-c%20search_path%3Dpublic,elsewhere", database.url()),
+        )];
         is_refused(&database, &path, change).await;
     }
 }
@@ -149,7 +159,12 @@ async fn the_first_run_guard_holds_for_the_built_in_targets() {
     assert_eq!(refused.code, Some(65), "{}", refused.stderr);
     assert_eq!(refused.target("sessions")["deleted"]["expired"], 0, "{}", refused.report);
     // Used challenges are nearly all due at any time.
-    assert_eq!(refused.target("consumed_challenges")["deleted"]["expired"], 2_000, "{}", refused.report);
+    assert_eq!(
+        refused.target("consumed_challenges")["deleted"]["expired"],
+        2_000,
+        "{}",
+        refused.report
+    );
     assert_eq!(rows(&database, "sessions").await, 2_000);
 
     let plan = reaped(start_reaper(&database, &["plan", "--output", "json"], &[])).await;
@@ -168,7 +183,11 @@ async fn status_shows_the_history_without_a_configuration() {
     let (code, program) = end_of(&database, &["status", "--output", "json"], &[]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let status: Value = serde_json::from_str(&program.stdout()).unwrap();
-    assert_eq!((&status["history"], &status["targets"]), (&Value::Bool(true), &Value::Array(Vec::new())), "{status}");
+    assert_eq!(
+        (&status["history"], &status["targets"]),
+        (&Value::Bool(true), &Value::Array(Vec::new())),
+        "{status}"
+    );
     assert_eq!(status["notes"].as_array().map(Vec::len), Some(1), "{status}");
 }
 

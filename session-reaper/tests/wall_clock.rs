@@ -45,7 +45,8 @@ async fn a_repeated_time_is_due_when_it_is_past_twice() {
             );
             let reaped = reap_by(&database, &config, &[]).await;
             assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
-            let started_at: DateTime<Utc> = reaped.report["started_at"].as_str().unwrap().parse().unwrap();
+            let started_at: DateTime<Utc> =
+                reaped.report["started_at"].as_str().unwrap().parse().unwrap();
             let cutoff = started_at - TimeDelta::seconds(keep);
             // Each row of `t` that is gone, or should be.
             let wrong: Vec<String> = database

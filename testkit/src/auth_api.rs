@@ -62,9 +62,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// A line of a file of clients as releases before BLAKE3 wrote it, for [`Self::ARGON2ID_SECRET`].
-    pub const ARGON2ID: &str =
-        "orders:$argon2id$v=19$m=19456,t=2,p=1$Df21ybdzrjUJA66CcRd5cA$NCnJ6XFZtyCWf17tMd5mioAS5JCgkc/WqT67GE9zCPo";
+    /// A line of a file of clients as releases before BLAKE3 wrote it, for
+    /// [`Self::ARGON2ID_SECRET`].
+    pub const ARGON2ID: &str = "orders:$argon2id$v=19$m=19456,t=2,p=1$Df21ybdzrjUJA66CcRd5cA$NCnJ6XFZtyCWf17tMd5mioAS5JCgkc/WqT67GE9zCPo";
     /// Its secret.
     pub const ARGON2ID_SECRET: &str = "UEPikbQRGlraLDzDkpiQ1ot0zO7QpcwbOb88Jt3qZV4";
 
@@ -81,7 +81,8 @@ impl Service {
     pub async fn add() -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("clients");
-        let args = ["clients", "add", "orders", "--introspection-clients-file", file.to_str().unwrap()];
+        let args =
+            ["clients", "add", "orders", "--introspection-clients-file", file.to_str().unwrap()];
         let (code, made) = Program::run(binary("auth-api"), &args, &[]).await;
         assert_eq!(code, Some(0), "{}", made.stderr());
         Self { file, id: "orders", secret: made.stdout().trim().to_owned(), _directory: directory }
@@ -102,18 +103,23 @@ impl AuthApi {
     /// `PUBLIC_URL` unless a test says otherwise.
     pub const PUBLIC_URL: &str = "https://auth.example.test";
 
-    /// Serves on free ports, on this database with the rights of its role, with the shared Redis under a prefix of its
-    /// own. `overrides` are variables that are added or replaced.
+    /// Serves on free ports, on this database with the rights of its role, with the shared Redis
+    /// under a prefix of its own. `overrides` are variables that are added or replaced.
     pub async fn start(database: &Database, overrides: &[(&str, &str)]) -> Self {
         let keys = TempDir::new().unwrap();
         let keys_path = keys.path().to_str().unwrap();
-        let (code, made) = Program::run(binary("auth-api"), &["keys", "generate", "--dir", keys_path], &[]).await;
+        let (code, made) =
+            Program::run(binary("auth-api"), &["keys", "generate", "--dir", keys_path], &[]).await;
         assert_eq!(code, Some(0), "{}", made.stderr());
         Self::start_with_keys(database, keys, overrides).await
     }
 
     /// The same, with a directory of signing keys that is there already.
-    pub async fn start_with_keys(database: &Database, keys: TempDir, overrides: &[(&str, &str)]) -> Self {
+    pub async fn start_with_keys(
+        database: &Database,
+        keys: TempDir,
+        overrides: &[(&str, &str)],
+    ) -> Self {
         let (database_url, redis_url) = (database.url_as("auth_api"), Redis::shared_url());
         let prefix = format!("test-{}", Uuid::now_v7().simple());
         let mut env = vec![
@@ -133,8 +139,8 @@ impl AuthApi {
             ("REDIS_TIMEOUT", "10s"),
             ("HEAD_TIMEOUT", "1m"),
             ("BODY_TIMEOUT", "1m"),
-            // A retry comes within it, and it is longer than the timeouts above allow an answer to take. A test of what comes later
-            // moves the row's time.
+            // A retry comes within it, and it is longer than the timeouts above allow an answer to
+            // take. A test of what comes later moves the row's time.
             ("REFRESH_REUSE_GRACE", "5m"),
             // Tests ask more often in a minute than people do: a test of limits says which.
             ("RATE_LIMIT", "off"),
@@ -145,17 +151,29 @@ impl AuthApi {
             env.retain(|(existing, _)| existing != name);
             env.push((name, value));
         }
-        let redis_prefix = env.iter().find(|(name, _)| *name == "REDIS_PREFIX").map(|(_, value)| (*value).to_owned());
+        let redis_prefix = env
+            .iter()
+            .find(|(name, _)| *name == "REDIS_PREFIX")
+            .map(|(_, value)| (*value).to_owned());
         let mut program = Program::start(binary("auth-api"), &["serve"], &env);
         let listening = program.log_event("listening").await;
         let url = |field: &str| format!("http://{}", listening[field].as_str().unwrap());
         let client = Client::builder().timeout(HANG).build().unwrap();
         let admin_url = listening["admin"].as_str().map(|address| format!("http://{address}"));
         let (url, ops_url) = (url("api"), url("ops"));
-        let api = Self { program, url, ops_url, admin_url, redis_prefix: redis_prefix.unwrap(), client, keys };
+        let api = Self {
+            program,
+            url,
+            ops_url,
+            admin_url,
+            redis_prefix: redis_prefix.unwrap(),
+            client,
+            keys,
+        };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
-            // Redis is not required to be ready, but a test that wants it gone takes it away itself.
+            // Redis is not required to be ready, but a test that wants it gone takes it away
+            // itself.
             ready.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
@@ -174,7 +192,8 @@ impl AuthApi {
         self.keys.path()
     }
 
-    /// Has it read its files again, and waits until it has; what it said of those that it could not use.
+    /// Has it read its files again, and waits until it has; what it said of those that it could not
+    /// use.
     pub async fn reload(&self) -> Vec<String> {
         let done = "auth_api_config_last_reload_successful";
         let reads = || self.program.log_events("reload_completed").len();
@@ -182,7 +201,10 @@ impl AuthApi {
         self.program.signal("HUP");
         crate::eventually("the files are read again", async || reads() > before).await;
         let mistakes = self.reload_mistakes().split_off(mistakes);
-        assert!((self.metric(done).await - f64::from(u8::from(mistakes.is_empty()))).abs() < f64::EPSILON);
+        assert!(
+            (self.metric(done).await - f64::from(u8::from(mistakes.is_empty()))).abs()
+                < f64::EPSILON
+        );
         mistakes
     }
 
@@ -202,7 +224,10 @@ impl AuthApi {
     }
 
     async fn ask(&self, path: &str, service: &Service, token: &str) -> Answer {
-        let request = self.client.post(format!("{}{path}", self.url)).basic_auth(service.id, Some(&service.secret));
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .basic_auth(service.id, Some(&service.secret));
         self.send(request.form(&[("token", token)])).await
     }
 
@@ -245,11 +270,13 @@ impl AuthApi {
         self.try_login(wallet).await.tokens()
     }
 
-    /// A login that is carried by a cookie, over `old` ones if there are any, by a page of [`Self::PUBLIC_URL`].
+    /// A login that is carried by a cookie, over `old` ones if there are any, by a page of
+    /// [`Self::PUBLIC_URL`].
     pub async fn try_cookie_login(&self, wallet: &Wallet, old: Option<&str>) -> Answer {
         let message = self.challenge(wallet).await;
         let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
-        let mut request = self.client.post(format!("{}/auth/login", self.url)).header("Origin", Self::PUBLIC_URL);
+        let mut request =
+            self.client.post(format!("{}/auth/login", self.url)).header("Origin", Self::PUBLIC_URL);
         if let Some(old) = old {
             request = request.header("Cookie", old);
         }
@@ -292,17 +319,19 @@ impl AuthApi {
 
     /// Refreshes with an `Idempotency-Key`.
     pub async fn refresh_as(&self, key: &str, refresh_token: &str) -> Answer {
-        let request = self.client.post(format!("{}/auth/refresh", self.url)).header("Idempotency-Key", key);
+        let request =
+            self.client.post(format!("{}/auth/refresh", self.url)).header("Idempotency-Key", key);
         self.send(request.json(&json!({ "refresh_token": refresh_token }))).await
     }
 
     /// GET /auth/session with an access token.
     pub async fn session(&self, access_token: &str) -> Answer {
-        self.send(self.client.get(format!("{}/auth/session", self.url)).bearer_auth(access_token)).await
+        self.send(self.client.get(format!("{}/auth/session", self.url)).bearer_auth(access_token))
+            .await
     }
 
-    /// The access token is refused, and it was the denylist that said so: not the look at the session itself that
-    /// follows in this endpoint.
+    /// The access token is refused, and it was the denylist that said so: not the look at the
+    /// session itself that follows in this endpoint.
     pub async fn denies(&self, access_token: &str) {
         let denials = || self.program.log_events("revoked_session_rejected").len();
         let before = denials();
@@ -312,12 +341,22 @@ impl AuthApi {
 
     /// Logs the session of an access token out.
     pub async fn logout(&self, access_token: &str) -> Answer {
-        self.send(self.client.post(format!("{}/auth/logout", self.url)).bearer_auth(access_token)).await
+        self.send(self.client.post(format!("{}/auth/logout", self.url)).bearer_auth(access_token))
+            .await
     }
 
-    /// The value of a metric's line that begins with `line` (name and labels), 0 when there is none.
+    /// The value of a metric's line that begins with `line` (name and labels), 0 when there is
+    /// none.
     pub async fn metric(&self, line: &str) -> f64 {
-        let text = self.client.get(format!("{}/metrics", self.ops_url)).send().await.unwrap().text().await.unwrap();
+        let text = self
+            .client
+            .get(format!("{}/metrics", self.ops_url))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let found = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         found.map_or(0.0, |value| value.parse().unwrap())
     }
@@ -336,8 +375,14 @@ impl Answer {
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         assert_eq!(self.status, 200, "{self:?}");
-        let field = |name: &str| self.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned();
-        Tokens { access: field("access_token"), refresh: field("refresh_token"), session_id: field("session_id") }
+        let field = |name: &str| {
+            self.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned()
+        };
+        Tokens {
+            access: field("access_token"),
+            refresh: field("refresh_token"),
+            session_id: field("session_id"),
+        }
     }
 
     /// The cookie that it sets, as a browser sends it back.

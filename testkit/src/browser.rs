@@ -24,8 +24,8 @@ pub struct Screen {
     pub dark: bool,
 }
 
-/// A headless Chromium with one page, spoken to by the `DevTools` protocol through a pipe: no port, and no library that follows
-/// the whole protocol. Its profile is empty, and gone with it.
+/// A headless Chromium with one page, spoken to by the `DevTools` protocol through a pipe: no port,
+/// and no library that follows the whole protocol. Its profile is empty, and gone with it.
 pub struct Browser {
     child: Child,
     commands: File,
@@ -49,11 +49,13 @@ impl Browser {
     #[must_use]
     pub fn start() -> Self {
         let named = std::env::var("CHROMIUM").ok();
-        let found =
-            |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        let found = |name: &&str| {
+            Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
+        };
         let program = named.or_else(|| NAMES.into_iter().find(found).map(str::to_owned));
-        let program =
-            program.expect("there is no chromium to look at pages with: apt-get install chromium, or set CHROMIUM");
+        let program = program.expect(
+            "there is no chromium to look at pages with: apt-get install chromium, or set CHROMIUM",
+        );
         let profile = tempfile::tempdir().unwrap();
         let (down, up) = (profile.path().join("down"), profile.path().join("up"));
         assert!(Command::new("mkfifo").args([&down, &up]).status().unwrap().success());
@@ -63,11 +65,23 @@ impl Browser {
             .args(["-c", script, "sh"])
             .args([&down, &up])
             .arg(&program)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"])
-            // On a busy machine Chromium may take the window for covered: then pages are hidden, and their timers stand still.
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--hide-scrollbars",
+            ])
+            // On a busy machine Chromium may take the window for covered: then pages are hidden,
+            // and their timers stand still.
             .args(["--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"])
             .arg("--disable-background-timer-throttling")
-            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args([
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
             .args(["--force-color-profile=srgb", "--remote-debugging-pipe"])
             .arg(format!("--user-data-dir={}", profile.path().join("profile").display()))
             .env("TZ", "UTC")
@@ -91,7 +105,15 @@ impl Browser {
                 message.clear();
             }
         });
-        Self { child, commands, answers, events: Vec::new(), sent: 0, session: None, _profile: profile }
+        Self {
+            child,
+            commands,
+            answers,
+            events: Vec::new(),
+            sent: 0,
+            session: None,
+            _profile: profile,
+        }
     }
 
     /// Opens an address, and watches it from its beginning.
@@ -104,7 +126,8 @@ impl Browser {
         self.session = None;
         let target = self.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = self.call("Target.attachToTarget", &attach)["sessionId"].as_str().unwrap().to_owned();
+        let session =
+            self.call("Target.attachToTarget", &attach)["sessionId"].as_str().unwrap().to_owned();
         self.session = Some(session);
         self.events.clear();
         for domain in ["Page", "Runtime", "Log", "Network"] {
@@ -127,7 +150,10 @@ impl Browser {
         let deadline = Instant::now() + HANG;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = self.answers.recv_timeout(left).unwrap_or_else(|e| panic!("chromium on {method}: {e}"));
+            let answer = self
+                .answers
+                .recv_timeout(left)
+                .unwrap_or_else(|e| panic!("chromium on {method}: {e}"));
             if answer["id"] == self.sent {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
@@ -165,7 +191,8 @@ impl Page<'_> {
         self.browser.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Ignores the content security policies of documents that are opened from now on: a page of somebody else's has its own.
+    /// Ignores the content security policies of documents that are opened from now on: a page of
+    /// somebody else's has its own.
     pub fn ignore_policies(&mut self) {
         self.browser.call("Page.setBypassCSP", &json!({"enabled": true}));
     }
@@ -174,7 +201,11 @@ impl Page<'_> {
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let answer = self.browser.call("Runtime.evaluate", &params);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        assert!(
+            answer["exceptionDetails"].is_null(),
+            "{expression}: {}",
+            answer["exceptionDetails"]
+        );
         answer["result"]["value"].clone()
     }
 
@@ -207,7 +238,8 @@ impl Page<'_> {
         STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
-    /// What stands in its console as an error or a warning, what it threw, and what a policy kept it from.
+    /// What stands in its console as an error or a warning, what it threw, and what a policy kept
+    /// it from.
     #[must_use]
     pub fn complaints(&mut self) -> Vec<String> {
         self.evaluate("0");
@@ -215,7 +247,9 @@ impl Page<'_> {
             let params = &event["params"];
             match event["method"].as_str()? {
                 "Runtime.exceptionThrown" => Some(params.to_string()),
-                "Runtime.consoleAPICalled" if params["type"] == "error" || params["type"] == "warning" => {
+                "Runtime.consoleAPICalled"
+                    if params["type"] == "error" || params["type"] == "warning" =>
+                {
                     Some(params.to_string())
                 }
                 "Log.entryAdded" => Some(params["entry"]["text"].to_string()),
@@ -229,7 +263,12 @@ impl Page<'_> {
     #[must_use]
     pub fn requests(&mut self) -> Vec<String> {
         self.evaluate("0");
-        let sent = self.browser.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
-        sent.filter_map(|event| Some(event["params"]["request"]["url"].as_str()?.to_owned())).collect()
+        let sent = self
+            .browser
+            .events
+            .iter()
+            .filter(|event| event["method"] == "Network.requestWillBeSent");
+        sent.filter_map(|event| Some(event["params"]["request"]["url"].as_str()?.to_owned()))
+            .collect()
     }
 }

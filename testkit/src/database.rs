@@ -20,14 +20,16 @@ const ROLES: &str = include_str!("../../deploy/postgres/roles.sql");
 const TEMPLATE_LOCK: i64 = 0x7465_7374;
 
 impl Database {
-    /// A database with both sets of migrations and the roles, copied from a template that the first test makes.
+    /// A database with both sets of migrations and the roles, copied from a template that the first
+    /// test makes.
     pub async fn create() -> Self {
         Self::create_on(server_url()).await
     }
 
     /// The same, on the server with this superuser's URL.
     pub(crate) async fn create_on(server: String) -> Self {
-        // On a runtime of its own: applying migrations takes a multi-threaded one, which a test need not have.
+        // On a runtime of its own: applying migrations takes a multi-threaded one, which a test
+        // need not have.
         let url = server.clone();
         let template = tokio::task::spawn_blocking(move || {
             tokio::runtime::Builder::new_multi_thread()
@@ -66,8 +68,8 @@ impl Database {
         with_database(&self.server, &self.name)
     }
 
-    /// Its URL with just the rights of `role` (`auth_api` or `session_reaper`): the owner logs in and becomes that role,
-    /// so that no login of the tests' own is left behind on the server.
+    /// Its URL with just the rights of `role` (`auth_api` or `session_reaper`): the owner logs in
+    /// and becomes that role, so that no login of the tests' own is left behind on the server.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         let url = self.url();
@@ -111,9 +113,13 @@ impl Drop for Database {
         let (server, name) = (self.server.clone(), self.name.clone());
         // A runtime of its own on a thread of its own: the test's may be on its way out.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                connect(&server).await.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
+                connect(&server)
+                    .await
+                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                    .await
             })
         })
         .join();
@@ -124,18 +130,25 @@ impl Drop for Database {
 }
 
 fn server_url() -> String {
-    std::env::var("DATABASE_URL").expect("DATABASE_URL names the server to test on: run `make test`")
+    std::env::var("DATABASE_URL")
+        .expect("DATABASE_URL names the server to test on: run `make test`")
 }
 
 pub(crate) fn with_database(url: &str, name: &str) -> String {
-    let (base, query) = url.split_once('?').map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
+    let (base, query) = url
+        .split_once('?')
+        .map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
     let (scheme, rest) = base.split_once("://").expect("DATABASE_URL is a URL");
     let host = rest.split_once('/').map_or(rest, |(host, _)| host);
     format!("{scheme}://{host}/{name}{query}")
 }
 
 pub(crate) async fn connect(url: &str) -> Client {
-    let url = format!("{url}{}connect_timeout={}", if url.contains('?') { '&' } else { '?' }, HANG.as_secs());
+    let url = format!(
+        "{url}{}connect_timeout={}",
+        if url.contains('?') { '&' } else { '?' },
+        HANG.as_secs()
+    );
     ConnectOptions::new(&url, "testkit").unwrap().connect().await.unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -166,9 +179,13 @@ async fn template(server: &str) -> String {
         let client = options.connect().await.unwrap();
         client.batch_execute(ROLES).await.unwrap();
         drop(client);
-        // The client's connection ends a moment after it was dropped, and a database in use is not renamed.
+        // The client's connection ends a moment after it was dropped, and a database in use is not
+        // renamed.
         admin
-            .execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", &[&draft])
+            .execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+                &[&draft],
+            )
             .await
             .unwrap();
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {template}")).await.unwrap();

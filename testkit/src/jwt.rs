@@ -3,7 +3,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
-/// The three parts of a JWT, decoded; and one made by hand: any header, any claims, signed by whom one likes.
+/// The three parts of a JWT, decoded; and one made by hand: any header, any claims, signed by whom
+/// one likes.
 #[derive(Clone)]
 pub struct Jwt {
     /// What it says of itself.
@@ -18,7 +19,8 @@ impl Jwt {
     /// Takes a token apart.
     #[must_use]
     pub fn read(token: &str) -> Self {
-        let parts: Vec<Vec<u8>> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+        let parts: Vec<Vec<u8>> =
+            token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
         let json = |part: &[u8]| serde_json::from_slice(part).unwrap();
         let [header, claims, signature] = &parts[..] else { panic!("not a JWT: {token}") };
         Self { header: json(header), claims: json(claims), signature: signature.clone() }

@@ -20,10 +20,13 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("promtool is not here (on Debian: apt-get install prometheus): {error}"));
+        .unwrap_or_else(|error| {
+            panic!("promtool is not here (on Debian: apt-get install prometheus): {error}")
+        });
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    let told =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     (output.status.success(), told)
 }
 
@@ -32,15 +35,23 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
 pub fn scraped(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
-        } else if let Some((series, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
-            let name = ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part));
-            let metric =
-                metrics.get_mut(name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series));
-            // Before each `="` stands a name, after what ended the label before. Values have braces, too: `/{id}`.
+        } else if let Some((series, labels)) =
+            line.split_once('{').filter(|_| !line.starts_with('#'))
+        {
+            let name =
+                ["_bucket", "_sum", "_count"].iter().find_map(|part| series.strip_suffix(part));
+            let metric = metrics.get_mut(
+                name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series),
+            );
+            // Before each `="` stands a name, after what ended the label before. Values have
+            // braces, too: `/{id}`.
             let names = labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next());
-            let names = names.filter(|name| !name.is_empty() && !name.contains('}') && *name != "le");
+            let names =
+                names.filter(|name| !name.is_empty() && !name.contains('}') && *name != "le");
             metric.unwrap().1.extend(names.map(str::to_owned));
         }
     }
@@ -51,7 +62,9 @@ pub fn scraped(text: &str) -> Metrics {
 #[must_use]
 pub fn documented(prefix: &str) -> Metrics {
     let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
-    let code = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let code = |cell: &str| -> BTreeSet<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
     let begins = format!("| `{prefix}");
     let mut metrics = Metrics::new();
     for row in page.lines().filter(|line| line.starts_with(&begins)) {

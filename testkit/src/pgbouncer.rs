@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, free_port};
 
-/// Debian's `PgBouncer` in front of the server of a database, ended with the test. It has two server connections at the
-/// most.
+/// Debian's `PgBouncer` in front of the server of a database, ended with the test. It has two
+/// server connections at the most.
 pub struct PgBouncer {
     url: String,
     program: Program,
@@ -31,7 +31,8 @@ impl PgBouncer {
         let (user, password, host, port) = parts(&url);
         let owner = Unprivileged::user();
         let directory = owner.directory();
-        let (users, config) = (directory.path().join("users.txt"), directory.path().join("pgbouncer.ini"));
+        let (users, config) =
+            (directory.path().join("users.txt"), directory.path().join("pgbouncer.ini"));
         std::fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
         owner.give(&users);
 
@@ -54,9 +55,11 @@ impl PgBouncer {
             );
             std::fs::write(&config, text).unwrap();
             owner.give(&config);
-            let mut program = Program::spawn(owner.command(&executable(), &[config.to_str().unwrap()]), &[]);
+            let mut program =
+                Program::spawn(owner.command(&executable(), &[config.to_str().unwrap()]), &[]);
             if listens(&mut program, listen).await {
-                let url = format!("postgres://{user}:{password}@127.0.0.1:{listen}/{}", database.name());
+                let url =
+                    format!("postgres://{user}:{password}@127.0.0.1:{listen}/{}", database.name());
                 return Self { url, program, _directory: directory };
             }
             assert!(program.stderr().contains("in use"), "{}", program.stderr());
@@ -95,7 +98,8 @@ fn executable() -> PathBuf {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let found = directories.map(|directory| directory.join("pgbouncer")).find(|program| program.exists());
+    let found =
+        directories.map(|directory| directory.join("pgbouncer")).find(|program| program.exists());
     found.expect("pgbouncer is not installed: run `make test`, or set PGBOUNCER")
 }
 

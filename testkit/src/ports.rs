@@ -8,15 +8,16 @@ const LOWEST: u16 = 10_000;
 /// Where Linux says from which ports it takes those of outgoing connections.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// A TCP port of 127.0.0.1 that is free, and that no outgoing connection and no listener on port 0 takes before it is used: it lies
-/// below the range that the system takes those from.
+/// A TCP port of 127.0.0.1 that is free, and that no outgoing connection and no listener on port 0
+/// takes before it is used: it lies below the range that the system takes those from.
 #[must_use]
 pub fn free_port() -> u16 {
     let range = fs::read_to_string(EPHEMERAL).unwrap();
     let end: u16 = range.split_ascii_whitespace().next().unwrap().parse().unwrap();
     assert!(end > LOWEST, "{EPHEMERAL} leaves no ports between {LOWEST} and {end}");
     loop {
-        let port = LOWEST + u16::try_from(RandomState::new().hash_one(()) % u64::from(end - LOWEST)).unwrap();
+        let port = LOWEST
+            + u16::try_from(RandomState::new().hash_one(()) % u64::from(end - LOWEST)).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

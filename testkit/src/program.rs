@@ -21,7 +21,11 @@ pub fn binary(name: &str) -> PathBuf {
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
     let path = built().join("examples").join(name);
-    assert!(path.exists(), "{} is not built: run `cargo build --workspace --examples`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --workspace --examples`",
+        path.display()
+    );
     path
 }
 
@@ -31,8 +35,9 @@ fn built() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
-/// What a process inherits, if it is set: what programs need to run, and what tools that watch them have set. Nothing that
-/// configures ours, so that the shell from which tests are run does not change them.
+/// What a process inherits, if it is set: what programs need to run, and what tools that watch them
+/// have set. Nothing that configures ours, so that the shell from which tests are run does not
+/// change them.
 const INHERITED: [&str; 8] = [
     "PATH",
     "HOME",
@@ -44,7 +49,8 @@ const INHERITED: [&str; 8] = [
     "LLVM_PROFILE_FILE",
 ];
 
-/// How long a program may take to end by itself where that is measured what tests run. Without, nobody waits.
+/// How long a program may take to end by itself where that is measured what tests run. Without,
+/// nobody waits.
 const PROFILING: Duration = Duration::from_secs(10);
 
 /// A process of ours: its output is kept, and it is killed when this is dropped.
@@ -58,8 +64,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with these arguments and variables, and of the variables around it only those that say nothing
-    /// about what it does.
+    /// Starts `program` with these arguments and variables, and of the variables around it only
+    /// those that say nothing about what it does.
     pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.args(args);
@@ -67,12 +73,15 @@ impl Program {
     }
 
     pub(crate) fn spawn(mut command: Command, env: &[(&str, &str)]) -> Self {
-        command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(env.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let built_here = Path::new(command.get_program()).parent() == Some(&built());
         let profiled = built_here && std::env::var_os("LLVM_PROFILE_FILE").is_some();
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
+        let mut child =
+            command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let readers = vec![
             collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
@@ -99,10 +108,12 @@ impl Program {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// The fields of the JSON log lines on standard error with this `event`. Without the message, whose wording may change.
+    /// The fields of the JSON log lines on standard error with this `event`. Without the message,
+    /// whose wording may change.
     #[must_use]
     pub fn log_events(&self, event: &str) -> Vec<Value> {
-        // A debug log has megabytes and is searched repeatedly, so only lines that may match are parsed.
+        // A debug log has megabytes and is searched repeatedly, so only lines that may match are
+        // parsed.
         let escaped = Value::from(event).to_string();
         let log = self.stderr.lock().unwrap();
         log.lines()
@@ -138,13 +149,17 @@ impl Program {
 
     /// Sends a signal by its name without SIG: `TERM`, `INT`, `HUP`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "no process {} to send SIG{name}", self.id());
     }
 
     /// The same, to one that may have ended meanwhile.
     pub(crate) fn signal_if_alive(&self, name: &str) {
-        let _ = Command::new("kill").args(["-s", name, &self.id().to_string()]).stderr(Stdio::null()).status();
+        let _ = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// Waits until it has ended, and has been read to the end.
@@ -155,13 +170,22 @@ impl Program {
                 self.join_readers();
                 return status;
             }
-            assert!(Instant::now() < deadline, "has not ended:\n{}{}", self.stdout(), self.stderr());
+            assert!(
+                Instant::now() < deadline,
+                "has not ended:\n{}{}",
+                self.stdout(),
+                self.stderr()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Starts it, waits until it has ended and returns it with its exit code.
-    pub async fn run(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Self) {
+    pub async fn run(
+        program: impl AsRef<Path>,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> (Option<i32>, Self) {
         let mut program = Self::start(program, args, env);
         let status = program.wait().await;
         (status.code(), program)

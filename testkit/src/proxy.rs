@@ -8,12 +8,13 @@ use tokio::sync::{oneshot, watch};
 
 /// A TCP proxy in front of PostgreSQL or Redis.
 ///
-/// It counts the bytes that clients send, records the text of the statements that they prepare or send (PostgreSQL's
-/// `Parse` and `Query` messages, unencrypted), cuts connections, leads them elsewhere, and stops forwarding without closing
-/// them.
+/// It counts the bytes that clients send, records the text of the statements that they prepare or
+/// send (PostgreSQL's `Parse` and `Query` messages, unencrypted), cuts connections, leads them
+/// elsewhere, and stops forwarding without closing them.
 ///
-/// It works on a thread of its own: a test that blocks its own, as the drop of a [`Database`](crate::Database) does, must not hold a
-/// server's client back in the middle of its authentication, for which the server would hold back the drop.
+/// It works on a thread of its own: a test that blocks its own, as the drop of a
+/// [`Database`](crate::Database) does, must not hold a server's client back in the middle of its
+/// authentication, for which the server would hold back the drop.
 pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
@@ -63,7 +64,8 @@ impl Proxy {
         let (alive, dropped) = oneshot::channel();
         let (listener, served) = (listener.into_std().unwrap(), Arc::clone(&shared));
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
                     () = accept(TcpListener::from_std(listener).unwrap(), served) => {}
@@ -74,8 +76,8 @@ impl Proxy {
         Self { address, shared, _alive: alive }
     }
 
-    /// A proxy in front of the server that a URL names, and the URL through it (for PostgreSQL without TLS, so that
-    /// statements can be read).
+    /// A proxy in front of the server that a URL names, and the URL through it (for PostgreSQL
+    /// without TLS, so that statements can be read).
     pub async fn before(url: &str) -> (Self, String) {
         let (head, rest) = url.split_once("://").unwrap();
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
@@ -84,7 +86,11 @@ impl Proxy {
         let at = if user.is_empty() { "" } else { "@" };
         let mut through = format!("{head}://{user}{at}{}/{path}", proxy.address);
         if head.starts_with("postgres") {
-            through.push_str(if path.contains('?') { "&sslmode=disable" } else { "?sslmode=disable" });
+            through.push_str(if path.contains('?') {
+                "&sslmode=disable"
+            } else {
+                "?sslmode=disable"
+            });
         }
         (proxy, through)
     }
@@ -128,8 +134,8 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Stall);
     }
 
-    /// Forwards what clients send, and holds the server's answers back, beginning with the next answer to an `UPDATE` that found rows:
-    /// it is carried out, and its client does not know.
+    /// Forwards what clients send, and holds the server's answers back, beginning with the next
+    /// answer to an `UPDATE` that found rows: it is carried out, and its client does not know.
     pub fn hold_answers_from_an_update(&self) {
         self.shared.mode.send_replace(Mode::HoldUpdates);
     }
@@ -151,7 +157,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let mut upstream = shared.upstream.subscribe();
             let current = upstream.borrow_and_update().clone();
             let Ok(server) = TcpStream::connect(current).await else { return };
-            // Else what comes in small pieces, as pipelined statements do, waits 40 ms for its acknowledgement here.
+            // Else what comes in small pieces, as pipelined statements do, waits 40 ms for its
+            // acknowledgement here.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
             }
@@ -195,13 +202,17 @@ async fn pump(
     }
 }
 
-/// Whether an answer of PostgreSQL's contains the end of an `UPDATE` that found rows (`CommandComplete`).
+/// Whether an answer of PostgreSQL's contains the end of an `UPDATE` that found rows
+/// (`CommandComplete`).
 fn says_updated(answer: &[u8]) -> bool {
     const TAG: &[u8] = b"UPDATE ";
-    answer.windows(TAG.len() + 1).any(|window| window.starts_with(TAG) && matches!(window[TAG.len()], b'1'..=b'9'))
+    answer
+        .windows(TAG.len() + 1)
+        .any(|window| window.starts_with(TAG) && matches!(window[TAG.len()], b'1'..=b'9'))
 }
 
-/// Cuts a client's half of a PostgreSQL conversation into messages. On another protocol it finds nothing.
+/// Cuts a client's half of a PostgreSQL conversation into messages. On another protocol it finds
+/// nothing.
 #[derive(Default)]
 struct Messages {
     pending: Vec<u8>,

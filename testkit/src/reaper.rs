@@ -17,13 +17,18 @@ impl Reaped {
     /// What was printed for one target.
     #[must_use]
     pub fn target(&self, name: &str) -> &Value {
-        let targets = self.report["targets"].as_array().unwrap_or_else(|| panic!("{}{}", self.report, self.stderr));
-        targets.iter().find(|target| target["target"] == name).unwrap_or_else(|| panic!("no {name}: {}", self.report))
+        let targets = self.report["targets"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{}{}", self.report, self.stderr));
+        targets
+            .iter()
+            .find(|target| target["target"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {}", self.report))
     }
 }
 
-/// session-reaper with just the rights of its role, in chunks of 100 rows without a pause; `env` overrides all of it.
-/// Logs are JSON.
+/// session-reaper with just the rights of its role, in chunks of 100 rows without a pause; `env`
+/// overrides all of it. Logs are JSON.
 #[must_use]
 pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Program {
     let url = database.url_as("session_reaper");
@@ -33,7 +38,8 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
         ("RUST_LOG", "info"),
         ("DUTY_CYCLE", "1"),
         ("MAX_CHUNK", "100"),
-        // The size of a chunk stays the same however long one takes, and a parked statement is not cancelled.
+        // The size of a chunk stays the same however long one takes, and a parked statement is not
+        // cancelled.
         ("CHUNK_TIME", "30m"),
         ("LOCK_TIMEOUT", "1m"),
         ("STATEMENT_TIMEOUT", "1h"),
@@ -50,7 +56,8 @@ pub async fn reaped(mut program: Program) -> Reaped {
     Reaped { code, report, stderr: program.stderr() }
 }
 
-/// `session-reaper run --yes --output json`, from its start to its end: in a test nearly all of a table may be due.
+/// `session-reaper run --yes --output json`, from its start to its end: in a test nearly all of a
+/// table may be due.
 pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
     reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
@@ -60,31 +67,35 @@ pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) ->
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap());
-    reap(database, &[&[("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)], env].concat()).await
+    reap(database, &[&[("DATABASE_URL", url.as_str()), ("REAPER_CONFIG", path)], env].concat())
+        .await
 }
 
 /// Where a [`Parking`] stops a delete.
 #[derive(Clone, Copy, Debug)]
 pub enum ParkAt {
-    /// The statement has its snapshot and has not looked at a row; only once so few rows are left (as it sees them).
+    /// The statement has its snapshot and has not looked at a row; only once so few rows are left
+    /// (as it sees them).
     Statement {
         /// Rows in the table.
         rows_left: i64,
     },
-    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted those before it.
+    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted those
+    /// before it.
     ///
-    /// A trigger that might keep a row makes the reaper lock rows before it deletes them: use another place to see what it
-    /// does without.
+    /// A trigger that might keep a row makes the reaper lock rows before it deletes them: use
+    /// another place to see what it does without.
     Row,
-    /// The statement has deleted its rows, and nothing is committed; only once so few rows are left (as it sees them).
+    /// The statement has deleted its rows, and nothing is committed; only once so few rows are left
+    /// (as it sees them).
     Deleted {
         /// Rows in the table.
         rows_left: i64,
     },
 }
 
-/// Holds every delete from a table at a place, by a trigger that waits for a lock for as long as it takes: `lock_timeout` does
-/// not apply there.
+/// Holds every delete from a table at a place, by a trigger that waits for a lock for as long as it
+/// takes: `lock_timeout` does not apply there.
 pub struct Parking {
     holder: Client,
 }
@@ -138,8 +149,8 @@ impl Parking {
     }
 }
 
-/// Inserts token sessions of one account, each with its family, that expired ten days ago at the same distance from
-/// each other; `user_agent` is their place in that order, from 1.
+/// Inserts token sessions of one account, each with its family, that expired ten days ago at the
+/// same distance from each other; `user_agent` is their place in that order, from 1.
 pub async fn expired_sessions(database: &Database, count: i64) {
     database
         .execute(&format!(

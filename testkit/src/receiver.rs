@@ -31,8 +31,8 @@ impl Received {
     }
 }
 
-/// A small HTTP server that keeps what it is sent, and answers as it is told to. It stands for what others run: a
-/// Pushgateway, a collector.
+/// A small HTTP server that keeps what it is sent, and answers as it is told to. It stands for what
+/// others run: a Pushgateway, a collector.
 pub struct Receiver {
     address: String,
     received: Arc<Mutex<Vec<Received>>>,
@@ -40,14 +40,15 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One that answers with these, one after the other, and with the last of them for good; without any it takes requests
-    /// and never answers.
+    /// One that answers with these, one after the other, and with the last of them for good;
+    /// without any it takes requests and never answers.
     pub async fn answering(answers: &[(u16, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let received = Arc::<Mutex<Vec<Received>>>::default();
         let kept = Arc::clone(&received);
-        let answers: Vec<(u16, String)> = answers.iter().map(|(status, text)| (*status, (*text).to_owned())).collect();
+        let answers: Vec<(u16, String)> =
+            answers.iter().map(|(status, text)| (*status, (*text).to_owned())).collect();
         let task = tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -109,7 +110,8 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
     let length: usize = length.parse().ok()?;
     let mut body = bytes[end + 4..].to_vec();
     while body.len() < length {

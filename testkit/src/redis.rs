@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use crate::{HANG, Program, free_port};
 
-/// A Redis of the test's own, in a directory of its own, that may be killed, hung, emptied and restored.
+/// A Redis of the test's own, in a directory of its own, that may be killed, hung, emptied and
+/// restored.
 pub struct Redis {
     port: u16,
     directory: TempDir,
@@ -18,7 +19,8 @@ impl Redis {
     /// Starts one, empty. The program is `REDIS_SERVER`, or `redis-server` on the PATH.
     #[must_use]
     pub fn start() -> Self {
-        let mut redis = Self { port: free_port(), directory: TempDir::new().unwrap(), server: None };
+        let mut redis =
+            Self { port: free_port(), directory: TempDir::new().unwrap(), server: None };
         redis.run();
         redis
     }
@@ -51,7 +53,18 @@ impl Redis {
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
         let port = self.port.to_string();
         let directory = self.directory.path().to_str().unwrap();
-        let args = ["--port", &port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"];
+        let args = [
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            directory,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ];
         self.server = Some(Program::start(which(&program), &args, &[]));
         let deadline = Instant::now() + HANG;
         while self.try_command("PING").is_none_or(|answer| !answer.starts_with("+PONG")) {

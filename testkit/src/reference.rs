@@ -1,36 +1,48 @@
-//! The tables of docs/configuration.md, made from what the programs' command lines say of themselves.
+//! The tables of docs/configuration.md, made from what the programs' command lines say of
+//! themselves.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::{Arg, Command};
 
-/// Fails unless the block named `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is the table of all variables of
-/// these subcommands; with `WRITE_DOCS` set it is written instead.
+/// Fails unless the block named `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is
+/// the table of all variables of these subcommands; with `WRITE_DOCS` set it is written instead.
 #[track_caller]
 pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
-    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin} in {}", file.display()));
-    let (old, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end} in {}", file.display()));
+    let (before, rest) =
+        text.split_once(&begin).unwrap_or_else(|| panic!("no {begin} in {}", file.display()));
+    let (old, after) =
+        rest.split_once(&end).unwrap_or_else(|| panic!("no {end} in {}", file.display()));
     let new = table(program, subcommands);
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(file, format!("{before}{begin}{new}{end}{after}")).unwrap();
         return;
     }
-    assert_eq!(old, new, "{} is not what the program says: `make reference` writes it anew", file.display());
+    assert_eq!(
+        old,
+        new,
+        "{} is not what the program says: `make reference` writes it anew",
+        file.display()
+    );
 }
 
-/// A line for each variable, in the order of the first subcommand that has it. One that not all have says which do.
+/// A line for each variable, in the order of the first subcommand that has it. One that not all
+/// have says which do.
 fn table(program: &Command, subcommands: &[&str]) -> String {
-    let find = |name: &&str| program.find_subcommand(name).unwrap_or_else(|| panic!("no subcommand {name}"));
+    let find = |name: &&str| {
+        program.find_subcommand(name).unwrap_or_else(|| panic!("no subcommand {name}"))
+    };
     let commands: Vec<&Command> = subcommands.iter().map(find).collect();
     let mut seen = Vec::new();
     let mut table = "| variable | default | |\n|---|---|---|\n".to_owned();
     for arg in commands.iter().flat_map(|command| command.get_arguments()) {
         let Some(variable) = variable(arg) else { continue };
-        let of_a_file =
-            variable.strip_suffix("_FILE").is_some_and(|secret| find_by(&commands, secret).next().is_some());
+        let of_a_file = variable
+            .strip_suffix("_FILE")
+            .is_some_and(|secret| find_by(&commands, secret).next().is_some());
         if of_a_file || seen.contains(&variable) {
             continue;
         }
@@ -41,7 +53,8 @@ fn table(program: &Command, subcommands: &[&str]) -> String {
             let owners: Vec<String> = owners.iter().map(|owner| format!("`{owner}`")).collect();
             format!("of {}: ", owners.join(", "))
         };
-        let file = find_by(&commands, &format!("{variable}_FILE")).next().map_or("", |_| " (`_FILE`)");
+        let file =
+            find_by(&commands, &format!("{variable}_FILE")).next().map_or("", |_| " (`_FILE`)");
         let flag = arg.get_long().filter(|flag| flag.replace('-', "_").to_uppercase() != variable);
         let flag = flag.map(|flag| format!(" (`--{flag}`)")).unwrap_or_default();
         let (help, default) = help_and_default(arg);
@@ -52,7 +65,9 @@ fn table(program: &Command, subcommands: &[&str]) -> String {
 }
 
 fn find_by<'c>(commands: &'c [&'c Command], name: &str) -> impl Iterator<Item = &'c Command> {
-    let has = move |command: &&&Command| command.get_arguments().any(|arg| variable(arg).as_deref() == Some(name));
+    let has = move |command: &&&Command| {
+        command.get_arguments().any(|arg| variable(arg).as_deref() == Some(name))
+    };
     commands.iter().filter(has).copied()
 }
 

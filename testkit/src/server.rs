@@ -9,7 +9,8 @@ use crate::database::{connect, with_database};
 use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, eventually, free_port};
 
-/// A PostgreSQL server of the test's own, empty, ended with it. It forgets everything when the machine crashes.
+/// A PostgreSQL server of the test's own, empty, ended with it. It forgets everything when the
+/// machine crashes.
 ///
 /// To be declared before the databases on it, so that it ends after them.
 pub struct Server {
@@ -26,8 +27,8 @@ pub struct Server {
 pub enum Shutdown {
     /// Sessions are ended and everything is written: `pg_ctl stop -m fast`.
     Fast,
-    /// Everything stops where it stands, and the next start recovers from the log: `pg_ctl stop -m immediate`. Commits
-    /// that did not wait for the log may be undone.
+    /// Everything stops where it stands, and the next start recovers from the log: `pg_ctl stop -m
+    /// immediate`. Commits that did not wait for the log may be undone.
     Immediate,
 }
 
@@ -40,13 +41,14 @@ pub struct Replica {
 /// The role that makes and follows databases, and owns them.
 const OWNER: &str = "postgres";
 
-/// Nobody looks at such a server after a crash. Commits wait for the system's cache alone, and then replicas get them.
-/// Shared memory lies beside the data and goes with them, even if the server is killed.
+/// Nobody looks at such a server after a crash. Commits wait for the system's cache alone, and then
+/// replicas get them. Shared memory lies beside the data and goes with them, even if the server is
+/// killed.
 const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "dynamic_shared_memory_type=mmap"];
 
 impl Server {
-    /// Starts one with these settings beside the usual ones, such as `("autovacuum", "off")`. The programs are those in
-    /// `PG_BIN`.
+    /// Starts one with these settings beside the usual ones, such as `("autovacuum", "off")`. The
+    /// programs are those in `PG_BIN`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let user = Unprivileged::user();
         let directory = user.directory();
@@ -57,18 +59,41 @@ impl Server {
 
         let data = data_in(&directory);
         let pwfile = format!("--pwfile={}", password_file.display());
-        let args = ["-D", &data, "-U", OWNER, "-A", "scram-sha-256", &pwfile, "-E", "UTF8", "--no-locale", "--no-sync"];
+        let args = [
+            "-D",
+            &data,
+            "-U",
+            OWNER,
+            "-A",
+            "scram-sha-256",
+            &pwfile,
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ];
         succeeds(user, "initdb", &args, &[]).await;
         Self::run(user, directory, password, settings).await
     }
 
-    /// Starts a server on the data in `directory`, on another port if somebody was faster on the first.
-    async fn run(user: Unprivileged, directory: TempDir, password: String, settings: &[(&str, &str)]) -> Self {
+    /// Starts a server on the data in `directory`, on another port if somebody was faster on the
+    /// first.
+    async fn run(
+        user: Unprivileged,
+        directory: TempDir,
+        password: String,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let data = data_in(&directory);
         let sockets = format!("unix_socket_directories={}", directory.path().display());
-        let mut settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut settings: Vec<String> =
+            settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         settings.extend(FAST.map(str::to_owned));
-        settings.extend(["listen_addresses=127.0.0.1".to_owned(), sockets, "timezone=UTC".to_owned()]);
+        settings.extend([
+            "listen_addresses=127.0.0.1".to_owned(),
+            sockets,
+            "timezone=UTC".to_owned(),
+        ]);
         for _ in 0..5 {
             let port = free_port();
             let port_setting = format!("port={port}");
@@ -125,9 +150,16 @@ impl Server {
         let slot = format!("r_{}", Uuid::now_v7().simple());
         let directory = self.user.directory();
         let (data, port) = (data_in(&directory), self.port.to_string());
-        let args = ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", OWNER, "-R", "-C", "-S", &slot];
+        let args =
+            ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", OWNER, "-R", "-C", "-S", &slot];
         let quick = ["-X", "stream", "-c", "fast", "--no-sync"];
-        succeeds(self.user, "pg_basebackup", &[&args[..], &quick].concat(), &[("PGPASSWORD", &self.password)]).await;
+        succeeds(
+            self.user,
+            "pg_basebackup",
+            &[&args[..], &quick].concat(),
+            &[("PGPASSWORD", &self.password)],
+        )
+        .await;
         let server = Self::run(self.user, directory, self.password.clone(), &[]).await;
         Replica { server, primary: self.url() }
     }
@@ -161,7 +193,8 @@ impl Replica {
         let primary = connect(&self.primary).await;
         // A commit that waits takes those along that did not (`synchronous_commit = off`).
         primary.execute("SELECT pg_logical_emit_message(true, '', '')", &[]).await.unwrap();
-        let written: String = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
+        let written: String =
+            primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
         let replica = self.client().await;
         eventually("the replica has caught up", async || {
             let replayed = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
@@ -196,7 +229,8 @@ fn data_in(directory: &TempDir) -> String {
 }
 
 fn program(name: &str) -> PathBuf {
-    let directory = std::env::var("PG_BIN").expect("PG_BIN is the directory of PostgreSQL's programs: run `make test`");
+    let directory = std::env::var("PG_BIN")
+        .expect("PG_BIN is the directory of PostgreSQL's programs: run `make test`");
     Path::new(&directory).join(name)
 }
 

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Whom PostgreSQL and PgBouncer run as, which refuse to run as root: us, or when we are root `postgres` or `nobody`.
+/// Whom PostgreSQL and PgBouncer run as, which refuse to run as root: us, or when we are root
+/// `postgres` or `nobody`.
 #[derive(Clone, Copy)]
 pub(crate) struct Unprivileged {
     instead: Option<(u32, u32)>,

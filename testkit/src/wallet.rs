@@ -4,7 +4,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 use stellar_strkey::ed25519::{PrivateKey, PublicKey};
 
-/// A Stellar key pair that signs messages as SEP-53 says: ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message).
+/// A Stellar key pair that signs messages as SEP-53 says: ed25519 over SHA-256("Stellar Signed
+/// Message:\n" ‖ message).
 pub struct Wallet {
     key: SigningKey,
     address: String,
@@ -56,7 +57,8 @@ impl Wallet {
     }
 
     fn sign_sep53(&self, message: &[u8]) -> [u8; 64] {
-        let digest = Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(message).finalize();
+        let digest =
+            Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(message).finalize();
         self.key.sign(&digest).to_bytes()
     }
 }

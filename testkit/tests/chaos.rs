@@ -8,11 +8,21 @@
 
 use testkit::{Program, binary};
 
-/// Plays the round of a seed. Rounds are bounded by operations, not by time: a slow machine plays them for longer.
+/// Plays the round of a seed. Rounds are bounded by operations, not by time: a slow machine plays
+/// them for longer.
 async fn no_invariant_is_violated(seed: &str) {
     let traces = tempfile::tempdir().unwrap();
     let (pg_bin, reaper) = (std::env::var("PG_BIN").unwrap(), binary("session-reaper"));
-    let args = ["--seed", seed, "--rounds", "1", "--scale", "0.3", "--traces", traces.path().to_str().unwrap()];
+    let args = [
+        "--seed",
+        seed,
+        "--rounds",
+        "1",
+        "--scale",
+        "0.3",
+        "--traces",
+        traces.path().to_str().unwrap(),
+    ];
     let env = [("PG_BIN", pg_bin.as_str()), ("REAPER_BIN", reaper.to_str().unwrap())];
     let mut program = Program::start(binary("chaos"), &args, &env);
     let code = program.wait().await.code();

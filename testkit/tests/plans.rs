@@ -7,10 +7,17 @@ use serde_json::json;
 use testkit::{AuthApi, Database, Program, Proxy, Redis, Statement, Wallet, binary};
 use tokio_postgres::Client;
 
-const TABLES: [&str; 6] =
-    ["accounts", "sessions", "token_families", "consumed_challenges", "reaper_runs", "reaper_state"];
+const TABLES: [&str; 6] = [
+    "accounts",
+    "sessions",
+    "token_families",
+    "consumed_challenges",
+    "reaper_runs",
+    "reaper_state",
+];
 
-/// Half a million of each, live but for 2,000 of each kind that the reaper takes, and 3,000 revoked a moment ago.
+/// Half a million of each, live but for 2,000 of each kind that the reaper takes, and 3,000 revoked
+/// a moment ago.
 const FILL: &str = "
     INSERT INTO accounts (id, issuer, subject)
         SELECT gen_random_uuid(), 'stellar:testnet', 'G' || i FROM generate_series(1, 500000) i;
@@ -31,7 +38,10 @@ const FILL: &str = "
 
 async fn sequential_scans(client: &Client) -> BTreeMap<String, i64> {
     let rows = client
-        .query("SELECT relname::text, seq_scan FROM pg_stat_user_tables WHERE relname = ANY ($1)", &[&&TABLES[..]])
+        .query(
+            "SELECT relname::text, seq_scan FROM pg_stat_user_tables WHERE relname = ANY ($1)",
+            &[&&TABLES[..]],
+        )
         .await
         .unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -71,13 +81,22 @@ async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
         database.one(&extended).await
     })
     .await;
-    assert_eq!(api.with_cookie("DELETE", "/auth/sessions?except=current", &cookie).await.status, 200);
-    assert_eq!(api.with_cookie("DELETE", &format!("/auth/sessions/{id}"), &cookie).await.status, 204);
+    assert_eq!(
+        api.with_cookie("DELETE", "/auth/sessions?except=current", &cookie).await.status,
+        200
+    );
+    assert_eq!(
+        api.with_cookie("DELETE", &format!("/auth/sessions/{id}"), &cookie).await.status,
+        204
+    );
     let last = api.login(&wallet).await;
     redis.kill();
     assert_eq!(api.session(&last.access).await.status, 200);
     redis.run();
-    assert_eq!(api.post("/auth/logout", &json!({ "refresh_token": last.refresh })).await.status, 204);
+    assert_eq!(
+        api.post("/auth/logout", &json!({ "refresh_token": last.refresh })).await.status,
+        204
+    );
     testkit::eventually("the denylist is rebuilt over several pages", async || {
         redis.command("DBSIZE").trim_start_matches(':').trim().parse::<u64>().unwrap() > 3000
     })
@@ -93,7 +112,8 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
 
     let mut redis = Redis::start();
     let (api_proxy, api_url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env = [("DATABASE_URL", api_url.as_str()), ("REDIS_URL", &redis.url()), ("SESSION_LIMIT", "1")];
+    let env =
+        [("DATABASE_URL", api_url.as_str()), ("REDIS_URL", &redis.url()), ("SESSION_LIMIT", "1")];
     let mut api = AuthApi::start(&database, &env).await;
     use_the_api(&api, &mut redis, &database).await;
     api.program.signal("TERM");
@@ -101,14 +121,18 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
 
     let (reaper_proxy, reaper_url) = Proxy::before(&database.url_as("session_reaper")).await;
     let env = [("DATABASE_URL", reaper_url.as_str()), ("DUTY_CYCLE", "1"), ("MAX_CHUNK", "500")];
-    let (code, run) = Program::run(binary("session-reaper"), &["run", "--output", "json"], &env).await;
+    let (code, run) =
+        Program::run(binary("session-reaper"), &["run", "--output", "json"], &env).await;
     assert_eq!(code, Some(0), "{}{}", run.stdout(), run.stderr());
     let report: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
-    let deleted = |target: usize, reason: &str| report["targets"][target]["deleted"][reason].as_u64().unwrap();
+    let deleted = |target: usize, reason: &str| {
+        report["targets"][target]["deleted"][reason].as_u64().unwrap()
+    };
     assert_eq!((deleted(0, "expired"), deleted(0, "revoked")), (2000, 2000), "{report}");
     assert!(deleted(1, "expired") > 1900 && deleted(2, "expired") > 1900, "{report}");
 
-    // What was done: the server's own count of scans begun, once the programs' back ends have gone and reported.
+    // What was done: the server's own count of scans begun, once the programs' back ends have gone
+    // and reported.
     testkit::eventually("the programs' connections have ended", async || {
         let left =
             "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'testkit'";
@@ -118,8 +142,11 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
     client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
     assert_eq!(sequential_scans(&client).await, before, "sequential scans that were begun");
 
-    // And what could be: the plan of each statement that was prepared, as the server would choose it.
-    let of_api = explain(&client, &api_proxy.statements(), &["force_generic_plan", "force_custom_plan"], "").await;
+    // And what could be: the plan of each statement that was prepared, as the server would choose
+    // it.
+    let of_api =
+        explain(&client, &api_proxy.statements(), &["force_generic_plan", "force_custom_plan"], "")
+            .await;
     // The settings that the reaper makes on its connection come with its statements.
     let reaper_statements = reaper_proxy.statements();
     let settings: Vec<&str> = reaper_statements
@@ -127,24 +154,37 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
         .map(|statement| statement.text.as_str())
         .filter(|text| text.starts_with("SET ") && text.contains("statement_timeout"))
         .collect();
-    let of_reaper = explain(&client, &reaper_statements, &["force_custom_plan"], &settings.join("; ")).await;
-    assert!(of_api >= 10 && of_reaper >= 8, "{of_api} and {of_reaper} statements are not all of them");
+    let of_reaper =
+        explain(&client, &reaper_statements, &["force_custom_plan"], &settings.join("; ")).await;
+    assert!(
+        of_api >= 10 && of_reaper >= 8,
+        "{of_api} and {of_reaper} statements are not all of them"
+    );
 }
 
 /// Explains every statement on our tables and returns how many there were.
-async fn explain(client: &Client, statements: &BTreeSet<Statement>, modes: &[&str], settings: &str) -> usize {
+async fn explain(
+    client: &Client,
+    statements: &BTreeSet<Statement>,
+    modes: &[&str],
+    settings: &str,
+) -> usize {
     let mut explained = 0;
     for Statement { text, types } in statements {
-        let verb = text.lines().find(|line| !line.trim_start().starts_with("--")).unwrap_or_default();
+        let verb =
+            text.lines().find(|line| !line.trim_start().starts_with("--")).unwrap_or_default();
         let verb = verb.split_whitespace().next().unwrap_or_default();
         let ours = TABLES.iter().any(|table| text.contains(table));
         if !ours || !["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb) {
             continue;
         }
         client.batch_execute(settings).await.unwrap();
-        let given: Vec<String> =
-            types.iter().map(|oid| tokio_postgres::types::Type::from_oid(*oid).unwrap().to_string()).collect();
-        let given = if given.is_empty() { String::new() } else { format!("({})", given.join(", ")) };
+        let given: Vec<String> = types
+            .iter()
+            .map(|oid| tokio_postgres::types::Type::from_oid(*oid).unwrap().to_string())
+            .collect();
+        let given =
+            if given.is_empty() { String::new() } else { format!("({})", given.join(", ")) };
         let prepare = format!("PREPARE explained {given} AS {text}");
         client.batch_execute(&prepare).await.unwrap_or_else(|e| panic!("{prepare}: {e:?}"));
         let types: Vec<String> = client
@@ -152,8 +192,10 @@ async fn explain(client: &Client, statements: &BTreeSet<Statement>, modes: &[&st
             .await
             .unwrap()
             .get(0);
-        let values: Vec<String> = types.iter().enumerate().map(|(at, ty)| plausible(text, at + 1, ty)).collect();
-        let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
+        let values: Vec<String> =
+            types.iter().enumerate().map(|(at, ty)| plausible(text, at + 1, ty)).collect();
+        let values =
+            if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
         for mode in modes {
             client.batch_execute(&format!("SET plan_cache_mode = {mode}")).await.unwrap();
             let plan: Vec<String> = client
@@ -166,8 +208,10 @@ async fn explain(client: &Client, statements: &BTreeSet<Statement>, modes: &[&st
             let plan = plan.join("\n");
             // A scan of an index without a condition on it reads the whole of it: no better.
             let lines: Vec<&str> = plan.lines().collect();
-            for (at, line) in
-                lines.iter().enumerate().filter(|(_, line)| line.contains("Index") && line.contains(" on "))
+            for (at, line) in lines
+                .iter()
+                .enumerate()
+                .filter(|(_, line)| line.contains("Index") && line.contains(" on "))
             {
                 let condition = lines.get(at + 1).is_some_and(|next| next.contains("Index Cond:"));
                 assert!(condition, "{mode}\n{text}\n{plan}\n{line}");
@@ -185,12 +229,13 @@ async fn explain(client: &Client, statements: &BTreeSet<Statement>, modes: &[&st
 /// A value of the kind that the statement is really given.
 fn plausible(text: &str, number: usize, ty: &str) -> String {
     let cast = text.split(&format!("${number}::text::")).nth(1).map(|rest| {
-        rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '"')).collect::<String>()
+        rest.chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '"'))
+            .collect::<String>()
     });
     match (cast.as_deref().unwrap_or(ty), ty) {
-        ("uuid", _) => {
-            "gen_random_uuid()::text::uuid".replace("::text::uuid", if ty == "text" { "::text" } else { "" })
-        }
+        ("uuid", _) => "gen_random_uuid()::text::uuid"
+            .replace("::text::uuid", if ty == "text" { "::text" } else { "" }),
         (kind, _) if kind.starts_with("timestamp") => {
             format!("(now() - interval '10 days')::{}", if ty == "text" { "text" } else { ty })
         }

@@ -5,8 +5,9 @@ use testkit::Database;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-/// Everything that one of the roles may do with a table of the database or with a column of one, for every privilege that
-/// there is, system columns included; a column only where the whole table is not granted.
+/// Everything that one of the roles may do with a table of the database or with a column of one,
+/// for every privilege that there is, system columns included; a column only where the whole table
+/// is not granted.
 const HELD: &str = "
     WITH roles (role) AS (VALUES ('auth_api'::name), ('session_reaper')),
     tables AS (SELECT c.oid, c.oid::regclass::text AS name FROM pg_class c
@@ -140,8 +141,14 @@ async fn a_privilege_that_is_absent_is_refused() {
         let client = database.client().await;
         client.batch_execute(&format!("SET ROLE {role}")).await.unwrap();
         for statement in statements {
-            let Err(error) = client.batch_execute(statement).await else { panic!("{role}: {statement}") };
-            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{role}: {statement}: {error:?}");
+            let Err(error) = client.batch_execute(statement).await else {
+                panic!("{role}: {statement}")
+            };
+            assert_eq!(
+                error.code(),
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+                "{role}: {statement}: {error:?}"
+            );
         }
     }
 }
@@ -168,7 +175,8 @@ async fn no_moment_is_without_the_privileges() {
     let database = Database::create().await;
     let (mut owner, program) = (database.client().await, database.client().await);
     program.batch_execute("SET ROLE auth_api").await.unwrap();
-    let works = async || program.batch_execute("UPDATE sessions SET last_seen_at = now()").await.unwrap();
+    let works =
+        async || program.batch_execute("UPDATE sessions SET last_seen_at = now()").await.unwrap();
     // One transaction: what it revokes and grants becomes visible at once.
     let transaction = owner.transaction().await.unwrap();
     transaction.batch_execute(include_str!("../../deploy/postgres/roles.sql")).await.unwrap();
@@ -216,7 +224,9 @@ async fn tables_of_others_get_no_grants() {
         assert_eq!(held(&database.client().await).await, OWN, "{foreign}");
     }
     let database = Database::empty().await;
-    database.execute("CREATE TABLE reaper_runs (id int); CREATE TABLE reaper_state (key text)").await;
+    database
+        .execute("CREATE TABLE reaper_runs (id int); CREATE TABLE reaper_state (key text)")
+        .await;
     database.apply_roles("").await;
     assert_eq!(held(&database.client().await).await, Vec::<String>::new());
 }
@@ -239,9 +249,16 @@ async fn the_tables_are_those_that_the_search_path_finds() {
     database.apply_roles("SET search_path = public, auth, other").await;
     let found = held(&client).await;
     assert_eq!(found.len(), expected().len(), "{found:#?}");
-    let moved = expected().into_iter().filter(|line| !line.contains("__diesel") && !line.contains(" reaper_"));
-    assert_eq!(found.iter().filter(|line| line.contains(" auth.")).count(), moved.count(), "{found:#?}");
-    let usage = |schema| format!("SELECT has_schema_privilege('session_reaper', '{schema}', 'USAGE')");
+    let moved = expected()
+        .into_iter()
+        .filter(|line| !line.contains("__diesel") && !line.contains(" reaper_"));
+    assert_eq!(
+        found.iter().filter(|line| line.contains(" auth.")).count(),
+        moved.count(),
+        "{found:#?}"
+    );
+    let usage =
+        |schema| format!("SELECT has_schema_privilege('session_reaper', '{schema}', 'USAGE')");
     assert!(database.one(&usage("auth")).await);
     assert!(!database.one::<bool>(&usage("other")).await);
 }
@@ -294,7 +311,8 @@ async fn nothing_in_a_schema_of_the_path_runs() {
 
 #[test]
 fn it_proves_the_structure_as_the_reaper_does() {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    let words =
+        |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     let proof = include_str!("../../session-reaper/src/sweep/auth_api.sql");
     let statement = words(&proof[proof.find("WITH expected").unwrap()..]);
     assert!(words(include_str!("../../deploy/postgres/roles.sql")).contains(&statement));

@@ -9,7 +9,8 @@ async fn a_server_has_the_settings_that_it_was_given_and_ends_with_its_owner() {
     let server = Server::start(&[("autovacuum", "off"), ("log_min_duration_statement", "0")]).await;
     let client = server.client().await;
     assert_eq!(client.query_one("SHOW autovacuum", &[]).await.unwrap().get::<_, String>(0), "off");
-    eventually("the statement is logged", async || server.log().contains(": SHOW autovacuum")).await;
+    eventually("the statement is logged", async || server.log().contains(": SHOW autovacuum"))
+        .await;
     drop(server.database().await);
 
     let url = server.url();
@@ -41,7 +42,8 @@ async fn a_replica_follows_its_primary_unless_it_is_paused() {
     replica.pause().await;
     writer.batch_execute("INSERT INTO rows VALUES (3)").await.unwrap();
     eventually("the replica has received what it does not replay", async || {
-        let received = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) > 0";
+        let received =
+            "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) > 0";
         reader.query_one(received, &[]).await.unwrap().get(0)
     })
     .await;

@@ -53,19 +53,33 @@ impl Words {
     }
 
     /// What is asked of the database. `now` is the database's time.
-    pub(crate) fn parse(&self, network: Network, now: DateTime<Utc>) -> Result<Filter, Meaningless> {
-        let account = parse("account", self.account.as_ref(), "a wallet's address (G…) or an account's id", |text| {
-            which(text, network)
-        })?;
-        let address = parse("ip", self.ip.as_ref(), "an address, or a network such as 10.0.0.0/8", network_of)?;
-        let by_cookie = parse("transport", self.transport.as_ref(), "token or cookie", |text| match text {
-            "token" => Some(false),
-            "cookie" => Some(true),
-            _ => None,
-        })?;
+    pub(crate) fn parse(
+        &self,
+        network: Network,
+        now: DateTime<Utc>,
+    ) -> Result<Filter, Meaningless> {
+        let account = parse(
+            "account",
+            self.account.as_ref(),
+            "a wallet's address (G…) or an account's id",
+            |text| which(text, network),
+        )?;
+        let address = parse(
+            "ip",
+            self.ip.as_ref(),
+            "an address, or a network such as 10.0.0.0/8",
+            network_of,
+        )?;
+        let by_cookie =
+            parse("transport", self.transport.as_ref(), "token or cookie", |text| match text {
+                "token" => Some(false),
+                "cookie" => Some(true),
+                _ => None,
+            })?;
         let age = "a duration such as 12h or 30d";
         let older = parse("older_than", self.older_than.as_ref(), age, |text| ago(text, now))?;
-        let younger = parse("younger_than", self.younger_than.as_ref(), age, |text| ago(text, now))?;
+        let younger =
+            parse("younger_than", self.younger_than.as_ref(), age, |text| ago(text, now))?;
         let rfc3339 = "a time such as 2026-11-21T09:00:00Z";
         let before = parse("created_before", self.created_before.as_ref(), rfc3339, time)?;
         Ok(Filter {
@@ -105,7 +119,10 @@ pub(crate) fn which(text: &str, network: Network) -> Option<AccountSelector> {
         return Some(AccountSelector::Id(AccountId(id)));
     }
     let address = AccountAddress::parse(text).ok()?;
-    Some(AccountSelector::Subject { issuer: network.caip2().to_owned(), subject: address.as_str().to_owned() })
+    Some(AccountSelector::Subject {
+        issuer: network.caip2().to_owned(),
+        subject: address.as_str().to_owned(),
+    })
 }
 
 /// A time as RFC 3339 has it.

@@ -19,8 +19,8 @@ use crate::config::Network;
 use crate::device::device;
 use crate::http::caller::Transport;
 
-/// Sessions in an answer, unless it is asked for another number; and at the most of those that were used last, for which
-/// all that match are read: to look at, not to be gone through.
+/// Sessions in an answer, unless it is asked for another number; and at the most of those that were
+/// used last, for which all that match are read: to look at, not to be gone through.
 const LIMIT: u16 = 200;
 /// Sessions in a page at the most.
 const MOST: u16 = 1000;
@@ -29,7 +29,8 @@ const MOST: u16 = 1000;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "List")]
 pub(crate) struct ListQuery {
-    /// `newest` first, or `activity`: those that were used last, without further pages [default: newest]
+    /// `newest` first, or `activity`: those that were used last, without further pages [default:
+    /// newest]
     #[arg(long)]
     pub(crate) order: Option<String>,
     /// Sessions at the most, from 1 to 1000, by activity to 200 [default: 200]
@@ -55,15 +56,24 @@ enum Order {
 
 impl ListQuery {
     /// What is asked of the database. `now` is the database's time.
-    pub(crate) fn parse(&self, words: &Words, network: Network, now: DateTime<Utc>) -> Result<Listing, Meaningless> {
-        let by_activity = parse("order", self.order.as_ref(), "newest or activity", |text| match text {
-            "newest" => Some(false),
-            "activity" => Some(true),
-            _ => None,
-        })?;
+    pub(crate) fn parse(
+        &self,
+        words: &Words,
+        network: Network,
+        now: DateTime<Utc>,
+    ) -> Result<Listing, Meaningless> {
+        let by_activity =
+            parse("order", self.order.as_ref(), "newest or activity", |text| match text {
+                "newest" => Some(false),
+                "activity" => Some(true),
+                _ => None,
+            })?;
         let by_activity = by_activity.unwrap_or_default();
-        let (most, numbers) =
-            if by_activity { (LIMIT, "a number from 1 to 200") } else { (MOST, "a number from 1 to 1000") };
+        let (most, numbers) = if by_activity {
+            (LIMIT, "a number from 1 to 200")
+        } else {
+            (MOST, "a number from 1 to 1000")
+        };
         let limit = parse("limit", self.limit.as_ref(), numbers, |text| {
             text.parse().ok().filter(|limit| (1..=most).contains(limit))
         })?;
@@ -73,7 +83,10 @@ impl ListQuery {
         })?;
         let order = match (by_activity, after) {
             (true, Some(_)) => {
-                return Err(Meaningless { field: "after", expected: "nothing: by activity there are no pages" });
+                return Err(Meaningless {
+                    field: "after",
+                    expected: "nothing: by activity there are no pages",
+                });
             }
             (true, None) => Order::Activity { limit },
             (false, after) => Order::Newest(Page { limit, after }),
@@ -100,12 +113,21 @@ impl Listing {
     }
 
     /// Reads it. A statement that takes longer than `within` fails.
-    pub(crate) async fn read(&self, conn: &mut AsyncPgConnection, within: Duration) -> QueryResult<Listed> {
+    pub(crate) async fn read(
+        &self,
+        conn: &mut AsyncPgConnection,
+        within: Duration,
+    ) -> QueryResult<Listed> {
         let (sessions, next) = match self.order {
             Order::Newest(page) => Session::browse(conn, &self.filter, page, within).await?,
-            Order::Activity { limit } => (Session::browse_by_activity(conn, &self.filter, limit, within).await?, None),
+            Order::Activity { limit } => {
+                (Session::browse_by_activity(conn, &self.filter, limit, within).await?, None)
+            }
         };
-        Ok(Listed { sessions: sessions.into_iter().map(ListedSession::from).collect(), next: next.map(|id| id.0) })
+        Ok(Listed {
+            sessions: sessions.into_iter().map(ListedSession::from).collect(),
+            next: next.map(|id| id.0),
+        })
     }
 }
 

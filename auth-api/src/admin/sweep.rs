@@ -8,8 +8,8 @@ use schema::sessions::{RevokedReason, Session};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Sessions in a transaction: some tens of milliseconds for those who wait for one of their rows, and a pipeline that
-/// Redis has done within `REDIS_TIMEOUT`.
+/// Sessions in a transaction: some tens of milliseconds for those who wait for one of their rows,
+/// and a pipeline that Redis has done within `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
 /// Goes through what matches, and ends it unless it is a dry run: both see the same.
@@ -43,7 +43,11 @@ impl Done {
 impl Sweep {
     /// Has done nothing yet.
     pub(crate) fn new(filter: Filter, dry_run: bool) -> Self {
-        Self { walk: Walk::new(filter), found: Vec::new(), done: Done { matched: 0, revoked: 0, dry_run } }
+        Self {
+            walk: Walk::new(filter),
+            found: Vec::new(),
+            done: Done { matched: 0, revoked: 0, dry_run },
+        }
     }
 
     /// What it has done until now.
@@ -51,9 +55,12 @@ impl Sweep {
         self.done
     }
 
-    /// Looks at a stretch of the table, or ends a chunk of what was found there. Returns what it ended, which is to be
-    /// denied; `None`: there is nothing left.
-    pub(crate) async fn step(&mut self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Vec<SessionId>>> {
+    /// Looks at a stretch of the table, or ends a chunk of what was found there. Returns what it
+    /// ended, which is to be denied; `None`: there is nothing left.
+    pub(crate) async fn step(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+    ) -> QueryResult<Option<Vec<SessionId>>> {
         if self.found.is_empty() {
             let Some(found) = self.walk.next(conn).await? else { return Ok(None) };
             self.done.matched += found.len();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use subtle::ConstantTimeEq as _;
 
-/// What `ADMIN_TOKEN_FILE` must hold at least: 32 characters, even if they are hexadecimal digits, are 128 bits.
+/// What `ADMIN_TOKEN_FILE` must hold at least: 32 characters, even if they are hexadecimal digits,
+/// are 128 bits.
 const SHORTEST: usize = 32;
 
 /// The operators' token, as its hash.

@@ -23,8 +23,11 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api accounts enable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Enable(Request),
-    /// End an account's sessions at once and delete it with all that is known of it; its wallet may log in anew
-    #[command(after_help = "Example:\n  auth-api accounts delete 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")]
+    /// End an account's sessions at once and delete it with all that is known of it; its wallet may
+    /// log in anew
+    #[command(
+        after_help = "Example:\n  auth-api accounts delete 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"
+    )]
     Delete(Request),
 }
 
@@ -64,11 +67,19 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
             say(format_args!("enabled {} ({})", account.subject, account.id));
         }
         Command::Delete(_) => {
-            // In this order: what Redis denies outlives the rows, and cannot be made up for once they are gone.
+            // In this order: what Redis denies outlives the rows, and cannot be made up for once
+            // they are gone.
             let ended = disable(&mut connection, &config, &which).await?;
             let deleted = Account::delete(&mut connection, ended.account.id).await;
-            deleted.context("the account is disabled and its sessions are over, but it was not deleted")?;
-            audit::account("account_deleted", ended.account.id, &ended.account.subject, ended.sessions);
+            deleted.context(
+                "the account is disabled and its sessions are over, but it was not deleted",
+            )?;
+            audit::account(
+                "account_deleted",
+                ended.account.id,
+                &ended.account.subject,
+                ended.sessions,
+            );
             say(format_args!("deleted {ended}"));
         }
     }
@@ -98,7 +109,8 @@ async fn disable(
     let transaction = connection.transaction(async |connection| {
         let account = Account::find(connection, which).await?.context(NONE)?;
         Account::disable(connection, account.id).await?;
-        let ended = Session::revoke_all(connection, account.id, None, RevokedReason::Disabled).await?;
+        let ended =
+            Session::revoke_all(connection, account.id, None, RevokedReason::Disabled).await?;
         Ok::<_, anyhow::Error>((account, ended))
     });
     let (account, ended) = transaction.await?;
@@ -106,7 +118,8 @@ async fn disable(
     for id in &ended {
         audit::revoke(None, *id, &RevokedBy::Rule, RevokedReason::Disabled);
     }
-    // Also those that ended before: that a denial was not written may be why this is asked for again.
+    // Also those that ended before: that a denial was not written may be why this is asked for
+    // again.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;
     deny(config, &denied).await.context(
         "the account is disabled and its sessions are revoked, but Redis was not told: access tokens are good for at most \

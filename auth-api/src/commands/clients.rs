@@ -26,14 +26,17 @@ pub(super) enum Command {
         replace: bool,
     },
     /// Print the clients' ids
-    #[command(after_help = "Example:\n  auth-api clients list --introspection-clients-file /etc/auth-api/clients")]
+    #[command(
+        after_help = "Example:\n  auth-api clients list --introspection-clients-file /etc/auth-api/clients"
+    )]
     List(ClientsOptions),
     /// Remove a client
     #[command(
         after_help = "Example:\n  auth-api clients remove orders --introspection-clients-file /etc/auth-api/clients"
     )]
     Remove(Request),
-    /// Replace the argon2id hash that an earlier release stored; the secret, read from standard input, stays valid
+    /// Replace the argon2id hash that an earlier release stored; the secret, read from standard
+    /// input, stays valid
     #[command(after_help = "Example:
   auth-api clients rehash orders --introspection-clients-file /etc/auth-api/clients < secret")]
     Rehash(Request),
@@ -55,18 +58,23 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     | Command::Rehash(Request { options, .. })) = command;
     let path = file(options)?;
     // Before the lock: a person may type it.
-    let secret = if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
+    let secret =
+        if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
     let _lock = files::lock(&path).with_context(|| path.display().to_string())?;
     let text = read(&path)?;
     Clients::parse(&text).with_context(|| path.display().to_string())?;
     match command {
         Command::Add { request: Request { id, .. }, replace } => {
             if !replace && is_named(&text, id) {
-                bail!("{}: there is a client {id} already; --replace gives it another secret", path.display());
+                bail!(
+                    "{}: there is a client {id} already; --replace gives it another secret",
+                    path.display()
+                );
             }
             let secret = random_word()?;
             let line = format!("{id}:{}", SecretHash::of(&secret));
-            files::replace(&path, &with(&text, id, Some(&line))).with_context(|| path.display().to_string())?;
+            files::replace(&path, &with(&text, id, Some(&line)))
+                .with_context(|| path.display().to_string())?;
             say(secret.expose_secret());
             eprintln!("{RELOAD}");
         }
@@ -75,12 +83,15 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
             if !is_named(&text, id) {
                 bail!("{}: there is no client {id}", path.display());
             }
-            files::replace(&path, &with(&text, id, None)).with_context(|| path.display().to_string())?;
+            files::replace(&path, &with(&text, id, None))
+                .with_context(|| path.display().to_string())?;
             eprintln!("{RELOAD}");
         }
         Command::Rehash(Request { id, .. }) => {
             let known = Clients::parse(&text).with_context(|| path.display().to_string())?;
-            let hash = known.hash_of(id).with_context(|| format!("{}: there is no client {id}", path.display()))?;
+            let hash = known
+                .hash_of(id)
+                .with_context(|| format!("{}: there is no client {id}", path.display()))?;
             let secret = secret.unwrap_or_default();
             if !hash.verifies(&secret, &mut Argon2Memory::default()) {
                 bail!("standard input is not the secret of {id}; nothing was changed");
@@ -91,7 +102,8 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
                 );
             }
             let line = format!("{id}:{}", SecretHash::of(&secret));
-            files::replace(&path, &with(&text, id, Some(&line))).with_context(|| path.display().to_string())?;
+            files::replace(&path, &with(&text, id, Some(&line)))
+                .with_context(|| path.display().to_string())?;
             eprintln!("{RELOAD}");
         }
     }
@@ -115,7 +127,11 @@ const LONGEST_SECRET: u64 = 4096;
 const RELOAD: &str = "It counts once auth-api has been sent SIGHUP, every process of it.";
 
 fn file(options: &ClientsOptions) -> Result<PathBuf, ConfigError> {
-    let missing = || ConfigError(vec!["INTROSPECTION_CLIENTS_FILE: missing: the file that holds the clients".into()]);
+    let missing = || {
+        ConfigError(vec![
+            "INTROSPECTION_CLIENTS_FILE: missing: the file that holds the clients".into(),
+        ])
+    };
     options.file().cloned().ok_or_else(missing)
 }
 
@@ -135,7 +151,8 @@ fn named(line: &str) -> Option<ClientId> {
     clients::parse_line(line, 0).ok().flatten().map(|(id, _)| id)
 }
 
-/// The file with this line for a client in the place of the one that is there, or at the end; everything else stays.
+/// The file with this line for a client in the place of the one that is there, or at the end;
+/// everything else stays.
 fn with(text: &str, id: &ClientId, line: Option<&str>) -> String {
     let mut line = line;
     let mut lines = Vec::new();

@@ -26,7 +26,11 @@ use crate::telemetry::LogFormat;
 
 /// Wallet login for Stellar: sessions, rotating refresh tokens and a denylist
 #[derive(Parser, Debug)]
-#[command(name = "auth-api", version, after_help = "Example:\n  auth-api migrate && auth-api serve")]
+#[command(
+    name = "auth-api",
+    version,
+    after_help = "Example:\n  auth-api migrate && auth-api serve"
+)]
 pub struct Cli {
     /// How log lines look
     #[arg(long, env, global = true, value_enum, default_value_t, ignore_case = true)]
@@ -64,7 +68,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads the command line; ends the process where clap does, for `--help` and for what makes no sense.
+    /// Reads the command line; ends the process where clap does, for `--help` and for what makes no
+    /// sense.
     pub fn read() -> Result<Self, ConfigError> {
         let command = Self::command();
         let matches = command.clone().get_matches();
@@ -109,7 +114,8 @@ const CONFIGURATION: u8 = 78;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
-/// Says what went wrong and chooses the exit code: 2 usage, 78 configuration, 69 database unreachable, 1 anything else.
+/// Says what went wrong and chooses the exit code: 2 usage, 78 configuration, 69 database
+/// unreachable, 1 anything else.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("auth-api: {error:#}");
@@ -119,7 +125,8 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if error.is::<Misuse>() || error.is::<Meaningless>() || error.is::<NotAnAccount>() {
         return USAGE.into();
     }
-    let unreachable = matches!(error.downcast_ref(), Some(MigrateError::Connect(_))) || error.is::<ConnectionError>();
+    let unreachable = matches!(error.downcast_ref(), Some(MigrateError::Connect(_)))
+        || error.is::<ConnectionError>();
     if unreachable { UNAVAILABLE.into() } else { ExitCode::FAILURE }
 }
 

@@ -23,7 +23,11 @@ pub(super) struct OutputOption {
 
 impl OutputOption {
     /// Prints a result one way or the other.
-    pub(super) fn print(self, answer: &impl Serialize, for_people: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub(super) fn print(
+        self,
+        answer: &impl Serialize,
+        for_people: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         match self.output {
             Output::Table => say(for_people()),
             Output::Json => say(serde_json::to_string_pretty(answer)?),

@@ -13,7 +13,8 @@ use url::Url;
 use super::config_errors::{ConfigError, ConfigErrors};
 use super::options::given;
 use super::{
-    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options, PublicUrl, RedisConfig, grace,
+    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options,
+    PublicUrl, RedisConfig, grace,
 };
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
@@ -38,17 +39,27 @@ impl DatabaseOptions {
             self.database_url_file.as_ref(),
             "postgres://user:password@host/database",
         );
-        let connect = url.and_then(|url| match ConnectOptions::new(url.expose_secret(), "auth-api") {
-            Ok(connect) => Some(connect),
-            Err(error) => {
-                config_errors.0.push(error.to_string());
-                None
-            }
-        });
-        // A back end costs the server about 10 MB and PostgreSQL is busiest at a few times its cores.
-        let size = config_errors.parse("DATABASE_POOL_SIZE", self.database_pool_size.as_deref(), "16", |text| {
-            text.parse().ok().filter(|size| (1..=1000).contains(size)).ok_or("not a number from 1 to 1000")
-        });
+        let connect =
+            url.and_then(|url| match ConnectOptions::new(url.expose_secret(), "auth-api") {
+                Ok(connect) => Some(connect),
+                Err(error) => {
+                    config_errors.0.push(error.to_string());
+                    None
+                }
+            });
+        // A back end costs the server about 10 MB and PostgreSQL is busiest at a few times its
+        // cores.
+        let size = config_errors.parse(
+            "DATABASE_POOL_SIZE",
+            self.database_pool_size.as_deref(),
+            "16",
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|size| (1..=1000).contains(size))
+                    .ok_or("not a number from 1 to 1000")
+            },
+        );
         // Longer than any statement of ours takes under load; shorter than a person waits.
         let checkout_timeout = config_errors.span(
             "DATABASE_CHECKOUT_TIMEOUT",
@@ -56,7 +67,8 @@ impl DatabaseOptions {
             Duration::from_secs(2),
             HOUR,
         );
-        // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or for a sick disk.
+        // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or
+        // for a sick disk.
         let statement_timeout = config_errors.span(
             "DATABASE_STATEMENT_TIMEOUT",
             self.database_statement_timeout.as_ref(),
@@ -74,7 +86,8 @@ impl DatabaseOptions {
         let owner = connect.clone();
         let connect = connect
             .set("statement_timeout", &milliseconds)
-            // A transaction of ours that stands still has lost its process; its locks must not stay.
+            // A transaction of ours that stands still has lost its process; its locks must not
+            // stay.
             .set("idle_in_transaction_session_timeout", &milliseconds);
         Some(DatabaseConfig {
             connect,
@@ -95,15 +108,26 @@ impl Options {
 
     fn check_into(&self, config_errors: &mut ConfigErrors) -> Option<Config> {
         let database = self.database.check_into(config_errors);
-        let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080");
+        let address = |text: &str| {
+            text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080")
+        };
         let bind = config_errors.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
-        let ops_bind = config_errors.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
-        let admin_bind = config_errors.parse("ADMIN_BIND", self.admin_bind.as_deref(), "127.0.0.1:9082", address);
+        let ops_bind =
+            config_errors.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+        let admin_bind = config_errors.parse(
+            "ADMIN_BIND",
+            self.admin_bind.as_deref(),
+            "127.0.0.1:9082",
+            address,
+        );
         if admin_bind.is_some_and(|admin| admin.port() != 0 && ops_bind == Some(admin)) {
-            config_errors
-                .note("ADMIN_BIND", "must differ from OPS_BIND: who may scrape must not reach operators' endpoints");
+            config_errors.note(
+                "ADMIN_BIND",
+                "must differ from OPS_BIND: who may scrape must not reach operators' endpoints",
+            );
         }
-        let ops_hosts = config_errors.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
+        let ops_hosts =
+            config_errors.parse("OPS_HOSTS", self.ops_hosts.as_deref(), "", OpsHosts::parse);
         let admin_token_file = given(self.admin_token_file.as_ref()).cloned();
         let admin_token = admin_token_file
             .as_ref()
@@ -118,7 +142,9 @@ impl Options {
                 "32 bytes as base64; `auth-api keys secret` prints a fresh one",
             )
             .and_then(|text| {
-                Secrets::parse(text.expose_secret()).map_err(|error| config_errors.note("AUTH_SECRET", error)).ok()
+                Secrets::parse(text.expose_secret())
+                    .map_err(|error| config_errors.note("AUTH_SECRET", error))
+                    .ok()
             });
         let clients_file = self.clients.file().cloned();
         let clients = clients_file.as_ref().map_or(Some(Clients::default()), |path| {
@@ -126,16 +152,23 @@ impl Options {
         });
         let signing_keys_dir = given(self.signing_keys_dir.as_ref()).cloned();
         if signing_keys_dir.is_none() {
-            config_errors
-                .note("SIGNING_KEYS_DIR", "missing: a directory; `auth-api keys generate --dir D` makes a key in one");
+            config_errors.note(
+                "SIGNING_KEYS_DIR",
+                "missing: a directory; `auth-api keys generate --dir D` makes a key in one",
+            );
         }
-        let signing_key_delay =
-            config_errors.duration("SIGNING_KEY_DELAY", self.signing_key_delay.as_ref(), Duration::from_mins(10));
+        let signing_key_delay = config_errors.duration(
+            "SIGNING_KEY_DELAY",
+            self.signing_key_delay.as_ref(),
+            Duration::from_mins(10),
+        );
         let lifetimes = self.lifetimes(config_errors);
         let foreign_generations = self.foreign_generations(config_errors);
         let session_limit = self.session_limit(config_errors);
-        let allowed_origins = config_errors.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
-        let cookie_insecure = config_errors.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
+        let allowed_origins =
+            config_errors.parse("ALLOWED_ORIGINS", self.allowed_origins.as_deref(), "", origins);
+        let cookie_insecure =
+            config_errors.parse("COOKIE_INSECURE", self.cookie_insecure.as_deref(), "0", switch);
         let demo = config_errors.parse("DEMO", self.demo.as_deref(), "0", switch);
         let sync = config_errors.seconds(
             "DENYLIST_SYNC_INTERVAL",
@@ -144,16 +177,22 @@ impl Options {
             HOUR,
         );
         // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
-        let shutdown_timeout =
-            config_errors.duration("SHUTDOWN_TIMEOUT", self.shutdown_timeout.as_ref(), Duration::from_secs(20));
+        let shutdown_timeout = config_errors.duration(
+            "SHUTDOWN_TIMEOUT",
+            self.shutdown_timeout.as_ref(),
+            Duration::from_secs(20),
+        );
         let (rate_limit, trusted_proxies) = self.limits.check(config_errors);
         let bounds = self.bounds.check(config_errors);
 
-        let issuer = self.issuer(config_errors).or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
+        let issuer =
+            self.issuer(config_errors).or_else(|| public_url.as_ref().map(|url| url.uri.clone()));
         let secure = public_url.as_ref().is_some_and(|url| url.origin.starts_with("https://"));
         if cookie_insecure == Some(true) && secure {
-            config_errors
-                .note("COOKIE_INSECURE", "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out");
+            config_errors.note(
+                "COOKIE_INSECURE",
+                "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out",
+            );
         }
         let redis = self.redis(config_errors, issuer.as_deref().zip(network));
         if let (Some(database), Some(redis)) = (&database, &redis) {
@@ -198,7 +237,8 @@ impl Options {
         })
     }
 
-    /// Checks what a command on accounts needs: the stores, and how wallets and keys are named in them.
+    /// Checks what a command on accounts needs: the stores, and how wallets and keys are named in
+    /// them.
     pub fn check_accounts(&self) -> Result<AccountsConfig, ConfigError> {
         let mut config_errors = ConfigErrors::default();
         let config = self.check_accounts_into(&mut config_errors);
@@ -211,7 +251,8 @@ impl Options {
         // The prefix in Redis comes from them, unless it is given.
         let named = self.redis_prefix.is_some() || self.issuer.is_some();
         let public_url = if named { None } else { Some(self.public_url(config_errors)?) };
-        let issuer = self.issuer(config_errors).or(public_url.map(|url| url.uri)).unwrap_or_default();
+        let issuer =
+            self.issuer(config_errors).or(public_url.map(|url| url.uri)).unwrap_or_default();
         let redis = self.redis(config_errors, Some(&*issuer).zip(network));
         Some(AccountsConfig { database: database?, redis: redis?, network: network? })
     }
@@ -229,44 +270,74 @@ impl Options {
 
     fn session_limit(&self, config_errors: &mut ConfigErrors) -> Option<u32> {
         config_errors.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
-            text.parse().ok().filter(|limit| (1..=10_000).contains(limit)).ok_or("not a number from 1 to 10000")
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=10_000).contains(limit))
+                .ok_or("not a number from 1 to 10000")
         })
     }
 
-    /// One may be a client that moved with an answer under way. A thief who follows the rotations has one in each generation.
+    /// One may be a client that moved with an answer under way. A thief who follows the rotations
+    /// has one in each generation.
     fn foreign_generations(&self, config_errors: &mut ConfigErrors) -> Option<u16> {
         let generations = self.refresh_foreign_generations.as_deref();
         config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
-            text.parse().ok().filter(|generations| *generations <= 1000).ok_or("not a number from 0 to 1000")
+            text.parse()
+                .ok()
+                .filter(|generations| *generations <= 1000)
+                .ok_or("not a number from 0 to 1000")
         })
     }
 
     fn network(&self, config_errors: &mut ConfigErrors) -> Option<Network> {
-        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| match text {
-            "pubnet" => Ok(Network::Pubnet),
-            "testnet" => Ok(Network::Testnet),
-            _ => Err("neither pubnet nor testnet"),
+        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| {
+            match text {
+                "pubnet" => Ok(Network::Pubnet),
+                "testnet" => Ok(Network::Testnet),
+                _ => Err("neither pubnet nor testnet"),
+            }
         })
     }
 
     /// Keys are named after issuer and network, unless it is said how.
-    fn redis(&self, config_errors: &mut ConfigErrors, deployment: Option<(&str, Network)>) -> Option<RedisConfig> {
+    fn redis(
+        &self,
+        config_errors: &mut ConfigErrors,
+        deployment: Option<(&str, Network)>,
+    ) -> Option<RedisConfig> {
         let client = config_errors
-            .secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_ref(), "redis://host:6379")
+            .secret(
+                "REDIS_URL",
+                self.redis_url.as_ref(),
+                self.redis_url_file.as_ref(),
+                "redis://host:6379",
+            )
             .and_then(|url| {
-                let client = url.expose_secret().into_connection_info().and_then(redis::Client::open);
+                let client =
+                    url.expose_secret().into_connection_info().and_then(redis::Client::open);
                 client.map_err(|error| config_errors.note("REDIS_URL", error)).ok()
             });
         // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
         let fifty = Duration::from_millis(50);
-        let timeout = config_errors.span("REDIS_TIMEOUT", self.redis_timeout.as_ref(), fifty, Duration::from_secs(10));
+        let timeout = config_errors.span(
+            "REDIS_TIMEOUT",
+            self.redis_timeout.as_ref(),
+            fifty,
+            Duration::from_secs(10),
+        );
         // With or without the braces of the hash tag: both mean the same.
-        let bare =
-            |prefix: &String| prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned);
-        let given = self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
-        let prefix = given.or_else(|| deployment.map(|(issuer, network)| default_redis_prefix(issuer, network)))?;
-        if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace) {
-            config_errors.note("REDIS_PREFIX", "must be a word without braces: they are put around it");
+        let bare = |prefix: &String| {
+            prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned)
+        };
+        let given =
+            self.redis_prefix.as_ref().map(|prefix| bare(prefix).unwrap_or_else(|| prefix.clone()));
+        let prefix = given.or_else(|| {
+            deployment.map(|(issuer, network)| default_redis_prefix(issuer, network))
+        })?;
+        if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace)
+        {
+            config_errors
+                .note("REDIS_PREFIX", "must be a word without braces: they are put around it");
         }
         Some(RedisConfig { client: client?, prefix, timeout })
     }
@@ -278,27 +349,52 @@ impl Options {
             Duration::from_mins(15),
             Duration::from_mins(30),
         );
-        let session =
-            config_errors.span("SESSION_TTL", self.session_ttl.as_ref(), Duration::from_hours(30 * 24), TEN_YEARS);
+        let session = config_errors.span(
+            "SESSION_TTL",
+            self.session_ttl.as_ref(),
+            Duration::from_hours(30 * 24),
+            TEN_YEARS,
+        );
         let session_max_age = config_errors.span(
             "SESSION_MAX_AGE",
             self.session_max_age.as_ref(),
             Duration::from_hours(90 * 24),
             TEN_YEARS,
         );
-        let extend_threshold =
-            config_errors.duration("EXTEND_THRESHOLD", self.extend_threshold.as_ref(), DAY.min(session / 30));
-        let challenge =
-            config_errors.seconds("CHALLENGE_TTL", self.challenge_ttl.as_ref(), Duration::from_mins(5), HOUR);
-        let reuse_grace =
-            config_errors.duration("REFRESH_REUSE_GRACE", self.refresh_reuse_grace.as_ref(), grace::DEFAULT);
+        let extend_threshold = config_errors.duration(
+            "EXTEND_THRESHOLD",
+            self.extend_threshold.as_ref(),
+            DAY.min(session / 30),
+        );
+        let challenge = config_errors.seconds(
+            "CHALLENGE_TTL",
+            self.challenge_ttl.as_ref(),
+            Duration::from_mins(5),
+            HOUR,
+        );
+        let reuse_grace = config_errors.duration(
+            "REFRESH_REUSE_GRACE",
+            self.refresh_reuse_grace.as_ref(),
+            grace::DEFAULT,
+        );
         let given = self.step_up_age.as_ref().filter(|age| !matches!(age.as_str(), "" | "off"));
-        let step_up = given.map(|age| config_errors.seconds("STEP_UP_AGE", Some(age), HOUR, TEN_YEARS));
-        let lifetimes =
-            Lifetimes { access_token, session, session_max_age, extend_threshold, challenge, reuse_grace, step_up };
+        let step_up =
+            given.map(|age| config_errors.seconds("STEP_UP_AGE", Some(age), HOUR, TEN_YEARS));
+        let lifetimes = Lifetimes {
+            access_token,
+            session,
+            session_max_age,
+            extend_threshold,
+            challenge,
+            reuse_grace,
+            step_up,
+        };
         grace::check_longest(config_errors, lifetimes.reuse_grace);
         if lifetimes.extend_threshold >= lifetimes.session {
-            config_errors.note("EXTEND_THRESHOLD", "must be shorter than SESSION_TTL, or no session is ever extended");
+            config_errors.note(
+                "EXTEND_THRESHOLD",
+                "must be shorter than SESSION_TTL, or no session is ever extended",
+            );
         }
         lifetimes
     }
@@ -314,8 +410,11 @@ fn switch(text: &str) -> Result<bool, &'static str> {
 
 /// Two deployments on one Redis must not believe each other's marker.
 fn default_redis_prefix(issuer: &str, network: Network) -> String {
-    let hash =
-        blake3::Hasher::new().update(issuer.as_bytes()).update(b"\0").update(network.caip2().as_bytes()).finalize();
+    let hash = blake3::Hasher::new()
+        .update(issuer.as_bytes())
+        .update(b"\0")
+        .update(network.caip2().as_bytes())
+        .finalize();
     format!("auth-{}", &hash.to_hex()[..12])
 }
 
@@ -324,7 +423,11 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must begin with https:// or http://".into());
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err("must have no user, query or fragment".into());
     }
     // It stands in the message that a wallet signs: one line of ASCII, under 1 KB in all.
@@ -336,13 +439,20 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     Ok(PublicUrl { uri: text.to_owned(), domain, origin: url.origin().ascii_serialization() })
 }
 
-/// A URL without query and fragment (RFC 8414 §2). Verifiers compare it letter by letter, so it stays as it is written.
+/// A URL without query and fragment (RFC 8414 §2). Verifiers compare it letter by letter, so it
+/// stays as it is written.
 fn issuer(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "not a URL such as https://auth.example.com, without query and fragment";
     let url = Url::parse(text).map_err(|_| FORM)?;
-    let plain =
-        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    if matches!(url.scheme(), "http" | "https") && url.has_host() && plain { Ok(text.to_owned()) } else { Err(FORM) }
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
+        Ok(text.to_owned())
+    } else {
+        Err(FORM)
+    }
 }
 
 /// Origins as browsers write them (RFC 6454 §6.2): what is not one would never be met.

@@ -61,8 +61,14 @@ impl ConfigErrors {
         }
     }
 
-    /// What was written, or the default where that is a mistake: so that contradictions are found all the same.
-    pub(super) fn duration(&mut self, name: &str, value: Option<&String>, default: Duration) -> Duration {
+    /// What was written, or the default where that is a mistake: so that contradictions are found
+    /// all the same.
+    pub(super) fn duration(
+        &mut self,
+        name: &str,
+        value: Option<&String>,
+        default: Duration,
+    ) -> Duration {
         let Some(value) = value else { return default };
         self.parse(name, Some(value), "", |text| {
             humantime::parse_duration(text).map_err(|_| "not a duration such as 30s, 15m or 30d")
@@ -103,7 +109,12 @@ impl ConfigErrors {
         span
     }
 
-    pub(super) fn required<'v>(&mut self, name: &str, value: Option<&'v String>, what: &str) -> Option<&'v String> {
+    pub(super) fn required<'v>(
+        &mut self,
+        name: &str,
+        value: Option<&'v String>,
+        what: &str,
+    ) -> Option<&'v String> {
         let value = value.filter(|value| !value.is_empty());
         if value.is_none() {
             self.note(name, format_args!("missing: {what}"));

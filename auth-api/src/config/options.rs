@@ -32,13 +32,17 @@ pub struct Options {
     /// Where health and metrics are served; not for the public [default: 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
-    /// Names, comma-separated, by which the operations port and the operators' port may be reached besides IP addresses and `localhost`; a request with another `Host` is refused [default: none]
+    /// Names, comma-separated, by which the operations port and the operators' port may be reached
+    /// besides IP addresses and `localhost`; a request with another `Host` is refused [default:
+    /// none]
     #[arg(long, env)]
     pub(super) ops_hosts: Option<String>,
-    /// Where operators are served, if there is `ADMIN_TOKEN_FILE`; apart from `OPS_BIND`, so that who may scrape cannot reach them [default: 127.0.0.1:9082]
+    /// Where operators are served, if there is `ADMIN_TOKEN_FILE`; apart from `OPS_BIND`, so that
+    /// who may scrape cannot reach them [default: 127.0.0.1:9082]
     #[arg(long, env)]
     pub(super) admin_bind: Option<String>,
-    /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without one there is no `/admin`. Read again at SIGHUP
+    /// A file with the operators' token, at least 32 characters (`auth-api admin token`); without
+    /// one there is no `/admin`. Read again at SIGHUP
     #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,
     /// The URL that clients use; its host is what wallets show when they sign [required]
@@ -47,16 +51,19 @@ pub struct Options {
     /// `pubnet` or `testnet` [default: pubnet]
     #[arg(long, env)]
     pub(super) stellar_network: Option<String>,
-    /// 32 bytes as base64; several, comma-separated: the first makes new credentials, all verify. The file is read again at SIGHUP [required]
+    /// 32 bytes as base64; several, comma-separated: the first makes new credentials, all verify.
+    /// The file is read again at SIGHUP [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// A file that holds `AUTH_SECRET`
     #[arg(long, env, value_parser = path())]
     pub(super) auth_secret_file: Option<PathBuf>,
-    /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`; the name is the `kid`. Read again at SIGHUP [required]
+    /// A directory of Ed25519 PKCS#8 PEM files named `20261121T090000Z-anything.pem`; the name is
+    /// the `kid`. Read again at SIGHUP [required]
     #[arg(long, env, value_parser = path())]
     pub(super) signing_keys_dir: Option<PathBuf>,
-    /// How old a key must be before it signs, so that verifiers have seen it published; a sole key signs at once [default: 10m]
+    /// How old a key must be before it signs, so that verifiers have seen it published; a sole key
+    /// signs at once [default: 10m]
     #[arg(long, env)]
     pub(super) signing_key_delay: Option<String>,
     #[command(flatten)]
@@ -76,19 +83,23 @@ pub struct Options {
     /// Lifetime of a session in any case [default: 90d]
     #[arg(long, env)]
     pub(super) session_max_age: Option<String>,
-    /// A session's expiry is written when this much is won by it [default: 1d, or a thirtieth of a short `SESSION_TTL`]
+    /// A session's expiry is written when this much is won by it [default: 1d, or a thirtieth of a
+    /// short `SESSION_TTL`]
     #[arg(long, env)]
     pub(super) extend_threshold: Option<String>,
     /// Lifetime of a challenge, at most 1h [default: 5m]
     #[arg(long, env)]
     pub(super) challenge_ttl: Option<String>,
-    /// How long a refresh may be repeated and get the same refresh token: 15s longer than an answer may take, at most 5m; 0s for none [default: 30s]
+    /// How long a refresh may be repeated and get the same refresh token: 15s longer than an
+    /// answer may take, at most 5m; 0s for none [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
-    /// How recent a login must be to end other sessions than one's own (RFC 9470), in whole seconds; `off`: of any age [default: off]
+    /// How recent a login must be to end other sessions than one's own (RFC 9470), in whole
+    /// seconds; `off`: of any age [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
-    /// So many generations in a row with a retry from another network, without the key of the attempt, end the session; 0: none do, they are only reported [default: 2]
+    /// So many generations in a row with a retry from another network, without the key of the
+    /// attempt, end the session; 0: none do, they are only reported [default: 2]
     #[arg(long, env)]
     pub(super) refresh_foreign_generations: Option<String>,
     /// Live sessions of an account at the most [default: 10]
@@ -118,7 +129,8 @@ pub struct Options {
 /// Where the clients are: all that the commands on them need.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientsOptions {
-    /// The other services that may introspect and revoke tokens, a line each as `auth-api clients add` writes it. Read again at SIGHUP [default: none]
+    /// The other services that may introspect and revoke tokens, a line each as `auth-api clients
+    /// add` writes it. Read again at SIGHUP [default: none]
     #[arg(long, env, value_name = "FILE", value_parser = path())]
     introspection_clients_file: Option<PathBuf>,
 }
@@ -145,7 +157,8 @@ pub(super) fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub struct DatabaseOptions {
-    /// `postgres://user:password@host/database`; `sslmode=verify-full` checks the server's certificate [required]
+    /// `postgres://user:password@host/database`; `sslmode=verify-full` checks the server's
+    /// certificate [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) database_url: Option<String>,
     /// A file that holds `DATABASE_URL`

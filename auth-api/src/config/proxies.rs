@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use actix_web::http::header::{FORWARDED, HeaderName, X_FORWARDED_FOR};
 use ipnet::{IpNet, Ipv4Net};
 
-/// `TRUSTED_PROXIES` and `PROXY_HEADER`: proxies whose forwarding header is trusted, and which header that is.
+/// `TRUSTED_PROXIES` and `PROXY_HEADER`: proxies whose forwarding header is trusted, and which
+/// header that is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -15,7 +16,8 @@ pub struct TrustedProxies {
 
 /// The one header in which proxies name the clients that they forward.
 ///
-/// A proxy that writes one of the two passes the other on as the client sent it, so only one of them can be believed.
+/// A proxy that writes one of the two passes the other on as the client sent it, so only one of
+/// them can be believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, which nearly all proxies write.
@@ -69,8 +71,8 @@ pub enum InvalidProxies {
     TooLarge(IpNet),
 }
 
-/// The shortest prefix that can be a network of one's own: 10.0.0.0/8 and its neighbour, and what a registry gives to its largest
-/// members.
+/// The shortest prefix that can be a network of one's own: 10.0.0.0/8 and its neighbour, and what a
+/// registry gives to its largest members.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,

@@ -16,7 +16,8 @@ use super::signing_keys::SigningKeys;
 
 const TYP: &str = "at+jwt";
 const CLIENT_ID: &str = "auth-api";
-/// What is added to the life of a token wherever it is reckoned with: half of what the denylist adds.
+/// What is added to the life of a token wherever it is reckoned with: half of what the denylist
+/// adds.
 const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
 /// Ours are about 600 bytes; nobody makes us parse more.
 const MAX_LENGTH: usize = 4096;
@@ -121,7 +122,8 @@ pub struct Claims {
     pub jti: Uuid,
     /// Its session.
     pub sid: Uuid,
-    /// When its owner authenticated, in seconds since 1970. Tokens of an earlier release have none.
+    /// When its owner authenticated, in seconds since 1970. Tokens of an earlier release have
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
     /// The wallet's address.
@@ -209,10 +211,12 @@ impl AccessTokens {
         Ok(Issued { token: token.into(), expires_in: exp - iat })
     }
 
-    /// Checks a token. The algorithm is ours to say, not the token's: `EdDSA` with the key that `kid` names among *our*
-    /// keys; `jku`, `jwk` and `x5c` are never looked at (RFC 8725 §3.1, §3.10).
+    /// Checks a token. The algorithm is ours to say, not the token's: `EdDSA` with the key that
+    /// `kid` names among *our* keys; `jku`, `jwk` and `x5c` are never looked at (RFC 8725 §3.1,
+    /// §3.10).
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
-        self.decode::<Essence>(token, now).map(|claims| Caller { session_id: SessionId(claims.sid) })
+        self.decode::<Essence>(token, now)
+            .map(|claims| Caller { session_id: SessionId(claims.sid) })
     }
 
     /// The same, with all that the token says.
@@ -220,7 +224,11 @@ impl AccessTokens {
         self.decode(token, now)
     }
 
-    fn decode<C: DeserializeOwned + Expires>(&self, token: &str, now: DateTime<Utc>) -> Result<C, InvalidAccessToken> {
+    fn decode<C: DeserializeOwned + Expires>(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<C, InvalidAccessToken> {
         if token.len() > MAX_LENGTH {
             return Err(InvalidAccessToken::NotOurs);
         }
@@ -229,19 +237,25 @@ impl AccessTokens {
             return Err(InvalidAccessToken::NotOurs);
         }
         let keys = self.keys.load();
-        let key = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(InvalidAccessToken::NotOurs)?;
+        let key = header
+            .kid
+            .as_deref()
+            .and_then(|kid| keys.verifier(kid))
+            .ok_or(InvalidAccessToken::NotOurs)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         // By the database's clock, below: this host's may be wrong.
         validation.validate_exp = false;
-        let claims =
-            jsonwebtoken::decode::<C>(token, key, &validation).map_err(|_| InvalidAccessToken::NotOurs)?.claims;
+        let claims = jsonwebtoken::decode::<C>(token, key, &validation)
+            .map_err(|_| InvalidAccessToken::NotOurs)?
+            .claims;
         if now.timestamp() >= claims.exp() {
             return Err(InvalidAccessToken::Expired);
         }
-        // Made when ACCESS_TOKEN_TTL was longer: the denylist forgets a session before this token ends.
+        // Made when ACCESS_TOKEN_TTL was longer: the denylist forgets a session before this token
+        // ends.
         if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }

@@ -3,7 +3,8 @@ use std::fmt;
 use ed25519_dalek::VerifyingKey;
 use stellar_strkey::ed25519::PublicKey;
 
-/// The address of a wallet that can log in: a `G…` strkey (SEP-23) of a canonically encoded Ed25519 key of full order.
+/// The address of a wallet that can log in: a `G…` strkey (SEP-23) of a canonically encoded Ed25519
+/// key of full order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccountAddress {
     text: String,
@@ -13,7 +14,8 @@ pub struct AccountAddress {
 /// Why an address cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a `G…` strkey: `M…` is an alias of a `G…` (it would make two users of one wallet), `C…` has no key.
+    /// Not a `G…` strkey: `M…` is an alias of a `G…` (it would make two users of one wallet), `C…`
+    /// has no key.
     #[error("not a Stellar account address: 56 characters that begin with G")]
     NotAnAccount,
     /// The 32 bytes are no point of the curve, or not the one way to write it.
@@ -27,7 +29,8 @@ pub enum InvalidAddress {
 impl AccountAddress {
     /// Parses an address and its key.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        let PublicKey(bytes) = PublicKey::from_string(text).map_err(|_| InvalidAddress::NotAnAccount)?;
+        let PublicKey(bytes) =
+            PublicKey::from_string(text).map_err(|_| InvalidAddress::NotAnAccount)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidAddress::NotAKey)?;
         // Decompression is lenient about y ≥ p: two encodings of one key would be two users.
         if key.to_edwards().compress().to_bytes() != bytes {
@@ -72,7 +75,11 @@ mod tests {
         let vectors = testkit::vectors::strkey();
         for address in vectors["invalid"].as_array().unwrap() {
             let address = address.as_str().unwrap();
-            assert_eq!(AccountAddress::parse(address), Err(InvalidAddress::NotAnAccount), "{address}");
+            assert_eq!(
+                AccountAddress::parse(address),
+                Err(InvalidAddress::NotAnAccount),
+                "{address}"
+            );
         }
         for entry in vectors["valid_but_not_a_login"].as_array().unwrap() {
             assert!(AccountAddress::parse(entry["address"].as_str().unwrap()).is_err(), "{entry}");

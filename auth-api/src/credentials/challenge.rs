@@ -6,10 +6,12 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::{AccountAddress, Signature};
 use crate::config::{Network, PublicUrl};
 
-/// What a wallet is asked to sign, in the manner of EIP-4361 for Stellar (message format: docs/api.md).
+/// What a wallet is asked to sign, in the manner of EIP-4361 for Stellar (message format:
+/// docs/api.md).
 ///
-/// It is stateless: 16 random bytes and a keyed blake3 over everything else in the message stand in its nonce, so an
-/// unauthenticated request writes nothing, and a message that is not ours to the byte is refused.
+/// It is stateless: 16 random bytes and a keyed blake3 over everything else in the message stand in
+/// its nonce, so an unauthenticated request writes nothing, and a message that is not ours to the
+/// byte is refused.
 #[derive(Clone, Debug)]
 pub struct Challenge {
     /// What is to be signed, byte for byte.
@@ -18,7 +20,8 @@ pub struct Challenge {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A challenge that came back, signed by the wallet that it was made for, and not expired by the clock that was given.
+/// A challenge that came back, signed by the wallet that it was made for, and not expired by the
+/// clock that was given.
 #[derive(Clone, Debug)]
 pub struct AnsweredChallenge {
     /// The wallet.
@@ -61,12 +64,13 @@ pub struct ChallengeIssuer {
     ttl: chrono::Duration,
 }
 
-/// The longest `CHALLENGE_TTL`. Whoever has `AUTH_SECRET` can make a challenge that expires in a hundred years; a signature of it
-/// would log in until then.
+/// The longest `CHALLENGE_TTL`. Whoever has `AUTH_SECRET` can make a challenge that expires in a
+/// hundred years; a signature of it would log in until then.
 const LONGEST: chrono::Duration = chrono::Duration::hours(1);
 /// Under 1 KB: a hardware wallet's screen and memory are small.
 const MAX_LENGTH: usize = 1024;
-const STATEMENT: &str = "Sign in. This proves that you hold the key; it costs nothing and moves nothing.";
+const STATEMENT: &str =
+    "Sign in. This proves that you hold the key; it costs nothing and moves nothing.";
 const NONCE: &str = "\nNonce: ";
 const RANDOM_HEX: usize = 32;
 const NONCE_HEX: usize = RANDOM_HEX + 2 * TAG_LENGTH;
@@ -74,14 +78,23 @@ const NONCE_HEX: usize = RANDOM_HEX + 2 * TAG_LENGTH;
 impl ChallengeIssuer {
     /// Makes challenges that live for `ttl`.
     #[must_use]
-    pub fn new(secrets: Secrets, public_url: PublicUrl, network: Network, ttl: std::time::Duration) -> Self {
+    pub fn new(
+        secrets: Secrets,
+        public_url: PublicUrl,
+        network: Network,
+        ttl: std::time::Duration,
+    ) -> Self {
         // The configuration bounds it to an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::hours(1));
         Self { secrets, public_url, network, ttl }
     }
 
     /// A challenge for `address`. Times are whole seconds, as they stand in the message.
-    pub fn issue(&self, address: &AccountAddress, now: DateTime<Utc>) -> Result<Challenge, getrandom::Error> {
+    pub fn issue(
+        &self,
+        address: &AccountAddress,
+        now: DateTime<Utc>,
+    ) -> Result<Challenge, getrandom::Error> {
         let mut random = [0; RANDOM_HEX / 2];
         getrandom::fill(&mut random)?;
         let random = hex::encode(random);
@@ -94,7 +107,9 @@ impl ChallengeIssuer {
             rfc3339(expires_at),
             Uuid::new_v4()
         );
-        let tag = self.secrets.tag(Purpose::Challenge, &[head.as_bytes(), random.as_bytes(), tail.as_bytes()]);
+        let tag = self
+            .secrets
+            .tag(Purpose::Challenge, &[head.as_bytes(), random.as_bytes(), tail.as_bytes()]);
         Ok(Challenge { message: format!("{head}{random}{}{tail}", hex::encode(tag)), expires_at })
     }
 
@@ -121,8 +136,8 @@ impl ChallengeIssuer {
         Ok(parts)
     }
 
-    /// Checks an answered challenge: size, encoding, our MAC, our domain and chain, the address in it, the time, then
-    /// the signature, in this order.
+    /// Checks an answered challenge: size, encoding, our MAC, our domain and chain, the address in
+    /// it, the time, then the signature, in this order.
     pub fn verify(
         &self,
         message: &str,
@@ -199,7 +214,12 @@ mod tests {
     fn issuer(secret: &str, uri: &str, network: Network) -> ChallengeIssuer {
         let domain = uri.trim_start_matches("https://").to_owned();
         let public_url = PublicUrl { uri: uri.to_owned(), domain, origin: uri.to_owned() };
-        ChallengeIssuer::new(Secrets::parse(secret).unwrap(), public_url, network, std::time::Duration::from_mins(5))
+        ChallengeIssuer::new(
+            Secrets::parse(secret).unwrap(),
+            public_url,
+            network,
+            std::time::Duration::from_mins(5),
+        )
     }
 
     fn ours() -> ChallengeIssuer {
@@ -210,16 +230,35 @@ mod tests {
         DateTime::parse_from_rfc3339("2026-11-21T09:00:00.75Z").unwrap().to_utc()
     }
 
-    fn answer(by: &ChallengeIssuer, message: &str, wallet: &Wallet, at: DateTime<Utc>) -> Result<(), ChallengeRefused> {
+    fn answer(
+        by: &ChallengeIssuer,
+        message: &str,
+        wallet: &Wallet,
+        at: DateTime<Utc>,
+    ) -> Result<(), ChallengeRefused> {
         by.verify(message, &Signature::parse(&wallet.sign(message)).unwrap(), at).map(drop)
     }
 
     #[test]
     fn a_challenge_reads_as_documented() {
         let wallet = Wallet::generate();
-        let challenge = ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
+        let challenge =
+            ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
         let lines: Vec<&str> = challenge.message.split('\n').collect();
-        let [first, address, "", statement, "", uri, version, chain, nonce, issued, expires, request] = lines[..]
+        let [
+            first,
+            address,
+            "",
+            statement,
+            "",
+            uri,
+            version,
+            chain,
+            nonce,
+            issued,
+            expires,
+            request,
+        ] = lines[..]
         else {
             panic!("{}", challenge.message);
         };
@@ -241,7 +280,8 @@ mod tests {
     #[test]
     fn a_challenge_is_good_until_the_second_of_its_expiry_and_not_at_it() {
         let wallet = Wallet::generate();
-        let challenge = ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
+        let challenge =
+            ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
         let last = challenge.expires_at - chrono::Duration::microseconds(1);
         assert_eq!(answer(&ours(), &challenge.message, &wallet, last), Ok(()));
         let at_expiry = answer(&ours(), &challenge.message, &wallet, challenge.expires_at);
@@ -253,17 +293,22 @@ mod tests {
         let wallet = Wallet::generate();
         let mut issuer = ours();
         issuer.ttl = chrono::Duration::hours(1);
-        let challenge = issuer.issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
+        let challenge =
+            issuer.issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
         let an_hour_before = challenge.expires_at - chrono::Duration::hours(1);
         assert_eq!(answer(&ours(), &challenge.message, &wallet, an_hour_before), Ok(()));
         let earlier = an_hour_before - chrono::Duration::microseconds(1);
-        assert_eq!(answer(&ours(), &challenge.message, &wallet, earlier), Err(ChallengeRefused::TooLong));
+        assert_eq!(
+            answer(&ours(), &challenge.message, &wallet, earlier),
+            Err(ChallengeRefused::TooLong)
+        );
     }
 
     #[test]
     fn a_challenge_altered_in_any_byte_is_refused_even_when_signed() {
         let wallet = Wallet::generate();
-        let message = ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap().message;
+        let message =
+            ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap().message;
         for at in 0..message.len() {
             let mut bytes = message.clone().into_bytes();
             bytes[at] ^= 1;
@@ -288,11 +333,23 @@ mod tests {
         let (wallet, other_wallet) = (Wallet::generate(), Wallet::generate());
         let address = AccountAddress::parse(wallet.address()).unwrap();
         let message = ours().issue(&address, now()).unwrap().message;
-        assert_eq!(answer(&ours(), &message, &other_wallet, now()), Err(ChallengeRefused::BadSignature));
+        assert_eq!(
+            answer(&ours(), &message, &other_wallet, now()),
+            Err(ChallengeRefused::BadSignature)
+        );
         for (issuer, why) in [
-            (issuer(AuthApi::SECRET, "https://evil.example.test", Network::Testnet), ChallengeRefused::OtherAudience),
-            (issuer(AuthApi::SECRET, "https://auth.example.test", Network::Pubnet), ChallengeRefused::OtherAudience),
-            (issuer(AuthApi::OTHER_SECRET, "https://auth.example.test", Network::Testnet), ChallengeRefused::Altered),
+            (
+                issuer(AuthApi::SECRET, "https://evil.example.test", Network::Testnet),
+                ChallengeRefused::OtherAudience,
+            ),
+            (
+                issuer(AuthApi::SECRET, "https://auth.example.test", Network::Pubnet),
+                ChallengeRefused::OtherAudience,
+            ),
+            (
+                issuer(AuthApi::OTHER_SECRET, "https://auth.example.test", Network::Testnet),
+                ChallengeRefused::Altered,
+            ),
         ] {
             let foreign = issuer.issue(&address, now()).unwrap().message;
             assert_eq!(answer(&ours(), &foreign, &wallet, now()), Err(why));
@@ -302,7 +359,8 @@ mod tests {
     #[test]
     fn an_older_secret_still_verifies() {
         let wallet = Wallet::generate();
-        let message = ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap().message;
+        let message =
+            ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap().message;
         let rotated = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
         let rotated = issuer(&rotated, "https://auth.example.test", Network::Testnet);
         assert_eq!(answer(&rotated, &message, &wallet, now()), Ok(()));

@@ -12,10 +12,11 @@ use subtle::ConstantTimeEq as _;
 /// What is stored of a client's secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretHash {
-    /// The BLAKE3 hash of a secret of 256 random bits, written `$blake3$` and 64 hexadecimal digits.
+    /// The BLAKE3 hash of a secret of 256 random bits, written `$blake3$` and 64 hexadecimal
+    /// digits.
     ///
-    /// A slow hash protects what people choose. Against 256 random bits nobody guesses, however fast the hash is, and a slow one is a
-    /// lever for whoever sends wrong secrets.
+    /// A slow hash protects what people choose. Against 256 random bits nobody guesses, however
+    /// fast the hash is, and a slow one is a lever for whoever sends wrong secrets.
     Blake3([u8; 32]),
     /// An argon2id hash, which earlier releases wrote. `auth-api clients rehash ID` replaces it.
     Argon2id(PasswordHashString),
@@ -52,8 +53,12 @@ impl SecretHash {
             return Ok(Self::Blake3(hash));
         }
         let hash = PasswordHashString::new(text).map_err(|_| InvalidHash::Unknown)?;
-        let parameters = Params::try_from(&hash.password_hash()).map_err(|_| InvalidHash::Unknown)?;
-        if hash.algorithm() != argon2::ARGON2ID_IDENT || hash.hash().is_none() || hash.salt().is_none() {
+        let parameters =
+            Params::try_from(&hash.password_hash()).map_err(|_| InvalidHash::Unknown)?;
+        if hash.algorithm() != argon2::ARGON2ID_IDENT
+            || hash.hash().is_none()
+            || hash.salt().is_none()
+        {
             return Err(InvalidHash::Unknown);
         }
         if parameters.m_cost() > MOST_MEMORY || parameters.t_cost() > MOST_PASSES {
@@ -62,8 +67,8 @@ impl SecretHash {
         Ok(Self::Argon2id(hash))
     }
 
-    /// Whether this is the hash of a secret. A BLAKE3 hash takes microseconds; an argon2id hash tens of milliseconds, and the memory
-    /// that it names.
+    /// Whether this is the hash of a secret. A BLAKE3 hash takes microseconds; an argon2id hash
+    /// tens of milliseconds, and the memory that it names.
     pub fn verifies(&self, secret: &SecretString, memory: &mut Argon2Memory) -> bool {
         match self {
             Self::Blake3(hash) => blake3(secret).ct_eq(hash).into(),
@@ -86,14 +91,16 @@ fn blake3(secret: &SecretString) -> [u8; 32] {
     blake3::derive_key(CONTEXT, secret.expose_secret().as_bytes())
 }
 
-/// Whether a secret has the form of those that `auth-api clients add` makes: 256 bits in base64url. A fast hash is safe for no other.
+/// Whether a secret has the form of those that `auth-api clients add` makes: 256 bits in base64url.
+/// A fast hash is safe for no other.
 #[must_use]
 pub fn is_random_word(secret: &SecretString) -> bool {
     URL_SAFE_NO_PAD.decode(secret.expose_secret()).is_ok_and(|bytes| bytes.len() == 32)
 }
 
-/// The memory in which argon2id hashes are computed, kept from one to the next: allocated and freed for each, blocks of 19 MiB stay with
-/// the allocator, one for each thread that has ever computed a hash.
+/// The memory in which argon2id hashes are computed, kept from one to the next: allocated and freed
+/// for each, blocks of 19 MiB stay with the allocator, one for each thread that has ever computed a
+/// hash.
 #[derive(Default)]
 pub struct Argon2Memory(Vec<Block>);
 
@@ -111,7 +118,9 @@ impl Argon2Memory {
         let argon2 = Argon2::new(Algorithm::Argon2id, version, parameters);
         let mut out = vec![0; expected.len()];
         let secret = secret.expose_secret().as_bytes();
-        argon2.hash_password_into_with_memory(secret, salt, &mut out, self.0.as_mut_slice()).ok()?;
+        argon2
+            .hash_password_into_with_memory(secret, salt, &mut out, self.0.as_mut_slice())
+            .ok()?;
         Some(out.ct_eq(expected.as_bytes()).into())
     }
 }

@@ -5,14 +5,17 @@ use std::fmt;
 
 use super::client_secret::{InvalidHash, MOST_MEMORY, MOST_PASSES, SecretHash};
 
-/// The programs that may introspect and revoke tokens, by their ids, with the hashes of their secrets.
+/// The programs that may introspect and revoke tokens, by their ids, with the hashes of their
+/// secrets.
 ///
-/// As text, one client a line: `id:$blake3$…`; empty lines and those that begin with `#` say nothing. Lines of earlier releases,
-/// `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, are read as well.
+/// As text, one client a line: `id:$blake3$…`; empty lines and those that begin with `#` say
+/// nothing. Lines of earlier releases, `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, are read as
+/// well.
 #[derive(Clone, Default)]
 pub struct Clients(HashMap<ClientId, SecretHash>);
 
-/// What a client is called: 1 to 64 letters, digits, `.`, `_`, `-` and `~`, which are the same in any encoding.
+/// What a client is called: 1 to 64 letters, digits, `.`, `_`, `-` and `~`, which are the same in
+/// any encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(String);
 
@@ -101,7 +104,10 @@ impl fmt::Debug for Clients {
 }
 
 /// The client that a line of the file names; `None`: it names none.
-pub fn parse_line(line: &str, number: usize) -> Result<Option<(ClientId, SecretHash)>, ClientsError> {
+pub fn parse_line(
+    line: &str,
+    number: usize,
+) -> Result<Option<(ClientId, SecretHash)>, ClientsError> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);

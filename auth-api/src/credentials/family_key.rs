@@ -14,7 +14,8 @@ pub fn fresh_family_key() -> Result<FamilyKey, getrandom::Error> {
     Ok(FamilyKey::new(bytes))
 }
 
-/// What proves that a token was made with the key of its family: keyed blake3 of session id ‖ generation ‖ random bytes, cut.
+/// What proves that a token was made with the key of its family: keyed blake3 of session id ‖
+/// generation ‖ random bytes, cut.
 pub(super) fn prove(
     key: &FamilyKey,
     session_id: SessionId,

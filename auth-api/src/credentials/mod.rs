@@ -1,7 +1,8 @@
 //! What a client holds, and how we know that it is ours. Nothing here does I/O.
 //!
-//! [`Challenge`] → [`Signature`] → [`RefreshToken`] and [`access_token`], or [`SessionToken`], with the [`Secrets`] and [`signing_keys`] behind
-//! them. Each is parsed once, at the edge; what has been parsed is genuine.
+//! [`Challenge`] → [`Signature`] → [`RefreshToken`] and [`access_token`], or [`SessionToken`], with
+//! the [`Secrets`] and [`signing_keys`] behind them. Each is parsed once, at the edge; what has
+//! been parsed is genuine.
 
 pub mod access_token;
 mod address;

@@ -21,15 +21,16 @@ const PROOF_AT: usize = HEAD_LENGTH + RANDOM_LENGTH;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
 ///
-/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made it, or somebody who has
-/// `AUTH_SECRET`. The secret is 16 random bytes and their proof under the key of the family, so only the database and we can make
-/// one that the family [issued](Self::is_among). Whether it is the current one, the database says, too.
+/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made
+/// it, or somebody who has `AUTH_SECRET`. The secret is 16 random bytes and their proof under the
+/// key of the family, so only the database and we can make one that the family
+/// [issued](Self::is_among). Whether it is the current one, the database says, too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Tagged<LENGTH>);
 
 impl RefreshToken {
-    /// A fresh token of a family with this key. Without one, its secret is random throughout, as in families that began before there
-    /// were keys.
+    /// A fresh token of a family with this key. Without one, its secret is random throughout, as in
+    /// families that began before there were keys.
     pub fn generate(
         secrets: &Secrets,
         key: Option<&FamilyKey>,
@@ -37,7 +38,9 @@ impl RefreshToken {
         generation: u32,
     ) -> Result<Self, getrandom::Error> {
         let mut secret = random_secret()?;
-        if let (Some(key), Some((random, proof))) = (key, secret.split_first_chunk_mut::<RANDOM_LENGTH>()) {
+        if let (Some(key), Some((random, proof))) =
+            (key, secret.split_first_chunk_mut::<RANDOM_LENGTH>())
+        {
             proof.copy_from_slice(&prove(key, session_id, generation, random));
         }
         Ok(Self(Tagged::new(&KIND, secrets, session_id, &generation.to_be_bytes(), &secret)))
@@ -74,8 +77,8 @@ impl RefreshToken {
         self.0.hash(&KIND)
     }
 
-    /// Whether its family issued it: it is the current one or the one before, or it was made with the family's key. In a family
-    /// without a key every genuine token counts.
+    /// Whether its family issued it: it is the current one or the one before, or it was made with
+    /// the family's key. In a family without a key every genuine token counts.
     #[must_use]
     pub fn is_among(&self, issued: &IssuedTokens) -> bool {
         let hash = self.hash();
@@ -136,13 +139,20 @@ mod tests {
     }
 
     fn issued(current: &RefreshToken, key: Option<FamilyKey>) -> IssuedTokens {
-        IssuedTokens { generation: current.generation().into(), token_hash: current.hash(), previous_hash: None, key }
+        IssuedTokens {
+            generation: current.generation().into(),
+            token_hash: current.hash(),
+            previous_hash: None,
+            key,
+        }
     }
 
     #[test]
     fn a_token_made_with_the_key_of_its_family_is_issued() {
         let (id, key) = (SessionId::generate(), fresh_family_key().unwrap());
-        let with_key = |id, generation| RefreshToken::generate(&secrets(), Some(&key), id, generation).unwrap();
+        let with_key = |id, generation| {
+            RefreshToken::generate(&secrets(), Some(&key), id, generation).unwrap()
+        };
         let family = issued(&with_key(id, 7), Some(key.clone()));
         let old = with_key(id, 3);
         assert_eq!(old.expose().len(), made(&secrets(), id, 3).expose().len(), "the form stays");
@@ -168,8 +178,12 @@ mod tests {
     fn without_a_proof_the_current_token_and_the_one_before_are_issued() {
         let (id, key) = (SessionId::generate(), fresh_family_key().unwrap());
         let [older, before, current] = [0, 1, 2].map(|generation| made(&secrets(), id, generation));
-        let family = IssuedTokens { previous_hash: Some(before.hash()), ..issued(&current, Some(key)) };
-        assert_eq!([&older, &before, &current].map(|token| token.is_among(&family)), [false, true, true]);
+        let family =
+            IssuedTokens { previous_hash: Some(before.hash()), ..issued(&current, Some(key)) };
+        assert_eq!(
+            [&older, &before, &current].map(|token| token.is_among(&family)),
+            [false, true, true]
+        );
         assert!(older.is_among(&IssuedTokens { key: None, ..family }), "a family without a key");
     }
 
@@ -179,8 +193,14 @@ mod tests {
         let token = made(&secrets(), id, 7);
         let text = token.expose();
         let parsed = RefreshToken::parse(&text, &secrets()).unwrap();
-        assert_eq!((parsed.session_id(), parsed.generation(), parsed.hash()), (id, 7, token.hash()));
-        assert_eq!(RefreshToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), Err(Forged));
+        assert_eq!(
+            (parsed.session_id(), parsed.generation(), parsed.hash()),
+            (id, 7, token.hash())
+        );
+        assert_eq!(
+            RefreshToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()),
+            Err(Forged)
+        );
         let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
         assert_eq!(RefreshToken::parse(&text, &Secrets::parse(&both).unwrap()), Ok(token));
     }
@@ -207,7 +227,8 @@ mod tests {
         let successor = made(&new, id, 2);
         let sealed = predecessor.seal(&successor, &new).unwrap();
         assert_eq!(predecessor.unseal(&sealed, &old), None, "the predecessor alone opens it");
-        let both = Secrets::parse(&format!("{},{}", AuthApi::SECRET, AuthApi::OTHER_SECRET)).unwrap();
+        let both =
+            Secrets::parse(&format!("{},{}", AuthApi::SECRET, AuthApi::OTHER_SECRET)).unwrap();
         assert_eq!(predecessor.unseal(&sealed, &both), Some(successor));
     }
 

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
-/// The keys derived from one `AUTH_SECRET`, each for one purpose (blake3 `derive_key`, one context each), so that a tag
-/// of one kind is never a tag of another.
+/// The keys derived from one `AUTH_SECRET`, each for one purpose (blake3 `derive_key`, one context
+/// each), so that a tag of one kind is never a tag of another.
 struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,
@@ -16,7 +16,8 @@ struct Derived {
     seal: Zeroizing<[u8; 32]>,
 }
 
-/// `AUTH_SECRET`: the first makes new credentials, all of them verify. Clones share what is in force.
+/// `AUTH_SECRET`: the first makes new credentials, all of them verify. Clones share what is in
+/// force.
 #[derive(Clone)]
 pub struct Secrets(Arc<ArcSwap<Vec<Derived>>>);
 
@@ -48,7 +49,8 @@ pub enum SecretsError {
 /// A key that seals the successor of a refresh token.
 pub(crate) type SealKey = Zeroizing<[u8; 32]>;
 
-const SEAL_CONTEXT: &str = "session-reaper auth-api 2026-11 successor sealed by predecessor and AUTH_SECRET";
+const SEAL_CONTEXT: &str =
+    "session-reaper auth-api 2026-11 successor sealed by predecessor and AUTH_SECRET";
 
 /// 128 bits: a forger needs 2^127 requests on average.
 pub(crate) const TAG_LENGTH: usize = 16;
@@ -71,7 +73,8 @@ impl Secrets {
             if seen.contains(&secret) {
                 return Err(SecretsError::Repeated(index + 1));
             }
-            let derive = |context: &str| Zeroizing::new(blake3::derive_key(context, secret.as_ref()));
+            let derive =
+                |context: &str| Zeroizing::new(blake3::derive_key(context, secret.as_ref()));
             keys.push(Derived {
                 refresh_tag: derive("session-reaper auth-api 2026-11 refresh token tag"),
                 challenge_mac: derive("session-reaper auth-api 2026-11 challenge nonce"),
@@ -83,7 +86,8 @@ impl Secrets {
         Ok(Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
-    /// Puts other secrets into force, for all clones. What is under way ends with those that it began with.
+    /// Puts other secrets into force, for all clones. What is under way ends with those that it
+    /// began with.
     pub fn replace_by(&self, others: &Self) {
         self.0.store(others.0.load_full());
     }
@@ -92,7 +96,9 @@ impl Secrets {
     #[must_use]
     pub fn share_any_with(&self, others: &Self) -> bool {
         let (ours, theirs) = (self.0.load(), others.0.load());
-        let same = |one: &Derived, other: &Derived| bool::from(one.refresh_tag.ct_eq(other.refresh_tag.as_slice()));
+        let same = |one: &Derived, other: &Derived| {
+            bool::from(one.refresh_tag.ct_eq(other.refresh_tag.as_slice()))
+        };
         ours.iter().any(|one| theirs.iter().any(|other| same(one, other)))
     }
 
@@ -108,7 +114,12 @@ impl Secrets {
     }
 
     /// Whether any of our secrets made `tag` over `parts`; in constant time for each secret.
-    pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], candidate: &[u8; TAG_LENGTH]) -> bool {
+    pub(crate) fn verify(
+        &self,
+        purpose: Purpose,
+        parts: &[&[u8]],
+        candidate: &[u8; TAG_LENGTH],
+    ) -> bool {
         self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
 
@@ -123,7 +134,8 @@ impl Secrets {
     }
 }
 
-/// Derives the key from both secrets, each of a fixed length: neither opens anything without the other.
+/// Derives the key from both secrets, each of a fixed length: neither opens anything without the
+/// other.
 fn seal_key(derived: &Derived, predecessor: &[u8]) -> SealKey {
     let mut hasher = blake3::Hasher::new_derive_key(SEAL_CONTEXT);
     hasher.update(derived.seal.as_slice()).update(predecessor);

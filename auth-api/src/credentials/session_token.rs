@@ -17,8 +17,8 @@ const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 
 /// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
-/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made it. Whether it is the one
-/// of its session, and whether that stands, the database says.
+/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made
+/// it. Whether it is the one of its session, and whether that stands, the database says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken(Tagged<LENGTH>);
 
@@ -68,7 +68,8 @@ impl SessionToken {
         self.0.hash(&KIND)
     }
 
-    /// Whether it is the current token of its session or the one before. Whoever has `AUTH_SECRET` can make others.
+    /// Whether it is the current token of its session or the one before. Whoever has `AUTH_SECRET`
+    /// can make others.
     #[must_use]
     pub fn is_among(&self, issued: &Issued) -> bool {
         let hash = self.hash();
@@ -103,7 +104,10 @@ mod tests {
         assert_eq!(text.len(), 4 + 86);
         let parsed = SessionToken::parse(&text, &secrets()).unwrap();
         assert_eq!((parsed.session_id(), parsed.hash()), (id, token.hash()));
-        assert_eq!(SessionToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), Err(Forged));
+        assert_eq!(
+            SessionToken::parse(&text, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()),
+            Err(Forged)
+        );
         let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
         assert_eq!(SessionToken::parse(&text, &Secrets::parse(&both).unwrap()), Ok(token));
     }
@@ -111,11 +115,15 @@ mod tests {
     #[test]
     fn only_the_predecessor_opens_a_sealed_successor() {
         let id = SessionId::generate();
-        let [predecessor, successor, other] = [(); 3].map(|()| SessionToken::generate(&secrets(), id).unwrap());
+        let [predecessor, successor, other] =
+            [(); 3].map(|()| SessionToken::generate(&secrets(), id).unwrap());
         let sealed = predecessor.seal(&successor, &secrets()).unwrap();
         assert_eq!(predecessor.unseal(&sealed, &secrets()), Some(successor));
         assert_eq!(other.unseal(&sealed, &secrets()), None);
-        assert_eq!(predecessor.unseal(&sealed, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()), None);
+        assert_eq!(
+            predecessor.unseal(&sealed, &Secrets::parse(AuthApi::OTHER_SECRET).unwrap()),
+            None
+        );
         assert_eq!(predecessor.unseal(&sealed[..30], &secrets()), None);
     }
 

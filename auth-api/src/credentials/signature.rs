@@ -23,12 +23,14 @@ impl Signature {
             128 => hex::decode(text).ok(),
             _ => None,
         };
-        let bytes = bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).ok_or(MalformedSignature)?;
+        let bytes =
+            bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).ok_or(MalformedSignature)?;
         Ok(Self(ed25519_dalek::Signature::from_bytes(&bytes)))
     }
 
-    /// Whether the key of `address` made it over `message`. Strict (ed25519-dalek `verify_strict`): S is reduced and no
-    /// point is of small order, so there is one signature and not its malleated twin.
+    /// Whether the key of `address` made it over `message`. Strict (ed25519-dalek `verify_strict`):
+    /// S is reduced and no point is of small order, so there is one signature and not its
+    /// malleated twin.
     #[must_use]
     pub fn verifies(&self, message: &[u8], address: &AccountAddress) -> bool {
         let digest = Sha256::new_with_prefix(PREFIX).chain_update(message).finalize();
@@ -60,9 +62,12 @@ mod tests {
         }
         for vector in vectors["must_fail"].as_array().unwrap() {
             let signature = Signature::parse(vector["signature_base64"].as_str().unwrap());
-            let signer = AccountAddress::parse(vector["address"].as_str().or(vectors["address"].as_str()).unwrap());
-            let accepted = signature
-                .is_ok_and(|signature| signer.is_ok_and(|address| signature.verifies(&message_of(vector), &address)));
+            let signer = AccountAddress::parse(
+                vector["address"].as_str().or(vectors["address"].as_str()).unwrap(),
+            );
+            let accepted = signature.is_ok_and(|signature| {
+                signer.is_ok_and(|address| signature.verifies(&message_of(vector), &address))
+            });
             assert!(!accepted, "{vector}");
         }
     }
@@ -71,11 +76,17 @@ mod tests {
     fn the_universal_signature_of_a_weak_key_fails_by_the_strict_check_alone() {
         let vectors = testkit::vectors::sep53();
         let vector = &vectors["must_fail"][2];
-        let bytes = stellar_strkey::ed25519::PublicKey::from_string(vector["address"].as_str().unwrap()).unwrap().0;
+        let bytes =
+            stellar_strkey::ed25519::PublicKey::from_string(vector["address"].as_str().unwrap())
+                .unwrap()
+                .0;
         let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).unwrap();
         let signature = Signature::parse(vector["signature_base64"].as_str().unwrap()).unwrap();
         let digest = Sha256::new_with_prefix(PREFIX).chain_update(message_of(vector)).finalize();
-        assert!(ed25519_dalek::Verifier::verify(&key, &digest, &signature.0).is_ok(), "plain verify accepts it");
+        assert!(
+            ed25519_dalek::Verifier::verify(&key, &digest, &signature.0).is_ok(),
+            "plain verify accepts it"
+        );
         assert!(key.verify_strict(&digest, &signature.0).is_err());
     }
 
@@ -102,7 +113,8 @@ mod tests {
                 assert_eq!(Signature::parse(&bad).err(), Some(MalformedSignature), "{bad:?}");
             }
         }
-        // 64 bytes leave four spare bits in the last character: all but zero are a second way to write the same.
+        // 64 bytes leave four spare bits in the last character: all but zero are a second way to
+        // write the same.
         assert!(["A==", "Q==", "g==", "w=="].iter().any(|end| good.ends_with(end)));
         assert!(Signature::parse(&trailing_bits).is_err());
     }

@@ -1,4 +1,5 @@
-//! The Ed25519 keys that sign access tokens: a directory of PKCS#8 PEM files whose names say when they were made.
+//! The Ed25519 keys that sign access tokens: a directory of PKCS#8 PEM files whose names say when
+//! they were made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,12 +64,15 @@ struct Jwk {
     #[schema(examples("20261121T090000Z-3f6b2c"))]
     kid: String,
     /// The key, in base64url.
-    #[schema(pattern = "^[A-Za-z0-9_-]{43}$", examples("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"))]
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        examples("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+    )]
     x: String,
 }
 
-/// The longest that a token of a key may still be good for once the key has signed its last: the most that `ACCESS_TOKEN_TTL`
-/// may be, and a minute for clocks that differ.
+/// The longest that a token of a key may still be good for once the key has signed its last: the
+/// most that `ACCESS_TOKEN_TTL` may be, and a minute for clocks that differ.
 const LONGEST_TOKEN: chrono::Duration = chrono::Duration::minutes(31);
 
 /// Where a key stands on its way.
@@ -152,9 +156,11 @@ impl SigningKeys {
         Ok(Self { keys, delay: chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::MAX) })
     }
 
-    /// The key that signs now: the newest that has been published for long enough, or the oldest when none has.
+    /// The key that signs now: the newest that has been published for long enough, or the oldest
+    /// when none has.
     pub(crate) fn signer(&self, now: DateTime<Utc>) -> (&str, &EncodingKey) {
-        let ripe = self.keys.iter().rev().find(|key| now.signed_duration_since(key.made_at) >= self.delay);
+        let ripe =
+            self.keys.iter().rev().find(|key| now.signed_duration_since(key.made_at) >= self.delay);
         let key = ripe.unwrap_or(&self.keys[0]);
         (&key.kid, &key.encoding)
     }
@@ -164,12 +170,14 @@ impl SigningKeys {
         self.keys.iter().find(|key| key.kid == kid).map(|key| &key.decoding)
     }
 
-    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it). Keys that are spent are left out: a directory in which
-    /// nobody retires keys must not grow into a set that verifiers refuse. While the time is not known all are in it.
+    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it). Keys that are spent
+    /// are left out: a directory in which nobody retires keys must not grow into a set that
+    /// verifiers refuse. While the time is not known all are in it.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
         let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
-        let spent: Vec<bool> = now.map_or_else(Vec::new, |now| self.standing(now).iter().map(spent).collect());
+        let spent: Vec<bool> =
+            now.map_or_else(Vec::new, |now| self.standing(now).iter().map(spent).collect());
         let key = |key: &Key| Jwk {
             kty: "OKP",
             crv: "Ed25519",
@@ -178,34 +186,46 @@ impl SigningKeys {
             kid: key.kid.clone(),
             x: URL_SAFE_NO_PAD.encode(key.public),
         };
-        let published = self.keys.iter().enumerate().filter(|(at, _)| !spent.get(*at).is_some_and(|spent| *spent));
+        let published = self
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !spent.get(*at).is_some_and(|spent| *spent));
         Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
-    /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is published before it signs, and never
-    /// more than five minutes.
+    /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is
+    /// published before it signs, and never more than five minutes.
     #[must_use]
     pub fn max_age(&self) -> Duration {
         let half = (self.delay / 2).to_std().unwrap_or_default();
         half.min(Duration::from_mins(5))
     }
 
-    /// How each key stands, oldest first. A key signs from when it has been published for long enough until the next one
-    /// has; a sole key, or the oldest, from the beginning.
+    /// How each key stands, oldest first. A key signs from when it has been published for long
+    /// enough until the next one has; a sole key, or the oldest, from the beginning.
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Vec<KeyStatus<'_>> {
         let mut standing = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.iter().enumerate() {
             let begins = if index == 0 { DateTime::<Utc>::MIN_UTC } else { self.signs_from(key) };
             let ends = self.keys.get(index + 1).map(|next| self.signs_from(next));
-            let spent = ends.map(|ends| ends.checked_add_signed(LONGEST_TOKEN).unwrap_or(DateTime::<Utc>::MAX_UTC));
+            let spent = ends.map(|ends| {
+                ends.checked_add_signed(LONGEST_TOKEN).unwrap_or(DateTime::<Utc>::MAX_UTC)
+            });
             let (phase, until) = match (ends, spent) {
                 (_, Some(spent)) if spent <= now => (Phase::Spent, None),
                 (Some(ends), _) if ends <= now => (Phase::Verifying, spent),
                 _ if begins <= now => (Phase::Signing, ends),
                 _ => (Phase::Waiting, Some(begins)),
             };
-            standing.push(KeyStatus { kid: &key.kid, made_at: key.made_at, phase, until, path: &key.path });
+            standing.push(KeyStatus {
+                kid: &key.kid,
+                made_at: key.made_at,
+                phase,
+                until,
+                path: &key.path,
+            });
         }
         standing
     }
@@ -227,17 +247,20 @@ impl Key {
         let kid = path.file_stem().and_then(|stem| stem.to_str()).ok_or_else(name)?;
         let time = kid.split_once('-').map_or(kid, |(time, _)| time);
         let made_at = NaiveDateTime::parse_from_str(time, NAME_TIME).map_err(|_| name())?.and_utc();
-        let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.to_owned(), reason };
+        let not_a_key =
+            |reason: String| SigningKeysError::NotAKey { path: path.to_owned(), reason };
         let key = SigningKey::from_pkcs8_pem(pem).map_err(|error| not_a_key(error.to_string()))?;
         let public = key.verifying_key().to_bytes();
-        let encoding = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|error| not_a_key(error.to_string()))?;
+        let encoding = EncodingKey::from_ed_pem(pem.as_bytes())
+            .map_err(|error| not_a_key(error.to_string()))?;
         let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(public))
             .map_err(|error| not_a_key(error.to_string()))?;
         Ok(Self { kid: kid.to_owned(), path: path.to_owned(), made_at, public, encoding, decoding })
     }
 }
 
-/// Makes a key in `directory` (and the directory, if need be), readable by its owner alone. Returns its path.
+/// Makes a key in `directory` (and the directory, if need be), readable by its owner alone. Returns
+/// its path.
 pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, SigningKeysError> {
     let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
     fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
@@ -248,7 +271,8 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
         .map_err(|error| io(directory, std::io::Error::other(error)))?;
     let path = directory.join(format!("{}-{}.pem", now.format(NAME_TIME), hex::encode(suffix)));
     let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.clone(), reason };
-    // PKCS#8 v1, without the public half, as openssl itself writes it: OpenSSL 3.0 does not read v2.
+    // PKCS#8 v1, without the public half, as openssl itself writes it: OpenSSL 3.0 does not read
+    // v2.
     let pem = KeypairBytes { secret_key: *seed, public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| not_a_key(error.to_string()))?;

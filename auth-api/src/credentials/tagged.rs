@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 
-/// What a refresh token and a session token have in common: a session's id, more, a secret, and a keyed blake3 over what
-/// precedes it; as text a prefix and base64url.
+/// What a refresh token and a session token have in common: a session's id, more, a secret, and a
+/// keyed blake3 over what precedes it; as text a prefix and base64url.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Tagged<const LENGTH: usize>(Zeroizing<[u8; LENGTH]>);
 
@@ -39,7 +39,13 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
     const TAG_AT: usize = LENGTH - TAG_LENGTH;
 
     /// A fresh one: the session's id, `more`, the secret, and the tag.
-    pub(super) fn new(kind: &Kind, secrets: &Secrets, session_id: SessionId, more: &[u8], secret: &Secret) -> Self {
+    pub(super) fn new(
+        kind: &Kind,
+        secrets: &Secrets,
+        session_id: SessionId,
+        more: &[u8],
+        secret: &Secret,
+    ) -> Self {
         let mut bytes = Zeroizing::new([0; LENGTH]);
         bytes[..ID_LENGTH].copy_from_slice(session_id.0.as_bytes());
         let secret_at = ID_LENGTH + more.len();
@@ -54,13 +60,16 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
     pub(super) fn parse(kind: &Kind, text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         let encoded = text.strip_prefix(kind.prefix).ok_or(Forged)?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
-        let length = URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
+        let length =
+            URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
         let tag = bytes[Self::TAG_AT..].try_into().map_err(|_| Forged)?;
-        let genuine = length == LENGTH && secrets.verify(kind.purpose, &[&bytes[..Self::TAG_AT]], &tag);
+        let genuine =
+            length == LENGTH && secrets.verify(kind.purpose, &[&bytes[..Self::TAG_AT]], &tag);
         if genuine { Ok(Self(bytes)) } else { Err(Forged) }
     }
 
-    /// One whose bytes come from where nobody else could have put them. `None`: they are too few or too many.
+    /// One whose bytes come from where nobody else could have put them. `None`: they are too few or
+    /// too many.
     pub(super) fn reassemble(head: &[u8], rest: &[u8]) -> Option<Self> {
         if head.len() + rest.len() != LENGTH {
             return None;

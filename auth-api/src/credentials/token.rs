@@ -18,8 +18,14 @@ pub enum Token {
 impl Token {
     /// Of what kind a text is, if it is one. No store is asked.
     #[must_use]
-    pub fn recognise(text: &str, secrets: &Secrets, access_tokens: &AccessTokens, now: DateTime<Utc>) -> Option<Self> {
-        // An access token begins with the base64url of `{"`, and so with none of the others' prefixes.
+    pub fn recognise(
+        text: &str,
+        secrets: &Secrets,
+        access_tokens: &AccessTokens,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        // An access token begins with the base64url of `{"`, and so with none of the others'
+        // prefixes.
         RefreshToken::parse(text, secrets)
             .map(Self::Refresh)
             .or_else(|_| SessionToken::parse(text, secrets).map(Self::Session))

@@ -1,16 +1,20 @@
-//! Which sessions are revoked, in Redis, so that a bearer check costs one look-up of well under a millisecond.
+//! Which sessions are revoked, in Redis, so that a bearer check costs one look-up of well under a
+//! millisecond.
 //!
-//! PostgreSQL is the truth; Redis is a cache that may be lost, emptied, restored from an old dump or failed over at any
-//! moment. So "not denied" is believed only with proof that the list is complete:
+//! PostgreSQL is the truth; Redis is a cache that may be lost, emptied, restored from an old dump
+//! or failed over at any moment. So "not denied" is believed only with proof that the list is
+//! complete:
 //!
 //! - a look-up reads `deny:{sid}` *and* the marker `deny:complete` in one command;
-//! - the marker is set by a [`rebuild`] from PostgreSQL, only if the random epoch that it began with still stands
-//!   (a flush in between takes the epoch away), and lives for three sync intervals;
-//! - after each (re)connection this process believes nothing until a rebuild of its own has ended over that connection.
+//! - the marker is set by a [`rebuild`] from PostgreSQL, only if the random epoch that it began
+//!   with still stands (a flush in between takes the epoch away), and lives for three sync
+//!   intervals;
+//! - after each (re)connection this process believes nothing until a rebuild of its own has ended
+//!   over that connection.
 //!
-//! Otherwise the check is a primary-key read in PostgreSQL. That is also what happens while Redis is away or hangs: the
-//! first command that fails ends the trust and opens the breaker of [`Redis`], so the next requests do not pay for it
-//! again. With neither: 503.
+//! Otherwise the check is a primary-key read in PostgreSQL. That is also what happens while Redis
+//! is away or hangs: the first command that fails ends the trust and opens the breaker of
+//! [`Redis`], so the next requests do not pay for it again. With neither: 503.
 
 mod rebuild;
 
@@ -32,8 +36,8 @@ use crate::state::{Database, DatabaseError, timed};
 
 pub use rebuild::keep_in_sync;
 
-/// Added to the lifetime of an access token: a sibling token may have been issued a moment before the revocation
-/// committed, and clocks of resource servers differ.
+/// Added to the lifetime of an access token: a sibling token may have been issued a moment before
+/// the revocation committed, and clocks of resource servers differ.
 const LEEWAY: Duration = Duration::from_mins(1);
 
 /// No access token lives for longer, however the API is configured.
@@ -48,9 +52,11 @@ pub struct Denylist {
     /// How long a revoked session has to be denied: until its last access token has expired.
     window: Duration,
     sync_interval: Duration,
-    /// The number of the connection over which this process has rebuilt the list; 0 = it believes nothing.
+    /// The number of the connection over which this process has rebuilt the list; 0 = it believes
+    /// nothing.
     trusted: AtomicU64,
-    /// Denials that were not written since the last rebuild: while there are any, the marker claims too much.
+    /// Denials that were not written since the last rebuild: while there are any, the marker
+    /// claims too much.
     missed: AtomicU64,
     wake: Notify,
 }
@@ -76,7 +82,8 @@ impl Denylist {
     #[must_use]
     pub fn for_commands(config: &RedisConfig) -> Self {
         // A person waits for it, and not a request.
-        let patient = RedisConfig { timeout: config.timeout.max(Duration::from_secs(2)), ..config.clone() };
+        let patient =
+            RedisConfig { timeout: config.timeout.max(Duration::from_secs(2)), ..config.clone() };
         Self::new(Arc::new(Redis::new(&patient)), LONGEST_TTL, Duration::ZERO)
     }
 
@@ -89,10 +96,16 @@ impl Denylist {
     }
 
     /// Whether a session is denied, as PostgreSQL has it: revoked, expired, or not there at all.
-    pub async fn ask_postgres(&self, database: &Database, id: SessionId) -> Result<bool, DatabaseError> {
+    pub async fn ask_postgres(
+        &self,
+        database: &Database,
+        id: SessionId,
+    ) -> Result<bool, DatabaseError> {
         let started = Instant::now();
         let mut connection = database.acquire().await?;
-        let live = timed(connection.watch(), "session_is_live", Session::is_live(&mut connection, id)).await?;
+        let live =
+            timed(connection.watch(), "session_is_live", Session::is_live(&mut connection, id))
+                .await?;
         histogram!(metrics::DENYLIST_LOOKUP, "source" => "postgres").record(started.elapsed());
         Ok(!live)
     }
@@ -122,8 +135,9 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions that have been revoked, and committed so. When Redis does not take it, every process goes back to
-    /// PostgreSQL as soon as Redis answers again, until the list is complete.
+    /// Denies sessions that have been revoked, and committed so. When Redis does not take it, every
+    /// process goes back to PostgreSQL as soon as Redis answers again, until the list is
+    /// complete.
     pub async fn deny(&self, ids: &[SessionId]) {
         if let Err(failure) = self.try_deny(ids).await {
             tracing::warn!(event = "denylist_write_failed", sessions = ids.len(), error = %failure, "revoked sessions not yet written to the denylist in Redis");
@@ -144,8 +158,8 @@ impl Denylist {
         answer.map(drop)
     }
 
-    /// A session may have been revoked without being denied. The marker is taken away as soon as Redis answers, and every
-    /// process asks PostgreSQL until the list is complete.
+    /// A session may have been revoked without being denied. The marker is taken away as soon as
+    /// Redis answers, and every process asks PostgreSQL until the list is complete.
     pub fn doubt(&self) {
         self.missed.fetch_add(1, Ordering::SeqCst);
         self.distrust();
@@ -190,7 +204,8 @@ pub struct Report {
 impl Denylist {
     /// The state of the list, and whether Redis may throw its entries away.
     pub async fn report(&self) -> Report {
-        let denylist = if self.trusted.load(Ordering::SeqCst) == 0 { "rebuilding" } else { "complete" };
+        let denylist =
+            if self.trusted.load(Ordering::SeqCst) == 0 { "rebuilding" } else { "complete" };
         let mut info = redis::pipe();
         info.cmd("INFO").arg("memory");
         let answer: Answer<(String,)> = self.redis.bypass_breaker("info", &info).await;
@@ -201,10 +216,13 @@ impl Denylist {
                 .unwrap_or("unknown")
                 .trim()
                 .to_owned(),
-            Err(failure) => return Report { denylist, maxmemory_policy: failure.to_string(), warning: None },
+            Err(failure) => {
+                return Report { denylist, maxmemory_policy: failure.to_string(), warning: None };
+            }
         };
-        let warning = (maxmemory_policy != "noeviction")
-            .then_some("Redis may evict denied sessions while it is full: set maxmemory-policy noeviction");
+        let warning = (maxmemory_policy != "noeviction").then_some(
+            "Redis may evict denied sessions while it is full: set maxmemory-policy noeviction",
+        );
         Report { denylist, maxmemory_policy, warning }
     }
 }

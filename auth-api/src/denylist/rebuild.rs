@@ -14,7 +14,8 @@ use crate::state::{Database, DatabaseError, State, timed};
 /// Sessions a page of a rebuild: a few milliseconds of either store.
 const PAGE: i64 = 1000;
 
-/// Between two tries when a rebuild failed: quick at first, for the moment after a restart, then twice as long each time.
+/// Between two tries when a rebuild failed: quick at first, for the moment after a restart, then
+/// twice as long each time.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
@@ -42,8 +43,8 @@ const SET_MARKER: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 return 0";
 
-/// Keeps the denylist complete and the clock right, for as long as the process lives: at every sync interval, and
-/// whenever somebody found that the list is not to be believed.
+/// Keeps the denylist complete and the clock right, for as long as the process lives: at every sync
+/// interval, and whenever somebody found that the list is not to be believed.
 pub async fn keep_in_sync(state: &State) {
     let denylist = &state.denylist;
     let mut retry = FIRST_RETRY;
@@ -86,10 +87,16 @@ fn jitter(duration: Duration) -> Duration {
     duration + duration * u32::from(byte[0]) / 512
 }
 
-async fn sync(denylist: &Denylist, database: &Database, clock: &Clock) -> Result<usize, RebuildError> {
+async fn sync(
+    denylist: &Denylist,
+    database: &Database,
+    clock: &Clock,
+) -> Result<usize, RebuildError> {
     {
         let mut connection = database.acquire().await?;
-        let now = timed(connection.watch(), "database_now", sessions::database_now(&mut connection)).await;
+        let now =
+            timed(connection.watch(), "database_now", sessions::database_now(&mut connection))
+                .await;
         clock.sync(now.map_err(DatabaseError::from)?);
     }
     let denied = denylist.rebuild(database).await?;
@@ -107,17 +114,20 @@ impl Denylist {
 
         let mut begin = redis::pipe();
         if missed > 0 {
-            // The marker claims too much, and so would that of a rebuild that has begun: a new epoch stops it.
+            // The marker claims too much, and so would that of a rebuild that has begun: a new
+            // epoch stops it.
             begin.cmd("DEL").arg(self.marker()).ignore();
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
         } else {
-            // One that stands is shared: rebuilds side by side write the same list, and need not stop each other.
+            // One that stands is shared: rebuilds side by side write the same list, and need not
+            // stop each other.
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).arg("NX").ignore();
         }
         // It outlives any rebuild; one that takes longer finds it gone and starts over.
         begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
         begin.cmd("GET").arg(self.epoch());
-        let (number, (epoch,)): (u64, (String,)) = self.redis.bypass_breaker("rebuild", &begin).await?;
+        let (number, (epoch,)): (u64, (String,)) =
+            self.redis.bypass_breaker("rebuild", &begin).await?;
 
         let mut denied = 0;
         let mut after = None;
@@ -143,7 +153,13 @@ impl Denylist {
 
         let mut end = redis::pipe();
         let lifetime = (self.sync_interval * 3).as_secs().max(1);
-        end.cmd("EVAL").arg(SET_MARKER).arg(2).arg(self.epoch()).arg(self.marker()).arg(&epoch).arg(lifetime);
+        end.cmd("EVAL")
+            .arg(SET_MARKER)
+            .arg(2)
+            .arg(self.epoch())
+            .arg(self.marker())
+            .arg(&epoch)
+            .arg(lifetime);
         let (over, (set,)): (u64, (bool,)) = self.redis.bypass_breaker("rebuild", &end).await?;
         if over != number {
             return Err(RebuildError::Reconnected);
@@ -154,12 +170,16 @@ impl Denylist {
         if self.redis.is_left_alone() {
             return Err(RebuildError::Slow);
         }
-        // Denials that were missed since it began are not made good by it: then the next one, which they asked for, has to
-        // end first.
+        // Denials that were missed since it began are not made good by it: then the next one, which
+        // they asked for, has to end first.
         if self.missed.fetch_sub(missed, Ordering::SeqCst) == missed
             && self.trusted.swap(number, Ordering::SeqCst) != number
         {
-            tracing::info!(event = "denylist_complete", denied, "denylist complete; reading it from Redis");
+            tracing::info!(
+                event = "denylist_complete",
+                denied,
+                "denylist complete; reading it from Redis"
+            );
         }
         Ok(denied)
     }

@@ -16,13 +16,12 @@ const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="inv
 
 /// The challenge to one whose owner has to authenticate again (RFC 9470 §3).
 pub(super) fn too_old(max_age: Duration) -> String {
-    const ERROR: &str =
-        r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
+    const ERROR: &str = r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
     format!(r#"{CHALLENGE} {ERROR}, max_age="{}""#, max_age.as_secs())
 }
 
-/// Adds `error="invalid_token"` to the challenge of an answer where the request presented a token. Without one the client may just
-/// not have known that it needs one, and gets no error code.
+/// Adds `error="invalid_token"` to the challenge of an answer where the request presented a token.
+/// Without one the client may just not have known that it needs one, and gets no error code.
 pub async fn add(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -34,7 +33,8 @@ pub async fn add(
 
 /// [`add`] for a response that is there already.
 pub fn add_to(response: &mut ServiceResponse<impl MessageBody>) {
-    let challenged = response.headers().get(WWW_AUTHENTICATE).is_some_and(|challenge| challenge == CHALLENGE);
+    let challenged =
+        response.headers().get(WWW_AUTHENTICATE).is_some_and(|challenge| challenge == CHALLENGE);
     if challenged && presents_token(response.request()) {
         response.headers_mut().insert(WWW_AUTHENTICATE, INVALID_TOKEN);
     }
@@ -44,7 +44,8 @@ pub fn add_to(response: &mut ServiceResponse<impl MessageBody>) {
 fn presents_token(request: &impl HttpMessage) -> bool {
     request.headers().get_all(AUTHORIZATION).any(|header| {
         let mut words = header.as_bytes().trim_ascii().split(u8::is_ascii_whitespace);
-        let bearer = words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(CHALLENGE.as_bytes()));
+        let bearer =
+            words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(CHALLENGE.as_bytes()));
         bearer && words.next().is_some()
     })
 }

@@ -22,22 +22,32 @@ impl Body {
     /// Of this request; `wanted` is the media type that it should have.
     pub(super) fn of(request: &HttpRequest, payload: &mut Payload, wanted: &str) -> Self {
         let payload = web::Payload::from_request(request, payload).into_inner();
-        let bounds = request.app_data::<web::Data<State>>().map_or_else(Bounds::default, |state| state.bounds);
-        Self { as_wanted: is_plain(request, wanted), payload, size: bounds.body_size, timeout: bounds.body_timeout }
+        let bounds = request
+            .app_data::<web::Data<State>>()
+            .map_or_else(Bounds::default, |state| state.bounds);
+        Self {
+            as_wanted: is_plain(request, wanted),
+            payload,
+            size: bounds.body_size,
+            timeout: bounds.body_timeout,
+        }
     }
 
     /// Reads it to its end, within its size and its time.
     pub(super) async fn read(self) -> Result<Bytes, Problem> {
         let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(self.size);
-        let body = tokio::time::timeout(self.timeout, body).await.map_err(|_| Problem::BodyCutShort)?;
+        let body =
+            tokio::time::timeout(self.timeout, body).await.map_err(|_| Problem::BodyCutShort)?;
         body.map_err(|_| Problem::TooLarge)?.map_err(|_| Problem::BodyCutShort)
     }
 }
 
 fn is_plain(request: &HttpRequest, wanted: &str) -> bool {
-    let plain = request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+    let plain =
+        request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     let of_type = request.mime_type().ok().flatten().is_some_and(|mime| {
-        mime.essence_str() == wanted && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
+        mime.essence_str() == wanted
+            && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
     });
     plain && of_type
 }

@@ -1,4 +1,5 @@
-//! What a connection and a request's head may take. A body's bounds are where it is read, in [`Json`](super::Json).
+//! What a connection and a request's head may take. A body's bounds are where it is read, in
+//! [`Json`](super::Json).
 
 use std::any::Any;
 use std::net::{Shutdown, TcpStream as Socket};
@@ -30,12 +31,13 @@ struct Connection {
 /// How long the rest of an answer may take on a connection that another one replaces.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// Takes a connection in, or closes it where its network has enough of them; and ends it once there has been no request for too long.
-/// To be called when a connection has come in.
+/// Takes a connection in, or closes it where its network has enough of them; and ends it once there
+/// has been no request for too long. To be called when a connection has come in.
 ///
-/// actix limits the time for the head of a connection's *first* request, and the pause after an answer. The first byte of
-/// the next head ends that pause, and nothing limits how long the second byte may take: a client that has been answered
-/// once could stay for good. So could one that was answered before its chunked body came to an end: actix reads on.
+/// actix limits the time for the head of a connection's *first* request, and the pause after an
+/// answer. The first byte of the next head ends that pause, and nothing limits how long the second
+/// byte may take: a client that has been answered once could stay for good. So could one that was
+/// answered before its chunked body came to an end: actix reads on.
 pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) {
     // A second descriptor for the socket; without one actix' bounds have to do.
     let stream = stream.downcast_ref::<TcpStream>();
@@ -57,7 +59,9 @@ pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) 
 
 /// Ends with the connection; or ends it.
 async fn cut_off(socket: Arc<Socket>, mut seen: watch::Receiver<Progress>, bounds: Bounds) {
-    while let Ok(now) = seen.wait_for(|now| now.closing || now.begun == now.ended).await.map(|now| *now) {
+    while let Ok(now) =
+        seen.wait_for(|now| now.closing || now.begun == now.ended).await.map(|now| *now)
+    {
         if now.closing {
             return make_way(&socket, seen).await;
         }
@@ -75,8 +79,8 @@ async fn cut_off(socket: Arc<Socket>, mut seen: watch::Receiver<Progress>, bound
     }
 }
 
-/// Closes an idle connection. actix takes the end of what it reads for the end of the connection, after it has written what is left of
-/// the last answer.
+/// Closes an idle connection. actix takes the end of what it reads for the end of the connection,
+/// after it has written what is left of the last answer.
 async fn make_way(socket: &Socket, mut seen: watch::Receiver<Progress>) {
     let _ = socket.shutdown(Shutdown::Read);
     if tokio::time::timeout(LAST_BYTES, seen.wait_for(|_| false)).await.is_err() {
@@ -112,8 +116,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// Refuses a head that is larger than is allowed, with 431 and the connection's end, and notes that a request is under way. A request
-/// that arrives while its connection is being closed is not executed: the client is told to send it again.
+/// Refuses a head that is larger than is allowed, with 431 and the connection's end, and notes that
+/// a request is under way. A request that arrives while its connection is being closed is not
+/// executed: the client is told to send it again.
 pub async fn keep(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -124,7 +129,8 @@ pub async fn keep(
         refusal.head_mut().set_connection_type(ConnectionType::Close);
         return Ok(request.into_response(refusal).map_into_right_body());
     }
-    let most = request.app_data::<web::Data<State>>().map_or(usize::MAX, |state| state.bounds.head_size);
+    let most =
+        request.app_data::<web::Data<State>>().map_or(usize::MAX, |state| state.bounds.head_size);
     let response = if request_head::size(&request) > most {
         let mut refusal = HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         request.into_response(refusal.force_close().finish()).map_into_right_body()

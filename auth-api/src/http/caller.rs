@@ -61,7 +61,8 @@ impl Transport {
     }
 }
 
-/// A credential that is genuine and, where it tells its time, has not expired. Its session may be over.
+/// A credential that is genuine and, where it tells its time, has not expired. Its session may be
+/// over.
 pub enum VerifiedCredential {
     /// By an access token.
     Token(SessionId),
@@ -82,8 +83,13 @@ impl VerifiedCredential {
 
 /// The caller's session, if the credential is genuine, has not expired, and the session stands.
 ///
-/// It is counted by its network before the credential is verified, and by its session before the database is asked.
-pub async fn authenticate(request: &HttpRequest, state: &web::Data<State>, route: Route) -> Result<Session, Problem> {
+/// It is counted by its network before the credential is verified, and by its session before the
+/// database is asked.
+pub async fn authenticate(
+    request: &HttpRequest,
+    state: &web::Data<State>,
+    route: Route,
+) -> Result<Session, Problem> {
     let asked = Instant::now();
     let client = Client::of(request, &state.trusted_proxies);
     limit_caller(request, state, route, client.ip)?;
@@ -109,12 +115,17 @@ async fn session_of(
             // Not denied and yet not live: it has expired, or was revoked this moment.
             find_live(state, id).await?.ok_or(Problem::Unauthenticated)
         }
-        VerifiedCredential::Cookie(token) => PresentedCookie { token, arrived, request }.accept_and_renew(state).await,
+        VerifiedCredential::Cookie(token) => {
+            PresentedCookie { token, arrived, request }.accept_and_renew(state).await
+        }
     }
 }
 
 /// What the request shows, if we made it and its own time is not over.
-pub fn verified_credential(request: &HttpRequest, state: &State) -> Result<VerifiedCredential, Problem> {
+pub fn verified_credential(
+    request: &HttpRequest,
+    state: &State,
+) -> Result<VerifiedCredential, Problem> {
     if let Some(token) = bearer(request) {
         return state
             .access_tokens
@@ -155,12 +166,17 @@ async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Pr
 }
 
 /// A session that stands, with its account.
-pub async fn find_live(state: &web::Data<State>, id: SessionId) -> Result<Option<Session>, Problem> {
+pub async fn find_live(
+    state: &web::Data<State>,
+    id: SessionId,
+) -> Result<Option<Session>, Problem> {
     let shared = Arc::clone(state);
     let found = state.tasks.finish(async move {
         let mut connection = shared.database.acquire().await?;
         let watch = connection.watch();
-        Ok::<_, DatabaseError>(timed(watch, "find_live_session", Session::find_live(&mut connection, id)).await?)
+        Ok::<_, DatabaseError>(
+            timed(watch, "find_live_session", Session::find_live(&mut connection, id)).await?,
+        )
     });
     Ok(found.await??)
 }

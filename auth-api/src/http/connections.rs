@@ -1,11 +1,15 @@
-//! The connections of the API port: how many there are, whose they are, and which of them is closed when there are too many.
+//! The connections of the API port: how many there are, whose they are, and which of them is closed
+//! when there are too many.
 //!
-//! A network has a share of them, and the port has a bound. A connection without a request under way can be closed at any time, and HTTP
-//! clients expect that (RFC 9112 §9.6). So the connection that has been idle for longest is closed for a new one: the network's own when
-//! the network has its share, that of anybody when the port is nearly full. Connections with a request under way are never closed here.
+//! A network has a share of them, and the port has a bound. A connection without a request under
+//! way can be closed at any time, and HTTP clients expect that (RFC 9112 §9.6). So the connection
+//! that has been idle for longest is closed for a new one: the network's own when the network has
+//! its share, that of anybody when the port is nearly full. Connections with a request under way
+//! are never closed here.
 //!
-//! The registry contains no file descriptors. It signals the task that watches the connection, and that task owns a duplicate of the socket
-//! ([`bounds`](super::bounds)): a descriptor that was closed and reused cannot be hit.
+//! The registry contains no file descriptors. It signals the task that watches the connection, and
+//! that task owns a duplicate of the socket ([`bounds`](super::bounds)): a descriptor that was
+//! closed and reused cannot be hit.
 
 mod table;
 
@@ -56,7 +60,8 @@ impl Closed {
 
     fn count(self, connections: usize) {
         if connections > 0 {
-            counter!(metrics::CONNECTIONS_CLOSED, "reason" => self.as_str()).increment(connections as u64);
+            counter!(metrics::CONNECTIONS_CLOSED, "reason" => self.as_str())
+                .increment(connections as u64);
         }
     }
 }
@@ -72,7 +77,8 @@ impl Connections {
     #[must_use]
     pub fn new(bounds: &Bounds, trusted: TrustedProxies) -> Self {
         let most = bounds.connections;
-        // A twentieth stays free, so that a new connection need not wait until a closed one has gone.
+        // A twentieth stays free, so that a new connection need not wait until a closed one has
+        // gone.
         let room = most - (most / 20).max(1);
         let capacity = Capacity { most, room, share: bounds.network_share() };
         let share_of_all = bounds.connections_per_network.is_some();
@@ -99,7 +105,8 @@ impl Connections {
         Closed::Refused.count(entered.refused.into());
         Closed::Network.count(entered.closed_of_network);
         Closed::Port.count(entered.closed_of_port);
-        if let Some(network) = network.filter(|_| entered.refused || entered.closed_of_network > 0) {
+        if let Some(network) = network.filter(|_| entered.refused || entered.closed_of_network > 0)
+        {
             let reason = if entered.refused { Closed::Refused } else { Closed::Network }.as_str();
             if repeats.is_first(Kind::Connection { reason }, network) {
                 tracing::warn!(
@@ -148,7 +155,8 @@ fn in_gauge(connections: usize) -> f64 {
 }
 
 impl Place {
-    /// Notes that a request begins. `false`: the connection is being closed, and the request must not be executed.
+    /// Notes that a request begins. `false`: the connection is being closed, and the request must
+    /// not be executed.
     pub(super) fn begin(&self) -> bool {
         self.connections.table().begin(self.id)
     }
@@ -171,12 +179,16 @@ mod tests {
     use super::*;
 
     fn connections(most: usize, share: Option<usize>) -> Arc<Connections> {
-        let bounds = Bounds { connections: most, connections_per_network: share, ..Bounds::default() };
+        let bounds =
+            Bounds { connections: most, connections_per_network: share, ..Bounds::default() };
         Arc::new(Connections::new(&bounds, TrustedProxies::parse("203.0.113.9").unwrap()))
     }
 
     /// A connection, and what its watcher sees.
-    fn enter(to: &Arc<Connections>, peer: &str) -> (Result<Place, Place>, watch::Receiver<Progress>) {
+    fn enter(
+        to: &Arc<Connections>,
+        peer: &str,
+    ) -> (Result<Place, Place>, watch::Receiver<Progress>) {
         let (progress, seen) = watch::channel(Progress::default());
         (to.enter(peer.parse().unwrap(), Arc::new(progress), &Repeats::default()), seen)
     }
@@ -198,7 +210,10 @@ mod tests {
         let (third, _) = enter(&all, "2001:db8::3");
         assert!(third.is_ok() && second_seen.borrow().closing);
         assert!(!first_seen.borrow().closing && !other_seen.borrow().closing);
-        assert!(!second.ok().unwrap().begin(), "no request begins on a connection that is being closed");
+        assert!(
+            !second.ok().unwrap().begin(),
+            "no request begins on a connection that is being closed"
+        );
         assert_eq!(open(&all), 3);
         drop((first, third, other));
         assert!(all.table().is_empty());
@@ -221,7 +236,15 @@ mod tests {
 
     #[test]
     fn proxies_and_private_networks_have_no_share_unless_it_is_set() {
-        for peer in ["127.0.0.1", "10.1.2.3", "169.254.1.1", "::1", "fd00::1", "::ffff:192.168.0.1", "203.0.113.9"] {
+        for peer in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.1.1",
+            "::1",
+            "fd00::1",
+            "::ffff:192.168.0.1",
+            "203.0.113.9",
+        ] {
             let (default, set) = (connections(20, None), connections(20, Some(2)));
             let free: Vec<_> = (0..5).map(|_| enter(&default, peer)).collect();
             assert!(free.iter().all(|(_, seen)| !seen.borrow().closing), "{peer}");
@@ -257,7 +280,8 @@ mod tests {
         let half = |places: &mut Vec<Result<Place, Place>>, number: usize| {
             let entered = (0..number).map(|_| {
                 let (progress, _) = watch::channel(Progress::default());
-                let (id, entered) = all.table().enter(Some("n".into()), Arc::new(progress), all.capacity);
+                let (id, entered) =
+                    all.table().enter(Some("n".into()), Arc::new(progress), all.capacity);
                 places.push(Ok(Place { connections: Arc::clone(&all), id }));
                 entered.half
             });

@@ -36,7 +36,8 @@ impl CookieLookup {
 }
 
 impl SessionCookie {
-    /// `__Host-` makes browsers see to it that it is Secure, of this very host, and for its whole path (RFC 6265bis §4.1.3.2).
+    /// `__Host-` makes browsers see to it that it is Secure, of this very host, and for its whole
+    /// path (RFC 6265bis §4.1.3.2).
     #[must_use]
     pub fn name(self) -> &'static str {
         if self.insecure { "session" } else { "__Host-session" }
@@ -70,7 +71,10 @@ impl SessionCookie {
 
     /// What a request has of it. Cookies of others, which may be anything at all, are passed over.
     pub fn presented(self, request: &impl HttpMessage) -> CookieLookup {
-        let pairs = request.headers().get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let pairs = request
+            .headers()
+            .get_all(COOKIE)
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         let mut values = pairs.filter_map(|pair| {
             let at = pair.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
@@ -79,7 +83,9 @@ impl SessionCookie {
         match (values.next(), values.next()) {
             (None, _) => CookieLookup::Absent,
             // What is no text is no token of ours, either.
-            (Some(value), None) => CookieLookup::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned())),
+            (Some(value), None) => {
+                CookieLookup::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned()))
+            }
             (Some(_), Some(_)) => CookieLookup::Several,
         }
     }

@@ -1,8 +1,9 @@
 //! Cookie sessions in use: which token is good, when it is replaced, and when an old one is a copy.
 //!
-//! A session's token is replaced when its expiry slides. Browsers drop the answer that carries the new one when a navigation is
-//! aborted, so the old token stays good, and brings the same new one again, until the new one has been presented; then for
-//! `REFRESH_REUSE_GRACE`, for what is under way.
+//! A session's token is replaced when its expiry slides. Browsers drop the answer that carries the
+//! new one when a navigation is aborted, so the old token stays good, and brings the same new one
+//! again, until the new one has been presented; then for `REFRESH_REUSE_GRACE`, for what is under
+//! way.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,7 +50,8 @@ pub(crate) struct Accepted {
 }
 
 impl PresentedCookie<'_> {
-    /// The live session of the token, if the token is good. One that was good before ends the session: two parties have had it.
+    /// The live session of the token, if the token is good. One that was good before ends the
+    /// session: two parties have had it.
     pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
         let session = find_live(state, self.token.session_id()).await?;
         let Some((session, tokens)) =
@@ -76,8 +78,12 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// [`Self::accept`] for a browser: slides the session, and sets the cookie that it is to have from now on.
-    pub(crate) async fn accept_and_renew(&self, state: &web::Data<State>) -> Result<Session, Problem> {
+    /// [`Self::accept`] for a browser: slides the session, and sets the cookie that it is to have
+    /// from now on.
+    pub(crate) async fn accept_and_renew(
+        &self,
+        state: &web::Data<State>,
+    ) -> Result<Session, Problem> {
         let Accepted { mut session, mut successor } = self.accept(state).await?;
         if successor.is_none()
             && self.may_slide()
@@ -88,7 +94,9 @@ impl PresentedCookie<'_> {
         }
         if let Some(token) = successor {
             let lifetime = (session.expires_at - session.now).to_std().unwrap_or_default();
-            self.request.extensions_mut().insert(Renewal(state.cookie.set_cookie(&token, lifetime)));
+            self.request
+                .extensions_mut()
+                .insert(Renewal(state.cookie.set_cookie(&token, lifetime)));
         }
         Ok(session)
     }
@@ -98,7 +106,8 @@ impl PresentedCookie<'_> {
         Problem::Unauthenticated
     }
 
-    /// Judges as of when the request arrived: what others did while it waited for the database is not its client's doing.
+    /// Judges as of when the request arrived: what others did while it waited for the database is
+    /// not its client's doing.
     fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
@@ -118,10 +127,14 @@ impl PresentedCookie<'_> {
     }
 
     fn open_successor(&self, tokens: &CookieTokens, state: &State) -> Option<SessionToken> {
-        tokens.previous.as_ref().and_then(|previous| self.token.unseal(&previous.sealed_successor, &state.secrets))
+        tokens
+            .previous
+            .as_ref()
+            .and_then(|previous| self.token.unseal(&previous.sealed_successor, &state.secrets))
     }
 
-    /// Notes that the current token has reached its browser. If this fails, the next request notes it.
+    /// Notes that the current token has reached its browser. If this fails, the next request notes
+    /// it.
     async fn confirm(&self, state: &web::Data<State>, session: &Session, tokens: CookieTokens) {
         let grace = state.lifetimes.reuse_grace;
         let latest = session.now + TimeDelta::from_std(grace).unwrap_or_default();
@@ -132,27 +145,29 @@ impl PresentedCookie<'_> {
         let confirmed = state.tasks.finish(async move {
             let mut connection = shared.database.acquire().await?;
             let watch = connection.watch();
-            Ok::<_, DatabaseError>(timed(watch, "confirm_cookie", tokens.confirm(&mut connection, id, grace)).await?)
+            Ok::<_, DatabaseError>(
+                timed(watch, "confirm_cookie", tokens.confirm(&mut connection, id, grace)).await?,
+            )
         });
         if let Ok(Err(error)) = confirmed.await {
             tracing::warn!(event = "cookie_confirmation_failed", %error, "first use of a renewed cookie not recorded");
         }
     }
 
-    /// Browsers say which site a request comes from (Fetch Metadata). One that another site caused is no use by the owner.
+    /// Browsers say which site a request comes from (Fetch Metadata). One that another site caused
+    /// is no use by the owner.
     fn may_slide(&self) -> bool {
         let mut sites = self.request.headers().get_all("Sec-Fetch-Site");
         match (sites.next(), sites.next()) {
             (None, _) => true,
-            (Some(site), None) => {
-                [b"none".as_slice(), b"same-origin", b"same-site"].contains(&site.as_bytes().trim_ascii())
-            }
+            (Some(site), None) => [b"none".as_slice(), b"same-origin", b"same-site"]
+                .contains(&site.as_bytes().trim_ascii()),
             (Some(_), Some(_)) => false,
         }
     }
 
-    /// Slides the session and replaces its token, if that is due. A database that cannot write refuses nobody: the next request
-    /// renews.
+    /// Slides the session and replaces its token, if that is due. A database that cannot write
+    /// refuses nobody: the next request renews.
     async fn renew(
         &self,
         state: &web::Data<State>,
@@ -174,7 +189,9 @@ impl PresentedCookie<'_> {
         let renewed = state.tasks.finish(async move {
             let mut connection = shared.database.acquire().await?;
             let watch = connection.watch();
-            Ok::<_, DatabaseError>(timed(watch, "renew_cookie", renewal.apply(&mut connection)).await?)
+            Ok::<_, DatabaseError>(
+                timed(watch, "renew_cookie", renewal.apply(&mut connection)).await?,
+            )
         });
         match renewed.await? {
             Ok(Some(renewed)) => {
@@ -192,11 +209,20 @@ impl PresentedCookie<'_> {
     }
 
     /// Another request of the same browser came first: its token is this one's, too.
-    async fn renewed_by_another(&self, state: &web::Data<State>) -> Result<Option<(SessionToken, Renewed)>, Problem> {
-        let Some(session) = find_live(state, self.token.session_id()).await? else { return Ok(None) };
+    async fn renewed_by_another(
+        &self,
+        state: &web::Data<State>,
+    ) -> Result<Option<(SessionToken, Renewed)>, Problem> {
+        let Some(session) = find_live(state, self.token.session_id()).await? else {
+            return Ok(None);
+        };
         let times = Renewed { expires_at: session.expires_at, now: session.now };
-        let tokens = session.cookie.filter(|tokens| self.judge(tokens, session.now) == TokenStatus::Previous);
-        Ok(tokens.and_then(|tokens| self.open_successor(&tokens, state)).map(|successor| (successor, times)))
+        let tokens = session
+            .cookie
+            .filter(|tokens| self.judge(tokens, session.now) == TokenStatus::Previous);
+        Ok(tokens
+            .and_then(|tokens| self.open_successor(&tokens, state))
+            .map(|successor| (successor, times)))
     }
 
     async fn end_for_reuse(&self, state: &web::Data<State>) -> Result<(), Problem> {
@@ -207,7 +233,13 @@ impl PresentedCookie<'_> {
         let (shared, session_id) = (Arc::clone(state), self.token.session_id());
         let client = Client::of(self.request, &state.trusted_proxies);
         let ended = state.tasks.finish(async move {
-            let end = revocation::end(&shared, &client, session_id, RevokedReason::Reuse, &RevokedBy::Rule);
+            let end = revocation::end(
+                &shared,
+                &client,
+                session_id,
+                RevokedReason::Reuse,
+                &RevokedBy::Rule,
+            );
             if end.await? == Ended::Now {
                 audit::reuse(&client, session_id, "used_up");
             }
@@ -226,5 +258,7 @@ fn is_due(state: &State, session: &Session) -> bool {
     // The configuration bounds both to years.
     let ttl = TimeDelta::from_std(state.lifetimes.session).unwrap_or_default();
     let gained = (session.now + ttl).min(session.absolute_expires_at) - session.expires_at;
-    gained.to_std().is_ok_and(|gained| !gained.is_zero() && gained >= state.lifetimes.extend_threshold)
+    gained
+        .to_std()
+        .is_ok_and(|gained| !gained.is_zero() && gained >= state.lifetimes.extend_threshold)
 }

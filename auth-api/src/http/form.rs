@@ -15,8 +15,9 @@ use super::oauth::OAuthError;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The body of a request to introspect or to revoke a token (RFC 7662 §2.1, RFC 7009 §2.1). A parameter without a value counts
-/// as left out, one that is not known is ignored, and none may stand there twice (RFC 6749 §3.2).
+/// The body of a request to introspect or to revoke a token (RFC 7662 §2.1, RFC 7009 §2.1). A
+/// parameter without a value counts as left out, one that is not known is ignored, and none may
+/// stand there twice (RFC 6749 §3.2).
 #[derive(Debug)]
 pub struct Form {
     /// `token`. What `token_type_hint` says of it is not needed: a token shows of what kind it is.

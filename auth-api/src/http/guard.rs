@@ -1,5 +1,5 @@
-//! What browsers make necessary: a request that changes something and carries a cookie comes from a page of ours
-//! (cross-site request forgery), and no request carries two credentials.
+//! What browsers make necessary: a request that changes something and carries a cookie comes from a
+//! page of ours (cross-site request forgery), and no request carries two credentials.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::cookie::Cookie;
@@ -51,7 +51,8 @@ fn check(request: &ServiceRequest, state: &State) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Where a request says that it comes from. Browsers say so, and pages cannot make them say anything else.
+/// Where a request says that it comes from. Browsers say so, and pages cannot make them say
+/// anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// It does not say.
@@ -67,7 +68,9 @@ pub fn origin(request: &impl actix_web::HttpMessage, state: &State) -> Origin {
     let mut origins = request.headers().get_all(ORIGIN);
     match (origins.next(), origins.next()) {
         (None, _) => Origin::Missing,
-        (Some(one), None) if state.origins.iter().any(|ours| one.as_bytes() == ours.as_bytes()) => Origin::Ours,
+        (Some(one), None) if state.origins.iter().any(|ours| one.as_bytes() == ours.as_bytes()) => {
+            Origin::Ours
+        }
         _ => Origin::Foreign,
     }
 }

@@ -12,7 +12,8 @@ use super::Problem;
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the specification reads it")]
 pub struct IdempotencyHeader {
-    /// A random word for this attempt, stored by the client before it sends and repeated in each retry.
+    /// A random word for this attempt, stored by the client before it sends and repeated in each
+    /// retry.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
@@ -41,15 +42,22 @@ impl IdempotencyKey {
         let key = value.to_str().ok().filter(|key| LENGTH.contains(&key.len()));
         match (key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic())), values.next()) {
             (Some(key), None) => Ok(Some(Self(Zeroizing::new(key.to_owned())))),
-            _ => Err(Problem::malformed(NAME, "Send it once, with 16 to 64 random characters of ASCII and no spaces.")),
+            _ => Err(Problem::malformed(
+                NAME,
+                "Send it once, with 16 to 64 random characters of ASCII and no spaces.",
+            )),
         }
     }
 
-    /// What is stored of it for the rotation of this generation. A key that is sent with another token has another hash.
+    /// What is stored of it for the rotation of this generation. A key that is sent with another
+    /// token has another hash.
     #[must_use]
     pub fn hash(&self, session_id: SessionId, generation: u32) -> TokenHash {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        hasher.update(session_id.0.as_bytes()).update(&generation.to_be_bytes()).update(self.0.as_bytes());
+        hasher
+            .update(session_id.0.as_bytes())
+            .update(&generation.to_be_bytes())
+            .update(self.0.as_bytes());
         TokenHash(*hasher.finalize().as_bytes())
     }
 }

@@ -20,8 +20,8 @@ use crate::state::State;
 const POLICIES: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Counts a request; refuses it with 429 when a quota is used up. To be called before anything costly is done for it, with
-/// the session that it is about where a genuine token has proved that.
+/// Counts a request; refuses it with 429 when a quota is used up. To be called before anything
+/// costly is done for it, with the session that it is about where a genuine token has proved that.
 pub async fn limit(
     request: &HttpRequest,
     state: &State,
@@ -32,15 +32,25 @@ pub async fn limit(
     obey(request, state, (route, ip, None), state.limits.count(route, ip, subject).await)
 }
 
-/// Counts a login, counted by its network before, by the wallet that has signed it. Before its signature was verified nobody may
-/// spend the quota of a wallet, or learn what is left of it.
-pub async fn limit_wallet(request: &HttpRequest, state: &State, ip: IpAddr, wallet: &str) -> Result<(), Problem> {
+/// Counts a login, counted by its network before, by the wallet that has signed it. Before its
+/// signature was verified nobody may spend the quota of a wallet, or learn what is left of it.
+pub async fn limit_wallet(
+    request: &HttpRequest,
+    state: &State,
+    ip: IpAddr,
+    wallet: &str,
+) -> Result<(), Problem> {
     let verdict = state.limits.count_subject(Route::Login, ip, wallet).await;
     obey(request, state, (Route::Login, ip, Some(wallet)), verdict)
 }
 
 /// Counts a request that shows a credential of a session, before the credential is verified.
-pub fn limit_caller(request: &HttpRequest, state: &State, route: Route, ip: IpAddr) -> Result<(), Problem> {
+pub fn limit_caller(
+    request: &HttpRequest,
+    state: &State,
+    route: Route,
+    ip: IpAddr,
+) -> Result<(), Problem> {
     obey(request, state, (route, ip, None), state.limits.count_caller(ip))
 }
 
@@ -59,14 +69,25 @@ pub fn limit_session(
 }
 
 /// Counts a request of another service that shows no credentials.
-pub fn limit_stranger(request: &HttpRequest, state: &State, route: Route, ip: IpAddr) -> Result<(), Problem> {
+pub fn limit_stranger(
+    request: &HttpRequest,
+    state: &State,
+    route: Route,
+    ip: IpAddr,
+) -> Result<(), Problem> {
     obey(request, state, (route, ip, None), state.limits.count_stranger(ip))
 }
 
-/// Which request was counted: its route, where it comes from, and the wallet where that has signed it.
+/// Which request was counted: its route, where it comes from, and the wallet where that has signed
+/// it.
 type Counted<'w> = (Route, IpAddr, Option<&'w str>);
 
-fn obey(request: &HttpRequest, state: &State, counted: Counted<'_>, verdict: Option<Verdict>) -> Result<(), Problem> {
+fn obey(
+    request: &HttpRequest,
+    state: &State,
+    counted: Counted<'_>,
+    verdict: Option<Verdict>,
+) -> Result<(), Problem> {
     let Some(verdict) = verdict else { return Ok(()) };
     let refused = verdict.refused;
     show(request, verdict);
@@ -85,9 +106,10 @@ pub fn show(request: &HttpRequest, verdict: Verdict) {
     extensions.insert(verdict);
 }
 
-/// Counts a response_delay, and logs it unless it is one of many.
+/// Counts a rejected request, and logs it unless it is one of many.
 pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Scope) {
-    counter!(metrics::RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str()).increment(1);
+    counter!(metrics::RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str())
+        .increment(1);
     let kind = Kind::Limit { route: route.as_str(), scope: scope.as_str() };
     let who = match (scope, wallet) {
         (_, Some(wallet)) => wallet.to_owned(),
@@ -99,7 +121,8 @@ pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Sco
     }
 }
 
-/// Keeps what is left of a session's quota from a client that got no tokens: it would show when somebody else refreshed.
+/// Keeps what is left of a session's quota from a client that got no tokens: it would show when
+/// somebody else refreshed.
 pub fn hide_session(request: &HttpRequest) {
     if let Some(verdict) = request.extensions_mut().get_mut::<Verdict>() {
         verdict.hide_subject();

@@ -1,6 +1,8 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`], [`cookie`], [`Client`], [`Peer`]), what other
-//! services send and get ([`Form`], [`oauth`]), what browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the [`limit`]s, all
-//! [`connections`] and the [`bounds`] of each, the request log; and what of that the contract says of every endpoint ([`documented`]).
+//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`],
+//! [`cookie`], [`Client`], [`Peer`]), what other services send and get ([`Form`], [`oauth`]), what
+//! browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the
+//! [`limit`]s, all [`connections`] and the [`bounds`] of each, the request log; and what of that
+//! the contract says of every endpoint ([`documented`]).
 
 pub mod api_spec;
 pub mod bearer_error;

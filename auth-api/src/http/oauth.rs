@@ -1,4 +1,5 @@
-//! What other services are answered that do not get what they ask for (RFC 6749 §5.2), and who they are.
+//! What other services are answered that do not get what they ask for (RFC 6749 §5.2), and who they
+//! are.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,7 +31,8 @@ pub enum OAuthError {
     InvalidRequest(&'static str),
     /// 401 `invalid_client`: no, unknown or wrong credentials of a client.
     InvalidClient,
-    /// The body was too large, or did not come to its end: `invalid_request`, and the connection is closed.
+    /// The body was too large, or did not come to its end: `invalid_request`, and the connection is
+    /// closed.
     Unread(Problem),
     /// 429, 503: `temporarily_unavailable`; 500: `server_error`.
     Other(Problem),
@@ -59,7 +61,9 @@ impl OAuthError {
     /// The header that goes with the status.
     pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
-            Self::InvalidClient => Some((WWW_AUTHENTICATE, r#"Basic realm="auth-api", charset="UTF-8""#.into())),
+            Self::InvalidClient => {
+                Some((WWW_AUTHENTICATE, r#"Basic realm="auth-api", charset="UTF-8""#.into()))
+            }
             Self::Other(problem) => problem.header(),
             Self::Unread(_) | Self::InvalidRequest(_) => None,
         }
@@ -116,15 +120,24 @@ impl From<Problem> for OAuthError {
 
 /// The client that a request comes from, by HTTP Basic (RFC 6749 §2.3.1).
 ///
-/// A client that proves who it is at once is not limited. Wrong credentials are counted against the limit of their network, and so is a
-/// secret that needs an argon2id hash, before the hash is computed. Requests without credentials are counted by this process alone: there
-/// is nothing to guess with them.
-pub async fn authenticate(request: &HttpRequest, state: &State, route: Route) -> Result<ClientId, OAuthError> {
+/// A client that proves who it is at once is not limited. Wrong credentials are counted against the
+/// limit of their network, and so is a secret that needs an argon2id hash, before the hash is
+/// computed. Requests without credentials are counted by this process alone: there is nothing to
+/// guess with them.
+pub async fn authenticate(
+    request: &HttpRequest,
+    state: &State,
+    route: Route,
+) -> Result<ClientId, OAuthError> {
     let client = Client::of(request, &state.trusted_proxies);
     let refuse = |id: Option<&str>| {
         let kind = Kind::Client { route: route.as_str() };
         if state.repeats.is_first(kind, &narrowest_network(client.ip)) {
-            audit::client_refused(&client, id.filter(|id| ClientId::parse(id).is_ok()), route.as_str());
+            audit::client_refused(
+                &client,
+                id.filter(|id| ClientId::parse(id).is_ok()),
+                route.as_str(),
+            );
         }
         OAuthError::InvalidClient
     };
@@ -158,7 +171,8 @@ pub(crate) fn count_introspection(active: bool) {
     counter!(metrics::INTROSPECTIONS, "outcome" => outcome).increment(1);
 }
 
-/// Id and secret, if there is exactly one Authorization header and it is a Basic one. Both were encoded as in a form before.
+/// Id and secret, if there is exactly one Authorization header and it is a Basic one. Both were
+/// encoded as in a form before.
 fn basic(request: &HttpRequest) -> Option<PresentedSecret> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };
@@ -168,6 +182,8 @@ fn basic(request: &HttpRequest) -> Option<PresentedSecret> {
     }
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim_matches(' ')).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
-    let plain = |text: &str| Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned());
+    let plain = |text: &str| {
+        Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned())
+    };
     Some(PresentedSecret { id: plain(id)?, secret: plain(secret)?.into() })
 }

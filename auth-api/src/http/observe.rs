@@ -1,5 +1,5 @@
-//! What is known of each request: a span with its id, a line in the log, its duration in the metrics. Never its query
-//! string, headers or body: they carry credentials.
+//! What is known of each request: a span with its id, a line in the log, its duration in the
+//! metrics. Never its query string, headers or body: they carry credentials.
 
 use std::time::Instant;
 
@@ -21,7 +21,12 @@ impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let id = request.extensions().get::<RequestId>().copied();
         let id = id.map(|id| id.to_string()).unwrap_or_default();
-        tracing::info_span!("request", request_id = id, method = method(request.method()), route = route(request))
+        tracing::info_span!(
+            "request",
+            request_id = id,
+            method = method(request.method()),
+            route = route(request)
+        )
     }
 
     fn on_request_end<B: MessageBody>(_span: Span, _outcome: &Result<ServiceResponse<B>, Error>) {}
@@ -42,7 +47,8 @@ pub async fn observe(
     Ok(response)
 }
 
-/// A request that is being served. Dropping it notes how it ended, also when its client hung up before.
+/// A request that is being served. Dropping it notes how it ended, also when its client hung up
+/// before.
 struct Observed {
     started: Instant,
     span: Span,
@@ -55,7 +61,13 @@ impl Observed {
     fn begin(request: &ServiceRequest) -> Self {
         gauge!(metrics::HTTP_IN_FLIGHT).increment(1);
         let (method, route) = (method(request.method()), route(request));
-        Self { started: Instant::now(), span: Span::current(), method, route, status: metrics::CLIENT_CLOSED_REQUEST }
+        Self {
+            started: Instant::now(),
+            span: Span::current(),
+            method,
+            route,
+            status: metrics::CLIENT_CLOSED_REQUEST,
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use actix_web::HttpRequest;
 
 /// The other end of a request's connection: a client, or the proxy that speaks for it.
 ///
-/// Work that outlives its request ([`Tasks`](crate::state::Tasks)) is not told that the client has hung up, and a process that was
-/// paused reads requests whose clients left long ago. The socket knows.
+/// Work that outlives its request ([`Tasks`](crate::state::Tasks)) is not told that the client has
+/// hung up, and a process that was paused reads requests whose clients left long ago. The socket
+/// knows.
 #[derive(Clone)]
 pub struct Peer(Option<Arc<TcpStream>>);
 
@@ -23,7 +24,8 @@ impl Peer {
         request.conn_data::<Self>().cloned().unwrap_or(Self(None))
     }
 
-    /// Whether the peer has closed the connection, or its half of it. A connection whose socket is not known counts as open.
+    /// Whether the peer has closed the connection, or its half of it. A connection whose socket is
+    /// not known counts as open.
     #[must_use]
     pub fn has_hung_up(&self) -> bool {
         self.0.as_ref().is_some_and(|socket| match socket.peek(&mut [0]) {

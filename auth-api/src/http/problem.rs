@@ -22,7 +22,8 @@ pub enum Problem {
         /// What is wrong with it.
         detail: Cow<'static, str>,
     },
-    /// 400: the body did not come to its end, or not in time. The connection is closed: what may still come is no request.
+    /// 400: the body did not come to its end, or not in time. The connection is closed: what may
+    /// still come is no request.
     BodyCutShort,
     /// 400: not the address of a wallet that can log in.
     InvalidAddress(InvalidAddress),
@@ -39,7 +40,8 @@ pub enum Problem {
     },
     /// 400: an access token and a cookie at once: which of the two is meant?
     TwoCredentials,
-    /// 403: it carries a cookie, would change something, and comes from a page that is not ours, or does not say from where.
+    /// 403: it carries a cookie, would change something, and comes from a page that is not ours, or
+    /// does not say from where.
     ForbiddenOrigin,
     /// 404: no such thing here.
     NotFound,
@@ -64,7 +66,8 @@ pub enum Problem {
     Internal,
 }
 
-/// A problem as it is answered (RFC 9457). What to do about it goes by `code`; `detail` is for people.
+/// A problem as it is answered (RFC 9457). What to do about it goes by `code`; `detail` is for
+/// people.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document {

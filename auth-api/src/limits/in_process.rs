@@ -13,8 +13,8 @@ pub(super) struct InProcess {
     quota: Quota,
 }
 
-/// States by key, at most so many: six megabytes for each policy. Beyond that all are forgotten, which gives everybody
-/// a fresh quota: better than memory without an end.
+/// States by key, at most so many: six megabytes for each policy. Beyond that all are forgotten,
+/// which gives everybody a fresh quota: better than memory without an end.
 struct Bounded(HashMapStateStore<String>);
 
 const MOST_KEYS: usize = 50_000;
@@ -22,7 +22,8 @@ const MOST_KEYS: usize = 50_000;
 impl InProcess {
     pub(super) fn new(quota: Quota) -> Self {
         let requests = quota.requests();
-        let each = GovernorQuota::with_period(quota.share()).unwrap_or(GovernorQuota::per_second(requests));
+        let each = GovernorQuota::with_period(quota.share())
+            .unwrap_or(GovernorQuota::per_second(requests));
         let states = Bounded(HashMapStateStore::default());
         let limiter = RateLimiter::new(each.allow_burst(requests), states, DefaultClock::default());
         Self { limiter, quota }
@@ -32,8 +33,14 @@ impl InProcess {
     pub(super) fn count(&self, key: &str) -> Result<Left, Left> {
         match self.limiter.check_key(&key.to_owned()) {
             // Up to a share of the time: governor does not tell how much of it has passed.
-            Ok(state) => Ok(Left { requests: state.remaining_burst_capacity().into(), one_more: self.quota.share() }),
-            Err(until) => Err(Left { requests: 0, one_more: until.wait_time_from(self.limiter.clock().now()) }),
+            Ok(state) => Ok(Left {
+                requests: state.remaining_burst_capacity().into(),
+                one_more: self.quota.share(),
+            }),
+            Err(until) => Err(Left {
+                requests: 0,
+                one_more: until.wait_time_from(self.limiter.clock().now()),
+            }),
         }
     }
 

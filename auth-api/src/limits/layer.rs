@@ -4,8 +4,8 @@ use ipnet::{IpNet, Ipv6Net};
 
 /// A network that a request is counted by.
 ///
-/// A customer of a provider gets a /64 at least, often a /56, and for the asking a /48: so each of these has a quota, and one /48 has
-/// 64 times that of a /64 and not 65,536 times.
+/// A customer of a provider gets a /64 at least, often a /56, and for the asking a /48: so each of
+/// these has a quota, and one /48 has 64 times that of a /64 and not 65,536 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layer {
     /// An IPv4 address, or the /64 of an IPv6 address.
@@ -51,7 +51,8 @@ impl Layer {
     }
 }
 
-/// What a provider gives to one customer at the most, or to one of its sites: the /48 of an IPv6 address, the /24 of an IPv4 address.
+/// What a provider gives to one customer at the most, or to one of its sites: the /48 of an IPv6
+/// address, the /24 of an IPv4 address.
 #[must_use]
 pub fn provider_network(ip: IpAddr) -> String {
     let ip = ip.to_canonical();

@@ -1,16 +1,19 @@
-//! How often one may ask: counted by the network that a request comes from, and by whom it is about.
+//! How often one may ask: counted by the network that a request comes from, and by whom it is
+//! about.
 //!
-//! - [`layer`]: the networks that an address is in; whoever has a whole IPv6 prefix does not have a quota for each of its /64s;
-//! - [`quota`]: so many in such a time; `gcra.lua` counts in Redis, so that all processes share one count, in one round trip
-//!   for all that a request is counted by and by Redis' clock;
-//! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same, and always what is so cheap that
-//!   the round trip would cost more: reading one's session;
+//! - [`layer`]: the networks that an address is in; whoever has a whole IPv6 prefix does not have a
+//!   quota for each of its /64s;
+//! - [`quota`]: so many in such a time; `gcra.lua` counts in Redis, so that all processes share one
+//!   count, in one round trip for all that a request is counted by and by Redis' clock;
+//! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same,
+//!   and always what is so cheap that the round trip would cost more: reading one's session;
 //! - [`Verdict`] says how a request fared, and what the client is told (the `RateLimit` fields of
 //!   draft-ietf-httpapi-ratelimit-headers-11).
 //!
-//! A request is counted by network before anything is done for it that costs more: signatures, PostgreSQL. By whom it is about it is
-//! counted only once it has proved to come from there: a wallet by its signature, a session by a genuine refresh token. Otherwise
-//! anybody could use up the quota of somebody else, and lock a wallet out.
+//! A request is counted by network before anything is done for it that costs more: signatures,
+//! PostgreSQL. By whom it is about it is counted only once it has proved to come from there: a
+//! wallet by its signature, a session by a genuine refresh token. Otherwise anybody could use up
+//! the quota of somebody else, and lock a wallet out.
 
 mod in_process;
 mod layer;
@@ -44,7 +47,8 @@ pub struct Quotas {
     pub session: Quota,
     /// Accounts made from one provider's network.
     pub new_accounts: Quota,
-    /// Requests with a credential of a session, and requests of other services without credentials, each from one network.
+    /// Requests with a credential of a session, and requests of other services without
+    /// credentials, each from one network.
     pub read_ip: Quota,
     /// Requests with a credential of one session.
     pub read_session: Quota,
@@ -84,17 +88,25 @@ impl Limits {
             }
             policies
         });
-        let sessions = Policy::networks(quotas.read_ip).chain([session(quotas.read_session)]).collect();
-        Self { redis, shared: shared.into(), sessions, strangers: Policy::networks(quotas.read_ip).collect() }
+        let sessions =
+            Policy::networks(quotas.read_ip).chain([session(quotas.read_session)]).collect();
+        Self {
+            redis,
+            shared: shared.into(),
+            sessions,
+            strangers: Policy::networks(quotas.read_ip).collect(),
+        }
     }
 
-    /// Counts a request by its network, and by `subject` where it has proved whom it is about: so that nobody uses up the quota of
-    /// somebody else, or fills Redis with keys of his own making. `None`: there are no limits.
+    /// Counts a request by its network, and by `subject` where it has proved whom it is about: so
+    /// that nobody uses up the quota of somebody else, or fills Redis with keys of his own
+    /// making. `None`: there are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
         self.count_shared(route, Counted { subject, ..Counted::network(ip) }).await
     }
 
-    /// Counts a request that [`count`](Self::count) has counted by its network, once it has proved whom it is about.
+    /// Counts a request that [`count`](Self::count) has counted by its network, once it has proved
+    /// whom it is about.
     pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
         self.count_shared(route, Counted::subject(ip, subject)).await
     }
@@ -104,19 +116,22 @@ impl Limits {
         self.count_shared(Route::Login, Counted::new_account(ip)).await
     }
 
-    /// Counts a request that shows a credential of a session, by its network: all routes together, in this process.
+    /// Counts a request that shows a credential of a session, by its network: all routes together,
+    /// in this process.
     #[must_use]
     pub fn count_caller(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.sessions, Counted::network(ip))
     }
 
-    /// Counts a request that [`count_caller`](Self::count_caller) has counted, once its credential has proved to be of this session.
+    /// Counts a request that [`count_caller`](Self::count_caller) has counted, once its credential
+    /// has proved to be of this session.
     #[must_use]
     pub fn count_session(&self, ip: IpAddr, session: &str) -> Option<Verdict> {
         count_here(&self.sessions, Counted::subject(ip, session))
     }
 
-    /// Counts a request for other services that shows no credentials, by its network, in this process.
+    /// Counts a request for other services that shows no credentials, by its network, in this
+    /// process.
     #[must_use]
     pub fn count_stranger(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.strangers, Counted::network(ip))
@@ -124,9 +139,12 @@ impl Limits {
 
     async fn count_shared(&self, route: Route, counted: Counted<'_>) -> Option<Verdict> {
         let policies = self.shared.get(route as usize)?;
-        let name = |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
-        let by: Vec<_> =
-            policies.iter().filter_map(|policy| Some((policy, name(policy, &policy.who(&counted)?)))).collect();
+        let name =
+            |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
+        let by: Vec<_> = policies
+            .iter()
+            .filter_map(|policy| Some((policy, name(policy, &policy.who(&counted)?))))
+            .collect();
         let fared = match self.count_in_redis(&by).await {
             Ok(fared) => fared,
             Err(failure) => {
@@ -137,7 +155,10 @@ impl Limits {
         Some(Verdict::new(policies.iter().filter(|policy| policy.is_shown(&counted)), &by, &fared))
     }
 
-    async fn count_in_redis(&self, counted: &[(&Policy, String)]) -> Result<Vec<Result<Left, Left>>, RedisFailure> {
+    async fn count_in_redis(
+        &self,
+        counted: &[(&Policy, String)],
+    ) -> Result<Vec<Result<Left, Left>>, RedisFailure> {
         let mut script = redis::pipe();
         let eval = script.cmd("EVAL").arg(SCRIPT).arg(counted.len());
         for (_, name) in counted {
@@ -149,8 +170,11 @@ impl Limits {
         let answer: Answer<(Vec<u64>,)> = self.redis.command("limit", &script).await;
         let (_, (answer,)) = answer?;
         let (passed, debts) = answer.split_first().ok_or(RedisFailure::Nonsense)?;
-        let mut fared: Vec<_> =
-            counted.iter().zip(debts).map(|((policy, _), debt)| Ok(policy.quota.left(*debt))).collect();
+        let mut fared: Vec<_> = counted
+            .iter()
+            .zip(debts)
+            .map(|((policy, _), debt)| Ok(policy.quota.left(*debt)))
+            .collect();
         if *passed == 0 {
             let last = fared.pop().ok_or(RedisFailure::Nonsense)?;
             fared.push(last.and_then(Err));
@@ -161,13 +185,18 @@ impl Limits {
     /// Forgets whom it need not remember; to be called now and then.
     pub fn forget_the_rested(&self) {
         let here = self.sessions.iter().chain(&self.strangers);
-        self.shared.iter().flatten().chain(here).for_each(|policy| policy.in_process.forget_the_rested());
+        self.shared
+            .iter()
+            .flatten()
+            .chain(here)
+            .for_each(|policy| policy.in_process.forget_the_rested());
     }
 }
 
 /// Counts in this process alone: what costs so little that a round trip to Redis would cost more.
 fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
-    let by: Vec<_> = policies.iter().filter_map(|policy| Some((policy, policy.who(&counted)?))).collect();
+    let by: Vec<_> =
+        policies.iter().filter_map(|policy| Some((policy, policy.who(&counted)?))).collect();
     let fared = count_in_process(&by);
     let shown = policies.iter().filter(|policy| policy.is_shown(&counted));
     (!policies.is_empty()).then(|| Verdict::new(shown, &by, &fared))

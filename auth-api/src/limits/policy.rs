@@ -65,12 +65,12 @@ impl Policy {
         Self { key, name, quota, in_process: InProcess::new(quota) }
     }
 
-    /// The quotas of the networks that an address is in, the smallest network first: a request that it refuses is not counted by the
-    /// larger ones.
+    /// The quotas of the networks that an address is in, the smallest network first: a request that
+    /// it refuses is not counted by the larger ones.
     pub(super) fn networks(quota: Quota) -> impl Iterator<Item = Self> {
-        Layer::ALL
-            .into_iter()
-            .map(move |layer| Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor())))
+        Layer::ALL.into_iter().map(move |layer| {
+            Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor()))
+        })
     }
 
     /// Who is counted; `None`: this policy does not apply to it.

@@ -2,8 +2,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// So many requests in such a time: all of them at once if one likes, and from then on one whenever its share of the time
-/// has passed (GCRA, a leaky bucket).
+/// So many requests in such a time: all of them at once if one likes, and from then on one whenever
+/// its share of the time has passed (GCRA, a leaky bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
@@ -12,7 +12,9 @@ pub struct Quota {
 
 /// Not a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a quota such as 60/1m: from 1 to 1000000 requests in a time of whole seconds, at most 1h")]
+#[error(
+    "not a quota such as 60/1m: from 1 to 1000000 requests in a time of whole seconds, at most 1h"
+)]
 pub struct InvalidQuota;
 
 /// What is left of a quota.
@@ -32,15 +34,22 @@ impl Quota {
         let (requests, period) = text.split_once('/').ok_or(InvalidQuota)?;
         let requests = requests.parse().ok().and_then(NonZeroU32::new).ok_or(InvalidQuota)?;
         let period = humantime::parse_duration(period).map_err(|_| InvalidQuota)?;
-        // It stands in a header that knows whole seconds; and what is counted is forgotten after it.
-        let sensible =
-            !period.is_zero() && period.subsec_nanos() == 0 && period <= LONGEST && requests.get() <= 1_000_000;
+        // It stands in a header that knows whole seconds; and what is counted is forgotten after
+        // it.
+        let sensible = !period.is_zero()
+            && period.subsec_nanos() == 0
+            && period <= LONGEST
+            && requests.get() <= 1_000_000;
         sensible.then_some(Self { requests, period }).ok_or(InvalidQuota)
     }
 
-    /// So many times the requests in the same time; no more than one each microsecond, which is as fine as time is counted.
+    /// So many times the requests in the same time; no more than one each microsecond, which is as
+    /// fine as time is counted.
     pub(super) fn times(self, factor: u32) -> Self {
-        let most = u32::try_from(self.period.as_micros()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        let most = u32::try_from(self.period.as_micros())
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MAX);
         let factor = NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN);
         Self { requests: self.requests.saturating_mul(factor).min(most), ..self }
     }
@@ -78,7 +87,12 @@ impl Quota {
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.requests, humantime::format_duration(self.period).to_string().replace(' ', ""))
+        write!(
+            f,
+            "{}/{}",
+            self.requests,
+            humantime::format_duration(self.period).to_string().replace(' ', "")
+        )
     }
 }
 
@@ -89,7 +103,19 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_quotas() {
-        for text in ["", "60", "60/", "/1m", "0/1m", "-1/1m", "60/0s", "60/500ms", "60/2h", "1000001/1m", "60/1m/1m"] {
+        for text in [
+            "",
+            "60",
+            "60/",
+            "/1m",
+            "0/1m",
+            "-1/1m",
+            "60/0s",
+            "60/500ms",
+            "60/2h",
+            "1000001/1m",
+            "60/1m/1m",
+        ] {
             assert_eq!(Quota::parse(text), Err(InvalidQuota), "{text}");
         }
         assert_eq!(Quota::parse("60/1m").unwrap().to_string(), "60/1m");

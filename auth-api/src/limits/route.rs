@@ -36,7 +36,8 @@ impl Route {
     ];
 
     /// Those that all processes count together.
-    pub(super) const SHARED: [Self; 5] = [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
+    pub(super) const SHARED: [Self; 5] =
+        [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
     /// Its template, as in the other metrics.
     #[must_use]
@@ -74,11 +75,13 @@ impl Route {
 /// By what a request is counted, as metrics have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The network that it comes from: an IPv4 address, or the /64, the /56 and the /48 of an IPv6 address.
+    /// The network that it comes from: an IPv4 address, or the /64, the /56 and the /48 of an IPv6
+    /// address.
     Ip,
     /// Whom it is about: the wallet, or the session.
     Address,
-    /// The network that a new account comes from: the /24 of an IPv4 address, or the /48 of an IPv6 address.
+    /// The network that a new account comes from: the /24 of an IPv4 address, or the /48 of an IPv6
+    /// address.
     NewAccounts,
 }
 

@@ -29,11 +29,22 @@ impl Verdict {
         counted: &[(&Policy, String)],
         fared: &[Result<Left, Left>],
     ) -> Self {
-        let policies = policies
-            .map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota.requests(), policy.quota.seconds()));
+        let policies = policies.map(|policy| {
+            format!(
+                "\"{}\";q={};w={}",
+                policy.name,
+                policy.quota.requests(),
+                policy.quota.seconds()
+            )
+        });
         let left = counted.iter().zip(fared).map(|((policy, _), Ok(left) | Err(left))| Remaining {
             of_subject: policy.key == Key::Subject,
-            item: format!("\"{}\";r={};t={}", policy.name, left.requests, in_seconds(left.one_more)),
+            item: format!(
+                "\"{}\";r={};t={}",
+                policy.name,
+                left.requests,
+                in_seconds(left.one_more)
+            ),
         });
         let refused = counted.iter().zip(fared).find_map(|((policy, _), fared)| {
             let left = fared.err()?;

@@ -8,8 +8,9 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 
 /// A multiplexed connection that knows how many came before it.
 ///
-/// The number is what the denylist's trust hangs on: a Redis behind a new connection may be another one than before
-/// (restarted from an old dump, failed over), so nothing that was believed of it carries over.
+/// The number is what the denylist's trust hangs on: a Redis behind a new connection may be another
+/// one than before (restarted from an old dump, failed over), so nothing that was believed of it
+/// carries over.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
@@ -24,8 +25,9 @@ impl Link {
     }
 }
 
-/// Makes [`Link`]s for bb8. `bb8_redis::RedisConnectionManager` never notices that a connection has ended (its
-/// `has_broken` is always false), and its check on checkout costs a PING each time; here whoever saw a command fail says so.
+/// Makes [`Link`]s for bb8. `bb8_redis::RedisConnectionManager` never notices that a connection has
+/// ended (its `has_broken` is always false), and its check on checkout costs a PING each time; here
+/// whoever saw a command fail says so.
 pub(super) struct LinkManager {
     client: Client,
     made: AtomicU64,
@@ -46,8 +48,9 @@ impl bb8::ManageConnection for LinkManager {
 
     async fn connect(&self) -> Result<Link, RedisError> {
         // Each command has a bound of its own, at the call.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let number = self.made.fetch_add(1, Ordering::SeqCst) + 1;
         Ok(Link { connection, number, broken: Arc::default() })

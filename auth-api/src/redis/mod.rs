@@ -1,8 +1,10 @@
-//! Redis, as all that use it share it: one connection, one prefix, a bound on every command, and a breaker.
+//! Redis, as all that use it share it: one connection, one prefix, a bound on every command, and a
+//! breaker.
 //!
-//! A Redis that hangs must not cost more than it once did. The first command that waits in vain opens the breaker, and
-//! from then on no request asks: the denylist is read from PostgreSQL, limits are counted in process. What goes on asking
-//! is the denylist's rebuild, which nobody waits for; the first answer that it gets closes the breaker.
+//! A Redis that hangs must not cost more than it once did. The first command that waits in vain
+//! opens the breaker, and from then on no request asks: the denylist is read from PostgreSQL,
+//! limits are counted in process. What goes on asking is the denylist's rebuild, which nobody waits
+//! for; the first answer that it gets closes the breaker.
 
 mod link;
 
@@ -58,7 +60,9 @@ impl RedisFailure {
         match self {
             Self::Timeout(_) | Self::BreakerOpen => "timeout",
             Self::Redis(error) if error.is_timeout() => "timeout",
-            Self::Redis(error) if error.is_io_error() || error.is_unrecoverable_error() => "connection",
+            Self::Redis(error) if error.is_io_error() || error.is_unrecoverable_error() => {
+                "connection"
+            }
             Self::Redis(_) | Self::Nonsense => "other",
         }
     }
@@ -69,8 +73,9 @@ impl Redis {
     #[must_use]
     pub fn new(config: &RedisConfig) -> Self {
         let pool = bb8::Pool::builder()
-            // One connection, multiplexed: it is cloned out and given back at once. A second one might end at another
-            // server after a failover, and what is known of the one would be believed of the other.
+            // One connection, multiplexed: it is cloned out and given back at once. A second one
+            // might end at another server after a failover, and what is known of the
+            // one would be believed of the other.
             .max_size(1)
             .connection_timeout(config.timeout)
             .idle_timeout(None)
@@ -86,25 +91,37 @@ impl Redis {
         }
     }
 
-    /// The key of this name. The prefix stands in the braces of a hash tag: all keys are in one slot of a cluster.
+    /// The key of this name. The prefix stands in the braces of a hash tag: all keys are in one
+    /// slot of a cluster.
     pub(crate) fn key(&self, name: impl fmt::Display) -> String {
         format!("{}:{name}", self.prefix)
     }
 
-    /// Asks on behalf of a request: within `REDIS_TIMEOUT`, and not at all while the breaker is open.
-    pub(crate) async fn command<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Answer<T> {
+    /// Asks on behalf of a request: within `REDIS_TIMEOUT`, and not at all while the breaker is
+    /// open.
+    pub(crate) async fn command<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        pipeline: &Pipeline,
+    ) -> Answer<T> {
         if self.is_left_alone() {
             return Err(RedisFailure::BreakerOpen);
         }
         self.send(name, self.timeout, pipeline).await
     }
 
-    /// Asks where no request waits: with more patience, and whether the breaker is open or not. An answer that a request
-    /// would have waited for closes it, one that refuses, too.
-    pub(crate) async fn bypass_breaker<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Answer<T> {
+    /// Asks where no request waits: with more patience, and whether the breaker is open or not. An
+    /// answer that a request would have waited for closes it, one that refuses, too.
+    pub(crate) async fn bypass_breaker<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        pipeline: &Pipeline,
+    ) -> Answer<T> {
         let asked = Instant::now();
         let answer = self.send(name, self.timeout * PATIENCE, pipeline).await;
-        let heard = answer.as_ref().map_or_else(|failure| !failure.is_outage(), |_| asked.elapsed() <= self.timeout);
+        let heard = answer
+            .as_ref()
+            .map_or_else(|failure| !failure.is_outage(), |_| asked.elapsed() <= self.timeout);
         if heard && self.open.swap(false, Ordering::SeqCst) {
             tracing::info!(event = "redis_recovered", "Redis is available again");
         }
@@ -121,9 +138,14 @@ impl Redis {
         self.opened.notified().await;
     }
 
-    /// Sends a pipeline within `patience`. A connection that did not answer is not used again; one that answered with an
-    /// error (no right, out of memory) is.
-    async fn send<T: FromRedisValue>(&self, name: &'static str, patience: Duration, pipeline: &Pipeline) -> Answer<T> {
+    /// Sends a pipeline within `patience`. A connection that did not answer is not used again; one
+    /// that answered with an error (no right, out of memory) is.
+    async fn send<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        patience: Duration,
+        pipeline: &Pipeline,
+    ) -> Answer<T> {
         let started = Instant::now();
         let mut used = None;
         let sent = tokio::time::timeout(patience, async {

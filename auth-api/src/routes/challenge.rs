@@ -59,11 +59,13 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let address =
-        request.and_then(|Json(request)| AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress));
+    let address = request.and_then(|Json(request)| {
+        AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress)
+    });
     let client = Client::of(&http, &state.trusted_proxies);
     // By the network alone: anybody may ask for a challenge for any wallet.
     limit(&http, &state, Route::Challenge, client.ip, None).await?;
     let challenge = state.challenges.issue(&address?, state.now()?)?;
-    Ok(HttpResponse::Ok().json(Answer { message: challenge.message, expires_at: challenge.expires_at }))
+    Ok(HttpResponse::Ok()
+        .json(Answer { message: challenge.message, expires_at: challenge.expires_at }))
 }

@@ -1,5 +1,5 @@
-//! GET /demo: a page that logs a wallet in and shows what goes over the wire, where `DEMO=1` asks for it. It is a client
-//! like any other, and all of it is in the binary.
+//! GET /demo: a page that logs a wallet in and shows what goes over the wire, where `DEMO=1` asks
+//! for it. It is a client like any other, and all of it is in the binary.
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -24,7 +24,8 @@ const FILES: [(&str, HeaderValue, &str); 7] = [
     ("freighter-api.js", SCRIPT, include_str!("demo/freighter-api/index.min.js")),
 ];
 
-/// Only our own files run, and only we are spoken to: what an answer says can do nothing, even if it were taken for markup.
+/// Only our own files run, and only we are spoken to: what an answer says can do nothing, even if
+/// it were taken for markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,11 +46,15 @@ fn answer(content_type: HeaderValue, text: &'static str) -> HttpResponse {
     if content_type == HTML {
         answer.insert_header(OPENER_POLICY);
     }
-    answer.insert_header((CONTENT_TYPE, content_type)).insert_header((CONTENT_SECURITY_POLICY, POLICY)).body(text)
+    answer
+        .insert_header((CONTENT_TYPE, content_type))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .body(text)
 }
 
 /// What the page has to know of the API that an answer does not tell it.
 pub(super) async fn settings(state: web::Data<State>) -> HttpResponse {
     let reuse_grace = u64::try_from(state.lifetimes.reuse_grace.as_millis()).unwrap_or(u64::MAX);
-    HttpResponse::Ok().json(json!({ "network": state.network.caip2(), "reuse_grace_ms": reuse_grace }))
+    HttpResponse::Ok()
+        .json(json!({ "network": state.network.caip2(), "reuse_grace_ms": reuse_grace }))
 }

@@ -1,9 +1,11 @@
-//! GET /docs/: a page to read the contract on, and to try it. All of it is in the program: nothing is loaded from elsewhere.
+//! GET /docs/: a page to read the contract on, and to try it. All of it is in the program: nothing
+//! is loaded from elsewhere.
 
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION,
+    X_FRAME_OPTIONS,
 };
 use actix_web::{HttpResponse, web};
 use hardening::security_headers::OPENER_POLICY;
@@ -22,7 +24,8 @@ const FILES: [&str; 7] = [
     "favicon-32x32.png",
 ];
 
-/// Scripts, styles and requests of this very server, and no other's. The page draws its arrows and its padlocks from `data:`.
+/// Scripts, styles and requests of this very server, and no other's. The page draws its arrows and
+/// its padlocks from `data:`.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -31,9 +34,13 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// The page changes with a release.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// How the page shows the contract. Relative, for a proxy may have it elsewhere; no badge of a validator on the Internet.
+/// How the page shows the contract. Relative, for a proxy may have it elsewhere; no badge of a
+/// validator on the Internet.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::from("../openapi.json").validator_url("none").use_base_layout().try_it_out_enabled(false);
+    let config = Config::from("../openapi.json")
+        .validator_url("none")
+        .use_base_layout()
+        .try_it_out_enabled(false);
     Arc::new(config.default_models_expand_depth(0))
 });
 

@@ -117,8 +117,8 @@ fn no() -> Object {
 
 /// What a token is worth
 ///
-/// For other services (RFC 7662). A session that was revoked is inactive at the next request. Asking about a session token is a
-/// use of its session.
+/// For other services (RFC 7662). A session that was revoked is inactive at the next request.
+/// Asking about a session token is a use of its session.
 #[utoipa::path(
     post,
     path = "/oauth/introspect",
@@ -150,7 +150,10 @@ pub(super) async fn post(
     oauth::authenticate(&http, &state, Route::Introspect).await?;
     let active = introspect(&state, form?.token.expose_secret(), arrived, &http).await?;
     oauth::count_introspection(active.is_some());
-    Ok(active.map_or_else(|| HttpResponse::Ok().json(Inactive::default()), |active| HttpResponse::Ok().json(active)))
+    Ok(active.map_or_else(
+        || HttpResponse::Ok().json(Inactive::default()),
+        |active| HttpResponse::Ok().json(active),
+    ))
 }
 
 async fn introspect(
@@ -165,14 +168,19 @@ async fn introspect(
             Ok((!denied).then(|| Active::access(claims)))
         }
         Some(Token::Refresh(token)) => refresh(state, &token).await,
-        Some(Token::Session(token)) => session(state, &PresentedCookie { token, arrived, request }).await,
+        Some(Token::Session(token)) => {
+            session(state, &PresentedCookie { token, arrived, request }).await
+        }
         None => Ok(None),
     }
 }
 
-/// Active is the current token alone. Its predecessor is shown as before the rotation while that is young: otherwise a service with a
-/// copy of it could see when to ask for the successor.
-async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Option<Active>, Problem> {
+/// Active is the current token alone. Its predecessor is shown as before the rotation while that is
+/// young: otherwise a service with a copy of it could see when to ask for the successor.
+async fn refresh(
+    state: &web::Data<State>,
+    token: &RefreshToken,
+) -> Result<Option<Active>, Problem> {
     let found = caller::find_live(state, token.session_id()).await?;
     Ok(found.and_then(|session| {
         let hidden = state.lifetimes.rotation_hidden();
@@ -188,13 +196,20 @@ async fn refresh(state: &web::Data<State>, token: &RefreshToken) -> Result<Optio
     }))
 }
 
-/// A service that asks for each request of a browser is where the session is used: that is noted as it would be here. It does not
-/// slide, because a service's answers carry no new cookie.
-async fn session(state: &web::Data<State>, presented: &PresentedCookie<'_>) -> Result<Option<Active>, Problem> {
+/// A service that asks for each request of a browser is where the session is used: that is noted as
+/// it would be here. It does not slide, because a service's answers carry no new cookie.
+async fn session(
+    state: &web::Data<State>,
+    presented: &PresentedCookie<'_>,
+) -> Result<Option<Active>, Problem> {
     match presented.accept(state).await {
-        Ok(Accepted { session, .. }) => {
-            Ok(Some(Active::of(state, &session, TokenUse::Session, session.created_at, session.expires_at)))
-        }
+        Ok(Accepted { session, .. }) => Ok(Some(Active::of(
+            state,
+            &session,
+            TokenUse::Session,
+            session.created_at,
+            session.expires_at,
+        ))),
         Err(Problem::Unauthenticated) => Ok(None),
         Err(problem) => Err(problem),
     }

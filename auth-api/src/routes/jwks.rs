@@ -9,8 +9,8 @@ use crate::state::State;
 
 /// The public keys
 ///
-/// Access tokens are verified with them. Take the key by the `kid` in a token's header, and ask again for one that is not
-/// there: a new key is published before it signs.
+/// Access tokens are verified with them. Take the key by the `kid` in a token's header, and ask
+/// again for one that is not there: a new key is published before it signs.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",

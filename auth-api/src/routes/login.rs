@@ -41,7 +41,8 @@ pub(super) struct Request {
     /// The challenge's message, byte for byte.
     #[schema(examples(json!(example::MESSAGE)))]
     message: String,
-    /// By the wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message), in padded base64 or in hex.
+    /// By the wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message), in
+    /// padded base64 or in hex.
     #[schema(
         pattern = "^([A-Za-z0-9+/]{85}[AQgw]==|[0-9A-Fa-f]{128})$",
         min_length = 88,
@@ -122,8 +123,8 @@ enum Refused {
 
 /// Log in with a signed challenge
 ///
-/// With `transport: "cookie"` the session is in a cookie that no script can read, and the body has no token. A login for a
-/// cookie over one that is still good ends the session of the old one.
+/// With `transport: "cookie"` the session is in a cookie that no script can read, and the body has
+/// no token. A login for a cookie over one that is still good ends the session of the old one.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -151,9 +152,12 @@ pub(super) async fn post(
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
     let client = Client::of(&http, &state.trusted_proxies);
-    limit(&http, &state, Route::Login, client.ip, None).await.inspect_err(|_| LoginOutcome::Limited.count())?;
+    limit(&http, &state, Route::Login, client.ip, None)
+        .await
+        .inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
-    // A cookie that somebody else's page has set would be a session of the attacker's choosing (login CSRF).
+    // A cookie that somebody else's page has set would be a session of the attacker's choosing
+    // (login CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
         audit::login_refused(&client, None, "a page of another origin");
         return Err(Problem::ForbiddenOrigin);
@@ -175,10 +179,15 @@ pub(super) async fn post(
     // Only now is it the wallet's own request.
     let limited = limit_wallet(&http, &state, client.ip, challenge.address.as_str()).await;
     limited.inspect_err(|_| LoginOutcome::Limited.count())?;
-    let login =
-        Login { client, transport: request.transport, replaced: replaced(&http, &state, request.transport), challenge };
+    let login = Login {
+        client,
+        transport: request.transport,
+        replaced: replaced(&http, &state, request.transport),
+        challenge,
+    };
     let shared = Arc::clone(&state);
-    let Done { counted, result } = state.tasks.finish(async move { log_in(&shared, login).await }).await?;
+    let Done { counted, result } =
+        state.tasks.finish(async move { log_in(&shared, login).await }).await?;
     if let Some(verdict) = counted {
         show(&http, verdict);
     }
@@ -205,8 +214,15 @@ pub(super) async fn post(
 }
 
 /// The session whose cookie a new one will take the place of.
-fn replaced(http: &HttpRequest, state: &State, transport: Transport) -> Option<(SessionId, TokenHash)> {
-    let (Transport::Cookie, CookieLookup::One(value)) = (transport, state.cookie.presented(http)) else { return None };
+fn replaced(
+    http: &HttpRequest,
+    state: &State,
+    transport: Transport,
+) -> Option<(SessionId, TokenHash)> {
+    let (Transport::Cookie, CookieLookup::One(value)) = (transport, state.cookie.presented(http))
+    else {
+        return None;
+    };
     let token = SessionToken::parse(&value, &state.secrets).ok()?;
     Some((token.session_id(), token.hash()))
 }
@@ -218,8 +234,8 @@ fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: 
     Problem::LoginRefused
 }
 
-/// Begins a session and denies those that had to end for it, and counts and tells how that went: here, where it also
-/// happens for a client that has hung up.
+/// Begins a session and denies those that had to end for it, and counts and tells how that went:
+/// here, where it also happens for a client that has hung up.
 async fn log_in(state: &State, login: Login) -> Done {
     let wallet = login.challenge.address.as_str();
     match begin(state, &login).await {
@@ -231,10 +247,21 @@ async fn log_in(state: &State, login: Login) -> Done {
             }
             LoginOutcome::Success.count();
             metrics::count_created(login.transport, begun.new_account);
-            audit::login(&login.client, wallet, begun.account_id, begun.session_id, login.transport);
+            audit::login(
+                &login.client,
+                wallet,
+                begun.account_id,
+                begun.session_id,
+                login.transport,
+            );
             for Ended { id, reason } in &begun.ended {
                 metrics::count_revoked(*reason, 1);
-                audit::revoke(Some(&login.client), *id, &RevokedBy::Account(begun.account_id), *reason);
+                audit::revoke(
+                    Some(&login.client),
+                    *id,
+                    &RevokedBy::Account(begun.account_id),
+                    *reason,
+                );
             }
             Done { counted: begun.counted.take(), result: Ok((login, begun)) }
         }
@@ -243,7 +270,9 @@ async fn log_in(state: &State, login: Login) -> Done {
             count_refused(state, (Route::Login, login.client.ip, None), Scope::NewAccounts);
             Done { counted: Some(verdict), result: Err(Problem::RateLimited { wait }) }
         }
-        Err(Refused::Reason(outcome)) => Done::failed(refuse(&login.client, Some(wallet), outcome, outcome.as_str())),
+        Err(Refused::Reason(outcome)) => {
+            Done::failed(refuse(&login.client, Some(wallet), outcome, outcome.as_str()))
+        }
         Err(Refused::Database(error)) => {
             LoginOutcome::Unavailable.count();
             Done::failed(error.into())
@@ -261,8 +290,8 @@ impl Done {
     }
 }
 
-/// The login transaction. The account's row lock comes first: logins of one account stand in line, so that the limit is
-/// exact and the last to commit is among the sessions that stay.
+/// The login transaction. The account's row lock comes first: logins of one account stand in line,
+/// so that the limit is exact and the last to commit is among the sessions that stay.
 async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
     let session_id = SessionId::generate();
     let Login { challenge, client, replaced, .. } = login;
@@ -271,7 +300,9 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             let token = RefreshToken::generate(&state.secrets, Some(&key), session_id, 0)?;
             Ok(Carrier::Token { token, key })
         }),
-        Transport::Cookie => SessionToken::generate(&state.secrets, session_id).map(Carrier::Cookie),
+        Transport::Cookie => {
+            SessionToken::generate(&state.secrets, session_id).map(Carrier::Cookie)
+        }
     };
     let carrier = carrier.map_err(Refused::Random)?;
     let issuer = state.network.caip2();
@@ -307,17 +338,26 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
         let times = session.insert(connection).await?;
         if let Carrier::Token { token, key } = &carrier {
             let networks = Networks::of(client.ip);
-            let family = NewTokenFamily::new(session_id, times.created_at, key.clone(), token.hash(), networks);
+            let family = NewTokenFamily::new(
+                session_id,
+                times.created_at,
+                key.clone(),
+                token.hash(),
+                networks,
+            );
             family.insert(connection).await?;
         }
-        let ended = Session::enforce_session_limit(connection, account.id, session_id, *replaced, limit).await?;
+        let ended =
+            Session::enforce_session_limit(connection, account.id, session_id, *replaced, limit)
+                .await?;
         may_have_ended = !ended.is_empty();
         Ok((account, times, ended, counted))
     });
     let done = timed(watch, "login", transaction).await;
-    // The answer to the commit is missing: it may have been committed all the same, and then those sessions have to be denied.
-    // Nothing before the commit ends a session, and least of all a connection that could not be had: under load, doubt would
-    // send every look-up of every process to the database that is too busy already.
+    // The answer to the commit is missing: it may have been committed all the same, and then those
+    // sessions have to be denied. Nothing before the commit ends a session, and least of all a
+    // connection that could not be had: under load, doubt would send every look-up of every
+    // process to the database that is too busy already.
     if may_have_ended && matches!(done, Err(Refused::Database(_))) {
         state.denylist.doubt();
     }
@@ -326,8 +366,9 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
     Ok(Begin { account_id, session_id, times, carrier, ended, new_account, counted })
 }
 
-/// Counts an account that the transaction has made: nothing else tells an existing account's login, which is never refused by it, without
-/// one more query. If it is one too many, the transaction is rolled back, and with it the use of the challenge.
+/// Counts an account that the transaction has made: nothing else tells an existing account's login,
+/// which is never refused by it, without one more query. If it is one too many, the transaction is
+/// rolled back, and with it the use of the challenge.
 async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, Refused> {
     let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };
     match verdict.refused {

@@ -1,4 +1,5 @@
-//! POST /auth/logout: ends the session of the access token, of the cookie, or of the refresh token in the body.
+//! POST /auth/logout: ends the session of the access token, of the cookie, or of the refresh token
+//! in the body.
 
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ pub(super) struct Request {
 
 /// End a session
 ///
-/// That of the access token, of the cookie, or of the refresh token in the body. 204, also when the session was over already: a
-/// client that asks twice wants the same. An access token that has expired does no harm beside a good refresh token.
+/// That of the access token, of the cookie, or of the refresh token in the body. 204, also when the
+/// session was over already: a client that asks twice wants the same. An access token that has
+/// expired does no harm beside a good refresh token.
 #[utoipa::path(
     post,
     path = "/auth/logout",
@@ -50,12 +52,15 @@ pub(super) async fn post(
     let client = Client::of(&http, &state.trusted_proxies);
     limit_caller(&http, &state, Route::Logout, client.ip)?;
     let proof = match request?.0 {
-        // Any token that the session was issued will do, an old one too: who holds one may end what it belongs to. Clients
-        // send their access token along with everything; that it has expired is no reason to keep the session.
+        // Any token that the session was issued will do, an old one too: who holds one may end what
+        // it belongs to. Clients send their access token along with everything; that it has
+        // expired is no reason to keep the session.
         Some(request) => {
-            let token =
-                RefreshToken::parse(&request.refresh_token, &state.secrets).map_err(|_| Problem::Unauthenticated)?;
-            let beside = caller::verified_credential(&http, &state).ok().map(|credential| credential.session_id());
+            let token = RefreshToken::parse(&request.refresh_token, &state.secrets)
+                .map_err(|_| Problem::Unauthenticated)?;
+            let beside = caller::verified_credential(&http, &state)
+                .ok()
+                .map(|credential| credential.session_id());
             if beside.is_some_and(|id| id != token.session_id()) {
                 return Err(Problem::malformed(
                     "refresh_token",
@@ -68,8 +73,10 @@ pub(super) async fn post(
     };
     limit_session(&http, &state, Route::Logout, client.ip, proof.session_id())?;
     let shared = Arc::clone(&state);
-    let ending = Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: RevokedBy::Rule };
-    let ended = state.tasks.finish(async move { end_if_issued(&shared, &client, &proof, &ending).await });
+    let ending =
+        Ending { route: "/auth/logout", reason: RevokedReason::Logout, by: RevokedBy::Rule };
+    let ended =
+        state.tasks.finish(async move { end_if_issued(&shared, &client, &proof, &ending).await });
     if ended.await?? == Ended::Forged {
         return Err(Problem::Unauthenticated);
     }

@@ -1,4 +1,5 @@
-//! GET /.well-known/oauth-authorization-server: what there is for other services, and where (RFC 8414).
+//! GET /.well-known/oauth-authorization-server: what there is for other services, and where (RFC
+//! 8414).
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
@@ -59,8 +60,8 @@ const CACHE: &str = "public, max-age=3600";
 
 /// What there is, and where
 ///
-/// Metadata of an authorization server (RFC 8414). Where `ISSUER` has a path, the document is also served at
-/// `/.well-known/oauth-authorization-server/` followed by that path (§3.1).
+/// Metadata of an authorization server (RFC 8414). Where `ISSUER` has a path, the document is also
+/// served at `/.well-known/oauth-authorization-server/` followed by that path (§3.1).
 #[utoipa::path(
     get,
     path = "/.well-known/oauth-authorization-server",

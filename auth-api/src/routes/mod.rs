@@ -52,7 +52,10 @@ static API: &[Path] = &[
     guarded("/auth/session", &[(GET, |route| route.to(session::get))]),
     guarded(
         "/auth/sessions",
-        &[(GET, |route| route.to(sessions::list)), (DELETE, |route| route.to(sessions::delete_all))],
+        &[
+            (GET, |route| route.to(sessions::list)),
+            (DELETE, |route| route.to(sessions::delete_all)),
+        ],
     ),
     guarded("/auth/sessions/{id}", &[(DELETE, |route| route.to(sessions::delete_one))]),
     // For other services: no cookie goes there.
@@ -94,7 +97,8 @@ const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
     Path { template, guarded: false, endpoints }
 }
 
-/// Serves the API and its pages. `issuer`: `ISSUER`, whose path is part of where its metadata is; `demo`: whether there is a demo.
+/// Serves the API and its pages. `issuer`: `ISSUER`, whose path is part of where its metadata is;
+/// `demo`: whether there is a demo.
 pub fn api(config: &mut ServiceConfig, issuer: &str, demo: bool) {
     serve(config, API);
     if let Some(path) = metadata::path_of(issuer) {
@@ -135,7 +139,8 @@ impl Path {
         self.answer(web::resource(self.template))
     }
 
-    /// The same at exactly `path`, which is below the template. Metrics count it as the template, which comes first here.
+    /// The same at exactly `path`, which is below the template. Metrics count it as the template,
+    /// which comes first here.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);
@@ -152,7 +157,8 @@ impl Path {
         for (methods, handler) in self.endpoints {
             for method in *methods {
                 let route = handler(web::method(method.clone()));
-                resource = resource.route(if self.guarded { route.wrap(from_fn(guard)) } else { route });
+                resource =
+                    resource.route(if self.guarded { route.wrap(from_fn(guard)) } else { route });
             }
         }
         resource

@@ -17,7 +17,10 @@ pub(super) async fn livez() -> HttpResponse {
 /// GET /readyz: PostgreSQL answers and has our tables. Redis is reported, not required.
 pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     let shared = Arc::clone(&state);
-    let checked = state.tasks.finish(async move { (postgres(&shared).await, shared.denylist.report().await) }).await;
+    let checked = state
+        .tasks
+        .finish(async move { (postgres(&shared).await, shared.denylist.report().await) })
+        .await;
     let Ok((postgres, redis)) = checked else { return HttpResponse::ServiceUnavailable().finish() };
     let (mut answer, status) = match &postgres {
         Ok(()) => (HttpResponse::Ok(), "ready"),
@@ -32,7 +35,9 @@ async fn postgres(state: &State) -> Result<(), String> {
         return Err("the database's clock has not been read yet".into());
     }
     let mut connection = state.database.acquire().await.map_err(|error| error.to_string())?;
-    let pending = migrate::pending(&mut connection, MigrationSet::Auth).await.map_err(|error| error.to_string())?;
+    let pending = migrate::pending(&mut connection, MigrationSet::Auth)
+        .await
+        .map_err(|error| error.to_string())?;
     if pending.is_empty() {
         return Ok(());
     }
@@ -40,8 +45,13 @@ async fn postgres(state: &State) -> Result<(), String> {
 }
 
 /// GET /metrics: for Prometheus.
-pub(super) async fn metrics(state: web::Data<State>, handle: web::Data<PrometheusHandle>) -> HttpResponse {
+pub(super) async fn metrics(
+    state: web::Data<State>,
+    handle: web::Data<PrometheusHandle>,
+) -> HttpResponse {
     state.database.report();
     state.connections.report();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(handle.render())
 }

@@ -19,7 +19,9 @@ use crate::credentials::RefreshToken;
 use crate::credentials::access_token::Grant;
 use crate::http::api_spec::example;
 use crate::http::limit::{hide_session, limit};
-use crate::http::{Client, IdempotencyHeader, IdempotencyKey, Json, Peer, Problem, api_spec, response_delay};
+use crate::http::{
+    Client, IdempotencyHeader, IdempotencyKey, Json, Peer, Problem, api_spec, response_delay,
+};
 use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::State;
@@ -36,9 +38,10 @@ pub(super) struct Request {
 
 /// The next pair of tokens
 ///
-/// Refresh tokens rotate: keep the new one and forget the old one. If the answer was lost, or two tabs refreshed at once, the
-/// old one gets *the same* successor within `REFRESH_REUSE_GRACE` (30 s), and with the same `Idempotency-Key` until the successor
-/// has been used. Used at any other time it ends the session, for then somebody has a copy.
+/// Refresh tokens rotate: keep the new one and forget the old one. If the answer was lost, or two
+/// tabs refreshed at once, the old one gets *the same* successor within `REFRESH_REUSE_GRACE` (30
+/// s), and with the same `Idempotency-Key` until the successor has been used. Used at any other
+/// time it ends the session, for then somebody has a copy.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
@@ -57,7 +60,8 @@ pub(super) async fn post(
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
     let answer = answer(&http, &state, request).await;
-    // A limit that refuses shows itself. Any other answer without tokens costs the client nothing that would make it stop asking.
+    // A limit that refuses shows itself. Any other answer without tokens costs the client nothing
+    // that would make it stop asking.
     if answer.as_ref().is_err_and(|problem| !matches!(problem, Problem::RateLimited { .. })) {
         hide_session(&http);
     }
@@ -70,11 +74,14 @@ async fn answer(
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
     let (arrived, peer) = (Instant::now(), Peer::of(http));
-    let token = request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
+    let token =
+        request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
     let parsed = token.and_then(|token| Ok((token, IdempotencyKey::of(http)?)));
-    // Only what is decided counts by session: from what is not, anybody with a copy of a token could learn how often it is refreshed.
+    // Only what is decided counts by session: from what is not, anybody with a copy of a token
+    // could learn how often it is refreshed.
     let genuine = parsed.as_ref().ok().and_then(|(token, _)| token.as_ref().ok());
-    let session = genuine.filter(|_| !peer.has_hung_up()).map(|token| token.session_id().to_string());
+    let session =
+        genuine.filter(|_| !peer.has_hung_up()).map(|token| token.session_id().to_string());
     let client = Client::of(http, &state.trusted_proxies);
     let limited = limit(http, state, Route::Refresh, client.ip, session.as_deref()).await;
     limited.inspect_err(|_| RefreshOutcome::Limited.count())?;
@@ -123,8 +130,12 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
     Problem::RefreshRefused
 }
 
-/// Refreshes, and counts and reports how that ended: here, where it also happens for a client that has hung up.
-async fn refresh(state: &State, presented: &PresentedToken) -> Result<(SessionState, RefreshToken), Problem> {
+/// Refreshes, and counts and reports how that ended: here, where it also happens for a client that
+/// has hung up.
+async fn refresh(
+    state: &State,
+    presented: &PresentedToken,
+) -> Result<(SessionState, RefreshToken), Problem> {
     let (client, session_id) = (&presented.client, presented.session_id());
     match decide(state, presented).await {
         Ok(Refreshed::Next { session, successor, retry }) => {

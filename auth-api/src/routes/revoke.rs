@@ -16,8 +16,9 @@ use crate::state::State;
 
 /// End the session of a token
 ///
-/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more (RFC 7009 §2.2). Any token that was issued will do, an old
-/// refresh token too: whoever holds one may end what it belongs to.
+/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more
+/// (RFC 7009 §2.2). Any token that was issued will do, an old refresh token too: whoever holds one
+/// may end what it belongs to.
 #[utoipa::path(
     post,
     path = "/oauth/revoke",
@@ -34,7 +35,8 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, OAuthError> {
     let client_id = oauth::authenticate(&http, &state, Route::Revoke).await?;
     let token = form?.token;
-    let recognised = Token::recognise(token.expose_secret(), &state.secrets, &state.access_tokens, state.now()?);
+    let recognised =
+        Token::recognise(token.expose_secret(), &state.secrets, &state.access_tokens, state.now()?);
     if let Some(token) = recognised {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {

@@ -54,7 +54,10 @@ struct AccountAnswer {
     ),
     security(("access_token" = []), ("session_cookie" = []))
 )]
-pub(super) async fn get(http: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(
+    http: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
     let session = caller::authenticate(&http, &state, Route::Session).await?;
     let answer = SessionAnswer::of(&session, true, state.lifetimes.rotation_hidden());
     let account = session.account;

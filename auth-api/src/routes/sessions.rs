@@ -45,11 +45,12 @@ pub(super) struct SessionAnswer {
     /// When its owner authenticated: the login. Some requests need a recent one (`STEP_UP_AGE`).
     #[schema(examples("2026-11-21T09:00:07Z"))]
     auth_time: DateTime<Utc>,
-    /// The last rotation of its refresh token, shown when twice `REFRESH_REUSE_GRACE` have passed since; or, by cookie, the last
-    /// request, noted once a minute at the most.
+    /// The last rotation of its refresh token, shown when twice `REFRESH_REUSE_GRACE` have passed
+    /// since; or, by cookie, the last request, noted once a minute at the most.
     #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
-    /// Its end, unless it is used before: it slides. What a refresh adds is shown as late as the refresh.
+    /// Its end, unless it is used before: it slides. What a refresh adds is shown as late as the
+    /// refresh.
     #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
     /// Whether it is the caller's.
@@ -57,7 +58,8 @@ pub(super) struct SessionAnswer {
 }
 
 impl SessionAnswer {
-    /// Of a session whose times of before its last rotation are shown while that is younger than `hidden`.
+    /// Of a session whose times of before its last rotation are shown while that is younger than
+    /// `hidden`.
     pub(super) fn of(session: &Session, current: bool, hidden: Duration) -> Self {
         let ShownTimes { last_seen_at, expires_at } = session.shown_times(hidden);
         Self {
@@ -132,15 +134,17 @@ pub(super) async fn list(
     });
     let sessions = listed.await??;
     let hidden = state.lifetimes.rotation_hidden();
-    let sessions =
-        sessions.iter().map(|session| SessionAnswer::of(session, session.id == current.id, hidden)).collect();
+    let sessions = sessions
+        .iter()
+        .map(|session| SessionAnswer::of(session, session.id == current.id, hidden))
+        .collect();
     Ok(HttpResponse::Ok().json(ListAnswer { sessions }))
 }
 
 /// End one session
 ///
-/// 204 for a live one of the caller's own, else 404, whatever there is by that id. Another session than the caller's takes a recent
-/// login where `STEP_UP_AGE` is set.
+/// 204 for a live one of the caller's own, else 404, whatever there is by that id. Another session
+/// than the caller's takes a recent login where `STEP_UP_AGE` is set.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{id}",
@@ -176,7 +180,12 @@ pub(super) async fn delete_one(
     Ok(answer.finish())
 }
 
-async fn end_one(state: &State, client: &Client, id: SessionId, owner: AccountId) -> Result<bool, DatabaseError> {
+async fn end_one(
+    state: &State,
+    client: &Client,
+    id: SessionId,
+    owner: AccountId,
+) -> Result<bool, DatabaseError> {
     let revoked = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
@@ -240,7 +249,8 @@ pub(super) async fn delete_all(
     let kept = query.0.except.map(|Except::Current| current.id);
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let (account_id, id) = (current.account.id, current.id);
-    let ended = state.tasks.finish(async move { end_all(&shared, &client, account_id, id, kept).await });
+    let ended =
+        state.tasks.finish(async move { end_all(&shared, &client, account_id, id, kept).await });
     let revoked = ended.await??.ok_or(Problem::Unauthenticated)?;
     let mut answer = HttpResponse::Ok();
     if kept.is_none() && Transport::of(&current) == Transport::Cookie {
@@ -249,7 +259,8 @@ pub(super) async fn delete_all(
     Ok(answer.json(Revoked { revoked }))
 }
 
-/// Under the account's lock, so that a login is before all of it or after. `None`: the caller's own session has ended meanwhile.
+/// Under the account's lock, so that a login is before all of it or after. `None`: the caller's own
+/// session has ended meanwhile.
 async fn end_all(
     state: &State,
     client: &Client,
@@ -260,12 +271,16 @@ async fn end_all(
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
     let transaction = connection.transaction(async |connection| {
-        if !Account::lock(connection, account_id).await? || !Session::is_live(connection, caller).await? {
+        if !Account::lock(connection, account_id).await?
+            || !Session::is_live(connection, caller).await?
+        {
             return Ok::<_, diesel::result::Error>(None);
         }
         Session::revoke_all(connection, account_id, kept, RevokedReason::User).await.map(Some)
     });
-    let ended = timed(watch, "revoke_all_sessions", transaction).await.inspect_err(|_| state.denylist.doubt())?;
+    let ended = timed(watch, "revoke_all_sessions", transaction)
+        .await
+        .inspect_err(|_| state.denylist.doubt())?;
     drop(connection);
     let Some(ended) = ended else { return Ok(None) };
     state.denylist.deny(&ended).await;

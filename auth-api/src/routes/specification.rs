@@ -1,4 +1,5 @@
-//! GET /openapi.json: what may be asked and what is answered, as OpenAPI 3.1, made from the endpoints' own types.
+//! GET /openapi.json: what may be asked and what is answered, as OpenAPI 3.1, made from the
+//! endpoints' own types.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ContentType, HeaderValue};
@@ -10,7 +11,8 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server, ServerBuilde
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    API, DEMO, PAGES, admin, challenge, introspect, jwks, login, logout, metadata, refresh, revoke, session, sessions,
+    API, DEMO, PAGES, admin, challenge, introspect, jwks, login, logout, metadata, refresh, revoke,
+    session, sessions,
 };
 use crate::http::api_spec::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
@@ -100,25 +102,31 @@ pub(super) async fn get(specification: web::Data<ApiSpecification>) -> HttpRespo
 }
 
 /// What a page is answered with.
-const PAGE_STATUSES: [StatusCode; 4] =
-    [StatusCode::OK, StatusCode::PERMANENT_REDIRECT, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR];
+const PAGE_STATUSES: [StatusCode; 4] = [
+    StatusCode::OK,
+    StatusCode::PERMANENT_REDIRECT,
+    StatusCode::NOT_FOUND,
+    StatusCode::INTERNAL_SERVER_ERROR,
+];
 
-/// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is there.
+/// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is
+/// there.
 #[must_use]
 pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
     let mut specification = Endpoints::openapi();
     let mut answers = Vec::new();
     for (path, item) in &mut specification.paths.paths {
         for (method, operation) in api_spec::operations(item) {
-            let statuses = operation.responses.responses.keys().filter_map(|status| status.parse().ok());
+            let statuses =
+                operation.responses.responses.keys().filter_map(|status| status.parse().ok());
             answers.extend(statuses.map(|status| (method.clone(), path.clone(), status)));
         }
     }
     let demo = if demo { DEMO } else { &[] };
     for page in PAGES.iter().chain(demo) {
-        let answered = page
-            .methods()
-            .flat_map(|method| PAGE_STATUSES.map(|status| (method.clone(), page.template.to_owned(), status)));
+        let answered = page.methods().flat_map(|method| {
+            PAGE_STATUSES.map(|status| (method.clone(), page.template.to_owned(), status))
+        });
         answers.extend(answered);
     }
     answers
@@ -149,12 +157,12 @@ impl Modify for Credentials {
             "The cookie of a login with `transport: \"cookie\"`. A request that is no GET, HEAD or OPTIONS needs an `Origin` of \
              the server's own or of `ALLOWED_ORIGINS` beside it; browsers send it by themselves. Not together with a token.",
         );
-        let operator = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The operators' token, of `ADMIN_TOKEN_FILE`: `auth-api admin token` makes one."));
-        let client = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Basic)
-            .description(Some("The id and the secret of another service: `auth-api clients add ID` makes them."));
+        let operator = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "The operators' token, of `ADMIN_TOKEN_FILE`: `auth-api admin token` makes one.",
+        ));
+        let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
+            "The id and the secret of another service: `auth-api clients add ID` makes them.",
+        ));
         specification.components.get_or_insert_default().security_schemes.extend([
             ("operator".to_owned(), RefOr::T(SecurityScheme::Http(operator.build()))),
             ("client".to_owned(), RefOr::T(SecurityScheme::Http(client.build()))),
@@ -183,7 +191,8 @@ struct Optional;
 
 impl Modify for Optional {
     fn modify(&self, specification: &mut Document) {
-        let logout = specification.paths.paths.get_mut("/auth/logout").and_then(|path| path.post.as_mut());
+        let logout =
+            specification.paths.paths.get_mut("/auth/logout").and_then(|path| path.post.as_mut());
         if let Some(RefOr::T(body)) = logout.and_then(|logout| logout.request_body.as_mut()) {
             body.required = Some(Required::False);
         }
@@ -198,7 +207,8 @@ impl Modify for Operations {
         for (path, item) in &mut specification.paths.paths {
             if path.starts_with(admin::SCOPE) {
                 let server = ServerBuilder::new().url("http://127.0.0.1:9082");
-                let server = server.description(Some("The operators' port (`ADMIN_BIND`), not for the public."));
+                let server = server
+                    .description(Some("The operators' port (`ADMIN_BIND`), not for the public."));
                 item.servers = Some(vec![server.build()]);
             }
         }
@@ -230,13 +240,16 @@ mod tests {
             .paths
             .paths
             .iter_mut()
-            .flat_map(|(path, item)| api_spec::operations(item).map(|(method, _)| (path.clone(), method.to_string())))
+            .flat_map(|(path, item)| {
+                api_spec::operations(item).map(|(method, _)| (path.clone(), method.to_string()))
+            })
             .collect();
         let api = API.iter().map(|path| (path.template.to_owned(), path));
-        let admin = admin::PATHS.iter().map(|path| (format!("{}{}", admin::SCOPE, path.template), path));
-        let served = api
-            .chain(admin)
-            .flat_map(|(template, path)| path.methods().map(move |method| (template.clone(), method.to_string())));
+        let admin =
+            admin::PATHS.iter().map(|path| (format!("{}{}", admin::SCOPE, path.template), path));
+        let served = api.chain(admin).flat_map(|(template, path)| {
+            path.methods().map(move |method| (template.clone(), method.to_string()))
+        });
         assert_eq!(told, served.collect());
     }
 }

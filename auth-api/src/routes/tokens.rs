@@ -24,7 +24,8 @@ pub(super) struct Pair<'g> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]
 pub(super) struct Answer<'a> {
-    /// A JWT for `Authorization: Bearer`: `EdDSA`, of the type `at+jwt` (RFC 9068). Do not look into it: ask `GET /auth/session`.
+    /// A JWT for `Authorization: Bearer`: `EdDSA`, of the type `at+jwt` (RFC 9068). Do not look
+    /// into it: ask `GET /auth/session`.
     #[schema(pattern = r"^[\w-]+\.[\w-]+\.[\w-]+$", examples(json!(example::ACCESS_TOKEN)))]
     access_token: &'a str,
     /// How the access token is presented.

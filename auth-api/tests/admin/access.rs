@@ -22,7 +22,11 @@ async fn without_a_token_file_there_is_nothing() {
         let answer = api.send(request.bearer_auth(TOKEN)).await;
         answer.is_problem(404, "not_found");
         let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
-        assert_eq!((names(&answer), &answer.body), (names(&nothing), &nothing.body), "{method} {path}");
+        assert_eq!(
+            (names(&answer), &answer.body),
+            (names(&nothing), &nothing.body),
+            "{method} {path}"
+        );
     }
 }
 
@@ -50,26 +54,39 @@ async fn only_the_token_opens() {
             let answer = desk.api.send(request).await;
             answer.is_problem(401, "unauthenticated");
             // RFC 6750 §3.1: an error only where there was a token.
-            let token = authorization.as_ref().is_some_and(|value| value.trim().starts_with("Bearer "));
+            let token =
+                authorization.as_ref().is_some_and(|value| value.trim().starts_with("Bearer "));
             let challenge = if token { r#"Bearer error="invalid_token""# } else { "Bearer" };
             assert_eq!(answer.headers["www-authenticate"], challenge, "{authorization:?}");
         }
     }
-    let twice = get("/admin/sessions").bearer_auth(TOKEN).header("Authorization", format!("Bearer {TOKEN}"));
+    let twice = get("/admin/sessions")
+        .bearer_auth(TOKEN)
+        .header("Authorization", format!("Bearer {TOKEN}"));
     desk.api.send(twice).await.is_problem(401, "unauthenticated");
     // A user's credential is none of an operator.
     let user = desk.api.login(&Wallet::generate()).await;
-    desk.api.send(get("/admin/sessions").bearer_auth(&user.access)).await.is_problem(401, "unauthenticated");
+    desk.api
+        .send(get("/admin/sessions").bearer_auth(&user.access))
+        .await
+        .is_problem(401, "unauthenticated");
 
-    let answer = desk.api.send(get("/admin/sessions").header("Authorization", format!("bearer {TOKEN}"))).await;
+    let answer = desk
+        .api
+        .send(get("/admin/sessions").header("Authorization", format!("bearer {TOKEN}")))
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
     // As on every port.
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
-    assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"), "{answer:?}");
+    assert!(
+        answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"),
+        "{answer:?}"
+    );
     // The audit event belongs to the request.
     desk.told("admin_list", 1).await;
-    let (log, id) = (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
+    let (log, id) =
+        (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
     let listed = log.lines().find(|line| line.contains("admin_list")).unwrap();
     assert!(listed.contains(&id) && listed.contains("\"/admin/sessions\""), "{listed}");
     desk.ask("GET", "/admin/nothing").await.is_problem(404, "not_found");
@@ -94,8 +111,14 @@ async fn only_the_token_opens() {
     let times = refused.len() * 3 + 2;
     let told = desk.told("admin_refused", times).await;
     assert_eq!(told.len(), times);
-    assert_eq!((&told[0]["event"], &told[0]["reason"]), (&json!("admin_refused"), &json!("no token")));
-    assert_eq!((&told[0]["ip"], &told[1]["route"]), (&json!("127.0.0.1"), &json!("/admin/sessions")));
+    assert_eq!(
+        (&told[0]["event"], &told[0]["reason"]),
+        (&json!("admin_refused"), &json!("no token"))
+    );
+    assert_eq!(
+        (&told[0]["ip"], &told[1]["route"]),
+        (&json!("127.0.0.1"), &json!("/admin/sessions"))
+    );
     assert_eq!(told.last().unwrap()["reason"], "another token");
     assert!(!desk.api.program.stderr().contains(TOKEN), "the token is in the log");
 }
@@ -115,7 +138,10 @@ async fn the_token_is_read_again_at_sighup() {
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
     std::fs::write(&file, "short").unwrap();
     let told = desk.api.reload().await;
-    assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE") && told[0].contains("shorter"), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE") && told[0].contains("shorter"),
+        "{told:?}"
+    );
     // A directory that is gone says nothing of what the operator wants.
     let (here, away) = (desk.directory.path(), desk.directory.path().with_extension("away"));
     std::fs::rename(here, &away).unwrap();
@@ -131,7 +157,11 @@ async fn the_token_is_read_again_at_sighup() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(desk.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 401));
-    assert!(desk.api.program.stderr().contains("\"file_deleted\""), "{}", desk.api.program.stderr());
+    assert!(
+        desk.api.program.stderr().contains("\"file_deleted\""),
+        "{}",
+        desk.api.program.stderr()
+    );
     std::fs::write(&file, other).unwrap();
     assert_eq!(desk.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));

@@ -66,7 +66,8 @@ impl Desk {
 
     /// The log's events of this message, once there are so many.
     pub async fn told(&self, message: &str, times: usize) -> Vec<Value> {
-        testkit::eventually(message, async || self.api.program.log_events(message).len() >= times).await;
+        testkit::eventually(message, async || self.api.program.log_events(message).len() >= times)
+            .await;
         self.api.program.log_events(message)
     }
 

@@ -13,7 +13,11 @@ async fn a_session_is_told_with_its_account() {
     let wallet = Wallet::generate();
     let message = desk.api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
-    let login = desk.api.client.post(format!("{}/auth/login", desk.api.url)).header("User-Agent", "wallet/1 (x)");
+    let login = desk
+        .api
+        .client
+        .post(format!("{}/auth/login", desk.api.url))
+        .header("User-Agent", "wallet/1 (x)");
     let tokens = desk.api.send(login.json(&body)).await.tokens();
     let listed = desk.list("").await;
     let own = desk.api.session(&tokens.access).await.body;
@@ -47,7 +51,9 @@ async fn pages_tell_each_session_once_also_while_some_begin_and_end() {
         // One of those to come ends, and so does the one where the next page begins; others begin.
         let at = filled.iter().position(|id| id == next).unwrap();
         for id in [at, at + 50].iter().filter_map(|at| filled.get(*at)) {
-            desk.database.execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{id}'")).await;
+            desk.database
+                .execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{id}'"))
+                .await;
             gone.insert(id.clone());
         }
         desk.fill(7).await;
@@ -70,7 +76,8 @@ async fn each_filter_leaves_what_it_says() {
     let young = desk.api.login(&one).await.session_id;
     let foreign = desk.api.login(&other).await.session_id;
     desk.api.cookie_login(&other).await;
-    let cookie: String = desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
+    let cookie: String =
+        desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
     desk.database
         .execute(&format!(
             "UPDATE sessions SET created_at = now() - interval '40 days', ip = '2001:db8::7' WHERE id = '{old}';
@@ -78,12 +85,17 @@ async fn each_filter_leaves_what_it_says() {
              UPDATE sessions SET ip = NULL WHERE id = '{cookie}'"
         ))
         .await;
-    let account: String =
-        desk.database.one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", other.address())).await;
-    let boundary: String =
-        desk.database.one(&format!("SELECT to_json(created_at)::text FROM sessions WHERE id = '{foreign}'")).await;
+    let account: String = desk
+        .database
+        .one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", other.address()))
+        .await;
+    let boundary: String = desk
+        .database
+        .one(&format!("SELECT to_json(created_at)::text FROM sessions WHERE id = '{foreign}'"))
+        .await;
     let boundary = boundary.trim_matches('"').replace('+', "%2B");
-    let (old, young, foreign, cookie) = (old.as_str(), young.as_str(), foreign.as_str(), cookie.as_str());
+    let (old, young, foreign, cookie) =
+        (old.as_str(), young.as_str(), foreign.as_str(), cookie.as_str());
     let address = one.address();
     let cases: Vec<(String, Vec<&str>)> = vec![
         (String::new(), vec![cookie, foreign, young, old]),
@@ -110,7 +122,11 @@ async fn each_filter_leaves_what_it_says() {
     ];
     for (query, expected) in cases {
         assert_eq!(ids(&desk.list(&query).await), expected, "{query}");
-        let by_activity = if query.is_empty() { "?order=activity".into() } else { query.replace("newest", "activity") };
+        let by_activity = if query.is_empty() {
+            "?order=activity".into()
+        } else {
+            query.replace("newest", "activity")
+        };
         let found: BTreeSet<_> = ids(&desk.list(&by_activity).await).into_iter().collect();
         assert_eq!(found, expected.into_iter().map(str::to_owned).collect(), "{by_activity}");
     }
@@ -131,7 +147,8 @@ async fn by_activity_is_what_was_used_last() {
     let wallet = Wallet::generate();
     let (first, second) = (desk.api.login(&wallet).await, desk.api.login(&wallet).await);
     let cookie = desk.api.cookie_login(&wallet).await;
-    let third: String = desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
+    let third: String =
+        desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
     desk.database
         .execute(
             "UPDATE sessions SET created_at = created_at - interval '1 hour', last_seen_at = last_seen_at - interval '1 hour';
@@ -141,7 +158,11 @@ async fn by_activity_is_what_was_used_last() {
     let order = async || ids(&desk.list("?order=activity").await);
     assert_eq!(order().await, [third.as_str(), &second.session_id, &first.session_id]);
     assert_eq!(desk.api.refresh(&first.refresh).await.status, 200);
-    assert_eq!(order().await, [first.session_id.as_str(), &third, &second.session_id], "a rotation");
+    assert_eq!(
+        order().await,
+        [first.session_id.as_str(), &third, &second.session_id],
+        "a rotation"
+    );
     assert_eq!(desk.api.with_cookie("GET", "/auth/session", &cookie).await.status, 200);
     testkit::eventually("a touch is activity", async || {
         order().await == [third.as_str(), &first.session_id, &second.session_id]
@@ -149,7 +170,11 @@ async fn by_activity_is_what_was_used_last() {
     .await;
     assert_eq!(ids(&desk.list("?order=activity&limit=1").await), [third.as_str()]);
     let newest = desk.list("").await;
-    assert_eq!(ids(&newest), [third.as_str(), &second.session_id, &first.session_id], "which is another order");
+    assert_eq!(
+        ids(&newest),
+        [third.as_str(), &second.session_id, &first.session_id],
+        "which is another order"
+    );
     desk.fill(300).await;
     let listed = desk.list("?order=activity").await;
     assert_eq!((ids(&listed).len(), &listed["next"]), (200, &Value::Null));
@@ -171,7 +196,10 @@ async fn what_makes_no_sense_is_told_with_its_field() {
         ("?after=1", "after"),
         ("?order=activity&after=0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e", "after"),
         ("?account=somebody", "account"),
-        ("?account=MA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUAAAAAAAAAAAACJUQ", "account"),
+        (
+            "?account=MA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUAAAAAAAAAAAACJUQ",
+            "account",
+        ),
         ("?account=", "account"),
         ("?ip=localhost", "ip"),
         ("?ip=203.0.113.0/33", "ip"),
@@ -219,7 +247,10 @@ async fn what_makes_no_sense_is_told_with_its_field() {
         ("DELETE", "/admin/sessions/0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"),
         ("DELETE", "/admin/accounts/somebody/sessions"),
         ("DELETE", "/admin/accounts/0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e/sessions"),
-        ("DELETE", "/admin/accounts/GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L/sessions"),
+        (
+            "DELETE",
+            "/admin/accounts/GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L/sessions",
+        ),
     ] {
         desk.ask(method, path).await.is_problem(404, "not_found");
     }

@@ -8,9 +8,12 @@ use crate::desk::Desk;
 #[tokio::test]
 async fn one_session_is_ended_everywhere_at_once() {
     let desk = Desk::set().await;
-    let replica =
-        AuthApi::start_with_keys(&desk.database, desk.api.copy_of_keys(), &[("REDIS_PREFIX", &desk.api.redis_prefix)])
-            .await;
+    let replica = AuthApi::start_with_keys(
+        &desk.database,
+        desk.api.copy_of_keys(),
+        &[("REDIS_PREFIX", &desk.api.redis_prefix)],
+    )
+    .await;
     let wallet = Wallet::generate();
     let (ended, kept) = (desk.api.login(&wallet).await, desk.api.login(&wallet).await);
     let path = format!("/admin/sessions/{}", ended.session_id);
@@ -25,7 +28,9 @@ async fn one_session_is_ended_everywhere_at_once() {
     assert_eq!(desk.database.one::<String>(reason).await, "admin");
     // What has expired is over already.
     desk.database.execute("UPDATE sessions SET expires_at = now()").await;
-    desk.ask("DELETE", &format!("/admin/sessions/{}", kept.session_id)).await.is_problem(404, "not_found");
+    desk.ask("DELETE", &format!("/admin/sessions/{}", kept.session_id))
+        .await
+        .is_problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -34,13 +39,15 @@ async fn all_sessions_of_an_account_end_and_it_may_log_in_again() {
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
     let (first, second) = (desk.api.login(&wallet).await, desk.api.login(&wallet).await);
     let others = desk.api.login(&other).await;
-    let answer = desk.ask("DELETE", &format!("/admin/accounts/{}/sessions", wallet.address())).await;
+    let answer =
+        desk.ask("DELETE", &format!("/admin/accounts/{}/sessions", wallet.address())).await;
     assert_eq!((answer.status.as_u16(), answer.body), (200, json!({ "revoked": 2 })));
     desk.api.denies(&first.access).await;
     desk.api.denies(&second.access).await;
     assert_eq!(desk.api.session(&others.access).await.status, 200);
     let again = desk.api.login(&wallet).await;
-    let id = desk.api.session(&again.access).await.body["account"]["id"].as_str().unwrap().to_owned();
+    let id =
+        desk.api.session(&again.access).await.body["account"]["id"].as_str().unwrap().to_owned();
     let answer = desk.ask("DELETE", &format!("/admin/accounts/{id}/sessions")).await;
     assert_eq!(answer.body, json!({ "revoked": 1 }));
     let answer = desk.ask("DELETE", &format!("/admin/accounts/{id}/sessions")).await;
@@ -50,19 +57,33 @@ async fn all_sessions_of_an_account_end_and_it_may_log_in_again() {
 #[tokio::test]
 async fn what_matches_ends_everywhere_at_once_and_a_dry_run_ends_nothing() {
     let desk = Desk::set().await;
-    let replica =
-        AuthApi::start_with_keys(&desk.database, desk.api.copy_of_keys(), &[("REDIS_PREFIX", &desk.api.redis_prefix)])
-            .await;
+    let replica = AuthApi::start_with_keys(
+        &desk.database,
+        desk.api.copy_of_keys(),
+        &[("REDIS_PREFIX", &desk.api.redis_prefix)],
+    )
+    .await;
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (first, second) = (desk.api.login(&one).await, desk.api.login(&other).await);
     let third = replica.login(&other).await;
-    desk.database.execute(&format!("UPDATE sessions SET ip = '203.0.113.9' WHERE id <> '{}'", third.session_id)).await;
+    desk.database
+        .execute(&format!(
+            "UPDATE sessions SET ip = '203.0.113.9' WHERE id <> '{}'",
+            third.session_id
+        ))
+        .await;
     let rows = "SELECT string_agg(s::text, ' ' ORDER BY id) FROM sessions s";
     let before: String = desk.database.one(rows).await;
     let network = json!({ "ip": "203.0.113.0/24", "dry_run": true });
-    assert_eq!(desk.revoke(&network).await.body, json!({ "matched": 2, "revoked": 0, "dry_run": true }));
+    assert_eq!(
+        desk.revoke(&network).await.body,
+        json!({ "matched": 2, "revoked": 0, "dry_run": true })
+    );
     let all = json!({ "all": true, "dry_run": true });
-    assert_eq!(desk.revoke(&all).await.body, json!({ "matched": 3, "revoked": 0, "dry_run": true }));
+    assert_eq!(
+        desk.revoke(&all).await.body,
+        json!({ "matched": 3, "revoked": 0, "dry_run": true })
+    );
     assert_eq!(desk.database.one::<String>(rows).await, before);
 
     let answer = desk.revoke(&json!({ "ip": "203.0.113.0/24", "dry_run": false })).await;
@@ -74,7 +95,10 @@ async fn what_matches_ends_everywhere_at_once_and_a_dry_run_ends_nothing() {
     }
     assert_eq!(desk.api.session(&third.access).await.status, 200);
     assert_eq!(replica.session(&third.access).await.status, 200);
-    assert!((desk.api.metric("auth_api_sessions_revoked_total{reason=\"admin\"}").await - 2.0).abs() < f64::EPSILON);
+    assert!(
+        (desk.api.metric("auth_api_sessions_revoked_total{reason=\"admin\"}").await - 2.0).abs()
+            < f64::EPSILON
+    );
 
     // Of a disabled account, too: it may be enabled again.
     desk.database.execute("UPDATE accounts SET disabled_at = now()").await;
@@ -123,7 +147,10 @@ async fn many_sessions_end_over_many_chunks_and_stretches() {
     assert_eq!(answer.body, json!({ "matched": of_ip, "revoked": of_ip, "dry_run": false }));
     assert_eq!(desk.database.one::<i64>(standing).await, all - of_ip);
     let answer = desk.revoke(&json!({ "all": true, "dry_run": false })).await;
-    assert_eq!(answer.body, json!({ "matched": all - of_ip, "revoked": all - of_ip, "dry_run": false }));
+    assert_eq!(
+        answer.body,
+        json!({ "matched": all - of_ip, "revoked": all - of_ip, "dry_run": false })
+    );
     assert_eq!(desk.database.one::<i64>(standing).await, 0);
 }
 
@@ -138,7 +165,10 @@ async fn a_revocation_that_stops_half_way_says_how_far_it_came() {
     holding.batch_execute(&hold).await.unwrap();
     let answer = desk.revoke(&json!({ "all": true, "dry_run": false })).await;
     answer.is_problem(503, "unavailable");
-    assert!(answer.body["detail"].as_str().unwrap().contains("500 sessions are revoked"), "{answer:?}");
+    assert!(
+        answer.body["detail"].as_str().unwrap().contains("500 sessions are revoked"),
+        "{answer:?}"
+    );
     assert_eq!(desk.live().await, 100);
     let told = desk.told("admin_revoke", 1).await;
     assert_eq!((&told[0]["matched"], &told[0]["revoked"]), (&json!(600), &json!(500)));
@@ -165,7 +195,8 @@ async fn what_refreshes_meanwhile_is_ended_all_the_same() {
         }
     });
     let everything = json!({ "all": true, "dry_run": false });
-    let (last, answer) = tokio::join!(futures_util::future::join_all(refreshing), desk.revoke(&everything));
+    let (last, answer) =
+        tokio::join!(futures_util::future::join_all(refreshing), desk.revoke(&everything));
     assert_eq!(answer.body, json!({ "matched": 8, "revoked": 8, "dry_run": false }));
     for tokens in last {
         desk.api.denies(&tokens.access).await;
@@ -181,7 +212,10 @@ async fn an_operator_who_hangs_up_does_not_stop_it() {
     filled.sort_unstable();
     let mut other = desk.database.client().await;
     let holding = other.transaction().await.unwrap();
-    holding.batch_execute(&format!("SELECT FROM sessions WHERE id = '{}' FOR UPDATE", filled[700])).await.unwrap();
+    holding
+        .batch_execute(&format!("SELECT FROM sessions WHERE id = '{}' FOR UPDATE", filled[700]))
+        .await
+        .unwrap();
     let observer = desk.database.client().await;
     let everything = json!({ "all": true, "dry_run": false });
     tokio::select! {

@@ -1,9 +1,10 @@
 //! What a page of the documentation says to run, and what it says will come of it.
 //!
-//! The word behind the language of a fenced block tells: `test` runs it by sh, in the order of the page and in one shell;
-//! `output` is what the one before prints, where `…` stands for anything within a line; `file=NAME` is a file that is there
-//! from the beginning; `untested=REASON` is for the reader alone. A comment that begins with a line `<!-- test` is run too,
-//! and not seen. Shell, JavaScript and Python without such a word are a mistake.
+//! The word behind the language of a fenced block tells: `test` runs it by sh, in the order of the
+//! page and in one shell; `output` is what the one before prints, where `…` stands for anything
+//! within a line; `file=NAME` is a file that is there from the beginning; `untested=REASON` is for
+//! the reader alone. A comment that begins with a line `<!-- test` is run too, and not seen. Shell,
+//! JavaScript and Python without such a word are a mistake.
 
 /// A file to write.
 pub(super) struct File {
@@ -36,9 +37,11 @@ impl Page {
                 None if opening == "<!-- test" => ("sh test", "-->"),
                 None => continue,
             };
-            let inside: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != end).collect();
+            let inside: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != end).collect();
             let text = inside.iter().fold(String::new(), |text, line| text + line + "\n");
-            page.add(info, index + 1, text).unwrap_or_else(|wrong| panic!("{name}:{}: {wrong}", index + 1));
+            page.add(info, index + 1, text)
+                .unwrap_or_else(|wrong| panic!("{name}:{}: {wrong}", index + 1));
         }
         page
     }
@@ -52,9 +55,13 @@ impl Page {
                 let step = self.steps.last_mut().filter(|step| step.output.is_none());
                 step.ok_or("the output of nothing")?.output = Some(text);
             }
-            (_, "file", name) if !name.is_empty() => self.files.push(File { name: name.to_owned(), text }),
+            (_, "file", name) if !name.is_empty() => {
+                self.files.push(File { name: name.to_owned(), text });
+            }
             (_, "untested", reason) if !reason.is_empty() => {}
-            ("sh" | "js" | "python", "", "") => return Err(format!("{language} that nothing runs")),
+            ("sh" | "js" | "python", "", "") => {
+                return Err(format!("{language} that nothing runs"));
+            }
             (_, "", "") => {}
             _ => return Err(format!("what does {info:?} mean?")),
         }

@@ -19,29 +19,46 @@ impl Named<'_> {
     /// Whether it is a test in a file below `root`.
     fn exists(&self, root: &Path) -> bool {
         let places = [root.join(self.file), root.join(TESTS).join(self.file)];
-        places.iter().filter_map(|place| fs::read_to_string(place).ok()).any(|source| has_test(&source, self.test))
+        places
+            .iter()
+            .filter_map(|place| fs::read_to_string(place).ok())
+            .any(|source| has_test(&source, self.test))
     }
 }
 
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let declaration = format!("fn {name}(");
-    let is_test = |attribute: &&str| attribute.starts_with("#[test]") || attribute.starts_with("#[tokio::test");
+    let is_test = |attribute: &&str| {
+        attribute.starts_with("#[test]") || attribute.starts_with("#[tokio::test")
+    };
     lines.iter().enumerate().filter(|(_, line)| line.contains(&declaration)).any(|(at, _)| {
-        lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//")).any(is_test)
+        lines[..at]
+            .iter()
+            .rev()
+            .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+            .any(is_test)
     })
 }
 
 /// The tests that a cell names, in backquotes as `file.rs::test`.
 fn named(cell: &str) -> Vec<Named<'_>> {
     let quoted = cell.split('`').skip(1).step_by(2);
-    quoted.filter_map(|quoted| quoted.split_once("::")).map(|(file, test)| Named { file, test }).collect()
+    quoted
+        .filter_map(|quoted| quoted.split_once("::"))
+        .map(|(file, test)| Named { file, test })
+        .collect()
 }
 
 /// The rows of all tables with their line numbers, without the heads.
 fn rows(page: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
-    let lines = page.lines().enumerate().filter(|(_, line)| line.starts_with('|') && !line.starts_with("|---"));
-    let cells = lines.map(|(at, line)| (at + 1, line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()));
+    let lines = page
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with('|') && !line.starts_with("|---"));
+    let cells = lines.map(|(at, line)| {
+        (at + 1, line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
+    });
     cells.filter(|(_, cells)| cells.get(2) != Some(&"status"))
 }
 
@@ -65,8 +82,11 @@ fn fault(cells: &[&str], root: &Path) -> Option<String> {
     }
 }
 
-/// What is wrong with the rows of a page, of which there are some; `root` has the files that they name.
+/// What is wrong with the rows of a page, of which there are some; `root` has the files that they
+/// name.
 pub(crate) fn faults(page: &str, root: &Path) -> Vec<String> {
     assert!(rows(page).next().is_some(), "a page without a row");
-    rows(page).filter_map(|(line, cells)| Some(format!("line {line}: {}", fault(&cells, root)?))).collect()
+    rows(page)
+        .filter_map(|(line, cells)| Some(format!("line {line}: {}", fault(&cells, root)?)))
+        .collect()
 }

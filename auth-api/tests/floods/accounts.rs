@@ -4,17 +4,22 @@ use testkit::{Answer, AuthApi, Database, Redis, Wallet, eventually};
 use super::{events, field, is_limited_by, is_number, left};
 
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
-    let env = [("RATE_LIMIT", "on"), ("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "1000/1h")];
+    let env =
+        [("RATE_LIMIT", "on"), ("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "1000/1h")];
     AuthApi::start(database, &env.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()).await
 }
 
 async fn post(api: &AuthApi, from: &str, path: &str, body: &Value) -> Answer {
-    api.send(api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", from).json(body)).await
+    api.send(
+        api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", from).json(body),
+    )
+    .await
 }
 
 /// What a wallet sends to log in.
 async fn signed(api: &AuthApi, from: &str, wallet: &Wallet) -> Value {
-    let challenge = post(api, from, "/auth/challenge", &json!({ "address": wallet.address() })).await;
+    let challenge =
+        post(api, from, "/auth/challenge", &json!({ "address": wallet.address() })).await;
     let message = challenge.body["message"].as_str().unwrap();
     json!({ "message": message, "signature": wallet.sign(message) })
 }
@@ -48,14 +53,24 @@ async fn a_providers_network_makes_so_many_accounts_and_no_more() {
     for _ in 0..5 {
         let known = login(&api, "203.0.113.77", &wallets[0]).await;
         let _ = known.tokens();
-        assert_eq!(field(&known, "ratelimit-policy"), "\"ip\";q=1000;w=3600, \"address\";q=240;w=60");
+        assert_eq!(
+            field(&known, "ratelimit-policy"),
+            "\"ip\";q=1000;w=3600, \"address\";q=240;w=60"
+        );
     }
     is_number(api.metric("auth_api_accounts_created_total").await, 3.0);
-    is_number(api.metric("auth_api_rate_limited_total{route=\"/auth/login\",scope=\"new_accounts\"}").await, 1.0);
+    is_number(
+        api.metric("auth_api_rate_limited_total{route=\"/auth/login\",scope=\"new_accounts\"}")
+            .await,
+        1.0,
+    );
     is_number(api.metric("auth_api_logins_total{outcome=\"limited\"}").await, 1.0);
     eventually("the refusal is logged", async || !events(&api, "limit").is_empty()).await;
     let limits = events(&api, "limit");
-    assert_eq!((&limits[0]["scope"], &limits[0]["ip"]), (&json!("new_accounts"), &json!("203.0.113.77")));
+    assert_eq!(
+        (&limits[0]["scope"], &limits[0]["ip"]),
+        (&json!("new_accounts"), &json!("203.0.113.77"))
+    );
 }
 
 #[tokio::test]
@@ -73,7 +88,8 @@ async fn new_accounts_are_counted_by_48_bits_of_ipv6() {
 async fn processes_share_the_quota_of_new_accounts() {
     let (database, mut redis) = (Database::create().await, Redis::start());
     let url = redis.url();
-    let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("RATE_LIMIT_NEW_ACCOUNTS", "2/1h")];
+    let env =
+        [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("RATE_LIMIT_NEW_ACCOUNTS", "2/1h")];
     let (one, other) = (start(&database, &env).await, start(&database, &env).await);
     for api in [&one, &other] {
         let _ = login(api, "203.0.113.1", &Wallet::generate()).await.tokens();

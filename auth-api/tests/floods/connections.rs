@@ -9,7 +9,8 @@ use super::{events, is_number};
 
 const REQUEST: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A connection from this address of loopback: with `MAX_CONNECTIONS_PER_NETWORK` each is a network.
+/// A connection from this address of loopback: with `MAX_CONNECTIONS_PER_NETWORK` each is a
+/// network.
 async fn connect(api: &AuthApi, from: &str) -> TcpStream {
     let to: SocketAddr = api.url.trim_start_matches("http://").parse().unwrap();
     let socket = TcpSocket::new_v4().unwrap();
@@ -47,17 +48,22 @@ async fn answered(api: &AuthApi, from: &str) -> TcpStream {
 /// Waits until the server has closed the connection.
 async fn is_closed(socket: &mut TcpStream) {
     let end = tokio::time::timeout(HANG, socket.read(&mut [0])).await.unwrap();
-    assert!(end.is_err() || end.is_ok_and(|bytes| bytes == 0), "there is an answer that nobody asked for");
+    assert!(
+        end.is_err() || end.is_ok_and(|bytes| bytes == 0),
+        "there is an answer that nobody asked for"
+    );
 }
 
 /// A client on a network of its own, with a connection for each request.
 fn client(from: &str) -> Client {
-    let client = Client::builder().local_address(Some(from.parse().unwrap())).pool_max_idle_per_host(0);
+    let client =
+        Client::builder().local_address(Some(from.parse().unwrap())).pool_max_idle_per_host(0);
     client.timeout(HANG).build().unwrap()
 }
 
 async fn open(api: &AuthApi) -> f64 {
-    api.metric("auth_api_connections{state=\"idle\"}").await + api.metric("auth_api_connections{state=\"busy\"}").await
+    api.metric("auth_api_connections{state=\"idle\"}").await
+        + api.metric("auth_api_connections{state=\"busy\"}").await
 }
 
 async fn closed(api: &AuthApi, reason: &str) -> f64 {
@@ -70,7 +76,8 @@ const PATIENT: [(&str, &str); 2] = [("KEEP_ALIVE", "1h"), ("HEAD_TIMEOUT", "1h")
 #[tokio::test]
 async fn one_network_does_not_hold_all_connections() {
     let database = Database::create().await;
-    let env = [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "40"), ("MAX_CONNECTIONS_PER_NETWORK", "4")];
+    let env =
+        [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "40"), ("MAX_CONNECTIONS_PER_NETWORK", "4")];
     let mut api = AuthApi::start(&database, &env).await;
     let mut attacker = Vec::new();
     for _ in 0..50 {
@@ -80,7 +87,8 @@ async fn one_network_does_not_hold_all_connections() {
         attacker.push(socket);
     }
     for honest in ["127.0.0.3", "127.0.0.4", "127.0.0.5"] {
-        let answer = client(honest).get(format!("{}/.well-known/jwks.json", api.url)).send().await.unwrap();
+        let answer =
+            client(honest).get(format!("{}/.well-known/jwks.json", api.url)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
     // Another round: what was closed is opened again.
@@ -89,7 +97,11 @@ async fn one_network_does_not_hold_all_connections() {
             *socket = connect(&api, "127.0.0.2").await;
             let _ = socket.write_all(REQUEST.as_bytes()).await;
         }
-        let answer = client("127.0.0.3").get(format!("{}/.well-known/jwks.json", api.url)).send().await.unwrap();
+        let answer = client("127.0.0.3")
+            .get(format!("{}/.well-known/jwks.json", api.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
     }
     eventually("it has its share", async || (open(&api).await - 4.0).abs() < f64::EPSILON).await;
@@ -104,7 +116,10 @@ async fn one_network_does_not_hold_all_connections() {
     let lines = events(&api, "network_connections_full");
     let sums = events(&api, "repeated");
     assert!(lines.iter().all(|line| line["network"] == "127.0.0.2"), "{lines:?}");
-    assert!(sums.iter().all(|sum| sum["of"] == "network_connections_full" && sum["who"] == "127.0.0.2"), "{sums:?}");
+    assert!(
+        sums.iter().all(|sum| sum["of"] == "network_connections_full" && sum["who"] == "127.0.0.2"),
+        "{sums:?}"
+    );
     let summed: u64 = sums.iter().map(|sum| sum["times"].as_u64().unwrap()).sum();
     #[allow(clippy::cast_precision_loss, reason = "some dozens")]
     let logged = (summed + lines.len() as u64) as f64;
@@ -129,7 +144,8 @@ async fn the_longest_idle_connection_goes_when_the_port_is_full() {
         ask(socket).await;
     }
     is_number(closed(&api, "port_full").await, 1.0);
-    eventually("the closed one is gone", async || (open(&api).await - 19.0).abs() < f64::EPSILON).await;
+    eventually("the closed one is gone", async || (open(&api).await - 19.0).abs() < f64::EPSILON)
+        .await;
     // Whoever comes gets in, in any number, also without saying anything for long.
     for _ in 0..60 {
         sockets.push(connect(&api, "127.0.0.1").await);
@@ -146,13 +162,18 @@ async fn a_request_under_way_is_never_cut_off_for_another() {
     let tokens = api.login(&Wallet::generate()).await;
     proxy.stall();
     let session = async || {
-        let request = client("127.0.0.1").get(format!("{}/auth/session", api.url)).bearer_auth(&tokens.access);
+        let request = client("127.0.0.1")
+            .get(format!("{}/auth/session", api.url))
+            .bearer_auth(&tokens.access);
         request.send().await.map(|answer| answer.status().as_u16())
     };
     let requests = futures_util::future::join_all((0..6).map(|_| session()));
     let flood = async {
         let busy = "auth_api_connections{state=\"busy\"}";
-        eventually("all of them are under way", async || (api.metric(busy).await - 6.0).abs() < f64::EPSILON).await;
+        eventually("all of them are under way", async || {
+            (api.metric(busy).await - 6.0).abs() < f64::EPSILON
+        })
+        .await;
         let mut sockets = Vec::new();
         for _ in 0..30 {
             sockets.push(connect(&api, "127.0.0.1").await);
@@ -168,13 +189,15 @@ async fn a_request_under_way_is_never_cut_off_for_another() {
     ask(&mut connect(&api, "127.0.0.1").await).await;
 }
 
-/// Idle connections are closed all the time, also at the very moment at which a client sends its next request on one.
+/// Idle connections are closed all the time, also at the very moment at which a client sends its
+/// next request on one.
 #[tokio::test]
 async fn a_client_whose_idle_connection_goes_keeps_its_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "12")]).await;
     let wallets = [(); 4].map(|()| Wallet::generate());
-    let tokens = futures_util::future::join_all(wallets.iter().map(|wallet| api.login(wallet))).await;
+    let tokens =
+        futures_util::future::join_all(wallets.iter().map(|wallet| api.login(wallet))).await;
     let api = &api;
     let refreshing = tokens.into_iter().map(|tokens| async move {
         let client = Client::builder().timeout(HANG).build().unwrap();
@@ -212,7 +235,10 @@ async fn a_client_whose_idle_connection_goes_keeps_its_session() {
     };
     tokio::join!(honest, flood);
     assert!(closed(api, "port_full").await > 0.0);
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 4);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
+        4
+    );
 }
 
 #[tokio::test]
@@ -233,7 +259,8 @@ async fn proxies_and_this_machine_have_no_share_by_default() {
 #[tokio::test]
 async fn half_of_all_connections_are_a_warning_once() {
     let database = Database::create().await;
-    let env = [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "20"), ("MAX_CONNECTIONS_PER_NETWORK", "12")];
+    let env =
+        [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "20"), ("MAX_CONNECTIONS_PER_NETWORK", "12")];
     let api = AuthApi::start(&database, &env).await;
     let half = || events(&api, "connections_half");
     let fill = async |of_each: [(&str, usize); 2]| {
@@ -265,6 +292,10 @@ async fn a_share_that_makes_no_sense_is_refused() {
         let env = [("MAX_CONNECTIONS_PER_NETWORK", share)];
         let (code, program) = Program::run(binary("auth-api"), &["config"], &env).await;
         assert_eq!(code, Some(78));
-        assert!(program.stderr().contains("\n  MAX_CONNECTIONS_PER_NETWORK: "), "{share}: {}", program.stderr());
+        assert!(
+            program.stderr().contains("\n  MAX_CONNECTIONS_PER_NETWORK: "),
+            "{share}: {}",
+            program.stderr()
+        );
     }
 }

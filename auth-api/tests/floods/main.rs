@@ -1,5 +1,6 @@
-//! Clients that ask for more than their share: connections ([`connections`]), what reads sessions and what costs a log line
-//! ([`reads`]), and accounts ([`accounts`]). Attacker and victim are two clients on two networks.
+//! Clients that ask for more than their share: connections ([`connections`]), what reads sessions
+//! and what costs a log line ([`reads`]), and accounts ([`accounts`]). Attacker and victim are two
+//! clients on two networks.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 mod accounts;
@@ -34,7 +35,10 @@ fn left(answer: &Answer) -> Vec<(&str, u64)> {
 fn is_limited_by(answer: &Answer, policy: &str) {
     answer.is_problem(429, "rate_limited");
     assert_eq!(left(answer).pop(), Some((policy, 0)), "{answer:?}");
-    assert!(field(answer, "ratelimit").ends_with(&format!(";t={}", field(answer, "retry-after"))), "{answer:?}");
+    assert!(
+        field(answer, "ratelimit").ends_with(&format!(";t={}", field(answer, "retry-after"))),
+        "{answer:?}"
+    );
 }
 
 #[track_caller]

@@ -5,7 +5,8 @@ use super::{events, field, is_limited_by, is_number, left};
 
 /// An API with limits; those that are not named are out of reach.
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
-    let limits = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_READ_IP", "RATE_LIMIT_READ_SESSION"];
+    let limits =
+        ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_READ_IP", "RATE_LIMIT_READ_SESSION"];
     let roomy = limits.map(|name| (name, "1000/1h"));
     let env = [("RATE_LIMIT", "on"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let env: Vec<_> = env.into_iter().chain(roomy).chain(more.iter().copied()).collect();
@@ -62,7 +63,8 @@ async fn bad_signatures_are_limited_by_network() {
     assert_eq!(victim.status, 200, "{victim:?}");
     let policies = "\"ip\";q=4;w=3600, \"ip-56\";q=16;w=3600, \"ip-48\";q=256;w=3600, \"session\";q=1000;w=3600";
     assert_eq!(field(&victim, "ratelimit-policy"), policies);
-    // What is left of the session's quota would tell whoever has a copy of the token when it is used.
+    // What is left of the session's quota would tell whoever has a copy of the token when it is
+    // used.
     assert_eq!(left(&victim), [("ip", 3), ("ip-56", 11), ("ip-48", 251)]);
     is_number(counted_in_redis(&api).await, before);
 }
@@ -71,26 +73,39 @@ async fn bad_signatures_are_limited_by_network() {
 async fn a_session_is_limited_before_the_database_is_asked() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env =
-        [("DATABASE_URL", url.as_str()), ("DATABASE_CHECKOUT_TIMEOUT", "3s"), ("RATE_LIMIT_READ_SESSION", "3/1h")];
+    let env = [
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_CHECKOUT_TIMEOUT", "3s"),
+        ("RATE_LIMIT_READ_SESSION", "3/1h"),
+    ];
     let api = start(&database, &env).await;
-    let (tokens, other) = (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
+    let (tokens, other) =
+        (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     let cookie = api.cookie_login(&Wallet::generate()).await;
     // From as many networks as one likes.
-    for (number, path) in ["/auth/session", "/auth/sessions", "/auth/sessions?limit=1"].into_iter().enumerate() {
+    for (number, path) in
+        ["/auth/session", "/auth/sessions", "/auth/sessions?limit=1"].into_iter().enumerate()
+    {
         let from = format!("203.0.113.{number}");
         assert_eq!(ask(&api, &from, "GET", path, &tokens.access).await.status, 200);
         assert_eq!(api.with_cookie("GET", path, &cookie).await.status, 200);
     }
     proxy.cut();
-    for (method, path) in [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("POST", "/auth/logout")] {
+    for (method, path) in
+        [("GET", "/auth/session"), ("GET", "/auth/sessions"), ("POST", "/auth/logout")]
+    {
         is_limited_by(&ask(&api, "203.0.113.9", method, path, &tokens.access).await, "session");
         is_limited_by(&api.with_cookie(method, path, &cookie).await, "session");
     }
     let logout = api.post("/auth/logout", &json!({ "refresh_token": tokens.refresh })).await;
     is_limited_by(&logout, "session");
-    ask(&api, "203.0.113.9", "GET", "/auth/session", &other.access).await.is_problem(503, "unavailable");
-    is_number(api.metric("auth_api_rate_limited_total{route=\"/auth/logout\",scope=\"address\"}").await, 3.0);
+    ask(&api, "203.0.113.9", "GET", "/auth/session", &other.access)
+        .await
+        .is_problem(503, "unavailable");
+    is_number(
+        api.metric("auth_api_rate_limited_total{route=\"/auth/logout\",scope=\"address\"}").await,
+        3.0,
+    );
     proxy.restore();
 }
 
@@ -114,18 +129,30 @@ async fn people_do_not_reach_the_limits_on_reading_sessions() {
 async fn introspection_without_credentials_is_limited_by_network() {
     let database = Database::create().await;
     let service = Service::add().await;
-    let api = start(&database, &[("RATE_LIMIT_READ_IP", "2/1h"), ("RATE_LIMIT_IP", "3/1h"), service.env()]).await;
+    let api = start(
+        &database,
+        &[("RATE_LIMIT_READ_IP", "2/1h"), ("RATE_LIMIT_IP", "3/1h"), service.env()],
+    )
+    .await;
     let tokens = api.login(&Wallet::generate()).await;
     let before = counted_in_redis(&api).await;
-    let bare = async |path: &str| api.send(api.client.post(format!("{}{path}", api.url)).form(&[("token", "x")])).await;
+    let bare = async |path: &str| {
+        api.send(api.client.post(format!("{}{path}", api.url)).form(&[("token", "x")])).await
+    };
     for path in ["/oauth/introspect", "/oauth/revoke"] {
         let answer = bare(path).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["error"]), (401, &json!("invalid_client")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["error"]),
+            (401, &json!("invalid_client"))
+        );
         assert_eq!(left(&answer)[0].0, "ip");
     }
     for path in ["/oauth/introspect", "/oauth/revoke"] {
         let answer = bare(path).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["error"]), (429, &json!("temporarily_unavailable")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["error"]),
+            (429, &json!("temporarily_unavailable"))
+        );
         assert_eq!(left(&answer), [("ip", 0)]);
         assert!(answer.headers.contains_key("retry-after"));
     }
@@ -133,11 +160,17 @@ async fn introspection_without_credentials_is_limited_by_network() {
     // A client that proves who it is is not limited by its network, whatever it asks about.
     for token in [&tokens.access, &forged(&tokens.access)].into_iter().cycle().take(20) {
         let answer = api.introspect(&service, token).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["active"]), (200, &json!(token == &tokens.access)));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["active"]),
+            (200, &json!(token == &tokens.access))
+        );
     }
     // Wrong secrets are guesses: all processes count them together.
     for status in [401, 401, 401, 429] {
-        let wrong = api.client.post(format!("{}/oauth/introspect", api.url)).basic_auth(service.id, Some("wrong"));
+        let wrong = api
+            .client
+            .post(format!("{}/oauth/introspect", api.url))
+            .basic_auth(service.id, Some("wrong"));
         assert_eq!(api.send(wrong.form(&[("token", "x")])).await.status, status);
     }
     assert!(counted_in_redis(&api).await > before);
@@ -155,17 +188,25 @@ async fn repeated_refusals_are_summed_up_in_the_log() {
     let mut api = start(&database, &[("RATE_LIMIT_READ_IP", "40/1h")]).await;
     let tokens = api.login(&Wallet::generate()).await;
     for _ in 0..60 {
-        let request = api.client.post(format!("{}/oauth/introspect", api.url)).form(&[("token", "x")]);
+        let request =
+            api.client.post(format!("{}/oauth/introspect", api.url)).form(&[("token", "x")]);
         let _ = api.send(request.header("X-Forwarded-For", "2001:db8::1")).await;
     }
     let logged = |api: &AuthApi, name: &str| events(api, name).len() as u64;
     // Each has a line of its own, or is in a sum that comes when its time is over.
     eventually("the refusals are summed up", async || {
-        ["client_refused", "limit"].map(|name| logged(&api, name) + summed(&api, name)).iter().sum::<u64>() == 60
+        ["client_refused", "limit"]
+            .map(|name| logged(&api, name) + summed(&api, name))
+            .iter()
+            .sum::<u64>()
+            == 60
     })
     .await;
     let sum = &events(&api, "repeated")[0];
-    assert_eq!((&sum["who"], &sum["route"]), (&json!("2001:db8::/64"), &json!("/oauth/introspect")));
+    assert_eq!(
+        (&sum["who"], &sum["route"]),
+        (&json!("2001:db8::/64"), &json!("/oauth/introspect"))
+    );
     assert!(logged(&api, "client_refused") < 20 && logged(&api, "limit") < 10);
 
     // A process that stops logs what it has.

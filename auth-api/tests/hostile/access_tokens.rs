@@ -48,16 +48,27 @@ fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
             let jwt = ours.clone().header(&json!({ "alg": name }));
             let secret_key = EncodingKey::from_secret(&bytes);
             let input = jwt.signing_input();
-            let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &secret_key, algorithm).unwrap();
-            cases.push(case(&format!("{name} over {secret}"), format!("{input}.{signature}"), PUBLIC));
+            let signature =
+                jsonwebtoken::crypto::sign(input.as_bytes(), &secret_key, algorithm).unwrap();
+            cases.push(case(
+                &format!("{name} over {secret}"),
+                format!("{input}.{signature}"),
+                PUBLIC,
+            ));
         }
     }
     for other in ["HS256", "RS256", "ES256", "PS512", "Ed25519", "EDDSA", "eddsa"] {
         let jwt = ours.clone().header(&json!({ "alg": other }));
         cases.push(case(&format!("alg {other}, signed by us with EdDSA"), jwt.signed(key), NONE));
     }
-    for (name, alg) in [("no", Value::Null), ("a number for an", json!(1)), ("an array for an", json!(["EdDSA"]))] {
-        cases.push(case(&format!("{name} alg"), ours.clone().header(&json!({ "alg": alg })).signed(key), NONE));
+    for (name, alg) in
+        [("no", Value::Null), ("a number for an", json!(1)), ("an array for an", json!(["EdDSA"]))]
+    {
+        cases.push(case(
+            &format!("{name} alg"),
+            ours.clone().header(&json!({ "alg": alg })).signed(key),
+            NONE,
+        ));
     }
     cases
 }
@@ -67,8 +78,7 @@ fn brought_keys(ours: &Jwt) -> Vec<Case> {
     const OURS: &str = "keys are ours, by kid; what a token brings or points to is never looked at";
     let stranger = SigningKey::from_bytes(&[7; 32]);
     let x = URL_SAFE_NO_PAD.encode(stranger.verifying_key().to_bytes());
-    let jwk =
-        json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA", "kid": ours.header["kid"] });
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA", "kid": ours.header["kid"] });
     let headers = [
         ("nothing", json!({})),
         ("jwk", json!({ "jwk": jwk })),
@@ -79,20 +89,29 @@ fn brought_keys(ours: &Jwt) -> Vec<Case> {
         ("jwk and no kid", json!({ "jwk": jwk, "kid": null })),
     ];
     let cases = headers.into_iter().map(|(name, header)| {
-        case(&format!("another's, with {name}"), ours.clone().header(&header).signed(&stranger), OURS)
+        case(
+            &format!("another's, with {name}"),
+            ours.clone().header(&header).signed(&stranger),
+            OURS,
+        )
     });
     cases.collect()
 }
 
 /// Signed by us, and yet not an access token for us that is good now.
 fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<Case> {
-    const TYP: &str = "explicit typing (RFC 8725 §3.11): nothing else that we may sign is an access token";
+    const TYP: &str =
+        "explicit typing (RFC 8725 §3.11): nothing else that we may sign is an access token";
     const KID: &str = "the key is one of ours, and is named";
     const AUD: &str = "made for somebody else";
     const EXP: &str = "its time is over, or was never bounded";
     let (now, ttl) = (now.timestamp(), 900);
-    let header = |name: &str, changes: Value, why| case(name, ours.clone().header(&changes).signed(key), why);
-    let claims = |name: &str, changes: Value, why| case(name, ours.clone().claims(&changes).signed(key), why);
+    let header = |name: &str, changes: Value, why| {
+        case(name, ours.clone().header(&changes).signed(key), why)
+    };
+    let claims = |name: &str, changes: Value, why| {
+        case(name, ours.clone().claims(&changes).signed(key), why)
+    };
     vec![
         header("typ JWT", json!({ "typ": "JWT" }), TYP),
         header("typ in capitals", json!({ "typ": "AT+JWT" }), TYP),
@@ -112,7 +131,11 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
         claims("another aud", json!({ "aud": "https://elsewhere.test" }), AUD),
         claims("no aud", json!({ "aud": null }), AUD),
         claims("an empty aud", json!({ "aud": [] }), AUD),
-        claims("aud with more behind", json!({ "aud": format!("{}/", ours.claims["aud"].as_str().unwrap()) }), AUD),
+        claims(
+            "aud with more behind",
+            json!({ "aud": format!("{}/", ours.claims["aud"].as_str().unwrap()) }),
+            AUD,
+        ),
         claims("another iss", json!({ "iss": "https://elsewhere.test" }), AUD),
         claims("no iss", json!({ "iss": null }), AUD),
         claims("expired by a second", json!({ "exp": now - 1 }), EXP),
@@ -126,7 +149,11 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
         claims("no exp", json!({ "exp": null }), EXP),
         claims("no sid", json!({ "sid": null }), "not whole"),
         claims("a sid that is none", json!({ "sid": "*" }), "not whole"),
-        claims("the sid of no session", json!({ "sid": "01900000-0000-7000-8000-000000000000" }), NO_SESSION),
+        claims(
+            "the sid of no session",
+            json!({ "sid": "01900000-0000-7000-8000-000000000000" }),
+            NO_SESSION,
+        ),
         claims("a nil sid", json!({ "sid": "00000000-0000-0000-0000-000000000000" }), NO_SESSION),
     ]
 }
@@ -134,14 +161,17 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
 /// Other ways to write the parts.
 fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
     const ONE_WAY: &str = "one token, one way to write it";
-    let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{token}")
+    };
     let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let spare_bit = format!("{}{}", &signature[..85], char::from(signature.as_bytes()[85] + 1));
     let mut flipped = bytes.clone();
     flipped[0] ^= 1;
     let mut high = bytes.clone();
     high[63] |= 0x80;
-    let flipped_claims = URL_SAFE_NO_PAD.encode([&URL_SAFE_NO_PAD.decode(claims).unwrap()[..], b" "].concat());
+    let flipped_claims =
+        URL_SAFE_NO_PAD.encode([&URL_SAFE_NO_PAD.decode(claims).unwrap()[..], b" "].concat());
     vec![
         case("nothing", String::new(), ONE_WAY),
         case("a letter", "x".into(), ONE_WAY),
@@ -155,18 +185,42 @@ fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
         case("five parts, as an encrypted one has", format!("{token}.x.x"), ONE_WAY),
         case("a dot before", format!(".{token}"), ONE_WAY),
         case("a signature cut short", format!("{header}.{claims}.{}", &signature[..84]), ONE_WAY),
-        case("a padded signature", format!("{header}.{claims}.{}", URL_SAFE.encode(&bytes)), ONE_WAY),
+        case(
+            "a padded signature",
+            format!("{header}.{claims}.{}", URL_SAFE.encode(&bytes)),
+            ONE_WAY,
+        ),
         case("a spare bit set", format!("{header}.{claims}.{spare_bit}"), ONE_WAY),
-        case("a bit flipped", format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(flipped)), "nobody signed that"),
-        case("an S that is not reduced", format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(high)), ONE_WAY),
-        case("the standard alphabet", format!("{header}.{claims}.{}+", &STANDARD_NO_PAD.encode(&bytes)[..85]), ONE_WAY),
-        case("claims with a blank more", format!("{header}.{flipped_claims}.{signature}"), "nobody signed that"),
+        case(
+            "a bit flipped",
+            format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(flipped)),
+            "nobody signed that",
+        ),
+        case(
+            "an S that is not reduced",
+            format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(high)),
+            ONE_WAY,
+        ),
+        case(
+            "the standard alphabet",
+            format!("{header}.{claims}.{}+", &STANDARD_NO_PAD.encode(&bytes)[..85]),
+            ONE_WAY,
+        ),
+        case(
+            "claims with a blank more",
+            format!("{header}.{flipped_claims}.{signature}"),
+            "nobody signed that",
+        ),
         case("a blank inside", format!("{header}. {claims}.{signature}"), ONE_WAY),
         case("in quotes", format!("\"{token}\""), ONE_WAY),
         case("percent-encoded", token.replace('.', "%2E"), ONE_WAY),
         case("a refresh token", refresh.to_owned(), "that is for one endpoint alone"),
         case("5,000 letters", "a".repeat(5000), "nobody makes us parse that"),
-        case("a long one", format!("{header}.{}.{signature}", "a".repeat(5000)), "nobody makes us parse that"),
+        case(
+            "a long one",
+            format!("{header}.{}.{signature}", "a".repeat(5000)),
+            "nobody makes us parse that",
+        ),
     ]
 }
 
@@ -188,16 +242,25 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
         let answer = api.session(&token).await;
         table.refused(&name, why, UNAUTHENTICATED, &answer);
         // RFC 6750 §3.1: an error only where there was a token.
-        let challenge = if token.trim().is_empty() { "Bearer" } else { r#"Bearer error="invalid_token""# };
-        let challenged = answer.headers.get("www-authenticate").is_some_and(|value| value == challenge);
+        let challenge =
+            if token.trim().is_empty() { "Bearer" } else { r#"Bearer error="invalid_token""# };
+        let challenged =
+            answer.headers.get("www-authenticate").is_some_and(|value| value == challenge);
         table.holds(&name, challenge, challenged, &answer.headers);
         if why != NO_SESSION {
-            table.refused(&format!("{name}, to log out"), why, UNAUTHENTICATED, &api.logout(&token).await);
+            table.refused(
+                &format!("{name}, to log out"),
+                why,
+                UNAUTHENTICATED,
+                &api.logout(&token).await,
+            );
         }
     }
     table.end();
-    // What was refused above was refused for what was changed in it, not for the hand that wrote it.
-    let by_hand = ours.claims(&json!({ "exp": now.timestamp() + 300, "jti": "by hand" })).signed(&key);
+    // What was refused above was refused for what was changed in it, not for the hand that wrote
+    // it.
+    let by_hand =
+        ours.claims(&json!({ "exp": now.timestamp() + 300, "jti": "by hand" })).signed(&key);
     assert_eq!(api.session(&by_hand).await.status, 200);
     assert_eq!(api.session(&tokens.access).await.status, 200);
 }
@@ -211,10 +274,17 @@ async fn a_token_for_another_audience_or_of_another_deployment_is_refused() {
     let elsewhere = [("AUDIENCE", "https://elsewhere.test"), ("RATE_LIMIT", "off")];
     let audience = AuthApi::start_with_keys(&database, keys, &elsewhere).await;
     let mut table = Table::default();
-    for (name, other) in [("with keys of its own", &stranger), ("with our keys, for another audience", &audience)] {
+    for (name, other) in
+        [("with keys of its own", &stranger), ("with our keys, for another audience", &audience)]
+    {
         let tokens = other.login(&Wallet::generate()).await;
         assert_eq!(other.session(&tokens.access).await.status, 200);
-        table.refused(name, "it is for somebody else", UNAUTHENTICATED, &api.session(&tokens.access).await);
+        table.refused(
+            name,
+            "it is for somebody else",
+            UNAUTHENTICATED,
+            &api.session(&tokens.access).await,
+        );
     }
     table.end();
 }
@@ -229,25 +299,31 @@ async fn elsewhere(api: &AuthApi, tokens: &Tokens, place: &str) -> Answer {
         "the query, as RFC 6750 had it" => query("access_token"),
         "the query as token" => query("token"),
         "the query with its scheme" => query("authorization=Bearer%20"),
-        "the query of a logout" => api.client.post(format!("{}/auth/logout?access_token={token}", api.url)),
+        "the query of a logout" => {
+            api.client.post(format!("{}/auth/logout?access_token={token}", api.url))
+        }
         "a form" => api
             .client
             .get(&url)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("access_token={token}")),
-        "a cookie" => header("cookie", format!("access_token={token}; token={token}; Authorization=Bearer {token}")),
+        "a cookie" => header(
+            "cookie",
+            format!("access_token={token}; token={token}; Authorization=Bearer {token}"),
+        ),
         "another header" => header("x-access-token", token.clone()),
         "a proxy's header" => header("proxy-authorization", format!("Bearer {token}")),
-        "a header that a proxy would set" => header("x-forwarded-authorization", format!("Bearer {token}")),
+        "a header that a proxy would set" => {
+            header("x-forwarded-authorization", format!("Bearer {token}"))
+        }
         "Basic" => api.client.get(&url).basic_auth("x", Some(token)),
         "another scheme" => header("authorization", format!("Token {token}")),
         "no scheme" => header("authorization", token.clone()),
         "a scheme alone" => header("authorization", "Bearer".into()),
         "a scheme with a colon" => header("authorization", format!("Bearer: {token}")),
         "two in one header" => header("authorization", format!("Bearer x, Bearer {token}")),
-        "two headers" => {
-            header("authorization", format!("Bearer {token}")).header("authorization", format!("Bearer {token}"))
-        }
+        "two headers" => header("authorization", format!("Bearer {token}"))
+            .header("authorization", format!("Bearer {token}")),
         _ => panic!("{place}"),
     };
     api.send(request).await

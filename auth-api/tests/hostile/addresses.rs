@@ -16,13 +16,25 @@ type Case = (String, String, &'static str);
 fn other_kinds(key: [u8; 32]) -> Vec<Case> {
     let payload = SignedPayload::new(key, &[7; 32]).unwrap();
     let kinds: [(&str, String, &str); 9] = [
-        ("M", MuxedAccount { ed25519: key, id: 7 }.to_string().as_str().into(), "two users of one wallet"),
-        ("S", PrivateKey(key).as_unredacted().to_string().as_str().into(), "a secret, which nobody should have sent"),
+        (
+            "M",
+            MuxedAccount { ed25519: key, id: 7 }.to_string().as_str().into(),
+            "two users of one wallet",
+        ),
+        (
+            "S",
+            PrivateKey(key).as_unredacted().to_string().as_str().into(),
+            "a secret, which nobody should have sent",
+        ),
         ("T", PreAuthTx(key).to_string().as_str().into(), "the hash of a transaction"),
         ("X", HashX(key).to_string().as_str().into(), "the hash of a secret"),
         ("P", payload.to_string().as_str().into(), "a key for one payload"),
         ("C", Contract(key).to_string().as_str().into(), "a contract, which has no key"),
-        ("W", MuxedContract { contract_id: key, id: 7 }.to_string().as_str().into(), "a contract, which has no key"),
+        (
+            "W",
+            MuxedContract { contract_id: key, id: 7 }.to_string().as_str().into(),
+            "a contract, which has no key",
+        ),
         ("L", LiquidityPool(key).to_string().as_str().into(), "a pool"),
         ("B", ClaimableBalance::V0(key).to_string().as_str().into(), "a balance"),
     ];
@@ -62,7 +74,11 @@ fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
         ("a mark that turns the direction", format!("\u{202e}{good}"), LOOKS),
         ("a combining mark", format!("{good}\u{301}"), LOOKS),
         ("a full-width G", good.replacen('G', "\u{ff27}", 1), LOOKS),
-        ("full-width letters", good.chars().map(|c| char::from_u32(c as u32 + 0xfee0).unwrap()).collect(), LOOKS),
+        (
+            "full-width letters",
+            good.chars().map(|c| char::from_u32(c as u32 + 0xfee0).unwrap()).collect(),
+            LOOKS,
+        ),
         ("a 0 for an O", format!("{}0", &good[..55]), LOOKS),
         ("a 1 for an I", format!("{}1", &good[..55]), LOOKS),
         ("an 8 for a B", format!("{}8", &good[..55]), LOOKS),
@@ -81,11 +97,22 @@ fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
         ("16,000 letters", "G".repeat(16_000), ONE_WAY),
     ];
     // Of the letters that a strkey has, these have a twin in another alphabet.
-    for (latin, twin) in
-        [('A', 'А'), ('B', 'В'), ('C', 'С'), ('E', 'Е'), ('H', 'Н'), ('K', 'К'), ('M', 'М'), ('O', 'Ο')]
-    {
+    for (latin, twin) in [
+        ('A', 'А'),
+        ('B', 'В'),
+        ('C', 'С'),
+        ('E', 'Е'),
+        ('H', 'Н'),
+        ('K', 'К'),
+        ('M', 'М'),
+        ('O', 'Ο'),
+    ] {
         if good.contains(latin) {
-            cases.push(("a letter of another alphabet", good.replacen(latin, &twin.to_string(), 1), LOOKS));
+            cases.push((
+                "a letter of another alphabet",
+                good.replacen(latin, &twin.to_string(), 1),
+                LOOKS,
+            ));
         }
     }
     cases.into_iter().map(|(name, address, why)| (name.to_owned(), address, why)).collect()
@@ -113,10 +140,14 @@ fn bad_keys() -> Vec<Case> {
     ] {
         let key = bytes(small);
         // Else the list would prove nothing.
-        assert!(ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok_and(|key| key.is_weak()), "{small}");
+        assert!(
+            ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok_and(|key| key.is_weak()),
+            "{small}"
+        );
         cases.push((format!("the weak key {small}"), key, WEAK));
     }
-    // y from p on, p being 2^255 - 19, with either sign: whatever of it is on the curve has a shorter way to be written.
+    // y from p on, p being 2^255 - 19, with either sign: whatever of it is on the curve has a
+    // shorter way to be written.
     for above in 0..19 {
         for sign in [0x7f, 0xff] {
             let mut key = [0xff; 32];
@@ -131,8 +162,14 @@ fn bad_keys() -> Vec<Case> {
             cases.push((format!("the key of y = {y}"), key, OFF));
         }
     }
-    assert!(cases.iter().filter(|(.., why)| *why == OFF).count() > 10, "half of all y are not on the curve");
-    cases.into_iter().map(|(name, key, why)| (name, PublicKey(key).to_string().as_str().into(), why)).collect()
+    assert!(
+        cases.iter().filter(|(.., why)| *why == OFF).count() > 10,
+        "half of all y are not on the curve"
+    );
+    cases
+        .into_iter()
+        .map(|(name, key, why)| (name, PublicKey(key).to_string().as_str().into(), why))
+        .collect()
 }
 
 #[tokio::test]
@@ -143,13 +180,15 @@ async fn whatever_is_no_wallet_is_an_invalid_address() {
     let PublicKey(key) = PublicKey::from_string(wallet.address()).unwrap();
     let vectors = vectors::strkey();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let invalid = vectors["invalid"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|address| (format!("SEP-23's {address}"), text(address), "SEP-23 says that it must be refused"));
+    let invalid = vectors["invalid"].as_array().unwrap().iter().map(|address| {
+        (format!("SEP-23's {address}"), text(address), "SEP-23 says that it must be refused")
+    });
     let no_login = vectors["valid_but_not_a_login"].as_array().unwrap().iter().map(|entry| {
-        (format!("the vector of {}", entry["why"]), text(&entry["address"]), "a strkey with which nobody can log in")
+        (
+            format!("the vector of {}", entry["why"]),
+            text(&entry["address"]),
+            "a strkey with which nobody can log in",
+        )
     });
     let made = [other_kinds(key), spellings(wallet.address(), key), bad_keys()].concat();
 

@@ -9,8 +9,14 @@ async fn send(api: &AuthApi, path: &str, body: impl Into<reqwest::Body>) -> Answ
     send_as(api, path, "application/json", body).await
 }
 
-async fn send_as(api: &AuthApi, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-    let request = api.client.post(format!("{}{path}", api.url)).header("content-type", content_type);
+async fn send_as(
+    api: &AuthApi,
+    path: &str,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+) -> Answer {
+    let request =
+        api.client.post(format!("{}{path}", api.url)).header("content-type", content_type);
     api.send(request.body(body)).await
 }
 
@@ -20,7 +26,8 @@ type Case = (&'static str, &'static str, Vec<u8>, Option<&'static str>, &'static
 /// What is not JSON, or more than one document, or no object.
 fn not_one_object(address: &str) -> Vec<Case> {
     const ONE: &str = "the body is one JSON object";
-    const JSON: &str = "RFC 8259, nothing more lenient: parsers that differ are how checks are passed by";
+    const JSON: &str =
+        "RFC 8259, nothing more lenient: parsers that differ are how checks are passed by";
     let of = |text: String| text.into_bytes();
     let good = || format!(r#"{{"address":"{address}"}}"#);
     let utf16 = good().encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -31,18 +38,54 @@ fn not_one_object(address: &str) -> Vec<Case> {
         ("null", "/auth/challenge", b"null".to_vec(), None, ONE),
         ("a string", "/auth/challenge", b"\"G\"".to_vec(), None, ONE),
         ("the fields as an array", "/auth/challenge", of(json!([address]).to_string()), None, ONE),
-        ("two documents", "/auth/challenge", of(good() + " {}"), None, "whose second one is for somebody else"),
+        (
+            "two documents",
+            "/auth/challenge",
+            of(good() + " {}"),
+            None,
+            "whose second one is for somebody else",
+        ),
         ("a NUL after it", "/auth/challenge", of(good() + "\0"), None, "some end a text at NUL"),
         ("a raw NUL in a string", "/auth/challenge", b"{\"address\":\"\0\"}".to_vec(), None, JSON),
-        ("a raw newline in a string", "/auth/challenge", b"{\"address\":\"\n\"}".to_vec(), None, JSON),
+        (
+            "a raw newline in a string",
+            "/auth/challenge",
+            b"{\"address\":\"\n\"}".to_vec(),
+            None,
+            JSON,
+        ),
         ("a byte order mark", "/auth/challenge", of("\u{feff}".to_owned() + &good()), None, JSON),
         ("UTF-16", "/auth/challenge", utf16, None, "the charset is UTF-8"),
-        ("not UTF-8", "/auth/challenge", b"{\"address\":\"G\xff\"}".to_vec(), None, "no replacement characters"),
-        ("half a surrogate", "/auth/refresh", br#"{"refresh_token":"\ud800"}"#.to_vec(), None, JSON),
-        ("a trailing comma", "/auth/challenge", of(format!(r#"{{"address":"{address}",}}"#)), None, JSON),
+        (
+            "not UTF-8",
+            "/auth/challenge",
+            b"{\"address\":\"G\xff\"}".to_vec(),
+            None,
+            "no replacement characters",
+        ),
+        (
+            "half a surrogate",
+            "/auth/refresh",
+            br#"{"refresh_token":"\ud800"}"#.to_vec(),
+            None,
+            JSON,
+        ),
+        (
+            "a trailing comma",
+            "/auth/challenge",
+            of(format!(r#"{{"address":"{address}",}}"#)),
+            None,
+            JSON,
+        ),
         ("a comment", "/auth/challenge", of("/**/".to_owned() + &good()), None, JSON),
         ("single quotes", "/auth/challenge", of(good().replace('"', "'")), None, JSON),
-        ("a name without quotes", "/auth/challenge", of(format!("{{address:\"{address}\"}}")), None, JSON),
+        (
+            "a name without quotes",
+            "/auth/challenge",
+            of(format!("{{address:\"{address}\"}}")),
+            None,
+            JSON,
+        ),
         ("a form", "/auth/challenge", of(format!("address={address}")), None, ONE),
         (
             "nested beyond measure",
@@ -51,7 +94,13 @@ fn not_one_object(address: &str) -> Vec<Case> {
             Some("message"),
             "not even looked into",
         ),
-        ("arrays beyond measure", "/auth/login", of("[".repeat(16_000)), None, "and no stack is used up"),
+        (
+            "arrays beyond measure",
+            "/auth/login",
+            of("[".repeat(16_000)),
+            None,
+            "and no stack is used up",
+        ),
     ]
 }
 
@@ -61,21 +110,67 @@ fn not_the_fields(address: &str) -> Vec<Case> {
     const KNOWN: &str = "an unknown field is a mistake, or a try";
     const ONCE: &str = "of two the first counts for one reader and the last for another";
     let of = |value: serde_json::Value| value.to_string().into_bytes();
-    let twice = |one: &str, other: &str| format!(r#"{{"{one}":"{address}","{other}":"{address}"}}"#).into_bytes();
-    let signed = |transport: serde_json::Value| of(json!({"message": "m", "signature": "s", "transport": transport}));
+    let twice = |one: &str, other: &str| {
+        format!(r#"{{"{one}":"{address}","{other}":"{address}"}}"#).into_bytes()
+    };
+    let signed = |transport: serde_json::Value| {
+        of(json!({"message": "m", "signature": "s", "transport": transport}))
+    };
     vec![
         ("no field", "/auth/challenge", of(json!({})), Some("address"), "it is missing"),
         ("a number", "/auth/challenge", of(json!({"address": 7})), Some("address"), TYPE),
         ("null for a text", "/auth/challenge", of(json!({"address": null})), Some("address"), TYPE),
         ("true for a text", "/auth/challenge", of(json!({"address": true})), Some("address"), TYPE),
-        ("a text in an array", "/auth/challenge", of(json!({"address": [address]})), Some("address"), TYPE),
-        ("an object for a text", "/auth/challenge", of(json!({"address": {"$ne": ""}})), Some("address"), TYPE),
-        ("an unknown field", "/auth/challenge", of(json!({"address": address, "admin": true})), Some("admin"), KNOWN),
-        ("another case", "/auth/challenge", of(json!({"Address": address})), Some("Address"), KNOWN),
-        ("a field of no name", "/auth/challenge", of(json!({"address": address, "": 1})), Some(""), KNOWN),
-        ("a prototype", "/auth/challenge", of(json!({"__proto__": {"address": address}})), Some("__proto__"), KNOWN),
+        (
+            "a text in an array",
+            "/auth/challenge",
+            of(json!({"address": [address]})),
+            Some("address"),
+            TYPE,
+        ),
+        (
+            "an object for a text",
+            "/auth/challenge",
+            of(json!({"address": {"$ne": ""}})),
+            Some("address"),
+            TYPE,
+        ),
+        (
+            "an unknown field",
+            "/auth/challenge",
+            of(json!({"address": address, "admin": true})),
+            Some("admin"),
+            KNOWN,
+        ),
+        (
+            "another case",
+            "/auth/challenge",
+            of(json!({"Address": address})),
+            Some("Address"),
+            KNOWN,
+        ),
+        (
+            "a field of no name",
+            "/auth/challenge",
+            of(json!({"address": address, "": 1})),
+            Some(""),
+            KNOWN,
+        ),
+        (
+            "a prototype",
+            "/auth/challenge",
+            of(json!({"__proto__": {"address": address}})),
+            Some("__proto__"),
+            KNOWN,
+        ),
         ("a field twice", "/auth/challenge", twice("address", "address"), Some("address"), ONCE),
-        ("twice, once escaped", "/auth/challenge", twice("address", "\\u0061ddress"), Some("address"), ONCE),
+        (
+            "twice, once escaped",
+            "/auth/challenge",
+            twice("address", "\\u0061ddress"),
+            Some("address"),
+            ONCE,
+        ),
         (
             "two messages",
             "/auth/login",
@@ -83,18 +178,78 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             Some("message"),
             ONCE,
         ),
-        ("no signature", "/auth/login", of(json!({"message": "m"})), Some("signature"), "it is missing"),
-        ("no message", "/auth/login", of(json!({"signature": "s"})), Some("message"), "it is missing"),
-        ("a message object", "/auth/login", of(json!({"message": {}, "signature": "s"})), Some("message"), TYPE),
-        ("a transport of pigeons", "/auth/login", signed(json!("pigeon")), Some("transport"), "there is none"),
-        ("a transport in capitals", "/auth/login", signed(json!("TOKEN")), Some("transport"), "there is none"),
-        ("a transport object", "/auth/login", signed(json!({"token": null})), Some("transport"), TYPE),
+        (
+            "no signature",
+            "/auth/login",
+            of(json!({"message": "m"})),
+            Some("signature"),
+            "it is missing",
+        ),
+        (
+            "no message",
+            "/auth/login",
+            of(json!({"signature": "s"})),
+            Some("message"),
+            "it is missing",
+        ),
+        (
+            "a message object",
+            "/auth/login",
+            of(json!({"message": {}, "signature": "s"})),
+            Some("message"),
+            TYPE,
+        ),
+        (
+            "a transport of pigeons",
+            "/auth/login",
+            signed(json!("pigeon")),
+            Some("transport"),
+            "there is none",
+        ),
+        (
+            "a transport in capitals",
+            "/auth/login",
+            signed(json!("TOKEN")),
+            Some("transport"),
+            "there is none",
+        ),
+        (
+            "a transport object",
+            "/auth/login",
+            signed(json!({"token": null})),
+            Some("transport"),
+            TYPE,
+        ),
         ("a transport number", "/auth/login", signed(json!(0)), Some("transport"), TYPE),
-        ("a token number", "/auth/refresh", of(json!({"refresh_token": 1})), Some("refresh_token"), TYPE),
+        (
+            "a token number",
+            "/auth/refresh",
+            of(json!({"refresh_token": 1})),
+            Some("refresh_token"),
+            TYPE,
+        ),
         ("no token", "/auth/refresh", of(json!({})), Some("refresh_token"), "it is missing"),
-        ("a token and more", "/auth/refresh", of(json!({"refresh_token": "", "x": 1})), Some("x"), KNOWN),
-        ("a logout without what to end", "/auth/logout", of(json!({})), Some("refresh_token"), "it is missing"),
-        ("a logout of an array", "/auth/logout", of(json!([])), None, "the body is one JSON object"),
+        (
+            "a token and more",
+            "/auth/refresh",
+            of(json!({"refresh_token": "", "x": 1})),
+            Some("x"),
+            KNOWN,
+        ),
+        (
+            "a logout without what to end",
+            "/auth/logout",
+            of(json!({})),
+            Some("refresh_token"),
+            "it is missing",
+        ),
+        (
+            "a logout of an array",
+            "/auth/logout",
+            of(json!([])),
+            None,
+            "the body is one JSON object",
+        ),
     ]
 }
 
@@ -104,7 +259,9 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
     let api = start(&database).await;
     let address = Wallet::generate().address().to_owned();
     let mut table = Table::default();
-    for (name, path, body, field, why) in not_one_object(&address).into_iter().chain(not_the_fields(&address)) {
+    for (name, path, body, field, why) in
+        not_one_object(&address).into_iter().chain(not_the_fields(&address))
+    {
         let answer = send(&api, path, body).await;
         table.refused(name, why, MALFORMED, &answer);
         let named = answer.body["field"].as_str() == field;
@@ -112,7 +269,10 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
         table.holds(name, &format!("field {field:?} and a detail"), named && told, &answer.body);
     }
     table.end();
-    assert_eq!(send(&api, "/auth/challenge", json!({ "address": address }).to_string()).await.status, 200);
+    assert_eq!(
+        send(&api, "/auth/challenge", json!({ "address": address }).to_string()).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -149,7 +309,12 @@ async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
             ("in crumbs", chunks_of(7)),
         ] {
             let answer = send(&api, path, body).await;
-            table.refused(&format!("{path} {name}"), "ten times what makes sense", TOO_LARGE, &answer);
+            table.refused(
+                &format!("{path} {name}"),
+                "ten times what makes sense",
+                TOO_LARGE,
+                &answer,
+            );
         }
     }
     table.end();
@@ -184,11 +349,18 @@ async fn a_body_that_is_not_plain_json_is_415() {
     table.refused("of no type", "a type is not guessed", UNSUPPORTED, &none);
     for encoding in ["gzip", "br", "deflate", "identity, gzip"] {
         let zipped = api.client.post(&url).header("content-encoding", encoding);
-        let answer = api.send(zipped.header("content-type", "application/json").body(body.clone())).await;
+        let answer =
+            api.send(zipped.header("content-type", "application/json").body(body.clone())).await;
         table.refused(encoding, "16 KiB of zip are gigabytes of JSON", UNSUPPORTED, &answer);
     }
     table.end();
-    for right in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
-        assert_eq!(send_as(&api, "/auth/challenge", right, body.clone()).await.status, 200, "{right}");
+    for right in
+        ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"]
+    {
+        assert_eq!(
+            send_as(&api, "/auth/challenge", right, body.clone()).await.status,
+            200,
+            "{right}"
+        );
     }
 }

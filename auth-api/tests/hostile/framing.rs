@@ -47,7 +47,12 @@ async fn a_body_in_chunks_ends_at_the_limit_whatever_the_chunks_say() {
     let cases: Vec<Case> = vec![
         ("one chunk", chunked(&(chunk(&large) + "0\r\n\r\n")), TOO_LARGE, "16 KiB"),
         ("crumbs", chunked(&(crumbs.clone() + "0\r\n\r\n")), TOO_LARGE, "the sum counts"),
-        ("crumbs with extensions", chunked(&(padded + "0\r\n\r\n")), TOO_LARGE, "what is skipped costs nothing"),
+        (
+            "crumbs with extensions",
+            chunked(&(padded + "0\r\n\r\n")),
+            TOO_LARGE,
+            "what is skipped costs nothing",
+        ),
         ("crumbs without an end", chunked(&crumbs), TOO_LARGE, "the end is not waited for"),
         (
             "a chunk of 16 exabytes",
@@ -69,8 +74,18 @@ async fn a_body_in_chunks_ends_at_the_limit_whatever_the_chunks_say() {
             CUT_SHORT,
             "what did not come was not too large",
         ),
-        ("a size of 17 digits", chunked("10000000000000002\r\n{}\r\n0\r\n\r\n"), CUT_SHORT, "it would come round to 2"),
-        ("a size of 17 digits, zeros first", chunked("00000000000000002\r\n{}\r\n0\r\n\r\n"), NOT_JSON, "it is 2"),
+        (
+            "a size of 17 digits",
+            chunked("10000000000000002\r\n{}\r\n0\r\n\r\n"),
+            CUT_SHORT,
+            "it would come round to 2",
+        ),
+        (
+            "a size of 17 digits, zeros first",
+            chunked("00000000000000002\r\n{}\r\n0\r\n\r\n"),
+            NOT_JSON,
+            "it is 2",
+        ),
     ];
     check(&api, cases);
 }
@@ -91,22 +106,42 @@ async fn chunks_are_read_strictly() {
         ("a blank and more", with(&format!("{size} 1")), CUT_SHORT, SIZE),
         ("an underscore", with(&format!("{size}_")), CUT_SHORT, SIZE),
         ("no size", with(""), CUT_SHORT, SIZE),
-        ("LF after the size", chunked(&format!("{size}\n{body}\r\n0\r\n\r\n")), CUT_SHORT, "a line ends in CRLF"),
-        ("LF in an extension", chunked(&format!("{size};\n{body}\r\n0\r\n\r\n")), CUT_SHORT, "some end the line there"),
+        (
+            "LF after the size",
+            chunked(&format!("{size}\n{body}\r\n0\r\n\r\n")),
+            CUT_SHORT,
+            "a line ends in CRLF",
+        ),
+        (
+            "LF in an extension",
+            chunked(&format!("{size};\n{body}\r\n0\r\n\r\n")),
+            CUT_SHORT,
+            "some end the line there",
+        ),
         (
             "CR in an extension",
             chunked(&format!("{size};a\rb\r\n{body}\r\n0\r\n\r\n")),
             CUT_SHORT,
             "some end the line there",
         ),
-        ("NUL in an extension", chunked(&format!("{size};\0\r\n{body}\r\n0\r\n\r\n")), CUT_SHORT, "no text"),
+        (
+            "NUL in an extension",
+            chunked(&format!("{size};\0\r\n{body}\r\n0\r\n\r\n")),
+            CUT_SHORT,
+            "no text",
+        ),
         (
             "no CRLF after the chunk",
             chunked(&format!("{size}\r\n{body}0\r\n\r\n")),
             CUT_SHORT,
             "the chunk is as long as it says",
         ),
-        ("LF after the chunk", chunked(&format!("{size}\r\n{body}\n0\r\n\r\n")), CUT_SHORT, "a line ends in CRLF"),
+        (
+            "LF after the chunk",
+            chunked(&format!("{size}\r\n{body}\n0\r\n\r\n")),
+            CUT_SHORT,
+            "a line ends in CRLF",
+        ),
         (
             "a chunk longer than it says",
             chunked(&format!("1\r\n{body}\r\n0\r\n\r\n")),
@@ -171,19 +206,54 @@ async fn a_head_that_is_not_http_is_400_and_the_end() {
             "there is nothing that it goes on from",
         ),
         ("HTTP/0.9", "GET /auth/session\r\n\r\n".into(), NOT_HTTP, "not since 1996"),
-        ("HTTP/1.2", with("").replacen("HTTP/1.1", "HTTP/1.2", 1), NOT_HTTP, "no version that there is"),
-        ("HTTP/2.0 in words", with("").replacen("HTTP/1.1", "HTTP/2.0", 1), NOT_HTTP, "that is not how it is spoken"),
-        ("HTTP/2 without asking", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), NOT_HTTP, "it is not spoken here"),
-        ("lower-case http", with("").replacen("HTTP/1.1", "http/1.1", 1), NOT_HTTP, "versions have a case"),
-        ("two blanks in the request line", with("").replacen(' ', "  ", 1), NOT_HTTP, "one blank (RFC 9112 §3)"),
-        ("a NUL in the target", post("/auth/\0challenge", "Host: x\r\n", &body), NOT_HTTP, "no URI"),
+        (
+            "HTTP/1.2",
+            with("").replacen("HTTP/1.1", "HTTP/1.2", 1),
+            NOT_HTTP,
+            "no version that there is",
+        ),
+        (
+            "HTTP/2.0 in words",
+            with("").replacen("HTTP/1.1", "HTTP/2.0", 1),
+            NOT_HTTP,
+            "that is not how it is spoken",
+        ),
+        (
+            "HTTP/2 without asking",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+            NOT_HTTP,
+            "it is not spoken here",
+        ),
+        (
+            "lower-case http",
+            with("").replacen("HTTP/1.1", "http/1.1", 1),
+            NOT_HTTP,
+            "versions have a case",
+        ),
+        (
+            "two blanks in the request line",
+            with("").replacen(' ', "  ", 1),
+            NOT_HTTP,
+            "one blank (RFC 9112 §3)",
+        ),
+        (
+            "a NUL in the target",
+            post("/auth/\0challenge", "Host: x\r\n", &body),
+            NOT_HTTP,
+            "no URI",
+        ),
         (
             "TLS",
             "\u{16}\u{3}\u{1}\0\u{5}\u{1}\0\0\u{1}\u{3}\u{3}\r\n\r\n".into(),
             NOT_HTTP,
             "that is for the proxy in front",
         ),
-        ("too many fields", with(&"X: y\r\n".repeat(120)), &[(431, "")], "96 of them are more than enough"),
+        (
+            "too many fields",
+            with(&"X: y\r\n".repeat(120)),
+            &[(431, "")],
+            "96 of them are more than enough",
+        ),
     ];
     check(&api, cases);
 }

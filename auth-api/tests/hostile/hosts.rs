@@ -26,14 +26,22 @@ async fn no_header_changes_what_is_signed() {
         for target in ["/auth/challenge", "http://evil.example.test/auth/challenge"] {
             let request = post(target, &format!("{header}\r\n"), &body);
             let answers = talk(&api, request.as_bytes());
-            let message = answers.first().and_then(|answer| answer.json()["message"].as_str().map(str::to_owned));
+            let message = answers
+                .first()
+                .and_then(|answer| answer.json()["message"].as_str().map(str::to_owned));
             let ours = message.as_ref().is_some_and(|message| {
                 message.starts_with("auth.example.test wants you")
                     && message.contains(&format!("\nURI: {}\n", AuthApi::PUBLIC_URL))
                     && !message.contains("evil")
             });
-            let why = "a challenge for auth.example.test: domain and URI are PUBLIC_URL's, whoever asks";
-            table.holds(&format!("{target} with {header:?}"), why, ours && answers.len() == 1, &answers);
+            let why =
+                "a challenge for auth.example.test: domain and URI are PUBLIC_URL's, whoever asks";
+            table.holds(
+                &format!("{target} with {header:?}"),
+                why,
+                ours && answers.len() == 1,
+                &answers,
+            );
         }
     }
     table.end();

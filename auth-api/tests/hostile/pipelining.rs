@@ -1,4 +1,5 @@
-//! Requests on one connection, and headers that would make another request of one: a head says one thing, for itself.
+//! Requests on one connection, and headers that would make another request of one: a head says one
+//! thing, for itself.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +15,9 @@ async fn requests_one_after_another_are_answered_in_their_order_and_each_for_its
     let database = Database::create().await;
     let api = start(&database).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
-    let challenge =
-        |of: &Wallet| post("/auth/challenge", "Host: x\r\n", &json!({ "address": of.address() }).to_string());
+    let challenge = |of: &Wallet| {
+        post("/auth/challenge", "Host: x\r\n", &json!({ "address": of.address() }).to_string())
+    };
     let tokens = api.login(&wallet).await;
     let session = |headers: &str| format!("GET /auth/session HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
     let bearer = format!("Authorization: Bearer {}\r\n", tokens.access);
@@ -31,11 +33,17 @@ async fn requests_one_after_another_are_answered_in_their_order_and_each_for_its
     let answers = talk(&api, stream.concat().as_bytes());
     let malformed = (400, "malformed");
     let unauthenticated = (401, "unauthenticated");
-    let expected = [(200, ""), unauthenticated, (200, ""), malformed, (200, ""), (200, ""), unauthenticated];
+    let expected =
+        [(200, ""), unauthenticated, (200, ""), malformed, (200, ""), (200, ""), unauthenticated];
     assert!(is(&answers, &expected), "a credential is one request's: {answers:?}");
-    assert!(answers[2].body.contains(other.address()) && answers[4].body.contains(wallet.address()), "{answers:?}");
-    let ids: BTreeSet<&str> =
-        answers.iter().filter_map(|answer| answer.head.lines().find(|line| line.starts_with("x-request-id"))).collect();
+    assert!(
+        answers[2].body.contains(other.address()) && answers[4].body.contains(wallet.address()),
+        "{answers:?}"
+    );
+    let ids: BTreeSet<&str> = answers
+        .iter()
+        .filter_map(|answer| answer.head.lines().find(|line| line.starts_with("x-request-id")))
+        .collect();
     assert_eq!(ids.len(), answers.len(), "each has an id of its own");
 }
 
@@ -47,16 +55,36 @@ async fn no_header_makes_another_request_of_one() {
     let message = api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) }).to_string();
     let mut table = Table::default();
-    for header in ["X-HTTP-Method-Override: POST", "X-HTTP-Method: POST", "X-Method-Override: POST"] {
-        let request = post("/auth/login", &format!("Host: x\r\n{header}\r\n"), &body).replacen("POST", "GET", 1);
+    for header in ["X-HTTP-Method-Override: POST", "X-HTTP-Method: POST", "X-Method-Override: POST"]
+    {
+        let request = post("/auth/login", &format!("Host: x\r\n{header}\r\n"), &body)
+            .replacen("POST", "GET", 1);
         let answers = talk(&api, request.as_bytes());
-        table.holds(header, "405: the method is GET", is(&answers, &[(405, "method_not_allowed")]), &answers);
+        table.holds(
+            header,
+            "405: the method is GET",
+            is(&answers, &[(405, "method_not_allowed")]),
+            &answers,
+        );
     }
-    for header in ["X-Original-URL: /auth/login", "X-Rewrite-URL: /auth/login", "X-Forwarded-Prefix: /auth/login"] {
-        let answers = talk(&api, post("/auth/refresh", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes());
+    for header in [
+        "X-Original-URL: /auth/login",
+        "X-Rewrite-URL: /auth/login",
+        "X-Forwarded-Prefix: /auth/login",
+    ] {
+        let answers = talk(
+            &api,
+            post("/auth/refresh", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes(),
+        );
         table.holds(header, "400 malformed: it is a refresh", is(&answers, NOT_JSON), &answers);
-        let answers = talk(&api, post("/nothing", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes());
-        table.holds(header, "404: the path is /nothing", is(&answers, &[(404, "not_found")]), &answers);
+        let answers =
+            talk(&api, post("/nothing", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes());
+        table.holds(
+            header,
+            "404: the path is /nothing",
+            is(&answers, &[(404, "not_found")]),
+            &answers,
+        );
     }
     table.end();
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);

@@ -32,7 +32,11 @@ fn cases(token: &str, access: &str) -> Vec<Case> {
         ("two prefixes", format!("rt_{token}"), ONE_WAY),
         ("with padding", format!("rt_{encoded}="), ONE_WAY),
         ("padded as base64 would be", format!("rt_{}", URL_SAFE.encode(&bytes)) + "=", ONE_WAY),
-        ("of the standard alphabet", format!("rt_{}/+", &STANDARD_NO_PAD.encode(&bytes)[..encoded.len() - 2]), ONE_WAY),
+        (
+            "of the standard alphabet",
+            format!("rt_{}/+", &STANDARD_NO_PAD.encode(&bytes)[..encoded.len() - 2]),
+            ONE_WAY,
+        ),
         ("in base64 twice", STANDARD.encode(token), ONE_WAY),
         ("in hex", format!("rt_{}", hex::encode(&bytes)), ONE_WAY),
         ("with a spare bit set", spare_bit, ONE_WAY),
@@ -66,6 +70,9 @@ async fn a_refresh_token_that_is_not_ours_to_the_byte_is_refused_and_harms_nobod
         table.refused(&name, why, REFRESH_REFUSED, &api.refresh(&token).await);
     }
     table.end();
-    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 1);
+    assert_eq!(
+        database.one::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
+        1
+    );
     let _ = api.refresh(&tokens.refresh).await.tokens();
 }

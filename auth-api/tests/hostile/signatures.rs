@@ -39,7 +39,8 @@ fn malformed(good: &str) -> Vec<Case> {
     let bytes = bytes_of(good);
     let hex = hex::encode(bytes);
     let zeros = |count: usize| STANDARD.encode(vec![0; count]);
-    // 64 bytes leave four spare bits in the last character: with one of them set it decodes to the same for the lenient.
+    // 64 bytes leave four spare bits in the last character: with one of them set it decodes to the
+    // same for the lenient.
     let last = good.as_bytes()[85];
     let spare_bit = format!("{}{}==", &good[..85], char::from(last + 1));
     vec![
@@ -50,7 +51,11 @@ fn malformed(good: &str) -> Vec<Case> {
         ("of the url-safe alphabet", json!(URL_SAFE.encode(bytes)), BASE64),
         ("with a newline", json!(format!("{good}\n")), ONE_WAY),
         ("with CRLF", json!(format!("{good}\r\n")), ONE_WAY),
-        ("unpadded, two newlines instead", json!(format!("{}\n\n", STANDARD_NO_PAD.encode(bytes))), ONE_WAY),
+        (
+            "unpadded, two newlines instead",
+            json!(format!("{}\n\n", STANDARD_NO_PAD.encode(bytes))),
+            ONE_WAY,
+        ),
         ("in lines of 76", json!(format!("{}\n{}", &good[..76], &good[76..])), ONE_WAY),
         ("a blank before", json!(format!(" {good}")), ONE_WAY),
         ("a blank for a character", json!(format!(" {}", &good[1..])), ONE_WAY),
@@ -66,16 +71,34 @@ fn malformed(good: &str) -> Vec<Case> {
         ("hex with another letter", json!(format!("g{}", &hex[1..])), HEX),
         (
             "hex with colons",
-            json!(hex.as_bytes().chunks(2).map(|b| str::from_utf8(b).unwrap()).collect::<Vec<_>>().join(":")),
+            json!(
+                hex.as_bytes()
+                    .chunks(2)
+                    .map(|b| str::from_utf8(b).unwrap())
+                    .collect::<Vec<_>>()
+                    .join(":")
+            ),
             HEX,
         ),
         ("128 digits of another script", json!("٠".repeat(128)), HEX),
         ("128 bytes that are 64 characters", json!("٠".repeat(64)), HEX),
         ("88 bytes that are 44 characters", json!("é".repeat(44)), BASE64),
         ("base64 of 63 bytes", json!(zeros(63)), "a signature is 64 bytes"),
-        ("base64 of 65 bytes", json!(zeros(65)), "a signature is 64 bytes, and 88 characters can hold one more"),
-        ("base64 of 66 bytes", json!(zeros(66)), "a signature is 64 bytes, and 88 characters can hold two more"),
-        ("with a recovery byte", json!(STANDARD.encode([&bytes[..], &[27]].concat())), "that is another curve's"),
+        (
+            "base64 of 65 bytes",
+            json!(zeros(65)),
+            "a signature is 64 bytes, and 88 characters can hold one more",
+        ),
+        (
+            "base64 of 66 bytes",
+            json!(zeros(66)),
+            "a signature is 64 bytes, and 88 characters can hold two more",
+        ),
+        (
+            "with a recovery byte",
+            json!(STANDARD.encode([&bytes[..], &[27]].concat())),
+            "that is another curve's",
+        ),
         ("base64 of the base64", json!(STANDARD.encode(good)), ONE_WAY),
         ("base64 of the hex", json!(STANDARD.encode(&hex)), ONE_WAY),
         ("in quotes", json!(format!("\"{good}\"")), ONE_WAY),
@@ -99,12 +122,13 @@ fn changed(good: &str, change: impl FnOnce(&mut [u8; 64])) -> Value {
     json!(STANDARD.encode(bytes))
 }
 
-/// `S + times · L`, little endian: the same signature to a verifier that does not insist on a reduced S.
+/// `S + times · L`, little endian: the same signature to a verifier that does not insist on a
+/// reduced S.
 fn add_order(bytes: &mut [u8; 64], times: usize) {
     /// RFC 8032 §5.1: the order of the base point.
     const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
     for _ in 0..times {
         let mut carry = 0;
@@ -118,7 +142,8 @@ fn add_order(bytes: &mut [u8; 64], times: usize) {
 
 /// 64 bytes, well written, that are not this wallet's signature.
 fn altered(message: &str, good: &str) -> Vec<Case> {
-    const MALLEATED: &str = "S is reduced (RFC 8032 §5.1.7): there is one signature, and not its twins";
+    const MALLEATED: &str =
+        "S is reduced (RFC 8032 §5.1.7): there is one signature, and not its twins";
     const NEVER: &str = "this wallet did not make it";
     let other = Wallet::generate();
     vec![
@@ -146,11 +171,14 @@ fn altered(message: &str, good: &str) -> Vec<Case> {
     ]
 }
 
-/// The wallet's own signatures, over something else than SHA-256("Stellar Signed Message:\n" ‖ message).
+/// The wallet's own signatures, over something else than SHA-256("Stellar Signed Message:\n" ‖
+/// message).
 fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
-    const PREFIX: &str = "the prefix is what keeps a message from being anything else that is signed";
-    let sha =
-        |parts: &[&[u8]]| -> Vec<u8> { parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().to_vec() };
+    const PREFIX: &str =
+        "the prefix is what keeps a message from being anything else that is signed";
+    let sha = |parts: &[&[u8]]| -> Vec<u8> {
+        parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().to_vec()
+    };
     let raw = |bytes: Vec<u8>| json!(wallet.sign_raw(bytes));
     let (text, prefix) = (message.as_bytes(), &b"Stellar Signed Message:\n"[..]);
     let (address, length) = (wallet.address(), message.len());
@@ -158,10 +186,26 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
     vec![
         ("over the raw message", raw(text.to_vec()), "as Freighter did before it had SEP-53"),
         ("over its SHA-256", raw(sha(&[text])), PREFIX),
-        ("over the prefix and the message, not hashed", raw([prefix, text].concat()), "SHA-256 is signed"),
-        ("over the hash, hashed again", raw(sha(&[&sha(&[prefix, text])])), "SHA-256 is applied once"),
-        ("over the hash in hex", raw(hex::encode(sha(&[prefix, text])).into_bytes()), "its bytes are signed"),
-        ("without the newline of the prefix", raw(sha(&[b"Stellar Signed Message:", text])), PREFIX),
+        (
+            "over the prefix and the message, not hashed",
+            raw([prefix, text].concat()),
+            "SHA-256 is signed",
+        ),
+        (
+            "over the hash, hashed again",
+            raw(sha(&[&sha(&[prefix, text])])),
+            "SHA-256 is applied once",
+        ),
+        (
+            "over the hash in hex",
+            raw(hex::encode(sha(&[prefix, text])).into_bytes()),
+            "its bytes are signed",
+        ),
+        (
+            "without the newline of the prefix",
+            raw(sha(&[b"Stellar Signed Message:", text])),
+            PREFIX,
+        ),
         ("with a blank for the newline", raw(sha(&[b"Stellar Signed Message: ", text])), PREFIX),
         (
             "with the length, as Ethereum has it",
@@ -179,8 +223,16 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
             raw(sha(&[b"StellarMessage\0", text])),
             "SHA-256(\"StellarMessage\" ‖ 0 ‖ message) is its own",
         ),
-        ("over the message in base64", json!(wallet.sign(STANDARD.encode(message))), "the message is signed as it is"),
-        ("over the message as JSON", json!(wallet.sign(json!(message).to_string())), "the message is signed as it is"),
+        (
+            "over the message in base64",
+            json!(wallet.sign(STANDARD.encode(message))),
+            "the message is signed as it is",
+        ),
+        (
+            "over the message as JSON",
+            json!(wallet.sign(json!(message).to_string())),
+            "the message is signed as it is",
+        ),
         ("over nothing", json!(wallet.sign("")), "another message"),
         (
             "over another challenge's text",
@@ -225,7 +277,10 @@ async fn a_signature_that_is_not_the_wallets_over_the_challenge_is_refused_and_d
     table.end();
     let counted = api.metric("auth_api_logins_total{outcome=\"bad_signature\"}").await;
     let submitted = f64::from(u32::try_from(cases.len()).unwrap());
-    assert!((counted - submitted).abs() < f64::EPSILON, "each was refused for its signature: {counted}");
+    assert!(
+        (counted - submitted).abs() < f64::EPSILON,
+        "each was refused for its signature: {counted}"
+    );
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
     let _ = api.submit(&message, &good).await.tokens();
 }
@@ -238,15 +293,25 @@ async fn the_vectors_of_sep53_are_no_logins() {
     let wallet = Wallet::from_seed(vectors["seed"].as_str().unwrap());
     assert_eq!(wallet.address(), vectors["address"].as_str().unwrap());
     let mut table = Table::default();
-    for vector in vectors["valid"].as_array().unwrap().iter().chain(vectors["must_fail"].as_array().unwrap()) {
-        // A good signature of the right wallet over something that is not our challenge, and bad ones.
+    for vector in
+        vectors["valid"].as_array().unwrap().iter().chain(vectors["must_fail"].as_array().unwrap())
+    {
+        // A good signature of the right wallet over something that is not our challenge, and bad
+        // ones.
         let message = vector["message_utf8"].as_str().unwrap_or("not text");
         let signature = vector["signature_base64"].as_str().unwrap();
         let refusal = if signature.len() == 88 { LOGIN_REFUSED } else { MALFORMED };
         let challenge = api.challenge(&wallet).await;
-        for (name, message) in [("over its own message", message), ("over our challenge", challenge.as_str())] {
+        for (name, message) in
+            [("over its own message", message), ("over our challenge", challenge.as_str())]
+        {
             let answer = api.submit(message, signature).await;
-            table.refused(&format!("{signature} {name}"), "we did not make it, or it does not fit", refusal, &answer);
+            table.refused(
+                &format!("{signature} {name}"),
+                "we did not make it, or it does not fit",
+                refusal,
+                &answer,
+            );
         }
     }
     table.end();
@@ -258,8 +323,11 @@ async fn one_signature_may_be_written_in_base64_or_hex_of_either_case() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
-    for write in [str::to_owned, |hex: &str| hex.to_uppercase(), |hex: &str| STANDARD.encode(hex::decode(hex).unwrap())]
-    {
+    for write in [
+        str::to_owned,
+        |hex: &str| hex.to_uppercase(),
+        |hex: &str| STANDARD.encode(hex::decode(hex).unwrap()),
+    ] {
         let message = api.challenge(&wallet).await;
         let _ = api.submit(&message, &write(&wallet.sign_hex(&message))).await.tokens();
         // And however it is written, once.

@@ -1,5 +1,6 @@
-//! A request inside another: where two readers cut a stream of bytes differently, the second one is answered to somebody
-//! who did not send it, or past whoever looked at the first. Here it is always a good login, and never answered.
+//! A request inside another: where two readers cut a stream of bytes differently, the second one is
+//! answered to somebody who did not send it, or past whoever looked at the first. Here it is always
+//! a good login, and never answered.
 
 use serde_json::json;
 use testkit::{Database, Wallet};
@@ -13,13 +14,15 @@ type Case = (String, String, Answers, &'static str);
 /// Statuses and codes.
 type Answers = &'static [(u16, &'static str)];
 
-const FRONT: &str = "POST /auth/challenge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+const FRONT: &str =
+    "POST /auth/challenge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
 fn case(name: &str, bytes: String, expected: Answers, why: &'static str) -> Case {
     (name.to_owned(), bytes, expected, why)
 }
 
-/// Two lengths, or a length and chunks: RFC 9112 §6.3 leaves it to each reader which of them counts.
+/// Two lengths, or a length and chunks: RFC 9112 §6.3 leaves it to each reader which of them
+/// counts.
 fn ambiguous(login: &str) -> Vec<Case> {
     const ONE: &str = "one length, said once";
     const DIGITS: &str = "a length is digits (RFC 9110 §8.6)";
@@ -29,7 +32,9 @@ fn ambiguous(login: &str) -> Vec<Case> {
     let (whole, of_login) = (hidden.len(), login.len());
     let front = |headers: &str, body: &str| format!("{FRONT}{headers}\r\n{body}");
     let length = |value: &str| front(&format!("Content-Length: {value}\r\n"), login);
-    let coded = |value: &str| front(&format!("Content-Length: {whole}\r\nTransfer-Encoding: {value}\r\n"), &hidden);
+    let coded = |value: &str| {
+        front(&format!("Content-Length: {whole}\r\nTransfer-Encoding: {value}\r\n"), &hidden)
+    };
     let only = |value: &str| front(&format!("Transfer-Encoding: {value}\r\n"), &hidden);
     let mut cases = vec![
         case("a length and chunks", coded("chunked"), NOT_HTTP, ONE),
@@ -87,7 +92,12 @@ fn ambiguous(login: &str) -> Vec<Case> {
             NOT_HTTP,
             "HTTP/1.0 has none",
         ),
-        case("an HTTP/1.0 request in chunks", only("chunked").replacen("1.1", "1.0", 1), NOT_HTTP, "HTTP/1.0 has none"),
+        case(
+            "an HTTP/1.0 request in chunks",
+            only("chunked").replacen("1.1", "1.0", 1),
+            NOT_HTTP,
+            "HTTP/1.0 has none",
+        ),
         case(
             "an HTTP/1.0 request of no length",
             front("", login).replacen("1.1", "1.0", 1),
@@ -95,8 +105,21 @@ fn ambiguous(login: &str) -> Vec<Case> {
             "it would end with the connection",
         ),
     ];
-    for value in ["+0", "-1", "0x0", "0 0", "0_0", "0,0", "0, 9", "", "0;", "1e1", "٠", "99999999999999999999", "\"0\""]
-    {
+    for value in [
+        "+0",
+        "-1",
+        "0x0",
+        "0 0",
+        "0_0",
+        "0,0",
+        "0, 9",
+        "",
+        "0;",
+        "1e1",
+        "٠",
+        "99999999999999999999",
+        "\"0\"",
+    ] {
         cases.push(case(&format!("a length of {value:?}"), length(value), NOT_HTTP, DIGITS));
     }
     for value in [
@@ -115,7 +138,12 @@ fn ambiguous(login: &str) -> Vec<Case> {
         ",chunked",
         "\u{212a}hunked",
     ] {
-        cases.push(case(&format!("a coding of {value:?} and a length"), coded(value), NOT_HTTP, CHUNKED));
+        cases.push(case(
+            &format!("a coding of {value:?} and a length"),
+            coded(value),
+            NOT_HTTP,
+            CHUNKED,
+        ));
         cases.push(case(&format!("a coding of {value:?}"), only(value), NOT_HTTP, CHUNKED));
     }
     cases
@@ -127,13 +155,24 @@ fn disguised(login: &str) -> Vec<Case> {
     const FOLD: &str = "folding is obsolete (RFC 9112 §5.2)";
     const LINE: &str = "what ends a line for one and not for another ends the connection";
     let hidden = format!("0\r\n\r\n{login}");
-    let with = |line: &str| format!("{FRONT}Content-Length: {}\r\n{line}\r\n{hidden}", hidden.len());
+    let with =
+        |line: &str| format!("{FRONT}Content-Length: {}\r\n{line}\r\n{hidden}", hidden.len());
     vec![
         case("a blank before the colon", with("Transfer-Encoding : chunked\r\n"), NOT_HTTP, NAME),
         case("a tab before the colon", with("Transfer-Encoding\t: chunked\r\n"), NOT_HTTP, NAME),
-        case("a line that is folded", with("X: y\r\n Transfer-Encoding: chunked\r\n"), NOT_HTTP, FOLD),
+        case(
+            "a line that is folded",
+            with("X: y\r\n Transfer-Encoding: chunked\r\n"),
+            NOT_HTTP,
+            FOLD,
+        ),
         case("a value that is folded", with("Transfer-Encoding:\r\n chunked\r\n"), NOT_HTTP, FOLD),
-        case("a value folded by a tab", with("Transfer-Encoding: x,\r\n\tchunked\r\n"), NOT_HTTP, FOLD),
+        case(
+            "a value folded by a tab",
+            with("Transfer-Encoding: x,\r\n\tchunked\r\n"),
+            NOT_HTTP,
+            FOLD,
+        ),
         case(
             "a length that is folded",
             format!("{FRONT}Content-Length:\r\n {}\r\n\r\n{login}", login.len()),
@@ -184,7 +223,11 @@ fn unread(login: &str) -> Vec<Case> {
         ("GET /auth/login", "", &[(405, "method_not_allowed")]),
         ("DELETE /auth/login", "", &[(405, "method_not_allowed")]),
         ("OPTIONS *", "", &[(404, "not_found")]),
-        ("POST /auth/challenge", "Content-Type: text/plain\r\n", &[(415, "unsupported_media_type")]),
+        (
+            "POST /auth/challenge",
+            "Content-Type: text/plain\r\n",
+            &[(415, "unsupported_media_type")],
+        ),
         ("GET /auth/session", "", &[(401, "unauthenticated")]),
         ("GET /.well-known/jwks.json", "", &[(200, "")]),
         ("POST /auth/logout", "Content-Type: text/plain\r\n", &[(415, "unsupported_media_type")]),
@@ -203,7 +246,8 @@ fn unread(login: &str) -> Vec<Case> {
             expected,
             BODY,
         ));
-        let waits = format!("{head}Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n{login}");
+        let waits =
+            format!("{head}Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n{login}");
         cases.push(case(&format!("{line}, which would wait"), waits, expected, BODY));
     }
     let beyond = format!("{}{login}", "G".repeat(17_000));
@@ -222,8 +266,18 @@ fn unread(login: &str) -> Vec<Case> {
             too_large,
             BODY,
         ),
-        case("a body that is no JSON", format!("{FRONT}Content-Length: {length}\r\n\r\n{login}"), NOT_JSON, BODY),
-        case("a chunk that is no JSON", format!("{FRONT}Transfer-Encoding: chunked\r\n\r\n{chunk}"), NOT_JSON, BODY),
+        case(
+            "a body that is no JSON",
+            format!("{FRONT}Content-Length: {length}\r\n\r\n{login}"),
+            NOT_JSON,
+            BODY,
+        ),
+        case(
+            "a chunk that is no JSON",
+            format!("{FRONT}Transfer-Encoding: chunked\r\n\r\n{chunk}"),
+            NOT_JSON,
+            BODY,
+        ),
         case(
             "a chunk that breaks, and a login",
             format!("{FRONT}Transfer-Encoding: chunked\r\n\r\nx\r\n{login}"),
@@ -243,7 +297,8 @@ fn unread(login: &str) -> Vec<Case> {
 /// Requests to speak something else from here on.
 fn switched(login: &str) -> Vec<Case> {
     const REST: &str = "nothing else is spoken here: what follows is a body, or nothing";
-    let with = |line: &str, headers: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{login}");
+    let with =
+        |line: &str, headers: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{login}");
     vec![
         case(
             "a websocket",

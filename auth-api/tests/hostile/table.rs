@@ -29,19 +29,30 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The answer to the case of this name must be that problem document (RFC 9457), and carry no credential.
+    /// The answer to the case of this name must be that problem document (RFC 9457), and carry no
+    /// credential.
     pub(crate) fn refused(&mut self, name: &str, why: &str, refusal: Refusal, answer: &Answer) {
         let Refusal(status, code) = refusal;
         let as_it_should_be = answer.status == status
             && answer.body["code"] == code
             && answer.body["status"] == status
-            && answer.headers.get("content-type").is_some_and(|kind| kind == "application/problem+json")
+            && answer
+                .headers
+                .get("content-type")
+                .is_some_and(|kind| kind == "application/problem+json")
             && !answer.headers.contains_key("set-cookie");
         self.holds(name, &format!("{status} {code}: {why}"), as_it_should_be, answer);
     }
 
-    /// Whether the case of this name went as it should; if not, what was expected and what was seen.
-    pub(crate) fn holds(&mut self, name: &str, expected: &str, holds: bool, seen: &impl std::fmt::Debug) {
+    /// Whether the case of this name went as it should; if not, what was expected and what was
+    /// seen.
+    pub(crate) fn holds(
+        &mut self,
+        name: &str,
+        expected: &str,
+        holds: bool,
+        seen: &impl std::fmt::Debug,
+    ) {
         self.cases += 1;
         if !holds {
             self.wrong.push(format!("{name}\n  expected {expected}\n  seen     {seen:?}"));
@@ -57,7 +68,8 @@ impl Table {
     }
 }
 
-/// An API of the test's own. The tables are longer than any honest client's minute: limits have tests of their own.
+/// An API of the test's own. The tables are longer than any honest client's minute: limits have
+/// tests of their own.
 pub(crate) async fn start(database: &Database) -> AuthApi {
     AuthApi::start(database, &[("RATE_LIMIT", "off")]).await
 }

@@ -20,7 +20,8 @@ impl WireAnswer {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The `code` of a problem document; empty for an answer of the HTTP layer's own, which has no body.
+    /// The `code` of a problem document; empty for an answer of the HTTP layer's own, which has no
+    /// body.
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
@@ -34,8 +35,8 @@ pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Sends these bytes on a connection of their own, says that no more will come, and returns all that is answered until
-/// the server closes it.
+/// Sends these bytes on a connection of their own, says that no more will come, and returns all
+/// that is answered until the server closes it.
 pub(crate) fn talk(api: &AuthApi, bytes: &[u8]) -> Vec<WireAnswer> {
     let mut socket = TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
     socket.set_read_timeout(Some(HANG)).unwrap();

@@ -11,7 +11,8 @@ use crate::stage::client_of;
 async fn set(database: &Database) -> (AuthApi, Service, AuthClient) {
     let service = Service::add().await;
     let api = AuthApi::start(database, &[service.env()]).await;
-    let client = client_of(&api.url).credentials(service.id, service.secret.as_str()).build().unwrap();
+    let client =
+        client_of(&api.url).credentials(service.id, service.secret.as_str()).build().unwrap();
     (api, service, client)
 }
 
@@ -30,7 +31,9 @@ async fn only_an_access_token_is_taken_for_one() {
     assert_eq!((said.account_id, said.session_id), (verified.account_id, verified.session_id));
     assert_eq!((&*said.wallet, said.expires_at), (wallet.address(), verified.expires_at));
 
-    for (credential, token_use) in [(&*tokens.refresh, TokenUse::RefreshToken), (cookie, TokenUse::SessionToken)] {
+    for (credential, token_use) in
+        [(&*tokens.refresh, TokenUse::RefreshToken), (cookie, TokenUse::SessionToken)]
+    {
         let said = client.introspect(credential).await.unwrap().unwrap();
         assert_eq!((said.token_use, said.account_id), (token_use, verified.account_id));
         let answer = client.introspect_access(credential).await;
@@ -38,11 +41,17 @@ async fn only_an_access_token_is_taken_for_one() {
     }
     let answer = client.introspect_access_or_cookie(&tokens.refresh).await;
     assert!(matches!(answer, Err(Error::Inactive)), "{answer:?}");
-    assert_eq!(client.introspect_access_or_cookie(&tokens.access).await.unwrap().session_id, verified.session_id);
+    assert_eq!(
+        client.introspect_access_or_cookie(&tokens.access).await.unwrap().session_id,
+        verified.session_id
+    );
     assert_eq!(client.introspect_access_or_cookie(cookie).await.unwrap().wallet, wallet.address());
     for nothing in ["", "garbage"] {
         let answer = client.introspect_access_or_cookie(nothing).await;
-        assert!(matches!(answer, Err(Error::Inactive | Error::Unavailable(_))), "{nothing:?}: {answer:?}");
+        assert!(
+            matches!(answer, Err(Error::Inactive | Error::Unavailable(_))),
+            "{nothing:?}: {answer:?}"
+        );
     }
 }
 
@@ -77,10 +86,14 @@ async fn who_asks_has_to_say_who_it_is() {
 
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_lets_nobody_in() {
-    let answers = ["", "<html>", "{}", r#"{"active":"true"}"#, r#"{"active":true}"#, r#"[{"active":true}]"#];
+    let answers =
+        ["", "<html>", "{}", r#"{"active":"true"}"#, r#"{"active":true}"#, r#"[{"active":true}]"#];
     for answer in answers {
         let server = Receiver::answering(&[(200, answer)]).await;
-        let client = client_of(&format!("http://{}", server.address())).credentials("a", "b").build().unwrap();
+        let client = client_of(&format!("http://{}", server.address()))
+            .credentials("a", "b")
+            .build()
+            .unwrap();
         let answer = client.introspect("x").await;
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     }
@@ -94,8 +107,9 @@ async fn leading_to(other: &Receiver) -> String {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
-            let head =
-                format!("HTTP/1.1 307 -\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 307 -\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
             let _ = stream.write_all(head.as_bytes()).await;
         }
     });
@@ -130,7 +144,10 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
     answers.push(said.to_string());
     let answers: Vec<(u16, &str)> = answers.iter().map(|answer| (200, answer.as_str())).collect();
     let server = Receiver::answering(&answers).await;
-    let client = client_of(&format!("http://{}", server.address())).credentials("a b", "c:d").build().unwrap();
+    let client = client_of(&format!("http://{}", server.address()))
+        .credentials("a b", "c:d")
+        .build()
+        .unwrap();
     client.introspect_access("x y").await.unwrap();
     for _ in 0..2 {
         assert!(matches!(client.introspect_access("x").await, Err(Error::OtherAudience)));
@@ -138,7 +155,10 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
     assert!(matches!(client.introspect_access("x").await, Err(Error::OtherIssuer)));
     // As a form, and a name and a secret that were encoded as in one (RFC 6749 §2.3.1).
     let request = &server.received()[0];
-    assert_eq!((&*request.method, &*request.path, &*request.text()), ("POST", "/oauth/introspect", "token=x+y"));
+    assert_eq!(
+        (&*request.method, &*request.path, &*request.text()),
+        ("POST", "/oauth/introspect", "token=x+y")
+    );
     assert_eq!(request.header("authorization"), Some("Basic YStiOmMlM0Fk"));
 }
 
@@ -149,20 +169,36 @@ fn a_setting_that_cannot_be_is_told() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     };
-    for url in ["", "auth.example.com", "ftp://auth.example.com", "https://a:b@auth.example.com", "https://a.test/?b"] {
+    for url in [
+        "",
+        "auth.example.com",
+        "ftp://auth.example.com",
+        "https://a:b@auth.example.com",
+        "https://a.test/?b",
+    ] {
         assert_eq!(wrong(AuthClient::builder(url)), "url", "{url}");
     }
     // Without TLS anybody on the way makes keys; on this machine there is no way.
-    for url in ["http://auth.example.com", "http://10.0.0.1", "http://localhost.example.com", "http://[fd00::1]"] {
+    for url in [
+        "http://auth.example.com",
+        "http://10.0.0.1",
+        "http://localhost.example.com",
+        "http://[fd00::1]",
+    ] {
         assert_eq!(wrong(AuthClient::builder(url)), "url", "{url}");
     }
-    for url in ["http://localhost:8080", "http://auth.localhost", "http://127.8.0.1", "http://[::1]:8080"] {
+    for url in
+        ["http://localhost:8080", "http://auth.localhost", "http://127.8.0.1", "http://[::1]:8080"]
+    {
         AuthClient::builder(url).build().unwrap();
     }
     let minutes = std::time::Duration::from_mins(2);
     assert_eq!(wrong(AuthClient::builder("https://auth.example.com").leeway(minutes)), "leeway");
     for prefix in ["", "{}", "a}b"] {
-        assert!(matches!(auth_client::Denylist::new("redis://localhost", prefix), Err(Error::Setting { .. })));
+        assert!(matches!(
+            auth_client::Denylist::new("redis://localhost", prefix),
+            Err(Error::Setting { .. })
+        ));
     }
     // A path is no mistake.
     AuthClient::builder("https://example.com/auth/").build().unwrap();

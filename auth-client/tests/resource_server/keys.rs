@@ -71,11 +71,15 @@ async fn a_key_that_is_retired_is_forgotten() {
     std::fs::remove_file(api.keys().join("20260101T000000Z-old.pem")).unwrap();
     assert_eq!(api.reload().await, Vec::<String>::new());
     let new = api.login(&wallet).await.access;
-    let stolen = Jwt::read(&genuine).claims(&json!({ "jti": "made by who has the old key" })).signed(&old);
+    let stolen =
+        Jwt::read(&genuine).claims(&json!({ "jti": "made by who has the old key" })).signed(&old);
     eventually("the old key is forgotten", async || is_refused(&resource.me(&stolen).await)).await;
     assert_eq!(resource.me(&new).await.status, 200);
     // Nor does whoever was asked nothing for so long accept it once more, for want of a newer set.
-    eventually("its set is twice as old as it may be", async || begun.elapsed() >= Duration::from_secs(20)).await;
+    eventually("its set is twice as old as it may be", async || {
+        begun.elapsed() >= Duration::from_secs(20)
+    })
+    .await;
     let answer = idle.verify(&stolen).await;
     assert!(matches!(answer, Err(Error::UnknownKey)), "{answer:?}");
 }
@@ -88,7 +92,9 @@ async fn many_unknown_keys_are_few_requests() {
     let client = client_of(&api.url).keys_pause(Duration::from_hours(1)).build().unwrap();
     let token = api.login(&Wallet::generate()).await.access;
     let (ours, key) = (Jwt::read(&token), api.signing_key());
-    let forged = |number: u32| ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key);
+    let forged = |number: u32| {
+        ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key)
+    };
 
     // From cold, all at once: one fetches, and the others wait for it.
     let mut asking = JoinSet::new();
@@ -117,7 +123,10 @@ async fn many_unknown_keys_are_few_requests() {
 async fn those_who_hang_up_leave_one_request() {
     let token = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AA";
     let silent = Receiver::answering(&[]).await;
-    let client = client_of(&format!("http://{}", silent.address())).timeout(Duration::from_mins(5)).build().unwrap();
+    let client = client_of(&format!("http://{}", silent.address()))
+        .timeout(Duration::from_mins(5))
+        .build()
+        .unwrap();
     for _ in 0..20 {
         let given_up = tokio::time::timeout(Duration::from_millis(50), client.verify(token)).await;
         assert!(given_up.is_err());
@@ -177,7 +186,8 @@ async fn of_many_keys_the_newest_64_are_kept() {
     let token = api.login(&Wallet::generate()).await.access;
     let (ours, key) = (Jwt::read(&token), api.signing_key());
     // Oldest first, as auth-api has them; among them those that are none of our business.
-    let keys = (0..80).flat_map(|number| [json!({ "kty": "RSA" }), jwk(&format!("key-{number}"), &key)]);
+    let keys =
+        (0..80).flat_map(|number| [json!({ "kty": "RSA" }), jwk(&format!("key-{number}"), &key)]);
     let set = json!({ "keys": keys.collect::<Vec<_>>() }).to_string();
     let server = Receiver::answering(&[(200, &set)]).await;
     let client = client_of(&format!("http://{}", server.address())).build().unwrap();
@@ -230,7 +240,10 @@ async fn what_is_no_set_of_keys_is_not_taken_and_leaves_those_that_are_there() {
     ];
     for (name, status, body) in bad {
         let server = Receiver::answering(&[(200, &good), (status, &body)]).await;
-        let client = client_of(&format!("http://{}", server.address())).keys_pause(Duration::ZERO).build().unwrap();
+        let client = client_of(&format!("http://{}", server.address()))
+            .keys_pause(Duration::ZERO)
+            .build()
+            .unwrap();
         client.verify(&token).await.unwrap();
         let answer = client.verify(&unknown).await;
         assert!(matches!(answer, Err(Error::KeysUnavailable(_))), "{name}: {answer:?}");
@@ -244,9 +257,14 @@ async fn what_is_no_set_of_keys_is_not_taken_and_leaves_those_that_are_there() {
     client.verify(&token).await.unwrap();
     assert!(matches!(client.verify(&token).await, Err(Error::KeysUnavailable(_))));
     // Beside one that is good, those that are none of our business do no harm.
-    let beside = json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB" }, 7, jwk("unknown", &key)] }).to_string();
+    let beside =
+        json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB" }, 7, jwk("unknown", &key)] })
+            .to_string();
     let server = Receiver::answering(&[(200, &good), (200, &beside)]).await;
-    let client = client_of(&format!("http://{}", server.address())).keys_pause(Duration::ZERO).build().unwrap();
+    let client = client_of(&format!("http://{}", server.address()))
+        .keys_pause(Duration::ZERO)
+        .build()
+        .unwrap();
     client.verify(&token).await.unwrap();
     client.verify(&unknown).await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! Tokens that auth-api did not make for this service, or not for now; and requests that carry none.
+//! Tokens that auth-api did not make for this service, or not for now; and requests that carry
+//! none.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,14 +27,19 @@ fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
     let hs256 = |secret: &[u8]| {
         let jwt = alg("HS256".into());
         let key = EncodingKey::from_secret(secret);
-        let signature = jsonwebtoken::crypto::sign(jwt.signing_input().as_bytes(), &key, Algorithm::HS256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(jwt.signing_input().as_bytes(), &key, Algorithm::HS256)
+                .unwrap();
         format!("{}.{signature}", jwt.signing_input())
     };
     vec![
         ("none, without a signature", alg("none".into()).with(&[])),
         ("none, with our signature", alg("none".into()).signed(key)),
         ("HS256 over the public key", hs256(&public)),
-        ("HS256 over the public key as the set has it", hs256(URL_SAFE_NO_PAD.encode(public).as_bytes())),
+        (
+            "HS256 over the public key as the set has it",
+            hs256(URL_SAFE_NO_PAD.encode(public).as_bytes()),
+        ),
         ("HS256, signed with EdDSA", alg("HS256".into()).signed(key)),
         ("no algorithm", alg(Value::Null).signed(key)),
     ]
@@ -43,7 +49,8 @@ fn headers(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
     let header = |changes: Value| ours.clone().header(&changes).signed(key);
     let stranger = SigningKey::from_bytes(&[7; 32]);
     let x = URL_SAFE_NO_PAD.encode(stranger.verifying_key().to_bytes());
-    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "x": x, "kid": ours.header["kid"] });
+    let jwk =
+        json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "x": x, "kid": ours.header["kid"] });
     vec![
         ("no typ", header(json!({ "typ": null }))),
         ("typ JWT", header(json!({ "typ": "JWT" }))),
@@ -52,7 +59,10 @@ fn headers(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
         ("no kid", header(json!({ "kid": null }))),
         ("an unknown kid", header(json!({ "kid": "20200101T000000Z-unknown" }))),
         ("an unknown key under a known kid", ours.signed(&stranger)),
-        ("an unknown key that it brings along", ours.clone().header(&json!({ "jwk": jwk })).signed(&stranger)),
+        (
+            "an unknown key that it brings along",
+            ours.clone().header(&json!({ "jwk": jwk })).signed(&stranger),
+        ),
     ]
 }
 
@@ -84,7 +94,9 @@ async fn a_token_that_is_not_for_this_service_and_now_is_refused() {
     let tokens = api.login(&Wallet::generate()).await;
     let (ours, key) = (Jwt::read(&tokens.access), api.signing_key());
     let cookie = api.cookie_login(&Wallet::generate()).await;
-    let [header, payload, _] = tokens.access.split('.').collect::<Vec<_>>()[..] else { panic!("{}", tokens.access) };
+    let [header, payload, _] = tokens.access.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{}", tokens.access)
+    };
     let garbage = vec![
         ("letters", "garbage".to_owned()),
         ("dots", "..".to_owned()),
@@ -94,19 +106,25 @@ async fn a_token_that_is_not_for_this_service_and_now_is_refused() {
         ("a cookie's value", cookie.split_once('=').unwrap().1.to_owned()),
     ];
     let mut wrong = Vec::new();
-    for (name, token) in [algorithms(&ours, &key), headers(&ours, &key), claims(&ours, &key), garbage].concat() {
+    for (name, token) in
+        [algorithms(&ours, &key), headers(&ours, &key), claims(&ours, &key), garbage].concat()
+    {
         let answer = resource.me(&token).await;
         if !is_refused(&answer) {
             wrong.push(format!("{name}: {answer:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // What was refused above was refused for what was changed in it, not for the hand that wrote it.
+    // What was refused above was refused for what was changed in it, not for the hand that wrote
+    // it.
     let by_hand = ours.clone().claims(&json!({ "jti": "by hand" })).signed(&key);
     assert_eq!(resource.me(&by_hand).await.status, 200);
     let answer = resource.me(&tokens.access).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.body, json!({ "account": ours.claims["sub"], "wallet": ours.claims["wallet"] }));
+    assert_eq!(
+        answer.body,
+        json!({ "account": ours.claims["sub"], "wallet": ours.claims["wallet"] })
+    );
 }
 
 #[tokio::test]
@@ -160,11 +178,15 @@ async fn a_token_is_looked_for_in_one_authorization_header_and_nowhere_else() {
         );
     }
     for other in [&*bearer, "Bearer x", "Basic x", ""] {
-        let twice = resource.request().header("authorization", &bearer).header("authorization", other);
+        let twice =
+            resource.request().header("authorization", &bearer).header("authorization", other);
         let answer = send(twice).await;
         assert_eq!(answer.status, 400, "and {other:?}: {answer:?}");
         assert_eq!(answer.headers["www-authenticate"], r#"Bearer error="invalid_request""#);
     }
-    assert_eq!(send(resource.request().header("authorization", format!("bEARER {token}"))).await.status, 200);
+    assert_eq!(
+        send(resource.request().header("authorization", format!("bEARER {token}"))).await.status,
+        200
+    );
     assert_eq!(resource.public().await.status, 200);
 }

@@ -16,7 +16,8 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (database, redis, service) = (Database::create().await, Redis::start(), Service::add().await);
+        let (database, redis, service) =
+            (Database::create().await, Redis::start(), Service::add().await);
         let url = redis.url();
         // The marker stays as a test leaves it: the list is not rebuilt by the clock.
         let env = [
@@ -28,8 +29,10 @@ impl Stage {
             service.env(),
         ];
         let api = AuthApi::start(&database, &env).await;
-        eventually("the denylist is complete", async || redis.command("EXISTS {p}:deny:complete").starts_with(":1"))
-            .await;
+        eventually("the denylist is complete", async || {
+            redis.command("EXISTS {p}:deny:complete").starts_with(":1")
+        })
+        .await;
         let wallet = Wallet::generate();
         let (revoked, live) = (api.login(&wallet).await, api.login(&wallet).await);
         assert_eq!(api.logout(&revoked.access).await.status, 204);
@@ -38,7 +41,8 @@ impl Stage {
 
     /// The example, that may ask this auth-api.
     async fn resource(&self, more: &[(&str, &str)]) -> Resource {
-        let mut env = vec![("CLIENT_ID", self.service.id), ("CLIENT_SECRET", &*self.service.secret)];
+        let mut env =
+            vec![("CLIENT_ID", self.service.id), ("CLIENT_SECRET", &*self.service.secret)];
         env.extend_from_slice(more);
         Resource::start(&self.api.url, &env).await
     }
@@ -84,7 +88,8 @@ async fn who_may_not_ask_lets_nobody_in() {
     assert_eq!(wrong.me(&stage.live.access).await.status, 200);
 }
 
-/// What a resource that has Redis alone answers once Redis has answered it in time; until then nobody gets in.
+/// What a resource that has Redis alone answers once Redis has answered it in time; until then
+/// nobody gets in.
 async fn known(resource: &Resource, token: &str) -> Answer {
     let mut answer = resource.danger(token).await;
     eventually("Redis answers in time", async || {
@@ -101,7 +106,9 @@ async fn known(resource: &Resource, token: &str) -> Answer {
 async fn the_denylist_answers_for_auth_api_while_it_is_complete() {
     let stage = Stage::set().await;
     // A user that may do no more than look up, as docs/resource-servers.md has it.
-    assert!(stage.redis.command("ACL SETUSER orders on >secret ~{p}:deny:* +mget").starts_with("+OK"));
+    assert!(
+        stage.redis.command("ACL SETUSER orders on >secret ~{p}:deny:* +mget").starts_with("+OK")
+    );
     let url = format!("redis://orders:secret@{}", stage.redis.address());
     // It may not ask auth-api: what it knows is from Redis.
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "{p}")];
@@ -117,8 +124,10 @@ async fn a_denylist_that_may_lack_something_is_not_believed() {
     let stage = Stage::set().await;
     let url = stage.redis.url();
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];
-    let (alone, asking) = (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
-    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204).await;
+    let (alone, asking) =
+        (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
+    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204)
+        .await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     // Of no session it knows anything now; another deployment's list is not ours.
     assert!(stage.redis.command("SET {q}:deny:complete 1").starts_with("+OK"));
@@ -135,14 +144,19 @@ async fn a_redis_that_is_away_or_hangs_is_no_way_in() {
     let mut stage = Stage::set().await;
     let url = stage.redis.url();
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];
-    let (alone, asking) = (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
-    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204).await;
+    let (alone, asking) =
+        (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
+    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204)
+        .await;
     stage.redis.hang();
     assert!(is_unavailable(&alone.danger(&stage.live.access).await));
     assert_eq!(asking.danger(&stage.live.access).await.status, 204);
     assert!(is_refused(&asking.danger(&stage.revoked.access).await));
     stage.redis.wake();
-    eventually("Redis is asked again", async || alone.danger(&stage.live.access).await.status == 204).await;
+    eventually("Redis is asked again", async || {
+        alone.danger(&stage.live.access).await.status == 204
+    })
+    .await;
     stage.redis.kill();
     assert!(is_unavailable(&alone.danger(&stage.live.access).await));
     assert_eq!(asking.danger(&stage.live.access).await.status, 204);

@@ -13,7 +13,12 @@ impl Resource {
     /// For an auth-api at this URL, with these variables, too.
     pub(crate) async fn start(auth_url: &str, more: &[(&str, &str)]) -> Self {
         let issuer = AuthApi::PUBLIC_URL;
-        let mut env = vec![("AUTH_URL", auth_url), ("ISSUER", issuer), ("AUDIENCE", issuer), ("BIND", "127.0.0.1:0")];
+        let mut env = vec![
+            ("AUTH_URL", auth_url),
+            ("ISSUER", issuer),
+            ("AUDIENCE", issuer),
+            ("BIND", "127.0.0.1:0"),
+        ];
         env.extend_from_slice(more);
         let mut program = Program::start(example("resource-server"), &[], &env);
         let listening = program.log_event("listening").await;
@@ -59,18 +64,22 @@ pub(crate) fn client_of(auth_url: &str) -> Builder {
 /// What a token that is not accepted is answered.
 pub(crate) fn is_refused(answer: &Answer) -> bool {
     answer.status == 401
-        && answer.headers.get("www-authenticate").is_some_and(|value| value == r#"Bearer error="invalid_token""#)
+        && answer
+            .headers
+            .get("www-authenticate")
+            .is_some_and(|value| value == r#"Bearer error="invalid_token""#)
         && answer.body["code"] == "unauthenticated"
 }
 
 /// What is answered while nobody can say whether a token is good.
 pub(crate) fn is_unavailable(answer: &Answer) -> bool {
-    answer.status == 503 && answer.headers.contains_key("retry-after") && answer.body["code"] == "unavailable"
+    answer.status == 503
+        && answer.headers.contains_key("retry-after")
+        && answer.body["code"] == "unavailable"
 }
 
 /// How often auth-api was asked for its keys.
 pub(crate) async fn fetches(api: &AuthApi) -> f64 {
-    let line =
-        r#"auth_api_http_request_duration_seconds_count{method="GET",route="/.well-known/jwks.json",status="200"}"#;
+    let line = r#"auth_api_http_request_duration_seconds_count{method="GET",route="/.well-known/jwks.json",status="200"}"#;
     api.metric(line).await
 }

@@ -1,5 +1,5 @@
-//! A client that has one connection and asks one thing at a time, so that connections can be counted and a time is one
-//! request's own.
+//! A client that has one connection and asks one thing at a time, so that connections can be
+//! counted and a time is one request's own.
 
 use std::net::SocketAddr;
 
@@ -43,7 +43,11 @@ impl Connection {
     pub(super) async fn ask(&mut self, request: Request) -> Result<Answer> {
         self.0.ready().await?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
     }
 
     /// Asks, and has to get 200.
@@ -51,13 +55,18 @@ impl Connection {
         let asked = format!("{} {}", request.method(), request.uri());
         let answer = self.ask(request).await?;
         let body = String::from_utf8_lossy(&answer.body);
-        ensure!(answer.status == StatusCode::OK, "{asked} was answered with {}: {body}", answer.status);
+        ensure!(
+            answer.status == StatusCode::OK,
+            "{asked} was answered with {}: {body}",
+            answer.status
+        );
         Ok(answer)
     }
 
     /// A login from the beginning; what comes with it is of this transport, `token` or `cookie`.
     pub(super) async fn log_in(&mut self, wallet: &Wallet, transport: &str) -> Result<Answer> {
-        let challenge = self.ask_for(post("/auth/challenge", &json!({ "address": wallet.address() }))?).await?;
+        let challenge =
+            self.ask_for(post("/auth/challenge", &json!({ "address": wallet.address() }))?).await?;
         let message = challenge.string("message")?;
         let login = json!({ "message": message, "signature": wallet.sign(&message), "transport": transport });
         self.ask_for(post("/auth/login", &login)?).await
@@ -94,10 +103,15 @@ pub(super) fn post(path: &str, body: &Value) -> Result<Request> {
 }
 
 /// A form from a client that shows its id and secret.
-pub(super) fn form(path: &str, (id, secret): &(String, String), fields: &[(&str, &str)]) -> Result<Request> {
+pub(super) fn form(
+    path: &str,
+    (id, secret): &(String, String),
+    fields: &[(&str, &str)],
+) -> Result<Request> {
     let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
     // Tokens, ids and secrets are of characters that a form leaves as they are.
-    let body = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    let body =
+        fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     let request = to(Method::POST, path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     Ok(request.header(AUTHORIZATION, basic).body(Full::from(body))?)
 }

@@ -1,8 +1,9 @@
-//! The look-up in the denylist as auth-api sees it, with clients that call at a fixed rate and others that log in; beside what
-//! redis-benchmark says of the same command to the same Redis, just before and just after.
+//! The look-up in the denylist as auth-api sees it, with clients that call at a fixed rate and
+//! others that log in; beside what redis-benchmark says of the same command to the same Redis, just
+//! before and just after.
 //!
-//! auth-api's histogram tells of every look-up, in coarse buckets; the same code in this process ([`in_process`]) tells of some
-//! more, to the microsecond, meanwhile.
+//! auth-api's histogram tells of every look-up, in coarse buckets; the same code in this process
+//! ([`in_process`]) tells of some more, to the microsecond, meanwhile.
 
 mod histogram;
 mod in_process;
@@ -34,8 +35,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// What the traffic goes on for afterwards, so that there is some while the histogram is read.
 const COOL_DOWN: Duration = Duration::from_millis(500);
 
-/// Connections of those who log in, and their wallets: few enough that each wallet gets past its limit of sessions, so that
-/// logins write to the denylist, too.
+/// Connections of those who log in, and their wallets: few enough that each wallet gets past its
+/// limit of sessions, so that logins write to the denylist, too.
 const LOGIN_CONNECTIONS: u32 = 4;
 const WALLETS: usize = 4;
 
@@ -70,9 +71,15 @@ pub struct Options {
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
         ensure!(self.seconds >= 1, "--seconds: at least one");
-        ensure!(self.connections >= 1 && self.requests >= 1, "--connections and --requests: at least one");
+        ensure!(
+            self.connections >= 1 && self.requests >= 1,
+            "--connections and --requests: at least one"
+        );
         let rates = [self.rate, self.logins, self.look_ups];
-        ensure!(rates.iter().all(|rate| *rate >= 1), "--rate, --logins and --look-ups: at least one a second");
+        ensure!(
+            rates.iter().all(|rate| *rate >= 1),
+            "--rate, --logins and --look-ups: at least one a second"
+        );
         Ok(())
     }
 }
@@ -113,7 +120,10 @@ async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -
     }
     for which in 0..LOGIN_CONNECTIONS {
         let connection = Connection::open(serving.api).await?;
-        logins.spawn(log_in(connection, Pace::share(begin..end, options.logins, which, LOGIN_CONNECTIONS)));
+        logins.spawn(log_in(
+            connection,
+            Pace::share(begin..end, options.logins, which, LOGIN_CONNECTIONS),
+        ));
     }
 
     tokio::time::sleep_until((begin + WARM_UP).into()).await;
@@ -125,7 +135,9 @@ async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -
 
     let fell_back = Histogram::between(&before, &after, "postgres")?.count();
     Ok(Traffic {
-        auth_api: Histogram::between(&before, &after, "redis")?.and_slower(fell_back).latencies()?,
+        auth_api: Histogram::between(&before, &after, "redis")?
+            .and_slower(fell_back)
+            .latencies()?,
         fell_back,
         in_process: Latencies::of(&together(look_ups).await?, &window)?,
         requests: Latencies::of(&together(requests).await?, &window)?,
@@ -138,7 +150,8 @@ async fn callers(options: &Options, serving: &Serving) -> Result<Vec<(Connection
     let mut callers = Vec::new();
     for _ in 0..options.connections {
         let mut connection = Connection::open(serving.api).await?;
-        let access = connection.log_in(&Wallet::generate(), "token").await?.string("access_token")?;
+        let access =
+            connection.log_in(&Wallet::generate(), "token").await?.string("access_token")?;
         let request = get("/auth/session", Some((AUTHORIZATION, &format!("Bearer {access}"))))?;
         callers.push((connection, request));
     }

@@ -1,5 +1,5 @@
-//! What each endpoint of auth-api does in a second and what that costs its processor, beside an earlier auth-api over a database
-//! of its own, in turns.
+//! What each endpoint of auth-api does in a second and what that costs its processor, beside an
+//! earlier auth-api over a database of its own, in turns.
 
 mod results;
 
@@ -44,7 +44,9 @@ pub struct Options {
 impl Options {
     /// The endpoints to measure.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
-        Endpoint::ALL.into_iter().filter(|endpoint| self.only.is_empty() || self.only.contains(endpoint))
+        Endpoint::ALL
+            .into_iter()
+            .filter(|endpoint| self.only.is_empty() || self.only.contains(endpoint))
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -140,7 +142,8 @@ impl Caller {
         let bearer = format!("Bearer {}", self.access);
         match endpoint {
             Endpoint::Challenge => {
-                let challenge = post("/auth/challenge", &json!({ "address": self.wallet.address() }))?;
+                let challenge =
+                    post("/auth/challenge", &json!({ "address": self.wallet.address() }))?;
                 self.connection.ask_for(challenge).await?;
             }
             Endpoint::LogInByToken => drop(self.connection.log_in(&self.wallet, "token").await?),
@@ -150,20 +153,28 @@ impl Caller {
                 self.refresh = self.connection.ask_for(refresh).await?.string("refresh_token")?;
             }
             Endpoint::SessionByToken => {
-                self.connection.ask_for(get("/auth/session", Some((AUTHORIZATION, &bearer)))?).await?;
+                self.connection
+                    .ask_for(get("/auth/session", Some((AUTHORIZATION, &bearer)))?)
+                    .await?;
             }
             Endpoint::SessionByCookie => {
-                self.connection.ask_for(get("/auth/session", Some((COOKIE, &self.cookie)))?).await?;
+                self.connection
+                    .ask_for(get("/auth/session", Some((COOKIE, &self.cookie)))?)
+                    .await?;
             }
             Endpoint::Sessions => {
-                self.connection.ask_for(get("/auth/sessions", Some((AUTHORIZATION, &bearer)))?).await?;
+                self.connection
+                    .ask_for(get("/auth/sessions", Some((AUTHORIZATION, &bearer)))?)
+                    .await?;
             }
             Endpoint::Introspect => {
-                let introspect = form("/oauth/introspect", &self.service, &[("token", &self.access)])?;
+                let introspect =
+                    form("/oauth/introspect", &self.service, &[("token", &self.access)])?;
                 self.connection.ask_for(introspect).await?;
             }
             Endpoint::LogOut => {
-                let refresh = self.connection.log_in(&self.wallet, "token").await?.string("refresh_token")?;
+                let refresh =
+                    self.connection.log_in(&self.wallet, "token").await?.string("refresh_token")?;
                 let logout = post("/auth/logout", &json!({ "refresh_token": refresh }))?;
                 let status = self.connection.ask(logout).await?.status;
                 ensure!(status.is_success(), "a logout was answered with {status}");
@@ -186,7 +197,10 @@ pub(super) async fn measure(
     let since = Serving::start(program, of_since, redis_url, &prefix("since")).await?;
     let mut sides = vec![(Side::Since, since)];
     if let Some(earlier) = &options.against {
-        sides.push((Side::Before, Serving::start(earlier, of_before, redis_url, &prefix("before")).await?));
+        sides.push((
+            Side::Before,
+            Serving::start(earlier, of_before, redis_url, &prefix("before")).await?,
+        ));
     }
     for url in database_urls {
         others::fill(url, rows).await?;
@@ -206,7 +220,12 @@ pub(super) async fn measure(
     Ok(Results { options: options.clone(), rounds, measured })
 }
 
-async fn ask_for_a_while(options: &Options, serving: &Serving, side: Side, endpoint: Endpoint) -> Result<Measured> {
+async fn ask_for_a_while(
+    options: &Options,
+    serving: &Serving,
+    side: Side,
+    endpoint: Endpoint,
+) -> Result<Measured> {
     let mut ready = Vec::new();
     for _ in 0..options.endpoint_connections {
         ready.push(Caller::log_in(serving).await?);
@@ -224,7 +243,8 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, side: Side, endpo
         count += one??;
     }
     let (busy, took) = (serving.processor_time()?.saturating_sub(before), begin.elapsed());
-    Measured::of((side, endpoint), count, busy, took).context("nothing was answered in the time that counts")
+    Measured::of((side, endpoint), count, busy, took)
+        .context("nothing was answered in the time that counts")
 }
 
 /// How many requests were answered that began when it counts: one at least.

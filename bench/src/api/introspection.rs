@@ -1,5 +1,6 @@
-//! Whole introspections (RFC 7662) as fast as some connections can ask for them, and where their time goes: requests that come
-//! one step further each, from a document that is only sent to a token that both stores know.
+//! Whole introspections (RFC 7662) as fast as some connections can ask for them, and where their
+//! time goes: requests that come one step further each, from a document that is only sent to a
+//! token that both stores know.
 
 mod results;
 
@@ -153,7 +154,8 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Re
     }
     // Until the last is answered, which is as soon as it may be after the end.
     let busy = serving.processor_time()?.saturating_sub(before);
-    Measured::of(step, took, busy, end - begin).context("nothing was answered in the time that counts")
+    Measured::of(step, took, busy, end - begin)
+        .context("nothing was answered in the time that counts")
 }
 
 /// What one connection asks, about a session of its own.
@@ -208,20 +210,31 @@ async fn ask(
         }
         if step != Step::Document {
             let active = answer.body.starts_with(br#"{"active":true"#);
-            ensure!(active == step.is_active(), "{}: {}", step.name(), String::from_utf8_lossy(&answer.body));
+            ensure!(
+                active == step.is_active(),
+                "{}: {}",
+                step.name(),
+                String::from_utf8_lossy(&answer.body)
+            );
         }
     }
 }
 
-/// What it takes to check a secret that is not remembered, one at a time: the median, in milliseconds.
+/// What it takes to check a secret that is not remembered, one at a time: the median, in
+/// milliseconds.
 async fn check_a_secret(serving: &Serving) -> Result<f64> {
     let mut connection = Connection::open(serving.api).await?;
     let wrong = (serving.service.0.clone(), "wrong".to_owned());
     let mut took = Vec::new();
     for _ in 0..CHECKS {
         let since = Instant::now();
-        let answer = connection.ask(form("/oauth/introspect", &wrong, &[("token", "none")])?).await?;
-        ensure!(answer.status == StatusCode::UNAUTHORIZED, "a wrong secret was answered with {}", answer.status);
+        let answer =
+            connection.ask(form("/oauth/introspect", &wrong, &[("token", "none")])?).await?;
+        ensure!(
+            answer.status == StatusCode::UNAUTHORIZED,
+            "a wrong secret was answered with {}",
+            answer.status
+        );
         took.push(since.elapsed().as_secs_f64() * 1e3);
     }
     crate::statistics::median(took.into_iter()).context("no secret was checked")

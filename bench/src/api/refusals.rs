@@ -1,5 +1,6 @@
-//! Whether the time of a 401 tells what it was for: genuine credentials that are refused for different reasons, in random order
-//! over one connection, and the difference of the medians beside what chance alone makes of it.
+//! Whether the time of a 401 tells what it was for: genuine credentials that are refused for
+//! different reasons, in random order over one connection, and the difference of the medians beside
+//! what chance alone makes of it.
 
 mod credentials;
 mod noise;
@@ -42,7 +43,12 @@ impl Options {
 }
 
 /// Measures both kinds of credentials on an auth-api over this empty database.
-pub(super) async fn measure(options: &Options, program: &Path, database_url: &str, redis_url: &str) -> Result<Results> {
+pub(super) async fn measure(
+    options: &Options,
+    program: &Path,
+    database_url: &str,
+    redis_url: &str,
+) -> Result<Results> {
     let prefix = format!("bench-refusals-{}", Uuid::now_v7().simple());
     let serving = Serving::start(program, database_url, redis_url, &prefix).await?;
     let client = others::fill(database_url, options.others).await?;
@@ -51,7 +57,8 @@ pub(super) async fn measure(options: &Options, program: &Path, database_url: &st
         let credentials = credentials::prepare(options, &serving, &client, carrier).await?;
         eprintln!("{}: {} refusals", carrier.name(), options.tries * credentials.len());
         let (address, tries) = (serving.api, options.tries);
-        let took = tokio::task::spawn_blocking(move || tries::all(address, &credentials, tries)).await??;
+        let took =
+            tokio::task::spawn_blocking(move || tries::all(address, &credentials, tries)).await??;
         refused.push(Refused::of(carrier, took));
     }
     Ok(Results { options: options.clone(), refused })

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// How often it is asked whether it is.
 const POLL: Duration = Duration::from_millis(20);
 
-/// In which the system counts the time of processors (`USER_HZ` is 100 wherever Rust runs on Linux).
+/// In which the system counts the time of processors (`USER_HZ` is 100 wherever Rust runs on
+/// Linux).
 const TICK: Duration = Duration::from_millis(10);
 /// Lines of its log that are shown when it ended.
 const SHOWN: usize = 20;
@@ -39,7 +40,12 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Makes the tables in an empty database, and serves over it.
-    pub(super) async fn start(program: &Path, database_url: &str, redis_url: &str, prefix: &str) -> Result<Self> {
+    pub(super) async fn start(
+        program: &Path,
+        database_url: &str,
+        redis_url: &str,
+        prefix: &str,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let keys = directory.path().join("keys");
         let call = |args: &[&str]| {
@@ -66,7 +72,8 @@ impl Serving {
             ("AUTH_SECRET", secret),
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
             ("INTROSPECTION_CLIENTS_FILE", clients),
-            // A busy machine makes answers slow, and that is what is measured: none is to fail for it.
+            // A busy machine makes answers slow, and that is what is measured: none is to fail for
+            // it.
             ("DATABASE_CHECKOUT_TIMEOUT", "1m".to_owned()),
             ("DATABASE_STATEMENT_TIMEOUT", "90s".to_owned()),
             ("REFRESH_REUSE_GRACE", "5m".to_owned()),
@@ -74,32 +81,41 @@ impl Serving {
             ("RATE_LIMIT", "off".to_owned()),
         ];
         let mut command = Command::new(program);
-        command.env_clear().env("LOG_FORMAT", "json").envs(settings.iter().map(|(name, value)| (name, value)));
+        command
+            .env_clear()
+            .env("LOG_FORMAT", "json")
+            .envs(settings.iter().map(|(name, value)| (name, value)));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(directory.path().join("log"))?);
-        let child = command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
+        let child =
+            command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut serving = Self { child, directory, api: nowhere, operations: nowhere, service, settings };
+        let mut serving =
+            Self { child, directory, api: nowhere, operations: nowhere, service, settings };
         serving.become_ready().await?;
         Ok(serving)
     }
 
     /// What it was started with, as its flags.
     pub(super) fn flags(&self) -> impl Iterator<Item = String> {
-        let flag = |(name, value): &(&str, String)| format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+        let flag = |(name, value): &(&str, String)| {
+            format!("--{}={value}", name.to_lowercase().replace('_', "-"))
+        };
         self.settings.iter().map(flag)
     }
 
     /// What Prometheus would read now.
     pub(super) async fn metrics(&self) -> Result<String> {
-        let answer = Connection::open(self.operations).await?.ask_for(get("/metrics", None)?).await?;
+        let answer =
+            Connection::open(self.operations).await?.ask_for(get("/metrics", None)?).await?;
         Ok(String::from_utf8(answer.body.into())?)
     }
 
     /// How long processors have worked for it.
     pub(super) fn processor_time(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // proc_pid_stat(5): after the name, which may hold anything, `utime` and `stime` are the 12th and 13th.
+        // proc_pid_stat(5): after the name, which may hold anything, `utime` and `stime` are the
+        // 12th and 13th.
         let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat has a name in it")?;
         let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
         Ok(TICK * u32::try_from(ticks.sum::<Result<u64, _>>()?)?)
@@ -123,11 +139,13 @@ impl Serving {
     async fn is_ready(&mut self) -> Result<bool> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let Some(line) = lines.into_iter().find(|line| line["fields"]["event"] == "listening") else {
+        let Some(line) = lines.into_iter().find(|line| line["fields"]["event"] == "listening")
+        else {
             return Ok(false);
         };
-        let address =
-            |name: &str| line["fields"][name].as_str().context("where it listens")?.parse().context("address");
+        let address = |name: &str| {
+            line["fields"][name].as_str().context("where it listens")?.parse().context("address")
+        };
         (self.api, self.operations) = (address("api")?, address("ops")?);
         let ready = Connection::open(self.operations).await?.ask(get("/readyz", None)?).await?;
         let body: Value = serde_json::from_slice(&ready.body)?;

@@ -36,10 +36,12 @@ pub struct Latencies {
 impl Transaction {
     /// `client number µs script seconds µs [lag]`, the fifth and sixth being when it ended.
     pub(super) fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<u64> = line.split(' ').map(|field| field.parse().ok()).collect::<Option<_>>()?;
+        let fields: Vec<u64> =
+            line.split(' ').map(|field| field.parse().ok()).collect::<Option<_>>()?;
         let [_, _, took, script, seconds, micros, ..] = fields.as_slice() else { return None };
         let took = Duration::from_micros(*took);
-        let due = (Duration::from_secs(*seconds) + Duration::from_micros(*micros)).checked_sub(took)?;
+        let due =
+            (Duration::from_secs(*seconds) + Duration::from_micros(*micros)).checked_sub(took)?;
         Some(Self { due, took, rotation: *script == u64::from(ROTATION) })
     }
 }
@@ -58,7 +60,8 @@ impl Latencies {
             took.sort_by(f64::total_cmp);
             took
         };
-        let (all, look_ups, rotations) = (took(&|_| true), took(&|one| !one.rotation), took(&|one| one.rotation));
+        let (all, look_ups, rotations) =
+            (took(&|_| true), took(&|one| !one.rotation), took(&|one| one.rotation));
         Some(Self {
             count: all.len(),
             p50: quantile(&all, 500)?,

@@ -48,25 +48,48 @@ impl Traffic {
         let file = |name: &str| directory.path().join(name);
         fs::write(file("look_up.sql"), LOOK_UP)?;
         fs::write(file("rotate.sql"), ROTATE)?;
-        let program = self.pg_bin.as_deref().map_or_else(|| PathBuf::from("pgbench"), |bin| bin.join("pgbench"));
+        let program = self
+            .pg_bin
+            .as_deref()
+            .map_or_else(|| PathBuf::from("pgbench"), |bin| bin.join("pgbench"));
         let mut command = Command::new(&program);
-        command.args(["--no-vacuum", "--protocol", "prepared", "--log", "--jobs", "2", "--time", AT_THE_LATEST]);
-        command.args(["--client", &self.clients.to_string(), "--define", &format!("live={}", self.live)]);
+        command.args([
+            "--no-vacuum",
+            "--protocol",
+            "prepared",
+            "--log",
+            "--jobs",
+            "2",
+            "--time",
+            AT_THE_LATEST,
+        ]);
+        command.args([
+            "--client",
+            &self.clients.to_string(),
+            "--define",
+            &format!("live={}", self.live),
+        ]);
         if let Some(rate) = self.rate {
             command.args(["--rate", &rate.to_string()]);
         }
         command.arg("--log-prefix").arg(file("log"));
         // Three look-ups to a rotation.
-        command.arg("--file").arg(suffixed(&file("look_up.sql"), "@3")).arg("--file").arg(file("rotate.sql"));
+        command
+            .arg("--file")
+            .arg(suffixed(&file("look_up.sql"), "@3"))
+            .arg("--file")
+            .arg(file("rotate.sql"));
         command.arg(url).current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(file("stderr"))?);
-        let child = command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
+        let child =
+            command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
         Ok(Running { child, directory })
     }
 }
 
 impl Running {
-    /// Ends it, and reads what it noted. It writes the last of that when its connections are gone, and not on a signal.
+    /// Ends it, and reads what it noted. It writes the last of that when its connections are gone,
+    /// and not on a signal.
     pub(super) async fn end(mut self, copy: &Copy) -> Result<Vec<Transaction>> {
         ensure!(self.child.try_wait()?.is_none(), "pgbench ended too soon:\n{}", self.said());
         copy.end("pgbench").await?;
@@ -80,7 +103,10 @@ impl Running {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with("log.") {
                 for line in fs::read_to_string(entry.path())?.lines() {
-                    transactions.push(Transaction::parse(line).with_context(|| format!("pgbench noted {line:?}"))?);
+                    transactions.push(
+                        Transaction::parse(line)
+                            .with_context(|| format!("pgbench noted {line:?}"))?,
+                    );
                 }
             }
         }

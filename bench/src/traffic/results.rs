@@ -87,7 +87,13 @@ impl fmt::Display for Beside {
         write!(f, "{:.1} thousand rows/s", self.thousands())?;
         let (Some(before), Some(during)) = (self.before, self.during) else { return Ok(()) };
         write!(f, "; p50 {:.2} → {:.2}, ", before.p50, during.p50)?;
-        write!(f, "p99 {:.2} → {:.2} ({:.2} ×), ", before.p99, during.p99, during.p99 / before.p99)?;
+        write!(
+            f,
+            "p99 {:.2} → {:.2} ({:.2} ×), ",
+            before.p99,
+            during.p99,
+            during.p99 / before.p99
+        )?;
         write!(f, "of look-ups {:.2} → {:.2}, ", before.look_up_p99, during.look_up_p99)?;
         write!(f, "of rotations {:.2} → {:.2}, ", before.rotation_p99, during.rotation_p99)?;
         write!(f, "p99.9 {:.2} → {:.2} ms", before.p999, during.p999)
@@ -99,7 +105,12 @@ impl Results {
         self.measured.iter().filter(move |one| one.layout == layout && one.way == way)
     }
 
-    fn median(&self, layout: Layout, way: &str, value: impl Fn(&Beside) -> Option<f64>) -> Option<f64> {
+    fn median(
+        &self,
+        layout: Layout,
+        way: &str,
+        value: impl Fn(&Beside) -> Option<f64>,
+    ) -> Option<f64> {
         median(self.of(layout, way).filter_map(value))
     }
 
@@ -117,7 +128,8 @@ impl Results {
                 let ratio = self.median(layout, &way.name, Beside::p99);
                 let rows = self.median(layout, &way.name, |one| Some(one.thousands() * 1e3));
                 let (Some(ratio), Some(rows)) = (ratio, rows) else { continue };
-                let met = if ratio <= RATIO_AT_MOST && rows >= ROWS_AT_LEAST { "met" } else { "MISSED" };
+                let met =
+                    if ratio <= RATIO_AT_MOST && rows >= ROWS_AT_LEAST { "met" } else { "MISSED" };
                 writeln!(
                     f,
                     "- {}, {}: p99 at most {RATIO_AT_MOST} × at {ROWS_AT_LEAST} rows/s or more: {ratio:.2} × at {rows:.0}, {met}",
@@ -139,10 +151,19 @@ impl fmt::Display for Results {
             "Traffic: {rate} transactions a second on {clients} connections, three look-ups to a rotation; flat out it makes {flat_out:.0}.\n"
         )?;
         if !self.durable {
-            writeln!(f, "**This server is not durable: what is written here is no measurement.**\n")?;
+            writeln!(
+                f,
+                "**This server is not durable: what is written here is no measurement.**\n"
+            )?;
         }
         for &layout in &self.layouts {
-            writeln!(f, "## {}\n\n| {} |\n|{}", layout.name(), COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()))?;
+            writeln!(
+                f,
+                "## {}\n\n| {} |\n|{}",
+                layout.name(),
+                COLUMNS.join(" | "),
+                "---|".repeat(COLUMNS.len())
+            )?;
             for Way { name: way, .. } in &self.ways {
                 let cells = [
                     way.clone(),

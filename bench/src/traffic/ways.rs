@@ -36,11 +36,12 @@ const LOOPS: [(&str, &str, u32); 3] = [
     ("one DELETE", include_str!("../../sql/loops/one_delete.sql"), 0),
 ];
 
-/// All of them, with session-reaper in each of these builds (by name; the first is the one in question) as it comes, without
-/// a pause, and with each of these settings.
+/// All of them, with session-reaper in each of these builds (by name; the first is the one in
+/// question) as it comes, without a pause, and with each of these settings.
 pub(super) fn all(builds: &[(String, PathBuf)], also: &[Settings]) -> Vec<Way> {
     let without_pause = Settings(vec![("DUTY_CYCLE".to_owned(), "1".to_owned())]);
-    let mut ways = vec![Way { name: "nothing".to_owned(), means: Means::Nothing, has_goals: false }];
+    let mut ways =
+        vec![Way { name: "nothing".to_owned(), means: Means::Nothing, has_goals: false }];
     for (build, program) in builds {
         for settings in [&Settings::default(), &without_pause].into_iter().chain(also) {
             ways.push(reaper(build, program, settings));
@@ -59,7 +60,11 @@ fn reaper(build: &str, program: &Path, settings: &Settings) -> Way {
     let said = settings.0.iter().map(|(name, value)| format!("{name}={value}"));
     let said = build.into_iter().chain(said).collect::<Vec<_>>().join(" ");
     Way {
-        name: if said.is_empty() { "session-reaper".to_owned() } else { format!("session-reaper, {said}") },
+        name: if said.is_empty() {
+            "session-reaper".to_owned()
+        } else {
+            format!("session-reaper, {said}")
+        },
         means: Means::Reaper(program.to_owned(), settings.clone()),
         has_goals: said.is_empty(),
     }
@@ -70,7 +75,8 @@ impl FromStr for Settings {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let setting = |one: &str| {
-            let (name, value) = one.split_once('=').ok_or("NAME=VALUE NAME=VALUE, such as CHUNK_TIME=2ms")?;
+            let (name, value) =
+                one.split_once('=').ok_or("NAME=VALUE NAME=VALUE, such as CHUNK_TIME=2ms")?;
             Ok((name.to_owned(), value.to_owned()))
         };
         text.split_whitespace().map(setting).collect::<Result<_, _>>().map(Self)

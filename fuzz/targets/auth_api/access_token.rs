@@ -25,7 +25,9 @@ const LEEWAY: i64 = 30;
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[5; 32]));
 static TOKENS: LazyLock<AccessTokens> = LazyLock::new(|| {
     let directory = tempfile::TempDir::new().unwrap();
-    let pem = KeypairBytes { secret_key: KEY.to_bytes(), public_key: None }.to_pkcs8_pem(LineEnding::LF).unwrap();
+    let pem = KeypairBytes { secret_key: KEY.to_bytes(), public_key: None }
+        .to_pkcs8_pem(LineEnding::LF)
+        .unwrap();
     std::fs::write(directory.path().join(format!("{KID}.pem")), pem.as_bytes()).unwrap();
     let keys = SigningKeys::read(directory.path(), Duration::ZERO).unwrap();
     AccessTokens::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned(), Duration::from_mins(15))
@@ -51,7 +53,9 @@ static GENUINE: LazyLock<String> = LazyLock::new(|| {
 /// A text is a token; where it has a newline, a header and claims, which we sign.
 pub fn access_token(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
-        let token = text.split_once('\n').map_or_else(|| text.to_owned(), |(header, claims)| signed(header, claims));
+        let token = text
+            .split_once('\n')
+            .map_or_else(|| text.to_owned(), |(header, claims)| signed(header, claims));
         if let Ok(caller) = TOKENS.verify(&token, *NOW) {
             assert_eq!(judged(&token), Some(caller.session_id.0), "{text:?}");
         }
@@ -73,11 +77,12 @@ fn signed(header: &str, claims: &str) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The session of a token that is good, found in another way than it is verified: another implementation of the
-/// signature, and of JSON values what they say.
+/// The session of a token that is good, found in another way than it is verified: another
+/// implementation of the signature, and of JSON values what they say.
 fn judged(token: &str) -> Option<Uuid> {
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { return None };
-    let json = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    let json =
+        |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
     let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
     let (input, _) = token.rsplit_once('.')?;
     KEY.verifying_key().verify_strict(input.as_bytes(), &signature).ok()?;
@@ -85,10 +90,14 @@ fn judged(token: &str) -> Option<Uuid> {
     let (header, claims) = (json(header)?, json(claims)?);
     let ours = header["alg"] == "EdDSA" && header["typ"] == "at+jwt" && header["kid"] == KID;
     let says = |claim: &Value, wanted: &str| {
-        claim == wanted || claim.as_array().is_some_and(|values| values.iter().any(|value| value == wanted))
+        claim == wanted
+            || claim.as_array().is_some_and(|values| values.iter().any(|value| value == wanted))
     };
     let for_us = says(&claims["iss"], ISSUER) && says(&claims["aud"], AUDIENCE);
     let left = claims["exp"].as_i64()?.checked_sub(NOW.timestamp())?;
-    let good = ours && header.get("crit").is_none_or(Value::is_null) && for_us && (1..=TTL + LEEWAY).contains(&left);
+    let good = ours
+        && header.get("crit").is_none_or(Value::is_null)
+        && for_us
+        && (1..=TTL + LEEWAY).contains(&left);
     good.then(|| claims["sid"].as_str()?.parse().ok()).flatten()
 }

@@ -2,7 +2,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use auth_api::config::{Network, PublicUrl};
-use auth_api::credentials::{AccountAddress, AnsweredChallenge, ChallengeIssuer, ChallengeRefused, Secrets, Signature};
+use auth_api::credentials::{
+    AccountAddress, AnsweredChallenge, ChallengeIssuer, ChallengeRefused, Secrets, Signature,
+};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
@@ -40,12 +42,19 @@ static NOBODYS: LazyLock<Signature> = LazyLock::new(|| Signature::parse(&"11".re
 
 fn issuer(secret: &str, uri: &str, network: Network) -> ChallengeIssuer {
     let (_, domain) = uri.split_once("://").unwrap();
-    let public_url = PublicUrl { uri: uri.to_owned(), domain: domain.to_owned(), origin: uri.to_owned() };
-    ChallengeIssuer::new(Secrets::parse(secret).unwrap(), public_url, network, Duration::from_mins(5))
+    let public_url =
+        PublicUrl { uri: uri.to_owned(), domain: domain.to_owned(), origin: uri.to_owned() };
+    ChallengeIssuer::new(
+        Secrets::parse(secret).unwrap(),
+        public_url,
+        network,
+        Duration::from_mins(5),
+    )
 }
 
 fn signed(message: &str) -> Signature {
-    let digest = Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(message).finalize();
+    let digest =
+        Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(message).finalize();
     Signature::parse(&hex::encode(WALLET.sign(&digest).to_bytes())).unwrap()
 }
 
@@ -57,7 +66,10 @@ pub fn challenge_message(data: &[u8]) {
     if let Some(altered) = edited_text(&GENUINE, data) {
         // Before the signature is looked at: then it would be `BadSignature`.
         let refused = OURS.verify(&altered, &NOBODYS, *NOW).unwrap_err();
-        assert!(matches!(refused, ChallengeRefused::NotOurs | ChallengeRefused::Altered), "{refused:?}: {altered:?}");
+        assert!(
+            matches!(refused, ChallengeRefused::NotOurs | ChallengeRefused::Altered),
+            "{refused:?}: {altered:?}"
+        );
     }
     if let Some((&seconds, _)) = data.split_first_chunk::<2>() {
         it_is_good_until_it_expires(TimeDelta::seconds(i16::from_be_bytes(seconds).into()));
@@ -70,7 +82,8 @@ fn what_is_accepted_says_what_was_accepted(text: &str) {
         Err(ChallengeRefused::BadSignature) => {}
         Err(_) => return,
     }
-    // Ours, of this domain and chain, and in its time: another of the corpus, and maybe of another wallet.
+    // Ours, of this domain and chain, and in its time: another of the corpus, and maybe of another
+    // wallet.
     assert!(text.is_ascii() && text.len() <= 1024 && !text.contains(['\r', '\0']), "{text:?}");
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), 12, "{text:?}");
@@ -84,7 +97,10 @@ fn what_is_accepted_says_what_was_accepted(text: &str) {
     assert_eq!(lines[7], "Chain ID: stellar:testnet");
     stands_there(&answered, &lines);
     for other in &*OTHERS {
-        assert!(other.verify(text, &signed(text), *NOW).is_err(), "accepted by another deployment: {text:?}");
+        assert!(
+            other.verify(text, &signed(text), *NOW).is_err(),
+            "accepted by another deployment: {text:?}"
+        );
     }
 }
 

@@ -3,7 +3,8 @@
 /// At the most: far from what is good everything is refused early.
 const MOST: usize = 8;
 
-/// `original` with the edits that `script` describes, in four bytes each: what to do, where, with what.
+/// `original` with the edits that `script` describes, in four bytes each: what to do, where, with
+/// what.
 pub(super) fn edited(original: &[u8], script: &[u8]) -> Vec<u8> {
     let mut edited = original.to_vec();
     for step in script.chunks_exact(4).take(MOST) {

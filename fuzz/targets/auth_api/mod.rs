@@ -1,4 +1,5 @@
-//! What is fuzzed of auth-api: a function a target, of whatever bytes. Each asserts what must hold of them.
+//! What is fuzzed of auth-api: a function a target, of whatever bytes. Each asserts what must hold
+//! of them.
 
 mod access_token;
 mod challenge_message;

@@ -10,7 +10,8 @@ use super::{OTHER_SECRET, SECRET};
 
 static OURS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(SECRET).unwrap());
 static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET).unwrap());
-static BOTH: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(&format!("{OTHER_SECRET},{SECRET}")).unwrap());
+static BOTH: LazyLock<Secrets> =
+    LazyLock::new(|| Secrets::parse(&format!("{OTHER_SECRET},{SECRET}")).unwrap());
 static GENUINE: LazyLock<RefreshToken> = LazyLock::new(|| made(Uuid::from_u128(7), 41));
 
 fn made(session_id: Uuid, generation: u32) -> RefreshToken {
@@ -47,7 +48,10 @@ fn what_is_made_is_read_back(data: &[u8]) {
     let (id, generation) = (Uuid::from_bytes(id), u32::from_be_bytes(generation));
     let token = made(id, generation);
     let read = RefreshToken::parse(&token.expose(), &OURS).unwrap();
-    assert_eq!((read.session_id().0, read.generation(), read.hash()), (id, generation, token.hash()));
+    assert_eq!(
+        (read.session_id().0, read.generation(), read.hash()),
+        (id, generation, token.hash())
+    );
 
     // One that is made with the key of its family is issued, and one that is made without is not.
     let family = IssuedTokens {
@@ -56,7 +60,8 @@ fn what_is_made_is_read_back(data: &[u8]) {
         previous_hash: None,
         key: Some(FamilyKey::new([7; 32].into())),
     };
-    let with_key = RefreshToken::generate(&OURS, family.key.as_ref(), SessionId(id), generation).unwrap();
+    let with_key =
+        RefreshToken::generate(&OURS, family.key.as_ref(), SessionId(id), generation).unwrap();
     assert!(with_key.is_among(&family));
     assert!(!token.is_among(&family), "made without the key");
 
@@ -67,7 +72,11 @@ fn what_is_made_is_read_back(data: &[u8]) {
         let sealed = token.seal(&successor, &OURS).unwrap();
         assert_eq!(made(id, generation).unseal(&sealed, &OURS), None, "opened by another token");
         assert_eq!(token.unseal(&sealed, &OTHERS), None, "opened by another AUTH_SECRET");
-        assert_eq!(token.unseal(&sealed, &BOTH), Some(successor.clone()), "an older secret goes on opening");
+        assert_eq!(
+            token.unseal(&sealed, &BOTH),
+            Some(successor.clone()),
+            "an older secret goes on opening"
+        );
         let altered = edited(&sealed, script);
         let wanted = (altered == sealed).then_some(successor);
         assert_eq!(token.unseal(&altered, &OURS), wanted);

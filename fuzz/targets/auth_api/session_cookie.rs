@@ -15,8 +15,8 @@ static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET)
 static GENUINE: LazyLock<SessionToken> =
     LazyLock::new(|| SessionToken::generate(&OURS, SessionId(Uuid::from_u128(7))).unwrap());
 
-/// A token is read as what it was made of, there is one way to write it, and none other is genuine; and among whatever else
-/// stands in a Cookie header ours is found, once.
+/// A token is read as what it was made of, there is one way to write it, and none other is genuine;
+/// and among whatever else stands in a Cookie header ours is found, once.
 pub fn session_cookie(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data)
         && let Ok(token) = SessionToken::parse(text, &OURS)
@@ -39,11 +39,15 @@ pub fn session_cookie(data: &[u8]) {
 fn among_others(others: &[u8]) {
     for cookie in [SessionCookie { insecure: false }, SessionCookie { insecure: true }] {
         let Ok(alone) = HeaderValue::from_bytes(others) else { return };
-        let before = cookie.presented(&TestRequest::default().insert_header((COOKIE, alone)).to_http_request());
+        let before = cookie
+            .presented(&TestRequest::default().insert_header((COOKIE, alone)).to_http_request());
         let value = GENUINE.expose();
         let ours = format!("; {}={}", cookie.name(), *value);
-        let Ok(header) = HeaderValue::from_bytes(&[others, ours.as_bytes()].concat()) else { return };
-        let after = cookie.presented(&TestRequest::default().insert_header((COOKIE, header)).to_http_request());
+        let Ok(header) = HeaderValue::from_bytes(&[others, ours.as_bytes()].concat()) else {
+            return;
+        };
+        let after = cookie
+            .presented(&TestRequest::default().insert_header((COOKIE, header)).to_http_request());
         match (before, after) {
             (CookieLookup::Absent, CookieLookup::One(found)) => assert_eq!(*found, *value),
             (CookieLookup::One(_) | CookieLookup::Several, CookieLookup::Several) => {}

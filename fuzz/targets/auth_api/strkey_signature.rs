@@ -12,14 +12,18 @@ use super::edits::edited;
 const MESSAGE: &[u8] = b"any message at all";
 
 static WALLET: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[9; 32]));
-static ADDRESS: LazyLock<AccountAddress> =
-    LazyLock::new(|| AccountAddress::parse(PublicKey(WALLET.verifying_key().to_bytes()).to_string().as_str()).unwrap());
+static ADDRESS: LazyLock<AccountAddress> = LazyLock::new(|| {
+    AccountAddress::parse(PublicKey(WALLET.verifying_key().to_bytes()).to_string().as_str())
+        .unwrap()
+});
 static GENUINE: LazyLock<[u8; 64]> = LazyLock::new(|| {
-    let digest = Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(MESSAGE).finalize();
+    let digest =
+        Sha256::new_with_prefix(b"Stellar Signed Message:\n").chain_update(MESSAGE).finalize();
     WALLET.sign(&digest).to_bytes()
 });
 
-/// Addresses and signatures have one way to be written (a signature two), and a signature has no twin.
+/// Addresses and signatures have one way to be written (a signature two), and a signature has no
+/// twin.
 ///
 /// A text is an address, and behind a newline a signature.
 pub fn strkey_signature(data: &[u8]) {
@@ -29,7 +33,10 @@ pub fn strkey_signature(data: &[u8]) {
         if let (Some(address), Some(signature)) = (address, signature) {
             // Over a message that nobody has seen before: made from what was given.
             let message = Sha256::digest(data);
-            assert!(!signature.verifies(&message, &address), "a signature over everything: {text:?}");
+            assert!(
+                !signature.verifies(&message, &address),
+                "a signature over everything: {text:?}"
+            );
         }
     }
     if let Some((&key, _)) = data.split_first_chunk::<32>() {
@@ -48,16 +55,20 @@ fn usable(text: &str) -> Option<AccountAddress> {
     Some(address)
 }
 
-/// Of 32 bytes the address is usable where they are the one way to write a point, and that point is not of small order.
+/// Of 32 bytes the address is usable where they are the one way to write a point, and that point is
+/// not of small order.
 fn of_bytes(bytes: [u8; 32]) {
     let usable = AccountAddress::parse(PublicKey(bytes).to_string().as_str()).is_ok();
     let key = VerifyingKey::from_bytes(&bytes);
-    let strong = key.is_ok_and(|key| key.to_edwards().compress().to_bytes() == bytes && !key.is_weak());
+    let strong =
+        key.is_ok_and(|key| key.to_edwards().compress().to_bytes() == bytes && !key.is_weak());
     assert_eq!(usable, strong, "{bytes:02x?}");
 }
 
 fn well_written(text: &str) -> Option<Signature> {
-    let base64 = STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 64 && STANDARD.encode(bytes) == text);
+    let base64 = STANDARD
+        .decode(text)
+        .is_ok_and(|bytes| bytes.len() == 64 && STANDARD.encode(bytes) == text);
     let hex = text.len() == 128 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let signature = Signature::parse(text);
     assert_eq!(signature.is_ok(), base64 || hex, "{text:?}");

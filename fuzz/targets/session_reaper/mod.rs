@@ -1,4 +1,5 @@
-//! What is fuzzed of session-reaper: a function a target, of whatever bytes. Each asserts what must hold of them.
+//! What is fuzzed of session-reaper: a function a target, of whatever bytes. Each asserts what must
+//! hold of them.
 
 mod reaper_toml;
 

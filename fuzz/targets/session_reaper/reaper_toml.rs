@@ -8,7 +8,8 @@ use session_reaper::sweep::{Ident, Order, TableName, Target, Unit};
 /// `keep` is at most this.
 const LONGEST: Duration = Duration::from_hours(24 * 36_525);
 
-/// What is wrong is told with its place; what is right holds together, and written out means the same again.
+/// What is wrong is told with its place; what is right holds together, and written out means the
+/// same again.
 pub fn reaper_toml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match targets_of("reaper.toml", text) {
@@ -16,7 +17,8 @@ pub fn reaper_toml(data: &[u8]) {
         Ok(targets) => {
             holds_together(&targets);
             let written = targets.iter().map(written).collect::<String>();
-            let again = targets_of("reaper.toml", &written).unwrap_or_else(|why| panic!("{why}\n{written}"));
+            let again = targets_of("reaper.toml", &written)
+                .unwrap_or_else(|why| panic!("{why}\n{written}"));
             assert_eq!(meaning(&again), meaning(&targets), "{written}");
         }
     }
@@ -40,9 +42,13 @@ fn holds_together(targets: &[Target]) {
     for target in targets {
         assert_eq!(TableName::parse(&target.table.quoted()).as_ref(), Some(&target.table));
         assert!(target.chunk.is_none_or(|rows| (1..=100_000).contains(&rows)), "{target:?}");
-        assert!(target.filter.as_ref().is_none_or(|filter| !filter.trim().is_empty()), "{target:?}");
+        assert!(
+            target.filter.as_ref().is_none_or(|filter| !filter.trim().is_empty()),
+            "{target:?}"
+        );
         assert!(!target.reasons.is_empty(), "{target:?}");
-        let reasons: BTreeSet<&str> = target.reasons.iter().map(|reason| reason.name.as_str()).collect();
+        let reasons: BTreeSet<&str> =
+            target.reasons.iter().map(|reason| reason.name.as_str()).collect();
         assert_eq!(reasons.len(), target.reasons.len(), "two of one name: {target:?}");
         for reason in &target.reasons {
             assert_eq!(Ident::parse(&reason.column.quoted()).as_ref(), Some(&reason.column));
@@ -63,7 +69,17 @@ fn meaning(targets: &[Target]) -> Vec<String> {
     let of = |t: &Target| {
         format!(
             "{:?}",
-            (&t.name, &t.table, &t.reasons, &t.filter, &t.group, &t.children, t.order, t.chunk, t.confirmed)
+            (
+                &t.name,
+                &t.table,
+                &t.reasons,
+                &t.filter,
+                &t.group,
+                &t.children,
+                t.order,
+                t.chunk,
+                t.confirmed
+            )
         )
     };
     targets.iter().map(of).collect()
@@ -91,7 +107,12 @@ fn written(target: &Target) -> String {
     }
     toml.push_str("]\nchildren = [");
     for (table, column) in &target.children {
-        let _ = write!(toml, "{{ table = {}, column = {} }}, ", text(&table.quoted()), text(&column.quoted()));
+        let _ = write!(
+            toml,
+            "{{ table = {}, column = {} }}, ",
+            text(&table.quoted()),
+            text(&column.quoted())
+        );
     }
     toml.push_str("]\n");
     let filter = target.filter.as_deref().map(|filter| ("where", text(filter)));

@@ -14,7 +14,9 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
             match output {
                 Output::Text => print(&text(&checked)),
                 // From the value itself: a `Value` in between would sort its members.
-                Output::Json => print(&format!("{}\n", serde_json::to_string(&checked).unwrap_or_default())),
+                Output::Json => {
+                    print(&format!("{}\n", serde_json::to_string(&checked).unwrap_or_default()));
+                }
             }
             if checked.safe { Exit::Done } else { Exit::Unsafe }
         }
@@ -43,7 +45,11 @@ fn text(checked: &Checked) -> String {
     let _ = match (checked.safe, checked.server.safe) {
         (true, _) => writeln!(text, "safe: every target can be reaped"),
         (false, false) => writeln!(text, "unsafe: nothing can be reaped on this server"),
-        (false, true) => writeln!(text, "unsafe: {blocking} of {} targets would be left alone", checked.targets.len()),
+        (false, true) => writeln!(
+            text,
+            "unsafe: {blocking} of {} targets would be left alone",
+            checked.targets.len()
+        ),
     };
     text
 }

@@ -21,7 +21,8 @@ use crate::{clock, metrics, notify, recent_runs, watchdog};
 /// How often histograms are drained; what waits in them until then is memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep without a look at the clock, which may be set, or jump after the machine has slept.
+/// The longest sleep without a look at the clock, which may be set, or jump after the machine has
+/// slept.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 /// A run that begins so late was missed, and not just held up for a moment.
@@ -44,7 +45,8 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched.clone() };
-    let (server, address) = match ops::serve(*bind, ops_hosts, metrics.clone(), sweep, live.clone()) {
+    let (server, address) = match ops::serve(*bind, ops_hosts, metrics.clone(), sweep, live.clone())
+    {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(event = "ops_bind_failed", %error, ops = %bind, "cannot listen on OPS_BIND");
@@ -88,17 +90,20 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     exit
 }
 
-/// Tells the metrics what the history knows of runs before this process. Without a history, or a database for now, they begin
-/// with 0 until its own first run.
+/// Tells the metrics what the history knows of runs before this process. Without a history, or a
+/// database for now, they begin with 0 until its own first run.
 async fn remember(sweep: &Sweep) {
     let asking = async {
-        let client = ops::questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
+        let client =
+            ops::questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
         let ended = async { runs::last_ended(&client, &sweep.own_tables(&client).await?).await };
         ended.await.map_err(|error| chain(&error))
     };
     match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
         Ok(Ok((success, completion))) => metrics::runs_before(success, completion),
-        Ok(Err(error)) => tracing::debug!(event = "history_read_failed", error, "run history not read"),
+        Ok(Err(error)) => {
+            tracing::debug!(event = "history_read_failed", error, "run history not read");
+        }
         Err(_) => tracing::debug!(event = "history_read_timeout", "run history not read in time"),
     }
 }
@@ -115,7 +120,8 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    /// Runs at each time of the schedule until somebody asks to stop, or there is no configuration for this database.
+    /// Runs at each time of the schedule until somebody asks to stop, or there is no configuration
+    /// for this database.
     async fn keep(&self, mut ticks: Ticks<'_>) -> Exit {
         if let Err(error) = self.applicable().await {
             return Self::give_up(&error);
@@ -166,7 +172,8 @@ impl Rounds<'_> {
         Exit::Done
     }
 
-    /// Fails when the database is not one that the targets apply to. Without an answer in time the runs find out.
+    /// Fails when the database is not one that the targets apply to. Without an answer in time the
+    /// runs find out.
     async fn applicable(&self) -> Result<(), SweepError> {
         let asked = tokio::time::timeout(REMEMBER_WITHIN, self.sweep.is_applicable());
         let asked = tokio::select! {
@@ -208,7 +215,9 @@ impl Rounds<'_> {
     /// Runs once. Fails when no later run could do better.
     async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
-        let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else { return Ok(()) };
+        let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else {
+            return Ok(());
+        };
         recent_runs::keep_failure(&self.sweep.instance, &error.to_string());
         let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
         metrics::run_ended(Outcome::Failed, began.elapsed(), none);

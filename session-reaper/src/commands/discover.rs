@@ -13,13 +13,19 @@ pub async fn discover(connect: &ConnectOptions, output: Output) -> Exit {
         Ok(findings) => {
             match output {
                 Output::Text => print(&findings.config),
-                Output::Json => print(&format!("{}\n", serde_json::to_string(&findings).unwrap_or_default())),
+                Output::Json => {
+                    print(&format!("{}\n", serde_json::to_string(&findings).unwrap_or_default()));
+                }
             }
             Exit::Done
         }
         Err(error) => {
             tracing::error!(event = "discover_failed", %error, "discovery failed");
-            if matches!(error, DiscoverError::Connect(_)) { Exit::Unreachable } else { Exit::Failed }
+            if matches!(error, DiscoverError::Connect(_)) {
+                Exit::Unreachable
+            } else {
+                Exit::Failed
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Unwritten {
 pub fn man(directory: &Path) -> Result<(), Unwritten> {
     fs::create_dir_all(directory)
         // `help` needs no page: each command has one.
-        .and_then(|()| clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), directory))
+        .and_then(|()| {
+            clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), directory)
+        })
         .map_err(|why| Unwritten { directory: directory.to_owned(), why })
 }

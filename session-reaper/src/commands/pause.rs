@@ -12,7 +12,13 @@ use crate::config::Output;
 use crate::exit::Exit;
 
 /// Sets one and says until when.
-pub async fn pause(connect: &ConnectOptions, length: Duration, why: Option<&str>, by: &str, output: Output) -> Exit {
+pub async fn pause(
+    connect: &ConnectOptions,
+    length: Duration,
+    why: Option<&str>,
+    by: &str,
+    output: Output,
+) -> Exit {
     let (client, own) = match connected(connect).await {
         Ok(connected) => connected,
         Err(exit) => return exit,
@@ -39,7 +45,11 @@ pub(super) fn not_kept(error: &Error) -> Exit {
             "no table reaper_state to store a pause in; create it with `session-reaper migrate`"
         );
     } else {
-        tracing::error!(event = "state_access_failed", error = chain(error), "reaper_state cannot be read or written");
+        tracing::error!(
+            event = "state_access_failed",
+            error = chain(error),
+            "reaper_state cannot be read or written"
+        );
     }
     Exit::Failed
 }

@@ -10,7 +10,8 @@ use crate::exit::Exit;
 use crate::summary::{columns, grouped, time};
 use crate::sweep::{Plan, PlannedReason, PlannedTarget, Sweep};
 
-const HEAD: [&str; 8] = ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
+const HEAD: [&str; 8] =
+    ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
 
 /// Columns of words; the others are numbers and stand to the right.
 const WORDS: [bool; 8] = [true, true, false, true, true, false, false, false];
@@ -22,9 +23,15 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
             match output {
                 Output::Text => print(&text(&plan)),
                 // From the value itself: a `Value` in between would sort its members.
-                Output::Json => print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default())),
+                Output::Json => {
+                    print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default()));
+                }
             }
-            if plan.targets.iter().any(|target| !target.refused.is_empty()) { Exit::Unsafe } else { Exit::Done }
+            if plan.targets.iter().any(|target| !target.refused.is_empty()) {
+                Exit::Unsafe
+            } else {
+                Exit::Done
+            }
         }
         Err(error) => {
             tracing::error!(event = error.event(), %error, "plan not computed");

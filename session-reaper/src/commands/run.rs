@@ -39,7 +39,10 @@ pub async fn run(
             match output {
                 Output::Text => print(&summary::text(&finished.report)),
                 // From the report itself: a `Value` in between would sort its members.
-                Output::Json => print(&format!("{}\n", serde_json::to_string(&finished.report).unwrap_or_default())),
+                Output::Json => print(&format!(
+                    "{}\n",
+                    serde_json::to_string(&finished.report).unwrap_or_default()
+                )),
             }
             finished.exit
         }

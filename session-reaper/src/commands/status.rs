@@ -16,7 +16,8 @@ use crate::status::{Snapshot, Status, read};
 use crate::stop::Stop;
 use crate::sweep::{BacklogSnapshot, Sweep, SweepError};
 
-/// While watching, the backlog is counted no more often: it moves with the runs, and its count is the dear part.
+/// While watching, the backlog is counted no more often: it moves with the runs, and its count is
+/// the dear part.
 const RECOUNT: Duration = Duration::from_secs(10);
 
 /// What reapers share is read in milliseconds; a server that takes this long does not answer.
@@ -28,7 +29,13 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
 /// Shows how things stand.
-pub async fn status(sweep: &Sweep, last: i64, watch: Option<Duration>, output: Output, stop: &Stop) -> Exit {
+pub async fn status(
+    sweep: &Sweep,
+    last: i64,
+    watch: Option<Duration>,
+    output: Output,
+    stop: &Stop,
+) -> Exit {
     let mut backlog = Backlog { standings: Vec::new(), note: None, counted: None };
     let Some(interval) = watch else {
         return tokio::select! {
@@ -49,7 +56,9 @@ pub async fn status(sweep: &Sweep, last: i64, watch: Option<Duration>, output: O
         };
         let status = match looked {
             Err(error) if first => return unreachable(&error),
-            Err(error) => Status::new(Err(&error.to_string()), backlog.standings.clone(), clock::now()),
+            Err(error) => {
+                Status::new(Err(&error.to_string()), backlog.standings.clone(), clock::now())
+            }
             Ok(status) => status,
         };
         first = false;
@@ -108,7 +117,8 @@ async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status,
             Ok(standings) => (backlog.standings, backlog.note) = (standings, None),
             // What reapers share is shown without a configuration, too.
             Err(error @ SweepError::NotAuthApi(_)) => {
-                (backlog.standings, backlog.note) = (Vec::new(), Some(format!("no backlog was counted: {error}")));
+                (backlog.standings, backlog.note) =
+                    (Vec::new(), Some(format!("no backlog was counted: {error}")));
             }
             Err(error) => backlog.note = Some(format!("the backlog could not be counted: {error}")),
         }

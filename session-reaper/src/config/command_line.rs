@@ -7,8 +7,8 @@ use schema::connect::has_password;
 use super::values::ConfigErrors;
 use crate::cli::Cli;
 
-/// Reads the command line. Like [`clap::Parser::parse`] it ends the process for `--help` and for a usage error. Secrets in flags are
-/// mistakes.
+/// Reads the command line. Like [`clap::Parser::parse`] it ends the process for `--help` and for a
+/// usage error. Secrets in flags are mistakes.
 pub fn command_line() -> Result<Cli, ConfigErrors> {
     let command = Cli::command();
     let matches = command.clone().get_matches();

@@ -44,7 +44,11 @@ pub(super) fn output(printing: &Printing, config_errors: &mut ConfigErrors) -> O
     )
 }
 
-pub(super) fn log(common: &Common, default_filter: &str, config_errors: &mut ConfigErrors) -> LogConfig {
+pub(super) fn log(
+    common: &Common,
+    default_filter: &str,
+    config_errors: &mut ConfigErrors,
+) -> LogConfig {
     let format = config_errors.choice(
         "LOG_FORMAT",
         common.log_format.as_ref(),
@@ -64,11 +68,16 @@ pub(super) fn log(common: &Common, default_filter: &str, config_errors: &mut Con
     LogConfig { format, filter, colour }
 }
 
-pub(super) fn database(common: &Common, config_errors: &mut ConfigErrors) -> Option<ConnectOptions> {
+pub(super) fn database(
+    common: &Common,
+    config_errors: &mut ConfigErrors,
+) -> Option<ConnectOptions> {
     const NAME: &str = "DATABASE_URL";
-    let url = match (given(common.database_url.as_ref()), given(common.database_url_file.as_ref())) {
+    let url = match (given(common.database_url.as_ref()), given(common.database_url_file.as_ref()))
+    {
         (Some(_), Some(_)) => {
-            config_errors.add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
+            config_errors
+                .add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
             return None;
         }
         (None, None) => {
@@ -82,12 +91,18 @@ pub(super) fn database(common: &Common, config_errors: &mut ConfigErrors) -> Opt
         (None, Some(file)) => match std::fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
             Err(error) => {
-                config_errors.add("DATABASE_URL_FILE", file, format!("a file that can be read ({error})"));
+                config_errors.add(
+                    "DATABASE_URL_FILE",
+                    file,
+                    format!("a file that can be read ({error})"),
+                );
                 return None;
             }
         },
     };
     ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
-        .map_err(|error| config_errors.add_unquoted(NAME, format!("{error}: postgres://user@host/database")))
+        .map_err(|error| {
+            config_errors.add_unquoted(NAME, format!("{error}: postgres://user@host/database"));
+        })
         .ok()
 }

@@ -27,13 +27,17 @@ pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> 
             "a file, such as /var/lib/node_exporter/session_reaper.prom",
         );
     }
-    let pushgateway = given(options.pushgateway.as_ref()).and_then(|url| match Pushgateway::new(url, &host()) {
-        Ok(pushgateway) => Some(pushgateway),
-        Err(why) => {
-            config_errors.add_unquoted("PUSHGATEWAY", format!("{why}: a URL such as http://pushgateway:9091"));
-            None
-        }
-    });
+    let pushgateway =
+        given(options.pushgateway.as_ref()).and_then(|url| match Pushgateway::new(url, &host()) {
+            Ok(pushgateway) => Some(pushgateway),
+            Err(why) => {
+                config_errors.add_unquoted(
+                    "PUSHGATEWAY",
+                    format!("{why}: a URL such as http://pushgateway:9091"),
+                );
+                None
+            }
+        });
     Exports { textfile, pushgateway }
 }
 
@@ -42,12 +46,13 @@ pub(super) fn spans(options: &Tracing, config_errors: &mut ConfigErrors) -> Opti
     match text.parse::<Url>() {
         // It stands in error messages of the client.
         Ok(endpoint) if !endpoint.username().is_empty() || endpoint.password().is_some() => {
-            let right =
-                "no user and no password in it: OTEL_EXPORTER_OTLP_HEADERS=authorization=… is the place for them";
+            let right = "no user and no password in it: OTEL_EXPORTER_OTLP_HEADERS=authorization=… is the place for them";
             config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
             None
         }
-        Ok(endpoint) if ["http", "https"].contains(&endpoint.scheme()) => Some(SpanReceiver { endpoint }),
+        Ok(endpoint) if ["http", "https"].contains(&endpoint.scheme()) => {
+            Some(SpanReceiver { endpoint })
+        }
         _ => {
             let right = "a URL such as http://collector:4318 (OTLP over HTTP; gRPC is not spoken)";
             config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);

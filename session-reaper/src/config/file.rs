@@ -1,4 +1,5 @@
-//! `reaper.toml`: what stands in it, checked for itself. What it means beside presets is [`super::targets`]'s.
+//! `reaper.toml`: what stands in it, checked for itself. What it means beside presets is
+//! [`super::targets`]'s.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,13 +14,17 @@ use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
 /// As `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
-const DUE: &str = r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
+const DUE: &str =
+    r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
 
-const CHILDREN: &str = r#"an array such as [{ table = "tokens", column = "session_id" }] is wanted"#;
+const CHILDREN: &str =
+    r#"an array such as [{ table = "tokens", column = "session_id" }] is wanted"#;
 
-const TABLE: &str = r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
+const TABLE: &str =
+    r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
 
-const COLUMN: &str = r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
+const COLUMN: &str =
+    r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
 
 /// What a file says.
 pub(super) struct File {
@@ -28,7 +33,8 @@ pub(super) struct File {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A `[[target]]`. A key that was not given is `None`; a `filter` or `group` may have been taken away by "".
+/// A `[[target]]`. A key that was not given is `None`; a `filter` or `group` may have been taken
+/// away by "".
 #[derive(Clone)]
 pub(super) struct Entry {
     /// The byte where it begins.
@@ -55,7 +61,9 @@ pub(super) fn read(source: &mut Source<'_>) -> File {
     if let Some(found) = preset {
         file.presets = presets(source, &found);
     }
-    for (at, table) in source.tables(target, "is written [[target]], once for each table").unwrap_or_default() {
+    for (at, table) in
+        source.tables(target, "is written [[target]], once for each table").unwrap_or_default()
+    {
         file.entries.extend(entry(source, at, table));
     }
     file
@@ -70,7 +78,10 @@ fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static s
     let mut presets = Vec::new();
     for value in values {
         let Some(name) = value.get_ref().as_str() else {
-            source.wrong(value.span().start, "preset: the name of a preset, or an array of names, is wanted");
+            source.wrong(
+                value.span().start,
+                "preset: the name of a preset, or an array of names, is wanted",
+            );
             continue;
         };
         match super::presets::find(name) {
@@ -82,10 +93,23 @@ fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static s
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    let [table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed] = source.keys(
-        keys,
-        ["table", "replaces", "due", "where", "group", "children", "ancient", "order", "enabled", "chunk", "confirmed"],
-    );
+    let [table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed] =
+        source.keys(
+            keys,
+            [
+                "table",
+                "replaces",
+                "due",
+                "where",
+                "group",
+                "children",
+                "ancient",
+                "order",
+                "enabled",
+                "chunk",
+                "confirmed",
+            ],
+        );
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
     }
@@ -93,11 +117,16 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
     let replaces = source.read(replaces, TableName::parse, TABLE);
     let due = source.tables(due, DUE).map(|reasons| reasons_of(source, at, &reasons));
     let filter = source.text(filter).map(|text| text.trim().to_owned());
-    let column = |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
+    let column =
+        |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
     let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
     let ancient = source.read(ancient, ancient_of, r#""refuse", "keep" or "due" is wanted"#);
-    let order = source.read(order, order_of, r#""index" or "heap" is wanted; without it each pass chooses"#);
+    let order = source.read(
+        order,
+        order_of,
+        r#""index" or "heap" is wanted; without it each pass chooses"#,
+    );
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
     let confirmed = source.truth(confirmed);
     let table = table?;
@@ -107,10 +136,27 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
             least_retentions(source, at, name, due);
         }
     }
-    Some(Entry { at, table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed })
+    Some(Entry {
+        at,
+        table,
+        replaces,
+        due,
+        filter,
+        group,
+        children,
+        ancient,
+        order,
+        enabled,
+        chunk,
+        confirmed,
+    })
 }
 
-fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable<'s>)]) -> Vec<Reason> {
+fn reasons_of<'s>(
+    source: &mut Source<'s>,
+    at: usize,
+    tables: &[(usize, &DeTable<'s>)],
+) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if tables.is_empty() {
         source.wrong(at, format!("due: {DUE}"));
@@ -118,7 +164,10 @@ fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable
     for (at, table) in tables {
         let Some(reason) = reason(source, *at, table) else { continue };
         if reasons.iter().any(|other| other.name == reason.name) {
-            source.wrong(*at, format!("reason = {:?}: the second of this name in one target", reason.name));
+            source.wrong(
+                *at,
+                format!("reason = {:?}: the second of this name in one target", reason.name),
+            );
         }
         reasons.push(reason);
     }
@@ -126,8 +175,10 @@ fn reasons_of<'s>(source: &mut Source<'s>, at: usize, tables: &[(usize, &DeTable
 }
 
 fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option<Reason> {
-    const UNITS: [(&str, Unit); 3] = [("s", Unit::Seconds), ("ms", Unit::Milliseconds), ("us", Unit::Microseconds)];
-    let [name, column, keep, zone, unit] = source.keys(table, ["reason", "column", "keep", "zone", "unit"]);
+    const UNITS: [(&str, Unit); 3] =
+        [("s", Unit::Seconds), ("ms", Unit::Milliseconds), ("us", Unit::Microseconds)];
+    let [name, column, keep, zone, unit] =
+        source.keys(table, ["reason", "column", "keep", "zone", "unit"]);
     for (key, found) in [("reason", &name), ("column", &column), ("keep", &keep)] {
         if found.is_none() {
             source.wrong(at, format!("due: an entry without `{key}`; {DUE}"));
@@ -137,12 +188,20 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
         let fit = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         (!text.is_empty() && text.chars().all(fit)).then(|| text.to_owned())
     };
-    let name = source.read(name, plain, "a word of letters, digits, _ and - is wanted; it is a label");
-    let column =
-        source.read(column, Ident::parse, r#"the name of a column is wanted, '"expiresAt"' for one with capitals"#);
-    let keep = source.read(keep, duration, "a duration from 0s to 36525d is wanted, such as 1d or 36h");
-    let zone =
-        source.read(zone, |text| text.parse().ok(), "a name of the IANA time zone database, such as UTC, is wanted");
+    let name =
+        source.read(name, plain, "a word of letters, digits, _ and - is wanted; it is a label");
+    let column = source.read(
+        column,
+        Ident::parse,
+        r#"the name of a column is wanted, '"expiresAt"' for one with capitals"#,
+    );
+    let keep =
+        source.read(keep, duration, "a duration from 0s to 36525d is wanted, such as 1d or 36h");
+    let zone = source.read(
+        zone,
+        |text| text.parse().ok(),
+        "a name of the IANA time zone database, such as UTC, is wanted",
+    );
     let unit = source.read(
         unit,
         |text| UNITS.iter().find(|(known, _)| *known == text).map(|(_, unit)| *unit),
@@ -151,7 +210,10 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
     Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
 }
 
-fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) -> Vec<(TableName, Ident)> {
+fn children_of<'s>(
+    source: &mut Source<'s>,
+    tables: &[(usize, &DeTable<'s>)],
+) -> Vec<(TableName, Ident)> {
     let mut children = Vec::new();
     for (at, keys) in tables {
         let [table, column] = source.keys(keys, ["table", "column"]);
@@ -160,7 +222,10 @@ fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) ->
                 source.wrong(*at, format!("children: an entry without `{key}`; {CHILDREN}"));
             }
         }
-        let (table, column) = (source.read(table, TableName::parse, TABLE), source.read(column, Ident::parse, COLUMN));
+        let (table, column) = (
+            source.read(table, TableName::parse, TABLE),
+            source.read(column, Ident::parse, COLUMN),
+        );
         children.extend(table.zip(column));
     }
     children
@@ -214,21 +279,39 @@ const FLOORS: [Floor; 4] = [
         least: Duration::from_mins(10),
         because: "a challenge whose use is forgotten could be used again",
     },
-    Floor { table: "accounts", column: "last_login_at", least: HOUR, because: "a login may be under way" },
+    Floor {
+        table: "accounts",
+        column: "last_login_at",
+        least: HOUR,
+        because: "a login may be under way",
+    },
 ];
 
 /// What auth-api needs of this table and column.
 pub(super) fn floor(table: &TableName, column: &Ident) -> Option<&'static Floor> {
-    FLOORS.iter().find(|floor| table.name.as_str() == floor.table && column.as_str() == floor.column)
+    FLOORS
+        .iter()
+        .find(|floor| table.name.as_str() == floor.table && column.as_str() == floor.column)
 }
 
 /// Notes what is kept for less time than auth-api needs it, whoever says so.
-pub(super) fn least_retentions(source: &mut Source<'_>, at: usize, table: &TableName, due: &[Reason]) {
+pub(super) fn least_retentions(
+    source: &mut Source<'_>,
+    at: usize,
+    table: &TableName,
+    due: &[Reason],
+) {
     for Reason { column, keep, .. } in due {
-        if let Some(Floor { least, because, .. }) = floor(table, column).filter(|floor| *keep < floor.least) {
-            let (keep, least) = (humantime::format_duration(*keep), humantime::format_duration(*least));
+        if let Some(Floor { least, because, .. }) =
+            floor(table, column).filter(|floor| *keep < floor.least)
+        {
+            let (keep, least) =
+                (humantime::format_duration(*keep), humantime::format_duration(*least));
             let (column, name) = (column.as_str(), table.name.as_str());
-            source.wrong(at, format!("keep = \"{keep}\" of {column}: at least {least} for {name}; {because}"));
+            source.wrong(
+                at,
+                format!("keep = \"{keep}\" of {column}: at least {least} for {name}; {because}"),
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reading a TOML file value by value, so that every mistake in it is told with its line and column.
+//! Reading a TOML file value by value, so that every mistake in it is told with its line and
+//! column.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -54,7 +55,8 @@ impl<'s> Source<'s> {
         self.wrong(found.value.span().start, format!("{}{shown}: {right}", found.key));
     }
 
-    /// The values of the known keys of a table, in their order; what else is there is told, with the nearest of them.
+    /// The values of the known keys of a table, in their order; what else is there is told, with
+    /// the nearest of them.
     pub(super) fn keys<'v, const N: usize>(
         &mut self,
         table: &'v DeTable<'s>,
@@ -65,7 +67,10 @@ impl<'s> Source<'s> {
             let near = nearest(name, known.map(|key| (key, key)))
                 .map(|near| format!("; did you mean `{near}`?"))
                 .unwrap_or_default();
-            self.wrong(key.span().start, format!("unknown key `{name}`{near} (known: {})", known.join(", ")));
+            self.wrong(
+                key.span().start,
+                format!("unknown key `{name}`{near} (known: {})", known.join(", ")),
+            );
         }
         known.map(|key| table.get(key).map(|value| KeyValue { key, value }))
     }
@@ -103,10 +108,14 @@ impl<'s> Source<'s> {
     ) -> Option<u32> {
         let found = found?;
         let integer = found.value.get_ref().as_integer();
-        let number = integer.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok());
+        let number =
+            integer.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok());
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            self.wrong_value(&found, format!("a whole number from {} to {} is wanted", range.start(), range.end()));
+            self.wrong_value(
+                &found,
+                format!("a whole number from {} to {} is wanted", range.start(), range.end()),
+            );
         }
         number
     }

@@ -17,7 +17,8 @@ use crate::sweep::Sweep;
 /// Every quarter of an hour: a tick that finds nothing costs a few milliseconds.
 const SCHEDULE: &str = "*/15 * * * *";
 
-const OPS_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
+const OPS_BIND: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -45,14 +46,25 @@ pub(super) fn service(options: &Daemon, config_errors: &mut ConfigErrors) -> Opt
         None => OPS_BIND,
         Some((_, Ok(address))) => address,
         Some((text, Err(_))) => {
-            config_errors.add("OPS_BIND", text, format!("an address and a port, such as {OPS_BIND}"));
+            config_errors.add(
+                "OPS_BIND",
+                text,
+                format!("an address and a port, such as {OPS_BIND}"),
+            );
             OPS_BIND
         }
     };
     let ops_hosts = ops_hosts(options, config_errors);
     let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
     let sweep = sweep(&options.common, &options.run_options, consent, config_errors);
-    Some(Service { sweep: sweep?, schedule: schedule?, jitter, ops_bind, ops_hosts, supervisor: supervisor() })
+    Some(Service {
+        sweep: sweep?,
+        schedule: schedule?,
+        jitter,
+        ops_bind,
+        ops_hosts,
+        supervisor: supervisor(),
+    })
 }
 
 fn ops_hosts(options: &Daemon, config_errors: &mut ConfigErrors) -> OpsHosts {
@@ -66,36 +78,58 @@ fn ops_hosts(options: &Daemon, config_errors: &mut ConfigErrors) -> OpsHosts {
 fn schedule(options: &Daemon, config_errors: &mut ConfigErrors) -> Option<Schedule> {
     let zone = given(options.timezone.as_ref()).unwrap_or("UTC");
     let zone = zone.parse::<chrono_tz::Tz>().map_err(|_| {
-        config_errors.add("TIMEZONE", zone, "a name of the IANA time zone database, such as UTC or Europe/Berlin");
+        config_errors.add(
+            "TIMEZONE",
+            zone,
+            "a name of the IANA time zone database, such as UTC or Europe/Berlin",
+        );
     });
     let cron = given(options.schedule.as_ref()).unwrap_or(SCHEDULE);
     Schedule::new(cron, zone.unwrap_or(chrono_tz::UTC))
         .map_err(|why| {
-            config_errors.add("SCHEDULE", cron, format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"));
+            config_errors.add(
+                "SCHEDULE",
+                cron,
+                format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"),
+            );
         })
         .ok()
 }
 
-fn jitter(options: &Daemon, schedule: Option<&Schedule>, config_errors: &mut ConfigErrors) -> Duration {
+fn jitter(
+    options: &Daemon,
+    schedule: Option<&Schedule>,
+    config_errors: &mut ConfigErrors,
+) -> Duration {
     let given_jitter = options.jitter.as_ref();
-    let (Some(text), before) = (given(given_jitter), config_errors.count()) else { return Duration::ZERO };
-    let range =
-        DurationRange { least: Duration::ZERO, most: DAY, because: "all instances are spread out well by less" };
+    let (Some(text), before) = (given(given_jitter), config_errors.count()) else {
+        return Duration::ZERO;
+    };
+    let range = DurationRange {
+        least: Duration::ZERO,
+        most: DAY,
+        because: "all instances are spread out well by less",
+    };
     let jitter = config_errors.duration("JITTER", given_jitter, MINUTE, &range);
-    let Some(schedule) = schedule.filter(|_| config_errors.count() == before) else { return Duration::ZERO };
+    let Some(schedule) = schedule.filter(|_| config_errors.count() == before) else {
+        return Duration::ZERO;
+    };
     let shortest = schedule.gaps(clock::now()).shortest;
     if jitter >= shortest {
         let gap = humantime::format_duration(shortest);
         config_errors.add(
             "JITTER",
             text,
-            format!("a duration shorter than {gap}, the shortest time between two runs of SCHEDULE"),
+            format!(
+                "a duration shorter than {gap}, the shortest time between two runs of SCHEDULE"
+            ),
         );
     }
     jitter
 }
 
-/// The service manager tells its children by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` that it listens.
+/// The service manager tells its children by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`
+/// that it listens.
 fn supervisor() -> Option<Supervisor> {
     let listens = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     let watchdog = || sd_notify::watchdog_enabled().filter(|watchdog| !watchdog.is_zero());

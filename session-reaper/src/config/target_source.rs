@@ -1,4 +1,5 @@
-//! What is reaped: what the file says; without a file the preset `auth-api`, with the retentions of the environment.
+//! What is reaped: what the file says; without a file the preset `auth-api`, with the retentions of
+//! the environment.
 
 use std::time::Duration;
 
@@ -36,10 +37,14 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
     let file = named.unwrap_or(CONFIG);
     let mut target_source = match std::fs::read_to_string(file) {
         Ok(text) => {
-            for Keep { name, .. } in keeps.iter().filter(|keep| given(keep.value.as_ref()).is_some()) {
+            for Keep { name, .. } in
+                keeps.iter().filter(|keep| given(keep.value.as_ref()).is_some())
+            {
                 config_errors.add_unquoted(
                     name,
-                    format!("given, but {file} says what is kept: leave it out, and change `keep` there"),
+                    format!(
+                        "given, but {file} says what is kept: leave it out, and change `keep` there"
+                    ),
                 );
             }
             TargetSource { targets: targets::read(file, &text, config_errors), built_in: false }
@@ -52,8 +57,13 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
             TargetSource { targets: Vec::new(), built_in: false }
         }
     };
-    let any = DurationRange { least: Duration::ZERO, most: LONGEST_KEEP, because: "it is the reaper's own history" };
-    let own = history(config_errors.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
+    let any = DurationRange {
+        least: Duration::ZERO,
+        most: LONGEST_KEEP,
+        because: "it is the reaper's own history",
+    };
+    let own =
+        history(config_errors.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
     if !target_source.targets.iter().any(|target| target.table.name == own.table.name) {
         target_source.targets.push(own);
     }
@@ -62,25 +72,43 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
 
 fn keeps(options: &RunOptions) -> [Keep<'_>; 4] {
     [
-        Keep { name: "KEEP_EXPIRED", value: &options.keep_expired, table: "sessions", column: "expires_at" },
-        Keep { name: "KEEP_REVOKED", value: &options.keep_revoked, table: "sessions", column: "revoked_at" },
+        Keep {
+            name: "KEEP_EXPIRED",
+            value: &options.keep_expired,
+            table: "sessions",
+            column: "expires_at",
+        },
+        Keep {
+            name: "KEEP_REVOKED",
+            value: &options.keep_revoked,
+            table: "sessions",
+            column: "revoked_at",
+        },
         Keep {
             name: "KEEP_CHALLENGES",
             value: &options.keep_challenges,
             table: "consumed_challenges",
             column: "expires_at",
         },
-        Keep { name: "KEEP_ACCOUNTS", value: &options.keep_accounts, table: "accounts", column: "last_login_at" },
+        Keep {
+            name: "KEEP_ACCOUNTS",
+            value: &options.keep_accounts,
+            table: "accounts",
+            column: "last_login_at",
+        },
     ]
 }
 
-/// The preset `auth-api`. Whoever says how long rows of a table are kept also switches its target on.
+/// The preset `auth-api`. Whoever says how long rows of a table are kept also switches its target
+/// on.
 fn built_in(keeps: &[Keep<'_>], config_errors: &mut ConfigErrors) -> Vec<Target> {
     let Ok(preset) = presets::find(DEFAULT_PRESET) else { return Vec::new() };
     targets::of_preset(preset, config_errors, |entry, config_errors| {
         for keep in keeps.iter().filter(|keep| entry.table.name.as_str() == keep.table) {
             let reasons = entry.due.iter_mut().flatten();
-            let Some(reason) = reasons.into_iter().find(|reason| reason.column.as_str() == keep.column) else {
+            let Some(reason) =
+                reasons.into_iter().find(|reason| reason.column.as_str() == keep.column)
+            else {
                 continue;
             };
             let floor = floor(&entry.table, &reason.column);
@@ -90,7 +118,8 @@ fn built_in(keeps: &[Keep<'_>], config_errors: &mut ConfigErrors) -> Vec<Target>
                 because: floor.map_or("", |floor| floor.because),
             };
             if given(keep.value.as_ref()).is_some() {
-                reason.keep = config_errors.duration(keep.name, keep.value.as_ref(), reason.keep, &range);
+                reason.keep =
+                    config_errors.duration(keep.name, keep.value.as_ref(), reason.keep, &range);
                 entry.enabled = Some(true);
             }
         }
@@ -125,9 +154,9 @@ mod tests {
             ..RunOptions::default()
         };
         let targets = built_in_with(&options);
-        let kept = targets
-            .iter()
-            .flat_map(|target| target.reasons.iter().map(|reason| (&*target.name, &*reason.name, reason.keep)));
+        let kept = targets.iter().flat_map(|target| {
+            target.reasons.iter().map(|reason| (&*target.name, &*reason.name, reason.keep))
+        });
         let days = |days: u64| Duration::from_hours(24 * days);
         assert_eq!(
             kept.collect::<Vec<_>>(),
@@ -139,7 +168,9 @@ mod tests {
             ]
         );
         let accounts = targets.iter().find(|target| target.name == "accounts").unwrap();
-        assert!(accounts.filter.as_ref().is_some_and(|filter| filter.contains("disabled_at IS NULL")));
+        assert!(
+            accounts.filter.as_ref().is_some_and(|filter| filter.contains("disabled_at IS NULL"))
+        );
     }
 
     #[test]
@@ -158,12 +189,14 @@ mod tests {
 
     #[test]
     fn the_deployed_files_are_the_preset() {
-        let preset = format!("{:?}", targets::targets_of("reaper.toml", "preset = 'auth-api'").unwrap());
+        let preset =
+            format!("{:?}", targets::targets_of("reaper.toml", "preset = 'auth-api'").unwrap());
         let of = |text: &str| targets::targets_of("reaper.toml", text).unwrap();
         let file = include_str!("../../../deploy/systemd/reaper.toml");
         assert_eq!(format!("{:?}", of(file)), preset);
-        let (_, map) =
-            include_str!("../../../deploy/kubernetes/session-reaper.yaml").split_once("reaper.toml: |\n").unwrap();
+        let (_, map) = include_str!("../../../deploy/kubernetes/session-reaper.yaml")
+            .split_once("reaper.toml: |\n")
+            .unwrap();
         let (map, _) = map.split_once("---").unwrap();
         assert_eq!(format!("{:?}", of(map)), preset);
         // With its examples: those are indented by other than the one space of prose.

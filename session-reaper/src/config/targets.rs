@@ -1,4 +1,5 @@
-//! From files and presets to targets: a preset's come first, and are changed key by key by what the file says of them.
+//! From files and presets to targets: a preset's come first, and are changed key by key by what the
+//! file says of them.
 
 use super::file::{self, Entry};
 use super::location::Source;
@@ -32,10 +33,14 @@ pub struct Preset {
     pub targets: Vec<PresetTarget>,
 }
 
-/// All presets, for those who look for their tables or show them. That each can be read is a test's to say.
+/// All presets, for those who look for their tables or show them. That each can be read is a test's
+/// to say.
 #[must_use]
 pub fn presets() -> Vec<Preset> {
-    PRESETS.iter().map(|(name, text)| Preset { name, targets: preset_targets(name, text) }).collect()
+    PRESETS
+        .iter()
+        .map(|(name, text)| Preset { name, targets: preset_targets(name, text) })
+        .collect()
 }
 
 fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
@@ -57,7 +62,8 @@ fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
     entries.into_iter().zip(ends).map(of).collect()
 }
 
-/// The targets of the text of a `reaper.toml`, or everything that is wrong with it. `name` is what the file is called.
+/// The targets of the text of a `reaper.toml`, or everything that is wrong with it. `name` is what
+/// the file is called.
 pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, ConfigErrors> {
     let mut config_errors = ConfigErrors::default();
     let targets = read(name, text, &mut config_errors);
@@ -71,7 +77,9 @@ pub(super) fn of_preset(
     mut adjust: impl FnMut(&mut Entry, &mut ConfigErrors),
 ) -> Vec<Target> {
     let mut targets = Vec::new();
-    for mut entry in file::read(&mut Source { name, text, config_errors: &mut *config_errors }).entries {
+    for mut entry in
+        file::read(&mut Source { name, text, config_errors: &mut *config_errors }).entries
+    {
         adjust(&mut entry, config_errors);
         if entry.enabled != Some(false) {
             targets.push(target(entry, Some(name), &targets));
@@ -87,13 +95,16 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
     let mut entries: Vec<(Entry, Option<&'static str>)> = Vec::new();
     for (preset, text) in file.presets {
         let mut source = Source { name: preset, text, config_errors: &mut *source.config_errors };
-        entries.extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
+        entries
+            .extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
     }
-    // A preset may have a table twice: the first entry for it changes the first, the second the second.
+    // A preset may have a table twice: the first entry for it changes the first, the second the
+    // second.
     let mut changed = vec![false; entries.len()];
     for entry in file.entries {
         let wanted = entry.replaces.as_ref().unwrap_or(&entry.table);
-        let location = (0..changed.len()).find(|&index| !changed[index] && entries[index].0.table == *wanted);
+        let location =
+            (0..changed.len()).find(|&index| !changed[index] && entries[index].0.table == *wanted);
         match location {
             Some(index) => {
                 changed[index] = true;
@@ -105,7 +116,10 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
                 }
             }
             None if entry.replaces.is_some() => {
-                source.wrong(entry.at, format!("replaces = {:?}: no preset of this file has it", wanted.quoted()));
+                source.wrong(
+                    entry.at,
+                    format!("replaces = {:?}: no preset of this file has it", wanted.quoted()),
+                );
             }
             None => entries.push((entry, None)),
         }
@@ -181,7 +195,8 @@ mod tests {
     #[test]
     fn every_preset_can_be_loaded() {
         for (name, _) in PRESETS {
-            let found = targets(&format!("preset = {name:?}")).unwrap_or_else(|why| panic!("{name}: {why}"));
+            let found = targets(&format!("preset = {name:?}"))
+                .unwrap_or_else(|why| panic!("{name}: {why}"));
             assert!(!found.is_empty(), "{name}");
         }
     }
@@ -189,11 +204,16 @@ mod tests {
     #[test]
     fn the_text_of_each_target_of_a_preset_says_all_of_it() {
         for preset in presets() {
-            let whole = preset.targets.iter().map(|target| target.text).collect::<Vec<_>>().join("\n");
-            let whole = targets(&whole).unwrap_or_else(|why| panic!("{}: {why}\n{whole}", preset.name));
+            let whole =
+                preset.targets.iter().map(|target| target.text).collect::<Vec<_>>().join("\n");
+            let whole =
+                targets(&whole).unwrap_or_else(|why| panic!("{}: {why}\n{whole}", preset.name));
             let loaded = targets(&format!("preset = {:?}", preset.name)).unwrap();
             let told = |targets: &[Target]| {
-                targets.iter().map(|t| format!("{:?}", (&t.name, &t.reasons, &t.filter, &t.group))).collect::<Vec<_>>()
+                targets
+                    .iter()
+                    .map(|t| format!("{:?}", (&t.name, &t.reasons, &t.filter, &t.group)))
+                    .collect::<Vec<_>>()
             };
             assert_eq!(told(&whole), told(&loaded), "{}", preset.name);
         }
@@ -218,9 +238,14 @@ mod tests {
              chunk = 7",
         )
         .unwrap();
-        let told: Vec<(&str, &str)> =
-            changed.iter().map(|target| (target.name.as_str(), target.reasons[0].name.as_str())).collect();
-        assert_eq!(told, [("mine.session", "expired"), ("oauth_access_tokens", "revoked"), ("codes", "expired")]);
+        let told: Vec<(&str, &str)> = changed
+            .iter()
+            .map(|target| (target.name.as_str(), target.reasons[0].name.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [("mine.session", "expired"), ("oauth_access_tokens", "revoked"), ("codes", "expired")]
+        );
         assert_eq!((changed[2].filter.as_deref(), changed[2].chunk), (None, Some(7)));
     }
 
@@ -241,18 +266,26 @@ mod tests {
     fn a_floor_holds_under_another_name_too() {
         let due = "due = [{ reason = 'revoked', column = 'revoked_at', keep = '1m' }]";
         for table in ["table = 'auth.sessions'", "table = 'logins'\nreplaces = 'sessions'"] {
-            let why = targets(&format!("preset = 'auth-api'\n[[target]]\n{table}\n{due}")).unwrap_err();
+            let why =
+                targets(&format!("preset = 'auth-api'\n[[target]]\n{table}\n{due}")).unwrap_err();
             assert!(why.contains("at least 1h for sessions"), "{why}");
         }
-        let inherited = "preset = 'auth-api'\n[[target]]\ntable = 'sessions'\nreplaces = 'consumed_challenges'";
+        let inherited =
+            "preset = 'auth-api'\n[[target]]\ntable = 'sessions'\nreplaces = 'consumed_challenges'";
         let why = targets(inherited).unwrap_err();
-        assert!(why.contains("reaper.toml:2:1: keep = \"10m\" of expires_at: at least 1h for sessions"), "{why}");
+        assert!(
+            why.contains("reaper.toml:2:1: keep = \"10m\" of expires_at: at least 1h for sessions"),
+            "{why}"
+        );
     }
 
     #[test]
     fn two_targets_of_one_table_have_two_names() {
-        let names: Vec<String> =
-            targets("preset = 'doorkeeper'").unwrap().into_iter().map(|target| target.name).collect();
+        let names: Vec<String> = targets("preset = 'doorkeeper'")
+            .unwrap()
+            .into_iter()
+            .map(|target| target.name)
+            .collect();
         assert_eq!(names, ["oauth_access_tokens", "oauth_access_tokens#2", "oauth_access_grants"]);
     }
 

@@ -7,26 +7,45 @@ use super::values::{ConfigErrors, DurationRange, given};
 use crate::cli::RunOptions;
 use crate::sweep::{ReplicaLimit, ThrottleLimits};
 
-/// More than what a replica is behind after a large commit or a short query that it must not disturb, and less than what its
-/// readers would take for wrong. In the long run a reaper at its default pace writes some megabytes a second.
+/// More than what a replica is behind after a large commit or a short query that it must not
+/// disturb, and less than what its readers would take for wrong. In the long run a reaper at its
+/// default pace writes some megabytes a second.
 const MAX_REPLICA_LAG: Duration = Duration::from_secs(10);
 
-/// A run every quarter of an hour is over before the next one. What stands in the way for longer is somebody's business.
+/// A run every quarter of an hour is over before the next one. What stands in the way for longer is
+/// somebody's business.
 const MAX_THROTTLE: Duration = Duration::from_mins(10);
 
 pub(super) fn limits(options: &RunOptions, config_errors: &mut ConfigErrors) -> ThrottleLimits {
-    let longest =
-        DurationRange { least: Duration::ZERO, most: 24 * HOUR, because: "a run that waits for longer looks hung" };
+    let longest = DurationRange {
+        least: Duration::ZERO,
+        most: 24 * HOUR,
+        because: "a run that waits for longer looks hung",
+    };
     let active = "leave it out to let any number work";
-    let active =
-        config_errors.whole("MAX_ACTIVE_BACKENDS", options.max_active_backends.as_ref(), 0..=1_000_000, active);
+    let active = config_errors.whole(
+        "MAX_ACTIVE_BACKENDS",
+        options.max_active_backends.as_ref(),
+        0..=1_000_000,
+        active,
+    );
     let vacuum = &[("on", true), ("off", false)];
     ThrottleLimits {
         replicas: replicas(options, config_errors),
         max_active: active.and_then(|count| u32::try_from(count).ok()),
-        vacuum: config_errors.choice("WAIT_FOR_VACUUM", options.wait_for_vacuum.as_ref(), false, vacuum),
+        vacuum: config_errors.choice(
+            "WAIT_FOR_VACUUM",
+            options.wait_for_vacuum.as_ref(),
+            false,
+            vacuum,
+        ),
         query: given(options.throttle_query.as_ref()).map(str::to_owned),
-        longest_wait: config_errors.duration("MAX_THROTTLE", options.max_throttle.as_ref(), MAX_THROTTLE, &longest),
+        longest_wait: config_errors.duration(
+            "MAX_THROTTLE",
+            options.max_throttle.as_ref(),
+            MAX_THROTTLE,
+            &longest,
+        ),
     }
 }
 
@@ -36,14 +55,26 @@ fn replicas(options: &RunOptions, config_errors: &mut ConfigErrors) -> Option<Re
     let names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let query = given(options.replica_lag_query.as_ref()).map(str::to_owned);
     if let Some(query) = query.as_ref().filter(|_| !names.is_empty()) {
-        config_errors.add("REPLICA_LAG_QUERY", query, "given, and REPLICAS too: leave one of them out");
+        config_errors.add(
+            "REPLICA_LAG_QUERY",
+            query,
+            "given, and REPLICAS too: leave one of them out",
+        );
     }
     if lag == Some("off") {
         if let Some(query) = &query {
-            config_errors.add("REPLICA_LAG_QUERY", query, "given, and MAX_REPLICA_LAG=off: leave one of them out");
+            config_errors.add(
+                "REPLICA_LAG_QUERY",
+                query,
+                "given, and MAX_REPLICA_LAG=off: leave one of them out",
+            );
         }
         if !names.is_empty() {
-            config_errors.add("REPLICAS", &names.join(","), "given, and MAX_REPLICA_LAG=off: leave one of them out");
+            config_errors.add(
+                "REPLICAS",
+                &names.join(","),
+                "given, and MAX_REPLICA_LAG=off: leave one of them out",
+            );
         }
         return None;
     }
@@ -53,6 +84,11 @@ fn replicas(options: &RunOptions, config_errors: &mut ConfigErrors) -> Option<Re
         because: "off lets replicas lag as they will; how far one is behind is looked at once a second",
     };
     let asked_for = lag.is_some() || !names.is_empty() || query.is_some();
-    let lag = config_errors.duration("MAX_REPLICA_LAG", options.max_replica_lag.as_ref(), MAX_REPLICA_LAG, &range);
+    let lag = config_errors.duration(
+        "MAX_REPLICA_LAG",
+        options.max_replica_lag.as_ref(),
+        MAX_REPLICA_LAG,
+        &range,
+    );
     Some(ReplicaLimit { lag, asked_for, names, query })
 }

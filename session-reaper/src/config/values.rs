@@ -19,7 +19,11 @@ struct ConfigError {
 impl ConfigErrors {
     /// Notes that `name` cannot be `given`.
     pub(super) fn add(&mut self, name: &'static str, given: &str, right: impl Into<String>) {
-        self.0.push(ConfigError { name: name.into(), given: Some(given.to_owned()), right: right.into() });
+        self.0.push(ConfigError {
+            name: name.into(),
+            given: Some(given.to_owned()),
+            right: right.into(),
+        });
     }
 
     /// Notes something about `name` whose value is a secret, or which has none.
@@ -83,12 +87,23 @@ impl ConfigErrors {
         match humantime::parse_duration(text) {
             Ok(duration) if (range.least..=range.most).contains(&duration) => duration,
             Ok(_) => {
-                let (least, most) = (humantime::format_duration(range.least), humantime::format_duration(range.most));
-                self.add(name, text, format!("a duration from {least} to {most}; {}", range.because));
+                let (least, most) = (
+                    humantime::format_duration(range.least),
+                    humantime::format_duration(range.most),
+                );
+                self.add(
+                    name,
+                    text,
+                    format!("a duration from {least} to {most}; {}", range.because),
+                );
                 default
             }
             Err(_) => {
-                self.add(name, text, format!("a duration, such as {}", humantime::format_duration(default)));
+                self.add(
+                    name,
+                    text,
+                    format!("a duration, such as {}", humantime::format_duration(default)),
+                );
                 default
             }
         }
@@ -106,7 +121,11 @@ impl ConfigErrors {
         match text.parse() {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                self.add(name, text, format!("a whole number from {} to {}; {because}", range.start(), range.end()));
+                self.add(
+                    name,
+                    text,
+                    format!("a whole number from {} to {}; {because}", range.start(), range.end()),
+                );
                 None
             }
         }

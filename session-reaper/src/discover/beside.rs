@@ -79,12 +79,14 @@ const DOUBTFUL_WORDS: &[(&str, &str)] = &[
 const APPOINTMENT: &str = "with a beginning and an end a row may be an appointment";
 const STATE: &str = "a row with a state may be a record of what came of it";
 const MONEY: &str = "a row about money may be a record";
-const CHAIN: &str = "rows that follow one another may be needed to recognise the reuse of an earlier one";
+const CHAIN: &str =
+    "rows that follow one another may be needed to recognise the reuse of an earlier one";
 const LIFETIME: &str = "a row may expire by this lifetime and another time";
 const EXTENDED: &str = "a row may have been extended beyond its time";
 const KEPT: &str = "a row may have to be kept beyond its time";
 // The tokens of another service, by which it may be used for as long as the refresh token is valid.
-const REFRESH: &str = "the time may be that of an access token, which the refresh token in the same row outlives";
+const REFRESH: &str =
+    "the time may be that of an access token, which the refresh token in the same row outlives";
 
 /// What the columns beside a time mean for it.
 #[derive(Debug, Default)]
@@ -95,7 +97,11 @@ pub(super) struct ColumnContext {
 }
 
 /// Looks through columns, of which `times` are the times themselves.
-pub(super) fn look<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>, times: &[&Column]) -> ColumnContext {
+pub(super) fn look<'a>(
+    table: &Table,
+    columns: impl Iterator<Item = &'a Column>,
+    times: &[&Column],
+) -> ColumnContext {
     let mut beside = ColumnContext::default();
     let own = words(table.name.name.as_str());
     for column in columns.filter(|column| times.iter().all(|time| time.name != column.name)) {
@@ -107,20 +113,25 @@ pub(super) fn look<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>,
             .filter(|(first, rest)| VERBS.contains(&first.as_str()) && !rest.is_empty())
             .map_or_else(|| whole.clone(), |(_, rest)| rest.concat());
         let flag = flag.as_str();
-        let (true_keeps, false_keeps) = (KEEPS_WHEN_TRUE.contains(&flag), KEEPS_WHEN_FALSE.contains(&flag));
+        let (true_keeps, false_keeps) =
+            (KEEPS_WHEN_TRUE.contains(&flag), KEEPS_WHEN_FALSE.contains(&flag));
         let whole_name = DOUBTFUL.iter().find(|(doubtful, _)| *doubtful == whole);
         let a_word = DOUBTFUL_WORDS.iter().find(|(doubtful, _)| {
             // In `refresh_tokens` the `refresh_token` is the row's own.
             words.iter().any(|word| word == doubtful) && !own.iter().any(|word| word == doubtful)
         });
         let doubtful = whole_name.or(a_word).map(|(_, why)| format!("there is {name}, and {why}"));
-        let time =
-            matches!(column.sql_type.as_str(), "timestamp with time zone" | "timestamp without time zone" | "date");
+        let time = matches!(
+            column.sql_type.as_str(),
+            "timestamp with time zone" | "timestamp without time zone" | "date"
+        );
         match column.sql_type.as_str() {
             "boolean" if true_keeps => beside.conditions.push(format!("t.{name} IS NOT TRUE")),
             "boolean" if false_keeps => beside.conditions.push(format!("t.{name} IS TRUE")),
             "boolean" if HARMLESS.contains(&flag) => {}
-            "boolean" => beside.doubts.push(format!("{name} is a flag that may decide whether a row expires")),
+            "boolean" => beside
+                .doubts
+                .push(format!("{name} is a flag that may decide whether a row expires")),
             _ if doubtful.is_some() => beside.doubts.extend(doubtful),
             _ if !time && (true_keeps || false_keeps) => {
                 beside.doubts.push(format!("{name} may say that a row does not expire"));

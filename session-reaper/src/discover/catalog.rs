@@ -13,17 +13,17 @@ use super::values::Known;
 use super::{judge, names, sample};
 use crate::sweep::{Ident, TableName};
 
-/// Catalogs of hundreds of tables are read in milliseconds; this is the bound for those of a hundred thousand.
+/// Catalogs of hundreds of tables are read in milliseconds; this is the bound for those of a
+/// hundred thousand.
 const DEADLINE: Duration = Duration::from_secs(45);
 
 /// One snapshot for all queries. The catalog's own locks are the only ones.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
-/// Operators and functions that somebody has planted along the configured path are never found. `pg_stats` is read as UTC
-/// and ISO.
-const SETTINGS: &str =
-    "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
+/// Operators and functions that somebody has planted along the configured path are never found.
+/// `pg_stats` is read as UTC and ISO.
+const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
 /// Why nothing is known.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,11 @@ impl From<Error> for DiscoverError {
     fn from(error: Error) -> Self {
         let text = chain(&error);
         // An error without a code is the end of the connection.
-        if error.code().is_none() { ConnectError::Connect(text).into() } else { Self::Refused(text) }
+        if error.code().is_none() {
+            ConnectError::Connect(text).into()
+        } else {
+            Self::Refused(text)
+        }
     }
 }
 
@@ -54,7 +58,8 @@ pub(super) struct Catalog {
     named: Vec<Named>,
 }
 
-/// A table. It has all of its columns if it is a candidate, otherwise only those that could be a time.
+/// A table. It has all of its columns if it is a candidate, otherwise only those that could be a
+/// time.
 pub(super) struct Table {
     pub(super) oid: u32,
     /// With its schema.
@@ -140,7 +145,8 @@ impl Table {
 
     /// The column that keeps rows together.
     pub(super) fn group(&self) -> Option<&Ident> {
-        let group = |column: &&Column| GROUPS.contains(&names::run_together(column.name.as_str()).as_str());
+        let group =
+            |column: &&Column| GROUPS.contains(&names::run_together(column.name.as_str()).as_str());
         self.columns.iter().find(group).map(|column| &column.name)
     }
 }
@@ -152,7 +158,10 @@ pub(super) struct Wanted {
 }
 
 /// Reads all that is needed.
-pub(super) async fn read(connect: &ConnectOptions, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
+pub(super) async fn read(
+    connect: &ConnectOptions,
+    wanted: &Wanted,
+) -> Result<Catalog, DiscoverError> {
     let (client, driver) = connect.connect_with_driver().await?;
     let read = tokio::time::timeout(DEADLINE, read_by(&client, wanted)).await;
     driver.abort();
@@ -168,7 +177,8 @@ async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverEr
     client.batch_execute(SETTINGS).await?;
 
     let rows = client.query_typed(include_str!("catalog.sql"), &[]).await?;
-    let mut tables = rows.iter().map(|row| table(row, &visible)).collect::<Result<Vec<Table>, Error>>()?;
+    let mut tables =
+        rows.iter().map(|row| table(row, &visible)).collect::<Result<Vec<Table>, Error>>()?;
     tables.retain(|table| !OWN.contains(&table.name.name.as_str()));
     let candidates: Vec<u32> = tables
         .iter()
@@ -177,7 +187,8 @@ async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverEr
         .collect();
     let mut columns = all_columns(client, &candidates).await?;
     for table in &mut tables {
-        table.columns = columns.remove(&table.oid).unwrap_or_else(|| std::mem::take(&mut table.columns));
+        table.columns =
+            columns.remove(&table.oid).unwrap_or_else(|| std::mem::take(&mut table.columns));
     }
     let references = references(client, &candidates).await?;
     let nouns: HashSet<String> = tables
@@ -188,11 +199,14 @@ async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverEr
     let named = named(client, nouns.into_iter().collect()).await?;
 
     let asked = |table: &Table, column: &Column| {
-        candidates.contains(&table.oid) && (wanted.columns.contains(&column.name) || judge::may_matter(table, column))
+        candidates.contains(&table.oid)
+            && (wanted.columns.contains(&column.name) || judge::may_matter(table, column))
     };
     let asked: Vec<(&Table, &Column)> = tables
         .iter()
-        .flat_map(|table| table.columns.iter().filter(move |column| asked(table, column)).map(move |c| (table, c)))
+        .flat_map(|table| {
+            table.columns.iter().filter(move |column| asked(table, column)).map(move |c| (table, c))
+        })
         .collect();
     let mut facts = indexes(client, &asked).await?;
     for ((oid, name), values) in sample::statistics(client, &tables, &asked, now).await? {
@@ -210,7 +224,11 @@ fn table(row: &Row, visible: &HashSet<u32>) -> Result<Table, Error> {
     let (names, types, nullable): (Vec<String>, Vec<String>, Vec<bool>) =
         (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
     let columns = names.into_iter().zip(types).zip(nullable);
-    let columns = columns.map(|((name, sql_type), nullable)| Column { name: Ident::new(name), sql_type, nullable });
+    let columns = columns.map(|((name, sql_type), nullable)| Column {
+        name: Ident::new(name),
+        sql_type,
+        nullable,
+    });
     let (oid, rows): (u32, f64) = (row.try_get(0)?, row.try_get(4)?);
     Ok(Table {
         oid,
@@ -222,7 +240,11 @@ fn table(row: &Row, visible: &HashSet<u32>) -> Result<Table, Error> {
             (false, false) => Kind::Plain,
         },
         acts_on_delete: row.try_get(10)?,
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, and not below zero")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate, and not below zero"
+        )]
         rows: (rows >= 0.0).then_some(rows as u64),
         columns: columns.collect(),
         key: row.try_get(8)?,
@@ -245,9 +267,14 @@ async fn all_columns(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Ve
     Ok(columns)
 }
 
-async fn references(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Vec<Reference>>, Error> {
+async fn references(
+    client: &Client,
+    oids: &Vec<u32>,
+) -> Result<HashMap<u32, Vec<Reference>>, Error> {
     let mut references: HashMap<u32, Vec<Reference>> = HashMap::new();
-    for row in client.query_typed(include_str!("references.sql"), &[(oids, Type::OID_ARRAY)]).await? {
+    for row in
+        client.query_typed(include_str!("references.sql"), &[(oids, Type::OID_ARRAY)]).await?
+    {
         let reference = Reference {
             from: name(&row, 1)?,
             on_delete: row.try_get(3)?,
@@ -262,7 +289,8 @@ async fn references(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Vec
 async fn named(client: &Client, ends: Vec<String>) -> Result<Vec<Named>, Error> {
     let patterns: Vec<String> =
         ends.iter().map(|end| format!("%{}", end.replace('\\', "").replace('%', "\\%"))).collect();
-    let rows = client.query_typed(include_str!("named.sql"), &[(&patterns, Type::TEXT_ARRAY)]).await?;
+    let rows =
+        client.query_typed(include_str!("named.sql"), &[(&patterns, Type::TEXT_ARRAY)]).await?;
     let named = |row: &Row| {
         let column = Ident::new(row.try_get::<_, String>(3)?);
         Ok(Named { oid: row.try_get(0)?, table: name(row, 1)?, column, sql_type: row.try_get(4)? })
@@ -275,12 +303,19 @@ pub(super) fn keys(asked: &[(&Table, &Column)]) -> (Vec<u32>, Vec<String>) {
     asked.iter().map(|(table, column)| (table.oid, column.name.as_str().to_owned())).unzip()
 }
 
-async fn indexes(client: &Client, asked: &[(&Table, &Column)]) -> Result<HashMap<(u32, String), Facts>, Error> {
+async fn indexes(
+    client: &Client,
+    asked: &[(&Table, &Column)],
+) -> Result<HashMap<(u32, String), Facts>, Error> {
     let (oids, names) = keys(asked);
-    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&oids, Type::OID_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let params: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&oids, Type::OID_ARRAY), (&names, Type::TEXT_ARRAY)];
     let rows = client.query_typed(include_str!("indexes.sql"), &params).await?;
     let facts = |row: &Row| {
-        Ok(((row.try_get(0)?, row.try_get(1)?), Facts { indexed: row.try_get(2)?, values: Known::Nothing }))
+        Ok((
+            (row.try_get(0)?, row.try_get(1)?),
+            Facts { indexed: row.try_get(2)?, values: Known::Nothing },
+        ))
     };
     rows.iter().map(facts).collect()
 }

@@ -1,4 +1,5 @@
-//! What speaks against deleting rows of a table by a column. Each doubt takes a step from how sure it is.
+//! What speaks against deleting rows of a table by a column. Each doubt takes a step from how sure
+//! it is.
 
 use chrono::DateTime;
 
@@ -23,21 +24,25 @@ const ZONES: f64 = 14.0 * 3600.0;
 pub(super) fn of_name(table: &Table) -> Vec<String> {
     let words_of_table = words(table.name.name.as_str());
     match nouns::rows(&words_of_table) {
-        (Rows::Fleeting, Some(noun)) => nouns::doubts(&words_of_table, noun, &words(table.schema())),
+        (Rows::Fleeting, Some(noun)) => {
+            nouns::doubts(&words_of_table, noun, &words(table.schema()))
+        }
         _ => Vec::new(),
     }
 }
 
 /// What deleting a row of the table would do to others.
 pub(super) fn of_rows(table: &Table, catalog: &Catalog) -> Vec<String> {
-    let referred = (!catalog.references(table).is_empty()).then(|| "other rows refer to these, see above".to_owned());
+    let referred = (!catalog.references(table).is_empty())
+        .then(|| "other rows refer to these, see above".to_owned());
     let named = named(table, catalog).next().map(of_named);
     referred.into_iter().chain(named).chain(of_deleting(table)).collect()
 }
 
 /// What deleting from the table sets off.
 pub(super) fn of_deleting(table: &Table) -> impl Iterator<Item = String> {
-    let acts = table.acts_on_delete.then(|| "a trigger or a rule acts when a row is deleted".to_owned());
+    let acts =
+        table.acts_on_delete.then(|| "a trigger or a rule acts when a row is deleted".to_owned());
     let inherited = (table.kind == Kind::Parent)
         .then(|| "other tables inherit from it, and their rows are deleted, too".to_owned());
     acts.into_iter().chain(inherited)
@@ -59,7 +64,9 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
     let own = words(table.name.name.as_str());
     let schema = |named: &Named| named.table.schema.clone();
     let in_schema = move |named: &Named, name: &dyn Fn(&Table) -> bool| {
-        catalog.tables.iter().any(|other| other.name.schema == schema(named) && other.oid != table.oid && name(other))
+        catalog.tables.iter().any(|other| {
+            other.name.schema == schema(named) && other.oid != table.oid && name(other)
+        })
     };
     let key_type = match table.key.as_slice() {
         [key] => table
@@ -70,7 +77,9 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
         _ => None,
     };
     catalog.named().iter().filter(move |named| {
-        let Some((refers, last_word)) = names::refers(named.column.as_str(), &own) else { return false };
+        let Some((refers, last_word)) = names::refers(named.column.as_str(), &own) else {
+            return false;
+        };
         let of_a_key = matches!(named.sql_type.as_str(), "uuid" | "integer" | "bigint");
         named.oid != table.oid
             // `token` alone is more often a token than a reference to one.
@@ -96,7 +105,12 @@ pub(super) struct OfValues {
 }
 
 /// Looks at what is known of the values of a column, an integer of which may count the units given.
-pub(super) fn of_values(column: &Column, reading: &Reading, facts: &Facts, units: &[&str]) -> OfValues {
+pub(super) fn of_values(
+    column: &Column,
+    reading: &Reading,
+    facts: &Facts,
+    units: &[&str],
+) -> OfValues {
     let integer = is_integer(column);
     let mut of_values = OfValues { ancient: integer, ..OfValues::default() };
     let doubts = &mut of_values.doubts;
@@ -123,16 +137,23 @@ pub(super) fn of_values(column: &Column, reading: &Reading, facts: &Facts, units
     };
     let per_second = match (integer, units) {
         (false, _) => 1.0,
-        (true, [unit]) => UNITS.iter().find(|(name, ..)| name == unit).map_or(1.0, |(.., per)| *per),
+        (true, [unit]) => {
+            UNITS.iter().find(|(name, ..)| name == unit).map_or(1.0, |(.., per)| *per)
+        }
         (true, _) => {
-            let median = values.median().map_or_else(|| "0".to_owned(), |median| format!("{median:.0}"));
+            let median =
+                values.median().map_or_else(|| "0".to_owned(), |median| format!("{median:.0}"));
             doubts.push(format!(
                 "its values, with a median of {median}, are no times from 2000 to 2100: they may be lifetimes"
             ));
             return of_values;
         }
     };
-    let margin = if column.sql_type == "timestamp without time zone" && reading.weak { CLOCKS + ZONES } else { CLOCKS };
+    let margin = if column.sql_type == "timestamp without time zone" && reading.weak {
+        CLOCKS + ZONES
+    } else {
+        CLOCKS
+    };
     let times = values.times(per_second, margin);
     if reading.is_expiry() {
         doubts.extend(of_expiry(reading, times));
@@ -142,9 +163,10 @@ pub(super) fn of_values(column: &Column, reading: &Reading, facts: &Facts, units
     }
     if let Some(ancient) = times.ancient {
         of_values.ancient = true;
-        of_values
-            .notes
-            .push(format!("some of its values, such as {}, may mean \"never\": these rows stay", date(ancient)));
+        of_values.notes.push(format!(
+            "some of its values, such as {}, may mean \"never\": these rows stay",
+            date(ancient)
+        ));
     }
     of_values
 }
@@ -154,8 +176,10 @@ fn of_expiry(reading: &Reading, times: Times) -> Option<String> {
         return Some("none of its values is a time since 2000".to_owned());
     }
     let enough = times.rows >= ENOUGH_ROWS || reading.weak;
-    (enough && times.ahead <= 0.0)
-        .then(|| "none of its values lay in the future when they were seen: it may hold the last use".to_owned())
+    (enough && times.ahead <= 0.0).then(|| {
+        "none of its values lay in the future when they were seen: it may hold the last use"
+            .to_owned()
+    })
 }
 
 fn date(time: f64) -> String {
@@ -173,16 +197,21 @@ pub(super) fn references(table: &Table, catalog: &Catalog) -> Vec<String> {
 
 fn note(reference: &Reference) -> String {
     let from = names::table(&reference.from);
-    let rows = if reference.to_itself { "its own rows".to_owned() } else { format!("rows of {from}") };
+    let rows =
+        if reference.to_itself { "its own rows".to_owned() } else { format!("rows of {from}") };
     let children = reference.column.as_ref().filter(|_| !reference.to_itself).map(|column| {
         let (table, column) = (quoted(&from), quoted(&names::ident(column)));
         format!(", in chunks of their own by children = [{{ table = {table}, column = {column} }}]")
     });
     let children = children.unwrap_or_default();
     match reference.on_delete.as_str() {
-        "c" => format!("{rows} refer to it by ON DELETE CASCADE and are deleted with it, due or not{children}"),
+        "c" => format!(
+            "{rows} refer to it by ON DELETE CASCADE and are deleted with it, due or not{children}"
+        ),
         "n" | "d" => {
-            format!("{rows} refer to it, and are changed when theirs is deleted (ON DELETE SET NULL or DEFAULT)")
+            format!(
+                "{rows} refer to it, and are changed when theirs is deleted (ON DELETE SET NULL or DEFAULT)"
+            )
         }
         _ => format!(
             "{rows} refer to it, and a row that is referred to cannot be deleted; exclude it in `where`, or delete them first{children}"

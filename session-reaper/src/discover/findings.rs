@@ -15,7 +15,8 @@ pub struct Findings {
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
-    /// Tables whose names speak of sessions and the like, without a column by which their rows could go.
+    /// Tables whose names speak of sessions and the like, without a column by which their rows
+    /// could go.
     pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
@@ -27,7 +28,8 @@ pub struct Findings {
 pub(super) enum How {
     /// More than half of its tables are there.
     Certain,
-    /// As certain, in one more schema: the preset stands for those in another, and these are written out.
+    /// As certain, in one more schema: the preset stands for those in another, and these are
+    /// written out.
     Again,
     /// Some of its tables are there, or what looks like them.
     Perhaps,
@@ -54,7 +56,8 @@ pub(super) struct PresetTable {
     pub(super) off: bool,
     /// The preset's name for it does not lead to it: it takes `replaces`.
     pub(super) elsewhere: bool,
-    /// Its condition, or its children, names other tables without their schema, which elsewhere may be those of somebody else.
+    /// Its condition, or its children, names other tables without their schema, which elsewhere
+    /// may be those of somebody else.
     pub(super) names_others: bool,
     /// What refers to it.
     pub(super) notes: Vec<String>,
@@ -142,24 +145,28 @@ impl FoundPreset {
 
     /// Its tables, and those beside them whose rows it accounts for.
     pub(super) fn oids<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = u32> + 'a {
-        let beside = catalog
-            .tables
-            .iter()
-            .filter(|table| table.schema() == self.schema && REFERRERS.contains(&table.name.name.as_str()));
+        let beside = catalog.tables.iter().filter(|table| {
+            table.schema() == self.schema && REFERRERS.contains(&table.name.name.as_str())
+        });
         self.tables.iter().filter_map(|table| table.oid).chain(beside.map(|table| table.oid))
     }
 }
 
 impl Unrecognised {
     pub(super) fn new(table: &Table) -> Self {
-        let unusable =
-            judge::of_other_types(table).map(|column| format!("{} {}", names::ident(&column.name), column.sql_type));
+        let unusable = judge::of_other_types(table)
+            .map(|column| format!("{} {}", names::ident(&column.name), column.sql_type));
         Self { table: names::table(&table.name), rows: table.rows, unusable: unusable.collect() }
     }
 }
 
 /// The index that a pass or a group takes, when there is none.
-pub(super) fn missing_index(catalog: &Catalog, table: &Table, column: &Ident, with_key: bool) -> Option<String> {
+pub(super) fn missing_index(
+    catalog: &Catalog,
+    table: &Table,
+    column: &Ident,
+    with_key: bool,
+) -> Option<String> {
     if catalog.facts(table, column).indexed {
         return None;
     }
@@ -168,5 +175,9 @@ pub(super) fn missing_index(catalog: &Catalog, table: &Table, column: &Ident, wi
     let columns: Vec<&str> = [&column].into_iter().chain(key).map(String::as_str).collect();
     // A partitioned table takes no CONCURRENTLY.
     let concurrently = if table.kind == Kind::Partitioned { "" } else { " CONCURRENTLY" };
-    Some(format!("CREATE INDEX{concurrently} ON {} ({})", names::table(&table.name), columns.join(", ")))
+    Some(format!(
+        "CREATE INDEX{concurrently} ON {} ({})",
+        names::table(&table.name),
+        columns.join(", ")
+    ))
 }

@@ -1,4 +1,5 @@
-//! Goes through the columns of a table by the signs: what each says, how sure that is, and what speaks against it.
+//! Goes through the columns of a table by the signs: what each says, how sure that is, and what
+//! speaks against it.
 
 use super::beside::{self, ColumnContext};
 use super::catalog::{Catalog, Column, Facts, Kind, Table};
@@ -42,7 +43,8 @@ pub(super) fn may_matter(table: &Table, column: &Column) -> bool {
     read(table, column).is_some() || table.group() == Some(&column.name)
 }
 
-/// The targets that a table may be, if any of its columns says something: one, or two where a condition is only for one of them.
+/// The targets that a table may be, if any of its columns says something: one, or two where a
+/// condition is only for one of them.
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();
@@ -57,13 +59,18 @@ pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     }
     let times: Vec<&Column> = readings.iter().map(|(column, _)| *column).collect();
     let beside = beside::look(table, table.columns.iter(), &times);
-    // A row that does not expire may be revoked all the same: the condition is not for the other reasons.
-    let (exempt, others): (Vec<_>, Vec<_>) =
-        readings.into_iter().partition(|(_, reading)| !beside.conditions.is_empty() && reading.is_expiry());
+    // A row that does not expire may be revoked all the same: the condition is not for the other
+    // reasons.
+    let (exempt, others): (Vec<_>, Vec<_>) = readings
+        .into_iter()
+        .partition(|(_, reading)| !beside.conditions.is_empty() && reading.is_expiry());
     let filter = (!exempt.is_empty()).then(|| beside.conditions.join(" AND "));
     let split = !exempt.is_empty() && !others.is_empty();
-    let parts = [(exempt, filter), (others, None)].into_iter().filter(|(readings, _)| !readings.is_empty());
-    parts.map(|(readings, filter)| target(table, catalog, &readings, filter, &beside, split)).collect()
+    let parts =
+        [(exempt, filter), (others, None)].into_iter().filter(|(readings, _)| !readings.is_empty());
+    parts
+        .map(|(readings, filter)| target(table, catalog, &readings, filter, &beside, split))
+        .collect()
 }
 
 fn target(
@@ -74,8 +81,10 @@ fn target(
     beside: &ColumnContext,
     split: bool,
 ) -> FoundTarget {
-    let expiries: Vec<&Column> = readings.iter().filter(|(_, r)| r.is_expiry()).map(|(column, _)| *column).collect();
-    let of_table: Vec<String> = doubts::of_name(table).into_iter().chain(beside.doubts.iter().cloned()).collect();
+    let expiries: Vec<&Column> =
+        readings.iter().filter(|(_, r)| r.is_expiry()).map(|(column, _)| *column).collect();
+    let of_table: Vec<String> =
+        doubts::of_name(table).into_iter().chain(beside.doubts.iter().cloned()).collect();
     let of_rows = doubts::of_rows(table, catalog);
     let mut ancient = false;
     let mut columns: Vec<FoundColumn> = Vec::new();
@@ -122,13 +131,20 @@ fn target(
 
 fn notes(table: &Table, catalog: &Catalog) -> Vec<String> {
     let mut notes = vec![match nouns::rows(&words(table.name.name.as_str())) {
-        (Rows::Fleeting, Some(noun)) => format!("its name contains {noun:?}: such rows are meant to be deleted"),
-        (Rows::Lasting, Some(noun)) => format!("its name contains {noun:?}: such rows are often meant to stay"),
+        (Rows::Fleeting, Some(noun)) => {
+            format!("its name contains {noun:?}: such rows are meant to be deleted")
+        }
+        (Rows::Lasting, Some(noun)) => {
+            format!("its name contains {noun:?}: such rows are often meant to stay")
+        }
         _ => "its name does not say whether its rows are meant to be deleted".to_owned(),
     }];
     notes.extend(doubts::references(table, catalog));
     if table.kind == Kind::Partitioned {
-        notes.push("it is partitioned: where whole partitions are due, dropping them is cheaper".to_owned());
+        notes.push(
+            "it is partitioned: where whole partitions are due, dropping them is cheaper"
+                .to_owned(),
+        );
     }
     notes
 }
@@ -149,7 +165,10 @@ pub(super) fn is_integer(column: &Column) -> bool {
 }
 
 fn is_time(column: &Column) -> bool {
-    matches!(column.sql_type.as_str(), "timestamp with time zone" | "timestamp without time zone" | "date")
+    matches!(
+        column.sql_type.as_str(),
+        "timestamp with time zone" | "timestamp without time zone" | "date"
+    )
 }
 
 /// Whether a column has a type in which it can be due.
@@ -157,7 +176,8 @@ pub(super) fn is_usable(column: &Column) -> bool {
     is_integer(column) || is_time(column)
 }
 
-/// The sign that a column's name has, whether it has it as a whole, the words before it, and the unit that the name gives.
+/// The sign that a column's name has, whether it has it as a whole, the words before it, and the
+/// unit that the name gives.
 fn sign(column: &Column) -> Option<(&'static ColumnSign, bool, Vec<String>, Option<Unit>)> {
     let mut name = words(column.name.as_str());
     let mut unit = None;
@@ -170,8 +190,10 @@ fn sign(column: &Column) -> Option<(&'static ColumnSign, bool, Vec<String>, Opti
     let signs = || COLUMNS.iter().filter(|sign| sign.integers || !is_integer(column));
     let whole = run_together(&name.concat());
     let exact = signs().find(|sign| sign.words.concat() == whole);
-    let ends = |words: &[&str]| name.len() > words.len() && name[name.len() - words.len()..] == *words;
-    let sign = exact.or_else(|| signs().filter(|sign| ends(sign.words)).max_by_key(|sign| sign.words.len()))?;
+    let ends =
+        |words: &[&str]| name.len() > words.len() && name[name.len() - words.len()..] == *words;
+    let sign = exact
+        .or_else(|| signs().filter(|sign| ends(sign.words)).max_by_key(|sign| sign.words.len()))?;
     name.truncate(name.len().saturating_sub(sign.words.len()));
     Some((sign, exact.is_some(), name, unit))
 }
@@ -183,11 +205,13 @@ fn read(table: &Table, column: &Column) -> Option<Reading> {
     let (sign, exact, before, unit) = sign(column)?;
     let table_words = words(table.name.name.as_str());
     // In `login_tokens` the `token_expires_at` is the row's own, and the `login_expires_at` is not.
-    let own =
-        |word: &String| table_words.last().is_some_and(|last| is_noun(last, word) || last.ends_with(word.as_str()));
+    let own = |word: &String| {
+        table_words.last().is_some_and(|last| is_noun(last, word) || last.ends_with(word.as_str()))
+    };
     let of_row = exact || before.iter().all(own);
     let (rows, _) = nouns::rows(&table_words);
-    let consequence = CONSEQUENCES.iter().find(|consequence| consequence.meaning == sign.meaning)?;
+    let consequence =
+        CONSEQUENCES.iter().find(|consequence| consequence.meaning == sign.meaning)?;
     let [fleeting, plain, lasting] = if of_row { consequence.of_row } else { consequence.of_part };
     let sureness = match rows {
         Rows::Fleeting => fleeting,
@@ -207,12 +231,17 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
     let consequence = reading.consequence;
     let mut why = Vec::new();
     if !reading.of_row {
-        why.push("but it may say that about something in the row, and not about the row".to_owned());
+        why.push(
+            "but it may say that about something in the row, and not about the row".to_owned(),
+        );
     }
     let facts = catalog.facts(table, &column.name);
     let zone = (column.sql_type == "timestamp without time zone").then_some("UTC");
     if zone.is_some() {
-        why.push("it has no time zone: UTC is a guess, at most 14 hours wrong, which `keep` covers".to_owned());
+        why.push(
+            "it has no time zone: UTC is a guess, at most 14 hours wrong, which `keep` covers"
+                .to_owned(),
+        );
     }
     if column.nullable {
         why.push("a row in which it is null stays".to_owned());

@@ -2,7 +2,8 @@
 
 use crate::sweep::{Ident, TableName};
 
-/// A name as SQL and `reaper.toml` take it: with quotes where they are needed, and with whatever characters it has.
+/// A name as SQL and `reaper.toml` take it: with quotes where they are needed, and with whatever
+/// characters it has.
 pub(super) fn ident(name: &Ident) -> String {
     if Ident::parse(name.as_str()).is_some_and(|parsed| parsed == *name) {
         name.as_str().to_owned()
@@ -28,8 +29,8 @@ pub(super) fn words(name: &str) -> Vec<String> {
             continue;
         }
         // JSONToken is two words, and so is expiresAt.
-        let humps =
-            letter.is_uppercase() && (before.is_lowercase() || letters.peek().is_some_and(|c| c.is_lowercase()));
+        let humps = letter.is_uppercase()
+            && (before.is_lowercase() || letters.peek().is_some_and(|c| c.is_lowercase()));
         if before == ' ' || humps {
             words.push(String::new());
         }
@@ -56,8 +57,8 @@ pub(super) fn is_noun(word: &str, noun: &str) -> bool {
 /// What a column is called that refers to a row, after the noun.
 const REFERS: &[&str] = &["id", "uuid", "key", "fk", "ref", "pk"];
 
-/// The nouns for one row of a table, in the forms that its plural may have, and whether it is the last word of several:
-/// `user_sessions` has `usersession` and, as its last word, `session`.
+/// The nouns for one row of a table, in the forms that its plural may have, and whether it is the
+/// last word of several: `user_sessions` has `usersession` and, as its last word, `session`.
 fn nouns(table: &[String]) -> Vec<(String, bool)> {
     let Some((last, before)) = table.split_last() else { return Vec::new() };
     let plural = last.ends_with('s') && !last.ends_with("ss");
@@ -66,7 +67,8 @@ fn nouns(table: &[String]) -> Vec<(String, bool)> {
     singular.extend(last.strip_suffix("es").map(str::to_owned));
     singular.extend(last.strip_suffix('s').map(str::to_owned));
     let before = before.concat();
-    let whole: Vec<(String, bool)> = singular.iter().map(|last| (format!("{before}{last}"), false)).collect();
+    let whole: Vec<(String, bool)> =
+        singular.iter().map(|last| (format!("{before}{last}"), false)).collect();
     let last = singular.into_iter().filter(|_| !before.is_empty()).map(|last| (last, true));
     // A letter or two are no noun.
     whole.into_iter().chain(last).filter(|(noun, _)| noun.len() > 2).collect()
@@ -91,7 +93,8 @@ pub(super) enum Refers {
     ByNoun,
 }
 
-/// Whether and how the name of a column speaks of the rows of a table: by its whole name, or by its last word (`true`).
+/// Whether and how the name of a column speaks of the rows of a table: by its whole name, or by its
+/// last word (`true`).
 pub(super) fn refers(column: &str, table: &[String]) -> Option<(Refers, bool)> {
     let words = words(column);
     // The last words of the column's name, run together.
@@ -111,7 +114,13 @@ mod tests {
 
     #[test]
     fn a_name_has_the_same_words_however_it_is_written() {
-        for name in ["token_expires_at", "tokenExpiresAt", "TokenExpiresAt", "TOKEN_EXPIRES_AT", "token expires-at"] {
+        for name in [
+            "token_expires_at",
+            "tokenExpiresAt",
+            "TokenExpiresAt",
+            "TOKEN_EXPIRES_AT",
+            "token expires-at",
+        ] {
             assert_eq!(words(name), ["token", "expires", "at"], "{name}");
         }
         assert_eq!(words("JWTTokenID"), ["jwt", "token", "id"]);
@@ -121,8 +130,12 @@ mod tests {
 
     #[test]
     fn a_plural_is_its_noun() {
-        for (word, noun) in [("session", "session"), ("sessions", "session"), ("entries", "entry"), ("hashes", "hash")]
-        {
+        for (word, noun) in [
+            ("session", "session"),
+            ("sessions", "session"),
+            ("entries", "entry"),
+            ("hashes", "hash"),
+        ] {
             assert!(is_noun(word, noun), "{word}");
         }
         assert!(!is_noun("sessionless", "session") && !is_noun("cod", "code"));

@@ -9,7 +9,8 @@ pub(super) enum Rows {
     Fleeting,
     /// The name does not say.
     Plain,
-    /// They are somebody's, or a record: accounts, orders, coupons. That something in them expires is no reason to delete them.
+    /// They are somebody's, or a record: accounts, orders, coupons. That something in them expires
+    /// is no reason to delete them.
     Lasting,
 }
 
@@ -61,15 +62,18 @@ const BESIDE: &[&str] = &[
     "forgot", "forgotten", "change", "exchange", "device", "identity", "credential", "secret", "security",
 ];
 
-/// Nouns that say enough only beside a word of [`BESIDE`]: a code, an activation or a confirmation may be one of anything.
+/// Nouns that say enough only beside a word of [`BESIDE`]: a code, an activation or a confirmation
+/// may be one of anything.
 const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
 
 /// Schemas in whose names these occur hold copies and records.
 const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
 
 /// Fleeting rows that are asked for long after they have expired.
-const ASKED_FOR: &[(&str, &str)] =
-    &[("invite", "who invited whom may be asked for later"), ("invitation", "who invited whom may be asked for later")];
+const ASKED_FOR: &[(&str, &str)] = &[
+    ("invite", "who invited whom may be asked for later"),
+    ("invitation", "who invited whom may be asked for later"),
+];
 
 /// A noun of so many letters counts at the end of a word, too: `refreshtoken`.
 const LONG_NOUN: usize = 5;
@@ -81,29 +85,43 @@ pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
 pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     for (place, rows, nouns) in TABLES {
         let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };
-        if let Some(noun) = nouns.iter().find(|noun| table[from..].iter().any(|word| stem(word, noun).is_some())) {
+        if let Some(noun) =
+            nouns.iter().find(|noun| table[from..].iter().any(|word| stem(word, noun).is_some()))
+        {
             return (*rows, Some(noun));
         }
     }
     (Rows::Plain, None)
 }
 
-/// What stands before a noun in the same word: nothing in `tokens`, `refresh` in `refreshtokens`; `None` if the word has another one.
+/// What stands before a noun in the same word: nothing in `tokens`, `refresh` in `refreshtokens`;
+/// `None` if the word has another one.
 fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
     let at_end = |word: &'a str| word.strip_suffix(noun).filter(|_| noun.len() >= LONG_NOUN);
-    if is_noun(word, noun) { Some("") } else { at_end(word).or_else(|| at_end(word.trim_end_matches('s'))) }
+    if is_noun(word, noun) {
+        Some("")
+    } else {
+        at_end(word).or_else(|| at_end(word.trim_end_matches('s')))
+    }
 }
 
 /// What speaks against the name of a table with fleeting rows, or against that of its schema.
 pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<String> {
     let mut doubts = Vec::new();
     let known = |word: &str| {
-        let fleeting = TABLES.iter().filter(|(_, rows, _)| *rows == Rows::Fleeting).flat_map(|(_, _, nouns)| *nouns);
-        let fleeting = fleeting.filter_map(|noun| stem(word, noun)).any(|stem| stem.is_empty() || beside(stem));
+        let fleeting = TABLES
+            .iter()
+            .filter(|(_, rows, _)| *rows == Rows::Fleeting)
+            .flat_map(|(_, _, nouns)| *nouns);
+        let fleeting = fleeting
+            .filter_map(|noun| stem(word, noun))
+            .any(|stem| stem.is_empty() || beside(stem));
         fleeting || beside(word)
     };
     if let Some(word) = table.iter().find(|word| !known(word)) {
-        doubts.push(format!("the word {word:?} in the table's name may make these rows something else"));
+        doubts.push(format!(
+            "the word {word:?} in the table's name may make these rows something else"
+        ));
     }
     if VAGUE.contains(&noun) && table.iter().all(|word| is_noun(word, noun)) {
         doubts.push(format!("the table's name does not say what its {noun}s are for"));
@@ -111,7 +129,12 @@ pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<Str
     if let Some(word) = schema.iter().find(|word| KEPT.iter().any(|kept| is_noun(word, kept))) {
         doubts.push(format!("its schema speaks of {word:?}: the rows may be copies or records"));
     }
-    doubts.extend(ASKED_FOR.iter().filter(|(asked_for, _)| *asked_for == noun).map(|(_, why)| (*why).to_owned()));
+    doubts.extend(
+        ASKED_FOR
+            .iter()
+            .filter(|(asked_for, _)| *asked_for == noun)
+            .map(|(_, why)| (*why).to_owned()),
+    );
     doubts
 }
 
@@ -132,14 +155,24 @@ mod tests {
             assert_eq!(rows, Rows::Fleeting, "{table}");
             !doubts(&words, noun.unwrap(), &[]).is_empty()
         };
-        for table in
-            ["sessions", "user_sessions", "refreshtoken", "OAuth2AccessTokens", "jwt_denylist", "verification_codes"]
-        {
+        for table in [
+            "sessions",
+            "user_sessions",
+            "refreshtoken",
+            "OAuth2AccessTokens",
+            "jwt_denylist",
+            "verification_codes",
+        ] {
             assert!(!doubted(table), "{table}");
         }
-        for table in
-            ["wine_tasting_sessions", "session_store", "sessions_old", "codes", "fishingtokens", "sessions_2024"]
-        {
+        for table in [
+            "wine_tasting_sessions",
+            "session_store",
+            "sessions_old",
+            "codes",
+            "fishingtokens",
+            "sessions_2024",
+        ] {
             assert!(doubted(table), "{table}");
         }
     }

@@ -14,7 +14,8 @@ const SKELETON: &str = r#"
 #due = [{ reason = "expired", column = "expires_at", keep = "1d" }]
 "#;
 
-/// Lines of a file. Names come from a database where anybody may have made them up: none of them ends a comment or a text.
+/// Lines of a file. Names come from a database where anybody may have made them up: none of them
+/// ends a comment or a text.
 #[derive(Default)]
 struct Lines(String);
 
@@ -50,12 +51,20 @@ pub(super) fn text(findings: &Findings) -> String {
     ] {
         lines.comment(text);
     }
-    if !findings.presets.iter().any(FoundPreset::live) && !findings.targets.iter().any(|target| target.live) {
-        lines.comment("Nothing is certain here: until something is uncommented there is nothing to run.");
+    if !findings.presets.iter().any(FoundPreset::live)
+        && !findings.targets.iter().any(|target| target.live)
+    {
+        lines.comment(
+            "Nothing is certain here: until something is uncommented there is nothing to run.",
+        );
     }
     lines.blank();
-    let named: Vec<String> =
-        findings.presets.iter().filter(|found| found.how == How::Certain).map(|found| quoted(found.preset)).collect();
+    let named: Vec<String> = findings
+        .presets
+        .iter()
+        .filter(|found| found.how == How::Certain)
+        .map(|found| quoted(found.preset))
+        .collect();
     if !named.is_empty() {
         lines.line(false, &format!("preset = [{}]", named.join(", ")));
     }
@@ -72,9 +81,15 @@ pub(super) fn text(findings: &Findings) -> String {
 fn unrecognised(lines: &mut Lines, findings: &Findings) {
     for found in &findings.unrecognised {
         lines.blank();
-        lines.comment(&format!("{}: {}; looks like sessions, no column recognised", found.table, rows(found.rows)));
+        lines.comment(&format!(
+            "{}: {}; looks like sessions, no column recognised",
+            found.table,
+            rows(found.rows)
+        ));
         for column in &found.unusable {
-            lines.comment(&format!("- {column} has a type that cannot be used: it takes a time, a date or an integer"));
+            lines.comment(&format!(
+                "- {column} has a type that cannot be used: it takes a time, a date or an integer"
+            ));
         }
     }
 }
@@ -135,7 +150,11 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
 fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     let off = table.names_others || !table.doubts.is_empty();
     for line in table.text.lines() {
-        let line = if line.starts_with("table = ") { format!("table = {}", quoted(name)) } else { line.to_owned() };
+        let line = if line.starts_with("table = ") {
+            format!("table = {}", quoted(name))
+        } else {
+            line.to_owned()
+        };
         lines.line(off, &line);
     }
     ancient(lines, off, table.ancient);
@@ -152,7 +171,10 @@ fn change(lines: &mut Lines, table: &PresetTable, name: &str) {
     }
     let off = table.names_others && table.elsewhere && !doubtful;
     lines.line(off, "[[target]]");
-    lines.line(off, &format!("table = {}", quoted(if table.elsewhere { name } else { &table.table })));
+    lines.line(
+        off,
+        &format!("table = {}", quoted(if table.elsewhere { name } else { &table.table })),
+    );
     if table.elsewhere {
         lines.line(off, &format!("replaces = {}", quoted(&table.table)));
     }
@@ -205,7 +227,10 @@ fn target(lines: &mut Lines, found: &FoundTarget) {
 
 fn due(lines: &mut Lines, off: bool, column: &FoundColumn) {
     let (sureness, sql_type) = (column.sureness.as_str(), &column.sql_type);
-    lines.line(off, &format!("  # {sureness}: {} ({sql_type}) says {}", column.column, column.tells));
+    lines.line(
+        off,
+        &format!("  # {sureness}: {} ({sql_type}) says {}", column.column, column.tells),
+    );
     for why in &column.why {
         lines.line(off, &format!("  #   {why}"));
     }
@@ -243,12 +268,14 @@ pub(super) fn quoted(text: &str) -> String {
         return format!("'{text}'");
     }
     // TOML reads JSON's escapes, and wants DEL escaped, too.
-    let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escaped =
+        |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     serde_json::Value::from(text).to_string().chars().map(escaped).collect()
 }
 
 /// Without anything that TOML does not allow in a line, or that reorders it on a screen.
 fn plain(text: &str) -> String {
-    let escaped = |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    let escaped =
+        |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()
 }

@@ -1,5 +1,6 @@
-//! Finds the tables of presets: by their names, by the columns that the preset names, and, where the name is a common one, by
-//! the rest of the columns. What a preset deletes stands in its file alone.
+//! Finds the tables of presets: by their names, by the columns that the preset names, and, where
+//! the name is a common one, by the rest of the columns. What a preset deletes stands in its file
+//! alone.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +16,8 @@ use crate::sweep::{Ident, Reason};
 /// The tables and columns that presets name.
 pub(super) fn wanted(presets: &[Preset]) -> Wanted {
     let targets = || presets.iter().flat_map(|preset| &preset.targets);
-    let columns: BTreeSet<String> = targets().flat_map(columns).map(|column| column.as_str().to_owned()).collect();
+    let columns: BTreeSet<String> =
+        targets().flat_map(columns).map(|column| column.as_str().to_owned()).collect();
     let tables = targets().map(|target| target.table.name.clone()).collect();
     Wanted { tables, columns: columns.into_iter().map(Ident::new).collect() }
 }
@@ -26,9 +28,12 @@ pub(super) fn presets(presets: &[Preset], catalog: &Catalog) -> Vec<FoundPreset>
 }
 
 fn in_schemas(preset: &Preset, catalog: &Catalog) -> Vec<FoundPreset> {
-    let fits = |table: &&Table| preset.targets.iter().any(|target| target.enabled && fits(preset.name, table, target));
+    let fits = |table: &&Table| {
+        preset.targets.iter().any(|target| target.enabled && fits(preset.name, table, target))
+    };
     let schemas: BTreeSet<&str> = catalog.tables.iter().filter(fits).map(Table::schema).collect();
-    let mut found: Vec<FoundPreset> = schemas.into_iter().map(|schema| in_schema(preset, schema, catalog)).collect();
+    let mut found: Vec<FoundPreset> =
+        schemas.into_iter().map(|schema| in_schema(preset, schema, catalog)).collect();
     // The preset stands for the tables that its names lead to, where there are any.
     found.sort_by_key(|found| found.tables.iter().any(|table| table.elsewhere));
     for again in found.iter_mut().filter(|found| found.how == How::Certain).skip(1) {
@@ -39,22 +44,38 @@ fn in_schemas(preset: &Preset, catalog: &Catalog) -> Vec<FoundPreset> {
 
 fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
     let of = |target: &PresetTarget| {
-        let table = catalog.tables.iter().find(|table| table.schema() == schema && fits(preset.name, table, target));
-        let led_to = |table: &Table| target.table.schema.as_ref().map_or(table.visible, |own| own.as_str() == schema);
-        let columns =
-            target.reasons.iter().map(|reason| (&reason.column, true)).chain(target.group.as_ref().map(|g| (g, false)));
-        let missing =
-            |table| columns.filter_map(|(column, with_key)| missing_index(catalog, table, column, with_key)).collect();
+        let table = catalog
+            .tables
+            .iter()
+            .find(|table| table.schema() == schema && fits(preset.name, table, target));
+        let led_to = |table: &Table| {
+            target.table.schema.as_ref().map_or(table.visible, |own| own.as_str() == schema)
+        };
+        let columns = target
+            .reasons
+            .iter()
+            .map(|reason| (&reason.column, true))
+            .chain(target.group.as_ref().map(|g| (g, false)));
+        let missing = |table| {
+            columns
+                .filter_map(|(column, with_key)| missing_index(catalog, table, column, with_key))
+                .collect()
+        };
         PresetTable {
             table: target.table.quoted(),
             found: table.map(|table| names::table(&table.name)),
             rows: table.and_then(|table| table.rows),
             off: !target.enabled,
             elsewhere: table.is_some_and(|table| !led_to(table)),
-            names_others: target.filter.as_ref().is_some_and(|filter| words(filter).any(|word| word == "from"))
+            names_others: target
+                .filter
+                .as_ref()
+                .is_some_and(|filter| words(filter).any(|word| word == "from"))
                 || target.text.contains("\nchildren"),
             notes: table.map(|table| doubts::references(table, catalog)).unwrap_or_default(),
-            doubts: table.map(|table| doubts_of(preset, table, target, catalog)).unwrap_or_default(),
+            doubts: table
+                .map(|table| doubts_of(preset, table, target, catalog))
+                .unwrap_or_default(),
             ancient: table.filter(|table| has_ancient(table, target, catalog)).map(|_| "keep"),
             missing_indexes: table.map(missing).unwrap_or_default(),
             oid: table.map(|table| table.oid),
@@ -62,52 +83,71 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
         }
     };
     let tables: Vec<PresetTable> = preset.targets.iter().map(of).collect();
-    // A project adds tables in one version and drops them in another; but one table of two may be anybody's `sessions`.
-    let wanted: HashSet<&str> = tables.iter().filter(|table| !table.off).map(|table| table.table.as_str()).collect();
-    let there: HashSet<&str> =
-        tables.iter().filter(|table| !table.off && table.found.is_some()).map(|table| table.table.as_str()).collect();
-    let doubtless = tables.iter().any(|table| !table.off && table.found.is_some() && table.doubts.is_empty());
+    // A project adds tables in one version and drops them in another; but one table of two may be
+    // anybody's `sessions`.
+    let wanted: HashSet<&str> =
+        tables.iter().filter(|table| !table.off).map(|table| table.table.as_str()).collect();
+    let there: HashSet<&str> = tables
+        .iter()
+        .filter(|table| !table.off && table.found.is_some())
+        .map(|table| table.table.as_str())
+        .collect();
+    let doubtless =
+        tables.iter().any(|table| !table.off && table.found.is_some() && table.doubts.is_empty());
     let how = if there.len() * 2 > wanted.len() && doubtless { How::Certain } else { How::Perhaps };
     FoundPreset { preset: preset.name, schema: schema.to_owned(), how, tables }
 }
 
-/// The name is the same, and so is every column that the preset names, in a type that it can mean; and a table of a common
-/// name has enough of the other columns.
+/// The name is the same, and so is every column that the preset names, in a type that it can mean;
+/// and a table of a common name has enough of the other columns.
 fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
     let has = |name: &&&str| table.column(&Ident::new(**name)).is_some();
     let shaped = |shape: &Shape| shape.columns.iter().filter(has).count() >= shape.least;
     table.name.name == target.table.name
         && shape(preset, table.name.name.as_str()).is_none_or(shaped)
         && columns(target).all(|column| table.column(&column).is_some())
-        && target
-            .reasons
-            .iter()
-            .all(|reason| table.column(&reason.column).is_some_and(|column| may_be(reason, &column.sql_type)))
+        && target.reasons.iter().all(|reason| {
+            table.column(&reason.column).is_some_and(|column| may_be(reason, &column.sql_type))
+        })
 }
 
-/// What is here and not in the project: it may keep rows that the preset would delete, or lose others with them.
-fn doubts_of(preset: &Preset, table: &Table, target: &PresetTarget, catalog: &Catalog) -> Vec<String> {
+/// What is here and not in the project: it may keep rows that the preset would delete, or lose
+/// others with them.
+fn doubts_of(
+    preset: &Preset,
+    table: &Table,
+    target: &PresetTarget,
+    catalog: &Catalog,
+) -> Vec<String> {
     let same_schema = |other: &crate::sweep::TableName| other.schema == table.name.schema;
     let own = |other: &crate::sweep::TableName| {
         let targets = preset.targets.iter().any(|target| target.table.name == other.name);
         same_schema(other) && (targets || REFERRERS.contains(&other.name.as_str()))
     };
     let mut found = Vec::new();
-    let foreign = catalog.references(table).iter().find(|reference| !reference.to_itself && !own(&reference.from));
-    found.extend(
-        foreign.map(|foreign| format!("{} refers to these rows, and is not the preset's", names::table(&foreign.from))),
-    );
+    let foreign = catalog
+        .references(table)
+        .iter()
+        .find(|reference| !reference.to_itself && !own(&reference.from));
+    found.extend(foreign.map(|foreign| {
+        format!("{} refers to these rows, and is not the preset's", names::table(&foreign.from))
+    }));
     let mut named = doubts::named(table, catalog);
     let named = named.find(|named| same_schema(&named.table) && !own(&named.table));
     found.extend(named.map(doubts::of_named));
     found.extend(doubts::of_deleting(table));
     if let Some(shape) = shape(preset.name, table.name.name.as_str()) {
-        let due: Vec<&Column> = target.reasons.iter().filter_map(|reason| table.column(&reason.column)).collect();
-        let more = table.columns.iter().filter(|column| !shape.columns.contains(&column.name.as_str()));
+        let due: Vec<&Column> =
+            target.reasons.iter().filter_map(|reason| table.column(&reason.column)).collect();
+        let more =
+            table.columns.iter().filter(|column| !shape.columns.contains(&column.name.as_str()));
         let beside = beside::look(table, more, &due);
         found.extend(beside.doubts);
         found.extend(
-            beside.conditions.first().map(|condition| format!("rows may be exempt from expiry: where = {condition:?}")),
+            beside
+                .conditions
+                .first()
+                .map(|condition| format!("rows may be exempt from expiry: where = {condition:?}")),
         );
     }
     found
@@ -116,7 +156,9 @@ fn doubts_of(preset: &Preset, table: &Table, target: &PresetTarget, catalog: &Ca
 /// Whether a due column holds times from before the year 2000.
 fn has_ancient(table: &Table, target: &PresetTarget, catalog: &Catalog) -> bool {
     target.reasons.iter().any(|reason| match &catalog.facts(table, &reason.column).values {
-        Known::Values(values) => values.times(doubts::per_second(reason.unit), 0.0).ancient.is_some(),
+        Known::Values(values) => {
+            values.times(doubts::per_second(reason.unit), 0.0).ancient.is_some()
+        }
         _ => false,
     })
 }
@@ -132,8 +174,12 @@ fn may_be(reason: &Reason, sql_type: &str) -> bool {
 /// Those of its reasons, its group, and its condition, in which the row is called `t`.
 fn columns(target: &PresetTarget) -> impl Iterator<Item = Ident> {
     let spoken_of = target.filter.as_deref().map(of_row).unwrap_or_default();
-    let named: Vec<Ident> =
-        target.reasons.iter().map(|reason| reason.column.clone()).chain(target.group.clone()).collect();
+    let named: Vec<Ident> = target
+        .reasons
+        .iter()
+        .map(|reason| reason.column.clone())
+        .chain(target.group.clone())
+        .collect();
     named.into_iter().chain(spoken_of)
 }
 
@@ -152,8 +198,7 @@ mod tests {
 
     #[test]
     fn a_condition_speaks_of_the_columns_of_its_row() {
-        let filter =
-            r#"NOT EXISTS (SELECT FROM other o WHERE o.id = t.id) AND (t."userId") > 0 AND t.a::text <> 't.b'"#;
+        let filter = r#"NOT EXISTS (SELECT FROM other o WHERE o.id = t.id) AND (t."userId") > 0 AND t.a::text <> 't.b'"#;
         assert_eq!(of_row(filter), ["id", "userId", "a", "b"].map(Ident::new));
     }
 }

@@ -1,7 +1,9 @@
-//! What is known of the values of columns: from a small sample of the rows where that is safe, else from `pg_stats`.
+//! What is known of the values of columns: from a small sample of the rows where that is safe, else
+//! from `pg_stats`.
 //!
-//! A table is read only if its owner could act as the current role anyway: to plan a query may run functions that the owner has
-//! put into indexes and constraints. No lock is waited for, and row security makes a read fail instead of running policies.
+//! A table is read only if its owner could act as the current role anyway: to plan a query may run
+//! functions that the owner has put into indexes and constraints. No lock is waited for, and row
+//! security makes a read fail instead of running policies.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -19,10 +21,12 @@ use crate::sweep::TableName;
 /// Blocks that are read of a table: under a megabyte, and up to some ten thousand rows.
 const BLOCKS: f64 = 100.0;
 
-/// Partitions of a table that are read: the oldest and the newest by their oids, which are given in turn.
+/// Partitions of a table that are read: the oldest and the newest by their oids, which are given in
+/// turn.
 const PARTITIONS: usize = 8;
 
-/// No further table is read after this long. There is a database with thousands of tables behind it, whose statistics have to do.
+/// No further table is read after this long. There is a database with thousands of tables behind
+/// it, whose statistics have to do.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
@@ -44,11 +48,15 @@ pub(super) async fn statistics(
     now: f64,
 ) -> Result<HashMap<(u32, String), Known>, Error> {
     let (oids, names) = keys(asked);
-    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&oids, Type::OID_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let params: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&oids, Type::OID_ARRAY), (&names, Type::TEXT_ARRAY)];
     client.batch_execute("SET LOCAL enable_nestloop = off").await?;
-    let rows: HashMap<u32, Option<u64>> = tables.iter().map(|table| (table.oid, table.rows)).collect();
+    let rows: HashMap<u32, Option<u64>> =
+        tables.iter().map(|table| (table.oid, table.rows)).collect();
     // An empty table has no statistics, and nothing that they could say.
-    let empty = |(table, column): &(&Table, &Column)| ((table.oid, column.name.as_str().to_owned()), Known::Empty);
+    let empty = |(table, column): &(&Table, &Column)| {
+        ((table.oid, column.name.as_str().to_owned()), Known::Empty)
+    };
     let mut known: HashMap<(u32, String), Known> =
         asked.iter().filter(|(table, _)| table.rows == Some(0)).map(empty).collect();
     for row in client.query_typed(include_str!("values.sql"), &params).await? {
@@ -64,13 +72,18 @@ pub(super) async fn statistics(
 }
 
 /// Where the rows of the tables are that may be read.
-pub(super) async fn relations(client: &Client, asked: &[(&Table, &Column)]) -> Result<Vec<Relation>, Error> {
+pub(super) async fn relations(
+    client: &Client,
+    asked: &[(&Table, &Column)],
+) -> Result<Vec<Relation>, Error> {
     let mut oids: Vec<u32> = asked.iter().map(|(table, _)| table.oid).collect();
     oids.dedup();
-    let rows = client.query_typed(include_str!("relations.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
+    let rows =
+        client.query_typed(include_str!("relations.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
     let mut relations: BTreeMap<u32, Vec<Relation>> = BTreeMap::new();
     for row in rows {
-        let relation = Relation { root: row.try_get(0)?, oid: row.try_get(1)?, name: name(&row, 2)? };
+        let relation =
+            Relation { root: row.try_get(0)?, oid: row.try_get(1)?, name: name(&row, 2)? };
         relations.entry(relation.root).or_default().push(relation);
     }
     let some = |mut relations: Vec<Relation>| {
@@ -92,8 +105,11 @@ pub(super) async fn samples(
     let begun = Instant::now();
     let mut seen: HashMap<(u32, String), Option<Values>> = HashMap::new();
     for relation in relations.iter().take_while(|_| begun.elapsed() < LONG_ENOUGH) {
-        let columns: Vec<&Column> =
-            asked.iter().filter(|(table, c)| table.oid == relation.root && is_usable(c)).map(|(_, c)| *c).collect();
+        let columns: Vec<&Column> = asked
+            .iter()
+            .filter(|(table, c)| table.oid == relation.root && is_usable(c))
+            .map(|(_, c)| *c)
+            .collect();
         if columns.is_empty() {
             continue;
         }
@@ -104,7 +120,8 @@ pub(super) async fn samples(
         client.batch_execute("ROLLBACK").await?;
         let sample = match sample {
             Ok(sample) => sample,
-            // It is locked, gone, not ours to read, or takes too long. Without a code, the connection is gone.
+            // It is locked, gone, not ours to read, or takes too long. Without a code, the
+            // connection is gone.
             Err(error) if error.code().is_some() => {
                 tracing::debug!(
                     event = "sample_failed",
@@ -131,7 +148,8 @@ pub(super) async fn samples(
     }
     for (key, values) in seen {
         if let (Some(values), Some(facts)) = (values, facts.get_mut(&key)) {
-            facts.values = if values.seen.is_empty() { Known::Empty } else { Known::Values(values) };
+            facts.values =
+                if values.seen.is_empty() { Known::Empty } else { Known::Values(values) };
         }
     }
     Ok(())
@@ -157,8 +175,10 @@ async fn sample(
     let mut values = vec![Values { as_of, seen: Vec::new() }; columns.len()];
     let numbers: Vec<String> = columns.iter().map(|column| number(column)).collect();
     let percent = (BLOCKS / blocks * 100.0).min(100.0);
-    let text =
-        format!("SELECT {} FROM ONLY {name} AS t TABLESAMPLE pg_catalog.system ({percent:.9})", numbers.join(", "));
+    let text = format!(
+        "SELECT {} FROM ONLY {name} AS t TABLESAMPLE pg_catalog.system ({percent:.9})",
+        numbers.join(", ")
+    );
     let rows = client.query_typed(&text, &[]).await?;
     if rows.is_empty() && percent < 100.0 {
         return Ok(None);
@@ -168,10 +188,13 @@ async fn sample(
             values.seen.extend(row.try_get::<_, Option<f64>>(index)?.map(|value| (value, 1.0)));
         }
     }
-    for ((column, number), values) in columns.iter().zip(&numbers).zip(&mut values).filter(|((c, _), _)| indexed(c)) {
+    for ((column, number), values) in
+        columns.iter().zip(&numbers).zip(&mut values).filter(|((c, _), _)| indexed(c))
+    {
         let name_of = &column.name;
-        let text =
-            format!("SELECT {number} FROM ONLY {name} AS t WHERE t.{name_of} IS NOT NULL ORDER BY t.{name_of} LIMIT 1");
+        let text = format!(
+            "SELECT {number} FROM ONLY {name} AS t WHERE t.{name_of} IS NOT NULL ORDER BY t.{name_of} LIMIT 1"
+        );
         if let Some(row) = client.query_typed(&text, &[]).await?.first() {
             // One of many: it says what there is, and has no weight.
             values.seen.extend(row.try_get::<_, Option<f64>>(0)?.map(|value| (value, 0.0)));

@@ -1,7 +1,9 @@
-//! What the tables of presets look like whose names anybody may have chosen, as data. Presets with names of their own need none.
+//! What the tables of presets look like whose names anybody may have chosen, as data. Presets with
+//! names of their own need none.
 
 /// Tables beside a preset's targets whose foreign keys point at them: it accounts for their rows.
-pub(super) const REFERRERS: &[&str] = &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
+pub(super) const REFERRERS: &[&str] =
+    &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
 
 /// A table of a preset.
 pub(super) struct Shape {

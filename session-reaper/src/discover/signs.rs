@@ -46,7 +46,8 @@ pub(super) struct ColumnSign {
     pub(super) meaning: Meaning,
     /// It holds for integers, too: `revoked` may be 0 or 1, `used` a count.
     pub(super) integers: bool,
-    /// The name alone does not say enough: there are columns of this name that hold the last use. Values have to bear it out.
+    /// The name alone does not say enough: there are columns of this name that hold the last use.
+    /// Values have to bear it out.
     pub(super) weak: bool,
 }
 
@@ -137,7 +138,8 @@ pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["iat"], Meaning::Creation),
 ];
 
-/// At the end of a column's name, where they say no more than that it is a time; some tell what an integer counts.
+/// At the end of a column's name, where they say no more than that it is a time; some tell what an
+/// integer counts.
 pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("date", None),
     ("time", None),
@@ -161,13 +163,15 @@ pub(super) struct Consequence {
     pub(super) meaning: Meaning,
     /// The name of the reason in `due`.
     pub(super) reason: &'static str,
-    /// On the long side of what anybody keeps: it can be shortened at any time, and what is deleted is gone.
+    /// On the long side of what anybody keeps: it can be shortened at any time, and what is
+    /// deleted is gone.
     pub(super) keep: &'static str,
     /// What the column says.
     pub(super) tells: &'static str,
     /// For rows that are fleeting, plain, lasting.
     pub(super) of_row: [Option<Sureness>; 3],
-    /// The same, when the column says it about something in the row, such as `reset_token_expires_at`.
+    /// The same, when the column says it about something in the row, such as
+    /// `reset_token_expires_at`.
     pub(super) of_part: [Option<Sureness>; 3],
 }
 
@@ -251,4 +255,5 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
 ];
 
 /// Columns in which the rows of one chain of rotated tokens are alike.
-pub(super) const GROUPS: &[&str] = &["family", "familyid", "tokenfamily", "tokenfamilyid", "sessionfamily", "chainid"];
+pub(super) const GROUPS: &[&str] =
+    &["family", "familyid", "tokenfamily", "tokenfamilyid", "sessionfamily", "chainid"];

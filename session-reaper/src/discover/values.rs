@@ -1,9 +1,10 @@
-//! What the values of a column say. The median decides what they are: a few zeros, infinities and times in the far future, which
-//! mean "never", do not. That there are such values is reported.
+//! What the values of a column say. The median decides what they are: a few zeros, infinities and
+//! times in the far future, which mean "never", do not. That there are such values is reported.
 
 use crate::sweep::Unit;
 
-/// No session, token or code is older than the year 2000, in seconds since 1970. Earlier values are the zeros of many a language.
+/// No session, token or code is older than the year 2000, in seconds since 1970. Earlier values are
+/// the zeros of many a language.
 pub(super) const OLDEST: f64 = 946_684_800.0;
 
 /// 2100. A later time in one unit is an early one in the next.
@@ -12,7 +13,8 @@ const LATEST: f64 = 4_102_444_800.0;
 /// Twenty years: nothing that expires is meant to live longer. Later times mean "never".
 const LIFETIME: f64 = 20.0 * 365.25 * 86_400.0;
 
-/// The largest integers of 31 and 32 bits mean "never", too, though they are times of 2038 and 2106.
+/// The largest integers of 31 and 32 bits mean "never", too, though they are times of 2038 and
+/// 2106.
 const NEVER: [f64; 2] = [2_147_483_647.0, 4_294_967_295.0];
 
 /// What integers may count: the name in a target, the unit, and how many make a second.
@@ -62,11 +64,20 @@ impl Values {
     /// The median of the integers that may be times or lifetimes.
     pub(super) fn median(&self) -> Option<f64> {
         // Between two units: too late for the one, too early for the other.
-        let gap =
-            |value: f64| UNITS.windows(2).any(|units| value >= LATEST * units[0].2 && value < OLDEST * units[1].2);
-        let counts = |value: f64| value > 0.0 && value < LATEST * 1e6 && !NEVER.contains(&value) && !gap(value);
-        let mut values: Vec<(f64, f64)> =
-            self.seen.iter().copied().filter(|(value, weight)| *weight > 0.0 && counts(*value)).collect();
+        let gap = |value: f64| {
+            UNITS
+                .windows(2)
+                .any(|units| value >= LATEST * units[0].2 && value < OLDEST * units[1].2)
+        };
+        let counts = |value: f64| {
+            value > 0.0 && value < LATEST * 1e6 && !NEVER.contains(&value) && !gap(value)
+        };
+        let mut values: Vec<(f64, f64)> = self
+            .seen
+            .iter()
+            .copied()
+            .filter(|(value, weight)| *weight > 0.0 && counts(*value))
+            .collect();
         values.sort_by(|a, b| a.0.total_cmp(&b.0));
         let half = values.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
         let mut sum = 0.0;
@@ -76,7 +87,8 @@ impl Values {
         })
     }
 
-    /// The values as times, of which so many make a second. A time counts as ahead when it is later by more than `margin` seconds.
+    /// The values as times, of which so many make a second. A time counts as ahead when it is later
+    /// by more than `margin` seconds.
     pub(super) fn times(&self, per_second: f64, margin: f64) -> Times {
         let mut times = Times { rows: 0.0, ahead: 0.0, ancient: None, small: false };
         for &(value, weight) in &self.seen {
@@ -113,10 +125,19 @@ mod tests {
 
     #[test]
     fn extremes_do_not_decide_the_unit() {
-        let never = [0.0, -1.0, 2_147_483_647.0, 253_402_300_799.0, 9.2e18, f64::INFINITY, f64::NEG_INFINITY];
+        let never = [
+            0.0,
+            -1.0,
+            2_147_483_647.0,
+            253_402_300_799.0,
+            9.2e18,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
         for (per_second, name) in [(1.0, "s"), (1e3, "ms"), (1e6, "us")] {
             // One time among rows that mean "never".
-            let seen = never.map(|value| (value, 100.0)).into_iter().chain([(NOW * per_second, 1.0)]);
+            let seen =
+                never.map(|value| (value, 100.0)).into_iter().chain([(NOW * per_second, 1.0)]);
             assert_eq!(unit(seen), Some(name));
         }
         assert_eq!(unit(never.map(|value| (value, 1.0))), None);
@@ -131,7 +152,13 @@ mod tests {
 
     #[test]
     fn times_are_counted_apart_from_never_and_ancient() {
-        let times = values([(NOW - 1.0, 3.0), (NOW + 30.0, 4.0), (NOW + 90.0, 5.0), (f64::INFINITY, 6.0), (1e12, 7.0)]);
+        let times = values([
+            (NOW - 1.0, 3.0),
+            (NOW + 30.0, 4.0),
+            (NOW + 90.0, 5.0),
+            (f64::INFINITY, 6.0),
+            (1e12, 7.0),
+        ]);
         let times = times.times(1.0, 60.0);
         assert_eq!((times.rows, times.ahead, times.ancient, times.small), (12.0, 5.0, None, false));
         let times = values([(0.0, 1.0), (3600.0, 0.0), (-5.0, 1.0)]).times(1.0, 60.0);

@@ -1,4 +1,5 @@
-//! Prometheus' text format, as far as our own metrics use it: to choose from it, and to go on from what stood there before.
+//! Prometheus' text format, as far as our own metrics use it: to choose from it, and to go on from
+//! what stood there before.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
@@ -24,16 +25,25 @@ impl Exposition {
     pub(super) fn parse(text: &str) -> Self {
         let mut families: Vec<Family> = Vec::new();
         for line in text.lines() {
-            if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
-                families.push(Family { name: name.to_owned(), help: help.to_owned(), ..Family::default() });
-            } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            if let Some((name, help)) =
+                line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '))
+            {
+                families.push(Family {
+                    name: name.to_owned(),
+                    help: help.to_owned(),
+                    ..Family::default()
+                });
+            } else if let Some((name, kind)) =
+                line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+            {
                 if families.last().is_none_or(|family| family.name != name) {
                     families.push(Family { name: name.to_owned(), ..Family::default() });
                 }
                 if let Some(family) = families.last_mut() {
                     kind.trim().clone_into(&mut family.kind);
                 }
-            } else if let (Some(family), Some((series, value))) = (families.last_mut(), line.rsplit_once(' '))
+            } else if let (Some(family), Some((series, value))) =
+                (families.last_mut(), line.rsplit_once(' '))
                 && series.starts_with(&family.name)
             {
                 family.series.push((series.to_owned(), value.to_owned()));
@@ -48,19 +58,25 @@ impl Exposition {
         self
     }
 
-    /// Without what grows from one run to the next: a counter that begins with each run anew is no counter.
+    /// Without what grows from one run to the next: a counter that begins with each run anew is no
+    /// counter.
     pub(super) fn gauges(mut self) -> Self {
         self.0.retain(|family| family.kind == "gauge");
         self
     }
 
-    /// Goes on from `before`: counters and histograms are added to what they were, and a gauge that this run did not come to
-    /// measure keeps its value, unless its target is none of these any more.
+    /// Goes on from `before`: counters and histograms are added to what they were, and a gauge that
+    /// this run did not come to measure keeps its value, unless its target is none of these any
+    /// more.
     pub(super) fn going_on_from(mut self, before: &Self, targets: &[&str]) -> Self {
-        let same_version =
-            self.family(metrics::BUILD_INFO).is_some_and(|info| before.family(metrics::BUILD_INFO) == Some(info));
+        let same_version = self
+            .family(metrics::BUILD_INFO)
+            .is_some_and(|info| before.family(metrics::BUILD_INFO) == Some(info));
         for family in &mut self.0 {
-            let Some(old) = before.family(&family.name).filter(|old| old.kind == family.kind) else { continue };
+            let Some(old) = before.family(&family.name).filter(|old| old.kind == family.kind)
+            else {
+                continue;
+            };
             if family.kind != "gauge" {
                 // Another version may have other buckets. To Prometheus it is a restart.
                 if same_version {
@@ -70,7 +86,8 @@ impl Exposition {
                 family.keep(old, targets);
             }
         }
-        let unmeasured = before.0.iter().filter(|old| old.kind == "gauge" && metrics::is_ours(&old.name));
+        let unmeasured =
+            before.0.iter().filter(|old| old.kind == "gauge" && metrics::is_ours(&old.name));
         for old in unmeasured {
             if self.family(&old.name).is_none() && !metrics::is_momentary(&old.name) {
                 let mut family = Family { series: Vec::new(), ..old.clone() };
@@ -87,7 +104,9 @@ impl Exposition {
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for Family { name, help, kind, series } in self.0.iter().filter(|family| !family.series.is_empty()) {
+        for Family { name, help, kind, series } in
+            self.0.iter().filter(|family| !family.series.is_empty())
+        {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (series, value) in series {
@@ -105,7 +124,10 @@ impl Family {
 
     fn add(&mut self, old: &Self) {
         for (series, value) in &mut self.series {
-            let old = old.value(series).and_then(|value| value.parse::<f64>().ok()).filter(|old| old.is_finite());
+            let old = old
+                .value(series)
+                .and_then(|value| value.parse::<f64>().ok())
+                .filter(|old| old.is_finite());
             if let (Some(old), Ok(new)) = (old, value.parse::<f64>()) {
                 *value = (old + new).to_string();
             }
@@ -114,7 +136,8 @@ impl Family {
 
     fn keep(&mut self, old: &Self, targets: &[&str]) {
         for (series, value) in &old.series {
-            let known = target_of(series).is_none_or(|of| targets.iter().any(|target| escaped(target) == of));
+            let known = target_of(series)
+                .is_none_or(|of| targets.iter().any(|target| escaped(target) == of));
             if known && value.parse::<f64>().is_ok() && self.value(series).is_none() {
                 self.series.push((series.clone(), value.clone()));
             }
@@ -174,7 +197,9 @@ session_reaper_runs_total{outcome=\"failed\"} 1
 
     #[test]
     fn it_goes_on_from_what_was_there() {
-        let text = Exposition::parse(NOW).going_on_from(&Exposition::parse(BEFORE), &["a \"b\"", "c"]).text();
+        let text = Exposition::parse(NOW)
+            .going_on_from(&Exposition::parse(BEFORE), &["a \"b\"", "c"])
+            .text();
         assert_eq!(
             text,
             "\
@@ -199,7 +224,11 @@ session_reaper_backlog_capped{target=\"a \\\"b\\\"\"} 1
     fn another_version_counts_anew_and_keeps_what_was_measured() {
         let before = BEFORE.replace("version=\"1\"", "version=\"0\"");
         let text = Exposition::parse(NOW).going_on_from(&Exposition::parse(&before), &[]).text();
-        assert!(text.contains("{outcome=\"success\"} 0\n") && text.contains("timestamp_seconds 1000.5\n"), "{text}");
+        assert!(
+            text.contains("{outcome=\"success\"} 0\n")
+                && text.contains("timestamp_seconds 1000.5\n"),
+            "{text}"
+        );
         assert!(text.contains("version=\"1\"") && !text.contains("version=\"0\""), "{text}");
     }
 

@@ -1,7 +1,8 @@
 //! A push to a Prometheus Pushgateway.
 //!
-//! It is a POST, which replaces only metrics of the names that are in it (a PUT would replace all of the group): a failed
-//! run leaves out when the last one succeeded, and what it did not measure, so that both stay as they are.
+//! It is a POST, which replaces only metrics of the names that are in it (a PUT would replace all
+//! of the group): a failed run leaves out when the last one succeeded, and what it did not measure,
+//! so that both stay as they are.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +15,15 @@ use schema::connect::chain;
 
 use super::exposition::Exposition;
 
-/// Of all tries together. A run is over when this begins, and whoever waits for its end (a unit, a pod) waits for this
-/// too; a Pushgateway stands near by and answers in milliseconds.
+/// Of all tries together. A run is over when this begins, and whoever waits for its end (a unit, a
+/// pod) waits for this too; a Pushgateway stands near by and answers in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Of one try: so that one that hangs leaves time for another.
 const TRY_WITHIN: Duration = Duration::from_secs(4);
 
-/// How often it is tried again, at first after this long, then after twice as long: a restart of the Pushgateway is over by then.
+/// How often it is tried again, at first after this long, then after twice as long: a restart of
+/// the Pushgateway is over by then.
 const TRIES_AGAIN: usize = 3;
 const STAND_BACK: Duration = Duration::from_millis(500);
 
@@ -46,8 +48,8 @@ enum Refused {
 }
 
 impl Pushgateway {
-    /// From the URL of the Pushgateway, in the group of the job `session_reaper` and this `instance`; or, where the URL has
-    /// a group (`…/metrics/job/…`), in that.
+    /// From the URL of the Pushgateway, in the group of the job `session_reaper` and this
+    /// `instance`; or, where the URL has a group (`…/metrics/job/…`), in that.
     pub fn new(url: &str, instance: &str) -> Result<Self, String> {
         let mut url: Url = url.parse().map_err(|error| format!("not a URL ({error})"))?;
         if !["http", "https"].contains(&url.scheme()) {
@@ -75,12 +77,16 @@ impl Pushgateway {
     /// Pushes what was measured.
     pub(super) async fn push(&self, measured: &str) -> Result<(), String> {
         let body = Exposition::parse(measured).lasting().gauges().text();
-        // It stands in one's own network: a proxy that the environment names for what is outside would only see what is none
-        // of its business. And what answers with a redirect is no Pushgateway.
-        let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(TRY_WITHIN).build();
+        // It stands in one's own network: a proxy that the environment names for what is outside
+        // would only see what is none of its business. And what answers with a redirect is
+        // no Pushgateway.
+        let client =
+            Client::builder().no_proxy().redirect(Policy::none()).timeout(TRY_WITHIN).build();
         let client = client.map_err(|error| chain(&error))?;
-        let backoff =
-            ExponentialBuilder::default().with_min_delay(STAND_BACK).with_max_times(TRIES_AGAIN).with_jitter();
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(STAND_BACK)
+            .with_max_times(TRIES_AGAIN)
+            .with_jitter();
         let pushing = (|| self.try_once(&client, &body)).retry(backoff).when(Refused::may_pass);
         match tokio::time::timeout(WITHIN, pushing).await {
             Ok(Ok(())) => Ok(()),
@@ -90,9 +96,13 @@ impl Pushgateway {
     }
 
     async fn try_once(&self, client: &Client, body: &str) -> Result<(), Refused> {
-        let request = client.post(self.url.clone()).header(CONTENT_TYPE, "text/plain; version=0.0.4");
-        let answer =
-            request.body(body.to_owned()).send().await.map_err(|error| Refused::NoAnswer(error.without_url()))?;
+        let request =
+            client.post(self.url.clone()).header(CONTENT_TYPE, "text/plain; version=0.0.4");
+        let answer = request
+            .body(body.to_owned())
+            .send()
+            .await
+            .map_err(|error| Refused::NoAnswer(error.without_url()))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -107,7 +117,9 @@ impl Refused {
     fn may_pass(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Answer(status, _) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Answer(status, _) => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
         }
     }
 }

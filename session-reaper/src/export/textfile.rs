@@ -14,20 +14,23 @@ use super::exposition::Exposition;
 /// The collector runs as somebody else, and there are no secrets in it.
 const READABLE: u32 = 0o644;
 
-/// How often to look whether another run is done with the file, and how long in between: it takes one some milliseconds.
+/// How often to look whether another run is done with the file, and how long in between: it takes
+/// one some milliseconds.
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Writes what was measured, going on from what is in the file. Aside, under a name that the collector does not read, and
-/// then renamed: nobody sees half of it.
+/// Writes what was measured, going on from what is in the file. Aside, under a name that the
+/// collector does not read, and then renamed: nobody sees half of it.
 pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Held from the look at the old numbers to the new ones: another run's success between the two would be lost.
-    let held = File::open(directory)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))?;
+    // Held from the look at the old numbers to the new ones: another run's success between the two
+    // would be lost.
+    let held = File::open(directory).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+    })?;
     lock(&held)?;
     let before = match fs::read_to_string(path) {
         Ok(text) => Exposition::parse(&text),
@@ -39,7 +42,8 @@ pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result
     };
     let text = Exposition::parse(measured).lasting().going_on_from(&before, targets).text();
 
-    let mut aside = Builder::new().prefix(".session-reaper.").suffix(".tmp").tempfile_in(directory)?;
+    let mut aside =
+        Builder::new().prefix(".session-reaper.").suffix(".tmp").tempfile_in(directory)?;
     aside.write_all(text.as_bytes())?;
     // In spite of the umask.
     aside.as_file().set_permissions(Permissions::from_mode(READABLE))?;

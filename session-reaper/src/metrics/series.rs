@@ -33,7 +33,8 @@ pub(super) const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
 pub(super) const EXPORT_FAILURES: &str = "session_reaper_export_failures_total";
 
 /// Around the 10 ms that a chunk aims at, up to the statement timeout.
-pub(super) const CHUNK_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+pub(super) const CHUNK_BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// From an idle tick to an hour.
 pub(super) const RUN_BUCKETS: [f64; 12] =
@@ -46,7 +47,10 @@ pub(super) fn describe() {
         LAST_SUCCESS,
         "When the last run ended with nothing failed and nothing left by a budget; 0 before the first."
     );
-    describe_gauge!(LAST_COMPLETION, "When the last run ended, whatever its outcome; 0 before the first.");
+    describe_gauge!(
+        LAST_COMPLETION,
+        "When the last run ended, whatever its outcome; 0 before the first."
+    );
     describe_gauge!(LAST_RUN_DURATION, "How long the last run took.");
     describe_gauge!(LAST_RUN_DELETED, "Rows that the last run deleted.");
     describe_counter!(RUNS, "Runs that ended, by outcome.");
@@ -59,14 +63,23 @@ pub(super) fn describe() {
     describe_gauge!(BACKLOG, "Rows due when the backlog was last looked at, counted up to a cap.");
     describe_gauge!(BACKLOG_CAPPED, "1 when the count of the backlog stopped at its cap.");
     describe_gauge!(BACKLOG_OLDEST, "When the oldest row of the backlog fell due; 0 without one.");
-    describe_gauge!(BACKLOG_SAMPLED, "When the backlog was last looked at; 0 before the first time.");
+    describe_gauge!(
+        BACKLOG_SAMPLED,
+        "When the backlog was last looked at; 0 before the first time."
+    );
     describe_counter!(LOCK_ATTEMPTS, "Tries for the lock of a target, by result.");
     describe_counter!(CHECKS, "Looks at whether a target is safe to work on, by result.");
     describe_counter!(THROTTLE_SECONDS, "Time waited before a chunk, by what for.");
     describe_gauge!(THROTTLED, "1 while a run waits, by what for.");
     describe_gauge!(REPLICA_LAG, "Replay lag last seen, by the replica's application_name.");
-    describe_counter!(TICKS_SKIPPED, "Times of the schedule that were left out because a run was going.");
-    describe_counter!(EXPORT_FAILURES, "Numbers or spans that could not be handed on, by where they were to go.");
+    describe_counter!(
+        TICKS_SKIPPED,
+        "Times of the schedule that were left out because a run was going."
+    );
+    describe_counter!(
+        EXPORT_FAILURES,
+        "Numbers or spans that could not be handed on, by where they were to go."
+    );
     describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
 }
 
@@ -101,7 +114,8 @@ pub(super) fn create_counts(targets: &[Target]) {
             counter!(ROWS_DELETED, "target" => name.clone(), "reason" => CHILDREN).absolute(0);
         }
         for reason in &target.reasons {
-            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone()).absolute(0);
+            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone())
+                .absolute(0);
         }
     }
 }
@@ -131,7 +145,8 @@ pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with("session_reaper_")
 }
 
-/// Whether a gauge says something only while its process is there: what a run that is over does now is nothing.
+/// Whether a gauge says something only while its process is there: what a run that is over does now
+/// is nothing.
 pub(crate) fn is_momentary(name: &str) -> bool {
     [INTERVAL, LOCK_HELD, THROTTLED, REPLICA_LAG, CHUNK_SIZE].contains(&name)
 }

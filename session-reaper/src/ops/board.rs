@@ -1,5 +1,5 @@
-//! What the status page shows: what the database says, asked at most every few seconds however many look, over what this
-//! process knows by itself, which is all there is while the database is away.
+//! What the status page shows: what the database says, asked at most every few seconds however many
+//! look, over what this process knows by itself, which is all there is while the database is away.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ use crate::recent_runs;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use crate::sweep::{BacklogSnapshot, Sweep, Target, partial_report};
 
-/// How long an answer of the database's stands: what moves faster, a run's progress, is not asked there.
+/// How long an answer of the database's stands: what moves faster, a run's progress, is not asked
+/// there.
 const STANDS_FOR: Duration = Duration::from_secs(2);
 
 /// Its questions take milliseconds. A page that polls each few seconds is not to wait longer.
@@ -26,7 +27,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// Runs in the table of the page.
 const RUNS: usize = 20;
 
-/// Runs in its plots: 24 hours of one every three minutes; of one each second it is the last minutes, which is said.
+/// Runs in its plots: 24 hours of one every three minutes; of one each second it is the last
+/// minutes, which is said.
 const PLOTTED: usize = 480;
 
 pub(super) struct Board {
@@ -49,7 +51,8 @@ struct Cached {
     deeds_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
-/// The object of `status --output json`, and what only a daemon knows. The names of its members are an interface.
+/// The object of `status --output json`, and what only a daemon knows. The names of its members are
+/// an interface.
 #[derive(Serialize)]
 pub(super) struct StatusView {
     #[serde(flatten)]
@@ -71,8 +74,8 @@ struct LiveView {
 struct Activity {
     /// From here to `at`.
     since: DateTime<Utc>,
-    /// There were more runs than are shown, or this process was started later and there is no history: nothing is known
-    /// before this.
+    /// There were more runs than are shown, or this process was started later and there is no
+    /// history: nothing is known before this.
     complete_since: Option<DateTime<Utc>>,
     /// Oldest first.
     runs: Vec<Plotted>,
@@ -89,7 +92,12 @@ struct Plotted {
 
 impl Board {
     pub(super) fn new(sweep: &Sweep, live: Live) -> Self {
-        Self { connect: super::questions(&sweep.connect), sweep: sweep.clone(), live, asked: Mutex::default() }
+        Self {
+            connect: super::questions(&sweep.connect),
+            sweep: sweep.clone(),
+            live,
+            asked: Mutex::default(),
+        }
     }
 
     pub(super) async fn show(&self) -> StatusView {
@@ -100,21 +108,25 @@ impl Board {
         }
         let seen = asked.answer.as_ref().map(|(_, seen)| seen);
         // By the database's clock, as long as it is known.
-        let now = asked
-            .answer
-            .as_ref()
-            .map_or_else(clock::now, |(came, seen)| seen.at + TimeDelta::from_std(came.elapsed()).unwrap_or_default());
-        let run_summaries =
-            if seen.is_some_and(|seen| seen.history) { plotted(&asked.run_summaries) } else { remembered() };
+        let now = asked.answer.as_ref().map_or_else(clock::now, |(came, seen)| {
+            seen.at + TimeDelta::from_std(came.elapsed()).unwrap_or_default()
+        });
+        let run_summaries = if seen.is_some_and(|seen| seen.history) {
+            plotted(&asked.run_summaries)
+        } else {
+            remembered()
+        };
         let none = "it has not answered yet";
         let mut status = Status::new(seen.ok_or(none), Vec::new(), now);
         status.database.reachable = asked.failed.is_none() && seen.is_some();
-        status.database.why = asked.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));
+        status.database.why =
+            asked.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));
         drop(asked);
 
         add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
-        let shown = run.as_ref().and_then(|run| RunStatus::live(run, &self.sweep.instance, trigger, now));
+        let shown =
+            run.as_ref().and_then(|run| RunStatus::live(run, &self.sweep.instance, trigger, now));
         if let Some(shown) = shown {
             status.runs.retain(|run| run.run_id != shown.run_id);
             status.runs.insert(0, shown);
@@ -141,7 +153,8 @@ impl Board {
 
     async fn ask(&self, asked: &mut Cached) {
         let answer = async {
-            let (client, driver) = self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
+            let (client, driver) =
+                self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
             let _ended = EndOnDrop(driver);
             let questions = async {
                 let own = self.sweep.own_tables(&client).await?;
@@ -149,7 +162,10 @@ impl Board {
                 let ended = seen.runs.iter().find(|run| !run.is_running());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));
                 let run_summaries = if newest.is_some() && newest != asked.deeds_of {
-                    Some(runs::recent(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX)).await?)
+                    Some(
+                        runs::recent(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX))
+                            .await?,
+                    )
                 } else {
                     None
                 };
@@ -173,7 +189,8 @@ impl Board {
 
 /// The last run of this process did not find its table, and had nothing to do there.
 fn is_left_out(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
-    let targets = last.and_then(|ran| ran.report["targets"].as_array()).filter(|targets| !targets.is_empty());
+    let targets =
+        last.and_then(|ran| ran.report["targets"].as_array()).filter(|targets| !targets.is_empty());
     targets.is_some_and(|targets| !targets.iter().any(|of| of["target"] == target.name.as_str()))
 }
 
@@ -182,8 +199,10 @@ fn standing(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {
         let at = run.finished_at?;
-        let of_target = run.targets.as_array()?.iter().find(|of| of["target"] == target.name.as_str())?;
-        let (rows, capped) = (of_target["remaining"].as_u64()?, of_target["remaining_capped"].as_bool()?);
+        let of_target =
+            run.targets.as_array()?.iter().find(|of| of["target"] == target.name.as_str())?;
+        let (rows, capped) =
+            (of_target["remaining"].as_u64()?, of_target["remaining_capped"].as_bool()?);
         // Capped at nothing: nobody looked.
         (rows > 0 || !capped).then_some((rows, capped, at))
     });
@@ -238,12 +257,18 @@ fn remembered() -> Vec<Plotted> {
     let plotted = |ran: &recent_runs::Ran| {
         let run = RunStatus::remembered(ran)?;
         let targets = run.targets.as_array()?;
-        let of = |name: &str| targets.iter().filter_map(|target| target["chunk_ms"][name].as_f64()).collect::<Vec<_>>();
-        let chunks = targets
-            .iter()
-            .filter_map(|target| Some((target["chunk_ms"]["mean"].as_f64()?, target["chunks"].as_f64()?)));
-        let (time, count) =
-            chunks.fold((0.0, 0.0), |(time, count), (mean, chunks)| (time + mean * chunks, count + chunks));
+        let of = |name: &str| {
+            targets
+                .iter()
+                .filter_map(|target| target["chunk_ms"][name].as_f64())
+                .collect::<Vec<_>>()
+        };
+        let chunks = targets.iter().filter_map(|target| {
+            Some((target["chunk_ms"]["mean"].as_f64()?, target["chunks"].as_f64()?))
+        });
+        let (time, count) = chunks.fold((0.0, 0.0), |(time, count), (mean, chunks)| {
+            (time + mean * chunks, count + chunks)
+        });
         Some(Plotted {
             started_at: run.started_at,
             outcome: run.outcome.clone(),

@@ -1,4 +1,5 @@
-//! Refuses requests that are not for this port, and heads that are too large, before anything else reads them.
+//! Refuses requests that are not for this port, and heads that are too large, before anything else
+//! reads them.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -10,7 +11,8 @@ use serde_json::json;
 
 use super::Ops;
 
-/// Refuses a request for another host with 421, and a head over [`request_head::MAX_SIZE`] with 431 and the connection's end.
+/// Refuses a request for another host with 421, and a head over [`request_head::MAX_SIZE`] with 431
+/// and the connection's end.
 pub(super) async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -20,7 +22,8 @@ pub(super) async fn check<B: MessageBody>(
         return Ok(request.into_response(misdirected()).map_into_right_body());
     }
     if request_head::size(&request) > request_head::MAX_SIZE {
-        let refusal = HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).force_close().finish();
+        let refusal =
+            HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).force_close().finish();
         return Ok(request.into_response(refusal).map_into_right_body());
     }
     next.call(request).await.map(ServiceResponse::map_into_left_body)

@@ -15,8 +15,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Only its own script and style run, by their hashes: were a text of the database's ever taken for markup, nothing in it
-    /// would run, load or be sent anywhere.
+    /// Only its own script and style run, by their hashes: were a text of the database's ever taken
+    /// for markup, nothing in it would run, load or be sent anywhere.
     pub(super) fn new() -> Self {
         let (script, style) = (hash("<script>", "</script>"), hash("<style>", "</style>"));
         let policy = format!(
@@ -38,6 +38,9 @@ impl Page {
 
 /// Of what stands in the page between the first two of these, as a browser takes it.
 fn hash(open: &str, close: &str) -> String {
-    let inner = HTML.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map_or("", |(inner, _)| inner);
+    let inner = HTML
+        .split_once(open)
+        .and_then(|(_, rest)| rest.split_once(close))
+        .map_or("", |(inner, _)| inner);
     STANDARD.encode(Sha256::digest(inner))
 }

@@ -1,15 +1,16 @@
 //! Reading a schedule as crontab(5) has it, into the words of croner, which finds its times.
 //!
-//! croner reads more than a crontab has, and takes some of it for something else: a name in any field (`0 0 * MON *` is
-//! January), an empty item (`,` is "never"), `*/2` for a day field that is restricted. So each field is read here first,
-//! and what is wrong with it is told with its name.
+//! croner reads more than a crontab has, and takes some of it for something else: a name in any
+//! field (`0 0 * MON *` is January), an empty item (`,` is "never"), `*/2` for a day field that is
+//! restricted. So each field is read here first, and what is wrong with it is told with its name.
 
 /// What a schedule says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fields {
     /// Six fields in numbers.
     pub(super) pattern: String,
-    /// One of the times of day is `*` or a step of it, or names every value: it goes on in real time when clocks change.
+    /// One of the times of day is `*` or a step of it, or names every value: it goes on in real
+    /// time when clocks change.
     pub(super) interval: bool,
     /// One of the day fields begins with `*`: a day has to satisfy both. Otherwise either will do.
     pub(super) both_days: bool,
@@ -33,8 +34,12 @@ const MONTH: Field = Field {
     most: 12,
     names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
 };
-const WEEKDAY: Field =
-    Field { name: "day of week", least: 0, most: 7, names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"] };
+const WEEKDAY: Field = Field {
+    name: "day of week",
+    least: 0,
+    most: 7,
+    names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
+};
 
 /// What crontab(5) calls extensions.
 const NICKNAMES: [(&str, &str); 7] = [
@@ -66,11 +71,14 @@ impl Fields {
                 ));
             }
         }
-        let [second, minute, hour] = [(SECOND, 0), (MINUTE, 1), (HOUR, 2)].map(|(field, at)| field.read(given[at]));
+        let [second, minute, hour] =
+            [(SECOND, 0), (MINUTE, 1), (HOUR, 2)].map(|(field, at)| field.read(given[at]));
         let (second, minute, hour) = (second?, minute?, hour?);
         let (day, month, weekday) = (day(given[3])?, MONTH.read(given[4])?, weekday(given[5])?);
         Ok(Self {
-            interval: [(SECOND, &second), (MINUTE, &minute), (HOUR, &hour)].iter().any(|(of, given)| of.is_open(given)),
+            interval: [(SECOND, &second), (MINUTE, &minute), (HOUR, &hour)]
+                .iter()
+                .any(|(of, given)| of.is_open(given)),
             both_days: day.starts_with('*') || weekday.starts_with('*'),
             pattern: [second, minute, hour, day, month, weekday].join(" "),
         })
@@ -92,7 +100,8 @@ fn nickname(upper: &str) -> Result<&'static str, String> {
     })
 }
 
-/// A field with croner's extensions: `L` the last day, `LW` the last working day, `15W` the working day next to the 15th.
+/// A field with croner's extensions: `L` the last day, `LW` the last working day, `15W` the working
+/// day next to the 15th.
 fn day(text: &str) -> Result<String, String> {
     let read = |item: &str| match item.strip_suffix('W') {
         _ if item == "L" || item == "LW" => Ok(item.to_owned()),
@@ -102,13 +111,19 @@ fn day(text: &str) -> Result<String, String> {
     DAY.list(&text.replace('?', "*"), read)
 }
 
-/// A field with croner's extensions: `FRI#2` the second Friday of the month, `FRIL` or `5L` the last.
+/// A field with croner's extensions: `FRI#2` the second Friday of the month, `FRIL` or `5L` the
+/// last.
 fn weekday(text: &str) -> Result<String, String> {
-    let read = |item: &str| match item.split_once('#').or_else(|| Some((item.strip_suffix('L')?, "L"))) {
-        Some((day, nth @ ("1" | "2" | "3" | "4" | "5" | "L"))) => Ok(format!("{}#{nth}", WEEKDAY.value(day, item)?)),
-        Some((_, nth)) => Err(format!("day of week: in \"{item}\" {nth} is not from 1 to 5, or L for the last")),
-        None => WEEKDAY.item(item),
-    };
+    let read =
+        |item: &str| match item.split_once('#').or_else(|| Some((item.strip_suffix('L')?, "L"))) {
+            Some((day, nth @ ("1" | "2" | "3" | "4" | "5" | "L"))) => {
+                Ok(format!("{}#{nth}", WEEKDAY.value(day, item)?))
+            }
+            Some((_, nth)) => Err(format!(
+                "day of week: in \"{item}\" {nth} is not from 1 to 5, or L for the last"
+            )),
+            None => WEEKDAY.item(item),
+        };
     WEEKDAY.list(&text.replace('?', "*"), read)
 }
 
@@ -118,8 +133,14 @@ impl Field {
     }
 
     /// Items with commas between them.
-    fn list(&self, text: &str, read: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
-        let items = text.split(',').map(|item| if item.is_empty() { Err(self.neither(text)) } else { read(item) });
+    fn list(
+        &self,
+        text: &str,
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<String, String> {
+        let items = text
+            .split(',')
+            .map(|item| if item.is_empty() { Err(self.neither(text)) } else { read(item) });
         let items = items.collect::<Result<Vec<String>, String>>()?;
         let every = items.iter().any(|item| item == "*");
         Ok(if every { "*".to_owned() } else { items.join(",") })
@@ -135,12 +156,20 @@ impl Field {
         let Some((of, step)) = text.split_once('/') else { return self.range(text) };
         if of != "*" && !of.contains('-') {
             let (name, most) = (self.name, self.most);
-            return Err(format!("{name}: \"{text}\" has a step, and no range to step through: {of}-{most}/{step}"));
+            return Err(format!(
+                "{name}: \"{text}\" has a step, and no range to step through: {of}-{most}/{step}"
+            ));
         }
         let range = self.range(of)?;
         match step.parse::<u8>() {
-            Ok(step) if (1..=self.most - self.least).contains(&step) => Ok(format!("{range}/{step}")),
-            _ => Err(format!("{}: in \"{text}\" a step is from 1 to {}", self.name, self.most - self.least)),
+            Ok(step) if (1..=self.most - self.least).contains(&step) => {
+                Ok(format!("{range}/{step}"))
+            }
+            _ => Err(format!(
+                "{}: in \"{text}\" a step is from 1 to {}",
+                self.name,
+                self.most - self.least
+            )),
         }
     }
 
@@ -182,7 +211,9 @@ impl Field {
     fn neither(&self, text: &str) -> String {
         let Self { name, least, most, names } = self;
         let named = match names {
-            [first, .., last] => format!(" or {first} to {}", if *most == 7 { "SAT" } else { last }),
+            [first, .., last] => {
+                format!(" or {first} to {}", if *most == 7 { "SAT" } else { last })
+            }
             _ => String::new(),
         };
         let random = if text.contains('~') { "; for a random time see JITTER" } else { "" };

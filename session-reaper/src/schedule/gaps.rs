@@ -6,11 +6,13 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::Schedule;
 
-/// How far ahead they are looked at: beyond it a schedule does not change any more, and its times are slow to find.
+/// How far ahead they are looked at: beyond it a schedule does not change any more, and its times
+/// are slow to find.
 const HORIZON: TimeDelta = TimeDelta::days(370);
 
-/// Times that are gone through one by one on a day on which clocks change: every minute of it. Of a schedule that comes more
-/// often the times of day are taken as they stand in it: an hour more or less twice a year is not looked for.
+/// Times that are gone through one by one on a day on which clocks change: every minute of it. Of a
+/// schedule that comes more often the times of day are taken as they stand in it: an hour more or
+/// less twice a year is not looked for.
 const WALKED: usize = 1_440;
 
 /// Between two times of a schedule that follow each other.
@@ -34,9 +36,9 @@ impl Gaps {
 impl Schedule {
     /// The gaps in the year from `from` on; where there are none, the first one.
     ///
-    /// Times of day are the same on each day that has some: their gaps are looked at once, and then only those from one such
-    /// day to the next, and the days on which clocks change. That is some hundred steps, also for a schedule that comes every
-    /// second.
+    /// Times of day are the same on each day that has some: their gaps are looked at once, and then
+    /// only those from one such day to the next, and the days on which clocks change. That is
+    /// some hundred steps, also for a schedule that comes every second.
     #[must_use]
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
         let day = self.times_of_day();
@@ -46,7 +48,11 @@ impl Schedule {
         let mut next = self.next(from);
         while let Some(mut time) = next {
             let wall = time.with_timezone(&self.zone).naive_local();
-            let last = day.last().and_then(|last| self.first_at(wall.date().and_time(*last))).unwrap_or(time).max(time);
+            let last = day
+                .last()
+                .and_then(|last| self.first_at(wall.date().and_time(*last)))
+                .unwrap_or(time)
+                .max(time);
             let made_up = day.binary_search(&wall.time()).is_err();
             if (self.offset(time) == self.offset(last) && !made_up) || day.len() > WALKED {
                 of_a_day.into_iter().flatten().for_each(|gap| gaps.note(gap));
@@ -70,11 +76,15 @@ impl Schedule {
 
     fn times_of_day(&self) -> Vec<NaiveTime> {
         let pattern = &self.cron.pattern;
-        let (hours, minutes, seconds) = (pattern.hours.values(), pattern.minutes.values(), pattern.seconds.values());
-        let minutes = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
-        let all = minutes.flat_map(|(hour, minute)| seconds.iter().map(move |second| (*hour, *minute, *second)));
-        let times =
-            all.filter_map(|(hour, minute, second)| NaiveTime::from_hms_opt(hour.into(), minute.into(), second.into()));
+        let (hours, minutes, seconds) =
+            (pattern.hours.values(), pattern.minutes.values(), pattern.seconds.values());
+        let minutes =
+            hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
+        let all = minutes
+            .flat_map(|(hour, minute)| seconds.iter().map(move |second| (*hour, *minute, *second)));
+        let times = all.filter_map(|(hour, minute, second)| {
+            NaiveTime::from_hms_opt(hour.into(), minute.into(), second.into())
+        });
         times.collect()
     }
 

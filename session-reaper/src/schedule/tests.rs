@@ -36,20 +36,76 @@ const HOURLY: &str = "0 * * * *";
 
 #[test]
 fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
-    // Zone, date, what its clocks do; when half past two comes; quarters of an hour and hours of that day; and when, in
-    // the hours around, a quarter of an hour comes.
-    type Day = (&'static str, &'static str, &'static [&'static str], usize, usize, &'static [&'static str]);
+    // Zone, date, what its clocks do; when half past two comes; quarters of an hour and hours of
+    // that day; and when, in the hours around, a quarter of an hour comes.
+    type Day = (
+        &'static str,
+        &'static str,
+        &'static [&'static str],
+        usize,
+        usize,
+        &'static [&'static str],
+    );
     let days: [Day; 12] = [
-        ("UTC", "2026-03-29", &["02:30 +00:00"], 96, 24, &["02:00 +00:00", "02:15 +00:00", "02:30 +00:00"]),
+        (
+            "UTC",
+            "2026-03-29",
+            &["02:30 +00:00"],
+            96,
+            24,
+            &["02:00 +00:00", "02:15 +00:00", "02:30 +00:00"],
+        ),
         // 02:00 is 03:00.
-        ("Europe/Berlin", "2026-03-29", &["03:00 +02:00"], 92, 23, &["01:45 +01:00", "03:00 +02:00", "03:15 +02:00"]),
+        (
+            "Europe/Berlin",
+            "2026-03-29",
+            &["03:00 +02:00"],
+            92,
+            23,
+            &["01:45 +01:00", "03:00 +02:00", "03:15 +02:00"],
+        ),
         // 03:00 is 02:00.
-        ("Europe/Berlin", "2026-10-25", &["02:30 +02:00"], 100, 25, &["02:45 +02:00", "02:00 +01:00", "02:15 +01:00"]),
-        ("Europe/Berlin", "2026-11-21", &["02:30 +01:00"], 96, 24, &["02:00 +01:00", "02:15 +01:00", "02:30 +01:00"]),
-        ("America/New_York", "2026-03-08", &["03:00 -04:00"], 92, 23, &["01:45 -05:00", "03:00 -04:00"]),
-        ("America/New_York", "2026-11-01", &["02:30 -05:00"], 100, 25, &["01:45 -04:00", "01:00 -05:00"]),
+        (
+            "Europe/Berlin",
+            "2026-10-25",
+            &["02:30 +02:00"],
+            100,
+            25,
+            &["02:45 +02:00", "02:00 +01:00", "02:15 +01:00"],
+        ),
+        (
+            "Europe/Berlin",
+            "2026-11-21",
+            &["02:30 +01:00"],
+            96,
+            24,
+            &["02:00 +01:00", "02:15 +01:00", "02:30 +01:00"],
+        ),
+        (
+            "America/New_York",
+            "2026-03-08",
+            &["03:00 -04:00"],
+            92,
+            23,
+            &["01:45 -05:00", "03:00 -04:00"],
+        ),
+        (
+            "America/New_York",
+            "2026-11-01",
+            &["02:30 -05:00"],
+            100,
+            25,
+            &["01:45 -04:00", "01:00 -05:00"],
+        ),
         // 02:00 is 02:30: half past two is there, and no earlier.
-        ("Australia/Lord_Howe", "2026-10-04", &["02:30 +11:00"], 94, 23, &["01:45 +10:30", "02:30 +11:00"]),
+        (
+            "Australia/Lord_Howe",
+            "2026-10-04",
+            &["02:30 +11:00"],
+            94,
+            23,
+            &["01:45 +10:30", "02:30 +11:00"],
+        ),
         // 02:00 is 01:30: two o'clock comes once, half past two too.
         (
             "Australia/Lord_Howe",
@@ -59,11 +115,39 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             24,
             &["01:45 +11:00", "01:30 +10:30", "01:45 +10:30"],
         ),
-        ("Asia/Kolkata", "2026-03-29", &["02:30 +05:30"], 96, 24, &["02:00 +05:30", "02:15 +05:30", "02:30 +05:30"]),
+        (
+            "Asia/Kolkata",
+            "2026-03-29",
+            &["02:30 +05:30"],
+            96,
+            24,
+            &["02:00 +05:30", "02:15 +05:30", "02:30 +05:30"],
+        ),
         // No daylight saving since 2019; before, 00:00 was 01:00, and the other way round.
-        ("America/Sao_Paulo", "2026-10-18", &["02:30 -03:00"], 96, 24, &["02:00 -03:00", "02:15 -03:00"]),
-        ("America/Sao_Paulo", "2018-11-04", &["02:30 -02:00"], 92, 23, &["01:00 -02:00", "01:15 -02:00"]),
-        ("America/Sao_Paulo", "2018-02-17", &["02:30 -02:00"], 100, 25, &["23:45 -02:00", "23:00 -03:00"]),
+        (
+            "America/Sao_Paulo",
+            "2026-10-18",
+            &["02:30 -03:00"],
+            96,
+            24,
+            &["02:00 -03:00", "02:15 -03:00"],
+        ),
+        (
+            "America/Sao_Paulo",
+            "2018-11-04",
+            &["02:30 -02:00"],
+            92,
+            23,
+            &["01:00 -02:00", "01:15 -02:00"],
+        ),
+        (
+            "America/Sao_Paulo",
+            "2018-02-17",
+            &["02:30 -02:00"],
+            100,
+            25,
+            &["23:45 -02:00", "23:00 -03:00"],
+        ),
     ];
     for (zone, date, half_past_two, quarters, hours, in_a_row) in days {
         assert_eq!(day(HALF_PAST_TWO, zone, date), half_past_two, "{zone} {date}");
@@ -72,9 +156,13 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
         assert!(all.windows(in_a_row.len()).any(|some| some == in_a_row), "{zone} {date}: {all:?}");
         assert_eq!(day(HOURLY, zone, date).len(), hours, "{zone} {date}");
         // In real time: there is no quarter of an hour without one.
-        let (each, from) = (schedule(QUARTERS, zone), at(&format!("{date}T00:00:00Z")) - TimeDelta::days(1));
+        let (each, from) =
+            (schedule(QUARTERS, zone), at(&format!("{date}T00:00:00Z")) - TimeDelta::days(1));
         let times: Vec<_> = each.times_after(from).take(3 * 96).collect();
-        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == TimeDelta::minutes(15)), "{zone} {date}");
+        assert!(
+            times.windows(2).all(|pair| pair[1] - pair[0] == TimeDelta::minutes(15)),
+            "{zone} {date}"
+        );
     }
 }
 
@@ -86,12 +174,19 @@ fn several_fixed_times_a_day_are_made_up_for_and_come_once_each_as_one_does() {
         day("30 1-4 * * *", "Europe/Berlin", "2026-03-29"),
         ["01:30 +01:00", "03:00 +02:00", "03:30 +02:00", "04:30 +02:00"]
     );
-    assert_eq!(day("30 1-3 * * *", "Europe/Berlin", "2026-10-25"), ["01:30 +02:00", "02:30 +02:00", "03:30 +01:00"]);
+    assert_eq!(
+        day("30 1-3 * * *", "Europe/Berlin", "2026-10-25"),
+        ["01:30 +02:00", "02:30 +02:00", "03:30 +01:00"]
+    );
     // The hour before midnight is skipped: what was Saturday's comes at the first moment of Sunday.
-    assert_eq!(times("30 23 * * 6", "America/Nuuk", "2026-03-28T12:00:00Z", 1), ["2026-03-29T01:00:00Z"]);
+    assert_eq!(
+        times("30 23 * * 6", "America/Nuuk", "2026-03-28T12:00:00Z", 1),
+        ["2026-03-29T01:00:00Z"]
+    );
 }
 
-/// What cron(8) does, minute by minute: Vixie's main loop, which compares the clock on the wall with a "virtual time".
+/// What cron(8) does, minute by minute: Vixie's main loop, which compares the clock on the wall
+/// with a "virtual time".
 fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateTime<Utc>> {
     let (schedule, zone): (Schedule, Tz) = (schedule(cron, zone), zone.parse().unwrap());
     let matches = |wall: NaiveDateTime| schedule.cron.is_time_matching(&wall.and_utc()).unwrap();
@@ -159,9 +254,15 @@ fn it_comes_when_cron_itself_would_come() {
         for cron in schedules {
             let until = from + TimeDelta::days(3);
             let second = TimeDelta::seconds(1);
-            let ours: Vec<_> =
-                schedule(cron, zone).times_after(from - second).take_while(|time| *time < until).collect();
-            assert_eq!(ours, vixie(cron, zone, from, 3 * 24 * 60), "{cron} in {zone} around {date}");
+            let ours: Vec<_> = schedule(cron, zone)
+                .times_after(from - second)
+                .take_while(|time| *time < until)
+                .collect();
+            assert_eq!(
+                ours,
+                vixie(cron, zone, from, 3 * 24 * 60),
+                "{cron} in {zone} around {date}"
+            );
             came += ours.len();
         }
     }
@@ -242,7 +343,10 @@ fn what_is_no_schedule_is_refused_with_what_would_be_right() {
         ("0~59 * * * *", "for a random time see JITTER"),
         ("0 0 * * FRI#6", "6 is not from 1 to 5"),
         ("@reboot", "start `session-reaper run`"),
-        ("@fortnightly", "@fortnightly is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"),
+        (
+            "@fortnightly",
+            "@fortnightly is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually",
+        ),
         ("CRON_TZ=Europe/Berlin 0 2 * * *", "by TIMEZONE"),
         ("0 0 31 2 *", "that time never comes"),
     ] {
@@ -286,7 +390,10 @@ fn times_that_were_missed_are_counted_up_to_some_thousands() {
     assert_eq!(quarters.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:14:59Z")), 0);
     assert_eq!(quarters.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:30:00Z")), 2);
     let seconds = schedule("* * * * * *", "UTC");
-    assert_eq!(seconds.times_between(at("2026-11-21T00:00:00Z"), at("2026-12-21T00:00:00Z")), 10_000);
+    assert_eq!(
+        seconds.times_between(at("2026-11-21T00:00:00Z"), at("2026-12-21T00:00:00Z")),
+        10_000
+    );
 }
 
 #[test]
@@ -325,9 +432,15 @@ fn jitter_puts_a_run_off_and_never_past_the_next_time() {
         .collect();
     assert!(puts.iter().all(|put| *put <= jitter));
     // All over the range: of 200 none in a quarter of it comes once in 10^25 tests.
-    assert!(puts.iter().any(|put| *put < jitter / 4) && puts.iter().any(|put| *put > jitter * 3 / 4));
+    assert!(
+        puts.iter().any(|put| *put < jitter / 4) && puts.iter().any(|put| *put > jitter * 3 / 4)
+    );
     assert_eq!(
-        Ticks::new(&quarters, Duration::ZERO).next(at("2026-11-21T11:50:00.5Z")).unwrap().run_at.nanosecond(),
+        Ticks::new(&quarters, Duration::ZERO)
+            .next(at("2026-11-21T11:50:00.5Z"))
+            .unwrap()
+            .run_at
+            .nanosecond(),
         0
     );
 }

@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Schedule;
 
-/// A clock that is set back by less does not bring back the time that has just been: corrections are of this order, and a
-/// run twice in a minute helps nobody. Set back by more, the schedule is begun anew where the clock now is: else a daemon
-/// would wait for hours until the clock has come to where it was.
+/// A clock that is set back by less does not bring back the time that has just been: corrections
+/// are of this order, and a run twice in a minute helps nobody. Set back by more, the schedule is
+/// begun anew where the clock now is: else a daemon would wait for hours until the clock has come
+/// to where it was.
 const CORRECTION: TimeDelta = TimeDelta::minutes(1);
 
 /// The times of a schedule as they are come to, each put off by a random while.
@@ -30,7 +31,8 @@ pub struct Tick {
 }
 
 impl<'a> Ticks<'a> {
-    /// With a wait of up to `jitter` before each run, which is shorter than the schedule's shortest gap.
+    /// With a wait of up to `jitter` before each run, which is shorter than the schedule's shortest
+    /// gap.
     #[must_use]
     pub fn new(schedule: &'a Schedule, jitter: Duration) -> Self {
         Self { schedule, jitter, last: None }

@@ -33,7 +33,8 @@ impl Health {
     }
 }
 
-/// A row that has been due for longer has been passed by for many runs: what the alert on a growing backlog goes by, too.
+/// A row that has been due for longer has been passed by for many runs: what the alert on a growing
+/// backlog goes by, too.
 const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 
 /// The worst of what there is to say; of equals the first.
@@ -43,7 +44,12 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         said.push((Health::DbError, format!("the database cannot be reached: {why}")));
     }
     if let Some(pause) = &status.pause {
-        let why = pause.why.as_deref().filter(|why| !why.is_empty()).map(|why| format!(": {why}")).unwrap_or_default();
+        let why = pause
+            .why
+            .as_deref()
+            .filter(|why| !why.is_empty())
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
         said.push((Health::Attention, format!("paused until {}{why}", time(pause.until))));
     }
     // What is left to others between any two chunks is no reason to look.
@@ -64,7 +70,8 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         .unwrap_or_else(|| (Health::Unknown, "no run is known yet".to_owned()))
 }
 
-/// The last run that could have done something tells; one that found another reaper at work, or a pause, does not.
+/// The last run that could have done something tells; one that found another reaper at work, or a
+/// pause, does not.
 fn last_run(status: &Status) -> Option<(Health, String)> {
     let ended = || status.runs.iter().filter(|run| !run.is_running());
     let tells = |run: &&RunStatus| !matches!(run.outcome.as_str(), "skipped_lock" | "paused");
@@ -89,10 +96,14 @@ fn last_run(status: &Status) -> Option<(Health, String)> {
 fn long_due(status: &Status) -> Option<(Health, String)> {
     let age = |oldest| status.at - oldest;
     let late = status.targets.iter().filter_map(|target| Some((target, target.oldest_due?)));
-    let (target, oldest) = late.filter(|(_, oldest)| age(*oldest) > LONG_DUE).min_by_key(|(_, oldest)| *oldest)?;
+    let (target, oldest) =
+        late.filter(|(_, oldest)| age(*oldest) > LONG_DUE).min_by_key(|(_, oldest)| *oldest)?;
     let ago = match age(oldest).num_hours() {
         hours @ 0..48 => format!("{hours} hours"),
         hours => format!("{} days", hours / 24),
     };
-    Some((Health::Attention, format!("{}: rows fell due {ago} ago and are still there", target.target)))
+    Some((
+        Health::Attention,
+        format!("{}: rows fell due {ago} ago and are still there", target.target),
+    ))
 }

@@ -1,4 +1,5 @@
-//! What stands in the tables that reapers share. What is missing or refused becomes a note, and the rest is read.
+//! What stands in the tables that reapers share. What is missing or refused becomes a note, and the
+//! rest is read.
 
 use chrono::{DateTime, Utc};
 use schema::connect::chain;
@@ -32,38 +33,51 @@ pub struct Snapshot {
 
 /// Reads it, with the last `count` runs. Fails when the connection does.
 pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapshot, Error> {
-    let at: DateTime<Utc> = client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
+    let at: DateTime<Utc> =
+        client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
     let mut notes: Vec<String> = own.foreign().iter().map(ToString::to_string).collect();
     let runs = or_note("reaper_runs", runs::last(client, own, count).await, &mut notes)?;
     let history = runs.is_some();
-    let runs: Vec<RunStatus> = runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
+    let runs: Vec<RunStatus> =
+        runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
     let pause = or_note("reaper_state", pause::get(client, own).await, &mut notes)?;
     let daemons = match pause {
-        Some(_) => or_note("reaper_state", state::all(client, own, PREFIX, DAEMONS).await, &mut notes)?,
+        Some(_) => {
+            or_note("reaper_state", state::all(client, own, PREFIX, DAEMONS).await, &mut notes)?
+        }
         None => None,
     };
     let pause = match pause {
         Some(pause::PauseLookup::Pause(pause)) => Some(pause),
         Some(pause::PauseLookup::Unreadable(error)) => {
-            notes.push(format!("the pause in reaper_state cannot be understood, and holds every run: {error}"));
+            notes.push(format!(
+                "the pause in reaper_state cannot be understood, and holds every run: {error}"
+            ));
             None
         }
         Some(pause::PauseLookup::None) | None => None,
     };
-    let at_work = |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
+    let at_work =
+        |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
     let daemon = |(key, value, said_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let registration: Registration = serde_json::from_value(value).ok()?;
-        let alive = said_at + SILENT > at && (registration.next_at + OVERDUE > at || at_work(&instance));
+        let alive =
+            said_at + SILENT > at && (registration.next_at + OVERDUE > at || at_work(&instance));
         alive.then_some(Daemon { instance, registration })
     };
-    let mut daemons: Vec<Daemon> = daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
+    let mut daemons: Vec<Daemon> =
+        daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
     daemons.sort_by_key(|daemon| daemon.registration.next_at);
     Ok(Snapshot { at, history, runs, pause, daemons, notes })
 }
 
 /// `None`, with a note, when the server refused; an error when there is no answer.
-fn or_note<T>(table: &str, result: Result<T, Error>, notes: &mut Vec<String>) -> Result<Option<T>, Error> {
+fn or_note<T>(
+    table: &str,
+    result: Result<T, Error>,
+    notes: &mut Vec<String>,
+) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if runs::is_absent(&error) => {

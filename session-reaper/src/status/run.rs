@@ -66,7 +66,8 @@ impl RunStatus {
         if run.finished_at.is_some() || run.alive {
             seen.fill(run.report.as_ref().unwrap_or(&Value::Null));
             if seen.why.is_empty() {
-                let why = if run.alive { "it has begun" } else { "nothing is known of what it did" };
+                let why =
+                    if run.alive { "it has begun" } else { "nothing is known of what it did" };
                 why.clone_into(&mut seen.why);
             }
         } else {
@@ -104,7 +105,12 @@ impl RunStatus {
     }
 
     /// One that is under way in this process, by its [`crate::sweep::partial_report`] report.
-    pub(crate) fn live(report: &Value, instance: &str, trigger: &str, now: DateTime<Utc>) -> Option<Self> {
+    pub(crate) fn live(
+        report: &Value,
+        instance: &str,
+        trigger: &str,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
         let mut seen = Self {
             run_id: text(&report["run_id"])?,
             instance: instance.to_owned(),

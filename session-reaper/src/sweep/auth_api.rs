@@ -1,5 +1,6 @@
-//! Whether a database is auth-api's, judged by the structure of its tables. The built-in targets apply to such a database alone:
-//! many applications have a table `sessions` with a column `expires_at`, and nobody said that theirs may be reaped.
+//! Whether a database is auth-api's, judged by the structure of its tables. The built-in targets
+//! apply to such a database alone: many applications have a table `sessions` with a column
+//! `expires_at`, and nobody said that theirs may be reaped.
 
 use tokio_postgres::{Client, Error};
 
@@ -38,9 +39,13 @@ impl Proof {
         Ok(if missing.is_empty() { Ok(Self { tables }) } else { Err(NotAuthApi { missing }) })
     }
 
-    /// Whether `oid` is what the proof saw under this name. A table that the proof is not about is not its concern.
+    /// Whether `oid` is what the proof saw under this name. A table that the proof is not about is
+    /// not its concern.
     pub(super) fn covers(&self, table: &TableName, oid: u32) -> bool {
-        let seen = self.tables.iter().find(|(name, _)| table.schema.is_none() && table.name.as_str() == name);
+        let seen = self
+            .tables
+            .iter()
+            .find(|(name, _)| table.schema.is_none() && table.name.as_str() == name);
         seen.is_none_or(|(_, seen)| *seen == oid)
     }
 }

@@ -1,7 +1,8 @@
 //! The auxiliary connection of a run: for the catalog, for counts and for the history.
 //!
-//! It is on the search path `pg_catalog, pg_temp`. Statements on the tables of a target also call functions of the application
-//! (in `where`, in a policy): for them alone the configured search path is in force.
+//! It is on the search path `pg_catalog, pg_temp`. Statements on the tables of a target also call
+//! functions of the application (in `where`, in a policy): for them alone the configured search
+//! path is in force.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(super) struct AuxiliaryConnection {
 }
 
 impl AuxiliaryConnection {
-    /// Finds out what depends on the configured search path, and leaves that path. `targets` are the tables that are reaped.
+    /// Finds out what depends on the configured search path, and leaves that path. `targets` are
+    /// the tables that are reaped.
     pub(super) async fn new(
         client: Client,
         deadline: Deadline,
@@ -44,7 +46,8 @@ impl AuxiliaryConnection {
         pooled: bool,
     ) -> Result<Self, Error> {
         let read = async {
-            let path = client.query_typed("SELECT pg_catalog.current_setting('search_path')", &[]).await?;
+            let path =
+                client.query_typed("SELECT pg_catalog.current_setting('search_path')", &[]).await?;
             let path: String = path.first().map_or(Ok(String::new()), |row| row.try_get(0))?;
             let trusted = owners::read_trusted(&client, targets).await?;
             let own = OwnTables::find(&client, &trusted).await?;
@@ -67,11 +70,17 @@ impl AuxiliaryConnection {
         if self.pooled {
             return Ok(());
         }
-        self.deadline.with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds)))).await
+        self.deadline
+            .with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds))))
+            .await
     }
 
     /// Opens another one, when the first was lost and something is left to be written.
-    pub(super) async fn reopen(&self, connect: &ConnectOptions, bounds: StatementBounds) -> Result<Self, ConnectError> {
+    pub(super) async fn reopen(
+        &self,
+        connect: &ConnectOptions,
+        bounds: StatementBounds,
+    ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
         let deadline = Deadline::new(driver, bounds);
         let another = Self { client: Arc::new(client), deadline, ..self.clone() };
@@ -79,7 +88,8 @@ impl AuxiliaryConnection {
         Ok(another)
     }
 
-    /// Should the connection turn out to be somebody else's too, nothing of ours stays behind on it.
+    /// Should the connection turn out to be somebody else's too, nothing of ours stays behind on
+    /// it.
     pub(super) async fn let_go(&self) {
         if !self.pooled
             && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await
@@ -92,11 +102,19 @@ impl AuxiliaryConnection {
         }
     }
 
-    pub(super) async fn rows(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+    pub(super) async fn rows(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
         self.deadline.with(1, self.client.query(text, params)).await
     }
 
-    pub(super) async fn row(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
+    pub(super) async fn row(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
         self.deadline.with(1, self.client.query_opt(text, params)).await
     }
 
@@ -108,12 +126,17 @@ impl AuxiliaryConnection {
 
     /// The first row of a statement on a target, whose values are written in it.
     pub(super) async fn of_target(&self, query: &Query<'_>) -> Result<Option<TextRow>, Error> {
-        debug_assert!(query.params.is_empty(), "the values of {} are not written in it", query.text);
+        debug_assert!(
+            query.params.is_empty(),
+            "the values of {} are not written in it",
+            query.text
+        );
         Ok(self.on_path(&query.text).await?.into_iter().next())
     }
 
-    /// The rows of a statement on the configured search path. It travels in one message with what sets the path, and is one
-    /// transaction with it: whatever else is sent on this connection meanwhile is not affected.
+    /// The rows of a statement on the configured search path. It travels in one message with what
+    /// sets the path, and is one transaction with it: whatever else is sent on this connection
+    /// meanwhile is not affected.
     pub(super) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
         let both = format!("{}; {text}", self.local_path());
         let answer = self.deadline.with(1, self.client.simple_query(&both)).await?;
@@ -122,12 +145,18 @@ impl AuxiliaryConnection {
 
     /// Sets the configured search path until the transaction ends.
     pub(super) fn local_path(&self) -> String {
-        format!("SELECT pg_catalog.set_config('search_path', {}, true)", Text(self.path.to_string()).literal())
+        format!(
+            "SELECT pg_catalog.set_config('search_path', {}, true)",
+            Text(self.path.to_string()).literal()
+        )
     }
 }
 
 /// The rows that come after the first so many statements.
-pub(super) fn after(answer: &[SimpleQueryMessage], statements: usize) -> impl Iterator<Item = TextRow> + '_ {
+pub(super) fn after(
+    answer: &[SimpleQueryMessage],
+    statements: usize,
+) -> impl Iterator<Item = TextRow> + '_ {
     let mut ended = 0;
     answer.iter().filter_map(move |message| match message {
         SimpleQueryMessage::CommandComplete(_) => {

@@ -8,8 +8,9 @@ use super::connection::DbError;
 use super::sql::{KeyRange, PassSql};
 use super::target::{Reason, Target};
 
-/// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that does not. A million
-/// index entries take about a quarter of a second to read; deleting as many rows takes several at the least.
+/// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that
+/// does not. A million index entries take about a quarter of a second to read; deleting as many
+/// rows takes several at the least.
 pub(super) const COUNT_CAP: i64 = 1_000_000;
 
 /// The second try of a count that hit its time bound, on cold disks.
@@ -47,11 +48,18 @@ impl Backlog {
         total
     }
 
-    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds since 1970. It is at
-    /// least 1 (`-infinity` is a time too): 0 is for "none".
+    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds
+    /// since 1970. It is at least 1 (`-infinity` is a time too): 0 is for "none".
     pub(super) fn oldest_due(&self, target: &Target) -> Option<f64> {
-        let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| oldest.map(|time| time + reason.keep.as_secs_f64());
-        self.oldest.iter().zip(&target.reasons).filter_map(fell_due).reduce(f64::min).map(|time| time.max(1.0))
+        let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| {
+            oldest.map(|time| time + reason.keep.as_secs_f64())
+        };
+        self.oldest
+            .iter()
+            .zip(&target.reasons)
+            .filter_map(fell_due)
+            .reduce(f64::min)
+            .map(|time| time.max(1.0))
     }
 }
 
@@ -65,11 +73,12 @@ pub(super) enum RowCount {
     Uncounted,
 }
 
-/// Rows that are counted before a run: enough to choose the order of a pass by, and to see it through.
+/// Rows that are counted before a run: enough to choose the order of a pass by, and to see it
+/// through.
 pub(super) const START_CAP: i64 = 100_000;
 
-/// Counts, each of the tables with the passes of all reasons. What could not be counted is told, and counts as "more than
-/// was seen".
+/// Counts, each of the tables with the passes of all reasons. What could not be counted is told,
+/// and counts as "more than was seen".
 pub(super) async fn count(
     auxiliary: &AuxiliaryConnection,
     target: &Target,
@@ -107,7 +116,9 @@ pub(super) async fn count(
                     Due { rows: 0, seen: None, oldest: None }
                 }
             };
-            left[reason] -= counted.seen.map_or(left[reason], |seen| i64::try_from(seen).unwrap_or(left[reason]));
+            left[reason] -= counted
+                .seen
+                .map_or(left[reason], |seen| i64::try_from(seen).unwrap_or(left[reason]));
             backlog.rows[reason] += counted.rows;
             backlog.capped |= counted.seen.is_none();
             backlog.seen.push(match counted.seen {
@@ -115,7 +126,8 @@ pub(super) async fn count(
                 None if cap == 0 => RowCount::Uncounted,
                 None => RowCount::More,
             });
-            backlog.oldest[reason] = [backlog.oldest[reason], counted.oldest].into_iter().flatten().reduce(f64::min);
+            backlog.oldest[reason] =
+                [backlog.oldest[reason], counted.oldest].into_iter().flatten().reduce(f64::min);
         }
     }
     backlog
@@ -128,7 +140,11 @@ struct Due {
     oldest: Option<f64>,
 }
 
-async fn count_pass(auxiliary: &AuxiliaryConnection, pass: &PassSql, cap: i64) -> Result<Due, Error> {
+async fn count_pass(
+    auxiliary: &AuxiliaryConnection,
+    pass: &PassSql,
+    cap: i64,
+) -> Result<Due, Error> {
     let all = KeyRange::default();
     // One more than the cap: exactly the cap is not "more".
     let look_at = cap + 1;

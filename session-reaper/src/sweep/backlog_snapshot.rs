@@ -92,15 +92,20 @@ impl BacklogSnapshot {
 }
 
 impl Sweep {
-    /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A target that a run would leave
-    /// alone is not counted: that would take reading its table, or a right that is missing.
+    /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A
+    /// target that a run would leave alone is not counted: that would take reading its table,
+    /// or a right that is missing.
     pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
         let mut standings = Vec::new();
-        for target_run in self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await.map_err(lost)? {
+        for target_run in self
+            .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
+            .await
+            .map_err(lost)?
+        {
             standings.push(backlog_snapshot(&auxiliary, &target_run, started_at).await);
         }
         Ok(standings)
@@ -113,18 +118,26 @@ async fn backlog_snapshot(
     at: DateTime<Utc>,
 ) -> BacklogSnapshot {
     let target = target_run.target;
-    let blocking: Vec<&Finding> = target_run.findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    let blocking: Vec<&Finding> =
+        target_run.findings.iter().filter(|finding| finding.is_unsafe()).collect();
     if !blocking.is_empty() {
         return BacklogSnapshot::unknown(target, &preflight::why(&blocking));
     }
     let tables = target_run.tables();
     if tables.is_empty() {
         // Partitions that are yet to be made.
-        return BacklogSnapshot { rows: Some(0), sampled_at: Some(at), ..BacklogSnapshot::of(target) };
+        return BacklogSnapshot {
+            rows: Some(0),
+            sampled_at: Some(at),
+            ..BacklogSnapshot::of(target)
+        };
     }
     let backlog = backlog::count(auxiliary, target, &tables, START_CAP).await;
     if backlog.unknown {
-        return BacklogSnapshot::unknown(target, "counting took too long, or was refused: see the log");
+        return BacklogSnapshot::unknown(
+            target,
+            "counting took too long, or was refused: see the log",
+        );
     }
     let due = target.reasons.iter().enumerate().map(|(index, reason)| ReasonBacklog {
         reason: reason.name.clone(),
@@ -152,7 +165,10 @@ fn is_capped(backlog: &Backlog, index: usize, reasons: usize) -> bool {
 }
 
 fn moment(seconds: f64) -> Option<DateTime<Utc>> {
-    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates; what is out of range is no date"
+    )]
     let micros = (seconds * 1e6) as i64;
     DateTime::from_timestamp_micros(micros)
 }

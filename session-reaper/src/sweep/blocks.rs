@@ -26,11 +26,15 @@ impl Blocks {
         Self { end, density: 0.0, rows, densest: 0.0 }
     }
 
-    /// As many blocks as should have no more than so many rows, all of them due: what a statement without a LIMIT may be given.
-    /// `None` when it is not known what a block has.
+    /// As many blocks as should have no more than so many rows, all of them due: what a statement
+    /// without a LIMIT may be given. `None` when it is not known what a block has.
     pub(super) fn without_limit(&self, rows: u32) -> Option<u32> {
         let fitting = f64::from(rows) / (self.rows?.max(self.densest) * HEADROOM);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates"
+        )]
         let blocks = fitting as u32;
         Some(blocks).filter(|blocks| *blocks > 0)
     }
@@ -40,8 +44,8 @@ impl Blocks {
         KeyRange { low: Some(mark(0)), high: Some(mark(self.end)) }
     }
 
-    /// Where a stretch of so many blocks ends, or of fewer when they would have more due rows than `rows`; and how many
-    /// they are. Without an end it reaches to the end of what lies ahead.
+    /// Where a stretch of so many blocks ends, or of fewer when they would have more due rows than
+    /// `rows`; and how many they are. Without an end it reaches to the end of what lies ahead.
     pub(super) fn reach(&self, ahead: &KeyRange, blocks: u32, rows: u64) -> (Option<Cursor>, u64) {
         let fitting = as_f64(rows) / self.density;
         #[allow(
@@ -61,13 +65,18 @@ impl Blocks {
         let newest = as_f64(rows) / as_f64(blocks.max(1)) * if full { 2.0 } else { 1.0 };
         self.densest = self.densest.max(newest);
         let smoothed = self.density + NEWEST * (newest - self.density);
-        // Denser than expected counts at once: the next stretch is not to have more than a chunk again.
+        // Denser than expected counts at once: the next stretch is not to have more than a chunk
+        // again.
         self.density = smoothed.max(newest);
     }
 
     /// Due rows that so many blocks should have.
     pub(super) fn rows(&self, blocks: u32) -> u32 {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates"
+        )]
         let rows = (f64::from(blocks) * self.density).ceil() as u32;
         rows
     }

@@ -21,7 +21,9 @@ pub(super) enum Spent {
 impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Runtime(bound) => write!(f, "MAX_RUNTIME ({})", humantime::format_duration(*bound)),
+            Self::Runtime(bound) => {
+                write!(f, "MAX_RUNTIME ({})", humantime::format_duration(*bound))
+            }
             Self::Rows(bound) => write!(f, "MAX_ROWS ({bound})"),
         }
     }
@@ -46,7 +48,8 @@ impl Budget {
 
     /// The bound that has been reached, if one has.
     pub(super) fn spent(&self) -> Option<Spent> {
-        let runtime = self.limits.runtime.filter(|bound| self.began.elapsed() >= *bound).map(Spent::Runtime);
+        let runtime =
+            self.limits.runtime.filter(|bound| self.began.elapsed() >= *bound).map(Spent::Runtime);
         runtime.or_else(|| self.limits.rows.filter(|bound| self.deleted >= *bound).map(Spent::Rows))
     }
 
@@ -58,6 +61,8 @@ impl Budget {
 
     /// Until the run must end, for whoever wants to wait.
     pub(super) fn time_left(&self) -> Duration {
-        self.limits.runtime.map_or(Duration::MAX, |bound| bound.saturating_sub(self.began.elapsed()))
+        self.limits
+            .runtime
+            .map_or(Duration::MAX, |bound| bound.saturating_sub(self.began.elapsed()))
     }
 }

@@ -1,4 +1,5 @@
-//! Finding a target's table, or the tables that make it up, their keys, and the types of the columns that a watermark is made of.
+//! Finding a target's table, or the tables that make it up, their keys, and the types of the
+//! columns that a watermark is made of.
 
 use schema::connect::chain;
 use tokio_postgres::error::SqlState;
@@ -15,16 +16,19 @@ use crate::nearest::nearest;
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: Ident,
-    /// The type below any domains, as `format_type` names it: for people, and for what depends on the kind of time.
+    /// The type below any domains, as `format_type` names it: for people, and for what depends on
+    /// the kind of time.
     pub(super) sql_type: String,
-    /// The same type for a cast: quoted, with its schema, without a modifier. A cast to `timestamp(0)` would round a
-    /// watermark and lose the rows behind it.
+    /// The same type for a cast: quoted, with its schema, without a modifier. A cast to
+    /// `timestamp(0)` would round a watermark and lose the rows behind it.
     pub(super) cast: String,
-    /// What compares two values of the type for equality. `None` for a type that has no such operator, such as `json`.
+    /// What compares two values of the type for equality. `None` for a type that has no such
+    /// operator, such as `json`.
     pub(super) equals: Option<Operator>,
 }
 
-/// A target's table that is there: one table, or the many that its rows are in when it is partitioned or inherited from.
+/// A target's table that is there: one table, or the many that its rows are in when it is
+/// partitioned or inherited from.
 #[derive(Clone, Debug)]
 pub(super) struct Located {
     /// What the advisory lock is taken on.
@@ -50,7 +54,8 @@ pub(super) struct Leaf {
     pub(super) oid: u32,
     /// With its schema.
     pub(super) table: TableName,
-    /// Unique and not null; empty when the table has nothing of the kind whose order is PostgreSQL's own.
+    /// Unique and not null; empty when the table has nothing of the kind whose order is
+    /// PostgreSQL's own.
     pub(super) key: Vec<Column>,
     pub(super) identity: Identity,
 }
@@ -92,17 +97,19 @@ pub(super) struct Lookup<'a> {
 /// Which table a name means on the search path of its connection.
 pub(super) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
 
-/// A row for each table below the one with the oid `$1` and for itself: its columns, its key, and the way from it to the table that was
-/// named.
+/// A row for each table below the one with the oid `$1` and for itself: its columns, its key, and
+/// the way from it to the table that was named.
 ///
-/// The key: the primary one, else the shortest that is unique and never null. One with a type whose operators are not
-/// PostgreSQL's own is no key: whose order a row comparison goes by depends on the `search_path` there.
+/// The key: the primary one, else the shortest that is unique and never null. One with a type whose
+/// operators are not PostgreSQL's own is no key: whose order a row comparison goes by depends on
+/// the `search_path` there.
 const LOCATE: &str = include_str!("catalog/locate.sql");
 
 /// The columns of a table, with the type below any domains and its equality.
 ///
-/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations, arrays, ranges and composite
-/// types, wherever these are. Those of an extension's type are where its default operator class has them.
+/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations,
+/// arrays, ranges and composite types, wherever these are. Those of an extension's type are where
+/// its default operator class has them.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 
 /// What a column of another table refers to here, by a foreign key, else the primary key.
@@ -131,9 +138,15 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
         Err(error) => return Err(error),
     };
     let client = lookup.catalog;
-    let tree: Vec<Member> =
-        client.query(LOCATE, &[&oid]).await?.iter().map(Member::of).collect::<Result<_, Error>>()?;
-    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else { return Ok(TableLookup::NoTable) };
+    let tree: Vec<Member> = client
+        .query(LOCATE, &[&oid])
+        .await?
+        .iter()
+        .map(Member::of)
+        .collect::<Result<_, Error>>()?;
+    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else {
+        return Ok(TableLookup::NoTable);
+    };
     if let Some(why) = unfit(&root.kind) {
         return Ok(TableLookup::Unfit(format!("{} is {why}", target.table.quoted())));
     }
@@ -142,7 +155,11 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
 
     let wanted = target.reasons.iter().map(|reason| &reason.column);
     if let Some(missing) = wanted.clone().chain(&target.group).find(|name| find(name).is_none()) {
-        return Ok(TableLookup::Unfit(no_column(&target.table, missing, columns.iter().map(|column| &column.name))));
+        return Ok(TableLookup::Unfit(no_column(
+            &target.table,
+            missing,
+            columns.iter().map(|column| &column.name),
+        )));
     }
     let due = wanted.filter_map(find).cloned().collect();
     let group = target.group.as_ref().and_then(find).cloned();
@@ -186,7 +203,16 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
             Resolution::Locked(bound) => return Ok(TableLookup::Locked(bound)),
         },
     };
-    Ok(TableLookup::Table(Box::new(Located { oid, table, condition, due, group, leaves, children, identity })))
+    Ok(TableLookup::Table(Box::new(Located {
+        oid,
+        table,
+        condition,
+        due,
+        group,
+        leaves,
+        children,
+        identity,
+    })))
 }
 
 /// The oid of the table that a name means on the configured search path.
@@ -212,7 +238,9 @@ impl Member {
             identity: Identity {
                 oid: row.try_get(0)?,
                 table: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
-                columns: columns.map(|(name, (number, sql_type))| (Ident::new(name), number, sql_type)).collect(),
+                columns: columns
+                    .map(|(name, (number, sql_type))| (Ident::new(name), number, sql_type))
+                    .collect(),
                 path,
             },
             key: row.try_get::<_, Vec<String>>(8)?.into_iter().map(Ident::new).collect(),
@@ -227,7 +255,9 @@ async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
             name: Ident::new(row.try_get::<_, String>(0)?),
             sql_type: row.try_get(1)?,
             cast: row.try_get(2)?,
-            equals: schema.zip(name).map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
+            equals: schema
+                .zip(name)
+                .map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
         })
     };
     client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
@@ -251,8 +281,7 @@ async fn locate_child(
     };
     let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
     if kind != "r" || inherited {
-        let why =
-            "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
+        let why = "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
         return Ok(Err(format!("children: {} cannot be one: {why}", table.quoted())));
     }
     let oid: u32 = row.try_get(0)?;
@@ -262,7 +291,10 @@ async fn locate_child(
     };
     let columns = columns(client, oid).await?;
     let Some(found) = columns.iter().find(|found| found.name == *column).cloned() else {
-        return Ok(Err(format!("children: {}", no_column(table, column, columns.iter().map(|column| &column.name)))));
+        return Ok(Err(format!(
+            "children: {}",
+            no_column(table, column, columns.iter().map(|column| &column.name))
+        )));
     };
     let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
         let (child, parent) = (table.quoted(), target.table.quoted());
@@ -272,7 +304,8 @@ async fn locate_child(
         )));
     };
     if found.equals.is_none() {
-        let why = format!("{} is {}, whose values cannot be compared", column.quoted(), found.sql_type);
+        let why =
+            format!("{} is {}, whose values cannot be compared", column.quoted(), found.sql_type);
         return Ok(Err(format!("children: {}.{why}", table.quoted())));
     }
     let Member { identity, .. } = member;
@@ -280,7 +313,11 @@ async fn locate_child(
     Ok(Ok(Child { oid, table, column: found, refers_to: Ident::new(refers_to), identity }))
 }
 
-fn no_column<'a>(table: &TableName, missing: &Ident, columns: impl Iterator<Item = &'a Ident>) -> String {
+fn no_column<'a>(
+    table: &TableName,
+    missing: &Ident,
+    columns: impl Iterator<Item = &'a Ident>,
+) -> String {
     let hint = nearest(missing.as_str(), columns.map(|column| (column.as_str(), column.quoted())));
     format!("{table} has no column {missing}{}", meant(hint))
 }
@@ -292,11 +329,16 @@ pub(super) async fn similar_table(client: &Client, table: &TableName) -> Result<
         .iter()
         .map(|row| {
             let (schema, name): (String, String) = (row.get(0), row.get(1));
-            let quoted = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.quoted();
+            let quoted =
+                TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }
+                    .quoted();
             (name, quoted)
         })
         .collect();
-    Ok(meant(nearest(table.name.as_str(), tables.iter().map(|(name, quoted)| (name.as_str(), quoted.clone())))))
+    Ok(meant(nearest(
+        table.name.as_str(),
+        tables.iter().map(|(name, quoted)| (name.as_str(), quoted.clone())),
+    )))
 }
 
 fn unfit(kind: &str) -> Option<&'static str> {

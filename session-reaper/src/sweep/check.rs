@@ -14,7 +14,8 @@ pub struct Checked {
     pub safe: bool,
     /// What holds for all of them.
     pub server: CheckedServer,
-    /// In the order in which they would be worked on; none when the server is reached through a pooler.
+    /// In the order in which they would be worked on; none when the server is reached through a
+    /// pooler.
     pub targets: Vec<CheckedTarget>,
 }
 
@@ -41,8 +42,8 @@ pub struct CheckedTarget {
 }
 
 impl Sweep {
-    /// Looks at the server and at every target, and changes nothing. Fails when the database cannot be
-    /// reached, or is not one that the targets apply to.
+    /// Looks at the server and at every target, and changes nothing. Fails when the database cannot
+    /// be reached, or is not one that the targets apply to.
     pub async fn check(&self) -> Result<Checked, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, pooled, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
@@ -53,7 +54,10 @@ impl Sweep {
         let proof = self.prove(&lock_connection).await?;
         let examined = async {
             let server = preflight::server::examine(&auxiliary).await?;
-            Ok((server, self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await?))
+            Ok((
+                server,
+                self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await?,
+            ))
         };
         let (server, target_runs) = match examined.await {
             Ok(examined) => examined,
@@ -77,7 +81,8 @@ fn pooler() -> Checked {
 
 impl Checked {
     fn new(server: Vec<Finding>, targets: Vec<CheckedTarget>) -> Self {
-        let server = CheckedServer { safe: !server.iter().any(Finding::is_unsafe), findings: server };
+        let server =
+            CheckedServer { safe: !server.iter().any(Finding::is_unsafe), findings: server };
         Self { safe: server.safe && targets.iter().all(|target| target.safe), server, targets }
     }
 }

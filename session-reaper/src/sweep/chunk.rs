@@ -11,19 +11,27 @@ use super::spans;
 use super::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked, Text};
 use crate::metrics;
 
-/// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end that began just now, and
-/// not so long that those who wait for the chunk would notice.
+/// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end
+/// that began just now, and not so long that those who wait for the chunk would notice.
 const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
     /// The place of the row that `offset` others lie before, if there are so many.
-    pub(super) async fn mark_at(&mut self, ahead: &KeyRange, offset: i64) -> Result<Option<Cursor>, DbError> {
+    pub(super) async fn mark_at(
+        &mut self,
+        ahead: &KeyRange,
+        offset: i64,
+    ) -> Result<Option<Cursor>, DbError> {
         let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
         Ok(row.as_ref().map(sql::mark))
     }
 
     /// One try.
-    pub(super) async fn attempt(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, DbError> {
+    pub(super) async fn attempt(
+        &mut self,
+        ahead: &KeyRange,
+        attempt: Attempt,
+    ) -> Result<Chunk, DbError> {
         let (span, before) = (spans::chunk(self.target, self.reason), self.gone());
         let tried = self.take(ahead, attempt).instrument(span.clone()).await;
         spans::chunk_ended(&span, &tried, self.gone() - before);
@@ -56,7 +64,10 @@ impl Pass<'_, '_> {
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
         }
-        let range = KeyRange { low: ahead.low.clone(), high: reached.clone().or_else(|| ahead.high.clone()) };
+        let range = KeyRange {
+            low: ahead.low.clone(),
+            high: reached.clone().or_else(|| ahead.high.clone()),
+        };
 
         let deleted = self.delete(&range, asked).await?;
         let elapsed = began.elapsed();
@@ -64,10 +75,12 @@ impl Pass<'_, '_> {
         let trips = if self.blocks.is_some() { 1 } else { 2 };
         let work = self.worker.connection.at_the_server(elapsed, trips);
         self.committed(&deleted);
-        // All that the probe saw is gone; at the end of the pass nobody has counted what there was, and without a key there
-        // may be more than it saw.
-        let all_that_was_seen =
-            self.blocks.is_none() && reached.is_some() && !self.sql.key.is_empty() && deleted.rows >= u64::from(asked);
+        // All that the probe saw is gone; at the end of the pass nobody has counted what there was,
+        // and without a key there may be more than it saw.
+        let all_that_was_seen = self.blocks.is_none()
+            && reached.is_some()
+            && !self.sql.key.is_empty()
+            && deleted.rows >= u64::from(asked);
         let left = if deleted.full || deleted.whole || all_that_was_seen {
             0
         } else {
@@ -130,20 +143,23 @@ impl Pass<'_, '_> {
             Worked::Rows(rows) => deleted.rows = *rows,
             Worked::Row(row) => {
                 let (rows, children) = sql::with_children(row);
-                (deleted.rows, deleted.children) = (rows, children.iter().map(|child| child.deleted).sum());
+                (deleted.rows, deleted.children) =
+                    (rows, children.iter().map(|child| child.deleted).sum());
                 children_left = children.iter().any(|child| child.found >= u64::from(most));
             }
         }
         let gone = deleted.rows + deleted.children;
         let locked = done.locked.as_ref().map_or(0, |locked| locked.rows);
         let wrote = gone + locked > 0;
-        let alone = done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
+        let alone =
+            done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
         self.worker.alone = alone;
         deleted.whole = lock_wait == LockWait::Wait || (alone && !self.trigger);
         // Where nothing goes, nothing is gained by trying again at once.
         deleted.full = children_left && gone > 0;
         if self.sql.children.is_empty() {
-            // Without a lock on the table due rows may have been moved to a block that was passed already.
+            // Without a lock on the table due rows may have been moved to a block that was passed
+            // already.
             self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
             deleted.whole = false;
@@ -155,7 +171,8 @@ impl Pass<'_, '_> {
         deleted.full |= limited && gone > 0 && taken >= u64::from(most);
         if let Some(Locked { refused, large, later, .. }) = done.locked {
             self.large = large > 0;
-            deleted.whole &= refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
+            deleted.whole &=
+                refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
             let learnt = self.refused.add(refused);
             deleted.full |= later > 0 && (gone > 0 || learnt);
             if large > 0 {
@@ -178,16 +195,25 @@ impl Pass<'_, '_> {
             (LockWait::TableLocked, Some(exclusive)) => exclusive,
             _ => &self.around.begin,
         };
-        let lock = if lock_wait == LockWait::TableLocked { None } else { self.sql.lock(range, most, refused) };
+        let lock = if lock_wait == LockWait::TableLocked {
+            None
+        } else {
+            self.sql.lock(range, most, refused)
+        };
         let delete = self.sql.delete(range, most, &pid, lock_wait);
         let returns = if self.sql.children.is_empty() { Returns::Rows } else { Returns::Row };
         let chunk = Transaction { begin, around: &self.around, lock, delete, returns };
         Ok(connection.transact(&chunk).await?)
     }
 
-    /// Deletes what it can of groups that are too large to be locked row by row, under a lock on their table. When that is not
-    /// to be had at once, their rows count as held.
-    async fn delete_large(&mut self, range: &KeyRange, most: &i64, deleted: &mut Deleted) -> Result<(), DbError> {
+    /// Deletes what it can of groups that are too large to be locked row by row, under a lock on
+    /// their table. When that is not to be had at once, their rows count as held.
+    async fn delete_large(
+        &mut self,
+        range: &KeyRange,
+        most: &i64,
+        deleted: &mut Deleted,
+    ) -> Result<(), DbError> {
         let array = self.refused.array.clone();
         match self.transact(range, most, LockWait::TableLocked, &array).await {
             Ok(Done { worked, writers, .. }) => {
@@ -215,22 +241,35 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Stretches are deleted as they stand until a chunk has met a row that somebody holds: that takes less than half of the work of
-    /// locking rows first, and traffic notices the work. From then on held rows are passed over.
+    /// Stretches are deleted as they stand until a chunk has met a row that somebody holds: that
+    /// takes less than half of the work of locking rows first, and traffic notices the work.
+    /// From then on held rows are passed over.
     pub(super) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
         }
-        // A statement without a LIMIT is given no more blocks than may all be due, on average: not when rows are counted to the
-        // last one.
+        // A statement without a LIMIT is given no more blocks than may all be due, on average: not
+        // when rows are counted to the last one.
         let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
-        let bounded =
-            self.blocks.as_ref().is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
-        if !self.held_up && bounded && self.sql.children.is_empty() { LockWait::Wait } else { LockWait::SkipLocked }
+        let bounded = self
+            .blocks
+            .as_ref()
+            .is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
+        if !self.held_up && bounded && self.sql.children.is_empty() {
+            LockWait::Wait
+        } else {
+            LockWait::SkipLocked
+        }
     }
 
-    /// Whether so many rows share one time that the index is no help in telling them apart, or in telling where they end.
-    async fn is_crowded(&mut self, ahead: &KeyRange, reached: Option<&Cursor>, asked: u32) -> Result<bool, DbError> {
+    /// Whether so many rows share one time that the index is no help in telling them apart, or in
+    /// telling where they end.
+    async fn is_crowded(
+        &mut self,
+        ahead: &KeyRange,
+        reached: Option<&Cursor>,
+        asked: u32,
+    ) -> Result<bool, DbError> {
         let Some(reached) = reached else { return Ok(false) };
         if self.sql.key.is_empty() {
             let far = self.mark_at(ahead, i64::from(asked) + i64::from(CROWD)).await?;
@@ -259,7 +298,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has just touched it.
+    /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has
+    /// just touched it.
     async fn count_left(&mut self, range: &KeyRange, attempt: Attempt) -> Result<u64, DbError> {
         let counted = match self.worker.connection.one(&self.sql.count(range, &COUNT_CAP)).await {
             Ok(row) => Counted::of(&row),
@@ -302,6 +342,7 @@ struct Deleted {
     children: u64,
     /// There may be more in the stretch: as many went as were allowed, of rows or of some child's.
     full: bool,
-    /// What did not go was not due: it was waited for what somebody held, or nobody else was writing.
+    /// What did not go was not due: it was waited for what somebody held, or nobody else was
+    /// writing.
     whole: bool,
 }

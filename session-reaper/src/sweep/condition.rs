@@ -1,10 +1,12 @@
-//! The condition of a target, `where`: the server reads it once and writes it out, and statements contain only what it wrote.
+//! The condition of a target, `where`: the server reads it once and writes it out, and statements
+//! contain only what it wrote.
 //!
-//! In a transaction that is rolled back, a temporary view with the condition is created on the configured search path,
-//! where the names in it mean what they mean to the application. The server then writes the view out on `pg_catalog`
-//! alone. What it writes is a closed expression: names have their schemas, columns their alias, and a text such as
-//! `true) GROUP BY (t.id` is found out. Operators and functions get their schema, too, and the result is read once more to
-//! see that it means the same.
+//! In a transaction that is rolled back, a temporary view with the condition is created on the
+//! configured search path, where the names in it mean what they mean to the application. The server
+//! then writes the view out on `pg_catalog` alone. What it writes is a closed expression: names
+//! have their schemas, columns their alias, and a text such as `true) GROUP BY (t.id` is found out.
+//! Operators and functions get their schema, too, and the result is read once more to see that it
+//! means the same.
 //!
 //! Nothing of the condition runs here: to create a view is to parse it.
 
@@ -24,22 +26,26 @@ use qualify::qualified;
 use super::connection::{Bound, DbError};
 use super::name::{Ident, TableName};
 
-/// The table by itself, the condition as it was configured, and the condition as it was written out.
+/// The table by itself, the condition as it was configured, and the condition as it was written
+/// out.
 const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
 
-/// With a second relation in FROM, columns are written out with their alias by every version of PostgreSQL.
+/// With a second relation in FROM, columns are written out with their alias by every version of
+/// PostgreSQL.
 const BESIDE: &str = "(SELECT) AS session_reaper_beside";
 
-/// How long a lock on a table is waited for, and how long to wait after each `lock_timeout`: a migration holds one for seconds.
+/// How long a lock on a table is waited for, and how long to wait after each `lock_timeout`: a
+/// migration holds one for seconds.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
 /// Statements that it takes to read a condition.
 pub(super) const READ_STATEMENTS: usize = 21;
 
-const TEXTS: &str = "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
+const TEXTS: &str =
+    "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
     WHERE v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
 /// A condition that the server has written out.
@@ -64,7 +70,8 @@ pub(super) struct Relation {
     pub(super) name: TableName,
 }
 
-/// Something that runs with the condition and belongs to a role that could not have the reaper's rights otherwise.
+/// Something that runs with the condition and belongs to a role that could not have the reaper's
+/// rights otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ForeignObject {
     /// As PostgreSQL describes it.
@@ -97,7 +104,8 @@ impl ResolvedCondition {
         &self.0.reads
     }
 
-    /// The columns that it reads, each with the oid of its relation: those of the target's table and of sub-selects.
+    /// The columns that it reads, each with the oid of its relation: those of the target's table
+    /// and of sub-selects.
     pub(super) fn columns(&self) -> &[(u32, Ident)] {
         &self.0.columns
     }
@@ -111,11 +119,18 @@ impl ResolvedCondition {
     #[cfg(test)]
     pub(super) fn unseen(sql: &str) -> Self {
         let (reads, foreign, columns) = (Vec::new(), Vec::new(), Vec::new());
-        Self(Arc::new(Resolved { sql: sql.to_owned(), shown: sql.to_owned(), reads, foreign, columns }))
+        Self(Arc::new(Resolved {
+            sql: sql.to_owned(),
+            shown: sql.to_owned(),
+            reads,
+            foreign,
+            columns,
+        }))
     }
 }
 
-/// Reads `condition` on a row of `table`, which is `oid`. `client` is on the configured search path, and nobody else uses it now.
+/// Reads `condition` on a row of `table`, which is `oid`. `client` is on the configured search
+/// path, and nobody else uses it now.
 pub(super) async fn resolve(
     client: &Client,
     table: &TableName,
@@ -134,7 +149,9 @@ pub(super) async fn resolve(
         };
         match DbError::of(&error) {
             DbError::Lost(_) | DbError::Pooler => return Err(error),
-            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(BACKOFF).await,
+            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => {
+                tokio::time::sleep(BACKOFF).await;
+            }
             DbError::Timeout(bound) => return Ok(Resolution::Locked(bound)),
             DbError::Conflict(_) | DbError::Gone(_) | DbError::Changed(_) | DbError::Other(_) => {
                 return refused(client, &error).await;
@@ -143,9 +160,16 @@ pub(super) async fn resolve(
     }
 }
 
-async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> Result<Resolution, Error> {
+async fn read(
+    client: &Client,
+    table: &TableName,
+    oid: u32,
+    condition: &str,
+) -> Result<Resolution, Error> {
     let view = |name: &str, rest: &str| {
-        format!("CREATE TEMPORARY VIEW {name} AS SELECT true AS ok FROM ONLY {table} t, {BESIDE}{rest}")
+        format!(
+            "CREATE TEMPORARY VIEW {name} AS SELECT true AS ok FROM ONLY {table} t, {BESIDE}{rest}"
+        )
     };
     client.query_typed(&view(PLAIN, ""), &[]).await?;
     // In the extended protocol a text is one statement, whatever it has in it.
@@ -168,7 +192,9 @@ async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> 
             Err(error) => return Err(error),
         }
         let texts = self::texts(client).await?;
-        if expression(&texts, WRITTEN) == Some(sql) && self::needed(client, WRITTEN, oid).await? == needed {
+        if expression(&texts, WRITTEN) == Some(sql)
+            && self::needed(client, WRITTEN, oid).await? == needed
+        {
             let (reads, foreign) = needed;
             return Ok(Resolution::Condition(ResolvedCondition(Arc::new(Resolved {
                 sql: again,
@@ -180,7 +206,10 @@ async fn read(client: &Client, table: &TableName, oid: u32, condition: &str) -> 
         }
         client.batch_execute("ROLLBACK TO again").await?;
     }
-    Ok(Resolution::Refused(format!("it means something else where names have their schemas: {sql}"), None))
+    Ok(Resolution::Refused(
+        format!("it means something else where names have their schemas: {sql}"),
+        None,
+    ))
 }
 
 /// Every view with its definition, written out on `pg_catalog`.
@@ -216,15 +245,23 @@ async fn columns(client: &Client, view: &str) -> Result<Vec<(u32, Ident)>, Error
 }
 
 /// The relations that a view reads, and what runs with it and is not to be trusted.
-async fn needed(client: &Client, view: &str, table: u32) -> Result<(Vec<Relation>, Vec<ForeignObject>), Error> {
+async fn needed(
+    client: &Client,
+    view: &str,
+    table: u32,
+) -> Result<(Vec<Relation>, Vec<ForeignObject>), Error> {
     let owner = "ARRAY (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $2)";
     let sql = include_str!("condition.sql").replace("{trusted}", &trusted(owner));
     let (mut reads, mut foreign) = (Vec::new(), Vec::new());
     for row in client.query_typed(&sql, &[(&view, Type::TEXT), (&table, Type::OID)]).await? {
-        let (what, owner, trusted): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (what, owner, trusted): (String, String, bool) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if let Some(oid) = row.try_get::<_, Option<u32>>(3)? {
             let (schema, name): (String, String) = (row.try_get(4)?, row.try_get(5)?);
-            reads.push(Relation { oid, name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) } });
+            reads.push(Relation {
+                oid,
+                name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
+            });
         }
         if !trusted {
             foreign.push(ForeignObject { what, owner });
@@ -241,7 +278,10 @@ async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
     // It quotes the condition, and no row.
     let why = error.as_db_error().map_or_else(|| chain(error), |told| escaped(told.message()));
     if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
-        return Ok(Resolution::Refused(format!("{HOW}; this server or role is read-only: {why}"), None));
+        return Ok(Resolution::Refused(
+            format!("{HOW}; this server or role is read-only: {why}"),
+            None,
+        ));
     }
     if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
         && let Some(row) = client.query_typed(MAY, &[]).await?.first()

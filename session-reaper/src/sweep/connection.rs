@@ -1,5 +1,5 @@
-//! The two connections of a run: the one that holds the lock and deletes (losing one loses the other), and one beside it
-//! for counts and the history.
+//! The two connections of a run: the one that holds the lock and deletes (losing one loses the
+//! other), and one beside it for counts and the history.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,27 +26,29 @@ pub struct StatementBounds {
 
 /// On both connections.
 ///
-/// A stretch has to be walked along its index, whatever the statistics say of a table that was emptied or filled a moment
-/// ago: an index scan stops where the stretch ends, other plans may read the table.
+/// A stretch has to be walked along its index, whatever the statistics say of a table that was
+/// emptied or filled a moment ago: an index scan stops where the stretch ends, other plans may read
+/// the table.
 const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
      SET max_parallel_workers_per_gather = 0; SET jit = off";
 
 /// On the connection that deletes.
 ///
-/// - Read committed is what looks at a row again when it was updated between snapshot and lock; stricter levels, which a
-///   role or a database may have as their default, fail there.
+/// - Read committed is what looks at a row again when it was updated between snapshot and lock;
+///   stricter levels, which a role or a database may have as their default, fail there.
 /// - A delete that a crash undoes is simply due again: its commit need not wait for the disk.
 /// - The bounds of a stretch decide the plan; a generic plan does not know them.
 /// - The only transaction of several statements is the one that takes the locks, in milliseconds.
 const DEDICATED: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
-/// A host that died without a word holds its locks until the server ends its idle connection: some minutes, and more than
-/// the longest rest between two chunks ([`super::pace::LONGEST_REST`]).
+/// A host that died without a word holds its locks until the server ends its idle connection: some
+/// minutes, and more than the longest rest between two chunks ([`super::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
-/// How soon a server at work notices that its client has died. Without it a statement of a killed reaper runs to its
-/// end and commits (2.8 s of a 3 s statement); with it, it was rolled back after 0.2 s.
+/// How soon a server at work notices that its client has died. Without it a statement of a killed
+/// reaper runs to its end and commits (2.8 s of a 3 s statement); with it, it was rolled back after
+/// 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
 /// What a run works with.
@@ -55,10 +57,11 @@ pub(super) struct Connections {
     pub(super) auxiliary: AuxiliaryConnection,
     /// By the database's clock.
     pub(super) started_at: DateTime<Utc>,
-    /// When that server was started: after a crash or a failover it is another one, with rows that were deleted perhaps.
+    /// When that server was started: after a crash or a failover it is another one, with rows that
+    /// were deleted perhaps.
     pub(super) server: String,
-    /// The two have been seen to share server processes, or to change them: a pooler stands in between. No setting was
-    /// made then, for it would stay behind for other clients.
+    /// The two have been seen to share server processes, or to change them: a pooler stands in
+    /// between. No setting was made then, for it would stay behind for other clients.
     pub(super) pooled: bool,
 }
 
@@ -108,7 +111,8 @@ pub(super) struct Done {
     pub(super) writers: Option<Writers>,
 }
 
-/// Statements that are kept from one table to the next: the server process takes some 50 kB for each.
+/// Statements that are kept from one table to the next: the server process takes some 50 kB for
+/// each.
 const PREPARED: usize = 100;
 
 /// How often the way there and back is measured.
@@ -123,9 +127,11 @@ impl Connections {
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
         let (auxiliary, driver_beside) = connect.connect_with_driver().await?;
-        let (deadline, patience_beside) = (Deadline::new(driver, bounds), Deadline::new(driver_beside, bounds));
+        let (deadline, patience_beside) =
+            (Deadline::new(driver, bounds), Deadline::new(driver_beside, bounds));
         let (pid, _, _) = deadline.with(1, identify(&client)).await?;
-        let (pid_beside, started_at, server) = patience_beside.with(1, identify(&auxiliary)).await?;
+        let (pid_beside, started_at, server) =
+            patience_beside.with(1, identify(&auxiliary)).await?;
         let (mut again, mut round_trip) = (pid, Duration::MAX);
         // The shortest of some: one that was held up would be taken off each chunk.
         for _ in 0..ROUND_TRIPS {
@@ -133,7 +139,8 @@ impl Connections {
             again = deadline.with(1, identify(&client)).await?.0;
             round_trip = round_trip.min(asked.elapsed());
         }
-        let changed = pid != again || pid_beside != patience_beside.with(1, identify(&auxiliary)).await?.0;
+        let changed =
+            pid != again || pid_beside != patience_beside.with(1, identify(&auxiliary)).await?.0;
         let pooled = changed || pid == pid_beside;
         let set = async {
             if !pooled {
@@ -143,8 +150,15 @@ impl Connections {
         };
         let auxiliary = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
-        let lock_connection =
-            LockConnection { client, deadline, pid, round_trip, lock_timeout, waits: lock_timeout, prepared };
+        let lock_connection = LockConnection {
+            client,
+            deadline,
+            pid,
+            round_trip,
+            lock_timeout,
+            waits: lock_timeout,
+            prepared,
+        };
         Ok(Self { lock_connection, auxiliary, started_at, server, pooled })
     }
 }
@@ -181,12 +195,14 @@ impl LockConnection {
         self.pid
     }
 
-    /// Of `elapsed`, in which so many statements were sent one after the other, what the server had a hand in.
+    /// Of `elapsed`, in which so many statements were sent one after the other, what the server had
+    /// a hand in.
     pub(super) fn at_the_server(&self, elapsed: Duration, statements: u32) -> Duration {
         elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
     }
 
-    /// How long statements wait for a lock from here on; at the most and by default as long as `lock_timeout` says.
+    /// How long statements wait for a lock from here on; at the most and by default as long as
+    /// `lock_timeout` says.
     pub(super) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {
@@ -197,21 +213,26 @@ impl LockConnection {
         Ok(())
     }
 
-    /// Asks for a sign of life, which is one for the server, too: it would end a connection that is idle for long.
+    /// Asks for a sign of life, which is one for the server, too: it would end a connection that is
+    /// idle for long.
     pub(super) async fn is_there(&self) -> Result<(), Error> {
         self.deadline.with(1, self.client.batch_execute("")).await
     }
 
     /// Who is writing.
     pub(super) async fn look(&mut self) -> Result<Writers, Error> {
-        let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
-        let both = async { tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[])) };
+        let (number, snapshot) =
+            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let both = async {
+            tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[]))
+        };
         let (number, snapshot) = self.deadline.with(2, both).await;
         Ok(Writers::of(&number?, &snapshot?))
     }
 
-    /// Carries out a chunk as one transaction, and looks who was writing right after it. All of it is sent at once: it takes one
-    /// way to the server and back. Whatever fails, none of it stands.
+    /// Carries out a chunk as one transaction, and looks who was writing right after it. All of it
+    /// is sent at once: it takes one way to the server and back. Whatever fails, none of it
+    /// stands.
     pub(super) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
         let Transaction { begin, around, lock, delete, returns } = chunk;
         let verify = self.prepare(&around.verify).await?;
@@ -224,7 +245,8 @@ impl LockConnection {
             Some(after) => Some(self.prepare(after).await?),
             None => None,
         };
-        let (number, snapshot) = (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let (number, snapshot) =
+            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let client = &self.client;
         // Each is sent when it is polled for the first time, in this order.
         let all = async {
@@ -255,7 +277,8 @@ impl LockConnection {
                 client.query_one(&snapshot, &[]),
             )
         };
-        let (begun, verified, locked, worked, still, committed, number, snapshot) = self.deadline.with(8, all).await;
+        let (begun, verified, locked, worked, still, committed, number, snapshot) =
+            self.deadline.with(8, all).await;
         // What failed first is why the rest did.
         begun?;
         verified?;
@@ -263,7 +286,10 @@ impl LockConnection {
         let worked = worked?;
         still?;
         committed?;
-        let writers = number.ok().zip(snapshot.ok()).map(|(number, snapshot)| Writers::of(&number, &snapshot));
+        let writers = number
+            .ok()
+            .zip(snapshot.ok())
+            .map(|(number, snapshot)| Writers::of(&number, &snapshot));
         Ok(Done { worked, locked: locked?, writers })
     }
 
@@ -279,8 +305,8 @@ impl LockConnection {
         self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
     }
 
-    /// Forgets the statements of tables that have been worked on, when they are many: the server process keeps what was
-    /// prepared on it until then.
+    /// Forgets the statements of tables that have been worked on, when they are many: the server
+    /// process keeps what was prepared on it until then.
     pub(super) fn forget_statements(&mut self) {
         if self.prepared.len() >= PREPARED {
             self.prepared.clear();
@@ -297,14 +323,16 @@ impl LockConnection {
     }
 }
 
-/// Which server process answers, what time it is there, and when the server was started. It is the first statement on a connection, on whatever search
-/// path: nothing in it is looked up there. In the simple protocol: what the extended one prepares may be unknown, or somebody
-/// else's, behind a pooler.
+/// Which server process answers, what time it is there, and when the server was started. It is the
+/// first statement on a connection, on whatever search path: nothing in it is looked up there. In
+/// the simple protocol: what the extended one prepares may be unknown, or somebody else's, behind a
+/// pooler.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
     const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,
         EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())";
-    let answer = client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+    let answer =
+        client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
     let read = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
             let time = DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?;
@@ -312,7 +340,10 @@ async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), Conne
         }
         _ => None,
     };
-    answer.iter().find_map(read).ok_or_else(|| ConnectError::Connect("the server does not say who it is".to_owned()))
+    answer
+        .iter()
+        .find_map(read)
+        .ok_or_else(|| ConnectError::Connect("the server does not say who it is".to_owned()))
 }
 
 /// What an error means for the loop.
@@ -339,8 +370,12 @@ impl std::fmt::Display for DbError {
         match self {
             Self::Timeout(bound) => write!(f, "{bound} reached"),
             Self::Pooler => f.write_str("another server process answered"),
-            Self::Changed(changed) => write!(f, "changed since the run began: {}", changed.as_str()),
-            Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => f.write_str(why),
+            Self::Changed(changed) => {
+                write!(f, "changed since the run began: {}", changed.as_str())
+            }
+            Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -373,15 +408,20 @@ impl DbError {
         // What is left out of the text where it may quote a row, and what our own statements raise.
         let message = error.as_db_error().map(ServerError::message).unwrap_or_default();
         let Some(code) = error.code() else {
-            // What is no answer of the server's is an end of the connection, or a breach of its protocol.
+            // What is no answer of the server's is an end of the connection, or a breach of its
+            // protocol.
             return Self::Lost(text);
         };
         match *code {
             SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
-            SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Self::Conflict(text),
+            SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => {
+                Self::Conflict(text)
+            }
             SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
             SqlState::INVALID_TEXT_REPRESENTATION if message.contains(NOT_OURS) => Self::Pooler,
-            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => Self::Changed(changed),
+            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
+                Self::Changed(changed)
+            }
             // A statement that we prepared is unknown, or one that we have yet to prepare is known.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),

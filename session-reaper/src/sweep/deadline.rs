@@ -1,5 +1,6 @@
-//! What bounds a wait for a server that does not answer at all. The server's own bounds (`statement_timeout`,
-//! `lock_timeout`) end what it is at work on; they are no help when it, or the network, has fallen silent.
+//! What bounds a wait for a server that does not answer at all. The server's own bounds
+//! (`statement_timeout`, `lock_timeout`) end what it is at work on; they are no help when it, or
+//! the network, has fallen silent.
 
 use std::future::Future;
 use std::pin::pin;
@@ -25,8 +26,8 @@ impl Deadline {
         Self { driver, limit: bounds.statement + bounds.lock + SLACK }
     }
 
-    /// Does `work`, which is so many statements at the most. When its time is over the connection is ended, and with it
-    /// the work, by an error that says so.
+    /// Does `work`, which is so many statements at the most. When its time is over the connection
+    /// is ended, and with it the work, by an error that says so.
     pub(super) async fn with<T>(&self, statements: usize, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let limit = self.limit * u32::try_from(statements).unwrap_or(u32::MAX).max(1);

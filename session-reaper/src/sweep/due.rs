@@ -1,4 +1,5 @@
-//! When a row is due, in the words of its column: the cutoff in the column's own type, so that its index is used.
+//! When a row is due, in the words of its column: the cutoff in the column's own type, so that its
+//! index is used.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -13,10 +14,11 @@ pub(super) struct Due {
     pub(super) column: Column,
     /// Of the column's type, like a value of a mark.
     pub(super) cutoff: Text,
-    /// The year 2000 in the same terms: what is older is not due, unless the target says that it is.
+    /// The year 2000 in the same terms: what is older is not due, unless the target says that it
+    /// is.
     pub(super) floor: Option<Text>,
-    /// Wall-clock times before the cutoff that are not past: they were skipped just now, when clocks were set forward. From the
-    /// first to before the second.
+    /// Wall-clock times before the cutoff that are not past: they were skipped just now, when
+    /// clocks were set forward. From the first to before the second.
     pub(super) skipped: Option<(Text, Text)>,
     pub(super) counts: Counts,
 }
@@ -41,26 +43,38 @@ impl Due {
         started_at: DateTime<Utc>,
     ) -> Result<Self, String> {
         let (name, sql_type) = (reason.column.quoted(), column.sql_type.as_str());
-        let cutoff = TimeDelta::from_std(reason.keep).ok().and_then(|keep| started_at.checked_sub_signed(keep));
+        let cutoff = TimeDelta::from_std(reason.keep)
+            .ok()
+            .and_then(|keep| started_at.checked_sub_signed(keep));
         let Some(cutoff) = cutoff else {
             return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));
         };
-        let of_integers = || reason.unit.map(|_| format!("{name} is {sql_type}: leave `unit` out, it is for integers"));
+        let of_integers = || {
+            reason
+                .unit
+                .map(|_| format!("{name} is {sql_type}: leave `unit` out, it is for integers"))
+        };
         let mut skipped = None;
         let (cutoff, counts) = match sql_type {
             "timestamp with time zone" => {
                 // To the microsecond, as PostgreSQL keeps time.
-                of_integers().map_or(Ok((cutoff.to_rfc3339_opts(SecondsFormat::Micros, true), Counts::Instant)), Err)
+                of_integers().map_or(
+                    Ok((cutoff.to_rfc3339_opts(SecondsFormat::Micros, true), Counts::Instant)),
+                    Err,
+                )
             }
             "timestamp without time zone" => match (of_integers(), reason.zone) {
                 (Some(why), _) => Err(why),
                 (None, Some(zone)) => {
                     let past = past(zone, cutoff);
-                    let text = |time: NaiveDateTime| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+                    let text =
+                        |time: NaiveDateTime| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
                     skipped = past.skipped.map(|(from, to)| (Text(text(from)), Text(text(to))));
                     Ok((text(past.before), Counts::Local(zone)))
                 }
-                (None, None) => Err(format!("{name} is {sql_type}: say whose time it is, such as zone = \"UTC\"")),
+                (None, None) => Err(format!(
+                    "{name} is {sql_type}: say whose time it is, such as zone = \"UTC\""
+                )),
             },
             "date" => {
                 let zone = reason.zone.unwrap_or(chrono_tz::UTC);
@@ -72,10 +86,12 @@ impl Due {
             }
             "smallint" | "integer" | "bigint" => match (reason.unit, reason.zone) {
                 (Some(unit), None) => integer(cutoff, unit, &name, sql_type),
-                (_, Some(_)) => Err(format!("{name} is {sql_type}: leave `zone` out, it counts from 1970 in UTC")),
-                (None, None) => {
-                    Err(format!("{name} is {sql_type}: say what it counts since 1970, unit = \"s\", \"ms\" or \"us\""))
-                }
+                (_, Some(_)) => Err(format!(
+                    "{name} is {sql_type}: leave `zone` out, it counts from 1970 in UTC"
+                )),
+                (None, None) => Err(format!(
+                    "{name} is {sql_type}: say what it counts since 1970, unit = \"s\", \"ms\" or \"us\""
+                )),
             },
             _ => Err(format!(
                 "{name} is {sql_type}: a due column is a timestamp with or without time zone, a date, or an integer"
@@ -93,7 +109,8 @@ impl Due {
     }
 }
 
-/// The beginning of the year 2000. No clock of an application that has one of our targets showed an earlier time.
+/// The beginning of the year 2000. No clock of an application that has one of our targets showed an
+/// earlier time.
 fn floor(sql_type: &str, counts: &Counts) -> String {
     const SECONDS: i64 = 946_684_800;
     match counts {
@@ -104,7 +121,12 @@ fn floor(sql_type: &str, counts: &Counts) -> String {
     }
 }
 
-fn integer(cutoff: DateTime<Utc>, unit: Unit, name: &str, sql_type: &str) -> Result<(String, Counts), String> {
+fn integer(
+    cutoff: DateTime<Utc>,
+    unit: Unit,
+    name: &str,
+    sql_type: &str,
+) -> Result<(String, Counts), String> {
     let per_second = match unit {
         Unit::Seconds => 1,
         Unit::Milliseconds => 1_000,
@@ -121,7 +143,9 @@ fn integer(cutoff: DateTime<Utc>, unit: Unit, name: &str, sql_type: &str) -> Res
     if fits {
         Ok((whole.to_string(), Counts::PerSecond(per_second)))
     } else {
-        Err(format!("{name} is {sql_type}, which has no room for such a time: another `unit` must be meant"))
+        Err(format!(
+            "{name} is {sql_type}, which has no room for such a time: another `unit` must be meant"
+        ))
     }
 }
 
@@ -132,7 +156,12 @@ mod tests {
     use super::*;
     use crate::sweep::name::Ident;
 
-    fn due(sql_type: &str, zone: Option<&str>, unit: Option<Unit>, ancient: Ancient) -> Result<Due, String> {
+    fn due(
+        sql_type: &str,
+        zone: Option<&str>,
+        unit: Option<Unit>,
+        ancient: Ancient,
+    ) -> Result<Due, String> {
         due_at("2026-03-01T00:30:00.000001Z", sql_type, zone, unit, ancient)
     }
 
@@ -157,9 +186,15 @@ mod tests {
 
     #[test]
     fn a_cutoff_is_told_in_the_type_of_its_column() {
-        assert_eq!(cutoff("timestamp with time zone", None, None).unwrap(), "2026-02-28T23:30:00.000001Z");
+        assert_eq!(
+            cutoff("timestamp with time zone", None, None).unwrap(),
+            "2026-02-28T23:30:00.000001Z"
+        );
         let zone = Some("Europe/Berlin");
-        assert_eq!(cutoff("timestamp without time zone", zone, None).unwrap(), "2026-03-01 00:30:00.000001");
+        assert_eq!(
+            cutoff("timestamp without time zone", zone, None).unwrap(),
+            "2026-03-01 00:30:00.000001"
+        );
         assert_eq!(cutoff("date", zone, None).unwrap(), "2026-03-01");
         assert_eq!(cutoff("date", None, None).unwrap(), "2026-02-28");
         // Rounded up: the second that has begun is over.
@@ -171,9 +206,14 @@ mod tests {
     #[test]
     fn a_time_that_comes_twice_or_never_is_past_when_all_its_readings_are() {
         let (local, text) = ("timestamp without time zone", |text: &str| Text(text.to_owned()));
-        let at = |started_at, sql_type, zone| due_at(started_at, sql_type, Some(zone), None, Ancient::Due).unwrap();
+        let at = |started_at, sql_type, zone| {
+            due_at(started_at, sql_type, Some(zone), None, Ancient::Due).unwrap()
+        };
         let repeated = at("2025-10-26T01:15:00Z", local, "Europe/Berlin");
-        assert_eq!((repeated.cutoff.0.as_str(), repeated.skipped), ("2025-10-26 02:00:00.000000", None));
+        assert_eq!(
+            (repeated.cutoff.0.as_str(), repeated.skipped),
+            ("2025-10-26 02:00:00.000000", None)
+        );
         let skipped = at("2025-03-30T02:10:00Z", local, "Europe/Berlin");
         assert_eq!(skipped.examined().0, "2025-03-30 02:10:00.000000");
         assert_eq!(skipped.cutoff.0, "2025-03-30 03:10:00.000000");

@@ -1,8 +1,9 @@
 //! Two guards hold a target when nearly all of its table would be deleted.
 //!
-//! The *first-run guard* looks at a target on which no run has worked yet: a wrong column, or a unit that is off by a
-//! thousand, makes everything look due. The *every-run guard* looks at one whose last runs deleted less than half of the
-//! table: the application may write other times than before.
+//! The *first-run guard* looks at a target on which no run has worked yet: a wrong column, or a
+//! unit that is off by a thousand, makes everything look due. The *every-run guard* looks at one
+//! whose last runs deleted less than half of the table: the application may write other times than
+//! before.
 
 mod record;
 
@@ -26,7 +27,8 @@ pub struct FirstRun {
 /// A first run may delete all of a smaller table: it can be looked at.
 const FEW_ROWS: f64 = 1_000.0;
 
-/// The part of a table that a later run may delete without a confirmation, and the rows below which it may delete all of them.
+/// The part of a table that a later run may delete without a confirmation, and the rows below which
+/// it may delete all of them.
 const MAX_FRACTION: f64 = 0.98;
 pub(super) const MANY_ROWS: f64 = 10_000.0;
 
@@ -46,7 +48,9 @@ impl Guard {
         let table = target.table.quoted();
         let what = match table_share {
             _ if !self.is_first() => return None,
-            Ok(table_share) if table_share.rows <= FEW_ROWS || table_share.fraction() <= rules.max_fraction => {
+            Ok(table_share)
+                if table_share.rows <= FEW_ROWS || table_share.fraction() <= rules.max_fraction =>
+            {
                 return None;
             }
             Ok(table_share) => {
@@ -75,7 +79,9 @@ impl Guard {
         let (table, most) = (target.table.quoted(), rules.max_fraction.max(MAX_FRACTION));
         let what = match table_share {
             _ if !self.is_steady() => return None,
-            Ok(table_share) if table_share.due < MANY_ROWS || table_share.fraction() <= most => return None,
+            Ok(table_share) if table_share.due < MANY_ROWS || table_share.fraction() <= most => {
+                return None;
+            }
             Ok(table_share) => format!(
                 "this run would delete {}, which is more than {most} of them; each of the last {} runs deleted less than half",
                 part(&table_share, &table),

@@ -1,4 +1,5 @@
-//! The run's row in `reaper_runs`. History is a convenience: when it cannot be kept, that is said once and the run goes on.
+//! The run's row in `reaper_runs`. History is a convenience: when it cannot be kept, that is said
+//! once and the run goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 pub(super) const END_TRIES: usize = 5;
 const STAND_BACK: Duration = Duration::from_millis(200);
 
-/// A run that has its row, with the task that keeps it fresh, and the lock that says that the run is alive.
+/// A run that has its row, with the task that keeps it fresh, and the lock that says that the run
+/// is alive.
 pub(super) struct History {
     run: NewRun,
     own: Arc<OwnTables>,
@@ -53,26 +55,32 @@ impl History {
             return None;
         }
         let (sender, connection) = watch::channel(Arc::clone(client));
-        let heartbeat = tokio::spawn(beat(connection, Arc::clone(own), run.id, pooled, began, progress));
-        let history = Self { run: run.clone(), own: Arc::clone(own), client: sender, pooled, heartbeat };
+        let heartbeat =
+            tokio::spawn(beat(connection, Arc::clone(own), run.id, pooled, began, progress));
+        let history =
+            Self { run: run.clone(), own: Arc::clone(own), client: sender, pooled, heartbeat };
         history.hold(client).await;
         close_killed(client, own).await;
         Some(history)
     }
 
-    /// The run goes on with another connection: the heart beats there from now on, and the lock is taken there. The server may
-    /// not have noticed yet that the old connection, which holds it, is gone; then the heartbeat alone says that the run is alive.
+    /// The run goes on with another connection: the heart beats there from now on, and the lock is
+    /// taken there. The server may not have noticed yet that the old connection, which holds
+    /// it, is gone; then the heartbeat alone says that the run is alive.
     pub(super) async fn moved_to(&self, client: &Arc<Client>) {
         self.client.send_replace(Arc::clone(client));
         self.hold(client).await;
     }
 
-    /// Writes how it ended. A row without an end says that the run was killed, so a short lock on it is waited out.
+    /// Writes how it ended. A row without an end says that the run was killed, so a short lock on
+    /// it is waited out.
     pub(super) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
             match runs::finish(client, &self.own, &self.run, outcome, report).await {
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 => {
+                Err(error)
+                    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 =>
+                {
                     tokio::time::sleep(STAND_BACK).await;
                 }
                 Err(error) => not_kept(&error),
@@ -96,9 +104,16 @@ impl History {
         }
         match runs::hold(client, self.run.id).await {
             Ok(true) => {}
-            Ok(false) => tracing::debug!(event = "run_lock_held", "lock of this run held by a previous connection"),
+            Ok(false) => tracing::debug!(
+                event = "run_lock_held",
+                "lock of this run held by a previous connection"
+            ),
             Err(error) => {
-                tracing::debug!(event = "run_lock_failed", error = chain(&error), "lock of this run not acquired")
+                tracing::debug!(
+                    event = "run_lock_failed",
+                    error = chain(&error),
+                    "lock of this run not acquired"
+                );
             }
         }
     }
@@ -134,8 +149,8 @@ async fn close_killed(client: &Client, own: &OwnTables) {
     }
 }
 
-/// Keeps the row up to date as long as chunks come to their end, or the run looks whether it may go on: a loop that hangs is
-/// not to look alive.
+/// Keeps the row up to date as long as chunks come to their end, or the run looks whether it may go
+/// on: a loop that hangs is not to look alive.
 async fn beat(
     connection: watch::Receiver<Arc<Client>>,
     own: Arc<OwnTables>,
@@ -148,14 +163,21 @@ async fn beat(
         if progress.changed().await.is_err() {
             return;
         }
-        let Some(report) = partial_report(&progress.borrow_and_update(), began.elapsed()) else { return };
+        let Some(report) = partial_report(&progress.borrow_and_update(), began.elapsed()) else {
+            return;
+        };
         let client = Arc::clone(&connection.borrow());
-        // Where the lock could not be taken at once, because the server had not noticed yet that an old connection is gone.
+        // Where the lock could not be taken at once, because the server had not noticed yet that an
+        // old connection is gone.
         if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
             let _ = runs::hold(&client, id).await;
         }
         if let Err(error) = runs::touch(&client, &own, id, &report).await {
-            tracing::debug!(event = "heartbeat_failed", error = chain(&error), "heartbeat not written");
+            tracing::debug!(
+                event = "heartbeat_failed",
+                error = chain(&error),
+                "heartbeat not written"
+            );
         }
         tokio::time::sleep(HEARTBEAT).await;
     }
@@ -174,6 +196,10 @@ fn not_kept(error: &Error) {
             "no table reaper_runs; run history is not kept; create it with `session-reaper migrate`"
         );
     } else {
-        tracing::warn!(event = "history_write_failed", error = chain(error), "run not recorded in the history");
+        tracing::warn!(
+            event = "history_write_failed",
+            error = chain(error),
+            "run not recorded in the history"
+        );
     }
 }

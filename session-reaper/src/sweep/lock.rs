@@ -1,13 +1,15 @@
 //! One reaper works on a target at a time.
 //!
-//! The lock on a target is a session advisory lock of [`CLASS`] and the table's oid (`pg_locks`: classid, objid), so
-//! that it belongs to the connection and goes with it. All locks of a run are taken at its start and held to its end.
-//! Taking them is one step as other reapers see it, and so is giving them back, under a lock of the transaction on
-//! ([`CLASS`], 0), which is no table's oid: of two reapers one gets all that both want, and the other finds all of it taken.
+//! The lock on a target is a session advisory lock of [`CLASS`] and the table's oid (`pg_locks`:
+//! classid, objid), so that it belongs to the connection and goes with it. All locks of a run are
+//! taken at its start and held to its end. Taking them is one step as other reapers see it, and so
+//! is giving them back, under a lock of the transaction on ([`CLASS`], 0), which is no table's oid:
+//! of two reapers one gets all that both want, and the other finds all of it taken.
 //!
-//! Targets may overlap: one is a partitioned table, another one of its partitions, and two may have the same `children`. So a
-//! run also takes the locks of a partition and of the children while it works on them, and only then: the locks of thousands
-//! of partitions at once would fill the server's lock table. They are tried and never waited for.
+//! Targets may overlap: one is a partitioned table, another one of its partitions, and two may have
+//! the same `children`. So a run also takes the locks of a partition and of the children while it
+//! works on them, and only then: the locks of thousands of partitions at once would fill the
+//! server's lock table. They are tried and never waited for.
 
 use std::time::Duration;
 
@@ -29,13 +31,19 @@ const LOOK: Duration = Duration::from_millis(50);
 const TRY: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::int
      THEN pg_catalog.pg_try_advisory_lock($1, $2) END";
 
-/// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the one whose chunks will go:
-/// a lock that a pooler let another one take would protect nothing, and stay behind there.
-pub(super) async fn acquire(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Vec<bool>, DbError> {
+/// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the
+/// one whose chunks will go: a lock that a pooler let another one take would protect nothing, and
+/// stay behind there.
+pub(super) async fn acquire(
+    client: &mut Client,
+    pid: i32,
+    oids: &[u32],
+) -> Result<Vec<bool>, DbError> {
     match try_all(client, pid, oids).await {
         Ok(acquired) => acquired.ok_or(DbError::Pooler),
         Err(error) => match DbError::from(error) {
-            // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by the server.
+            // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by
+            // the server.
             DbError::Timeout(_) => Ok(vec![false; oids.len()]),
             trouble => Err(trouble),
         },
@@ -57,9 +65,13 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Tries the locks of some tables in the order of their oids. Either all of them are held afterwards, or none, and the table
-/// whose lock another reaper holds is returned.
-pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Result<Option<u32>, DbError> {
+/// Tries the locks of some tables in the order of their oids. Either all of them are held
+/// afterwards, or none, and the table whose lock another reaper holds is returned.
+pub(super) async fn try_tables(
+    client: &Client,
+    pid: i32,
+    oids: &[u32],
+) -> Result<Option<u32>, DbError> {
     const TRY_EACH: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3
         THEN ARRAY (SELECT pg_catalog.pg_try_advisory_lock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)) END";
     if oids.is_empty() {
@@ -71,8 +83,15 @@ pub(super) async fn try_tables(client: &Client, pid: i32, oids: &[u32]) -> Resul
     let rows = client.query_typed(TRY_EACH, &params).await?;
     let acquired: Option<Vec<bool>> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
     let Some(acquired) = acquired else { return Err(DbError::Pooler) };
-    let Some((busy, _)) = oids.iter().zip(&acquired).find(|(_, acquired)| !**acquired) else { return Ok(None) };
-    let ours: Vec<u32> = oids.iter().zip(&acquired).filter(|(_, acquired)| **acquired).map(|(oid, _)| *oid).collect();
+    let Some((busy, _)) = oids.iter().zip(&acquired).find(|(_, acquired)| !**acquired) else {
+        return Ok(None);
+    };
+    let ours: Vec<u32> = oids
+        .iter()
+        .zip(&acquired)
+        .filter(|(_, acquired)| **acquired)
+        .map(|(oid, _)| *oid)
+        .collect();
     release_tables(client, &ours).await?;
     Ok(Some(*busy))
 }
@@ -92,8 +111,9 @@ fn keys(oids: &[u32]) -> Vec<i32> {
     oids.iter().map(|oid| oid.cast_signed()).collect()
 }
 
-/// Waits until the server processes `pids` hold no lock on a table any more: our own, whose end of the connection is gone, and
-/// which the server may not have noticed yet. They are ended if this role may do so.
+/// Waits until the server processes `pids` hold no lock on a table any more: our own, whose end of
+/// the connection is gone, and which the server may not have noticed yet. They are ended if this
+/// role may do so.
 pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
@@ -101,7 +121,8 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
           AND l.database OPERATOR(pg_catalog.=) (
               SELECT d.oid FROM pg_catalog.pg_database d
               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
-    let end = format!("SELECT pg_catalog.pg_terminate_backend(holder.pid) FROM ({HOLDER}) AS holder");
+    let end =
+        format!("SELECT pg_catalog.pg_terminate_backend(holder.pid) FROM ({HOLDER}) AS holder");
     if let Err(error) = client.query(&end, &[&CLASS, &pids]).await {
         tracing::debug!(event = "lost_backend_not_terminated", %error, "backend of the lost connection not terminated");
     }
@@ -111,14 +132,20 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    tracing::warn!(event = "lost_backend_holds_locks", ?pids, "backend of the lost connection still holds its locks");
+    tracing::warn!(
+        event = "lost_backend_holds_locks",
+        ?pids,
+        "backend of the lost connection still holds its locks"
+    );
     Ok(())
 }
 
-/// Gives all locks back now, rather than when the server notices that the connection has ended: whoever starts the next
-/// run the moment this one has ended finds them free. In one step as others see it, like taking them.
+/// Gives all locks back now, rather than when the server notices that the connection has ended:
+/// whoever starts the next run the moment this one has ended finds them free. In one step as others
+/// see it, like taking them.
 ///
-/// And should the connection turn out to be somebody else's too, nothing of ours stays behind on it, settings neither.
+/// And should the connection turn out to be somebody else's too, nothing of ours stays behind on
+/// it, settings neither.
 pub(super) async fn release(client: &Client, held: bool) {
     if held {
         let together = format!(

@@ -23,7 +23,8 @@ impl Ident {
         Self(name.into())
     }
 
-    /// Reads a name as SQL would: `expires_at`, `"expiresAt"`. Without quotes it is folded to lower case.
+    /// Reads a name as SQL would: `expires_at`, `"expiresAt"`. Without quotes it is folded to lower
+    /// case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match parts(text)?.as_slice() {
@@ -89,7 +90,11 @@ fn parts(text: &str) -> Option<Vec<Ident>> {
     let mut parts = Vec::new();
     let mut rest = text;
     loop {
-        let (part, after) = if let Some(quoted) = rest.strip_prefix('"') { in_quotes(quoted)? } else { bare(rest)? };
+        let (part, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            in_quotes(quoted)?
+        } else {
+            bare(rest)?
+        };
         parts.push(part);
         match after.strip_prefix('.') {
             Some(next) => rest = next,

@@ -1,18 +1,21 @@
-//! How many rows a chunk takes, and how long the database is left alone after it. Pure: time comes in as a parameter.
+//! How many rows a chunk takes, and how long the database is left alone after it. Pure: time comes
+//! in as a parameter.
 
 use std::time::Duration;
 
-/// The first chunk of a pass: a few milliseconds even where a row costs fifty times as much as here.
+/// The first chunk of a pass: a few milliseconds even where a row costs fifty times as much as
+/// here.
 const FIRST_CHUNK: u32 = 100;
 
 /// The same where chunks are counted in blocks: of some dozen rows each.
 const FIRST_BLOCKS: u32 = 2;
 
-/// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what was before.
+/// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what
+/// was before.
 const NEWEST: f64 = 0.2;
 
-/// However long a chunk took and however small the duty cycle: a run that rests longer looks hung, and comes near the
-/// server's bound on idle connections.
+/// However long a chunk took and however small the duty cycle: a run that rests longer looks hung,
+/// and comes near the server's bound on idle connections.
 pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// What the pace follows.
@@ -51,7 +54,8 @@ impl Pace {
         self.size
     }
 
-    /// A chunk of `rows` took `elapsed`: the next has the size that should take the wanted time, at most twice this one's.
+    /// A chunk of `rows` took `elapsed`: the next has the size that should take the wanted time, at
+    /// most twice this one's.
     pub(super) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
         // What a short chunk costs is mostly its round trips; it says little about rows.
         if rows.saturating_mul(2) >= u64::from(self.size) {
@@ -67,16 +71,19 @@ impl Pace {
         let newest = elapsed.as_secs_f64() / as_f64(rows);
         let cost = self.cost.map_or(newest, |cost| cost + NEWEST * (newest - cost));
         self.cost = Some(cost);
-        self.size = self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
+        self.size =
+            self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
     }
 
-    /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make that the right size.
+    /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make
+    /// that the right size.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
         self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
     }
 
-    /// How long to leave the database alone after work of `elapsed`, so that work takes its share of the time.
+    /// How long to leave the database alone after work of `elapsed`, so that work takes its share
+    /// of the time.
     pub(super) fn rest(&self, elapsed: Duration) -> Duration {
         let table_share = self.limits.duty_cycle;
         Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - table_share) / table_share)
@@ -96,7 +103,8 @@ impl Pace {
     }
 }
 
-/// Rows in a chunk at the most, where its size is not in rows: fewer for a while when even so few were too many.
+/// Rows in a chunk at the most, where its size is not in rows: fewer for a while when even so few
+/// were too many.
 #[derive(Clone, Debug)]
 pub(super) struct Most {
     limit: u32,

@@ -1,5 +1,5 @@
-//! What a run has done so far: the object of [`super::report`] before its end, as it stands in `reaper_runs.report` while the run
-//! works, and on the status page.
+//! What a run has done so far: the object of [`super::report`] before its end, as it stands in
+//! `reaper_runs.report` while the run works, and on the status page.
 
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use super::report::milliseconds;
 /// The `outcome` of what has none yet.
 pub const RUNNING: &str = "running";
 
-/// The report of a run under way; `None` between two runs. What is not known before the end (what remains, and how long each
-/// target took) is left out; `due` is what was counted at the start, of all targets.
+/// The report of a run under way; `None` between two runs. What is not known before the end (what
+/// remains, and how long each target took) is left out; `due` is what was counted at the start, of
+/// all targets.
 #[must_use]
 pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<Value> {
     let run = progress.run?;
@@ -37,7 +38,9 @@ pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<Value> {
 fn why(progress: &Progress) -> String {
     match &progress.waiting {
         Some(waiting) => format!("waiting for {}: {}", waiting.cause.as_str(), waiting.why),
-        None if progress.target.is_empty() => "looking at tables, taking locks, counting what is due".to_owned(),
+        None if progress.target.is_empty() => {
+            "looking at tables, taking locks, counting what is due".to_owned()
+        }
         None if progress.targets.last().is_some_and(|target| target.ended.is_some()) => {
             "counting what is left".to_owned()
         }
@@ -47,7 +50,8 @@ fn why(progress: &Progress) -> String {
 
 fn target(target: &TargetProgress) -> Value {
     let running = (RUNNING.to_owned(), format!("deleting from {}", target.target));
-    let ended = target.ended.as_ref().map(|(outcome, why)| (outcome.as_str().to_owned(), why.clone()));
+    let ended =
+        target.ended.as_ref().map(|(outcome, why)| (outcome.as_str().to_owned(), why.clone()));
     let (outcome, why) = ended.unwrap_or(running);
     let deleted: Map<String, Value> =
         target.deleted.iter().map(|(reason, rows)| (reason.clone(), (*rows).into())).collect();
@@ -71,11 +75,9 @@ pub fn of_killed(run: &Run) -> Value {
     let seen = time(run.heartbeat_at);
     let why = format!("killed, or cut off from the database: its last sign of life was at {seen}");
     let elapsed = (run.heartbeat_at - run.started_at).to_std().unwrap_or_default();
-    let mut report = run
-        .report
-        .clone()
-        .filter(Value::is_object)
-        .unwrap_or_else(|| json!({"run_id": run.id.0, "started_at": run.started_at, "targets": []}));
+    let mut report = run.report.clone().filter(Value::is_object).unwrap_or_else(
+        || json!({"run_id": run.id.0, "started_at": run.started_at, "targets": []}),
+    );
     let interrupted = Value::from(Outcome::Interrupted.as_str());
     report["outcome"] = interrupted.clone();
     report["why"] = why.clone().into();

@@ -1,14 +1,17 @@
 //! A pass: one target, one reason, from the oldest row to the cutoff, stretch by stretch.
 //!
-//! For each stretch the index is asked where it ends (the *probe*), then what is due in it and not locked is deleted by
-//! one statement, which is one transaction. The watermark advances to what was examined, deleted or not, so that the
-//! cost of a chunk does not grow with what went before it. Measured on 300,000 sessions in chunks of 1,000: 500 to 510
-//! thousand rows a second; the same with one statement that materialises the stretch 410 to 440; a `LIMIT` inside the
-//! locking select 500 to 550, but it examines without a bound where many rows are locked.
+//! For each stretch the index is asked where it ends (the *probe*), then what is due in it and not
+//! locked is deleted by one statement, which is one transaction. The watermark advances to what was
+//! examined, deleted or not, so that the cost of a chunk does not grow with what went before it.
+//! Measured on 300,000 sessions in chunks of 1,000: 500 to 510 thousand rows a second; the same
+//! with one statement that materialises the stretch 410 to 440; a `LIMIT` inside the locking select
+//! 500 to 550, but it examines without a bound where many rows are locked.
 //!
-//! In the order of the heap a stretch is a range of blocks, and nobody has to be asked where it ends.
+//! In the order of the heap a stretch is a range of blocks, and nobody has to be asked where it
+//! ends.
 //!
-//! Rows that were locked are counted, and their stretches looked at once more when the pass has come to its end.
+//! Rows that were locked are counted, and their stretches looked at once more when the pass has
+//! come to its end.
 
 use std::time::{Duration, Instant};
 
@@ -28,17 +31,18 @@ use super::writers::Writers;
 use crate::metrics::{self, ChunkOutcome};
 use crate::stop::Signal;
 
-/// Stretches with locked rows that are remembered one by one. Beyond that the last one is made longer: memory does not
-/// grow with the backlog, and the second look examines more than it would have to.
+/// Stretches with locked rows that are remembered one by one. Beyond that the last one is made
+/// longer: memory does not grow with the backlog, and the second look examines more than it would
+/// have to.
 const REMEMBERED: usize = 64;
 
-/// How often a single row is tried whose deletion waits for a lock, and how many such rows in a row are passed over: more
-/// of them are a lock on a whole table.
+/// How often a single row is tried whose deletion waits for a lock, and how many such rows in a row
+/// are passed over: more of them are a lock on a whole table.
 const ROW_TRIES: u32 = 3;
 const ROWS_SKIPPED: u32 = 5;
 
-/// More rows of one time than the index can tell apart without sorting them for each chunk, or at all: from here on the
-/// order of the heap is the better one.
+/// More rows of one time than the index can tell apart without sorting them for each chunk, or at
+/// all: from here on the order of the heap is the better one.
 pub(super) const CROWD: u32 = 10_000;
 
 /// Why a pass ended before all of it was examined.
@@ -106,14 +110,16 @@ pub(super) struct Pass<'p, 'w> {
     pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
-    /// Blocks that the server reads to find the first row, in the order of the index; `None` when that was not measured.
+    /// Blocks that the server reads to find the first row, in the order of the index; `None` when
+    /// that was not measured.
     pub(super) blocks_to_first_row: Option<u64>,
     /// Rows in a row that were left where they are.
     pub(super) skipped_in_a_row: u32,
     /// Rows that shared the time of the last ones.
     pub(super) at_one_time: u32,
-    /// Rows are passed over, whoever writes: a chunk waited in vain; or there is a condition that looks at other rows, of
-    /// which a delete that waited for a row would see what was there before; or rows of one time cannot be told apart.
+    /// Rows are passed over, whoever writes: a chunk waited in vain; or there is a condition that
+    /// looks at other rows, of which a delete that waited for a row would see what was there
+    /// before; or rows of one time cannot be told apart.
     pub(super) held_up: bool,
     /// A trigger may keep rows: that nobody held one does not say that all went.
     pub(super) trigger: bool,
@@ -157,7 +163,8 @@ pub(super) enum Attempt {
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
     pub(super) async fn work(&mut self) -> Result<(), Halt> {
-        self.writers = Some(self.worker.connection.look().await.map_err(|error| halt(error.into()))?);
+        self.writers =
+            Some(self.worker.connection.look().await.map_err(|error| halt(error.into()))?);
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;
@@ -183,7 +190,8 @@ impl Pass<'_, '_> {
         );
         let connection = &self.worker.connection;
         let blocks = scan_order::blocks(&connection.client, self.sql.oid);
-        let blocks = connection.deadline.with(1, blocks).await.map_err(|error| halt(error.into()))?;
+        let blocks =
+            connection.deadline.with(1, blocks).await.map_err(|error| halt(error.into()))?;
         self.blocks = Some(Blocks::new(blocks, None));
         self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
@@ -193,9 +201,13 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Walks through a stretch of any length, and returns the stretches in which something due was left; `None` when it has
-    /// to be walked through in the other order.
-    async fn walk(&mut self, mut ahead: KeyRange, attempt: Attempt) -> Result<Option<Vec<KeyRange>>, Halt> {
+    /// Walks through a stretch of any length, and returns the stretches in which something due was
+    /// left; `None` when it has to be walked through in the other order.
+    async fn walk(
+        &mut self,
+        mut ahead: KeyRange,
+        attempt: Attempt,
+    ) -> Result<Option<Vec<KeyRange>>, Halt> {
         let mut skipped: Vec<KeyRange> = Vec::new();
         loop {
             let chunk = self.chunk(&ahead, attempt).await?;
@@ -226,8 +238,11 @@ impl Pass<'_, '_> {
             self.worker.may_go_on().await?;
             let (began, gone) = (Instant::now(), self.gone());
             let mut tried = self.attempt(ahead, attempt).await;
-            if matches!(tried, Err(DbError::Timeout(Bound::Lock))) && self.lock_wait() == LockWait::Wait {
-                // No bound of the configuration's has struck: the same at once, leaving what is held.
+            if matches!(tried, Err(DbError::Timeout(Bound::Lock)))
+                && self.lock_wait() == LockWait::Wait
+            {
+                // No bound of the configuration's has struck: the same at once, leaving what is
+                // held.
                 tracing::debug!(
                     event = "skip_locked_started",
                     target_table = self.target,
@@ -305,15 +320,20 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Leaves one row where it is, in the order of the heap one block: it is free, but something that goes with it is not
-    /// (a cascade to a row that somebody holds). It counts as locked, and gets its second look. `None` at the end of what
-    /// lies ahead.
-    async fn skip_one(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Option<Chunk>, Halt> {
+    /// Leaves one row where it is, in the order of the heap one block: it is free, but something
+    /// that goes with it is not (a cascade to a row that somebody holds). It counts as locked,
+    /// and gets its second look. `None` at the end of what lies ahead.
+    async fn skip_one(
+        &mut self,
+        ahead: &KeyRange,
+        attempt: Attempt,
+    ) -> Result<Option<Chunk>, Halt> {
         let next = match &self.blocks {
             Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
             None => match self.mark_at(ahead, 0).await {
                 Ok(Some(mark)) => Next::After(mark),
-                // Nothing is there; or not even the index can be read: it is the table that somebody holds.
+                // Nothing is there; or not even the index can be read: it is the table that
+                // somebody holds.
                 Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
                 Err(error) => return Err(halt(error)),
             },
@@ -345,8 +365,13 @@ struct Again {
     smaller: bool,
 }
 
-/// What may go better the next time: a bound that struck, or two transactions that could not both go on.
-fn again(error: DbError, smallest: bool, backoff: &mut impl Iterator<Item = Duration>) -> Result<Again, Halt> {
+/// What may go better the next time: a bound that struck, or two transactions that could not both
+/// go on.
+fn again(
+    error: DbError,
+    smallest: bool,
+    backoff: &mut impl Iterator<Item = Duration>,
+) -> Result<Again, Halt> {
     match error {
         DbError::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
             "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on delete, a foreign key to this table \

@@ -93,16 +93,21 @@ impl PlannedTarget {
 }
 
 impl Sweep {
-    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the database cannot be reached, is
-    /// lost, or is not one that the targets apply to.
+    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the
+    /// database cannot be reached, is lost, or is not one that the targets apply to.
     pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
-        let reports = runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
+        let reports =
+            runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
         let mut targets = Vec::new();
-        for target_run in self.examined(&lock_connection, &auxiliary, started_at, proof.as_ref()).await.map_err(lost)? {
+        for target_run in self
+            .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
+            .await
+            .map_err(lost)?
+        {
             targets.push(self.planned(&auxiliary, &target_run, &reports, sql).await.map_err(lost)?);
         }
         Ok(Plan { planned_at: started_at, targets })
@@ -119,7 +124,12 @@ impl Sweep {
         let mut planned = PlannedTarget {
             target: target.name.clone(),
             table: target.table.quoted(),
-            refused: target_run.findings.iter().filter(|finding| finding.is_unsafe()).cloned().collect(),
+            refused: target_run
+                .findings
+                .iter()
+                .filter(|finding| finding.is_unsafe())
+                .cloned()
+                .collect(),
             due: Vec::new(),
             rows: None,
             rows_estimated: false,
@@ -143,7 +153,9 @@ impl Sweep {
             planned.rows_estimated = table_share.sampled;
             planned.share = Some(table_share.fraction());
         }
-        if let Some(oid) = target_run.oid().filter(|_| !first_run_guard::is_confirmed(target, self.first_run)) {
+        if let Some(oid) =
+            target_run.oid().filter(|_| !first_run_guard::is_confirmed(target, self.first_run))
+        {
             let first_run_guard = Guard::of(auxiliary, target, oid).await;
             planned.refused.extend(if first_run_guard.is_first() {
                 first_run_guard.judge_first(target, table_share, self.first_run)
@@ -165,21 +177,27 @@ impl Sweep {
     fn estimate(&self, planned: &mut PlannedTarget, reports: &[Value]) {
         let rows = planned.due_rows();
         let targets = reports.iter().filter_map(|report| report["targets"].as_array()).flatten();
-        let before = targets.filter(|target| target["target"] == planned.target.as_str()).find_map(|target| {
-            let deleted: u64 = target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
-            let (chunks, elapsed_ms) = (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
-            (deleted >= TELLING && chunks > 0).then_some((deleted, chunks, elapsed_ms))
-        });
+        let before = targets.filter(|target| target["target"] == planned.target.as_str()).find_map(
+            |target| {
+                let deleted: u64 =
+                    target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
+                let (chunks, elapsed_ms) =
+                    (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
+                (deleted >= TELLING && chunks > 0).then_some((deleted, chunks, elapsed_ms))
+            },
+        );
         if let Some((deleted, chunks, elapsed_ms)) = before {
             planned.chunks = (rows * chunks).div_ceil(deleted);
             planned.estimated_ms = rows.saturating_mul(elapsed_ms) / deleted;
             planned.estimated_by = "history";
         } else {
             let limit = u128::from(self.pace.max_chunk);
-            let fitting = (self.pace.chunk_time.as_micros() / TIME_A_ROW.as_micros()).clamp(1, limit);
+            let fitting =
+                (self.pace.chunk_time.as_micros() / TIME_A_ROW.as_micros()).clamp(1, limit);
             planned.chunks = rows.div_ceil(u64::try_from(fitting).unwrap_or(1));
             let work = TIME_A_ROW.as_secs_f64() * as_f64(rows) / self.pace.duty_cycle;
-            planned.estimated_ms = milliseconds(Duration::try_from_secs_f64(work).unwrap_or(Duration::MAX));
+            planned.estimated_ms =
+                milliseconds(Duration::try_from_secs_f64(work).unwrap_or(Duration::MAX));
         }
     }
 }
@@ -201,13 +219,19 @@ async fn due(
             let pass = pass.written();
             // Of a partition that was dropped a moment ago, or that takes too long, it is not told.
             let row = auxiliary.of_target(&pass.newest(&cap)).await.ok().flatten();
-            newest = [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
+            newest =
+                [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
         }
         due.push(PlannedReason {
             reason: reason.name.clone(),
             rows: backlog.rows.get(index).copied().unwrap_or(0),
             capped: backlog.unknown
-                || backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, RowCount::Rows(_))),
+                || backlog
+                    .seen
+                    .iter()
+                    .skip(index)
+                    .step_by(reasons)
+                    .any(|seen| !matches!(seen, RowCount::Rows(_))),
             oldest_due: backlog.oldest.get(index).copied().flatten().and_then(fell_due),
             newest_due: newest.and_then(fell_due),
         });
@@ -215,9 +239,12 @@ async fn due(
     due
 }
 
-/// Where the first chunk would end, and the statement that would take it. It carries our own back end's pid, so that it deletes
-/// nothing where it is pasted.
-async fn first_chunk(auxiliary: &AuxiliaryConnection, pass: &PassSql) -> Result<[String; 2], Error> {
+/// Where the first chunk would end, and the statement that would take it. It carries our own back
+/// end's pid, so that it deletes nothing where it is pasted.
+async fn first_chunk(
+    auxiliary: &AuxiliaryConnection,
+    pass: &PassSql,
+) -> Result<[String; 2], Error> {
     let (written, all, last) = (pass.written(), KeyRange::default(), SHOWN - 1);
     let high = auxiliary.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
     let pid = auxiliary.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
@@ -228,13 +255,20 @@ async fn first_chunk(auxiliary: &AuxiliaryConnection, pass: &PassSql) -> Result<
 }
 
 fn moment(seconds: f64) -> Option<DateTime<Utc>> {
-    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates; what is out of range is no date")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates; what is out of range is no date"
+    )]
     let micros = (seconds * 1e6) as i64;
     DateTime::from_timestamp_micros(micros)
 }
 
 fn rounded(rows: f64) -> u64 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and it is a count")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and it is a count"
+    )]
     let rows = rows.round() as u64;
     rows
 }

@@ -1,5 +1,5 @@
-//! Before anything is deleted: whether it is safe to. `session-reaper check` tells all that is found here, and each run passes
-//! the same gate.
+//! Before anything is deleted: whether it is safe to. `session-reaper check` tells all that is
+//! found here, and each run passes the same gate.
 //!
 //! - [`cascades`]: cascades that delete rows which a target keeps.
 //! - [`finding`]: what is told, and the closed set of its codes.
@@ -8,10 +8,11 @@
 //! - [`condition`]: its `where`, and whose functions it calls.
 //! - [`table`], [`indexes`], [`references`]: what the catalog says of one table.
 //! - [`ancient`]: times that usually mean "never".
-//! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would carry them out.
+//! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would
+//!   carry them out.
 //!
-//! Nothing is read but the catalog and, where there is an index for it, the two rows in it where a chunk would begin and
-//! end; nothing is changed, and no lock is taken that makes anybody wait.
+//! Nothing is read but the catalog and, where there is an index for it, the two rows in it where a
+//! chunk would begin and end; nothing is changed, and no lock is taken that makes anybody wait.
 
 mod ancient;
 pub(super) mod cascades;
@@ -38,8 +39,9 @@ use super::connection::{Bound, DbError};
 use super::name::TableName;
 use super::target::Target;
 
-/// How long a lock on the table is waited for, and how long to stand back after each `lock_timeout`: one that is held for
-/// some seconds (a migration's) is waited out, as between chunks.
+/// How long a lock on the table is waited for, and how long to stand back after each
+/// `lock_timeout`: one that is held for some seconds (a migration's) is waited out, as between
+/// chunks.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const STAND_BACK: Duration = Duration::from_millis(250);
 
@@ -55,7 +57,8 @@ pub struct Rules {
     pub force_unsafe: bool,
 }
 
-/// Everything that is to be said of a target, the gravest first. Fails only when the connection does.
+/// Everything that is to be said of a target, the gravest first. Fails only when the connection
+/// does.
 pub(super) async fn examine(
     auxiliary: &AuxiliaryConnection,
     subject: &Subject<'_>,
@@ -69,13 +72,21 @@ pub(super) async fn examine(
         };
         let table = subject.target.table.quoted();
         match DbError::of(&error) {
-            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => tokio::time::sleep(STAND_BACK).await,
+            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => {
+                tokio::time::sleep(STAND_BACK).await;
+            }
             DbError::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
             trouble @ DbError::Changed(_) => {
-                return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {trouble}"))]);
+                return Ok(vec![Finding::plain(
+                    Code::Unfit,
+                    format!("{table} could not be looked at: {trouble}"),
+                )]);
             }
             DbError::Gone(why) | DbError::Conflict(why) | DbError::Other(why) => {
-                return Ok(vec![Finding::plain(Code::Unfit, format!("{table} could not be looked at: {why}"))]);
+                return Ok(vec![Finding::plain(
+                    Code::Unfit,
+                    format!("{table} could not be looked at: {why}"),
+                )]);
             }
             DbError::Lost(_) | DbError::Pooler => return Err(error),
         }
@@ -86,7 +97,10 @@ pub(super) async fn examine(
 pub(super) fn locked(table: &TableName, bound: Bound) -> Finding {
     Finding::new(
         Code::Locked,
-        format!("{}, or what refers to it, could not be looked at: {bound} reached", table.quoted()),
+        format!(
+            "{}, or what refers to it, could not be looked at: {bound} reached",
+            table.quoted()
+        ),
         "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
     )
 }
@@ -107,7 +121,10 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
 pub(super) fn why(blocking: &[&Finding]) -> String {
     let mut told: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
     if blocking.len() > TOLD {
-        told.push(format!("and {} more, which `session-reaper check` tells", blocking.len() - TOLD));
+        told.push(format!(
+            "and {} more, which `session-reaper check` tells",
+            blocking.len() - TOLD
+        ));
     }
     told.join("; ")
 }
@@ -115,7 +132,8 @@ pub(super) fn why(blocking: &[&Finding]) -> String {
 /// What of the server is forced; else why no target is to be worked on.
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
-    for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe()) {
+    for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe())
+    {
         tracing::debug!(event = "finding", code = code.as_str(), what, remedy, "finding");
     }
     let forced = rules.force_unsafe && blocking.iter().all(|finding| finding.code.may_be_forced());
@@ -123,19 +141,31 @@ pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code
         return Err(why(&blocking));
     }
     for Finding { code, what, remedy, .. } in &blocking {
-        tracing::warn!(event = "finding_forced", code = code.as_str(), what, remedy, "unsafe finding overridden");
+        tracing::warn!(
+            event = "finding_forced",
+            code = code.as_str(),
+            what,
+            remedy,
+            "unsafe finding overridden"
+        );
     }
     Ok(blocking.iter().map(|finding| finding.code).collect())
 }
 
-/// A target that could not even be located or put into statements, for `why`. When that is for want of a right to look into
-/// the schema, it says which.
-pub(super) async fn unfit(auxiliary: &AuxiliaryConnection, target: &Target, why: String) -> Result<Finding, Error> {
+/// A target that could not even be located or put into statements, for `why`. When that is for want
+/// of a right to look into the schema, it says which.
+pub(super) async fn unfit(
+    auxiliary: &AuxiliaryConnection,
+    target: &Target,
+    why: String,
+) -> Result<Finding, Error> {
     const USAGE: &str = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.format('%I', CURRENT_USER)
         FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name";
     if let Some(schema) = &target.table.schema {
         let row = auxiliary.row(USAGE, &[&schema.as_str()]).await?;
-        if let Some(role) = row.filter(|row| !row.get::<_, bool>(0)).map(|row| row.get::<_, String>(1)) {
+        if let Some(role) =
+            row.filter(|row| !row.get::<_, bool>(0)).map(|row| row.get::<_, String>(1))
+        {
             return Ok(Finding::new(
                 Code::PrivilegeMissing,
                 why,

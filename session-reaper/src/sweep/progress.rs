@@ -1,5 +1,5 @@
-//! How far a run has come, for whoever watches: the progress bar, the heartbeat of its row in the history, the status page,
-//! a watchdog.
+//! How far a run has come, for whoever watches: the progress bar, the heartbeat of its row in the
+//! history, the status page, a watchdog.
 
 use chrono::{DateTime, Utc};
 use schema::runs::{Outcome, RunId, Trigger};
@@ -79,7 +79,9 @@ impl TargetProgress {
             Err(Halt::Throttled(throttle_reason, _)) => {
                 (Outcome::Partial, format!("waited in vain: {throttle_reason}"))
             }
-            Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => (Outcome::Failed, why.clone()),
+            Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => {
+                (Outcome::Failed, why.clone())
+            }
             Err(Halt::Pooler) => (Outcome::Failed, "its lock protects nothing".to_owned()),
         });
     }

@@ -12,13 +12,13 @@ use super::run::{Broken, Sweep, take_locks};
 use super::target_run::TargetRun;
 use super::worker::Worker;
 
-/// How many connections in a row may be lost before a row goes: a row that ends its server process each time is not to do so
-/// again and again.
+/// How many connections in a row may be lost before a row goes: a row that ends its server process
+/// each time is not to do so again and again.
 const BARREN: u32 = 2;
 
 impl Sweep {
-    /// Makes the connections again, takes the locks again of what is not done yet. A target whose lock another reaper took
-    /// meanwhile is that one's.
+    /// Makes the connections again, takes the locks again of what is not done yet. A target whose
+    /// lock another reaper took meanwhile is that one's.
     pub(super) async fn reconnect(
         &self,
         worker: &mut Worker<'_>,
@@ -32,7 +32,12 @@ impl Sweep {
         }
         let mut last = why;
         for (tries, retry) in (1_u32..).zip(backoff::of_a_connection()) {
-            tracing::warn!(event = "lock_connection_lost", why = last, tries, "lock connection lost; reconnecting");
+            tracing::warn!(
+                event = "lock_connection_lost",
+                why = last,
+                tries,
+                "lock connection lost; reconnecting"
+            );
             worker.sleep(retry).await;
             worker.is_over()?;
             // A sign of life, for whoever watches over this run.
@@ -47,7 +52,10 @@ impl Sweep {
                     *auxiliary = another;
                     worker.throttle.moved_to(auxiliary);
                     if let Some(history) = worker.history {
-                        auxiliary.deadline.with(History::STATEMENTS, history.moved_to(&auxiliary.client)).await;
+                        auxiliary
+                            .deadline
+                            .with(History::STATEMENTS, history.moved_to(&auxiliary.client))
+                            .await;
                     }
                     match relock(worker, target_runs).await {
                         Err(Halt::Lost(why)) => last = why,
@@ -61,19 +69,25 @@ impl Sweep {
                 Err(error) => last = error.to_string(),
             }
         }
-        Err(Halt::Lost(format!("{last} (after {} tries to make it again)", backoff::CONNECTION_TRIES)))
+        Err(Halt::Lost(format!(
+            "{last} (after {} tries to make it again)",
+            backoff::CONNECTION_TRIES
+        )))
     }
 }
 
 impl Worker<'_> {
-    /// The connection was lost. Why the target is given up, if it was not the first time, nor the second, since a row went.
+    /// The connection was lost. Why the target is given up, if it was not the first time, nor the
+    /// second, since a row went.
     pub(super) fn is_to_blame(&mut self, why: &str) -> Option<String> {
         self.consecutive_losses += 1;
         if self.consecutive_losses <= BARREN {
             return None;
         }
         let times = std::mem::take(&mut self.consecutive_losses);
-        let why = format!("the connection that held the lock was lost {times} times in a row before a row went: {why}");
+        let why = format!(
+            "the connection that held the lock was lost {times} times in a row before a row went: {why}"
+        );
         tracing::error!(event = "target_failed", why, "target failed");
         Some(why)
     }
@@ -81,17 +95,31 @@ impl Worker<'_> {
 
 async fn relock(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> Result<(), Halt> {
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    deadline.with(3, lock::let_go(client, &worker.gone)).await.map_err(|error| halt(error.into()))?;
+    deadline
+        .with(3, lock::let_go(client, &worker.gone))
+        .await
+        .map_err(|error| halt(error.into()))?;
     worker.gone.clear();
-    // The statements go by names, the locks by oids: after a failover to another server, or a swap of tables, they may be
-    // two tables, and another reaper at work on the one.
+    // The statements go by names, the locks by oids: after a failover to another server, or a swap
+    // of tables, they may be two tables, and another reaper at work on the one.
     for target_run in target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()) {
-        let Some(name) = target_run.table.as_ref().map(|table| table.name.to_string()) else { continue };
+        let Some(name) = target_run.table.as_ref().map(|table| table.name.to_string()) else {
+            continue;
+        };
         let asked = deadline.with(1, client.query_one(NAMED, &[&name])).await;
-        let found: Option<u32> = asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
+        let found: Option<u32> =
+            asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
         if found != target_run.oid() {
-            let why = format!("{} is another table now than when this run began", target_run.target.table.quoted());
-            tracing::error!(event = "target_failed", target_table = target_run.target.name, why, "target failed");
+            let why = format!(
+                "{} is another table now than when this run began",
+                target_run.target.table.quoted()
+            );
+            tracing::error!(
+                event = "target_failed",
+                target_table = target_run.target.name,
+                why,
+                "target failed"
+            );
             target_run.end = Some(End::Failed(why));
         }
     }

@@ -2,7 +2,8 @@
 
 use super::sql::Text;
 
-/// So many are remembered. One that is forgotten is locked again in vain, which costs a little and harms nobody.
+/// So many are remembered. One that is forgotten is locked again in vain, which costs a little and
+/// harms nobody.
 const REMEMBERED: usize = 1_000;
 
 /// Groups by their value, as PostgreSQL writes it. It is neither logged nor reported.

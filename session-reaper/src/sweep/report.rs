@@ -1,4 +1,5 @@
-//! What a run did and why it ended: the object that `run --output json` prints, and that stands in `reaper_runs.report`.
+//! What a run did and why it ended: the object that `run --output json` prints, and that stands in
+//! `reaper_runs.report`.
 
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use crate::stop::Signal;
 /// # The outcome of a run
 ///
 /// 1. `interrupted` when a signal cut a target short; it says nothing else.
-/// 2. `failed` when the run itself could not go on (its connection was lost, a pooler stands in between), and when no
-///    target was worked through while at least one failed. A target that another reaper holds was not worked through by us.
-/// 3. `partial` when a target failed and another was worked through, or when a budget, or the time to wait for something in
-///    the way, ran out with due rows left.
+/// 2. `failed` when the run itself could not go on (its connection was lost, a pooler stands in
+///    between), and when no target was worked through while at least one failed. A target that
+///    another reaper holds was not worked through by us.
+/// 3. `partial` when a target failed and another was worked through, or when a budget, or the time
+///    to wait for something in the way, ran out with due rows left.
 /// 4. `paused` when a pause outlasted what may be waited.
 /// 5. `skipped_lock` when another reaper holds every target.
-/// 6. `success` else: whatever could be deleted is gone. Rows that others hold, and targets that another reaper is at
-///    work on, do not spoil it: `why` names them.
+/// 6. `success` else: whatever could be deleted is gone. Rows that others hold, and targets that
+///    another reaper is at work on, do not spoil it: `why` names them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The row in `reaper_runs`.
@@ -48,7 +50,8 @@ pub struct Report {
 pub struct TargetReport {
     /// Its name.
     pub target: String,
-    /// `success`, `partial` (a budget ran out with rows left, or a throttle lasted too long), `paused`, `skipped_lock`, `failed` or `interrupted`.
+    /// `success`, `partial` (a budget ran out with rows left, or a throttle lasted too long),
+    /// `paused`, `skipped_lock`, `failed` or `interrupted`.
     #[serde(serialize_with = "outcome_name")]
     pub outcome: Outcome,
     /// In words, always.
@@ -58,7 +61,8 @@ pub struct TargetReport {
     pub deleted: Vec<(String, u64)>,
     /// Transactions that found something to do.
     pub chunks: u64,
-    /// Due rows that were passed over because somebody held them. They may have gone at the second look.
+    /// Due rows that were passed over because somebody held them. They may have gone at the second
+    /// look.
     pub skipped_locked: u64,
     /// Due rows that were still there after the run, locked ones too.
     pub remaining: u64,
@@ -75,8 +79,8 @@ pub struct TargetReport {
     /// The target's tables that did not end as it did; left out when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<TableDetail>,
-    /// Tables of which ON DELETE CASCADE may have deleted rows that were not due: the target's own, or another target's. Those
-    /// rows are not counted. Left out when there are none.
+    /// Tables of which ON DELETE CASCADE may have deleted rows that were not due: the target's
+    /// own, or another target's. Those rows are not counted. Left out when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uncounted_cascades: Vec<String>,
     /// What was unsafe and overridden, by its codes; left out when nothing was.
@@ -156,26 +160,41 @@ impl TargetReport {
         let remaining = backlog.total();
         let left = remaining > 0 || backlog.capped;
         let busy = worked.busy.len();
-        let detail = worked.busy.into_iter().map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
+        let detail = worked
+            .busy
+            .into_iter()
+            .map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
         let (outcome, why) = match worked.end {
-            End::Spent(spent) if left => (Outcome::Partial, format!("{spent} is used up and due rows are left")),
+            End::Spent(spent) if left => {
+                (Outcome::Partial, format!("{spent} is used up and due rows are left"))
+            }
             End::Throttled(throttle_reason, bound) if left => {
-                let outcome =
-                    if throttle_reason.cause == ThrottleCause::Pause { Outcome::Paused } else { Outcome::Partial };
-                (outcome, format!("waited in vain for as long as {bound} allows: {throttle_reason}"))
+                let outcome = if throttle_reason.cause == ThrottleCause::Pause {
+                    Outcome::Paused
+                } else {
+                    Outcome::Partial
+                };
+                (
+                    outcome,
+                    format!("waited in vain for as long as {bound} allows: {throttle_reason}"),
+                )
             }
             // While the connection was lost.
-            End::TakenOver => {
-                (Outcome::Partial, "another reaper took the lock while the connection was lost".to_owned())
-            }
+            End::TakenOver => (
+                Outcome::Partial,
+                "another reaper took the lock while the connection was lost".to_owned(),
+            ),
             End::Done if busy > 0 => (
                 Outcome::Success,
-                format!("everything was examined but {busy} tables, which another reaper is at work on"),
+                format!(
+                    "everything was examined but {busy} tables, which another reaper is at work on"
+                ),
             ),
             // With nothing left it does not matter that the budget ran out.
-            End::Done | End::Spent(_) | End::Throttled(..) => {
-                (Outcome::Success, why_done(worked.deleted.iter().map(|(_, rows)| rows).sum(), backlog))
-            }
+            End::Done | End::Spent(_) | End::Throttled(..) => (
+                Outcome::Success,
+                why_done(worked.deleted.iter().map(|(_, rows)| rows).sum(), backlog),
+            ),
             End::Stopped(signal) => (Outcome::Interrupted, format!("stopped by {signal}")),
             End::Busy => (Outcome::SkippedLock, "another reaper holds the lock".to_owned()),
             End::Failed(why) | End::Unsafe(why) | End::Held(why) => (Outcome::Failed, why),
@@ -222,7 +241,11 @@ pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     if some(Outcome::Interrupted) {
         (Outcome::Interrupted, told(Outcome::Interrupted))
     } else if some(Outcome::Failed) {
-        let outcome = if some(Outcome::Success) || some(Outcome::Partial) { Outcome::Partial } else { Outcome::Failed };
+        let outcome = if some(Outcome::Success) || some(Outcome::Partial) {
+            Outcome::Partial
+        } else {
+            Outcome::Failed
+        };
         (outcome, tell(of(Outcome::Failed).chain(of(Outcome::Partial))))
     } else if some(Outcome::Paused) {
         (Outcome::Paused, told(Outcome::Paused))
@@ -250,7 +273,11 @@ fn tell<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
             let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
             format!("{}: {}", names.join(", "), first.why)
         }
-        _ => targets.iter().map(|target| format!("{}: {}", target.target, target.why)).collect::<Vec<_>>().join("; "),
+        _ => targets
+            .iter()
+            .map(|target| format!("{}: {}", target.target, target.why))
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }
 
@@ -260,7 +287,9 @@ fn why_done(deleted: u64, backlog: &Backlog) -> String {
         (0, 0, false) => "nothing was due".to_owned(),
         (_, 0, false) => "every due row is gone".to_owned(),
         (_, rows, _) => {
-            format!("everything was examined; {rows} due rows are left that others hold or wrote meanwhile")
+            format!(
+                "everything was examined; {rows} due rows are left that others hold or wrote meanwhile"
+            )
         }
     }
 }
@@ -301,7 +330,10 @@ mod tests {
             uncounted_cascades: Vec::new(),
             forced: Vec::new(),
         };
-        TargetReport::new(worked, &Backlog { rows: vec![remaining], capped: false, ..Backlog::default() })
+        TargetReport::new(
+            worked,
+            &Backlog { rows: vec![remaining], capped: false, ..Backlog::default() },
+        )
     }
 
     fn outcome(targets: &[TargetReport]) -> Outcome {

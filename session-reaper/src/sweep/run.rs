@@ -46,7 +46,8 @@ pub struct Sweep {
     pub connect: ConnectOptions,
     /// What to reap, in this order.
     pub targets: Vec<Target>,
-    /// Nobody configured the targets: they apply to a database that proves to be auth-api's, and to no other.
+    /// Nobody configured the targets: they apply to a database that proves to be auth-api's, and
+    /// to no other.
     pub only_auth_api: bool,
     /// How fast.
     pub pace: PaceLimits,
@@ -88,8 +89,8 @@ pub(super) const POOLER: &str = "a transaction-pooling proxy stands between sess
      session mode; nothing was deleted without the lock";
 
 impl Sweep {
-    /// Does one run. Fails when the database cannot be reached at its start, or is not one that the targets apply to; what
-    /// happens later is in the report.
+    /// Does one run. Fails when the database cannot be reached at its start, or is not one that the
+    /// targets apply to; what happens later is in the report.
     pub async fn run(
         &self,
         trigger: Trigger,
@@ -105,7 +106,10 @@ impl Sweep {
     /// The tables' names.
     pub(super) fn names(&self) -> Vec<Named> {
         let text = |name: &Ident| name.as_str().to_owned();
-        self.targets.iter().map(|target| (target.table.schema.as_ref().map(text), text(&target.table.name))).collect()
+        self.targets
+            .iter()
+            .map(|target| (target.table.schema.as_ref().map(text), text(&target.table.name)))
+            .collect()
     }
 
     /// The reaper's own tables, on a connection with the configured search path.
@@ -123,7 +127,8 @@ impl Sweep {
         let began = Instant::now();
         let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        // Behind a pooler nothing is deleted, and it may ask another process, with another search_path.
+        // Behind a pooler nothing is deleted, and it may ask another process, with another
+        // search_path.
         let proof = if pooled { None } else { self.prove(&lock_connection).await? };
         self.watermarks.are_of(&server);
         let new = NewRun {
@@ -134,8 +139,10 @@ impl Sweep {
             trigger,
         };
         tracing::info!(event = "run_started", run_id = %new.id, trigger = trigger.as_str(), "run started");
-        progress
-            .send_replace(Progress { run: Some(Running { id: new.id, started_at, trigger }), ..Progress::default() });
+        progress.send_replace(Progress {
+            run: Some(Running { id: new.id, started_at, trigger }),
+            ..Progress::default()
+        });
         let history = History::begin(&auxiliary, &new, pooled, progress.subscribe());
         let history = auxiliary.deadline.with(History::STATEMENTS, history).await;
 
@@ -157,7 +164,8 @@ impl Sweep {
         let through = if pooled {
             Err(Broken::Pooler)
         } else {
-            self.work(&mut worker, &mut auxiliary, started_at, proof.as_ref(), &mut target_runs).await
+            self.work(&mut worker, &mut auxiliary, started_at, proof.as_ref(), &mut target_runs)
+                .await
         };
         let deadline = worker.connection.deadline.clone();
         let held = target_runs.iter().any(|target_run| target_run.locked);
@@ -165,8 +173,9 @@ impl Sweep {
 
         // What is counted and written at the end is not to be lost with a connection.
         self.keep_open(&mut auxiliary, history.as_ref()).await;
-        let ended_as =
-            |is: fn(&End) -> bool| target_runs.iter().any(|target_run| target_run.end.as_ref().is_some_and(is));
+        let ended_as = |is: fn(&End) -> bool| {
+            target_runs.iter().any(|target_run| target_run.end.as_ref().is_some_and(is))
+        };
         let refused = if ended_as(|end| matches!(end, End::Unsafe(_))) {
             Some(Exit::Unsafe)
         } else {
@@ -182,7 +191,10 @@ impl Sweep {
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         if let Some(history) = history {
             let written = serde_json::to_value(&report).unwrap_or_default();
-            auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, report.outcome, &written)).await;
+            auxiliary
+                .deadline
+                .with(END_TRIES + 1, history.end(&auxiliary.client, report.outcome, &written))
+                .await;
         }
         auxiliary.let_go().await;
         tell(&report);
@@ -200,10 +212,15 @@ impl Sweep {
             Ok(another) => {
                 *auxiliary = another;
                 if let Some(history) = history {
-                    auxiliary.deadline.with(History::STATEMENTS, history.moved_to(&auxiliary.client)).await;
+                    auxiliary
+                        .deadline
+                        .with(History::STATEMENTS, history.moved_to(&auxiliary.client))
+                        .await;
                 }
             }
-            Err(error) => tracing::warn!(event = "run_end_not_stored", %error, "end of this run not recorded"),
+            Err(error) => {
+                tracing::warn!(event = "run_end_not_stored", %error, "end of this run not recorded");
+            }
         }
     }
 
@@ -213,7 +230,8 @@ impl Sweep {
             Absent::LeftOutOf(preset) => Some(preset.as_str()),
             Absent::Fails(_) | Absent::LeftOut => None,
         };
-        let mut settled: Vec<&str> = found.iter().filter_map(|target_run| preset(target_run.target)).collect();
+        let mut settled: Vec<&str> =
+            found.iter().filter_map(|target_run| preset(target_run.target)).collect();
         let mut absent = Vec::new();
         for target in &self.targets {
             if let Some(name) = preset(target).filter(|name| !settled.contains(name)) {
@@ -227,9 +245,12 @@ impl Sweep {
         absent
     }
 
-    /// Proves that targets which nobody configured apply to this database. `None` where somebody did. The connection that
-    /// deletes has the configured `search_path`.
-    pub(super) async fn prove(&self, lock_connection: &LockConnection) -> Result<Option<Proof>, SweepError> {
+    /// Proves that targets which nobody configured apply to this database. `None` where somebody
+    /// did. The connection that deletes has the configured `search_path`.
+    pub(super) async fn prove(
+        &self,
+        lock_connection: &LockConnection,
+    ) -> Result<Option<Proof>, SweepError> {
         if !self.only_auth_api {
             return Ok(None);
         }
@@ -257,7 +278,8 @@ impl Sweep {
         let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.client };
         let mut target_runs = Vec::new();
         for target in &self.targets {
-            // The table and each child, by name and by oid; a name like one that is not there; what reads the condition.
+            // The table and each child, by name and by oid; a name like one that is not there; what
+            // reads the condition.
             let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
             let statements = 3 + 2 * target.children.len() + reading;
             let prepared = TargetRun::prepare(lookup, target, started_at, &self.watermarks);
@@ -296,7 +318,10 @@ impl Sweep {
         let unread = |error: Error| broken("the catalog could not be read", error.into());
         let server = preflight::server::examine(auxiliary).await.map_err(unread)?;
         let forced = preflight::pass_server(&server, self.preflight).map_err(Broken::Unsafe)?;
-        *target_runs = self.examined(&worker.connection, auxiliary, started_at, proof).await.map_err(unread)?;
+        *target_runs = self
+            .examined(&worker.connection, auxiliary, started_at, proof)
+            .await
+            .map_err(unread)?;
         for target_run in target_runs.iter_mut() {
             target_run.forced.clone_from(&forced);
             target_run.apply_preflight(self.preflight);
@@ -317,7 +342,9 @@ impl Sweep {
             }
             backlogs.push(backlog);
         }
-        worker.progress.send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
+        worker
+            .progress
+            .send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
         for (index, backlog) in backlogs.iter().enumerate() {
             if target_runs[index].end.is_some() {
@@ -360,7 +387,9 @@ impl Sweep {
                     );
                     target_run.end = Some(End::Failed(why));
                 }
-                Err(Halt::Throttled(throttle_reason, waited)) if throttle_reason.cause.is_of_one_target() => {
+                Err(Halt::Throttled(throttle_reason, waited))
+                    if throttle_reason.cause.is_of_one_target() =>
+                {
                     target_run.end = Some(End::Throttled(throttle_reason, waited));
                 }
                 Err(halt) => return ended_by(&mut target_runs[index..], halt),
@@ -376,7 +405,9 @@ fn ended_by(target_runs: &mut [TargetRun<'_>], halt: Halt) -> Result<(), Broken>
         Halt::Stopped(signal) => (End::Stopped(signal), None),
         Halt::Spent(spent) => (End::Spent(spent), None),
         Halt::Throttled(throttle_reason, waited) => (End::Throttled(throttle_reason, waited), None),
-        Halt::Failed(why) | Halt::Gone(why) => (End::Failed(why.clone()), Some(Broken::Failed(why))),
+        Halt::Failed(why) | Halt::Gone(why) => {
+            (End::Failed(why.clone()), Some(Broken::Failed(why)))
+        }
         Halt::Lost(why) => {
             let why = format!("the connection that held the lock was lost: {why}");
             (End::Failed(why.clone()), Some(Broken::Failed(why)))
@@ -385,21 +416,29 @@ fn ended_by(target_runs: &mut [TargetRun<'_>], halt: Halt) -> Result<(), Broken>
     };
     // When the run itself is broken the others say that they were not begun.
     let others = if broken.is_some() { 1 } else { usize::MAX };
-    for target_run in target_runs.iter_mut().filter(|target_run| target_run.end.is_none()).take(others) {
+    for target_run in
+        target_runs.iter_mut().filter(|target_run| target_run.end.is_none()).take(others)
+    {
         target_run.end = Some(end.clone());
     }
     broken.map_or(Ok(()), Err)
 }
 
 /// Takes the locks of all tables that are there; whoever's is taken is not worked on.
-pub(super) async fn take_locks(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> Result<(), Broken> {
+pub(super) async fn take_locks(
+    worker: &mut Worker<'_>,
+    target_runs: &mut [TargetRun<'_>],
+) -> Result<(), Broken> {
     let mut wanted: Vec<&mut TargetRun<'_>> =
         target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()).collect();
     let oids: Vec<u32> = wanted.iter().filter_map(|target_run| target_run.oid()).collect();
     let (pid, deadline) = (worker.connection.pid(), worker.connection.deadline.clone());
     // BEGIN, the gate and its lock, COMMIT.
     let statements = oids.len() + 4;
-    let acquired = match deadline.with(statements, lock::acquire(&mut worker.connection.client, pid, &oids)).await {
+    let acquired = match deadline
+        .with(statements, lock::acquire(&mut worker.connection.client, pid, &oids))
+        .await
+    {
         Ok(acquired) => acquired,
         Err(trouble) => {
             metrics::lock_attempt(LockAttempt::Error);
@@ -411,7 +450,11 @@ pub(super) async fn take_locks(worker: &mut Worker<'_>, target_runs: &mut [Targe
         metrics::lock_held(&target_run.target.name, acquired);
         target_run.locked = acquired;
         if !acquired {
-            tracing::info!(event = "lock_held", target_table = target_run.target.name, "another reaper holds the lock");
+            tracing::info!(
+                event = "lock_held",
+                target_table = target_run.target.name,
+                "another reaper holds the lock"
+            );
             target_run.end = Some(if target_run.has_begun() { End::TakenOver } else { End::Busy });
         }
     }
@@ -424,7 +467,9 @@ fn broken(what: &str, trouble: DbError) -> Broken {
         DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why) => {
             Broken::Failed(format!("{what}: {why}"))
         }
-        trouble @ (DbError::Timeout(_) | DbError::Changed(_)) => Broken::Failed(format!("{what}: {trouble}")),
+        trouble @ (DbError::Timeout(_) | DbError::Changed(_)) => {
+            Broken::Failed(format!("{what}: {trouble}"))
+        }
     }
 }
 
@@ -454,7 +499,11 @@ fn concluded(
         Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
     });
     let (run_id, started_at, elapsed) = (run.id.0, run.started_at, began.elapsed());
-    metrics::run_ended(outcome, elapsed, targets.iter().map(|target| (target.target.as_str(), target.deleted_rows())));
+    metrics::run_ended(
+        outcome,
+        elapsed,
+        targets.iter().map(|target| (target.target.as_str(), target.deleted_rows())),
+    );
     (Report { run_id, outcome, why, started_at, elapsed_ms: milliseconds(elapsed), targets }, exit)
 }
 
@@ -463,10 +512,10 @@ fn tell(report: &Report) {
     let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
     match report.outcome {
         Outcome::Failed => {
-            tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended")
+            tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
         Outcome::Partial => {
-            tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended")
+            tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
         Outcome::Success | Outcome::SkippedLock | Outcome::Paused | Outcome::Interrupted => {
             tracing::info!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");

@@ -1,9 +1,10 @@
 //! Which order a pass goes in: that of the index, or that of the heap.
 //!
-//! In the index's order only what is due is read; but where due rows are spread over the whole table each is on another
-//! block, and the same blocks are come back to again and again. Measured with 600,000 due of 1.2 million rows, thousand
-//! rows a second: lying together 510 to 670 in the index's order and 810 in the heap's, and without row locks 1,380 and
-//! 1,410; spread out 170 to 280 and 635, without row locks 220 and 1,090.
+//! In the index's order only what is due is read; but where due rows are spread over the whole
+//! table each is on another block, and the same blocks are come back to again and again. Measured
+//! with 600,000 due of 1.2 million rows, thousand rows a second: lying together 510 to 670 in the
+//! index's order and 810 in the heap's, and without row locks 1,380 and 1,410; spread out 170 to
+//! 280 and 635, without row locks 220 and 1,090.
 
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
@@ -17,7 +18,8 @@ use super::target::Order;
 /// Fewer due rows are done with before it matters in which order.
 const MANY: f64 = 50_000.0;
 
-/// Where due rows lie together: of a table, what must be due to read all of it. Measured with 55 of 100: by blocks in 0.7 of the time.
+/// Where due rows lie together: of a table, what must be due to read all of it. Measured with 55 of
+/// 100: by blocks in 0.7 of the time.
 const LARGE_SHARE: f64 = 0.3;
 
 /// From this correlation on, of the order in the index to that in the heap, rows lie together.
@@ -74,8 +76,14 @@ const FIGURES: &str = "
 
 impl TableStatistics {
     /// Reads no more than the catalog. `None` when the table is not there any more.
-    pub(super) async fn of(client: &Client, leaf: &Leaf, pass: &PassSql) -> Result<Option<Self>, Error> {
-        let Some(figures) = client.query_opt(FIGURES, &[&leaf.oid, &pass.due.column.name.as_str()]).await? else {
+    pub(super) async fn of(
+        client: &Client,
+        leaf: &Leaf,
+        pass: &PassSql,
+    ) -> Result<Option<Self>, Error> {
+        let Some(figures) =
+            client.query_opt(FIGURES, &[&leaf.oid, &pass.due.column.name.as_str()]).await?
+        else {
             return Ok(None);
         };
         let (all, first) = (KeyRange::default(), 0);
@@ -93,7 +101,9 @@ impl TableStatistics {
             pages: figures.get(4),
             trigger: figures.get(5),
             dead: figures.get(6),
-            ties: nodes.iter().any(|node| node["Node Type"].as_str().is_some_and(|kind| kind.ends_with("Sort"))),
+            ties: nodes
+                .iter()
+                .any(|node| node["Node Type"].as_str().is_some_and(|kind| kind.ends_with("Sort"))),
         }))
     }
 
@@ -115,7 +125,10 @@ impl TableStatistics {
             RowCount::Uncounted => self.estimated,
         };
         if self.ties && self.commonest * self.rows > f64::from(CROWD) {
-            return (Order::Heap, "too many rows share one time, which the index does not tell apart");
+            return (
+                Order::Heap,
+                "too many rows share one time, which the index does not tell apart",
+            );
         }
         if self.trigger {
             return (Order::Index, "a trigger may keep rows");
@@ -123,7 +136,9 @@ impl TableStatistics {
         if due < MANY || due < as_f64(self.blocks) {
             return (Order::Index, "fewer due rows than the table has blocks");
         }
-        if self.correlation.is_some_and(|correlation| correlation.abs() >= TOGETHER) && due < LARGE_SHARE * self.rows {
+        if self.correlation.is_some_and(|correlation| correlation.abs() >= TOGETHER)
+            && due < LARGE_SHARE * self.rows
+        {
             return (Order::Index, "due rows lie together in a part of the table");
         }
         (Order::Heap, "a due row a block or more")
@@ -139,10 +154,12 @@ pub(super) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }
 
-/// How many blocks the server reads, of indexes and of the table, to find the first row of a pass in the order of the index.
+/// How many blocks the server reads, of indexes and of the table, to find the first row of a pass
+/// in the order of the index.
 ///
-/// The statistics cannot tell: they count dead rows, but not whether a vacuum has removed their entries, nor where these lie.
-/// So the probe is run once under EXPLAIN, which counts blocks exactly, and the count does not depend on the machine's speed.
+/// The statistics cannot tell: they count dead rows, but not whether a vacuum has removed their
+/// entries, nor where these lie. So the probe is run once under EXPLAIN, which counts blocks
+/// exactly, and the count does not depend on the machine's speed.
 pub(super) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
     let pass = pass.ordered(Order::Index).written();
     let probe = pass.probe(&KeyRange::default(), &0).text;
@@ -156,7 +173,8 @@ pub(super) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Resu
 /// Every node of a plan.
 pub(super) fn nodes(plan: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
-    let mut open: Vec<&Value> = plan.as_array().into_iter().flatten().map(|plan| &plan["Plan"]).collect();
+    let mut open: Vec<&Value> =
+        plan.as_array().into_iter().flatten().map(|plan| &plan["Plan"]).collect();
     while let Some(node) = open.pop() {
         found.push(node);
         open.extend(node["Plans"].as_array().into_iter().flatten());
@@ -191,8 +209,14 @@ mod tests {
         assert_eq!(order(TABLE, RowCount::Rows(59_999)), Order::Index);
         assert_eq!(order(TABLE, RowCount::Rows(60_000)), Order::Heap);
         assert_eq!(order(TABLE, RowCount::More), Order::Heap, "by the estimate");
-        assert_eq!(order(TableStatistics { estimated: 1.0, ..TABLE }, RowCount::Uncounted), Order::Index);
-        assert_eq!(order(TableStatistics { correlation: None, ..TABLE }, RowCount::Rows(200_000)), Order::Heap);
+        assert_eq!(
+            order(TableStatistics { estimated: 1.0, ..TABLE }, RowCount::Uncounted),
+            Order::Index
+        );
+        assert_eq!(
+            order(TableStatistics { correlation: None, ..TABLE }, RowCount::Rows(200_000)),
+            Order::Heap
+        );
         let together = TableStatistics { correlation: Some(-0.99), ..TABLE };
         assert_eq!(order(together, RowCount::Rows(200_000)), Order::Index);
         assert_eq!(order(together, RowCount::Rows(500_000)), Order::Heap);
@@ -207,6 +231,9 @@ mod tests {
     fn rows_of_one_time_that_the_index_cannot_tell_apart_are_walked_by_block() {
         let crowded = TableStatistics { commonest: 0.5, ties: true, ..TABLE };
         assert_eq!(crowded.choose(RowCount::Rows(7)).0, Order::Heap);
-        assert_eq!(TableStatistics { ties: false, ..crowded }.choose(RowCount::Rows(7)).0, Order::Index);
+        assert_eq!(
+            TableStatistics { ties: false, ..crowded }.choose(RowCount::Rows(7)).0,
+            Order::Index
+        );
     }
 }

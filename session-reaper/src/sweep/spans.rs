@@ -1,5 +1,5 @@
-//! The spans of a run, for a tracing collector: `run`, `target`, `chunk`. Nothing is done a row, and where nobody collects
-//! them each is a disabled callsite: some nanoseconds a chunk.
+//! The spans of a run, for a tracing collector: `run`, `target`, `chunk`. Nothing is done a row,
+//! and where nobody collects them each is a disabled callsite: some nanoseconds a chunk.
 
 use schema::runs::Trigger;
 use tracing::Span;
@@ -60,12 +60,18 @@ pub(super) fn target_ended(span: &Span, ended: &Result<(), Halt>, rows: u64) {
     span.record("rows", rows);
     match ended {
         Ok(()) => conclude(span, "success", None, false),
-        Err(Halt::Stopped(signal)) => conclude(span, "interrupted", Some(&format!("stopped by {signal}")), false),
-        Err(Halt::Spent(spent)) => conclude(span, "partial", Some(&format!("{spent} is used up")), false),
-        Err(Halt::Throttled(throttle_reason, _)) => {
-            conclude(span, "partial", Some(&throttle_reason.to_string()), false)
+        Err(Halt::Stopped(signal)) => {
+            conclude(span, "interrupted", Some(&format!("stopped by {signal}")), false);
         }
-        Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => conclude(span, "failed", Some(why), true),
+        Err(Halt::Spent(spent)) => {
+            conclude(span, "partial", Some(&format!("{spent} is used up")), false);
+        }
+        Err(Halt::Throttled(throttle_reason, _)) => {
+            conclude(span, "partial", Some(&throttle_reason.to_string()), false);
+        }
+        Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => {
+            conclude(span, "failed", Some(why), true);
+        }
         Err(Halt::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
     }
 }
@@ -91,11 +97,17 @@ pub(super) fn chunk_ended(span: &Span, ended: &Result<Chunk, DbError>, rows: u64
     span.record("rows", rows);
     match ended {
         Ok(_) => conclude(span, "done", None, false),
-        Err(DbError::Timeout(bound)) => conclude(span, "timeout", Some(&format!("{bound} reached")), true),
-        Err(DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why)) => {
+        Err(DbError::Timeout(bound)) => {
+            conclude(span, "timeout", Some(&format!("{bound} reached")), true);
+        }
+        Err(
+            DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why),
+        ) => {
             conclude(span, "failed", Some(why), true);
         }
-        Err(trouble @ DbError::Changed(_)) => conclude(span, "failed", Some(&trouble.to_string()), true),
+        Err(trouble @ DbError::Changed(_)) => {
+            conclude(span, "failed", Some(&trouble.to_string()), true);
+        }
         Err(DbError::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
     }
 }

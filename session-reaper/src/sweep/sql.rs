@@ -1,16 +1,18 @@
 //! The text of every statement of the loop. This is the one place that builds SQL from a target.
 //!
-//! A *mark* is a place in the order of a pass: in that of an index the due time and the key of a row, in that of the heap
-//! the beginning of a block. Its values travel as [`Text`].
+//! A *mark* is a place in the order of a pass: in that of an index the due time and the key of a
+//! row, in that of the heap the beginning of a block. Its values travel as [`Text`].
 //!
-//! Where a table has no key, marks in the index are due times alone, and rows of one time are in one stretch.
+//! Where a table has no key, marks in the index are due times alone, and rows of one time are in
+//! one stretch.
 //!
-//! A target's *filter* and *group* are conditions on a row that was found by its place: they never say where a stretch
-//! begins or ends, so that what they keep is examined once and left behind.
+//! A target's *filter* and *group* are conditions on a row that was found by its place: they never
+//! say where a stretch begins or ends, so that what they keep is examined once and left behind.
 //!
-//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due` the bare name would mean the text. **Every
-//! table is `ONLY` that table**: a `ctid` means nothing in the tables that inherit from it. **Every table, type, function and
-//! operator is written with its schema**: [`operator`] has the reason. **What visits the rows themselves names the oid of the
+//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due` the bare name would
+//! mean the text. **Every table is `ONLY` that table**: a `ctid` means nothing in the tables that
+//! inherit from it. **Every table, type, function and operator is written with its schema**:
+//! [`operator`] has the reason. **What visits the rows themselves names the oid of the
 //! table**, too: [`identity`].
 
 mod answer;
@@ -40,8 +42,10 @@ use super::target::Order;
 /// A place: the due time and the key of one row, or a block, as text.
 pub(super) type Cursor = Vec<Text>;
 
-/// What the server says when a statement that deletes comes to another process than it was made for.
-pub(super) const NOT_OURS: &str = "session-reaper: not the server process that holds its lock, but ";
+/// What the server says when a statement that deletes comes to another process than it was made
+/// for.
+pub(super) const NOT_OURS: &str =
+    "session-reaper: not the server process that holds its lock, but ";
 
 /// What lies between two places: after `low`, up to and with `high`. Without one it is open there.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +84,8 @@ pub(super) struct PassSql {
 pub(super) enum LockWait {
     /// Leaves it.
     SkipLocked,
-    /// Waits, up to `lock_timeout`, and is given up then. For as long as nobody holds a row: it takes half the time.
+    /// Waits, up to `lock_timeout`, and is given up then. For as long as nobody holds a row: it
+    /// takes half the time.
     Wait,
     /// Leaves it. Of a target whose rows go by what other rows hold, after [`PassSql::lock`].
     Locked,
@@ -119,17 +124,21 @@ impl PassSql {
         Self { values: Values::Written, ..self.clone() }
     }
 
-    /// Where a stretch of `*rows + 1` rows would end, children counted: at most one row, the mark. Reads indexes alone.
+    /// Where a stretch of `*rows + 1` rows would end, children counted: at most one row, the mark.
+    /// Reads indexes alone.
     ///
-    /// A parent is there once for each of its children, and once without any. `OFFSET 0` keeps it one look into a child's
-    /// index for each parent, in the parents' order, so that it ends where it has seen enough.
+    /// A parent is there once for each of its children, and once without any. `OFFSET 0` keeps it
+    /// one look into a child's index for each parent, in the parents' order, so that it ends
+    /// where it has seen enough.
     pub(super) fn probe<'a>(&'a self, within: &'a KeyRange, rows: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let offset = query.bind(rows);
         let marks = self.columns().map(|column| format!("t.{}::pg_catalog.text", column.name));
         let marks = marks.collect::<Vec<_>>().join(", ");
-        let child = |child: &Child| format!("SELECT FROM ONLY {} c WHERE {}", child.table, child.refers("c", "t"));
+        let child = |child: &Child| {
+            format!("SELECT FROM ONLY {} c WHERE {}", child.table, child.refers("c", "t"))
+        };
         let children = match self.children.as_slice() {
             [] => String::new(),
             children => {
@@ -145,8 +154,8 @@ impl PassSql {
         query
     }
 
-    /// A stretch may have any number of rows, and no more than a chunk of them is taken: by blocks, and where rows of one time
-    /// cannot be told apart.
+    /// A stretch may have any number of rows, and no more than a chunk of them is taken: by blocks,
+    /// and where rows of one time cannot be told apart.
     pub(super) fn is_limited(&self) -> bool {
         self.order == Order::Heap || self.key.is_empty()
     }
@@ -169,7 +178,8 @@ impl PassSql {
     fn due_within<'a>(&'a self, within: &'a KeyRange, query: &mut Query<'a>) -> String {
         // Behind a mark in the index nothing is older than the mark.
         let marked = self.order == Order::Index && within.low.is_some();
-        let mut condition = if marked { self.due.is_past(query) } else { self.due.condition(query) };
+        let mut condition =
+            if marked { self.due.is_past(query) } else { self.due.condition(query) };
         if let (Order::Index, None, Some(from)) = (self.order, &within.low, &self.from) {
             let Column { name, cast, .. } = &self.due.column;
             let _ = write!(condition, " AND t.{name} {GE} {}::{cast}", query.bind(from));
@@ -179,14 +189,24 @@ impl PassSql {
             match self.order {
                 Order::Index => {
                     let columns = self.columns().zip(mark);
-                    let values: Vec<String> =
-                        columns.map(|(column, value)| format!("{}::{}", query.bind(value), column.cast)).collect();
-                    let _ = write!(condition, " AND ({}) {operator} ({})", self.names(), values.join(", "));
+                    let values: Vec<String> = columns
+                        .map(|(column, value)| format!("{}::{}", query.bind(value), column.cast))
+                        .collect();
+                    let _ = write!(
+                        condition,
+                        " AND ({}) {operator} ({})",
+                        self.names(),
+                        values.join(", ")
+                    );
                 }
                 // No row is at the beginning of a block itself: places in one are counted from 1.
                 Order::Heap => {
                     for value in mark {
-                        let _ = write!(condition, " AND t.ctid {operator} {}::pg_catalog.tid", query.bind(value));
+                        let _ = write!(
+                            condition,
+                            " AND t.ctid {operator} {}::pg_catalog.tid",
+                            query.bind(value)
+                        );
                     }
                 }
             }
@@ -205,20 +225,28 @@ impl PassSql {
 }
 
 impl Only {
-    /// The filter on `t`. A condition in a CASE is of no use to an index or a join: it is evaluated row by row, and the place in
-    /// the index alone decides what is read.
+    /// The filter on `t`. A condition in a CASE is of no use to an index or a join: it is evaluated
+    /// row by row, and the place in the index alone decides what is read.
     fn filter(&self) -> Option<String> {
         let filter = self.filter.as_ref().map(ResolvedCondition::sql);
         filter.map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"))
     }
 
-    /// Whether none of the rows of a group is still needed. `of_row` is a query of one row that has the group's value, under that name;
-    /// `and` what else must be true of each row.
+    /// Whether none of the rows of a group is still needed. `of_row` is a query of one row that has
+    /// the group's value, under that name; `and` what else must be true of each row.
     ///
-    /// `OFFSET 0` and the value in a sub-select of its own keep it one look into the index on the group; a plain
-    /// `NOT EXISTS` became a hash anti join that read the whole table for each chunk (300,000 rows: 38 ms against 4 ms).
-    fn is_whole<'a>(&'a self, group: &'a Group, of_row: &str, and: Option<&str>, query: &mut Query<'a>) -> String {
-        let due: Vec<String> = group.reasons.iter().map(|due| format!("({})", due.condition(query))).collect();
+    /// `OFFSET 0` and the value in a sub-select of its own keep it one look into the index on the
+    /// group; a plain `NOT EXISTS` became a hash anti join that read the whole table for each
+    /// chunk (300,000 rows: 38 ms against 4 ms).
+    fn is_whole<'a>(
+        &'a self,
+        group: &'a Group,
+        of_row: &str,
+        and: Option<&str>,
+        query: &mut Query<'a>,
+    ) -> String {
+        let due: Vec<String> =
+            group.reasons.iter().map(|due| format!("({})", due.condition(query))).collect();
         let mut may_go = vec![format!("({})", due.join(" OR "))];
         may_go.extend(self.filter());
         may_go.extend(and.map(str::to_owned));
@@ -262,7 +290,8 @@ impl Due {
         let mut condition = self.is_past(query);
         if let Some(floor) = &self.floor {
             let floor = query.bind(floor);
-            let _ = write!(condition, " AND t.{} {GE} {floor}::{}", self.column.name, self.column.cast);
+            let _ =
+                write!(condition, " AND t.{} {GE} {floor}::{}", self.column.name, self.column.cast);
         }
         condition
     }
@@ -273,16 +302,25 @@ impl Due {
         let mut condition = format!("t.{name} {LT} {}::{cast}", query.bind(&self.cutoff));
         if let Some((from, to)) = &self.skipped {
             let (from, to) = (query.bind(from), query.bind(to));
-            let _ = write!(condition, " AND (t.{name} {LT} {from}::{cast} OR t.{name} {GE} {to}::{cast})");
+            let _ = write!(
+                condition,
+                " AND (t.{name} {LT} {from}::{cast} OR t.{name} {GE} {to}::{cast})"
+            );
         }
         condition
     }
 
-    /// The oldest value among `due`, of which `-infinity` is the oldest only when there is no other.
+    /// The oldest value among `due`, of which `-infinity` is the oldest only when there is no
+    /// other.
     fn oldest(&self, filter: &str) -> String {
         let only = |conditions: &[&str]| {
-            let conditions: Vec<&str> = conditions.iter().filter(|one| !one.is_empty()).copied().collect();
-            if conditions.is_empty() { String::new() } else { format!(" FILTER (WHERE {})", conditions.join(" AND ")) }
+            let conditions: Vec<&str> =
+                conditions.iter().filter(|one| !one.is_empty()).copied().collect();
+            if conditions.is_empty() {
+                String::new()
+            } else {
+                format!(" FILTER (WHERE {})", conditions.join(" AND "))
+            }
         };
         let all = format!("pg_catalog.min(due){}", only(&[filter]));
         match self.counts {
@@ -299,10 +337,14 @@ impl Due {
         match &self.counts {
             Counts::Instant => format!("extract(epoch FROM {value})::pg_catalog.float8"),
             Counts::Local(zone) => {
-                format!("extract(epoch FROM ({value})::pg_catalog.timestamp AT TIME ZONE '{zone}')::pg_catalog.float8")
+                format!(
+                    "extract(epoch FROM ({value})::pg_catalog.timestamp AT TIME ZONE '{zone}')::pg_catalog.float8"
+                )
             }
             Counts::PerSecond(many) => {
-                format!("({value})::pg_catalog.float8 OPERATOR(pg_catalog./) {many}::pg_catalog.float8")
+                format!(
+                    "({value})::pg_catalog.float8 OPERATOR(pg_catalog./) {many}::pg_catalog.float8"
+                )
             }
         }
     }

@@ -7,7 +7,8 @@ use super::preflight::estimated_rows;
 use super::scan_order;
 use super::sql::PassSql;
 
-/// Blocks that are looked at: 16 MB, and of a share of nine tenths the standard deviation is under one hundredth.
+/// Blocks that are looked at: 16 MB, and of a share of nine tenths the standard deviation is under
+/// one hundredth.
 const BLOCKS: f64 = 2_000.0;
 
 /// The rows of a table or of several, and how many of them would go.
@@ -20,20 +21,27 @@ pub(super) struct TableShare {
 }
 
 impl TableShare {
-    /// Looks at all blocks of a small table, and at some of a large one, as they are now: statistics may be of another day.
-    pub(super) async fn of(auxiliary: &AuxiliaryConnection, tables: &[&[PassSql]]) -> Result<Self, Error> {
+    /// Looks at all blocks of a small table, and at some of a large one, as they are now:
+    /// statistics may be of another day.
+    pub(super) async fn of(
+        auxiliary: &AuxiliaryConnection,
+        tables: &[&[PassSql]],
+    ) -> Result<Self, Error> {
         let mut table_share = Self::default();
         // The last reason's pass knows those before it.
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.last()).collect();
         for pass in passes {
-            let blocks = auxiliary.deadline.with(1, scan_order::blocks(&auxiliary.client, pass.oid)).await?;
+            let blocks =
+                auxiliary.deadline.with(1, scan_order::blocks(&auxiliary.client, pass.oid)).await?;
             #[allow(clippy::cast_precision_loss, reason = "blocks stay far below 2^53")]
             let percent = (BLOCKS / (blocks.max(1) as f64) * 100.0).min(100.0);
             let pass = pass.written();
             let row = auxiliary.of_target(&pass.sample(percent)).await?;
             // What is not known counts as all of the table.
-            let scaled =
-                |column| row.as_ref().and_then(|row| row.number(column)).unwrap_or(f64::MAX / 1e6) * 100.0 / percent;
+            let scaled = |column| {
+                row.as_ref().and_then(|row| row.number(column)).unwrap_or(f64::MAX / 1e6) * 100.0
+                    / percent
+            };
             table_share.rows += scaled(0);
             table_share.due += scaled(1);
             table_share.sampled |= percent < 100.0;
@@ -42,7 +50,10 @@ impl TableShare {
     }
 
     /// The rows of tables by their statistics and their sizes: a guess that reads nothing.
-    pub(super) async fn estimated_rows(auxiliary: &AuxiliaryConnection, oids: &[u32]) -> Result<f64, Error> {
+    pub(super) async fn estimated_rows(
+        auxiliary: &AuxiliaryConnection,
+        oids: &[u32],
+    ) -> Result<f64, Error> {
         const SIZES: &str = "SELECT c.reltuples, c.relpages,
                 coalesce(pg_catalog.pg_relation_size(c.oid), 0)
                     OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8

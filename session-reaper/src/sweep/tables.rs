@@ -42,8 +42,8 @@ impl Table {
     }
 }
 
-/// Takes the locks of a leaf and of the children, beside the one on the target `root`, which the run holds; `false` when
-/// another reaper is at work on one of them.
+/// Takes the locks of a leaf and of the children, beside the one on the target `root`, which the
+/// run holds; `false` when another reaper is at work on one of them.
 pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, Halt> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
@@ -53,7 +53,11 @@ pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<b
 /// Gives them back.
 pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), Halt> {
     let connection = &worker.connection;
-    connection.deadline.with(1, lock::release_tables(&connection.client, &leaf.0)).await.map_err(halt)
+    connection
+        .deadline
+        .with(1, lock::release_tables(&connection.client, &leaf.0))
+        .await
+        .map_err(halt)
 }
 
 /// The tables whose locks are held while a leaf is worked on, in the order of their oids.
@@ -80,7 +84,9 @@ pub(super) async fn of_leaf(
     tallies: &mut [Tally],
 ) -> Result<(), Halt> {
     worker.connection.forget_statements();
-    for (index, ((reason, sql), tally)) in target.reasons.iter().zip(passes).zip(tallies).enumerate() {
+    for (index, ((reason, sql), tally)) in
+        target.reasons.iter().zip(passes).zip(tallies).enumerate()
+    {
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let watermarks = worker.watermarks;
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
@@ -98,7 +104,12 @@ pub(super) async fn of_leaf(
 fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
-        watermarks.has_reached(key, pass.sql.due.examined(), pass.blocks_to_first_row, Instant::now());
+        watermarks.has_reached(
+            key,
+            pass.sql.due.examined(),
+            pass.blocks_to_first_row,
+            Instant::now(),
+        );
     } else {
         watermarks.forget(key);
     }
@@ -131,15 +142,21 @@ async fn begin<'p, 'w>(
 ) -> Result<Pass<'p, 'w>, Halt> {
     worker.connection.wait_for_locks(None).await.map_err(|error| halt(error.into()))?;
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    let statistics =
-        deadline.with(2, TableStatistics::of(client, leaf, sql)).await.map_err(|error| halt(error.into()))?;
+    let statistics = deadline
+        .with(2, TableStatistics::of(client, leaf, sql))
+        .await
+        .map_err(|error| halt(error.into()))?;
     let Some(statistics) = statistics else {
         return Err(Halt::Gone(format!("{} is not there any more", leaf.table.quoted())));
     };
     let chosen = target.order.map(|order| (order, "the configuration says so"));
     let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
-    // Measured from the start of the index alone: behind a watermark nothing is in the way, and with a condition none is kept.
-    let measured = order == Order::Index && sql.from.is_none() && sql.only.is_none() && statistics.has_many_dead();
+    // Measured from the start of the index alone: behind a watermark nothing is in the way, and
+    // with a condition none is kept.
+    let measured = order == Order::Index
+        && sql.from.is_none()
+        && sql.only.is_none()
+        && statistics.has_many_dead();
     let blocks_to_first_row = if measured { blocks_to_first_row(worker, sql).await? } else { None };
     let name = match order {
         Order::Index => "index",
@@ -159,8 +176,11 @@ async fn begin<'p, 'w>(
         target: &target.name,
         reason,
         sql: sql.ordered(order),
-        blocks: (order == Order::Heap).then(|| Blocks::new(statistics.blocks, statistics.rows_a_block())),
-        may_shift: target.order.is_none() && order == Order::Index && (leaf.key.is_empty() || statistics.ties),
+        blocks: (order == Order::Heap)
+            .then(|| Blocks::new(statistics.blocks, statistics.rows_a_block())),
+        may_shift: target.order.is_none()
+            && order == Order::Index
+            && (leaf.key.is_empty() || statistics.ties),
         limits,
         pace: if order == Order::Heap { Pace::of_blocks(limits) } else { Pace::new(limits) },
         most: Most::new(limits.max_chunk),
@@ -169,7 +189,9 @@ async fn begin<'p, 'w>(
         blocks_to_first_row,
         skipped_in_a_row: 0,
         at_one_time: 0,
-        held_up: sql.only.is_some() || statistics.trigger || (order == Order::Index && leaf.key.is_empty()),
+        held_up: sql.only.is_some()
+            || statistics.trigger
+            || (order == Order::Index && leaf.key.is_empty()),
         trigger: statistics.trigger,
         writers: None,
         around: sql.around(),
@@ -178,18 +200,23 @@ async fn begin<'p, 'w>(
     })
 }
 
-/// How many blocks the server reads to find the first row; `None` when a timeout was reached, which the pass itself will
-/// reach and report.
+/// How many blocks the server reads to find the first row; `None` when a timeout was reached, which
+/// the pass itself will reach and report.
 async fn blocks_to_first_row(worker: &Worker<'_>, sql: &PassSql) -> Result<Option<u64>, Halt> {
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    match deadline.with(1, scan_order::blocks_to_first_row(client, sql)).await.map_err(DbError::from) {
+    match deadline
+        .with(1, scan_order::blocks_to_first_row(client, sql))
+        .await
+        .map_err(DbError::from)
+    {
         Ok(blocks) => Ok(Some(blocks)),
         Err(DbError::Timeout(_)) => Ok(None),
         Err(trouble) => Err(halt(trouble)),
     }
 }
 
-/// The statements of each reason's pass, with its cutoff: the start of the run by the database's clock, less what is kept.
+/// The statements of each reason's pass, with its cutoff: the start of the run by the database's
+/// clock, less what is kept.
 pub(super) fn passes(
     target: &Target,
     located: Located,
@@ -218,20 +245,33 @@ pub(super) fn passes(
         .map(|group| located.identity.with_columns([&group.column.name].into_iter()))
         .chain(in_condition.map(|relation| Identity::of_name(relation.oid, relation.name.clone())))
         .collect();
-    let only = (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
-    let children: Vec<Identity> =
-        located.children.iter().map(|child| child.identity.with_columns([&child.column.name].into_iter())).collect();
+    let only =
+        (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
+    let children: Vec<Identity> = located
+        .children
+        .iter()
+        .map(|child| child.identity.with_columns([&child.column.name].into_iter()))
+        .collect();
     let now = Instant::now();
     let passes = |leaf: &Leaf| {
         let minded = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
-        let minded = minded.chain(&target.group).chain(located.children.iter().map(|child| &child.refers_to));
+        let minded = minded
+            .chain(&target.group)
+            .chain(located.children.iter().map(|child| &child.refers_to));
         // Any column may be one that `where` looks at.
-        let this = if target.filter.is_some() { leaf.identity.clone() } else { leaf.identity.with_columns(minded) };
+        let this = if target.filter.is_some() {
+            leaf.identity.clone()
+        } else {
+            leaf.identity.with_columns(minded)
+        };
         let tables: Vec<Identity> = std::iter::once(this).chain(children.iter().cloned()).collect();
         let pass = |(index, this): (usize, &Due)| PassSql {
             oid: leaf.oid,
             // What a condition kept then may be due now.
-            from: only.is_none().then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now)).flatten(),
+            from: only
+                .is_none()
+                .then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now))
+                .flatten(),
             table: leaf.table.to_string(),
             order: Order::Index,
             due: this.clone(),

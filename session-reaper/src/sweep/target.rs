@@ -17,7 +17,8 @@ pub enum Unit {
     Microseconds,
 }
 
-/// Why a row may go: the time in `column` is longer ago than `keep`. A row whose `column` is null is not due.
+/// Why a row may go: the time in `column` is longer ago than `keep`. A row whose `column` is null
+/// is not due.
 #[derive(Clone, Debug)]
 pub struct Reason {
     /// In reports and labels.
@@ -41,11 +42,12 @@ pub enum Order {
     Heap,
 }
 
-/// What a time before the year 2000 in a due column means. Many applications write 0, `0001-01-01` or `-infinity` for
-/// "never".
+/// What a time before the year 2000 in a due column means. Many applications write 0, `0001-01-01`
+/// or `-infinity` for "never".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ancient {
-    /// Nobody has said: the target is unsafe when there is such a time, and rows that get one during a run stay.
+    /// Nobody has said: the target is unsafe when there is such a time, and rows that get one
+    /// during a run stay.
     #[default]
     Refuse,
     /// "Never": such rows are not due, and no statement reads them.
@@ -67,7 +69,8 @@ pub enum Absent {
 
 /// A table with the reasons for which its rows are due.
 ///
-/// Each reason needs an index on its column, best followed by the primary key, which the pass walks along.
+/// Each reason needs an index on its column, best followed by the primary key, which the pass walks
+/// along.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// In reports and labels.
@@ -78,9 +81,11 @@ pub struct Target {
     pub reasons: Vec<Reason>,
     /// A condition in SQL on the row `t`: one that does not meet it is not due.
     pub filter: Option<String>,
-    /// Rows that are alike in it go when all of them are due; where it is null, a row is by itself.
+    /// Rows that are alike in it go when all of them are due; where it is null, a row is by
+    /// itself.
     pub group: Option<Ident>,
-    /// Tables whose rows refer to this one's, and the columns that do: they go first, and count as rows of a chunk.
+    /// Tables whose rows refer to this one's, and the columns that do: they go first, and count as
+    /// rows of a chunk.
     pub children: Vec<(TableName, Ident)>,
     /// What a time before the year 2000 means.
     pub ancient: Ancient,
@@ -99,7 +104,13 @@ pub struct Target {
 /// The reaper's own table, with its rows kept for so long.
 #[must_use]
 pub fn history(keep: Duration) -> Target {
-    let reason = Reason { name: "expired".to_owned(), column: Ident::new("started_at"), keep, zone: None, unit: None };
+    let reason = Reason {
+        name: "expired".to_owned(),
+        column: Ident::new("started_at"),
+        keep,
+        zone: None,
+        unit: None,
+    };
     Target {
         name: "reaper_runs".to_owned(),
         table: TableName { schema: None, name: Ident::new("reaper_runs") },

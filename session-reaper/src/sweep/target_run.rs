@@ -45,7 +45,8 @@ pub(super) struct TargetRun<'a> {
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
     pub(super) end: Option<End>,
-    /// Of its tables, those that were skipped: another reaper is at work on them, or on their children.
+    /// Of its tables, those that were skipped: another reaper is at work on them, or on their
+    /// children.
     busy: Vec<String>,
     /// One a reason.
     tallies: Vec<Tally>,
@@ -61,10 +62,15 @@ impl<'a> TargetRun<'a> {
         watermarks: &Watermarks,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(lookup, target).await?, &target.absent) {
-            (TableLookup::Table(located), _) => match passes(target, *located, started_at, watermarks) {
-                Ok(table) => Ok(table),
-                Err(why) => Err(Finding::plain(Code::Unfit, format!("{}: {why}", target.table.quoted()))),
-            },
+            (TableLookup::Table(located), _) => {
+                match passes(target, *located, started_at, watermarks) {
+                    Ok(table) => Ok(table),
+                    Err(why) => Err(Finding::plain(
+                        Code::Unfit,
+                        format!("{}: {why}", target.table.quoted()),
+                    )),
+                }
+            }
             (TableLookup::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
             (TableLookup::Refused(why, remedy), _) => Err(Finding {
                 remedy,
@@ -126,7 +132,8 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Leaves the target alone when its table is another one than that of the proof: it was replaced in between.
+    /// Leaves the target alone when its table is another one than that of the proof: it was
+    /// replaced in between.
     pub(super) fn pass_proof(&mut self, proof: Option<&Proof>) {
         let Some((proof, oid)) = proof.zip(self.oid()) else { return };
         if !proof.covers(&self.target.table, oid) {
@@ -165,13 +172,20 @@ impl<'a> TargetRun<'a> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
             let condition = table.condition.as_ref();
-            let subject = Subject { target: self.target, oid: table.oid, condition, leaves: &table.leaves, chunk };
+            let subject = Subject {
+                target: self.target,
+                oid: table.oid,
+                condition,
+                leaves: &table.leaves,
+                chunk,
+            };
             self.findings = preflight::examine(auxiliary, &subject, rules).await?;
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![preflight::unfit(auxiliary, self.target, what.clone()).await?];
         }
         if let Some(location) = &self.target.location {
-            let of_the_file = |code| matches!(code, Code::NoTable | Code::Unfit | Code::ConditionRefused);
+            let of_the_file =
+                |code| matches!(code, Code::NoTable | Code::Unfit | Code::ConditionRefused);
             for finding in self.findings.iter_mut().filter(|finding| of_the_file(finding.code)) {
                 finding.what = format!("{location}: {}", finding.what);
             }
@@ -186,7 +200,14 @@ impl<'a> TargetRun<'a> {
         let (blocking, others): (Vec<&Finding>, Vec<&Finding>) =
             self.findings.iter().partition(|found| found.is_unsafe());
         for Finding { code, what, remedy, .. } in others {
-            tracing::debug!(event = "finding", target_table = target, code = code.as_str(), what, remedy, "finding");
+            tracing::debug!(
+                event = "finding",
+                target_table = target,
+                code = code.as_str(),
+                what,
+                remedy,
+                "finding"
+            );
         }
         if blocking.is_empty() {
             return;
@@ -208,7 +229,8 @@ impl<'a> TargetRun<'a> {
             return;
         }
         // That says nothing about its safety.
-        let absent = blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
+        let absent =
+            blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
         let why = preflight::why(&blocking);
         self.end = Some(if absent {
             tracing::error!(event = "target_failed", target_table = target, why, "target failed");
@@ -232,13 +254,18 @@ impl<'a> TargetRun<'a> {
 
     /// The statements for each of its tables.
     pub(super) fn tables(&self) -> Vec<&[PassSql]> {
-        self.table.iter().flat_map(|table| &table.leaves).map(|(_, passes)| passes.as_slice()).collect()
+        self.table
+            .iter()
+            .flat_map(|table| &table.leaves)
+            .map(|(_, passes)| passes.as_slice())
+            .collect()
     }
 
     /// The tables that it deletes from itself.
     fn deleted_from(&self) -> Vec<u32> {
         let table = self.table.iter();
-        let leaves = table.clone().flat_map(|table| &table.leaves).filter_map(|(_, passes)| passes.first());
+        let leaves =
+            table.clone().flat_map(|table| &table.leaves).filter_map(|(_, passes)| passes.first());
         let children = leaves.flat_map(|pass| &pass.tables).map(|table| table.oid);
         let mut oids: Vec<u32> = table.map(|table| table.oid).chain(children).collect();
         oids.sort_unstable();
@@ -254,7 +281,8 @@ impl<'a> TargetRun<'a> {
     ) -> Result<(), Error> {
         let from = self.deleted_from();
         if !from.is_empty() && !others.is_empty() {
-            self.findings.extend(preflight::cascades::to_other_targets(auxiliary, &from, others).await?);
+            self.findings
+                .extend(preflight::cascades::to_other_targets(auxiliary, &from, others).await?);
         }
         Ok(())
     }
@@ -266,7 +294,11 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Skips the target when this is its first run and nearly all of it would go.
-    pub(super) async fn apply_first_run_guard(&mut self, auxiliary: &AuxiliaryConnection, rules: FirstRun) {
+    pub(super) async fn apply_first_run_guard(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        rules: FirstRun,
+    ) {
         let Some(table) = &self.table else { return };
         let mut first_run_guard = Guard::of(auxiliary, self.target, table.oid).await;
         if first_run_guard::is_confirmed(self.target, rules) {
@@ -282,14 +314,18 @@ impl<'a> TargetRun<'a> {
         self.first_run_guard = Some(first_run_guard);
     }
 
-    /// Skips the target when nearly all of it would go, after runs that deleted less than half of it. `backlog` is what is due.
+    /// Skips the target when nearly all of it would go, after runs that deleted less than half of
+    /// it. `backlog` is what is due.
     pub(super) async fn apply_every_run_guard(
         &mut self,
         auxiliary: &AuxiliaryConnection,
         backlog: &Backlog,
         rules: FirstRun,
     ) {
-        let (Some(table), Some(mut first_run_guard)) = (&self.table, self.first_run_guard.take()) else { return };
+        let (Some(table), Some(mut first_run_guard)) = (&self.table, self.first_run_guard.take())
+        else {
+            return;
+        };
         let oids: Vec<u32> = table.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         self.rows = TableShare::estimated_rows(auxiliary, &oids).await.ok();
         let (due, unknown) = (backlog.total_f64(), backlog.capped || backlog.unknown);
@@ -297,7 +333,9 @@ impl<'a> TargetRun<'a> {
         if judged || unknown || self.rows.is_none_or(|rows| due > rows * WORTH_SAMPLING) {
             let table_share = TableShare::of(auxiliary, &self.tables()).await;
             self.rows = table_share.as_ref().ok().map(|table_share| table_share.rows);
-            if let Some(finding) = first_run_guard.judge_later(self.target, table_share, rules).filter(|_| judged) {
+            if let Some(finding) =
+                first_run_guard.judge_later(self.target, table_share, rules).filter(|_| judged)
+            {
                 if first_run_guard::is_confirmed(self.target, rules) {
                     first_run_guard.confirm(auxiliary, true).await;
                 } else {
@@ -328,7 +366,8 @@ impl<'a> TargetRun<'a> {
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
         #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
         let rows_deleted = deleted as f64;
-        // A run that was cut short says nothing about what there was to do, nor does one on an empty table.
+        // A run that was cut short says nothing about what there was to do, nor does one on an
+        // empty table.
         let rows = self
             .rows
             .filter(|_| matches!(self.end, Some(End::Done)) && self.busy.is_empty())
@@ -337,7 +376,8 @@ impl<'a> TargetRun<'a> {
         first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
     }
 
-    /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there is to do.
+    /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there
+    /// is to do.
     pub(super) async fn work(
         &mut self,
         worker: &mut Worker<'_>,
@@ -367,7 +407,12 @@ impl<'a> TargetRun<'a> {
         result
     }
 
-    async fn passes(&mut self, worker: &mut Worker<'_>, pace: PaceLimits, backlog: &Backlog) -> Result<(), Halt> {
+    async fn passes(
+        &mut self,
+        worker: &mut Worker<'_>,
+        pace: PaceLimits,
+        backlog: &Backlog,
+    ) -> Result<(), Halt> {
         let Some(table) = &self.table else { return Ok(()) };
         let mut counted = backlog.seen.chunks(self.target.reasons.len());
         self.busy.clear();
@@ -388,7 +433,9 @@ impl<'a> TargetRun<'a> {
                 continue;
             }
             // On the heap: the statements of a chunk make it large.
-            let done = Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies)).await;
+            let done =
+                Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies))
+                    .await;
             // With the connection the locks are gone, too.
             if !matches!(done, Err(Halt::Lost(_) | Halt::Pooler)) {
                 unlock_leaf(worker, &locks).await?;
@@ -422,13 +469,19 @@ impl<'a> TargetRun<'a> {
         let backlog = backlog::count(auxiliary, self.target, &self.tables(), cap).await;
         // What was not counted is not known: the last that was is still the best there is.
         if !backlog.unknown {
-            metrics::backlog(self.target, &backlog.rows, backlog.capped, backlog.oldest_due(self.target));
+            metrics::backlog(
+                self.target,
+                &backlog.rows,
+                backlog.capped,
+                backlog.oldest_due(self.target),
+            );
         }
         backlog
     }
 
-    /// What is due after the work. When all of it was examined and nothing was left that is known; else it is counted, which
-    /// takes walking over the dead entries that the work has left in the index.
+    /// What is due after the work. When all of it was examined and nothing was left that is known;
+    /// else it is counted, which takes walking over the dead entries that the work has left in
+    /// the index.
     pub(super) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
         if matches!(self.end, Some(End::Done)) && certain {
@@ -453,12 +506,20 @@ impl<'a> TargetRun<'a> {
         uncounted_cascades.dedup();
         let worked = Worked {
             target: self.target.name.clone(),
-            end: self.end.unwrap_or_else(|| End::Failed("not begun: the run had to end".to_owned())),
+            end: self
+                .end
+                .unwrap_or_else(|| End::Failed("not begun: the run had to end".to_owned())),
             deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
-            children: (!self.target.children.is_empty()).then(|| self.tallies.iter().map(|tally| tally.children).sum()),
+            children: (!self.target.children.is_empty())
+                .then(|| self.tallies.iter().map(|tally| tally.children).sum()),
             chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),
             chunk_time: self.tallies.iter().map(|tally| tally.chunk_time).sum(),
-            longest_chunk: self.tallies.iter().map(|tally| tally.longest_chunk).max().unwrap_or_default(),
+            longest_chunk: self
+                .tallies
+                .iter()
+                .map(|tally| tally.longest_chunk)
+                .max()
+                .unwrap_or_default(),
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
             busy: self.busy,

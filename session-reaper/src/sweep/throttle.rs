@@ -1,4 +1,5 @@
-//! What a run makes way for: it looks before a chunk, about once a second, and waits as long as there is a cause.
+//! What a run makes way for: it looks before a chunk, about once a second, and waits as long as
+//! there is a cause.
 
 mod pause;
 mod replicas;
@@ -13,8 +14,8 @@ use super::auxiliary::{AuxiliaryConnection, after};
 use super::connection::DbError;
 use replicas::Replicas;
 
-/// How often a run at work looks. A look is two to four small questions, a millisecond on a connection of their own; what it
-/// does in a second can be borne.
+/// How often a run at work looks. A look is two to four small questions, a millisecond on a
+/// connection of their own; what it does in a second can be borne.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What it waits for: the closed set of the metrics' label `cause`.
@@ -36,7 +37,8 @@ pub enum ThrottleCause {
 
 impl ThrottleCause {
     /// All of them, for metrics that are created at start.
-    pub const ALL: [Self; 6] = [Self::DutyCycle, Self::ReplicaLag, Self::Busy, Self::Vacuum, Self::Query, Self::Pause];
+    pub const ALL: [Self; 6] =
+        [Self::DutyCycle, Self::ReplicaLag, Self::Busy, Self::Vacuum, Self::Query, Self::Pause];
 
     /// As it stands in labels, reports and logs.
     #[must_use]
@@ -117,7 +119,13 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(limits: ThrottleLimits, auxiliary: &AuxiliaryConnection) -> Self {
-        Self { limits, auxiliary: auxiliary.clone(), replicas: Replicas::default(), looked: None, warned: Vec::new() }
+        Self {
+            limits,
+            auxiliary: auxiliary.clone(),
+            replicas: Replicas::default(),
+            looked: None,
+            warned: Vec::new(),
+        }
     }
 
     /// Asks on another connection from here on.
@@ -150,7 +158,11 @@ impl Throttle {
         match deadline.with(1, schema::pause::get(client, own)).await {
             Ok(found) => Ok(pause::throttle_reason(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
-            Err(error) => unanswered(ThrottleCause::Pause, "whether there is a pause, in reaper_state,", error),
+            Err(error) => unanswered(
+                ThrottleCause::Pause,
+                "whether there is a pause, in reaper_state,",
+                error,
+            ),
         }
     }
 
@@ -159,7 +171,8 @@ impl Throttle {
             return Ok(Some(throttle_reason));
         }
         if let Some(limit) = &self.limits.replicas {
-            let seen = self.auxiliary.deadline.with(1, self.replicas.look(&self.auxiliary, limit)).await;
+            let seen =
+                self.auxiliary.deadline.with(1, self.replicas.look(&self.auxiliary, limit)).await;
             let asked_for = limit.asked_for;
             match seen {
                 Ok(found) if found.is_some() => return Ok(found),
@@ -183,17 +196,35 @@ impl Throttle {
             }
         }
         if let Some(most) = self.limits.max_active {
-            match self.auxiliary.deadline.with(1, server::active(&self.auxiliary.client, most)).await {
+            match self
+                .auxiliary
+                .deadline
+                .with(1, server::active(&self.auxiliary.client, most))
+                .await
+            {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(ThrottleCause::Busy, "how many back ends are at work", error),
+                Err(error) => {
+                    return unanswered(
+                        ThrottleCause::Busy,
+                        "how many back ends are at work",
+                        error,
+                    );
+                }
             }
         }
         if self.limits.vacuum {
-            match self.auxiliary.deadline.with(1, server::vacuum(&self.auxiliary.client, tables)).await {
+            match self
+                .auxiliary
+                .deadline
+                .with(1, server::vacuum(&self.auxiliary.client, tables))
+                .await
+            {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
-                Err(error) => return unanswered(ThrottleCause::Vacuum, "whether a vacuum is at work", error),
+                Err(error) => {
+                    return unanswered(ThrottleCause::Vacuum, "whether a vacuum is at work", error);
+                }
             }
         }
         if let Some(query) = &self.limits.query {
@@ -214,14 +245,21 @@ impl Throttle {
 }
 
 /// What cannot be known is no leave to go on. A connection that was lost is another matter.
-fn unanswered(cause: ThrottleCause, what: &str, error: Error) -> Result<Option<ThrottleReason>, Error> {
+fn unanswered(
+    cause: ThrottleCause,
+    what: &str,
+    error: Error,
+) -> Result<Option<ThrottleReason>, Error> {
     match DbError::of(&error) {
         DbError::Lost(_) => Err(error),
-        trouble => Ok(Some(ThrottleReason::new(cause, format!("{what} could not be asked: {trouble}")))),
+        trouble => {
+            Ok(Some(ThrottleReason::new(cause, format!("{what} could not be asked: {trouble}"))))
+        }
     }
 }
 
-/// The first value of a user's query, as text. On the configured search path, in a transaction that writes nothing.
+/// The first value of a user's query, as text. On the configured search path, in a transaction that
+/// writes nothing.
 async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<String>, Error> {
     let text = format!("BEGIN READ ONLY; {}; {query}\n; COMMIT", auxiliary.local_path());
     let answer = match auxiliary.client.simple_query(&text).await {
@@ -237,11 +275,13 @@ async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<S
     Ok(row.and_then(|row| row.text(0).map(str::to_owned)))
 }
 
-/// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on; anything else is a cause to
-/// wait, and a text is why.
+/// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on;
+/// anything else is a cause to wait, and a text is why.
 fn says_wait(answer: Option<&str>) -> Option<ThrottleReason> {
     let answer = answer.map(str::trim)?;
-    if matches!(answer, "" | "f" | "false") || answer.parse::<f64>().is_ok_and(|number| number <= 0.0) {
+    if matches!(answer, "" | "f" | "false")
+        || answer.parse::<f64>().is_ok_and(|number| number <= 0.0)
+    {
         return None;
     }
     let why = if matches!(answer, "t" | "true") {
@@ -258,7 +298,16 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_as_a_user_would_mean_it() {
-        for on in [None, Some(""), Some("f"), Some("false"), Some("0"), Some("0.0"), Some("-1"), Some(" ")] {
+        for on in [
+            None,
+            Some(""),
+            Some("f"),
+            Some("false"),
+            Some("0"),
+            Some("0.0"),
+            Some("-1"),
+            Some(" "),
+        ] {
             assert_eq!(says_wait(on), None, "{on:?}");
         }
         for (wait, why) in [

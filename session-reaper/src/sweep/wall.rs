@@ -1,9 +1,12 @@
 //! Wall-clock times where the clocks change. Pure.
 //!
-//! A wall-clock time has several readings: where clocks are set back it comes twice, and where they are set forward some
-//! times are skipped, which PostgreSQL reads by the offset of before. It is past only when every reading is.
+//! A wall-clock time has several readings: where clocks are set back it comes twice, and where they
+//! are set forward some times are skipped, which PostgreSQL reads by the offset of before. It is
+//! past only when every reading is.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 
 /// The wall-clock times, or the days, of which every reading is past at some instant.
@@ -11,7 +14,8 @@ use chrono_tz::Tz;
 pub(super) struct Past<T> {
     /// Nothing from here on is past.
     pub(super) before: T,
-    /// Nothing from the first of these to before the second is: clocks skipped these times less than so long ago.
+    /// Nothing from the first of these to before the second is: clocks skipped these times less
+    /// than so long ago.
     pub(super) skipped: Option<(T, T)>,
 }
 

@@ -1,12 +1,14 @@
-//! How far earlier runs of this process came, so that a daemon does not walk over what they deleted at each tick.
+//! How far earlier runs of this process came, so that a daemon does not walk over what they deleted
+//! at each tick.
 //!
-//! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no vacuum can while an older
-//! transaction is open. Finding the first live row then means walking over all of them, at 0.2 to 0.6 µs each.
-//! A pass that examined everything up to its cutoff and left nothing is a *watermark*: later passes begin there. Only rows
-//! that are written later with an older time can lie before it, so every so often a pass begins at the start of the index.
+//! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
+//! vacuum can while an older transaction is open. Finding the first live row then means walking
+//! over all of them, at 0.2 to 0.6 µs each. A pass that examined everything up to its cutoff and
+//! left nothing is a *watermark*: later passes begin there. Only rows that are written later with
+//! an older time can lie before it, so every so often a pass begins at the start of the index.
 //!
-//! Whether a watermark is worth keeping is decided by blocks read and not by time taken, so that a daemon behaves alike on
-//! a fast machine and on a slow one.
+//! Whether a watermark is worth keeping is decided by blocks read and not by time taken, so that a
+//! daemon behaves alike on a fast machine and on a slow one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +16,14 @@ use std::time::{Duration, Instant};
 
 use super::sql::Text;
 
-/// Blocks that the server has to read to find the first row before a watermark is kept. A block holds some 250 entries of an
-/// index, and their rows lie on as many blocks again or more: this is some 60,000 dead entries, or 20 ms of a 3 GHz core.
+/// Blocks that the server has to read to find the first row before a watermark is kept. A block
+/// holds some 250 entries of an index, and their rows lie on as many blocks again or more: this is
+/// some 60,000 dead entries, or 20 ms of a 3 GHz core.
 const WORTH_KEEPING: u64 = 500;
 
-/// How long a watermark is used. A row that is written with a time before it is found this much later at most. The walk that
-/// a watermark saves takes at most `STATEMENT_TIMEOUT`, by default less than a hundredth of this time.
+/// How long a watermark is used. A row that is written with a time before it is found this much
+/// later at most. The walk that a watermark saves takes at most `STATEMENT_TIMEOUT`, by default
+/// less than a hundredth of this time.
 const KEPT: Duration = Duration::from_mins(10);
 
 /// Which pass: of a target, on a table by its oid, for a reason by its place.
@@ -54,8 +58,9 @@ impl Watermarks {
         reached.get(key).map(|reached| reached.cutoff.clone())
     }
 
-    /// A pass examined everything before `cutoff` and left nothing. `blocks` is how many the server read to find the first row
-    /// from the start of the index; `None` when that was not measured, because the pass began at a watermark, for instance.
+    /// A pass examined everything before `cutoff` and left nothing. `blocks` is how many the server
+    /// read to find the first row from the start of the index; `None` when that was not
+    /// measured, because the pass began at a watermark, for instance.
     pub(super) fn has_reached(&self, key: &Key, cutoff: &Text, blocks: Option<u64>, now: Instant) {
         let reached = &mut self.marks().reached;
         match blocks {
@@ -112,7 +117,11 @@ mod tests {
         watermarks.has_reached(&key, &text("b"), Some(WORTH_KEEPING), start);
         assert_eq!(watermarks.from(&key, later(599)), Some(text("b")));
         watermarks.has_reached(&key, &text("c"), None, later(300));
-        assert_eq!(watermarks.from(&key, later(599)), Some(text("c")), "the next tick continued from there");
+        assert_eq!(
+            watermarks.from(&key, later(599)),
+            Some(text("c")),
+            "the next tick continued from there"
+        );
         assert_eq!(watermarks.from(&key, later(600)), None, "and did not extend it");
         watermarks.has_reached(&key, &text("d"), Some(WORTH_KEEPING), start);
         watermarks.forget(&key);

@@ -15,8 +15,8 @@ use crate::clock;
 use crate::metrics;
 use crate::stop::Stop;
 
-/// How long to wait before the first look again at what may be over in a moment, and the longest time between two looks:
-/// somebody who lifts a pause sees the work go on while they look.
+/// How long to wait before the first look again at what may be over in a moment, and the longest
+/// time between two looks: somebody who lifts a pause sees the work go on while they look.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,8 @@ struct ThrottleState {
 }
 
 impl Worker<'_> {
-    /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the run is over.
+    /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the
+    /// run is over.
     pub(super) async fn may_go_on(&mut self) -> Result<(), Halt> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_zero() {
@@ -91,9 +92,13 @@ impl Worker<'_> {
                 Err(error) => break Err(halt(error.into())),
             };
             self.stands_in_the_way(&mut state, &throttle_reason, began.elapsed());
-            // What may be over in a moment, a replica that has yet to replay the row of this very run, gets that moment.
-            let longest =
-                self.throttle.longest_wait().max(if throttle_reason.soon { LAST_LOOK } else { Duration::ZERO });
+            // What may be over in a moment, a replica that has yet to replay the row of this very
+            // run, gets that moment.
+            let longest = self.throttle.longest_wait().max(if throttle_reason.soon {
+                LAST_LOOK
+            } else {
+                Duration::ZERO
+            });
             let left = longest.saturating_sub(began.elapsed());
             if left.is_zero() {
                 let longest = humantime::format_duration(self.throttle.longest_wait());
@@ -105,10 +110,13 @@ impl Worker<'_> {
             match self.is_over() {
                 Ok(()) => {}
                 // What it waited for is why nothing more was done.
-                Err(Halt::Spent(spent)) => break Err(Halt::Throttled(throttle_reason, spent.to_string())),
+                Err(Halt::Spent(spent)) => {
+                    break Err(Halt::Throttled(throttle_reason, spent.to_string()));
+                }
                 Err(over) => break Err(over),
             }
-            // The connection that holds the lock would be ended as an idle one; and should it be gone, that is known now.
+            // The connection that holds the lock would be ended as an idle one; and should it be
+            // gone, that is known now.
             if let Err(error) = self.connection.is_there().await {
                 break Err(halt(error.into()));
             }
@@ -131,7 +139,12 @@ impl Worker<'_> {
     }
 
     /// Tells everybody what it waits for: the log once, the rest each time.
-    fn stands_in_the_way(&self, state: &mut Option<ThrottleState>, throttle_reason: &ThrottleReason, waited: Duration) {
+    fn stands_in_the_way(
+        &self,
+        state: &mut Option<ThrottleState>,
+        throttle_reason: &ThrottleReason,
+        waited: Duration,
+    ) {
         let ThrottleReason { cause, why, soon } = throttle_reason;
         let mut said = false;
         if let Some(before) = state {
@@ -144,13 +157,22 @@ impl Worker<'_> {
         metrics::throttled(*cause, true);
         if !said && (!soon || waited >= LAST_LOOK) {
             let longest_s = self.throttle.longest_wait().as_secs_f64();
-            tracing::warn!(event = "throttled", cause = cause.as_str(), why, longest_s, "throttled");
+            tracing::warn!(
+                event = "throttled",
+                cause = cause.as_str(),
+                why,
+                longest_s,
+                "throttled"
+            );
             said = true;
         }
         *state = Some(ThrottleState { cause: *cause, said });
         self.progress.send_modify(|progress| {
-            let since =
-                progress.waiting.as_ref().filter(|waiting| waiting.cause == *cause).map(|waiting| waiting.since);
+            let since = progress
+                .waiting
+                .as_ref()
+                .filter(|waiting| waiting.cause == *cause)
+                .map(|waiting| waiting.since);
             let since = since.unwrap_or_else(clock::now);
             progress.waiting = Some(Waiting { cause: *cause, why: why.clone(), since });
         });

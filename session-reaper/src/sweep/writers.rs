@@ -1,9 +1,11 @@
-//! Whether anybody else was writing while we were. Whoever holds a row holds it by a transaction that has a number (a lock on a
-//! row is written into the row); where no such transaction was under way, no row was passed over, and none has to be counted.
+//! Whether anybody else was writing while we were. Whoever holds a row holds it by a transaction
+//! that has a number (a lock on a row is written into the row); where no such transaction was under
+//! way, no row was passed over, and none has to be counted.
 //!
-//! Numbers are given out in turn, but a snapshot knows of those that were given out only up to the last that has ended: beyond
-//! it somebody may be at work unseen. So a look first takes a number of its own, and ends; the snapshot after it knows of
-//! everybody who had one before. Between two looks whose numbers follow on each other nobody came.
+//! Numbers are given out in turn, but a snapshot knows of those that were given out only up to the
+//! last that has ended: beyond it somebody may be at work unseen. So a look first takes a number of
+//! its own, and ends; the snapshot after it knows of everybody who had one before. Between two
+//! looks whose numbers follow on each other nobody came.
 
 use tokio_postgres::Row;
 
@@ -30,11 +32,13 @@ impl Writers {
     /// Reads a number, and `xmin:xmax:xip,…`.
     fn parse(number: &str, snapshot: &str) -> Self {
         let mut parts = snapshot.split(':');
-        let none = matches!((parts.next(), parts.next()), (Some(oldest), Some(next)) if oldest == next);
+        let none =
+            matches!((parts.next(), parts.next()), (Some(oldest), Some(next)) if oldest == next);
         number.parse().map_or(Self { number: 0, none: false }, |number| Self { number, none })
     }
 
-    /// Nobody but one transaction of ours, if it `wrote`, was at work with a number from then to now.
+    /// Nobody but one transaction of ours, if it `wrote`, was at work with a number from then to
+    /// now.
     pub(super) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
         then.none && self.number == then.number + 1 + u64::from(wrote)
     }

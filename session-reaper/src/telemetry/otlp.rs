@@ -1,8 +1,8 @@
-//! Spans, sent over OTLP in batches by a thread of their own. Nothing here holds a run: the queue is bounded (what does not
-//! fit is dropped), a request is, and so is the end.
+//! Spans, sent over OTLP in batches by a thread of their own. Nothing here holds a run: the queue
+//! is bounded (what does not fit is dropped), a request is, and so is the end.
 //!
-//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS` are
-//! read by the SDK.
+//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and
+//! `OTEL_EXPORTER_OTLP_HEADERS` are read by the SDK.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter as Otlp, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{
+    Protocol, SpanExporter as Otlp, WithExportConfig as _, WithHttpConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
@@ -23,10 +25,12 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
-/// Of a request: a collector stands near by. Short enough for a second batch before the end's bound.
+/// Of a request: a collector stands near by. Short enough for a second batch before the end's
+/// bound.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
-/// Of the end, whatever is left in the queue: a run is over by then, and somebody waits for its exit code.
+/// Of the end, whatever is left in the queue: a run is over by then, and somebody waits for its
+/// exit code.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A collector that is being sent to.
@@ -36,7 +40,8 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn to(receiver: &SpanReceiver) -> Result<Self, String> {
-        // A blocking client cannot be made on a thread that drives tasks, and the batches have a thread without a reactor.
+        // A blocking client cannot be made on a thread that drives tasks, and the batches have a
+        // thread without a reactor.
         let client = thread::spawn(|| {
             // As for the Pushgateway: no proxy, no redirects.
             Client::builder().no_proxy().redirect(Policy::none()).timeout(REQUEST_WITHIN).build()
@@ -53,7 +58,11 @@ impl Sent {
             .build()
             .map_err(|error| error.to_string())?;
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(Logged { exporter, collector: base, failing: AtomicBool::new(false) })
+            .with_batch_exporter(Logged {
+                exporter,
+                collector: base,
+                failing: AtomicBool::new(false),
+            })
             .with_resource(resource())
             .build();
         Ok(Self { provider })
@@ -69,7 +78,8 @@ impl Sent {
     }
 
     pub(super) async fn finish(self) {
-        let end = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(END_WITHIN));
+        let end =
+            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(END_WITHIN));
         if let Ok(Err(error)) = end.await {
             metrics::export_failed(Exporter::Otlp);
             tracing::warn!(event = "spans_incomplete", %error, "some spans not sent; runs are not affected");
@@ -77,7 +87,8 @@ impl Sent {
     }
 }
 
-/// What the spans come from. The SDK reads the environment, and calls us unknown where nothing is said there.
+/// What the spans come from. The SDK reads the environment, and calls us unknown where nothing is
+/// said there.
 fn resource() -> Resource {
     let found = Resource::builder().build();
     let name = found.get(&Key::from_static_str("service.name"));
@@ -88,7 +99,8 @@ fn resource() -> Resource {
         resource = resource.with_service_name(env!("CARGO_PKG_NAME"));
     }
     if version.is_none() {
-        resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        resource =
+            resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     }
     resource.build()
 }

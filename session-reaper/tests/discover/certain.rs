@@ -8,7 +8,9 @@ use super::{config, discover, judged, live, presets, reap_by, with_preset};
 /// Runs `discover` over a fresh `sessions` made of these columns, and these statements.
 async fn with_sessions(columns: &str, more: &str) -> Value {
     let database = Database::empty().await;
-    database.execute(&format!("CREATE TABLE sessions (id int PRIMARY KEY, {columns}); {more}")).await;
+    database
+        .execute(&format!("CREATE TABLE sessions (id int PRIMARY KEY, {columns}); {more}"))
+        .await;
     discover(&database.url()).await
 }
 
@@ -50,7 +52,11 @@ async fn a_flag_beside_the_expiry_is_obeyed() {
         // Without a flag nobody knows; a row is kept unless the flag says that it may go.
         let deleted = if *keeps { 10 } else { 9 };
         assert_eq!(reaped.target(table)["deleted"]["expired"], deleted, "{table}");
-        assert_eq!(database.one::<i64>(&format!("SELECT count(*) FROM {table} WHERE id <= 90")).await, 90, "{table}");
+        assert_eq!(
+            database.one::<i64>(&format!("SELECT count(*) FROM {table} WHERE id <= 90")).await,
+            90,
+            "{table}"
+        );
     }
 }
 
@@ -82,7 +88,9 @@ async fn what_may_decide_beside_the_expiry_makes_it_uncertain() {
         assert!(!live, "{column}: {}", config(&found));
         assert!(columns.iter().any(|(name, _)| name == "expires_at"), "{column}");
     }
-    for column in ["used boolean", "is_revoked boolean", "http_only boolean", "data jsonb", "user_agent text"] {
+    for column in
+        ["used boolean", "is_revoked boolean", "http_only boolean", "data jsonb", "user_agent text"]
+    {
         let found = with_sessions(&format!("expires_at timestamptz, {column}"), "").await;
         assert_eq!(live(&found), ["public.sessions"], "{column}: {}", config(&found));
     }
@@ -118,7 +126,9 @@ async fn a_condition_is_only_for_the_reasons_that_it_is_about() {
     // With both of them in use, what is revoked goes, be it permanent or without an expiry.
     let reaped = reap_by(&database, &super::uncommented(config(&found))).await;
     assert_eq!(reaped.code, Some(0), "{}{}", super::uncommented(config(&found)), reaped.stderr);
-    let left: String = database.one("SELECT string_agg(id::text, ',' ORDER BY id) FROM sessions WHERE id > 1000").await;
+    let left: String = database
+        .one("SELECT string_agg(id::text, ',' ORDER BY id) FROM sessions WHERE id > 1000")
+        .await;
     assert_eq!(left, "1003");
 }
 
@@ -131,7 +141,11 @@ async fn a_column_named_after_a_row_makes_it_uncertain() {
         ("orders", "session int"),
         ("audit", "sessionid bigint"),
     ] {
-        let found = with_sessions("expires_at timestamptz", &format!("CREATE TABLE {table} (id int, {column})")).await;
+        let found = with_sessions(
+            "expires_at timestamptz",
+            &format!("CREATE TABLE {table} (id int, {column})"),
+        )
+        .await;
         assert!(!judged(&found, "public.sessions").unwrap().0, "{column}: {}", config(&found));
     }
     for more in [
@@ -157,14 +171,32 @@ async fn a_column_named_after_a_row_makes_it_uncertain() {
 async fn what_a_delete_sets_off_makes_it_uncertain() {
     let function = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users; RETURN OLD; END'";
     for (more, certain) in [
-        (format!("{function}; CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION f()"), false),
-        (format!("{function}; CREATE TRIGGER t AFTER DELETE ON sessions EXECUTE FUNCTION f()"), false),
-        (format!("{function}; CREATE TRIGGER t BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION f()"), true),
+        (
+            format!(
+                "{function}; CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION f()"
+            ),
+            false,
+        ),
+        (
+            format!("{function}; CREATE TRIGGER t AFTER DELETE ON sessions EXECUTE FUNCTION f()"),
+            false,
+        ),
+        (
+            format!(
+                "{function}; CREATE TRIGGER t BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION f()"
+            ),
+            true,
+        ),
         ("CREATE RULE r AS ON DELETE TO sessions DO ALSO DELETE FROM pg_class".to_owned(), false),
         ("CREATE TABLE orders (id int) INHERITS (sessions)".to_owned(), false),
     ] {
         let found = with_sessions("expires_at timestamptz", &more).await;
-        assert_eq!(judged(&found, "public.sessions").unwrap().0, certain, "{more}: {}", config(&found));
+        assert_eq!(
+            judged(&found, "public.sessions").unwrap().0,
+            certain,
+            "{more}: {}",
+            config(&found)
+        );
     }
 }
 
@@ -181,7 +213,9 @@ async fn a_name_that_may_mean_something_else_is_not_certain() {
         ("user_sessions", "user_expires_at"),
         ("session_tokens", "session_expires_at"),
     ] {
-        database.execute(&format!("CREATE TABLE {table} (id int PRIMARY KEY, {column} timestamptz)")).await;
+        database
+            .execute(&format!("CREATE TABLE {table} (id int PRIMARY KEY, {column} timestamptz)"))
+            .await;
     }
     database
         .execute("CREATE SCHEMA archive; CREATE TABLE archive.sessions (id int PRIMARY KEY, expires_at timestamptz)")
@@ -203,7 +237,12 @@ async fn more_names_of_times_are_recognised() {
         ("updated_at", "unchanged"),
     ] {
         let found = with_sessions(&format!("{column} timestamptz"), "").await;
-        assert_eq!(found["targets"][0]["columns"][0]["reason"], reason, "{column}: {}", config(&found));
+        assert_eq!(
+            found["targets"][0]["columns"][0]["reason"],
+            reason,
+            "{column}: {}",
+            config(&found)
+        );
         assert_eq!(live(&found), Vec::<&str>::new(), "{column}");
     }
 }
@@ -228,7 +267,12 @@ async fn a_table_without_a_recognised_column_is_listed() {
     );
     for table in ["web_sessions", "login_tokens"] {
         let listed = format!("# public.{table}: ");
-        assert_eq!(config(&found).lines().filter(|line| line.starts_with(&listed)).count(), 1, "{}", config(&found));
+        assert_eq!(
+            config(&found).lines().filter(|line| line.starts_with(&listed)).count(),
+            1,
+            "{}",
+            config(&found)
+        );
     }
 }
 
@@ -249,11 +293,26 @@ async fn a_table_of_a_presets_name_is_not_the_presets() {
 #[tokio::test]
 async fn a_presets_table_with_more_to_it_is_switched_off() {
     for (preset, more, how, off) in [
-        ("django", "CREATE TABLE carts (s text REFERENCES django_session ON DELETE CASCADE)", "perhaps", None),
+        (
+            "django",
+            "CREATE TABLE carts (s text REFERENCES django_session ON DELETE CASCADE)",
+            "perhaps",
+            None,
+        ),
         ("connect-pg-simple", "ALTER TABLE session ADD user_agent text", "certain", None),
         ("authjs", "CREATE TABLE carts (id int, session_id int)", "certain", Some("sessions")),
-        ("authjs", "CREATE TABLE carts (s int REFERENCES sessions ON DELETE CASCADE)", "certain", Some("sessions")),
-        ("authjs", "CREATE RULE r AS ON DELETE TO sessions DO ALSO DELETE FROM pg_class", "certain", Some("sessions")),
+        (
+            "authjs",
+            "CREATE TABLE carts (s int REFERENCES sessions ON DELETE CASCADE)",
+            "certain",
+            Some("sessions"),
+        ),
+        (
+            "authjs",
+            "CREATE RULE r AS ON DELETE TO sessions DO ALSO DELETE FROM pg_class",
+            "certain",
+            Some("sessions"),
+        ),
         ("authjs", "ALTER TABLE sessions ADD permanent boolean", "certain", Some("sessions")),
     ] {
         let database = with_preset(preset).await;

@@ -1,4 +1,5 @@
-//! Operators, functions and tables that somebody has planted along the `search_path` are never used.
+//! Operators, functions and tables that somebody has planted along the `search_path` are never
+//! used.
 
 use testkit::{Database, Program, binary};
 

@@ -1,10 +1,12 @@
-//! What is proposed for the tables of projects that no preset is for. Rows are what they hold in use: some live, some dead.
+//! What is proposed for the tables of projects that no preset is for. Rows are what they hold in
+//! use: some live, some dead.
 
 use testkit::Database;
 
 use super::{config, discover, judged, live, presets};
 
-/// A project, its tables with rows, which tables are certain, and which are proposed for somebody to look at.
+/// A project, its tables with rows, which tables are certain, and which are proposed for somebody
+/// to look at.
 struct Project {
     name: &'static str,
     sql: &'static str,
@@ -179,10 +181,18 @@ async fn tables_of_projects_are_certain_only_where_that_is_known() {
         assert_eq!(live(&found), project.certain, "{}: {}", project.name, config(&found));
         assert_eq!(presets(&found), [], "{}", project.name);
         for table in project.uncertain {
-            assert!(!judged(&found, table).unwrap_or_else(|| panic!("{}: {}", project.name, config(&found))).0);
+            assert!(
+                !judged(&found, table)
+                    .unwrap_or_else(|| panic!("{}: {}", project.name, config(&found)))
+                    .0
+            );
         }
-        let mut all: Vec<&str> =
-            found["targets"].as_array().unwrap().iter().map(|target| target["table"].as_str().unwrap()).collect();
+        let mut all: Vec<&str> = found["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|target| target["table"].as_str().unwrap())
+            .collect();
         all.retain(|table| !project.certain.contains(table) && !project.uncertain.contains(table));
         assert_eq!(all, Vec::<&str>::new(), "{}: {}", project.name, config(&found));
     }

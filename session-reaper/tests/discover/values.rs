@@ -1,4 +1,5 @@
-//! What the values of a column decide: the unit of integers, values that mean "never", and times that are none of an expiry.
+//! What the values of a column decide: the unit of integers, values that mean "never", and times
+//! that are none of an expiry.
 
 use serde_json::json;
 use testkit::Database;
@@ -16,17 +17,33 @@ async fn the_median_decides_what_an_integer_counts() {
         (format!("({now} + n) * 1000000"), json!(["us"]), "high"),
         // Lifetimes, also beside a time and beside what means "never".
         ("n * 60".to_owned(), all.clone(), "medium"),
-        (format!("CASE n WHEN 1 THEN {now} WHEN 2 THEN 2147483647 ELSE 3600 END"), all.clone(), "medium"),
+        (
+            format!("CASE n WHEN 1 THEN {now} WHEN 2 THEN 2147483647 ELSE 3600 END"),
+            all.clone(),
+            "medium",
+        ),
         // Some never expire, as different applications write it.
         (format!("CASE WHEN n % 3 > 0 THEN 0 ELSE {now} + n END"), json!(["s"]), "high"),
         (format!("CASE WHEN n % 3 > 0 THEN -1 ELSE ({now} + n) * 1000 END"), json!(["ms"]), "high"),
-        (format!("CASE WHEN n % 3 > 0 THEN 9223372036854775807 ELSE {now} + n END"), json!(["s"]), "high"),
+        (
+            format!("CASE WHEN n % 3 > 0 THEN 9223372036854775807 ELSE {now} + n END"),
+            json!(["s"]),
+            "high",
+        ),
         (format!("CASE WHEN n % 3 > 0 THEN 253402300799 ELSE {now} + n END"), json!(["s"]), "high"),
-        (format!("CASE WHEN n % 3 > 0 THEN 253402300799000 ELSE ({now} + n) * 1000 END"), json!(["ms"]), "high"),
+        (
+            format!("CASE WHEN n % 3 > 0 THEN 253402300799000 ELSE ({now} + n) * 1000 END"),
+            json!(["ms"]),
+            "high",
+        ),
         // Nothing but "never".
         ("CASE n % 2 WHEN 0 THEN 0 ELSE 9223372036854775807 END".to_owned(), all.clone(), "medium"),
         // Two units in one column.
-        (format!("CASE WHEN n % 3 > 0 THEN ({now} + n) * 1000 ELSE {now} + n END"), json!(["ms"]), "medium"),
+        (
+            format!("CASE WHEN n % 3 > 0 THEN ({now} + n) * 1000 ELSE {now} + n END"),
+            json!(["ms"]),
+            "medium",
+        ),
         ("NULL".to_owned(), all.clone(), "medium"),
     ] {
         database
@@ -39,7 +56,12 @@ async fn the_median_decides_what_an_integer_counts() {
             database.execute(analyze).await;
             let found = discover(&database.url()).await;
             let column = &found["targets"][0]["columns"][0];
-            assert_eq!((&column["unit"], &column["sureness"]), (&unit, &json!(sure)), "{values}: {}", config(&found));
+            assert_eq!(
+                (&column["unit"], &column["sureness"]),
+                (&unit, &json!(sure)),
+                "{values}: {}",
+                config(&found)
+            );
             // 0 is the usual "never", and may come later.
             assert_eq!(found["targets"][0]["ancient"], "keep");
         }
@@ -108,8 +130,10 @@ async fn rows_that_never_expire_are_kept_by_a_proposal() {
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for name in ["t1", "t2", "t3", "t4", "t5"] {
-        let kept: i64 = database.one(&format!("SELECT count(*) FROM {name}.sessions WHERE id > 1000")).await;
-        let deleted = reaped.target(&format!("{name}.sessions"))["deleted"]["expired"].as_u64().unwrap();
+        let kept: i64 =
+            database.one(&format!("SELECT count(*) FROM {name}.sessions WHERE id > 1000")).await;
+        let deleted =
+            reaped.target(&format!("{name}.sessions"))["deleted"]["expired"].as_u64().unwrap();
         assert_eq!(kept, 50, "{name}");
         assert!((68..=70).contains(&deleted), "{name}: {deleted}");
     }
@@ -148,7 +172,13 @@ async fn an_expiry_that_holds_the_last_use_is_not_certain() {
         ("expiry", "timestamptz", "now() - n * interval '1 minute'", 500, false),
         // A clock that is a little fast, and a time zone that is not UTC's.
         ("expiry", "timestamptz", "now() + interval '10 s' - n * interval '1 minute'", 500, false),
-        ("expiry", "timestamp", "now() AT TIME ZONE 'Asia/Tokyo' - n * interval '1 minute'", 500, false),
+        (
+            "expiry",
+            "timestamp",
+            "now() AT TIME ZONE 'Asia/Tokyo' - n * interval '1 minute'",
+            500,
+            false,
+        ),
         ("expires_at", "timestamptz", "now() - n * interval '1 minute'", 500, false),
         // That something means "never" is no proof.
         (

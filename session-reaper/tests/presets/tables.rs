@@ -17,8 +17,8 @@ pub(crate) struct Case {
     pub(crate) due: &'static str,
 }
 
-/// Some times around the usual retentions, exactly too, as SQL. None is within the run's own time of its start: conditions
-/// go by the time of their statement.
+/// Some times around the usual retentions, exactly too, as SQL. None is within the run's own time
+/// of its start: conditions go by the time of their statement.
 const TIMES: &str = "
     SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
         || ARRAY['infinity', 'infinity', 'infinity', 'infinity']::timestamptz[] AS times
@@ -27,8 +27,8 @@ const TIMES: &str = "
             AS around,
         generate_series(0, 3) AS minutes, LATERAL (SELECT now() - keep + around + minutes * interval '1 minute') AS t (at)";
 
-/// Any value, as SQL in which `i` is the number of the row and `times` are those to choose from. A text is like none in
-/// another table, which would make it a reference.
+/// Any value, as SQL in which `i` is the number of the row and `times` are those to choose from. A
+/// text is like none in another table, which would make it a reference.
 fn any(table: &str, sql_type: &str, nullable: bool) -> String {
     let time = "times[1 + floor(random() * cardinality(times))::int]";
     let value = match sql_type {
@@ -44,7 +44,11 @@ fn any(table: &str, sql_type: &str, nullable: bool) -> String {
         "inet" => "'192.0.2.1'::inet".to_owned(),
         _ => "NULL".to_owned(),
     };
-    if nullable { format!("CASE WHEN random() < 0.7 THEN ({value})::{sql_type} END") } else { value }
+    if nullable {
+        format!("CASE WHEN random() < 0.7 THEN ({value})::{sql_type} END")
+    } else {
+        value
+    }
 }
 
 async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str)]) {
@@ -58,13 +62,18 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
         .unwrap();
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for column in columns {
-        let (name, sql_type, nullable): (String, String, bool) = (column.get(0), column.get(1), column.get(2));
+        let (name, sql_type, nullable): (String, String, bool) =
+            (column.get(0), column.get(1), column.get(2));
         let special = special.iter().find(|(column, _)| *column == format!("{table}.{name}"));
-        values.push(special.map_or_else(|| any(table, &sql_type, nullable), |(_, value)| (*value).to_owned()));
+        values.push(
+            special
+                .map_or_else(|| any(table, &sql_type, nullable), |(_, value)| (*value).to_owned()),
+        );
         names.push(name);
     }
     let (names, values) = (names.join(", "), values.join(", "));
-    // As a replica: what these tables refer to need not be there. Their statistics are those of a table in use.
+    // As a replica: what these tables refer to need not be there. Their statistics are those of a
+    // table in use.
     client
         .batch_execute(&format!(
             "SET session_replication_role = replica;
@@ -79,7 +88,11 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
 
 /// The indexes that a preset's page tells to create.
 fn indexes(preset: &str) -> Vec<String> {
-    let page = std::fs::read_to_string(format!("{}/../docs/presets/{preset}.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let page = std::fs::read_to_string(format!(
+        "{}/../docs/presets/{preset}.md",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
     let statements = page.lines().filter(|line| line.starts_with("CREATE INDEX CONCURRENTLY "));
     statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
 }
@@ -124,11 +137,17 @@ pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
         // A target further down may have taken what held them; they go with the next run.
         let released = target["target"] == "oauth2_provider_refreshtoken";
         assert!(released || target["remaining"] == 0, "{target}");
-        assert!(target["deleted"].as_object().unwrap().values().all(|rows| rows.as_i64() > Some(0)), "{target}");
+        assert!(
+            target["deleted"].as_object().unwrap().values().all(|rows| rows.as_i64() > Some(0)),
+            "{target}"
+        );
     }
     let now = format!("'{}'::timestamptz", reaped.report["started_at"].as_str().unwrap());
     let due = case.due.replace(":utc", &format!("{now} AT TIME ZONE 'UTC'")).replace(":now", &now);
-    client.batch_execute(&format!("SET search_path = expected; {due}; RESET search_path")).await.unwrap();
+    client
+        .batch_execute(&format!("SET search_path = expected; {due}; RESET search_path"))
+        .await
+        .unwrap();
     for (schema, table) in case.tables {
         let row = client
             .query_one(

@@ -3,8 +3,9 @@ use serde_json::Value;
 use super::{Page, Screen};
 
 impl Page<'_> {
-    /// What holds for every page of ours, whatever it shows: nothing scrolls sideways and nothing is hard to read, on any kind
-    /// of screen; a screen reader can tell what there is; nothing is asked for that does not begin with `own`.
+    /// What holds for every page of ours, whatever it shows: nothing scrolls sideways and nothing
+    /// is hard to read, on any kind of screen; a screen reader can tell what there is; nothing
+    /// is asked for that does not begin with `own`.
     #[track_caller]
     pub fn is_sound(&mut self, own: &str) {
         for dark in [false, true] {
@@ -16,10 +17,18 @@ impl Page<'_> {
                 let overflow = self.evaluate("document.scrollingElement.scrollWidth - innerWidth");
                 assert_eq!(overflow, 0, "at {width} px the page scrolls sideways");
                 let faint = self.evaluate(TOO_FAINT);
-                assert_eq!(faint, Value::Array(Vec::new()), "text that is hard to read; dark: {dark}");
+                assert_eq!(
+                    faint,
+                    Value::Array(Vec::new()),
+                    "text that is hard to read; dark: {dark}"
+                );
             }
         }
-        assert_eq!(self.evaluate(UNNAMED), Value::Array(Vec::new()), "what a screen reader cannot tell");
+        assert_eq!(
+            self.evaluate(UNNAMED),
+            Value::Array(Vec::new()),
+            "what a screen reader cannot tell"
+        );
         for url in self.requests() {
             assert!(url.starts_with(own) || url.starts_with("data:"), "the page asked for {url}");
         }
@@ -44,7 +53,8 @@ const TOO_FAINT: &str = r"(() => {
     return faint;
 })()";
 
-/// Landmarks, headings in order, header cells with a scope, plots, regions and buttons with a name, a language, a title.
+/// Landmarks, headings in order, header cells with a scope, plots, regions and buttons with a name,
+/// a language, a title.
 const UNNAMED: &str = r"(() => {
     const wrong = [];
     const want = (holds, what) => { if (!holds) wrong.push(what); };

@@ -22,11 +22,14 @@ pub(super) enum Command {
     /// End all sessions that match
     #[command(after_help = sweep::EXAMPLE)]
     RevokeMatching(sweep::Request),
-    /// After a leak: end what was begun or used since then. After restoring a backup: end what it brought back
+    /// After a leak: end what was begun or used since then. After restoring a backup: end what it
+    /// brought back
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),
     /// Print a fresh token for `ADMIN_TOKEN_FILE`
-    #[command(after_help = "Example:\n  (umask 077; auth-api admin token > /run/secrets/admin-token)")]
+    #[command(
+        after_help = "Example:\n  (umask 077; auth-api admin token > /run/secrets/admin-token)"
+    )]
     Token,
 }
 

@@ -22,7 +22,11 @@ pub(super) const EXAMPLE: &str = "Examples:
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
     /// The session's id
-    #[arg(value_name = "SESSION_ID", required_unless_present = "account", conflicts_with = "account")]
+    #[arg(
+        value_name = "SESSION_ID",
+        required_unless_present = "account",
+        conflicts_with = "account"
+    )]
     session: Option<Uuid>,
     /// All sessions of this account: a wallet's address (`G…`), or the account's id
     #[arg(long)]
@@ -42,10 +46,15 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     let (ended, of) = match (request.session, &request.account) {
         (Some(id), _) => {
-            let ended = Session::revoke_many(&mut connection, vec![SessionId(id)], RevokedReason::Admin).await?;
+            let ended =
+                Session::revoke_many(&mut connection, vec![SessionId(id)], RevokedReason::Admin)
+                    .await?;
             (ended, format!("session={id}"))
         }
-        (None, account) => of_account(&mut connection, account.as_deref().unwrap_or_default(), config.network).await?,
+        (None, account) => {
+            of_account(&mut connection, account.as_deref().unwrap_or_default(), config.network)
+                .await?
+        }
     };
     let done = Done::all(ended.len());
     for id in &ended {
@@ -56,7 +65,9 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     if request.session.is_some() && ended.is_empty() {
         anyhow::bail!("there is no such session, or it has ended");
     }
-    request.output.print(&json!({ "revoked": done.revoked }), || format!("revoked {} sessions", done.revoked))
+    request
+        .output
+        .print(&json!({ "revoked": done.revoked }), || format!("revoked {} sessions", done.revoked))
 }
 
 /// Under the account's lock, so that a login is before all of it or after.

@@ -37,8 +37,10 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;
     let listing = request.listing.parse(&request.words, config.network, now)?;
-    let listed =
-        listing.read(&mut connection, BOUND).await.context("the list was not read; ask for less by a filter")?;
+    let listed = listing
+        .read(&mut connection, BOUND)
+        .await
+        .context("the list was not read; ask for less by a filter")?;
     audit::admin_list(Operator::Shell, listing.order(), &request.words, listed.sessions.len());
     request.output.print(&listed, || table(&listed))
 }
@@ -46,7 +48,16 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
 fn table(Listed { sessions, next }: &Listed) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["SESSION", "ACCOUNT", "TRANSPORT", "DEVICE", "IP", "CREATED", "LAST SEEN", "EXPIRES"]);
+    table.set_header([
+        "SESSION",
+        "ACCOUNT",
+        "TRANSPORT",
+        "DEVICE",
+        "IP",
+        "CREATED",
+        "LAST SEEN",
+        "EXPIRES",
+    ]);
     table.add_rows(sessions.iter().map(row));
     let more = next.map(|last| format!("\nthere are more: --after {last}")).unwrap_or_default();
     format!("{}{more}", table.trim_fmt())

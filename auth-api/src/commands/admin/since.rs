@@ -20,11 +20,11 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// When it began to leak; with --restored, when the restored database began to serve, or any time since the backup (RFC
-    /// 3339)
+    /// When it began to leak; with --restored, when the restored database began to serve, or any
+    /// time since the backup (RFC 3339)
     time: String,
-    /// The database was restored from a backup: end every session that began before TIME. Which of them had been revoked
-    /// since the backup, nobody knows
+    /// The database was restored from a backup: end every session that began before TIME. Which of
+    /// them had been revoked since the backup, nobody knows
     #[arg(long)]
     restored: bool,
     /// Say how many sessions that would be, and end none
@@ -42,7 +42,9 @@ pub(in crate::commands) struct Request {
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
     let time = filter::time(&request.time);
-    let time = time.ok_or_else(|| Misuse(format!("{}: expected a time such as 2026-11-21T09:00:00Z", request.time)))?;
+    let time = time.ok_or_else(|| {
+        Misuse(format!("{}: expected a time such as 2026-11-21T09:00:00Z", request.time))
+    })?;
     let mut connection = config.database.open().await?;
     if time > database_now(&mut connection).await? {
         return Err(Misuse(format!("{time} is still to come, by the database's clock")).into());
@@ -63,8 +65,8 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
 
 /// What was begun or used since `time`: its tokens or its cookie have been on the way since then.
 ///
-/// Half an hour before counts, too: an access token that was issued then may have been used after `time`, and the use of a
-/// cookie is noted once a minute.
+/// Half an hour before counts, too: an access token that was issued then may have been used after
+/// `time`, and the use of a cookie is noted once a minute.
 fn exposed(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     let since = chrono::Duration::from_std(denylist::LONGEST_WINDOW)
         .ok()
@@ -74,8 +76,9 @@ fn exposed(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     Ok((filter, format!("active_since={}", rfc3339(since))))
 }
 
-/// What was begun before `time`. Sessions that had ended since are back, and so are refresh tokens that had been used up
-/// since: they are current again, for whoever kept them. What has begun since then began after the restoration.
+/// What was begun before `time`. Sessions that had ended since are back, and so are refresh tokens
+/// that had been used up since: they are current again, for whoever kept them. What has begun since
+/// then began after the restoration.
 fn brought_back(time: DateTime<Utc>) -> (Filter, String) {
     let filter = Filter { created_before: Some(time), ..Filter::default() };
     (filter, format!("created_before={}", rfc3339(time)))

@@ -54,13 +54,19 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;
     let filter = request.words.parse(config.network, now)?;
-    let done = sweep(&mut connection, &config, filter, !request.earnest.yes, &request.words.to_string()).await?;
+    let done =
+        sweep(&mut connection, &config, filter, !request.earnest.yes, &request.words.to_string())
+            .await?;
     request.output.print(&done, || told(done))
 }
 
 /// What was done, for people.
 pub(super) fn told(Done { matched, revoked, dry_run }: Done) -> String {
-    if dry_run { format!("would revoke {matched} sessions") } else { format!("revoked {revoked} sessions") }
+    if dry_run {
+        format!("would revoke {matched} sessions")
+    } else {
+        format!("revoked {revoked} sessions")
+    }
 }
 
 /// Ends what matches. Redis being away is told at the end: what counts is that they are revoked.
@@ -88,7 +94,9 @@ pub(super) async fn sweep(
     };
     let done = sweep.done();
     audit::admin_revoke(Operator::Shell, &of, done);
-    swept.with_context(|| format!("{} sessions were revoked before this; run it again for the rest", done.revoked))?;
+    swept.with_context(|| {
+        format!("{} sessions were revoked before this; run it again for the rest", done.revoked)
+    })?;
     denied.with_context(|| format!("{} sessions: {NOT_DENIED}", done.revoked))?;
     Ok(done)
 }

@@ -97,8 +97,8 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A month's rotation leaves two or three keys that are needed. Each more is a file that should have been retired, and a key that signs
-/// for whoever gets hold of it.
+/// A month's rotation leaves two or three keys that are needed. Each more is a file that should
+/// have been retired, and a key that signs for whoever gets hold of it.
 const MANY: usize = 16;
 
 /// `before` are the keys that were there before the one that was just made.
@@ -126,7 +126,12 @@ fn table(standing: &[KeyStatus<'_>]) -> String {
     table.load_preset(presets::NOTHING).set_header(["KID", "MADE", "DOES", "UNTIL"]);
     for key in standing {
         let until = key.until.map(seconds).unwrap_or_default();
-        table.add_row([key.kid.to_owned(), seconds(key.made_at), in_words(key.phase).to_owned(), until]);
+        table.add_row([
+            key.kid.to_owned(),
+            seconds(key.made_at),
+            in_words(key.phase).to_owned(),
+            until,
+        ]);
     }
     table.trim_fmt()
 }
@@ -156,7 +161,9 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
     let key = standing.iter().find(|key| key.kid == kid);
     let key = key.with_context(|| format!("there is no key {kid} in {}", keys.dir.display()))?;
     if standing.iter().all(|other| other.kid == kid || other.phase == Phase::Spent) {
-        bail!("{kid} is the only key that could sign: make another one first (auth-api keys rotate), and send SIGHUP");
+        bail!(
+            "{kid} is the only key that could sign: make another one first (auth-api keys rotate), and send SIGHUP"
+        );
     }
     if key.phase != Phase::Spent && !leaked {
         let until = key.until.map(|until| format!(" until {}", seconds(until))).unwrap_or_default();
@@ -166,7 +173,9 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
         );
     }
     // Those that are spent go along: the oldest that is left signs at once.
-    for spent in standing.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent) {
+    for spent in
+        standing.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent)
+    {
         delete(spent.path)?;
     }
     delete(key.path)

@@ -1,5 +1,6 @@
-//! The way of a new secret: first all processes know it (`add`), then they make new credentials with it (`use`), and when no
-//! credential of the old one is left that goes (`retire`). Whoever is sent SIGHUP in between, and when, nobody is logged out.
+//! The way of a new secret: first all processes know it (`add`), then they make new credentials
+//! with it (`use`), and when no credential of the old one is left that goes (`retire`). Whoever is
+//! sent SIGHUP in between, and when, nobody is logged out.
 
 use std::path::PathBuf;
 
@@ -17,16 +18,24 @@ use crate::files;
 #[derive(Subcommand, Debug)]
 pub(in crate::commands) enum Step {
     /// Put a fresh secret at the end of the file and print its name: after SIGHUP it verifies
-    #[command(after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret")]
+    #[command(
+        after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret"
+    )]
     Add(File),
     /// Print the names of the secrets in the file; the first makes new credentials
-    #[command(after_help = "Example:\n  auth-api keys secret list --auth-secret-file /etc/auth-api/secret")]
+    #[command(
+        after_help = "Example:\n  auth-api keys secret list --auth-secret-file /etc/auth-api/secret"
+    )]
     List(File),
     /// Put a secret first: after SIGHUP it makes new credentials
-    #[command(after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret")]
+    #[command(
+        after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret"
+    )]
     Use(Named),
     /// Take a secret out, once what it made has expired: after SIGHUP nothing of it is good
-    #[command(after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret")]
+    #[command(
+        after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret"
+    )]
     Retire(Named),
 }
 
@@ -55,20 +64,30 @@ pub(super) fn fresh() -> Result<Zeroizing<String>, getrandom::Error> {
 
 /// What a secret is called: it tells nothing of it.
 fn name(secret: &str) -> String {
-    let hash = blake3::derive_key("session-reaper auth-api 2026-11 name of a secret", secret.as_bytes());
+    let hash =
+        blake3::derive_key("session-reaper auth-api 2026-11 name of a secret", secret.as_bytes());
     hex::encode(&hash[..4])
 }
 
 pub(super) fn run(step: &Step) -> anyhow::Result<()> {
-    let (Step::Add(file) | Step::List(file) | Step::Use(Named { file, .. }) | Step::Retire(Named { file, .. })) = step;
+    let (Step::Add(file)
+    | Step::List(file)
+    | Step::Use(Named { file, .. })
+    | Step::Retire(Named { file, .. })) = step;
     let path = file.auth_secret_file.as_path();
     let _lock = files::lock(path).with_context(|| path.display().to_string())?;
-    let text = parse_file(path, |text| Secrets::parse(text).map(|_| Zeroizing::new(text.to_owned())));
+    let text =
+        parse_file(path, |text| Secrets::parse(text).map(|_| Zeroizing::new(text.to_owned())));
     let text = text.map_err(anyhow::Error::msg)?;
     let mut secrets: Vec<&str> = text.split(',').map(str::trim).collect();
     let find = |wanted: &str| {
         let found = secrets.iter().position(|secret| name(secret) == wanted);
-        found.with_context(|| format!("{}: no secret {wanted}; `auth-api keys secret list` names them", path.display()))
+        found.with_context(|| {
+            format!(
+                "{}: no secret {wanted}; `auth-api keys secret list` names them",
+                path.display()
+            )
+        })
     };
     let fresh = fresh()?;
     let next = match step {
@@ -91,7 +110,9 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
         Step::Retire(Named { name, .. }) => {
             let at = find(name)?;
             if at == 0 {
-                bail!("{name} makes new credentials: first comes `auth-api keys secret use` with another one");
+                bail!(
+                    "{name} makes new credentials: first comes `auth-api keys secret use` with another one"
+                );
             }
             secrets.remove(at);
             "Send SIGHUP to every auth-api: what the secret made is refused from then on."

@@ -16,12 +16,13 @@ Issued At: 2026-11-21T09:00:00Z
 Expiration Time: 2026-11-21T09:05:00Z
 Request ID: 0b9c7a34-5f0e-4f7e-9c55-0d0c6d8d3a7e";
 /// A signature of something else.
-pub const SIGNATURE: &str = "fO5dbYhXUhBMhe6kId/cuVq/AfEnHRHEvsP8vXh03M1uLpi5e46yO2Q8rEBzu3feXQewcQE5GArp88u6ePK6BA==";
+pub const SIGNATURE: &str =
+    "fO5dbYhXUhBMhe6kId/cuVq/AfEnHRHEvsP8vXh03M1uLpi5e46yO2Q8rEBzu3feXQewcQE5GArp88u6ePK6BA==";
 /// Three words of base64url, as a JWT has them.
-pub const ACCESS_TOKEN: &str = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzaWQiOiIuLi4ifQ.c2lnbmF0dXJl";
+pub const ACCESS_TOKEN: &str =
+    "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzaWQiOiIuLi4ifQ.c2lnbmF0dXJl";
 /// Of the length and the letters that one has; the tag in it is the words "a tag of sixteen".
-pub const REFRESH_TOKEN: &str =
-    "rt_AZfwonw-fRCcVQ0MbY06fgAAAAFhbiBleGFtcGxlLCBhbmQgbm8gc2VjcmV0IGF0IGFsbGEgdGFnIG9mIHNpeHRlZW4";
+pub const REFRESH_TOKEN: &str = "rt_AZfwonw-fRCcVQ0MbY06fgAAAAFhbiBleGFtcGxlLCBhbmQgbm8gc2VjcmV0IGF0IGFsbGEgdGFnIG9mIHNpeHRlZW4";
 /// A session.
 pub const SESSION_ID: &str = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e";
 /// An account.

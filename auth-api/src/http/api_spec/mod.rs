@@ -1,5 +1,6 @@
-//! What the contract says of answers that are no success. It is made from the very [`Problem`](super::Problem)s that are answered,
-//! so that the two cannot differ: an endpoint names the groups that it takes part in, and the contract has each answer once.
+//! What the contract says of answers that are no success. It is made from the very
+//! [`Problem`](super::Problem)s that are answered, so that the two cannot differ: an endpoint names
+//! the groups that it takes part in, and the contract has each answer once.
 
 pub mod example;
 mod headers;
@@ -16,10 +17,11 @@ use utoipa::openapi::{Content, ContentBuilder, OpenApi, Ref, RefOr, Response, Re
 use utoipa::{IntoResponses, Modify};
 
 use self::refusals::{
-    Example, FORBIDDEN_ORIGIN, HEAD_TOO_LARGE, INTERNAL, INVALID_CLIENT, INVALID_REQUEST, INVALID_REQUEST_TOO_LARGE,
-    LOGIN_REFUSED, MALFORMED, MALFORMED_OR_INVALID_ADDRESS, NOT_FOUND, RATE_LIMITED, REFRESH_REFUSED, Refusal,
-    SERVER_ERROR, TEMPORARILY_UNAVAILABLE, TEMPORARILY_UNAVAILABLE_LIMITED, TOO_LARGE, UNAUTHENTICATED,
-    UNAUTHENTICATED_OR_TOO_OLD, UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
+    Example, FORBIDDEN_ORIGIN, HEAD_TOO_LARGE, INTERNAL, INVALID_CLIENT, INVALID_REQUEST,
+    INVALID_REQUEST_TOO_LARGE, LOGIN_REFUSED, MALFORMED, MALFORMED_OR_INVALID_ADDRESS, NOT_FOUND,
+    RATE_LIMITED, REFRESH_REFUSED, Refusal, SERVER_ERROR, TEMPORARILY_UNAVAILABLE,
+    TEMPORARILY_UNAVAILABLE_LIMITED, TOO_LARGE, UNAUTHENTICATED, UNAUTHENTICATED_OR_TOO_OLD,
+    UNAVAILABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 
 macro_rules! groups {
@@ -75,7 +77,8 @@ groups! {
 impl Refusal {
     fn reference(&self) -> (String, RefOr<Response>) {
         let first = (self.examples)().into_iter().next();
-        let status = first.map_or(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, |example| example.status);
+        let status =
+            first.map_or(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, |example| example.status);
         (status.as_str().to_owned(), Ref::from_response_name(self.name).into())
     }
 
@@ -87,7 +90,10 @@ impl Refusal {
         }
         let examples = (self.examples)();
         for example in &examples {
-            headers::add(&mut response, example.header.as_ref().and_then(headers::known).as_slice());
+            headers::add(
+                &mut response,
+                example.header.as_ref().and_then(headers::known).as_slice(),
+            );
         }
         if let Some((media_type, ..)) = examples.first().map(|example| example.form) {
             response.content.insert(media_type.to_owned(), RefOr::T(content(examples)));
@@ -103,8 +109,10 @@ fn content(examples: Vec<Example>) -> Content {
         let mut codes: Vec<_> = examples.iter().map(|example| example.code).collect();
         codes.dedup();
         let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
-        let narrowed = ObjectBuilder::new().schema_type(SchemaType::AnyValue).property(member, code);
-        content = content.schema(Some(AllOfBuilder::new().item(Ref::from_schema_name(schema)).item(narrowed)));
+        let narrowed =
+            ObjectBuilder::new().schema_type(SchemaType::AnyValue).property(member, code);
+        content = content
+            .schema(Some(AllOfBuilder::new().item(Ref::from_schema_name(schema)).item(narrowed)));
     }
     let examples = examples.into_iter().map(|Example { name, says, body, .. }| {
         let example = ExampleBuilder::new().summary(says).value(Some(body));
@@ -121,7 +129,9 @@ impl Modify for Shared {
         let components = specification.components.get_or_insert_default();
         components.headers.extend(headers::all());
         let refusals = ALL.iter().copied().flatten();
-        components.responses.extend(refusals.map(|refusal| (refusal.name.to_owned(), refusal.response().into())));
+        components
+            .responses
+            .extend(refusals.map(|refusal| (refusal.name.to_owned(), refusal.response().into())));
         for (_, operation) in specification.paths.paths.values_mut().flat_map(operations) {
             add_headers(operation);
         }
@@ -131,7 +141,8 @@ impl Modify for Shared {
 fn add_headers(operation: &mut Operation) {
     let cookie = SecurityRequirement::new::<_, [&str; 0], _>("session_cookie", []);
     let by_cookie = operation.security.iter().flatten().any(|one| *one == cookie);
-    let limited = operation.responses.responses.contains_key(StatusCode::TOO_MANY_REQUESTS.as_str());
+    let limited =
+        operation.responses.responses.contains_key(StatusCode::TOO_MANY_REQUESTS.as_str());
     for answer in operation.responses.responses.values_mut() {
         let RefOr::T(answer) = answer else { continue };
         headers::add(answer, &headers::OF_ALL);
@@ -147,7 +158,12 @@ fn add_headers(operation: &mut Operation) {
 /// What may be asked of a path.
 pub fn operations(path: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, put, post, delete, head, .. } = path;
-    let all =
-        [(Method::GET, get), (Method::PUT, put), (Method::POST, post), (Method::DELETE, delete), (Method::HEAD, head)];
+    let all = [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::HEAD, head),
+    ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }

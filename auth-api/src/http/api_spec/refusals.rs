@@ -41,19 +41,30 @@ pub(super) struct Example {
 
 fn problem(name: &'static str, problem: &Problem) -> Example {
     let (document, header) = (problem.document(), problem.header().map(|(name, _)| name));
-    let (status, code, says, body) = (problem.status_code(), document.code, problem.to_string(), json!(document));
+    let (status, code, says, body) =
+        (problem.status_code(), document.code, problem.to_string(), json!(document));
     Example { name, status, code, says, header, body, form: (MEDIA_TYPE, "Problem", "code") }
 }
 
 /// Other services have errors of their own (RFC 6749 §5.2).
 fn oauth(name: &'static str, error: &OAuthError) -> Example {
     let (document, header) = (error.document(), error.header().map(|(name, _)| name));
-    let (status, code, says, body) = (error.status_code(), document.error, error.to_string(), json!(document));
-    Example { name, status, code, says, header, body, form: ("application/json", "OAuthError", "error") }
+    let (status, code, says, body) =
+        (error.status_code(), document.error, error.to_string(), json!(document));
+    Example {
+        name,
+        status,
+        code,
+        says,
+        header,
+        body,
+        form: ("application/json", "OAuthError", "error"),
+    }
 }
 
 fn malformed() -> Vec<Example> {
-    let no_object = Problem::Malformed { field: None, detail: "The body must be a JSON object.".into() };
+    let no_object =
+        Problem::Malformed { field: None, detail: "The body must be a JSON object.".into() };
     vec![
         problem("no_object", &no_object),
         problem("field", &Problem::malformed("signature", "It is missing.")),
@@ -64,7 +75,8 @@ fn malformed() -> Vec<Example> {
 
 fn malformed_or_invalid_address() -> Vec<Example> {
     let mut examples = malformed();
-    examples.push(problem("invalid_address", &Problem::InvalidAddress(InvalidAddress::NotAnAccount)));
+    examples
+        .push(problem("invalid_address", &Problem::InvalidAddress(InvalidAddress::NotAnAccount)));
     examples
 }
 
@@ -108,7 +120,10 @@ pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
     counted: false,
     examples: || {
         let too_old = Problem::LoginTooOld { max_age: Duration::from_mins(5) };
-        vec![problem("unauthenticated", &Problem::Unauthenticated), problem("login_too_old", &too_old)]
+        vec![
+            problem("unauthenticated", &Problem::Unauthenticated),
+            problem("login_too_old", &too_old),
+        ]
     },
 };
 pub(super) const FORBIDDEN_ORIGIN: Refusal = Refusal {
@@ -165,7 +180,10 @@ pub(super) const INVALID_REQUEST: Refusal = Refusal {
     counted: true,
     examples: || {
         let missing = OAuthError::InvalidRequest("The parameter token is missing.");
-        vec![oauth("missing", &missing), oauth("cut_short", &OAuthError::Unread(Problem::BodyCutShort))]
+        vec![
+            oauth("missing", &missing),
+            oauth("cut_short", &OAuthError::Unread(Problem::BodyCutShort)),
+        ]
     },
 };
 pub(super) const INVALID_CLIENT: Refusal = Refusal {

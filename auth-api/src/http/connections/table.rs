@@ -1,4 +1,5 @@
-//! Which connections are open, whose they are, and which have been idle for longest. No sockets and no clock.
+//! Which connections are open, whose they are, and which have been idle for longest. No sockets and
+//! no clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -97,12 +98,15 @@ impl Table {
         if !self.past_half && self.open.len() * 2 >= capacity.most {
             self.past_half = true;
             let largest = self.networks.iter().max_by_key(|(_, network)| network.connections);
-            entered.half = Some(largest.map_or((None, 0), |(name, of)| (Some(Arc::clone(name)), of.connections)));
+            entered.half = Some(
+                largest.map_or((None, 0), |(name, of)| (Some(Arc::clone(name)), of.connections)),
+            );
         }
         (id, entered)
     }
 
-    /// Closes the longest idle connections until no more than `room` are open or none is idle; never the one that has just come.
+    /// Closes the longest idle connections until no more than `room` are open or none is idle;
+    /// never the one that has just come.
     pub(super) fn close_longest_idle(&mut self, room: usize, newcomer: Option<u64>) -> usize {
         let mut closed = 0;
         while self.open.len() > room {
@@ -122,7 +126,9 @@ impl Table {
         let Some(connection) = self.open.get_mut(&id) else { return false };
         if let Some(since) = connection.idle_since.take() {
             self.idle.remove(&since);
-            if let Some(network) = connection.network.as_ref().and_then(|name| self.networks.get_mut(name)) {
+            if let Some(network) =
+                connection.network.as_ref().and_then(|name| self.networks.get_mut(name))
+            {
                 network.idle.remove(&since);
             }
         }
@@ -135,7 +141,9 @@ impl Table {
         let Some(connection) = self.open.get_mut(&id) else { return };
         connection.idle_since = Some(since);
         self.idle.insert(since, id);
-        if let Some(network) = connection.network.as_ref().and_then(|name| self.networks.get_mut(name)) {
+        if let Some(network) =
+            connection.network.as_ref().and_then(|name| self.networks.get_mut(name))
+        {
             network.idle.insert(since, id);
         }
     }

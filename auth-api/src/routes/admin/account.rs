@@ -46,20 +46,32 @@ pub(in crate::routes) async fn delete(
     Ok(HttpResponse::Ok().json(Revoked { revoked }))
 }
 
-/// Under the account's lock, so that a login is before all of it or after. `None`: there is no such account.
-async fn end_all(state: &State, client: &Client, which: &AccountSelector) -> Result<Option<usize>, DatabaseError> {
+/// Under the account's lock, so that a login is before all of it or after. `None`: there is no such
+/// account.
+async fn end_all(
+    state: &State,
+    client: &Client,
+    which: &AccountSelector,
+) -> Result<Option<usize>, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
         let transaction = connection.transaction(async |connection| {
             let Some(account) = Account::find(connection, which).await? else { return Ok(None) };
-            let ended = Session::revoke_all(connection, account.id, None, RevokedReason::Admin).await?;
+            let ended =
+                Session::revoke_all(connection, account.id, None, RevokedReason::Admin).await?;
             Ok::<_, diesel::result::Error>(Some((account.id, ended)))
         });
         timed(watch, "revoke_all_sessions", transaction).await
     };
-    let Some((account_id, ended)) = ended.inspect_err(|_| state.denylist.doubt())? else { return Ok(None) };
+    let Some((account_id, ended)) = ended.inspect_err(|_| state.denylist.doubt())? else {
+        return Ok(None);
+    };
     follow_up(state, client, &ended).await;
-    audit::admin_revoke(Operator::Http(client), &format_args!("account={account_id}"), Done::all(ended.len()));
+    audit::admin_revoke(
+        Operator::Http(client),
+        &format_args!("account={account_id}"),
+        Done::all(ended.len()),
+    );
     Ok(Some(ended.len()))
 }

@@ -46,8 +46,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(scope);
 }
 
-/// Lets nobody through without the operators' token, wherever they want to go. A token of 32 characters and more is not
-/// guessed: what does not fit is told, not counted.
+/// Lets nobody through without the operators' token, wherever they want to go. A token of 32
+/// characters and more is not guessed: what does not fit is told, not counted.
 async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -60,7 +60,9 @@ async fn guard<B: MessageBody>(
         Some(_) => Some("another token"),
         None => Some("no token"),
     };
-    let Some(reason) = refused else { return next.call(request).await.map(ServiceResponse::map_into_left_body) };
+    let Some(reason) = refused else {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    };
     let client = Client::of(request.request(), &state.trusted_proxies);
     audit::admin_refused(&client, request.match_pattern().as_deref(), reason);
     Ok(request.into_response(Problem::Unauthenticated.error_response()).map_into_right_body())

@@ -20,8 +20,8 @@ use crate::state::{DatabaseError, State, timed};
 #[schema(as = AdminRevokeRequest)]
 #[serde(deny_unknown_fields)]
 pub(in crate::routes) struct Request {
-    /// Whether nothing is to end, and only said how many sessions match. Not left to a default: whoever asks says whether it is in
-    /// earnest.
+    /// Whether nothing is to end, and only said how many sessions match. Not left to a default:
+    /// whoever asks says whether it is in earnest.
     dry_run: bool,
     /// All sessions: `true` if there is no filter, and only then.
     #[serde(default)]
@@ -48,8 +48,8 @@ pub(in crate::routes) struct Request {
 
 /// End all sessions that match
 ///
-/// Or say how many that would be. A database that goes away half-way is 503, which says how many have ended; asking again ends
-/// the rest.
+/// Or say how many that would be. A database that goes away half-way is 503, which says how many
+/// have ended; asking again ends the rest.
 #[utoipa::path(
     post,
     path = "/admin/sessions/revoke",
@@ -67,10 +67,20 @@ pub(in crate::routes) async fn post(
     state: web::Data<State>,
     request: Json<Request>,
 ) -> Result<HttpResponse, Problem> {
-    let Json(Request { dry_run, all, account, ip, transport, older_than, younger_than, created_before }) = request;
+    let Json(Request {
+        dry_run,
+        all,
+        account,
+        ip,
+        transport,
+        older_than,
+        younger_than,
+        created_before,
+    }) = request;
     let words = Words { account, ip, transport, older_than, younger_than, created_before };
     if all != words.are_none() {
-        let detail = if all { "It does not go with a filter." } else { "Expected true, or a filter." };
+        let detail =
+            if all { "It does not go with a filter." } else { "Expected true, or a filter." };
         return Err(Problem::malformed("all", detail));
     }
     let sweep = Sweep::new(words.parse(state.network, state.now()?)?, dry_run);
@@ -80,7 +90,12 @@ pub(in crate::routes) async fn post(
 }
 
 /// Goes through with it, also for a client that has hung up.
-async fn run(state: &State, client: &Client, words: &Words, mut sweep: Sweep) -> Result<Done, Problem> {
+async fn run(
+    state: &State,
+    client: &Client,
+    words: &Words,
+    mut sweep: Sweep,
+) -> Result<Done, Problem> {
     let stopped = loop {
         match step(state, client, &mut sweep).await {
             Ok(true) => {}
@@ -96,7 +111,11 @@ async fn run(state: &State, client: &Client, words: &Words, mut sweep: Sweep) ->
     }
     tracing::warn!(event = "admin_revoke_incomplete", %error, revoked = done.revoked, "revocation stopped before all matching sessions were revoked");
     Err(Problem::UnavailableUnless(
-        format!("The database did not answer. {} sessions are revoked; ask again for the rest.", done.revoked).into(),
+        format!(
+            "The database did not answer. {} sessions are revoked; ask again for the rest.",
+            done.revoked
+        )
+        .into(),
     ))
 }
 

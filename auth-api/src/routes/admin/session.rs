@@ -45,6 +45,10 @@ async fn end(state: &State, client: &Client, id: SessionId) -> Result<bool, Data
     };
     let ended = ended.inspect_err(|_| state.denylist.doubt())?;
     follow_up(state, client, &ended).await;
-    audit::admin_revoke(Operator::Http(client), &format_args!("session={id}"), Done::all(ended.len()));
+    audit::admin_revoke(
+        Operator::Http(client),
+        &format_args!("session={id}"),
+        Done::all(ended.len()),
+    );
     Ok(!ended.is_empty())
 }

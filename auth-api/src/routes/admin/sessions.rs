@@ -14,7 +14,8 @@ use crate::http::caller::Transport;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
-/// Somebody waits for it, and the database has other things to do: a table of some millions of sessions is read in it.
+/// Somebody waits for it, and the database has other things to do: a table of some millions of
+/// sessions is read in it.
 const BOUND: Duration = Duration::from_secs(3);
 
 /// Which sessions are wanted. All filters that are given must hold.
@@ -53,7 +54,8 @@ pub(in crate::routes) struct List {
 
 /// The live sessions of all accounts
 ///
-/// Not over, not expired, of an account that is not disabled. A list that takes longer than 3 seconds is 503: ask for less.
+/// Not over, not expired, of an account that is not disabled. A list that takes longer than 3
+/// seconds is 503: ask for less.
 #[utoipa::path(
     get,
     path = "/admin/sessions",
@@ -71,7 +73,17 @@ pub(in crate::routes) async fn get(
     state: web::Data<State>,
     query: Query<List>,
 ) -> Result<HttpResponse, Problem> {
-    let Query(List { order, limit, after, account, ip, transport, older_than, younger_than, created_before }) = query;
+    let Query(List {
+        order,
+        limit,
+        after,
+        account,
+        ip,
+        transport,
+        older_than,
+        younger_than,
+        created_before,
+    }) = query;
     let words = Words { account, ip, transport, older_than, younger_than, created_before };
     let listing = ListQuery { order, limit, after }.parse(&words, state.network, state.now()?)?;
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));

@@ -1,4 +1,5 @@
-//! What becomes of a genuine refresh token: a rotation, or a look at an old one under the locks of its session and family.
+//! What becomes of a genuine refresh token: a rotation, or a look at an old one under the locks of
+//! its session and family.
 
 use std::time::Instant;
 
@@ -48,7 +49,10 @@ impl PresentedToken {
 }
 
 /// Rotates, answers a retry, or refuses.
-pub(super) async fn decide(state: &State, presented: &PresentedToken) -> Result<Refreshed, Problem> {
+pub(super) async fn decide(
+    state: &State,
+    presented: &PresentedToken,
+) -> Result<Refreshed, Problem> {
     // A process that was paused, or very busy, gets to requests that nobody waits for any more.
     if presented.peer.has_hung_up() {
         return Ok(Refreshed::Refused(RefreshOutcome::HungUp));
@@ -56,10 +60,13 @@ pub(super) async fn decide(state: &State, presented: &PresentedToken) -> Result<
     let mut connection = state.database.acquire().await?;
     // The grace is longer than an answer may take, which is so only if its queries share one bound.
     connection.bound_in_total();
-    // Where the key is known, a rotation is one statement. It finds nothing unless the token is the current one of a live session.
+    // Where the key is known, a rotation is one statement. It finds nothing unless the token is the
+    // current one of a live session.
     let generation = presented.token.generation().checked_add(1);
-    if let (Some(key), Some(generation)) = (state.family_keys.get(presented.session_id()), generation)
-        && let Some(next) = rotate(state, &mut connection, presented, (Some(&key), generation)).await?
+    if let (Some(key), Some(generation)) =
+        (state.family_keys.get(presented.session_id()), generation)
+        && let Some(next) =
+            rotate(state, &mut connection, presented, (Some(&key), generation)).await?
     {
         return Ok(next);
     }
@@ -73,7 +80,9 @@ pub(super) async fn decide(state: &State, presented: &PresentedToken) -> Result<
         if !presented.is_current(&family) {
             break family;
         }
-        let Some(generation) = generation else { return Ok(Refreshed::Refused(RefreshOutcome::Unknown)) };
+        let Some(generation) = generation else {
+            return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
+        };
         let of_family = (family.issued.key.as_ref(), generation);
         if let Some(next) = rotate(state, &mut connection, presented, of_family).await? {
             if let Some(key) = family.issued.key {
@@ -83,17 +92,22 @@ pub(super) async fn decide(state: &State, presented: &PresentedToken) -> Result<
         }
         // In between another request rotated it, or its session ended.
     };
-    // Told without a lock, which is written to disk: it would take milliseconds where there is a session, and nothing where there is
-    // none. So a token that the family never issued costs no more than a read.
+    // Told without a lock, which is written to disk: it would take milliseconds where there is a
+    // session, and nothing where there is none. So a token that the family never issued costs
+    // no more than a read.
     if let Some(outcome) = never_replaced(&family, &presented.token) {
         return Ok(Refreshed::Refused(outcome));
     }
     // A little too early rather than too late: the time includes the way back from the database.
-    let arrived = family.session.now - TimeDelta::from_std(presented.arrived.elapsed()).unwrap_or_default();
+    let arrived =
+        family.session.now - TimeDelta::from_std(presented.arrived.elapsed()).unwrap_or_default();
     look_again(state, connection, presented, arrived).await
 }
 
-async fn read(connection: &mut Lease<'_>, session_id: SessionId) -> Result<Option<FamilyState>, Problem> {
+async fn read(
+    connection: &mut Lease<'_>,
+    session_id: SessionId,
+) -> Result<Option<FamilyState>, Problem> {
     Ok(timed(connection.watch(), "refresh_read", FamilyState::read(connection, session_id)).await?)
 }
 
@@ -115,16 +129,22 @@ async fn rotate(
         attempt: presented.attempt,
         networks: Networks::of(presented.client.ip),
     };
-    let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await? else {
+    let Some(mut session) = timed(connection.watch(), "rotate", rotation.apply(connection)).await?
+    else {
         return Ok(None);
     };
     slide(state, connection, session_id, &mut session).await;
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
-/// Moves the session's expiry along, when that is worth a write. The rotation has been committed: if this fails, the
-/// client still gets its tokens, and the next refresh moves it.
-async fn slide(state: &State, connection: &mut Lease<'_>, session_id: SessionId, session: &mut SessionState) {
+/// Moves the session's expiry along, when that is worth a write. The rotation has been committed:
+/// if this fails, the client still gets its tokens, and the next refresh moves it.
+async fn slide(
+    state: &State,
+    connection: &mut Lease<'_>,
+    session_id: SessionId,
+    session: &mut SessionState,
+) {
     let (ttl, threshold) = (state.lifetimes.session, state.lifetimes.extend_threshold);
     // The configuration bounds both to years.
     let slid = chrono::Duration::from_std(ttl).map_or(session.expires_at, |ttl| session.now + ttl);
@@ -134,7 +154,9 @@ async fn slide(state: &State, connection: &mut Lease<'_>, session_id: SessionId,
         let extend = Session::extend(connection, session_id, ttl, threshold);
         match timed(watch, "extend_session", extend).await {
             Ok(extended) => session.expires_at = extended.unwrap_or(session.expires_at),
-            Err(error) => tracing::warn!(event = "session_extension_failed", %error, "session expiry not extended"),
+            Err(error) => {
+                tracing::warn!(event = "session_extension_failed", %error, "session expiry not extended");
+            }
         }
     }
 }
@@ -155,7 +177,8 @@ fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshO
     if !token.is_among(&family.issued) {
         Some(RefreshOutcome::Forged)
     } else if i64::from(token.generation()) >= family.issued.generation {
-        // Issued, and yet the database has not got that far. That is what a restored backup looks like, so nothing is revoked for it.
+        // Issued, and yet the database has not got that far. That is what a restored backup looks
+        // like, so nothing is revoked for it.
         Some(RefreshOutcome::Unknown)
     } else {
         None
@@ -170,9 +193,12 @@ async fn look_again(
     arrived: DateTime<Utc>,
 ) -> Result<Refreshed, Problem> {
     let watch = connection.watch();
-    let second_look = connection.transaction(async |connection| judge(state, connection, presented, arrived).await);
+    let second_look = connection
+        .transaction(async |connection| judge(state, connection, presented, arrived).await);
     // It may have been committed all the same: then somebody has to be denied.
-    let judged = timed(watch, "refresh_second_look", second_look).await.inspect_err(|_| state.denylist.doubt())?;
+    let judged = timed(watch, "refresh_second_look", second_look)
+        .await
+        .inspect_err(|_| state.denylist.doubt())?;
     drop(connection);
     let (client, session_id) = (&presented.client, presented.session_id());
     if let Some(foreign) = judged.foreign {
@@ -218,7 +244,10 @@ async fn judge(
     if let Some(outcome) = dead(&family).or_else(|| never_replaced(&family, token)) {
         return Ok(Judged::refused(outcome));
     }
-    let rules = Rules { grace: state.lifetimes.reuse_grace, foreign_generations: state.foreign_generations };
+    let rules = Rules {
+        grace: state.lifetimes.reuse_grace,
+        foreign_generations: state.foreign_generations,
+    };
     let old = OldToken { token, attempt: presented.attempt, arrived, ip: presented.client.ip };
     let verdict = old.judge(&family, &state.secrets, rules);
     // It may have asked another process meanwhile, and have got its answer there.
@@ -230,7 +259,10 @@ async fn judge(
             if foreign.is_some_and(|foreign| !foreign.counted) {
                 family.count_foreign(connection, session_id).await?;
             }
-            Ok(Judged { refreshed: Refreshed::Next { session: family.session, successor, retry: true }, foreign })
+            Ok(Judged {
+                refreshed: Refreshed::Next { session: family.session, successor, retry: true },
+                foreign,
+            })
         }
         Verdict::Superseded => Ok(Judged::refused(RefreshOutcome::Superseded)),
         Verdict::Reuse { foreign } => {

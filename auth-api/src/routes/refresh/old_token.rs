@@ -1,7 +1,8 @@
-//! Whether an old refresh token is the retry of an honest client or a copy in the hands of somebody else.
+//! Whether an old refresh token is the retry of an honest client or a copy in the hands of somebody
+//! else.
 //!
-//! It is judged as of when its request *arrived*: what other requests did while this one waited for the database is not the
-//! client's doing.
+//! It is judged as of when its request *arrived*: what other requests did while this one waited for
+//! the database is not the client's doing.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,7 +37,8 @@ pub(super) struct Rules {
 /// What an old token is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A retry: the current token, once more. `foreign`: from another network, without the key of the attempt.
+    /// A retry: the current token, once more. `foreign`: from another network, without the key of
+    /// the attempt.
     Retry { successor: RefreshToken, foreign: Option<Foreign> },
     /// Honest, as far as can be known, and too late: its successor cannot be given any more.
     Superseded,
@@ -57,15 +59,23 @@ impl OldToken<'_> {
         let behind = family.issued.generation - i64::from(self.token.generation());
         match behind {
             // Nobody has used the successor yet.
-            1 if same(family.issued.previous_hash, self.token.hash()) => self.judge_predecessor(family, secrets, rules),
-            // It was current until `previous_rotated_at`, and the immediate predecessor from then to `rotated_at`.
+            1 if same(family.issued.previous_hash, self.token.hash()) => {
+                self.judge_predecessor(family, secrets, rules)
+            }
+            // It was current until `previous_rotated_at`, and the immediate predecessor from then
+            // to `rotated_at`.
             2 if self.arrived < family.rotated_at
-                && family.previous_rotated_at.is_some_and(|replaced| self.came_within(rules.grace, replaced)) =>
+                && family
+                    .previous_rotated_at
+                    .is_some_and(|replaced| self.came_within(rules.grace, replaced)) =>
             {
                 Verdict::Superseded
             }
-            // When it was replaced is not known any more; only that by `previous_rotated_at` it was neither.
-            3.. if family.previous_rotated_at.is_some_and(|later| self.arrived < later) => Verdict::Superseded,
+            // When it was replaced is not known any more; only that by `previous_rotated_at` it was
+            // neither.
+            3.. if family.previous_rotated_at.is_some_and(|later| self.arrived < later) => {
+                Verdict::Superseded
+            }
             _ => Verdict::Reuse { foreign: None },
         }
     }
@@ -88,8 +98,8 @@ impl OldToken<'_> {
         Verdict::Retry { successor, foreign }
     }
 
-    /// Generations in a row with a retry from elsewhere, if this is one. A request that arrived before the rotation is none: its client
-    /// presented what was the current token then.
+    /// Generations in a row with a retry from elsewhere, if this is one. A request that arrived
+    /// before the rotation is none: its client presented what was the current token then.
     fn foreign(&self, family: &FamilyState) -> Option<Foreign> {
         let elsewhere = family.networks().is_some_and(|networks| !networks.contain(self.ip));
         (elsewhere && self.arrived >= family.rotated_at).then(|| family.foreign_in_a_row())

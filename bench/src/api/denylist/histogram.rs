@@ -7,7 +7,8 @@ use crate::statistics::float;
 
 const NAME: &str = "auth_api_denylist_lookup_duration_seconds";
 
-/// Look-ups by what they took at most, in ascending order; the counts are sums from the first bucket on.
+/// Look-ups by what they took at most, in ascending order; the counts are sums from the first
+/// bucket on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Histogram(Vec<Bucket>);
 
@@ -36,11 +37,16 @@ impl Histogram {
         let bucket = |line: &str| {
             let (labels, count) = line.strip_prefix(&name)?.split_once("} ")?;
             labels.split(',').find(|label| *label == source)?;
-            let bound = labels.split(',').find_map(|label| label.strip_prefix("le=\"")?.strip_suffix('"'))?;
+            let bound = labels
+                .split(',')
+                .find_map(|label| label.strip_prefix("le=\"")?.strip_suffix('"'))?;
             Some(Bucket { at_most: bound.parse().ok()?, count: count.parse().ok()? })
         };
         let buckets: Vec<Bucket> = metrics.lines().filter_map(bucket).collect();
-        ensure!(buckets.last().is_some_and(|last| last.at_most.is_infinite()), "no {NAME} with {source}");
+        ensure!(
+            buckets.last().is_some_and(|last| last.at_most.is_infinite()),
+            "no {NAME} with {source}"
+        );
         Ok(Self(buckets))
     }
 
@@ -57,16 +63,24 @@ impl Histogram {
     }
 
     pub(super) fn latencies(&self) -> Result<Latencies> {
-        let quantile = |thousandths| self.quantile(thousandths).context("auth-api looked nothing up");
-        Ok(Latencies { count: self.count(), p50: quantile(500)?, p99: quantile(990)?, p999: quantile(999)? })
+        let quantile =
+            |thousandths| self.quantile(thousandths).context("auth-api looked nothing up");
+        Ok(Latencies {
+            count: self.count(),
+            p50: quantile(500)?,
+            p99: quantile(990)?,
+            p999: quantile(999)?,
+        })
     }
 
-    /// In milliseconds, as Prometheus has it: as if the look-ups of a bucket were spread evenly over it. Whether a bound of a
-    /// bucket is kept, it says exactly.
+    /// In milliseconds, as Prometheus has it: as if the look-ups of a bucket were spread evenly
+    /// over it. Whether a bound of a bucket is kept, it says exactly.
     fn quantile(&self, thousandths: u64) -> Option<f64> {
         let rank = float(self.count()) * float(thousandths) / 1e3;
-        let at = self.0.iter().position(|bucket| bucket.count > 0 && float(bucket.count) >= rank)?;
-        let lower = at.checked_sub(1).map_or(Bucket { at_most: 0.0, count: 0 }, |before| self.0[before]);
+        let at =
+            self.0.iter().position(|bucket| bucket.count > 0 && float(bucket.count) >= rank)?;
+        let lower =
+            at.checked_sub(1).map_or(Bucket { at_most: 0.0, count: 0 }, |before| self.0[before]);
         let within = self.0[at].count - lower.count;
         let share = (rank - float(lower.count)) / float(within);
         Some((lower.at_most + (self.0[at].at_most - lower.at_most) * share) * 1e3)
@@ -81,21 +95,23 @@ mod tests {
     fn metrics(counts: [u64; 4]) -> String {
         let bounds = ["0.0005", "0.001", "0.05", "+Inf"];
         let lines = |source| {
-            bounds
-                .iter()
-                .zip(counts)
-                .map(move |(bound, count)| format!("{NAME}_bucket{{source=\"{source}\",le=\"{bound}\"}} {count}\n"))
+            bounds.iter().zip(counts).map(move |(bound, count)| {
+                format!("{NAME}_bucket{{source=\"{source}\",le=\"{bound}\"}} {count}\n")
+            })
         };
         lines("redis").collect::<String>() + &metrics_of_others()
     }
 
     fn metrics_of_others() -> String {
-        format!("{NAME}_bucket{{source=\"postgres\",le=\"+Inf\"}} 7\n{NAME}_sum{{source=\"redis\"}} 1\n")
+        format!(
+            "{NAME}_bucket{{source=\"postgres\",le=\"+Inf\"}} 7\n{NAME}_sum{{source=\"redis\"}} 1\n"
+        )
     }
 
     #[test]
     fn what_was_before_does_not_count() {
-        let (before, after) = (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
+        let (before, after) =
+            (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
         let latencies = Histogram::between(&before, &after, "redis").unwrap().latencies().unwrap();
         assert_eq!(latencies.count, 1_000);
         // 990 of them within a millisecond, which is a bound.

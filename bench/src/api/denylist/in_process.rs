@@ -40,20 +40,27 @@ impl InProcess {
         let this = Self { state, keeping };
         let until = Instant::now() + PATIENCE;
         while this.state.denylist.ask_redis(SessionId::generate()).await.is_none() {
-            ensure!(Instant::now() < until, "the denylist in this process was not complete in time");
+            ensure!(
+                Instant::now() < until,
+                "the denylist in this process was not complete in time"
+            );
             tokio::time::sleep(POLL).await;
         }
         Ok(this)
     }
 
     /// Looks sessions up that nobody knows, as those of most tokens are.
-    pub(super) fn look_up(&self, mut pace: Pace) -> impl Future<Output = Result<Vec<Taken>>> + Send + 'static {
+    pub(super) fn look_up(
+        &self,
+        mut pace: Pace,
+    ) -> impl Future<Output = Result<Vec<Taken>>> + Send + 'static {
         let state = Arc::clone(&self.state);
         async move {
             let mut all = Vec::new();
             while let Some(since) = pace.next().await {
                 let denied = state.denylist.ask_redis(SessionId::generate()).await;
-                // Where Redis is not believed, auth-api asks PostgreSQL: for this bench as good as never.
+                // Where Redis is not believed, auth-api asks PostgreSQL: for this bench as good as
+                // never.
                 all.push(denied.map_or_else(|| Taken::never(since), |_| Taken::since(since)));
                 ensure!(denied != Some(true), "a session that nobody knows was denied");
             }

@@ -25,8 +25,8 @@ impl Pace {
         Self { due: time.start + apart * which, every: apart * of, end: time.end }
     }
 
-    /// Waits until the next call is due. Its time counts from now; where the call before took longer than that, from when
-    /// it was due. `None`: it is over.
+    /// Waits until the next call is due. Its time counts from now; where the call before took
+    /// longer than that, from when it was due. `None`: it is over.
     pub(super) async fn next(&mut self) -> Option<Instant> {
         let due = self.due;
         self.due += self.every;

@@ -33,20 +33,40 @@ impl RedisBenchmark {
         let url = Url::parse(redis_url).context("REDIS_URL has to be a URL")?;
         let host = url.host_str().context("REDIS_URL names no host")?.to_owned();
         let port = url.port().unwrap_or(6379).to_string();
-        let (connections, requests) = (options.connections.to_string(), options.requests.to_string());
-        // The keys of auth-api: a session that is not denied, and the proof that the list is complete.
-        let (session, complete) =
-            (format!("{{{prefix}}}:deny:{}", Uuid::now_v7()), format!("{{{prefix}}}:deny:complete"));
-        let args =
-            ["-h", &host, "-p", &port, "-c", &connections, "-n", &requests, "--csv", "MGET", &session, &complete];
-        Ok(Self { program: options.redis_benchmark.clone(), args: args.map(str::to_owned).to_vec() })
+        let (connections, requests) =
+            (options.connections.to_string(), options.requests.to_string());
+        // The keys of auth-api: a session that is not denied, and the proof that the list is
+        // complete.
+        let (session, complete) = (
+            format!("{{{prefix}}}:deny:{}", Uuid::now_v7()),
+            format!("{{{prefix}}}:deny:complete"),
+        );
+        let args = [
+            "-h",
+            &host,
+            "-p",
+            &port,
+            "-c",
+            &connections,
+            "-n",
+            &requests,
+            "--csv",
+            "MGET",
+            &session,
+            &complete,
+        ];
+        Ok(Self {
+            program: options.redis_benchmark.clone(),
+            args: args.map(str::to_owned).to_vec(),
+        })
     }
 
     pub(super) async fn run(&self) -> Result<Commands> {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         let ran = tokio::task::spawn_blocking(move || process::run(command)).await??;
-        Commands::parse(&ran.stdout).with_context(|| format!("redis-benchmark said:\n{}", ran.stdout))
+        Commands::parse(&ran.stdout)
+            .with_context(|| format!("redis-benchmark said:\n{}", ran.stdout))
     }
 }
 
@@ -60,7 +80,11 @@ impl Commands {
         let mut lines = csv.lines().filter_map(fields);
         let said: HashMap<String, String> = lines.next()?.into_iter().zip(lines.next()?).collect();
         let value = |name: &str| said.get(name)?.parse().ok();
-        Some(Self { p50: value("p50_latency_ms")?, p99: value("p99_latency_ms")?, rate: value("rps")? })
+        Some(Self {
+            p50: value("p50_latency_ms")?,
+            p99: value("p99_latency_ms")?,
+            rate: value("rps")?,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! What was measured, the table that shows it, and whether it is good enough. Each value is a median over the rounds.
+//! What was measured, the table that shows it, and whether it is good enough. Each value is a
+//! median over the rounds.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,7 +12,8 @@ use super::pace::Taken;
 use super::redis_benchmark::Commands;
 use crate::statistics::{cell, median, quantile};
 
-/// What 99 % and 99.9 % of the look-ups are to stay under, in milliseconds, and the 99 % beside redis-benchmark's.
+/// What 99 % and 99.9 % of the look-ups are to stay under, in milliseconds, and the 99 % beside
+/// redis-benchmark's.
 const P99_UNDER: f64 = 1.0;
 const P999_UNDER: f64 = 5.0;
 const RATIO_AT_MOST: f64 = 2.0;
@@ -35,8 +37,15 @@ impl Latencies {
         let within = all.iter().filter(|one| window.contains(&one.since));
         let mut took: Vec<f64> = within.map(|one| one.milliseconds).collect();
         took.sort_by(f64::total_cmp);
-        let quantile = |thousandths| quantile(&took, thousandths).context("nothing began in the time that counts");
-        Ok(Self { count: took.len() as u64, p50: quantile(500)?, p99: quantile(990)?, p999: quantile(999)? })
+        let quantile = |thousandths| {
+            quantile(&took, thousandths).context("nothing began in the time that counts")
+        };
+        Ok(Self {
+            count: took.len() as u64,
+            p50: quantile(500)?,
+            p99: quantile(990)?,
+            p999: quantile(999)?,
+        })
     }
 }
 
@@ -89,7 +98,8 @@ const LINES: [Line; 4] = [
 ];
 
 /// The columns of the table.
-const COLUMNS: [&str; 7] = ["", "p50 ms", "p99 ms", "p99.9 ms", "p50 ÷ redis-benchmark", "p99 ÷", "from – to"];
+const COLUMNS: [&str; 7] =
+    ["", "p50 ms", "p99 ms", "p99.9 ms", "p50 ÷ redis-benchmark", "p99 ÷", "from – to"];
 
 impl Round {
     fn redis(&self, value: impl Fn(&Commands) -> f64) -> f64 {
@@ -110,7 +120,11 @@ impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &LINES {
             let latencies = (line.latencies)(&self.traffic);
-            write!(f, "{} {:.3}, {:.3}, {:.3}; ", line.name, latencies.p50, latencies.p99, latencies.p999)?;
+            write!(
+                f,
+                "{} {:.3}, {:.3}, {:.3}; ",
+                line.name, latencies.p50, latencies.p99, latencies.p999
+            )?;
         }
         let (p50, p99) = (self.redis(|commands| commands.p50), self.redis(|commands| commands.p99));
         write!(f, "redis-benchmark {p50:.3}, {p99:.3}; {} asked PostgreSQL", self.traffic.fell_back)
@@ -123,8 +137,11 @@ impl Results {
     }
 
     fn line(&self, line: &Line) -> [String; COLUMNS.len()] {
-        let of = |value: fn(&Latencies) -> f64| cell(self.median(|round| value((line.latencies)(&round.traffic))), 3);
-        let ratios = || self.rounds.iter().map(|round| round.p99_ratio((line.latencies)(&round.traffic)));
+        let of = |value: fn(&Latencies) -> f64| {
+            cell(self.median(|round| value((line.latencies)(&round.traffic))), 3)
+        };
+        let ratios =
+            || self.rounds.iter().map(|round| round.p99_ratio((line.latencies)(&round.traffic)));
         let (least, most) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
         let beside = |text: String| if line.looks_up { text } else { String::new() };
         [
@@ -141,13 +158,23 @@ impl Results {
     fn redis_line(&self) -> [String; COLUMNS.len()] {
         let of = |value: fn(&Commands) -> f64| cell(self.median(|round| round.redis(value)), 3);
         let empty = String::new;
-        ["redis-benchmark".into(), of(|one| one.p50), of(|one| one.p99), empty(), "1".into(), "1".into(), empty()]
+        [
+            "redis-benchmark".into(),
+            of(|one| one.p50),
+            of(|one| one.p99),
+            empty(),
+            "1".into(),
+            "1".into(),
+            empty(),
+        ]
     }
 
     fn goals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### Goals\n")?;
         for line in LINES.iter().filter(|line| line.looks_up) {
-            let of = |value: fn(&Latencies) -> f64| self.median(|round| value((line.latencies)(&round.traffic)));
+            let of = |value: fn(&Latencies) -> f64| {
+                self.median(|round| value((line.latencies)(&round.traffic)))
+            };
             let ratio = self.median(|round| round.p99_ratio((line.latencies)(&round.traffic)));
             let judged = [
                 ("p99 under 1 ms", of(|one| one.p99), P99_UNDER),

@@ -32,28 +32,58 @@ pub struct Results {
 
 impl Measured {
     /// `None` of nothing.
-    pub(super) fn of((side, endpoint): (Side, Endpoint), count: u64, busy: Duration, time: Duration) -> Option<Self> {
-        let (rate, busy) = (float(count) / time.as_secs_f64(), busy.as_secs_f64() * 1e6 / float(count));
+    pub(super) fn of(
+        (side, endpoint): (Side, Endpoint),
+        count: u64,
+        busy: Duration,
+        time: Duration,
+    ) -> Option<Self> {
+        let (rate, busy) =
+            (float(count) / time.as_secs_f64(), busy.as_secs_f64() * 1e6 / float(count));
         (count > 0).then_some(Self { side, endpoint, rate, busy })
     }
 }
 
 /// The columns of the table.
-const COLUMNS: [&str; 7] =
-    ["", "a second, before", "since", "ratio", "auth-api's processor time µs, before", "since", "ratio"];
+const COLUMNS: [&str; 7] = [
+    "",
+    "a second, before",
+    "since",
+    "ratio",
+    "auth-api's processor time µs, before",
+    "since",
+    "ratio",
+];
 
 impl Results {
     /// The median of one program; `None`: it was not measured.
     #[must_use]
-    pub fn median(&self, side: Side, endpoint: Endpoint, value: impl Fn(&Measured) -> f64) -> Option<f64> {
-        median(self.measured.iter().filter(|one| one.side == side && one.endpoint == endpoint).map(value))
+    pub fn median(
+        &self,
+        side: Side,
+        endpoint: Endpoint,
+        value: impl Fn(&Measured) -> f64,
+    ) -> Option<f64> {
+        median(
+            self.measured
+                .iter()
+                .filter(|one| one.side == side && one.endpoint == endpoint)
+                .map(value),
+        )
     }
 
-    /// The median of the ratios of each round: what slows a machine down for a while slows both programs.
+    /// The median of the ratios of each round: what slows a machine down for a while slows both
+    /// programs.
     #[must_use]
     pub fn ratio(&self, endpoint: Endpoint, value: impl Fn(&Measured) -> f64) -> Option<f64> {
-        let of = |side| self.measured.iter().filter(move |one| one.side == side && one.endpoint == endpoint);
-        median(of(Side::Since).zip(of(Side::Before)).map(|(since, before)| value(since) / value(before)))
+        let of = |side| {
+            self.measured.iter().filter(move |one| one.side == side && one.endpoint == endpoint)
+        };
+        median(
+            of(Side::Since)
+                .zip(of(Side::Before))
+                .map(|(since, before)| value(since) / value(before)),
+        )
     }
 }
 

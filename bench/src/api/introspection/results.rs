@@ -36,7 +36,12 @@ pub struct Results {
 
 impl Measured {
     /// `took` in milliseconds; `None` of nothing.
-    pub(super) fn of(step: Step, mut took: Vec<f64>, busy: Duration, time: Duration) -> Option<Self> {
+    pub(super) fn of(
+        step: Step,
+        mut took: Vec<f64>,
+        busy: Duration,
+        time: Duration,
+    ) -> Option<Self> {
         took.sort_by(f64::total_cmp);
         let count = float(took.len() as u64);
         Some(Self {
@@ -50,7 +55,8 @@ impl Measured {
 }
 
 /// The columns of the table.
-const COLUMNS: [&str; 7] = ["", "a second", "p50 ms", "p99 ms", "auth-api's processor time µs", "more by µs", "for"];
+const COLUMNS: [&str; 7] =
+    ["", "a second", "p50 ms", "p99 ms", "auth-api's processor time µs", "more by µs", "for"];
 
 impl Results {
     fn median(&self, step: Step, value: impl Fn(&Measured) -> f64) -> Option<f64> {
@@ -84,6 +90,10 @@ impl fmt::Display for Results {
             ];
             writeln!(f, "| {} |", cells.join(" | "))?;
         }
-        writeln!(f, "\nA client whose secret is not remembered waits {:.1} ms for its hash.", self.check)
+        writeln!(
+            f,
+            "\nA client whose secret is not remembered waits {:.1} ms for its hash.",
+            self.check
+        )
     }
 }

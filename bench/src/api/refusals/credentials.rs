@@ -75,7 +75,8 @@ impl Carrier {
 
 impl Reason {
     /// All.
-    pub const ALL: [Self; 5] = [Self::Unknown, Self::Expired, Self::Revoked, Self::WrongSecret, Self::Forged];
+    pub const ALL: [Self; 5] =
+        [Self::Unknown, Self::Expired, Self::Revoked, Self::WrongSecret, Self::Forged];
 
     /// In results.
     #[must_use]
@@ -99,16 +100,18 @@ impl Reason {
     fn sql(self, carrier: Carrier) -> Option<&'static str> {
         match (self, carrier) {
             (Self::Unknown, _) => Some("DELETE FROM sessions WHERE id = ANY($1)"),
-            (Self::Expired, _) => Some("UPDATE sessions SET expires_at = now() - interval '1 hour' WHERE id = ANY($1)"),
+            (Self::Expired, _) => Some(
+                "UPDATE sessions SET expires_at = now() - interval '1 hour' WHERE id = ANY($1)",
+            ),
             (Self::Revoked, _) => Some(
                 "UPDATE sessions SET revoked_at = now() - interval '1 hour', revoked_reason = 'logout' WHERE id = ANY($1)",
             ),
             (Self::WrongSecret, Carrier::Cookie) => {
                 Some("UPDATE sessions SET token_hash = sha256(token_hash) WHERE id = ANY($1)")
             }
-            (Self::WrongSecret, Carrier::RefreshToken) => {
-                Some("UPDATE token_families SET token_hash = sha256(token_hash) WHERE session_id = ANY($1)")
-            }
+            (Self::WrongSecret, Carrier::RefreshToken) => Some(
+                "UPDATE token_families SET token_hash = sha256(token_hash) WHERE session_id = ANY($1)",
+            ),
             (Self::Forged, _) => None,
         }
     }

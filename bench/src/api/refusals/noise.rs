@@ -31,8 +31,9 @@ mod tests {
 
     #[test]
     fn it_is_that_of_the_law_of_the_median() {
-        // Of 2,000 values that are spread evenly over 0 to 100, the median of 1,000 is off by 1.1 in the root mean square
-        // (drawn without putting back), the difference of two by 2.2, and that by 2.58 times as much once in a hundred draws.
+        // Of 2,000 values that are spread evenly over 0 to 100, the median of 1,000 is off by 1.1
+        // in the root mean square (drawn without putting back), the difference of two by
+        // 2.2, and that by 2.58 times as much once in a hundred draws.
         let values: Vec<f64> = (0..2_000).map(|value| f64::from(value) / 20.0).collect();
         let noise = noise(&values).unwrap();
         assert!((3.0..9.0).contains(&noise), "{noise}");

@@ -1,4 +1,5 @@
-//! What was measured, a table for each kind of credential, and whether the time of a refusal tells anything.
+//! What was measured, a table for each kind of credential, and whether the time of a refusal tells
+//! anything.
 
 use std::fmt;
 
@@ -39,7 +40,8 @@ pub struct Results {
 }
 
 /// The columns of a table.
-const COLUMNS: [&str; 6] = ["", "refusals", "median µs", "lower quartile", "upper quartile", "noise µs"];
+const COLUMNS: [&str; 6] =
+    ["", "refusals", "median µs", "lower quartile", "upper quartile", "noise µs"];
 
 impl Refused {
     pub(super) fn of(carrier: Carrier, took: Took) -> Self {
@@ -52,8 +54,8 @@ impl Refused {
         Self { carrier, lines: took.into_iter().filter_map(line).collect() }
     }
 
-    /// The two reasons that are furthest apart among those that must not be told from each other, the difference of their
-    /// medians, and the greater of their noises.
+    /// The two reasons that are furthest apart among those that must not be told from each other,
+    /// the difference of their medians, and the greater of their noises.
     #[must_use]
     pub fn furthest(&self) -> Option<(Reason, Reason, f64, f64)> {
         let secret = || self.lines.iter().filter(|line| line.reason.is_secret());
@@ -72,9 +74,16 @@ impl Line {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {}\n\n| {} |\n|{}", self.carrier.name(), COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()))?;
+        writeln!(
+            f,
+            "### {}\n\n| {} |\n|{}",
+            self.carrier.name(),
+            COLUMNS.join(" | "),
+            "---|".repeat(COLUMNS.len())
+        )?;
         for Line { reason, count, quartiles: [lower, median, upper], noise } in &self.lines {
-            let cells = [*median, *lower, *upper, *noise].map(|value| cell(Some(value), 1)).join(" | ");
+            let cells =
+                [*median, *lower, *upper, *noise].map(|value| cell(Some(value), 1)).join(" | ");
             writeln!(f, "| {} | {count} | {cells} |", reason.name())?;
         }
         let Some((quickest, slowest, apart, noise)) = self.furthest() else { return Ok(()) };

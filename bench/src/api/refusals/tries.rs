@@ -1,4 +1,5 @@
-//! The tries: each reason as often as any other, in random order, one after the other over one connection.
+//! The tries: each reason as often as any other, in random order, one after the other over one
+//! connection.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,11 +15,17 @@ use crate::api::client::{Connection, Request};
 /// What refusals took, in microseconds.
 pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 
-/// The part of the tries that comes before those that count, for connections, statements and buffers.
+/// The part of the tries that comes before those that count, for connections, statements and
+/// buffers.
 const WARM_UP: usize = 10;
 
-/// Makes `tries` for each reason, on a runtime of this thread alone: no other thread has to be woken up for an answer.
-pub(super) fn all(address: SocketAddr, credentials: &[(Reason, Vec<Request>)], tries: usize) -> Result<Took> {
+/// Makes `tries` for each reason, on a runtime of this thread alone: no other thread has to be
+/// woken up for an answer.
+pub(super) fn all(
+    address: SocketAddr,
+    credentials: &[(Reason, Vec<Request>)],
+    tries: usize,
+) -> Result<Took> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connection = Connection::open(address).await?;
@@ -27,10 +34,16 @@ pub(super) fn all(address: SocketAddr, credentials: &[(Reason, Vec<Request>)], t
     })
 }
 
-async fn some(connection: &mut Connection, credentials: &[(Reason, Vec<Request>)], tries: usize) -> Result<Took> {
+async fn some(
+    connection: &mut Connection,
+    credentials: &[(Reason, Vec<Request>)],
+    tries: usize,
+) -> Result<Took> {
     let mut order: Vec<_> = credentials
         .iter()
-        .flat_map(|(reason, requests)| requests.iter().cycle().take(tries).map(move |request| (*reason, request)))
+        .flat_map(|(reason, requests)| {
+            requests.iter().cycle().take(tries).map(move |request| (*reason, request))
+        })
         .collect();
     fastrand::shuffle(&mut order);
     let (mut took, mut said) = (Took::new(), None::<Bytes>);
@@ -40,7 +53,11 @@ async fn some(connection: &mut Connection, credentials: &[(Reason, Vec<Request>)
         let answer = connection.ask(request).await?;
         took.entry(reason).or_default().push(began.elapsed().as_secs_f64() * 1e6);
         let (status, body) = (answer.status, String::from_utf8_lossy(&answer.body));
-        ensure!(status == StatusCode::UNAUTHORIZED, "{} was answered with {status}: {body}", reason.name());
+        ensure!(
+            status == StatusCode::UNAUTHORIZED,
+            "{} was answered with {status}: {body}",
+            reason.name()
+        );
         let said = said.get_or_insert_with(|| answer.body.clone());
         ensure!(*said == answer.body, "{} was told by another body: {body}", reason.name());
     }

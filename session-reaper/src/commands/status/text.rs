@@ -15,9 +15,15 @@ const WIDTH: usize = 100;
 /// Writing to a String cannot fail: the results are left aside.
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), escaped(&status.summary));
+    let _ =
+        writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), escaped(&status.summary));
     if let Some(pause) = &status.pause {
-        let _ = write!(text, "PAUSED until {} (in {})", moment(pause.until), age(pause.until, status.at));
+        let _ = write!(
+            text,
+            "PAUSED until {} (in {})",
+            moment(pause.until),
+            age(pause.until, status.at)
+        );
         let _ = match (&pause.by, pause.since) {
             (Some(by), Some(since)) => write!(text, " by {} since {}", escaped(by), moment(since)),
             (Some(by), None) => write!(text, " by {}", escaped(by)),
@@ -27,8 +33,12 @@ pub(super) fn text(status: &Status) -> String {
         let _ = writeln!(text, "{why}\n`session-reaper resume` ends it");
     }
     for waiting in &status.waiting {
-        let since = waiting.since.map(|since| format!(" for {}", age(status.at, since))).unwrap_or_default();
-        let (cause, instance, why) = (&waiting.cause, escaped(&waiting.instance), escaped(&waiting.why));
+        let since = waiting
+            .since
+            .map(|since| format!(" for {}", age(status.at, since)))
+            .unwrap_or_default();
+        let (cause, instance, why) =
+            (&waiting.cause, escaped(&waiting.instance), escaped(&waiting.why));
         let _ = writeln!(text, "WAITING{since} for {cause}, {instance}: {why}");
     }
     if status.pause.is_some() || !status.waiting.is_empty() {
@@ -40,7 +50,8 @@ pub(super) fn text(status: &Status) -> String {
         let registration = &daemon.registration;
         let when = if registration.next_at > status.at {
             format!("in {}", age(registration.next_at, status.at))
-        } else if status.runs.iter().any(|run| run.is_running() && run.instance == daemon.instance) {
+        } else if status.runs.iter().any(|run| run.is_running() && run.instance == daemon.instance)
+        {
             "after the run under way".to_owned()
         } else {
             "late".to_owned()
@@ -78,7 +89,8 @@ fn runs(status: &Status) -> String {
 
 fn run(run: &RunStatus) -> Vec<String> {
     let due = run.due.filter(|due| *due > 0 && run.is_running());
-    let of = due.map(|due| format!(" of {}{}", grouped(due), if run.due_capped { "+" } else { "" }));
+    let of =
+        due.map(|due| format!(" of {}{}", grouped(due), if run.due_capped { "+" } else { "" }));
     vec![
         moment(run.started_at),
         run.trigger.clone(),
@@ -94,8 +106,10 @@ fn backlog(status: &Status) -> String {
     if status.targets.is_empty() {
         return String::new();
     }
-    let rows: Vec<Vec<String>> = status.targets.iter().flat_map(|target| standing(target, status.at)).collect();
-    let mut text = columns(["BACKLOG", "REASON", "DUE", "OLDEST FELL DUE"], [true, true, false, true], &rows);
+    let rows: Vec<Vec<String>> =
+        status.targets.iter().flat_map(|target| standing(target, status.at)).collect();
+    let mut text =
+        columns(["BACKLOG", "REASON", "DUE", "OLDEST FELL DUE"], [true, true, false, true], &rows);
     text.push('\n');
     for target in &status.targets {
         if let Some(why) = &target.not_counted {
@@ -110,10 +124,17 @@ fn backlog(status: &Status) -> String {
 
 fn standing(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
     if target.due.is_empty() {
-        return vec![vec![target.target.clone(), "not counted".to_owned(), String::new(), String::new()]];
+        return vec![vec![
+            target.target.clone(),
+            "not counted".to_owned(),
+            String::new(),
+            String::new(),
+        ]];
     }
     let line = |(index, reason): (usize, &crate::sweep::ReasonBacklog)| {
-        let oldest = reason.oldest_due.map(|oldest| format!("{} ({} ago)", moment(oldest), age(now, oldest)));
+        let oldest = reason
+            .oldest_due
+            .map(|oldest| format!("{} ({} ago)", moment(oldest), age(now, oldest)));
         vec![
             if index == 0 { target.target.clone() } else { String::new() },
             reason.reason.clone(),

@@ -1,9 +1,11 @@
-//! Writes the schema of operators, functions and types into an expression that PostgreSQL wrote out on `pg_catalog`.
+//! Writes the schema of operators, functions and types into an expression that PostgreSQL wrote out
+//! on `pg_catalog`.
 //!
-//! Without it they would be looked up on the configured search path at each time that a statement is parsed, and an
-//! operator for exactly these types that somebody creates meanwhile would win against a polymorphic one of PostgreSQL's.
-//! PostgreSQL writes every operator expression in brackets of its own, so that precedence does not matter. The caller has
-//! PostgreSQL read the result again: what this takes for something else is found out there.
+//! Without it they would be looked up on the configured search path at each time that a statement
+//! is parsed, and an operator for exactly these types that somebody creates meanwhile would win
+//! against a polymorphic one of PostgreSQL's. PostgreSQL writes every operator expression in
+//! brackets of its own, so that precedence does not matter. The caller has PostgreSQL read the
+//! result again: what this takes for something else is found out there.
 
 /// What an expression consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +44,14 @@ const TYPE_KEYWORDS: [&str; 12] = [
     "timestamp",
 ];
 
-/// The expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`; unqualified function names are those in lower case that
-/// stand before a bracket.
+/// The expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`; unqualified
+/// function names are those in lower case that stand before a bracket.
 pub(super) fn qualified(sql: &str) -> String {
     let tokens = tokens(sql);
     let mut out = String::with_capacity(sql.len() * 2);
-    let solid = |from: usize| tokens[from..].iter().find(|token| !matches!(token, Token::Space(_))).map(|t| t.text());
+    let solid = |from: usize| {
+        tokens[from..].iter().find(|token| !matches!(token, Token::Space(_))).map(|t| t.text())
+    };
     let mut before = "";
     let mut index = 0;
     while let Some(&token) = tokens.get(index) {
@@ -61,14 +65,20 @@ pub(super) fn qualified(sql: &str) -> String {
                 }
                 out.push(')');
             }
-            Token::Word("IN") if solid(index + 1) == Some("(") && starts_a_query(&tokens[index + 1..]) => {
+            Token::Word("IN")
+                if solid(index + 1) == Some("(") && starts_a_query(&tokens[index + 1..]) =>
+            {
                 out.push_str("OPERATOR(pg_catalog.=) ANY");
             }
-            Token::Word(name) if next == "(" && is_function(name) && !matches!(before, "." | "::" | "AS") => {
+            Token::Word(name)
+                if next == "(" && is_function(name) && !matches!(before, "." | "::" | "AS") =>
+            {
                 out.push_str("pg_catalog.");
                 out.push_str(name);
             }
-            Token::Word(name) if before == "::" && next != "." && !TYPE_KEYWORDS.contains(&name) => {
+            Token::Word(name)
+                if before == "::" && next != "." && !TYPE_KEYWORDS.contains(&name) =>
+            {
                 out.push_str("pg_catalog.");
                 out.push_str(name);
             }
@@ -96,7 +106,8 @@ fn is_function(word: &str) -> bool {
 }
 
 fn starts_a_query(tokens: &[Token<'_>]) -> bool {
-    let mut solid = tokens.iter().filter(|token| !matches!(token, Token::Space(_))).map(|token| token.text());
+    let mut solid =
+        tokens.iter().filter(|token| !matches!(token, Token::Space(_))).map(|token| token.text());
     solid.next() == Some("(") && matches!(solid.next(), Some("SELECT" | "VALUES" | "WITH" | "("))
 }
 
@@ -110,7 +121,9 @@ fn tokens<'a>(sql: &'a str) -> Vec<Token<'a>> {
             '\'' => (Token::Other, quoted(rest, '\'')),
             '"' => (Token::Word, quoted(rest, '"')),
             c if c.is_whitespace() => (Token::Space, length_of(char::is_whitespace)),
-            c if c.is_ascii_digit() => (Token::Other, length_of(|c| c.is_ascii_alphanumeric() || c == '.')),
+            c if c.is_ascii_digit() => {
+                (Token::Other, length_of(|c| c.is_ascii_alphanumeric() || c == '.'))
+            }
             c if in_word(c) => (Token::Word, length_of(in_word)),
             c if OPERATOR.contains(c) => (Token::Operator, length_of(|c| OPERATOR.contains(c))),
             ':' if rest.starts_with("::") => (Token::Other, 2),
@@ -160,7 +173,10 @@ mod tests {
                 "COALESCE(pg_catalog.\"f g\"(t.\"a=b\"), '''='::pg_catalog.text)",
             ),
             ("(t.a)::numeric(10,2)", "(t.a)::numeric(10,2)"),
-            ("make_interval(secs => (5)::double precision)", "pg_catalog.make_interval(secs => (5)::double precision)"),
+            (
+                "make_interval(secs => (5)::double precision)",
+                "pg_catalog.make_interval(secs => (5)::double precision)",
+            ),
         ] {
             assert_eq!(qualified(written), expected);
         }

@@ -1,6 +1,7 @@
 //! What the guards know of a target from earlier runs, in `reaper_state`.
 //!
-//! The key stands for everything that decides which rows go, so that a confirmation is one of exactly that.
+//! The key stands for everything that decides which rows go, so that a confirmation is one of
+//! exactly that.
 
 use std::fmt::Write as _;
 
@@ -41,16 +42,30 @@ struct Record {
 
 impl Guard {
     /// Reads what is kept. Where that fails the target counts as one that has never been worked on.
-    pub(in crate::sweep) async fn of(auxiliary: &AuxiliaryConnection, target: &Target, oid: u32) -> Self {
-        let mut first_run_guard = Self { key: String::new(), record: Record::default(), kept: false };
+    pub(in crate::sweep) async fn of(
+        auxiliary: &AuxiliaryConnection,
+        target: &Target,
+        oid: u32,
+    ) -> Self {
+        let mut first_run_guard =
+            Self { key: String::new(), record: Record::default(), kept: false };
         let Some(table) = qualified(auxiliary, oid).await else { return first_run_guard };
         first_run_guard.key = key(target, &table);
-        match auxiliary.deadline.with(1, state::get(&auxiliary.client, &auxiliary.own, &first_run_guard.key)).await {
+        match auxiliary
+            .deadline
+            .with(1, state::get(&auxiliary.client, &auxiliary.own, &first_run_guard.key))
+            .await
+        {
             Ok(found) => {
                 first_run_guard.kept = true;
-                first_run_guard.record = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
+                first_run_guard.record =
+                    found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
             }
-            Err(error) => tracing::debug!(event = "state_read_failed", error = chain(&error), "reaper_state not read"),
+            Err(error) => tracing::debug!(
+                event = "state_read_failed",
+                error = chain(&error),
+                "reaper_state not read"
+            ),
         }
         first_run_guard
     }
@@ -62,11 +77,17 @@ impl Guard {
 
     /// Each of the last runs deleted less than half of the table.
     pub(in crate::sweep) fn is_steady(&self) -> bool {
-        self.record.shares.len() >= RUNS && self.record.shares.iter().all(|table_share| *table_share < HALF)
+        self.record.shares.len() >= RUNS
+            && self.record.shares.iter().all(|table_share| *table_share < HALF)
     }
 
-    /// Keeps a confirmation. `unusual`: it is one of a share that the every-run guard would hold, which then begins anew.
-    pub(in crate::sweep) async fn confirm(&mut self, auxiliary: &AuxiliaryConnection, unusual: bool) {
+    /// Keeps a confirmation. `unusual`: it is one of a share that the every-run guard would hold,
+    /// which then begins anew.
+    pub(in crate::sweep) async fn confirm(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        unusual: bool,
+    ) {
         let mut record = Record { confirmed: true, ..self.record.clone() };
         if unusual {
             record.shares.clear();
@@ -74,7 +95,8 @@ impl Guard {
         self.keep(auxiliary, record).await;
     }
 
-    /// Keeps what a run did. `table_share` is the part of the table that it deleted, if it was complete and that is known.
+    /// Keeps what a run did. `table_share` is the part of the table that it deleted, if it was
+    /// complete and that is known.
     pub(in crate::sweep) async fn has_worked(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -103,10 +125,16 @@ impl Guard {
         if self.kept {
             let mut value = json!(record);
             value["version"] = json!(env!("CARGO_PKG_VERSION"));
-            if let Err(error) =
-                auxiliary.deadline.with(1, state::put(&auxiliary.client, &auxiliary.own, &self.key, &value)).await
+            if let Err(error) = auxiliary
+                .deadline
+                .with(1, state::put(&auxiliary.client, &auxiliary.own, &self.key, &value))
+                .await
             {
-                tracing::debug!(event = "state_write_failed", error = chain(&error), "reaper_state not written");
+                tracing::debug!(
+                    event = "state_write_failed",
+                    error = chain(&error),
+                    "reaper_state not written"
+                );
             }
         }
         self.record = record;
@@ -122,18 +150,23 @@ async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String;
     Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
 }
 
-/// Whatever decides which rows go, in a short form: a condition may be longer than what an index can hold.
+/// Whatever decides which rows go, in a short form: a condition may be longer than what an index
+/// can hold.
 fn key(target: &Target, table: &[String; 2]) -> String {
     let reasons: Vec<_> = target
         .reasons
         .iter()
         .map(|reason| {
-            let (zone, unit) = (reason.zone.map(chrono_tz::Tz::name), reason.unit.map(|unit| format!("{unit:?}")));
+            let (zone, unit) =
+                (reason.zone.map(chrono_tz::Tz::name), reason.unit.map(|unit| format!("{unit:?}")));
             json!([reason.column.as_str(), reason.keep.as_nanos().to_string(), zone, unit])
         })
         .collect();
-    let children: Vec<_> =
-        target.children.iter().map(|(table, column)| json!([table.to_string(), column.as_str()])).collect();
+    let children: Vec<_> = target
+        .children
+        .iter()
+        .map(|(table, column)| json!([table.to_string(), column.as_str()]))
+        .collect();
     let group = target.group.as_ref().map(Ident::as_str);
     let ancient = match target.ancient {
         // These two delete the same rows.
@@ -197,7 +230,10 @@ mod tests {
             Target { filter: Some("t.used".into()), ..target() },
             Target { group: Some(Ident::new("family")), ..target() },
             Target {
-                children: vec![(TableName { schema: None, name: Ident::new("u") }, Ident::new("t_id"))],
+                children: vec![(
+                    TableName { schema: None, name: Ident::new("u") },
+                    Ident::new("t_id"),
+                )],
                 ..target()
             },
             Target { ancient: Ancient::Due, ..target() },
@@ -207,7 +243,12 @@ mod tests {
         assert_ne!(key(&target(), &["other".to_owned(), "t".to_owned()]), same);
         for alike in [
             reason(|reason| reason.name = "expired".into()),
-            Target { chunk: Some(7), confirmed: true, location: Some("reaper.toml:1:1".into()), ..target() },
+            Target {
+                chunk: Some(7),
+                confirmed: true,
+                location: Some("reaper.toml:1:1".into()),
+                ..target()
+            },
         ] {
             assert_eq!(key(&alike, &place), same, "{alike:?}");
         }

@@ -10,12 +10,15 @@ use crate::sweep::connection::DbError;
 use crate::sweep::target::Ancient;
 
 impl Walk<'_> {
-    /// Reads the first entry of the index. The target is unsafe when that is older than the year 2000 and nobody has said what
-    /// such a time means.
+    /// Reads the first entry of the index. The target is unsafe when that is older than the year
+    /// 2000 and nobody has said what such a time means.
     ///
-    /// A look that takes too long finds nothing. That is safe, because every statement of such a target has the year 2000 as a
-    /// condition.
-    pub(super) async fn ancient(&self, auxiliary: &AuxiliaryConnection) -> Result<Option<Finding>, Error> {
+    /// A look that takes too long finds nothing. That is safe, because every statement of such a
+    /// target has the year 2000 as a condition.
+    pub(super) async fn ancient(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+    ) -> Result<Option<Finding>, Error> {
         if self.subject.target.ancient != Ancient::Refuse {
             return Ok(None);
         }
@@ -26,7 +29,12 @@ impl Walk<'_> {
             Ok(None) => return Ok(None),
             Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
                 let table = self.table.name.quoted();
-                tracing::debug!(event = "oldest_time_unknown", table, error = chain(&error), "oldest time not read");
+                tracing::debug!(
+                    event = "oldest_time_unknown",
+                    table,
+                    error = chain(&error),
+                    "oldest time not read"
+                );
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -1,6 +1,8 @@
-//! Cascades that delete rows which a target keeps: its own, by way of a self-reference or of several tables, or another target's.
+//! Cascades that delete rows which a target keeps: its own, by way of a self-reference or of
+//! several tables, or another target's.
 //!
-//! The database does these deletes itself. They obey neither `where` nor `group` nor the due time, and are not counted.
+//! The database does these deletes itself. They obey neither `where` nor `group` nor the due time,
+//! and are not counted.
 
 use tokio_postgres::Error;
 
@@ -9,8 +11,9 @@ use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::target::Target;
 
-/// The cascades that delete rows of the tables `$2` when rows of the tables `$1` are deleted, however many tables lie between.
-/// A cascade to a partitioned table is one to each of its partitions.
+/// The cascades that delete rows of the tables `$2` when rows of the tables `$1` are deleted,
+/// however many tables lie between. A cascade to a partitioned table is one to each of its
+/// partitions.
 const LEADING_TO: &str = "
     WITH RECURSIVE reached AS (
         SELECT pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
@@ -46,8 +49,9 @@ pub(super) async fn back_to_itself(
 ) -> Result<Option<Finding>, Error> {
     let Some((cascade, to)) = leading_to(auxiliary, from, own).await? else { return Ok(None) };
     let table = target.table.quoted();
-    let what =
-        format!("{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted");
+    let what = format!(
+        "{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted"
+    );
     let finding = if target.filter.is_some() || target.group.is_some() {
         Finding::new(
             Code::SelfCascade,
@@ -66,7 +70,8 @@ pub(super) async fn back_to_itself(
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }
 
-/// A cascade from the tables `from` to those of other targets, which keep rows by `where` or `group`.
+/// A cascade from the tables `from` to those of other targets, which keep rows by `where` or
+/// `group`.
 pub(in crate::sweep) async fn to_other_targets(
     auxiliary: &AuxiliaryConnection,
     from: &[u32],
@@ -75,7 +80,9 @@ pub(in crate::sweep) async fn to_other_targets(
     let Some((cascade, to)) = leading_to(auxiliary, from, others).await? else { return Ok(None) };
     let finding = Finding::new(
         Code::CascadeNotDue,
-        format!("{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"),
+        format!(
+            "{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"
+        ),
         "leave out by `where` the rows that are still referred to, or make the foreign key NO ACTION",
     );
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
@@ -87,7 +94,11 @@ async fn leading_to(
     to: &[u32],
 ) -> Result<Option<(String, String)>, Error> {
     let Some(row) = auxiliary.row(LEADING_TO, &[&from, &to]).await? else { return Ok(None) };
-    let (key, schema, name): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (key, schema, name): (String, String, String) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let table = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) };
-    Ok(Some((format!("the foreign key {key} of {} (ON DELETE CASCADE)", table.quoted()), table.quoted())))
+    Ok(Some((
+        format!("the foreign key {key} of {} (ON DELETE CASCADE)", table.quoted()),
+        table.quoted(),
+    )))
 }

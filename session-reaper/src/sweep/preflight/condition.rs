@@ -32,7 +32,8 @@ pub(super) async fn grants(
         condition.columns().iter().map(|(oid, column)| (*oid, column.as_str())).unzip();
     let mut grants = Vec::new();
     for row in auxiliary.rows(UNREADABLE, &[&relations, &names, &of]).await? {
-        let (schema, name, role): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (schema, name, role): (String, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let (schema, role) = (Ident::new(schema), Ident::new(role).quoted());
         if !row.try_get::<_, bool>(3)? {
             grants.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()));
@@ -40,7 +41,8 @@ pub(super) async fn grants(
         let table = TableName { schema: Some(schema), name: Ident::new(name) }.quoted();
         let missing: Vec<String> = row.try_get(5)?;
         if !missing.is_empty() {
-            let missing: Vec<String> = missing.into_iter().map(|name| Ident::new(name).quoted()).collect();
+            let missing: Vec<String> =
+                missing.into_iter().map(|name| Ident::new(name).quoted()).collect();
             grants.push(format!("GRANT SELECT ({}) ON {table} TO {role}", missing.join(", ")));
         } else if !row.try_get::<_, bool>(4)? {
             // Rows are counted or found, and no column is read.
@@ -50,9 +52,11 @@ pub(super) async fn grants(
     Ok(grants)
 }
 
-/// Reports how PostgreSQL reads `where`, and what in it another role could make do anything with the reaper's privileges.
+/// Reports how PostgreSQL reads `where`, and what in it another role could make do anything with
+/// the reaper's privileges.
 pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
-    let mut findings = vec![Finding::plain(Code::Condition, format!("`where` means: {}", condition.shown()))];
+    let mut findings =
+        vec![Finding::plain(Code::Condition, format!("`where` means: {}", condition.shown()))];
     findings.extend(condition.foreign().iter().map(|foreign| {
         Finding::new(
             Code::ForeignCondition,

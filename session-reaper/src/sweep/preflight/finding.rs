@@ -1,4 +1,5 @@
-//! What was found: a closed set of codes, each with its level, and docs/check.md with a line for each.
+//! What was found: a closed set of codes, each with its level, and docs/check.md with a line for
+//! each.
 
 use serde::{Serialize, Serializer};
 
@@ -178,7 +179,8 @@ impl Code {
         }
     }
 
-    /// Whether `--force-unsafe` may go on all the same: what is slow may be wanted, what cannot work or has no lock may not.
+    /// Whether `--force-unsafe` may go on all the same: what is slow may be wanted, what cannot
+    /// work or has no lock may not.
     #[must_use]
     pub fn may_be_forced(self) -> bool {
         matches!(
@@ -224,8 +226,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(in crate::sweep) fn new(code: Code, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { level: code.level(), code, what: what.into(), remedy: Some(remedy.into()), cascades_to: None }
+    pub(in crate::sweep) fn new(
+        code: Code,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: code.level(),
+            code,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+            cascades_to: None,
+        }
     }
 
     /// One that says what to do in itself.
@@ -261,7 +273,8 @@ mod tests {
         let mut found = Vec::new();
         for line in page.lines() {
             level = line.strip_prefix("## ").unwrap_or(level);
-            if let Some((code, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`')) {
+            if let Some((code, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'))
+            {
                 found.push((code, level));
             }
         }

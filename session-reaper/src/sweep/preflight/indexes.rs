@@ -9,7 +9,8 @@ use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::catalog::Column;
 use crate::sweep::name::{Ident, TableName};
 
-/// The columns of an expression index are null there. `plain`: in the order of ORDER BY with nulls last, forwards or backwards.
+/// The columns of an expression index are null there. `plain`: in the order of ORDER BY with nulls
+/// last, forwards or backwards.
 const INDEXES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
         i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
@@ -50,7 +51,8 @@ impl Index {
 
     /// Whether `column = …` is a look-up in it.
     fn looks_up(&self, column: &Ident) -> bool {
-        let not_null = [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.quoted())];
+        let not_null =
+            [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.quoted())];
         self.leads_with(column)
             && self.valid
             && matches!(self.method.as_str(), "btree" | "hash")
@@ -59,18 +61,23 @@ impl Index {
 
     /// Whether rows of one time have an order of their own in it.
     pub(super) fn breaks_ties(&self, key: &[Column]) -> bool {
-        self.columns
-            .get(1)
-            .is_some_and(|next| next.as_deref().is_some_and(|next| key.iter().any(|k| k.name.as_str() == next)))
+        self.columns.get(1).is_some_and(|next| {
+            next.as_deref().is_some_and(|next| key.iter().any(|k| k.name.as_str() == next))
+        })
     }
 }
 
 /// The indexes of each table.
-pub(super) async fn read(auxiliary: &AuxiliaryConnection, oids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Error> {
+pub(super) async fn read(
+    auxiliary: &AuxiliaryConnection,
+    oids: &[u32],
+) -> Result<HashMap<u32, Vec<Index>>, Error> {
     let mut indexes: HashMap<u32, Vec<Index>> = HashMap::new();
     for row in auxiliary.rows(INDEXES, &[&oids]).await? {
         let (schema, name): (String, String) = (row.get(0), row.get(1));
-        let quoted = TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }.quoted();
+        let quoted =
+            TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }
+                .quoted();
         indexes.entry(row.get(8)).or_default().push(Index {
             name,
             quoted,
@@ -97,17 +104,24 @@ pub(super) struct Wanted<'a> {
 impl Wanted<'_> {
     fn create(&self) -> String {
         let key = self.key.iter().map(|column| &column.name).filter(|name| *name != self.column);
-        let columns: Vec<String> = std::iter::once(self.column).chain(key).map(Ident::quoted).collect();
+        let columns: Vec<String> =
+            std::iter::once(self.column).chain(key).map(Ident::quoted).collect();
         let column = self.column.quoted();
-        let only = if self.mostly_null { format!(" WHERE {column} IS NOT NULL") } else { String::new() };
-        format!("CREATE INDEX CONCURRENTLY ON {} ({}){only}", self.table.quoted(), columns.join(", "))
+        let only =
+            if self.mostly_null { format!(" WHERE {column} IS NOT NULL") } else { String::new() };
+        format!(
+            "CREATE INDEX CONCURRENTLY ON {} ({}){only}",
+            self.table.quoted(),
+            columns.join(", ")
+        )
     }
 }
 
 /// None of the indexes serves a pass: which are there, and why they do not do.
 pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     let (table, column, create) = (wanted.table.quoted(), wanted.column.quoted(), wanted.create());
-    let nearly: Vec<&Index> = indexes.iter().filter(|index| index.leads_with(wanted.column)).collect();
+    let nearly: Vec<&Index> =
+        indexes.iter().filter(|index| index.leads_with(wanted.column)).collect();
     if let Some(index) = nearly.iter().find(|index| !index.valid) {
         let name = &index.quoted;
         let remedy = if index.unique {
@@ -128,7 +142,9 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         let (name, predicate) = (&index.quoted, index.predicate.as_deref().unwrap_or_default());
         return Finding::new(
             Code::PartialIndex,
-            format!("the index {name} on {table} ({column}) is partial and misses due rows: it has those {predicate}"),
+            format!(
+                "the index {name} on {table} ({column}) is partial and misses due rows: it has those {predicate}"
+            ),
             create,
         );
     }
@@ -137,26 +153,42 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
             format!("; {} is of the kind {}, which has no order", index.quoted, index.method)
         }
         Some(index) => {
-            format!("; {} has nulls where ORDER BY has not, and would be sorted for each chunk", index.quoted)
+            format!(
+                "; {} has nulls where ORDER BY has not, and would be sorted for each chunk",
+                index.quoted
+            )
         }
         None => {
-            let within =
-                indexes.iter().find(|index| index.columns.iter().flatten().any(|name| name == wanted.column.as_str()));
-            within.map(|index| format!("; in {} it is not the first column", index.quoted)).unwrap_or_default()
+            let within = indexes.iter().find(|index| {
+                index.columns.iter().flatten().any(|name| name == wanted.column.as_str())
+            });
+            within
+                .map(|index| format!("; in {} it is not the first column", index.quoted))
+                .unwrap_or_default()
         }
     };
-    let what = format!("{table} has no index that begins with {column}: each chunk would read the whole table{told}");
+    let what = format!(
+        "{table} has no index that begins with {column}: each chunk would read the whole table{told}"
+    );
     Finding::new(Code::NoIndex, what, create)
 }
 
 /// A column by which rows are looked up one by one.
-pub(super) fn look_up(code: Code, table: &TableName, column: &Ident, indexes: &[Index], why: &str) -> Option<Finding> {
+pub(super) fn look_up(
+    code: Code,
+    table: &TableName,
+    column: &Ident,
+    indexes: &[Index],
+    why: &str,
+) -> Option<Finding> {
     if indexes.iter().any(|index| index.looks_up(column)) {
         return None;
     }
     let invalid = indexes.iter().find(|index| index.leads_with(column) && !index.valid);
     let told = invalid.map(|index| format!("; {} is invalid", index.quoted)).unwrap_or_default();
-    let drop = invalid.map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.quoted)).unwrap_or_default();
+    let drop = invalid
+        .map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.quoted))
+        .unwrap_or_default();
     let (table, column) = (table.quoted(), column.quoted());
     Some(Finding::new(
         code,

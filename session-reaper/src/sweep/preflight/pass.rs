@@ -49,7 +49,10 @@ impl Walk<'_> {
         let used = probe.indexes_of(&table.name);
         let serving: Vec<&Index> = indexes
             .iter()
-            .filter(|index| index.could_serve(column) && (index.predicate.is_none() || used.contains(&index.name)))
+            .filter(|index| {
+                index.could_serve(column)
+                    && (index.predicate.is_none() || used.contains(&index.name))
+            })
             .collect();
         let along: Vec<String> = serving.iter().map(|index| index.name.clone()).collect();
         let ties_broken = serving.iter().any(|index| index.breaks_ties(&pass.key));
@@ -68,7 +71,8 @@ impl Walk<'_> {
             }
         }
 
-        let range = if along.is_empty() { all.clone() } else { first_chunk(auxiliary, pass, rows).await? };
+        let range =
+            if along.is_empty() { all.clone() } else { first_chunk(auxiliary, pass, rows).await? };
         let bounds = Bounds {
             table: &table.name,
             rows: table.rows,
@@ -81,11 +85,17 @@ impl Walk<'_> {
         let mut deletes = vec![(pass.clone(), range, bounds, "deleting a chunk")];
         if subject.target.order != Some(Order::Index) {
             let by_blocks = Bounds { along: None, ..bounds };
-            deletes.push((pass.ordered(Order::Heap), Blocks::new(100, None).whole(), by_blocks, "deleting by blocks"));
+            deletes.push((
+                pass.ordered(Order::Heap),
+                Blocks::new(100, None).whole(),
+                by_blocks,
+                "deleting by blocks",
+            ));
         }
         let none = Refused::none();
         for (pass, range, bounds, what) in &deletes {
-            let deletes = pass.manners().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
+            let deletes =
+                pass.manners().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
             for query in pass.lock(range, &rows, &none.array).into_iter().chain(deletes) {
                 match Plan::of(auxiliary, &query).await {
                     Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
@@ -132,15 +142,23 @@ impl Walk<'_> {
     }
 }
 
-/// The stretch of the first chunk that has a chunk before it: most chunks are between two marks. It ends open where less is due.
-async fn first_chunk(auxiliary: &AuxiliaryConnection, pass: &PassSql, rows: i64) -> Result<KeyRange, Error> {
+/// The stretch of the first chunk that has a chunk before it: most chunks are between two marks. It
+/// ends open where less is due.
+async fn first_chunk(
+    auxiliary: &AuxiliaryConnection,
+    pass: &PassSql,
+    rows: i64,
+) -> Result<KeyRange, Error> {
     let mut range = KeyRange::default();
     for offset in [0, rows] {
         let query = pass.probe(&range, &offset);
         let mark = match auxiliary.of_target(&query).await {
             Ok(row) => row.map(TextRow::mark),
-            // Of cold disks, and many dead entries at the head of the index, a run has to find a way out; not we.
-            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(KeyRange::default()),
+            // Of cold disks, and many dead entries at the head of the index, a run has to find a
+            // way out; not we.
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(KeyRange::default());
+            }
             Err(error) => return Err(error),
         };
         let Some(mark) = mark else { break };

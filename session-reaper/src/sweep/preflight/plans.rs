@@ -1,7 +1,8 @@
 //! The plans of the very statements that a run uses: none of them may walk without a bound.
 //!
-//! EXPLAIN plans and does not run, under the settings of a run's own connections. On a small table any plan will do, and the
-//! planner knows: only what is done to a large one is held against a plan.
+//! EXPLAIN plans and does not run, under the settings of a run's own connections. On a small table
+//! any plan will do, and the planner knows: only what is done to a large one is held against a
+//! plan.
 
 use std::collections::HashMap;
 
@@ -46,7 +47,10 @@ struct Sorted {
 }
 
 impl Plan {
-    pub(super) async fn of(auxiliary: &AuxiliaryConnection, query: &Query<'_>) -> Result<Self, Error> {
+    pub(super) async fn of(
+        auxiliary: &AuxiliaryConnection,
+        query: &Query<'_>,
+    ) -> Result<Self, Error> {
         let text = format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", query.text);
         let rows = auxiliary.on_path(&text).await?;
         let plan = rows.first().and_then(|row| serde_json::from_str(row.text(0)?).ok());
@@ -56,19 +60,32 @@ impl Plan {
     /// The names of the indexes of `table` that it reads by a condition.
     pub(super) fn indexes_of(&self, table: &TableName) -> Vec<String> {
         let (scans, _) = self.read();
-        let bounded = scans.into_iter().filter(|scan| scan.kind == Kind::Bounded && scan.table == *table);
+        let bounded =
+            scans.into_iter().filter(|scan| scan.kind == Kind::Bounded && scan.table == *table);
         bounded.filter_map(|scan| scan.index).collect()
     }
 
     fn read(&self) -> (Vec<Scan>, Vec<Sorted>) {
         let (mut scans, mut sorts) = (Vec::new(), Vec::new());
-        walk(&self.0[0]["Plan"], false, &mut TableName { schema: None, name: Ident::new("") }, &mut scans, &mut sorts);
+        walk(
+            &self.0[0]["Plan"],
+            false,
+            &mut TableName { schema: None, name: Ident::new("") },
+            &mut scans,
+            &mut sorts,
+        );
         (scans, sorts)
     }
 }
 
 /// `limited`: right below a LIMIT, so that a scan without a filter reads no more than that.
-fn walk(node: &Value, limited: bool, around: &mut TableName, scans: &mut Vec<Scan>, sorts: &mut Vec<Sorted>) {
+fn walk(
+    node: &Value,
+    limited: bool,
+    around: &mut TableName,
+    scans: &mut Vec<Scan>,
+    sorts: &mut Vec<Sorted>,
+) {
     let text = |name: &str| node[name].as_str();
     let kind = text("Node Type").unwrap_or_default();
     if let (Some(schema), Some(relation)) = (text("Schema"), text("Relation Name")) {
@@ -78,19 +95,33 @@ fn walk(node: &Value, limited: bool, around: &mut TableName, scans: &mut Vec<Sca
     let scan = match kind {
         "Seq Scan" | "Sample Scan" if !first_rows => Some(Kind::Sequential),
         "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
-            Some(if node["Index Cond"].is_null() && !first_rows { Kind::WholeIndex } else { Kind::Bounded })
+            Some(if node["Index Cond"].is_null() && !first_rows {
+                Kind::WholeIndex
+            } else {
+                Kind::Bounded
+            })
         }
         _ => None,
     };
     if let Some(kind) = scan {
-        scans.push(Scan { table: around.clone(), kind, index: text("Index Name").map(str::to_owned) });
+        scans.push(Scan {
+            table: around.clone(),
+            kind,
+            index: text("Index Name").map(str::to_owned),
+        });
     }
     let below = node["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
     if kind == "Sort" {
         let rows = below.first().and_then(|input| input["Plan Rows"].as_f64()).unwrap_or_default();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, and never negative")]
-        sorts
-            .push(Sorted { rows: rows as u64, first_key: node["Sort Key"][0].as_str().unwrap_or_default().to_owned() });
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate, and never negative"
+        )]
+        sorts.push(Sorted {
+            rows: rows as u64,
+            first_key: node["Sort Key"][0].as_str().unwrap_or_default().to_owned(),
+        });
     }
     for input in below {
         walk(input, kind == "Limit", around, scans, sorts);
@@ -103,7 +134,8 @@ pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
-    /// The indexes that a pass may walk along: none when that has been said, `None` where it goes by blocks.
+    /// The indexes that a pass may walk along: none when that has been said, `None` where it goes
+    /// by blocks.
     pub(super) along: Option<&'a [String]>,
     /// Without the key in the index all rows of one time are sorted, by this column first.
     pub(super) sorts_by: Option<&'a Ident>,
@@ -123,7 +155,12 @@ impl<'a> Judge<'a> {
     }
 
     /// `statement` says which one it is.
-    pub(super) async fn judge(&mut self, plan: &Plan, statement: &str, bounds: &Bounds<'_>) -> Result<(), Error> {
+    pub(super) async fn judge(
+        &mut self,
+        plan: &Plan,
+        statement: &str,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), Error> {
         let (scans, sorts) = plan.read();
         let own = |scan: &Scan| scan.table == *bounds.table;
         let large = bounds.rows > bounds.max_scan_rows;
@@ -136,7 +173,9 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let (code, how) = match (scan.kind, &scan.index) {
-                (Kind::WholeIndex, Some(index)) => (Code::UnboundedIndexScan, format!("along the whole index {index}")),
+                (Kind::WholeIndex, Some(index)) => {
+                    (Code::UnboundedIndexScan, format!("along the whole index {index}"))
+                }
                 _ => (Code::SequentialScan, "from its beginning to its end".to_owned()),
             };
             let table = scan.table.quoted();
@@ -154,7 +193,9 @@ impl<'a> Judge<'a> {
             self.say(code, &table, what, remedy);
         }
         let table = bounds.table.quoted();
-        let Some(along) = bounds.along.filter(|along| large && !along.is_empty()) else { return Ok(()) };
+        let Some(along) = bounds.along.filter(|along| large && !along.is_empty()) else {
+            return Ok(());
+        };
         let ties = bounds.sorts_by.map(|column| format!(".{}", column.quoted()));
         let sort = sorts.iter().find(|sort| {
             sort.rows > bounds.max_scan_rows
@@ -162,7 +203,12 @@ impl<'a> Judge<'a> {
         });
         if let Some(sort) = sort {
             let what = format!("{statement} would sort about {} rows", sort.rows);
-            self.say(Code::Sort, &table, what, format!("ANALYZE {table}, whose statistics may be old"));
+            self.say(
+                Code::Sort,
+                &table,
+                what,
+                format!("ANALYZE {table}, whose statistics may be old"),
+            );
         }
         let used = plan.indexes_of(bounds.table);
         if !used.iter().any(|index| along.contains(index)) {

@@ -7,13 +7,15 @@ use super::table::estimated_rows;
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 
-/// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it counts.
+/// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it
+/// counts.
 const MANY_CHILDREN: u64 = 20;
 
-/// Every foreign key that a delete comes to, once. Of a partitioned table's own that of the whole is enough, on either side.
+/// Every foreign key that a delete comes to, once. Of a partitioned table's own that of the whole
+/// is enough, on either side.
 ///
-/// An index serves when its first columns are those of the key, in any order (or some of them, if they are unique), and
-/// none but a null is missing from it.
+/// An index serves when its first columns are those of the key, in any order (or some of them, if
+/// they are unique), and none but a null is missing from it.
 const REFERENCES: &str = include_str!("references.sql");
 
 /// What the database does with rows that refer to one that goes.
@@ -36,24 +38,38 @@ pub(super) async fn examine(
             schema: Some(Ident::new(row.get::<_, String>(schema))),
             name: Ident::new(row.get::<_, String>(name)),
         };
-        let (key, child, parent): (String, TableName, TableName) = (row.get(0), named(1, 2), named(5, 6));
-        let columns: Vec<String> =
-            row.get::<_, Vec<String>>(3).into_iter().map(|name| Ident::new(name).quoted()).collect();
+        let (key, child, parent): (String, TableName, TableName) =
+            (row.get(0), named(1, 2), named(5, 6));
+        let columns: Vec<String> = row
+            .get::<_, Vec<String>>(3)
+            .into_iter()
+            .map(|name| Ident::new(name).quoted())
+            .collect();
         let action = match row.get(4) {
             "c" => OnDelete::Cascade,
             "n" | "d" => OnDelete::Clear,
             _ => OnDelete::Refuse,
         };
-        let taken_first = first.iter().any(|table| table.name == child.name && same_schema(table, &child));
+        let taken_first =
+            first.iter().any(|table| table.name == child.name && same_schema(table, &child));
         let (quoted, columns, parent) = (child.quoted(), columns.join(", "), parent.quoted());
 
         if !row.get::<_, bool>(7) {
             let invalid: Vec<String> = row.get(8);
-            let told = if invalid.is_empty() { String::new() } else { format!("; {} is invalid", invalid.join(", ")) };
-            let drop: String = invalid.iter().flat_map(|index| ["DROP INDEX CONCURRENTLY ", index, "; "]).collect();
+            let told = if invalid.is_empty() {
+                String::new()
+            } else {
+                format!("; {} is invalid", invalid.join(", "))
+            };
+            let drop: String = invalid
+                .iter()
+                .flat_map(|index| ["DROP INDEX CONCURRENTLY ", index, "; "])
+                .collect();
             // On a partitioned table PostgreSQL has no CONCURRENTLY.
             let create = if row.get(9) {
-                format!("CREATE INDEX ON {quoted} ({columns}), or CONCURRENTLY on each of its partitions first")
+                format!(
+                    "CREATE INDEX ON {quoted} ({columns}), or CONCURRENTLY on each of its partitions first"
+                )
             } else {
                 format!("CREATE INDEX CONCURRENTLY ON {quoted} ({columns})")
             };

@@ -5,11 +5,12 @@ use tokio_postgres::Error;
 use super::finding::{Code, Finding};
 use crate::sweep::auxiliary::AuxiliaryConnection;
 
-/// The oldest version that session-reaper is tried on, and that has all of the settings that it relies on.
+/// The oldest version that session-reaper is tried on, and that has all of the settings that it
+/// relies on.
 const OLDEST: i32 = 14;
 
-/// A transaction that is older keeps vacuum from giving back what a run deleted. Shorter ones are a report, a dump, a
-/// migration; after an hour somebody has forgotten one.
+/// A transaction that is older keeps vacuum from giving back what a run deleted. Shorter ones are a
+/// report, a dump, a migration; after an hour somebody has forgotten one.
 const OLD: &str = "1 hour";
 
 const SERVER: &str = "
@@ -19,7 +20,8 @@ const SERVER: &str = "
         CURRENT_USER::pg_catalog.text,
         (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r WHERE r.state IS NULL)";
 
-/// The schemas of the configured search path in which strangers may create objects, with these roles.
+/// The schemas of the configured search path in which strangers may create objects, with these
+/// roles.
 const OPEN_SCHEMAS: &str = "
     SELECT pg_catalog.format('%I', n.nspname), pg_catalog.string_agg(
         CASE WHEN may.role OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
@@ -34,8 +36,8 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// What holds back the horizon of vacuum, as far as this role may see it: the times of other roles' transactions take
-/// `pg_read_all_stats`, prepared ones and slots are seen by everybody.
+/// What holds back the horizon of vacuum, as far as this role may see it: the times of other roles'
+/// transactions take `pg_read_all_stats`, prepared ones and slots are seen by everybody.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {
@@ -49,7 +51,9 @@ struct Server {
 }
 
 /// What is wrong with the server for every target.
-pub(in crate::sweep) async fn examine(auxiliary: &AuxiliaryConnection) -> Result<Vec<Finding>, Error> {
+pub(in crate::sweep) async fn examine(
+    auxiliary: &AuxiliaryConnection,
+) -> Result<Vec<Finding>, Error> {
     let Some(row) = auxiliary.row(SERVER, &[]).await? else { return Ok(Vec::new()) };
     let server = Server {
         version: row.get(0),
@@ -140,7 +144,14 @@ mod tests {
     fn what_cannot_delete_is_told_from_what_only_should_be_known() {
         let codes = |version, replica, read_only, autovacuum| {
             let user = "session_reaper".to_owned();
-            let found = judge(&Server { version, replica, read_only, autovacuum, user, hidden_replicas: 0 });
+            let found = judge(&Server {
+                version,
+                replica,
+                read_only,
+                autovacuum,
+                user,
+                hidden_replicas: 0,
+            });
             found.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
         };
         assert_eq!(codes(140_000, false, false, true), []);

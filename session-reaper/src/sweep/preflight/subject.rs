@@ -1,4 +1,5 @@
-//! A target, and what there is to say of it: by the catalog, all of its tables at once; then table by table, pass by pass.
+//! A target, and what there is to say of it: by the catalog, all of its tables at once; then table
+//! by table, pass by pass.
 
 use std::collections::HashMap;
 
@@ -37,14 +38,20 @@ pub(in crate::sweep) struct Subject<'a> {
 struct Known {
     tables: HashMap<u32, Table>,
     indexes: HashMap<u32, Vec<Index>>,
-    /// Those whose rows go first, and the one through which the rows of a group are found in all partitions.
+    /// Those whose rows go first, and the one through which the rows of a group are found in all
+    /// partitions.
     others: Vec<Table>,
 }
 
 impl Subject<'_> {
-    pub(super) async fn examine(&self, auxiliary: &AuxiliaryConnection, rules: Rules) -> Result<Vec<Finding>, Error> {
+    pub(super) async fn examine(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        rules: Rules,
+    ) -> Result<Vec<Finding>, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
-        let due: Vec<&str> = self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
+        let due: Vec<&str> =
+            self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
         let mut findings = self.condition.map(condition::judge).unwrap_or_default();
         if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
             // Planning a statement may call functions of the condition.
@@ -55,7 +62,8 @@ impl Subject<'_> {
             if let Some(table) = tables.get_mut(&leaf.oid) {
                 let due = self.target.reasons.iter().map(|reason| &reason.column);
                 let key = leaf.key.iter().map(|column| &column.name);
-                let children = passes.iter().flat_map(|pass| &pass.children).map(|child| &child.refers_to);
+                let children =
+                    passes.iter().flat_map(|pass| &pass.children).map(|child| &child.refers_to);
                 table.also_names(due.chain(key).chain(children));
                 self.names_of_condition(table);
             }
@@ -73,9 +81,13 @@ impl Subject<'_> {
             // What plans a condition has need not be asked of every small partition.
             let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
             planned = true;
-            match self.leaf(auxiliary, (leaf, passes, table), &known, rules, by_catalog, &mut judge).await {
+            match self
+                .leaf(auxiliary, (leaf, passes, table), &known, rules, by_catalog, &mut judge)
+                .await
+            {
                 Ok(found) => findings.extend(found),
-                Err(error) if leaf.oid != self.oid && matches!(DbError::of(&error), DbError::Gone(_)) => {}
+                Err(error)
+                    if leaf.oid != self.oid && matches!(DbError::of(&error), DbError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -98,7 +110,13 @@ impl Subject<'_> {
         let mut findings = table.judge(ours);
         if let Some(group) = &self.target.group {
             let why = "by which the other rows of a group are looked up: each would be a scan of the table";
-            findings.extend(indexes::look_up(Code::GroupNotIndexed, &table.name, group, indexes, why));
+            findings.extend(indexes::look_up(
+                Code::GroupNotIndexed,
+                &table.name,
+                group,
+                indexes,
+                why,
+            ));
         }
         for (number, pass) in passes.iter().enumerate() {
             let walk = Walk { subject: self, table, indexes, number, pass, rules };
@@ -138,8 +156,14 @@ impl Subject<'_> {
         Ok(findings)
     }
 
-    /// Whether it is the condition that the server does not want: something that it names is not there, and not the table.
-    async fn refuses(&self, auxiliary: &AuxiliaryConnection, leaf: &Leaf, error: &Error) -> Result<bool, Error> {
+    /// Whether it is the condition that the server does not want: something that it names is not
+    /// there, and not the table.
+    async fn refuses(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        leaf: &Leaf,
+        error: &Error,
+    ) -> Result<bool, Error> {
         Ok(match DbError::of(error) {
             DbError::Other(_) => true,
             DbError::Gone(_) => auxiliary.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
@@ -152,7 +176,8 @@ impl Subject<'_> {
         let read = self.condition.iter().flat_map(|condition| condition.columns());
         let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
         // Of a row that was locked for that, `xmax` is the transaction that locked it.
-        let locked = (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
+        let locked =
+            (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
         table.also_names(read.chain(&self.target.group).chain(&locked));
     }
 
@@ -189,21 +214,32 @@ impl Subject<'_> {
         let mut reached = oids.to_vec();
         reached.push(self.oid);
         findings.extend(references::examine(auxiliary, &reached, &named).await?);
-        let from: Vec<u32> = reached.iter().copied().chain(first.iter().map(|child| child.oid)).collect();
+        let from: Vec<u32> =
+            reached.iter().copied().chain(first.iter().map(|child| child.oid)).collect();
         findings.extend(cascades::back_to_itself(auxiliary, self.target, &from, &reached).await?);
         let mut children = Vec::new();
         for child in first {
             let oid = child.oid;
-            let Some(table) = Table::read(auxiliary, &[oid], &[child.column.name.as_str()]).await?.remove(&oid) else {
+            let Some(table) =
+                Table::read(auxiliary, &[oid], &[child.column.name.as_str()]).await?.remove(&oid)
+            else {
                 continue;
             };
             findings.extend(table.judge(false));
             findings.extend(references::examine(auxiliary, &[oid], &[]).await?);
             let why = "by which the rows that go first are looked up: each look would be a scan of that table";
             let indexes = indexes::read(auxiliary, &[oid]).await?.remove(&oid).unwrap_or_default();
-            let finding = indexes::look_up(Code::ChildNotIndexed, &table.name, &child.column.name, &indexes, why);
+            let finding = indexes::look_up(
+                Code::ChildNotIndexed,
+                &table.name,
+                &child.column.name,
+                &indexes,
+                why,
+            );
             // A foreign key that has no index says the same.
-            findings.extend(finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)));
+            findings.extend(
+                finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)),
+            );
             children.push(table);
         }
         Ok(children)

@@ -1,4 +1,5 @@
-//! The table itself: what this role may do with it, whether it sees all rows, what else happens when a row goes.
+//! The table itself: what this role may do with it, whether it sees all rows, what else happens
+//! when a row goes.
 
 use std::collections::HashMap;
 
@@ -8,14 +9,16 @@ use super::finding::{Code, Finding};
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 
-/// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a table counts as large
-/// too early rather than too late.
+/// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a
+/// table counts as large too early rather than too late.
 const ROWS_A_PAGE: f32 = 60.0;
 
-/// Rows of a table, by its density when it was last looked at and its size now, as the planner estimates them.
+/// Rows of a table, by its density when it was last looked at and its size now, as the planner
+/// estimates them.
 pub(in crate::sweep) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
-    let density = if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_A_PAGE };
+    let density =
+        if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_A_PAGE };
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -33,7 +36,10 @@ const TABLE: &str = include_str!("table.sql");
 const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
 
 /// What the catalog says of a table.
-#[allow(clippy::struct_excessive_bools, reason = "so many are in the catalog, and any of them may go with any other")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "so many are in the catalog, and any of them may go with any other"
+)]
 pub(super) struct Table {
     pub(super) name: TableName,
     pub(super) rows: u64,
@@ -70,7 +76,9 @@ impl Table {
         oids: &[u32],
         due: &[&str],
     ) -> Result<HashMap<u32, Self>, Error> {
-        let rows = auxiliary.rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due]).await?;
+        let rows = auxiliary
+            .rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due])
+            .await?;
         let first = due.first().map(|name| Ident::new(*name));
         Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
     }
@@ -80,7 +88,11 @@ impl Table {
         Self {
             name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
             rows: estimated_rows(row.get(2), row.get(3), row.get(4)),
-            named: SYSTEM.into_iter().chain(due.as_ref().map(Ident::as_str)).map(Ident::new).collect(),
+            named: SYSTEM
+                .into_iter()
+                .chain(due.as_ref().map(Ident::as_str))
+                .map(Ident::new)
+                .collect(),
             due,
             role: Ident::new(role),
             schema_usage: row.get(6),
@@ -117,7 +129,9 @@ impl Table {
 
     /// The columns that the statements name and the role may not read.
     fn not_readable(&self) -> impl Iterator<Item = &Ident> {
-        self.named.iter().filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
+        self.named
+            .iter()
+            .filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
     }
 
     /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
@@ -163,7 +177,9 @@ impl Table {
         if !self.autovacuum {
             findings.push(Finding::new(
                 Code::AutovacuumOff,
-                format!("autovacuum is off for {table}: the space of deleted rows is not given back"),
+                format!(
+                    "autovacuum is off for {table}: the space of deleted rows is not given back"
+                ),
                 format!("ALTER TABLE {table} RESET (autovacuum_enabled)"),
             ));
         }
@@ -185,7 +201,11 @@ impl Table {
             let spare = self.spare.join(", ");
             // Without UPDATE as a whole it needs it on a column.
             let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
-            let update = if whole { format!("; GRANT {} ON {table} TO {role}", self.update()) } else { String::new() };
+            let update = if whole {
+                format!("; GRANT {} ON {table} TO {role}", self.update())
+            } else {
+                String::new()
+            };
             findings.push(Finding::new(
                 Code::SparePrivilege,
                 format!("{role} may do more with {table} than a reaper needs: {spare}"),
@@ -195,17 +215,31 @@ impl Table {
         findings
     }
 
-    /// The server has refused a statement on this table and on `others`, in `words`: what to grant, `reads` among it.
-    pub(super) fn privilege_missing(&self, others: &[Self], reads: Vec<String>, words: &str) -> Finding {
-        let grants = std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
+    /// The server has refused a statement on this table and on `others`, in `words`: what to grant,
+    /// `reads` among it.
+    pub(super) fn privilege_missing(
+        &self,
+        others: &[Self],
+        reads: Vec<String>,
+        words: &str,
+    ) -> Finding {
+        let grants =
+            std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
             // Such as a whole row, or what a function or a policy reads.
-            format!("grant {} what `where`, or a function or policy that runs with it, reads", self.role.quoted())
+            format!(
+                "grant {} what `where`, or a function or policy that runs with it, reads",
+                self.role.quoted()
+            )
         } else {
             grant
         };
-        Finding::new(Code::PrivilegeMissing, format!("{} may not do it: {words}", self.role.quoted()), remedy)
+        Finding::new(
+            Code::PrivilegeMissing,
+            format!("{} may not do it: {words}", self.role.quoted()),
+            remedy,
+        )
     }
 
     /// A statement that grants what is missing, or all that a reaper needs.
@@ -231,14 +265,19 @@ impl Table {
             statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()));
         }
         if !wanted.is_empty() {
-            statements.push(format!("GRANT {} ON {} TO {role}", wanted.join(", "), self.name.quoted()));
+            statements.push(format!(
+                "GRANT {} ON {} TO {role}",
+                wanted.join(", "),
+                self.name.quoted()
+            ));
         }
         statements.join("; ")
     }
 
     /// FOR UPDATE takes UPDATE on some column, whichever.
     fn update(&self) -> String {
-        let column = self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
+        let column =
+            self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
         format!("UPDATE{column}")
     }
 }

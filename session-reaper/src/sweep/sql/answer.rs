@@ -21,7 +21,12 @@ impl Counted {
         let seen = row.get(1);
         // Without a filter all that was seen is free to go.
         let all = if row.len() > 3 { row.get(3) } else { seen };
-        Self { fresh: unsigned(row.get(0)), all: unsigned(all), seen: unsigned(seen), oldest: row.get(2) }
+        Self {
+            fresh: unsigned(row.get(0)),
+            all: unsigned(all),
+            seen: unsigned(seen),
+            oldest: row.get(2),
+        }
     }
 }
 
@@ -61,7 +66,8 @@ pub(in crate::sweep) struct Children {
     pub(in crate::sweep) deleted: u64,
 }
 
-/// What [`super::PassSql::delete`] tells when there are children: rows of the target, and of each table of children.
+/// What [`super::PassSql::delete`] tells when there are children: rows of the target, and of each
+/// table of children.
 pub(in crate::sweep) fn with_children(row: &Row) -> (u64, Vec<Children>) {
     let (found, deleted): (Vec<i64>, Vec<i64>) = (row.get(1), row.get(2));
     let pair = |(found, deleted)| Children { found: unsigned(found), deleted: unsigned(deleted) };

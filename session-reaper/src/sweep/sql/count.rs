@@ -1,4 +1,5 @@
-//! The statements that look at rows and change none: how many are due, how many of a table would go.
+//! The statements that look at rows and change none: how many are due, how many of a table would
+//! go.
 
 use super::operator::LT;
 use super::{KeyRange, Only, PassSql, Query};
@@ -6,7 +7,8 @@ use crate::sweep::catalog::Column;
 use crate::sweep::target::Order;
 
 impl PassSql {
-    /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for [`super::Counted::of`].
+    /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for
+    /// [`super::Counted::of`].
     pub(in crate::sweep) fn count<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
@@ -36,7 +38,8 @@ impl PassSql {
         query
     }
 
-    /// The oldest time before the year 2000, as text: at most one row. `None` where such a time is like any other.
+    /// The oldest time before the year 2000, as text: at most one row. `None` where such a time is
+    /// like any other.
     pub(in crate::sweep) fn ancient(&self) -> Option<Query<'_>> {
         let floor = self.due.floor.as_ref()?;
         let mut query = Query::new(self.values);
@@ -49,17 +52,25 @@ impl PassSql {
         Some(query)
     }
 
-    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One row; null without one.
+    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One
+    /// row; null without one.
     pub(in crate::sweep) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.condition(&mut query);
         let cap = query.bind(cap);
-        let back = self.columns().map(|column| format!("t.{} DESC", column.name)).collect::<Vec<_>>().join(", ");
+        let back = self
+            .columns()
+            .map(|column| format!("t.{} DESC", column.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         let (name, table) = (&self.due.column.name, &self.table);
         let columns = format!("t.{name} AS due");
         let from = format!("FROM ONLY {table} t WHERE {due} ORDER BY {back} LIMIT {cap}");
         query.text = match &self.only {
-            None => format!("SELECT {} FROM (SELECT {columns} {from}) AS found", self.due.epoch("pg_catalog.max(due)")),
+            None => format!(
+                "SELECT {} FROM (SELECT {columns} {from}) AS found",
+                self.due.epoch("pg_catalog.max(due)")
+            ),
             Some(only) => {
                 let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
                 only.looked_at(&newest, &columns, "true", &from, &mut query)
@@ -68,18 +79,29 @@ impl PassSql {
         query
     }
 
-    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by this reason or an earlier
-    /// one and may go.
+    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by
+    /// this reason or an earlier one and may go.
     pub(in crate::sweep) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
-        let due = reasons.map(|due| format!("({})", due.condition(&mut query))).collect::<Vec<_>>().join(" OR ");
+        let due = reasons
+            .map(|due| format!("({})", due.condition(&mut query)))
+            .collect::<Vec<_>>()
+            .join(" OR ");
         let from = format!("FROM ONLY {} t TABLESAMPLE pg_catalog.system ({percent})", self.table);
         query.text = match &self.only {
-            None => format!("SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {due}) {from}"),
+            None => format!(
+                "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {due}) {from}"
+            ),
             Some(only) => {
                 let counts = "pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE free)";
-                only.looked_at(counts, "true AS row", &format!("({due}) IS TRUE"), &from, &mut query)
+                only.looked_at(
+                    counts,
+                    "true AS row",
+                    &format!("({due}) IS TRUE"),
+                    &from,
+                    &mut query,
+                )
             }
         };
         query
@@ -87,11 +109,11 @@ impl PassSql {
 }
 
 impl Only {
-    /// A query of `results`, which are aggregates over `columns` of the rows `t` of `from`, and over `free`: whether a row is one
-    /// that is `wanted` and may go.
+    /// A query of `results`, which are aggregates over `columns` of the rows `t` of `from`, and
+    /// over `free`: whether a row is one that is `wanted` and may go.
     ///
-    /// Each group is decided about once, however many of its rows were found: for each row anew it would be as many looks as
-    /// the square of its size.
+    /// Each group is decided about once, however many of its rows were found: for each row anew it
+    /// would be as many looks as the square of its size.
     fn looked_at<'a>(
         &'a self,
         results: &str,
@@ -103,7 +125,9 @@ impl Only {
         let passes = self.filter().unwrap_or_else(|| "true".to_owned());
         let passes = format!("CASE WHEN {wanted} THEN {passes} ELSE false END");
         let Some(group) = &self.group else {
-            return format!("SELECT {results} FROM (SELECT {columns}, {passes} AS free {from}) AS found");
+            return format!(
+                "SELECT {results} FROM (SELECT {columns}, {passes} AS free {from}) AS found"
+            );
         };
         let (column, cast, equals) = (&group.column.name, &group.column.cast, &group.equals);
         let whole = self.is_whole(group, "SELECT p.of_group AS of_row", None, query);

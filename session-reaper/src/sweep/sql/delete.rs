@@ -1,17 +1,20 @@
 //! The statements that lock and delete.
 //!
-//! A row goes by what it holds itself, or by what other rows hold: those of its group, and those that a sub-select in
-//! `where` reads. In the first case one statement locks it, looks at it again as it is then, and deletes it. In the second
-//! that is not enough: locking a row looks again at *its own* columns alone, and another row that was changed a moment ago
-//! still counts as it was when the statement began. So such a chunk takes two statements in one transaction:
+//! A row goes by what it holds itself, or by what other rows hold: those of its group, and those
+//! that a sub-select in `where` reads. In the first case one statement locks it, looks at it again
+//! as it is then, and deletes it. In the second that is not enough: locking a row looks again at
+//! *its own* columns alone, and another row that was changed a moment ago still counts as it was
+//! when the statement began. So such a chunk takes two statements in one transaction:
 //!
-//! 1. [`PassSql::lock`] locks what looks as if it may go, with all other rows of its group, and passes over what somebody holds.
-//! 2. [`PassSql::delete`] then has a newer snapshot. It deletes what may go by that one and was locked by this very
-//!    transaction, with every other row of its group: `xmax` is our own transaction number.
+//! 1. [`PassSql::lock`] locks what looks as if it may go, with all other rows of its group, and
+//!    passes over what somebody holds.
+//! 2. [`PassSql::delete`] then has a newer snapshot. It deletes what may go by that one and was
+//!    locked by this very transaction, with every other row of its group: `xmax` is our own
+//!    transaction number.
 //!
-//! Whoever changes a row of a group afterwards waits for the lock, and finds the row deleted. A row that somebody inserts and
-//! has not committed cannot be seen; a foreign key to the row that is deleted closes that gap, since its check waits for the
-//! lock, too.
+//! Whoever changes a row of a group afterwards waits for the lock, and finds the row deleted. A row
+//! that somebody inserts and has not committed cannot be seen; a foreign key to the row that is
+//! deleted closes that gap, since its check waits for the lock, too.
 
 use std::fmt::Write as _;
 
@@ -19,25 +22,29 @@ use super::operator::{EQ, GT, LE, LT, NE};
 use super::{Group, KeyRange, LockWait, NOT_OURS, Only, PassSql, Query, Text};
 use crate::sweep::target::Order;
 
-/// Rows that are locked for the sake of their groups in one chunk, and the size from which on a group is decided under a
-/// lock on the table. A lock is written to the WAL, row by row: one family of 300,000 rows took 32.5 MB.
+/// Rows that are locked for the sake of their groups in one chunk, and the size from which on a
+/// group is decided under a lock on the table. A lock is written to the WAL, row by row: one family
+/// of 300,000 rows took 32.5 MB.
 const GROUP_LOCK_ROWS: i64 = 10_000;
 
 /// That this transaction has locked `t`.
-const LOCKED_BY_US: &str = "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
+const LOCKED_BY_US: &str =
+    "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
 
 impl PassSql {
-    /// Deletes what is due in a stretch: `*most` rows at the most where a stretch may have any number of them. It tells how many
-    /// rows went; with children it is a query that has one row, for [`super::with_children`].
+    /// Deletes what is due in a stretch: `*most` rows at the most where a stretch may have any
+    /// number of them. It tells how many rows went; with children it is a query that has one
+    /// row, for [`super::with_children`].
     ///
-    /// [`LockWait::SkipLocked`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks at the condition again when a
-    /// row was updated between snapshot and lock. Their `ctid`s are then good for as long as the statement runs, and cost no
-    /// second look into an index. [`LockWait::Wait`] deletes without, and waits for a row that somebody holds; the condition
-    /// is looked at again on the row as it is then. [`LockWait::Locked`] is for after [`PassSql::lock`], and
-    /// [`LockWait::TableLocked`] for groups that are too large for that.
+    /// [`LockWait::SkipLocked`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks
+    /// at the condition again when a row was updated between snapshot and lock. Their `ctid`s
+    /// are then good for as long as the statement runs, and cost no second look into an index.
+    /// [`LockWait::Wait`] deletes without, and waits for a row that somebody holds; the condition
+    /// is looked at again on the row as it is then. [`LockWait::Locked`] is for after
+    /// [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large for that.
     ///
-    /// On every server process but `*pid`, the one that holds the lock, the statement is an error: nothing goes when a pooler has
-    /// put another one in its place.
+    /// On every server process but `*pid`, the one that holds the lock, the statement is an error:
+    /// nothing goes when a pooler has put another one in its place.
     pub(in crate::sweep) fn delete<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -50,7 +57,9 @@ impl PassSql {
         let (groups, only) = self.decided(&due, lock_wait, &mut query);
         let only = only.map(|only| format!(" AND {only}")).unwrap_or_default();
         let order = match (self.order, lock_wait) {
-            (Order::Index, LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked) if self.key.is_empty() => {
+            (Order::Index, LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked)
+                if self.key.is_empty() =>
+            {
                 format!(" ORDER BY {} LIMIT {}", self.names(), query.bind(most))
             }
             (Order::Index, _) => format!(" ORDER BY {}", self.names()),
@@ -63,10 +72,13 @@ impl PassSql {
              ELSE ('{NOT_OURS}'::pg_catalog.text OPERATOR(pg_catalog.||) pg_catalog.pg_backend_pid()::pg_catalog.text)::pg_catalog.bool END",
             query.bind(pid)
         );
-        let free =
-            format!("SELECT t.ctid FROM ONLY {table} t WHERE {due} AND {this}{only}{order} FOR UPDATE SKIP LOCKED");
+        let free = format!(
+            "SELECT t.ctid FROM ONLY {table} t WHERE {due} AND {this}{only}{order} FOR UPDATE SKIP LOCKED"
+        );
         query.text = match (self.children.as_slice(), lock_wait) {
-            ([], LockWait::Wait) => format!("DELETE FROM ONLY {table} t WHERE {due} AND {this}{only} AND {ours}"),
+            ([], LockWait::Wait) => {
+                format!("DELETE FROM ONLY {table} t WHERE {due} AND {this}{only} AND {ours}")
+            }
             ([], _) => {
                 let groups = groups.map(|groups| format!("WITH {groups} ")).unwrap_or_default();
                 format!(
@@ -90,19 +102,33 @@ impl PassSql {
         }
     }
 
-    /// Children first, `most` of each table; when that was fewer than there may be, their parents go, too.
+    /// Children first, `most` of each table; when that was fewer than there may be, their parents
+    /// go, too.
     ///
-    /// A child that somebody holds is waited for: the parent's own cascade, or its absence, would not pass it over either. The
-    /// lock in the lateral sub-select also keeps it one look into the child's index for each parent.
-    fn delete_with_children(&self, groups: Option<String>, free: &str, ours: &str, most: &str) -> String {
+    /// A child that somebody holds is waited for: the parent's own cascade, or its absence, would
+    /// not pass it over either. The lock in the lateral sub-select also keeps it one look into
+    /// the child's index for each parent.
+    fn delete_with_children(
+        &self,
+        groups: Option<String>,
+        free: &str,
+        ours: &str,
+        most: &str,
+    ) -> String {
         let (table, this) = (&self.table, self.this_table("t"));
         let mut parts: Vec<String> = groups.into_iter().collect();
         parts.push(format!("reaped_held AS MATERIALIZED ({free})"));
         let held = format!("{EQ} ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND {this}");
         let keys = self.children.iter().enumerate();
-        let keys = keys.map(|(n, child)| format!("t.{} AS key{n}", child.refers_to)).collect::<Vec<_>>().join(", ");
-        // Not of a row that was updated after the snapshot: it is not deleted here, so its children stay, too.
-        parts.push(format!("reaped_parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid {held})"));
+        let keys = keys
+            .map(|(n, child)| format!("t.{} AS key{n}", child.refers_to))
+            .collect::<Vec<_>>()
+            .join(", ");
+        // Not of a row that was updated after the snapshot: it is not deleted here, so its children
+        // stay, too.
+        parts.push(format!(
+            "reaped_parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid {held})"
+        ));
         let (mut whole, mut found, mut deleted) = (String::new(), Vec::new(), Vec::new());
         for (n, child) in self.children.iter().enumerate() {
             let (of, refers) = (&child.table, child.refers_to_value("c", &format!("p.key{n}")));
@@ -117,16 +143,22 @@ impl PassSql {
             ));
             found.push(format!("(SELECT pg_catalog.count(*) FROM reaped_found{n})"));
             deleted.push(format!("(SELECT pg_catalog.count(*) FROM reaped_children{n})"));
-            let _ =
-                write!(whole, " AND {} {LT} {most}::pg_catalog.int8 AND {} {EQ} {}", found[n], found[n], deleted[n]);
+            let _ = write!(
+                whole,
+                " AND {} {LT} {most}::pg_catalog.int8 AND {} {EQ} {}",
+                found[n], found[n], deleted[n]
+            );
         }
         parts.push(format!("reaped AS (DELETE FROM ONLY {table} t WHERE t.ctid {held} AND {ours}{whole} RETURNING 1)"));
         let (found, deleted) = (found.join(", "), deleted.join(", "));
-        format!("WITH {} SELECT pg_catalog.count(*), ARRAY[{found}], ARRAY[{deleted}] FROM reaped", parts.join(", "))
+        format!(
+            "WITH {} SELECT pg_catalog.count(*), ARRAY[{found}], ARRAY[{deleted}] FROM reaped",
+            parts.join(", ")
+        )
     }
 
-    /// Locks what looks as if it may go in a stretch, and the other rows of its group, `refused` groups left out. One row, for
-    /// [`super::Locked::of`].
+    /// Locks what looks as if it may go in a stretch, and the other rows of its group, `refused`
+    /// groups left out. One row, for [`super::Locked::of`].
     pub(in crate::sweep) fn lock<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -140,7 +172,9 @@ impl PassSql {
         let filter = only.filter().map(|filter| format!(" AND {filter}")).unwrap_or_default();
         let Some(group) = &only.group else {
             let order = match self.order {
-                Order::Index if self.key.is_empty() => format!(" ORDER BY {} LIMIT {}", self.names(), query.bind(most)),
+                Order::Index if self.key.is_empty() => {
+                    format!(" ORDER BY {} LIMIT {}", self.names(), query.bind(most))
+                }
                 Order::Index => format!(" ORDER BY {}", self.names()),
                 Order::Heap => format!(" LIMIT {}", query.bind(most)),
             };
@@ -151,15 +185,23 @@ impl PassSql {
             return Some(query);
         };
         let (column, cast, whole) = (&group.column.name, &group.column.cast, &group.table);
-        let refused = format!("d.of_group::pg_catalog.text {NE} ALL ({}::pg_catalog.text[])", query.bind(refused));
+        let refused = format!(
+            "d.of_group::pg_catalog.text {NE} ALL ({}::pg_catalog.text[])",
+            query.bind(refused)
+        );
         let looks_whole = only.is_whole(group, "SELECT p.of_group AS of_row", None, &mut query);
-        let (is_in, limit) = (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
-        // No more groups than rows may go: where blocks turn out to be full of due rows, the rest of them comes later. The
-        // stretch is read whole all the same, fenced off by a CTE and OFFSET 0: for a few groups, or to have them in order, the
-        // planner would walk along an index on them instead of the stretch.
+        let (is_in, limit) =
+            (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
+        // No more groups than rows may go: where blocks turn out to be full of due rows, the rest
+        // of them comes later. The stretch is read whole all the same, fenced off by a CTE
+        // and OFFSET 0: for a few groups, or to have them in order, the planner would walk
+        // along an index on them instead of the stretch.
         let most = format!("{}::pg_catalog.int8", query.bind(most));
-        let size =
-            format!("(SELECT FROM {whole} t WHERE {} LIMIT {})", group.is("t", "p.of_group"), GROUP_LOCK_ROWS + 1);
+        let size = format!(
+            "(SELECT FROM {whole} t WHERE {} LIMIT {})",
+            group.is("t", "p.of_group"),
+            GROUP_LOCK_ROWS + 1
+        );
         query.text = format!(
             "WITH reaped_here AS MATERIALIZED (\
              SELECT DISTINCT d.of_group FROM (SELECT t.{column}::{cast} AS of_group FROM ONLY {table} t \
@@ -188,7 +230,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// What else must be true of `t` for it to go: a CTE that decides about groups, and the condition.
+    /// What else must be true of `t` for it to go: a CTE that decides about groups, and the
+    /// condition.
     fn decided<'a>(
         &'a self,
         due: &str,
@@ -232,7 +275,8 @@ impl PassSql {
              WHERE {due} AND {}{among} OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE {whole})",
             self.this_table("t")
         );
-        // In a CASE it stays a look into a hash table for each row of the stretch, and becomes no join.
+        // In a CASE it stays a look into a hash table for each row of the stretch, and becomes no
+        // join.
         let decided = format!(
             "CASE WHEN t.{column} IS NULL THEN ({}) ELSE t.{column}::{cast} {} ANY (SELECT w.of_group FROM reaped_whole w) END",
             alone.join(" AND "),

@@ -1,9 +1,10 @@
 //! Whether the tables that a statement names are still the ones that were looked at.
 //!
-//! Statements go by names, and a name can come to mean another table while a run is under way: `ALTER TABLE … RENAME`, a
-//! schema that is renamed, a partition that is detached. So each chunk is one transaction that first locks its tables, which
-//! keeps anybody from renaming or altering them, and then verifies that these are the tables, columns and partitions that
-//! were found when the run began. A statement of ours that finds something else raises an error, and the chunk is undone.
+//! Statements go by names, and a name can come to mean another table while a run is under way:
+//! `ALTER TABLE … RENAME`, a schema that is renamed, a partition that is detached. So each chunk is
+//! one transaction that first locks its tables, which keeps anybody from renaming or altering them,
+//! and then verifies that these are the tables, columns and partitions that were found when the run
+//! began. A statement of ours that finds something else raises an error, and the chunk is undone.
 
 use std::fmt::Write as _;
 
@@ -18,11 +19,13 @@ pub(in crate::sweep) struct Identity {
     pub(in crate::sweep) table: TableName,
     /// The name, the number and the type of each column that matters.
     pub(in crate::sweep) columns: Vec<(Ident, i16, u32)>,
-    /// The table itself, the one it is a partition of or inherits from, and so on, to the one that was named.
+    /// The table itself, the one it is a partition of or inherits from, and so on, to the one that
+    /// was named.
     pub(in crate::sweep) path: Vec<u32>,
 }
 
-/// What the server answers when a table is not the one that was looked at. What follows is one of [`Changed`].
+/// What the server answers when a table is not the one that was looked at. What follows is one of
+/// [`Changed`].
 pub(in crate::sweep) const CHANGED: &str = "session-reaper: changed since the run began: ";
 
 /// What has changed.
@@ -61,7 +64,10 @@ impl Identity {
     }
 
     /// The same, minding these columns alone.
-    pub(in crate::sweep) fn with_columns<'a>(&self, wanted: impl Iterator<Item = &'a Ident>) -> Self {
+    pub(in crate::sweep) fn with_columns<'a>(
+        &self,
+        wanted: impl Iterator<Item = &'a Ident>,
+    ) -> Self {
         let wanted: Vec<&Ident> = wanted.collect();
         let columns = self.columns.iter().filter(|(name, ..)| wanted.contains(&name));
         Self { columns: columns.cloned().collect(), ..self.clone() }
@@ -70,7 +76,10 @@ impl Identity {
     /// SQL that is true as long as the name means this table.
     fn is_named(&self) -> String {
         let name = self.table.to_string().replace('\'', "''");
-        format!("(pg_catalog.to_regclass('{name}')::pg_catalog.oid {EQ} {}::pg_catalog.oid) IS TRUE", self.oid)
+        format!(
+            "(pg_catalog.to_regclass('{name}')::pg_catalog.oid {EQ} {}::pg_catalog.oid) IS TRUE",
+            self.oid
+        )
     }
 
     fn has_columns(&self) -> Option<String> {
@@ -112,12 +121,13 @@ impl Identity {
 
 /// A statement of one row that raises an error unless all of them are still what they were.
 ///
-/// It has no parameters, so that its plan is made once and kept: with one it would be planned for each chunk, which takes
-/// longer than to carry it out.
+/// It has no parameters, so that its plan is made once and kept: with one it would be planned for
+/// each chunk, which takes longer than to carry it out.
 pub(in crate::sweep) fn verify(tables: &[Identity]) -> String {
     let mut cases = String::new();
     let mut unless = |condition: String, changed: Changed| {
-        // Of text that is not a constant, so that the error is raised when the statement is carried out.
+        // Of text that is not a constant, so that the error is raised when the statement is carried
+        // out.
         let _ = write!(
             cases,
             " WHEN NOT ({condition}) THEN ('{CHANGED}{}'::pg_catalog.text OPERATOR(pg_catalog.||) \
@@ -144,7 +154,8 @@ mod tests {
     #[test]
     fn an_answer_is_read_back() {
         for changed in Changed::ALL {
-            let told = format!("invalid input syntax for type boolean: \"{CHANGED}{}\"", changed.as_str());
+            let told =
+                format!("invalid input syntax for type boolean: \"{CHANGED}{}\"", changed.as_str());
             assert_eq!(Changed::of(&told), Some(changed));
         }
         assert_eq!(Changed::of("invalid input syntax for type boolean: \"x\""), None);

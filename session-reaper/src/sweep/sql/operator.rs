@@ -1,9 +1,10 @@
 //! Operators and types that mean the same whatever the `search_path` holds.
 //!
-//! PostgreSQL looks an operator up along the `search_path`, and one in any schema of it whose operand types fit exactly wins
-//! over a built-in one that takes a conversion. Whoever may create objects in such a schema could have their own function
-//! called with the reaper's rights (the kind of CVE-2018-1058). So each operator is written with its schema, and each cast
-//! with the schema of its type.
+//! PostgreSQL looks an operator up along the `search_path`, and one in any schema of it whose
+//! operand types fit exactly wins over a built-in one that takes a conversion. Whoever may create
+//! objects in such a schema could have their own function called with the reaper's rights (the kind
+//! of CVE-2018-1058). So each operator is written with its schema, and each cast with the schema of
+//! its type.
 
 use std::fmt;
 

@@ -12,18 +12,20 @@ pub(in crate::sweep) trait Value: ToSql + Sync {
     fn literal(&self) -> String;
 }
 
-/// A value of any type, as PostgreSQL writes and reads it: exact for every type, `infinity` included.
+/// A value of any type, as PostgreSQL writes and reads it: exact for every type, `infinity`
+/// included.
 ///
-/// It is sent as text for a parameter of the column's own type. A parameter of type text and a cast in the statement would do
-/// as well, but not every such cast is known before the rows are: in the order of the heap it was made for each row, and took
-/// 0.8 of 2.4 µs.
+/// It is sent as text for a parameter of the column's own type. A parameter of type text and a cast
+/// in the statement would do as well, but not every such cast is known before the rows are: in the
+/// order of the heap it was made for each row, and took 0.8 of 2.4 µs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sweep) struct Text(pub(in crate::sweep) String);
 
 /// Where the values of a statement are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sweep) enum Values {
-    /// AuxiliaryConnection it: it is prepared once, and nothing in a value can be anything but a value.
+    /// Beside it: it is prepared once, and nothing in a value can be anything but a
+    /// value.
     Bound,
     /// In it: it can be explained, read, and pasted into psql.
     Written,
@@ -80,7 +82,11 @@ impl Value for Text {
     /// Read alike whatever `standard_conforming_strings` is.
     fn literal(&self) -> String {
         let quoted = self.0.replace('\'', "''");
-        if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+        if quoted.contains('\\') {
+            format!(" E'{}'", quoted.replace('\\', "\\\\"))
+        } else {
+            format!("'{quoted}'")
+        }
     }
 }
 

@@ -3,7 +3,12 @@ use super::*;
 
 fn column(name: &str, sql_type: &str) -> Column {
     let equals = Some(Operator::new(&Ident::new("pg_catalog"), "="));
-    Column { name: Ident::new(name), sql_type: sql_type.to_owned(), cast: format!("pg_catalog.{sql_type}"), equals }
+    Column {
+        name: Ident::new(name),
+        sql_type: sql_type.to_owned(),
+        cast: format!("pg_catalog.{sql_type}"),
+        equals,
+    }
 }
 
 fn text(text: &str) -> Text {
@@ -68,7 +73,10 @@ fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
         plain(&delete),
         r#"DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND (t."revoked_at", t."id") > ($2::timestamptz, $3::uuid) AND (t."revoked_at", t."id") <= ($4::timestamptz, $5::uuid) AND t.tableoid = 4711::oid ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $6::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END"#
     );
-    assert_eq!(format!("{:?}", delete.params), r#"[Text("c"), Text("1"), Text("a"), Text("2"), Text("b"), 7]"#);
+    assert_eq!(
+        format!("{:?}", delete.params),
+        r#"[Text("c"), Text("1"), Text("a"), Text("2"), Text("b"), 7]"#
+    );
 }
 
 #[test]
@@ -83,9 +91,11 @@ fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
 #[test]
 fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
     let reasons = vec![due("expires_at", "e"), due("revoked_at", "c")];
-    let (column, equals) = (column("family", "uuid"), Operator::new(&Ident::new("pg_catalog"), "="));
+    let (column, equals) =
+        (column("family", "uuid"), Operator::new(&Ident::new("pg_catalog"), "="));
     let group = Group { column, equals, table: r#""app"."whole""#.to_owned(), reasons };
-    let only = Only { filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")), group: Some(group) };
+    let only =
+        Only { filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")), group: Some(group) };
     let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
     let (all, some) = (KeyRange::default(), KeyRange { low: Some(vec![text("1")]), high: None });
     assert_eq!(
@@ -173,8 +183,12 @@ fn a_statement_can_be_written_out() {
 #[test]
 fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
     let floored = |name: &str, cutoff: &str| Due { floor: Some(text("f")), ..due(name, cutoff) };
-    let pass =
-        PassSql { due: floored("revoked_at", "c"), earlier: vec![floored("expires_at", "e")], ..pass() }.written();
+    let pass = PassSql {
+        due: floored("revoked_at", "c"),
+        earlier: vec![floored("expires_at", "e")],
+        ..pass()
+    }
+    .written();
     let (all, between) = (KeyRange::default(), between());
     let both = r#"t."revoked_at" < 'c'::timestamptz AND t."revoked_at" >= 'f'::timestamptz"#;
     for statement in [
@@ -189,7 +203,8 @@ fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
     ] {
         assert!(statement.contains(both), "{statement}");
     }
-    let fresh = r#"(t."expires_at" < 'e'::timestamptz AND t."expires_at" >= 'f'::timestamptz) IS NOT TRUE"#;
+    let fresh =
+        r#"(t."expires_at" < 'e'::timestamptz AND t."expires_at" >= 'f'::timestamptz) IS NOT TRUE"#;
     assert!(plain(&pass.count(&all, &9)).contains(fresh));
     assert!(!plain(&pass.delete(&between, &9, &7, LockWait::Wait)).contains("'f'"));
     assert_eq!(

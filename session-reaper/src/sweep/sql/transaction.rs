@@ -1,10 +1,11 @@
-//! The transaction around a chunk: locks on its tables first, and proof that they are the ones that were looked at.
+//! The transaction around a chunk: locks on its tables first, and proof that they are the ones that
+//! were looked at.
 
 use super::identity::verify;
 use super::{Only, PassSql};
 
-/// How long the lock on a table is waited for under which a large group is decided: everybody who writes to it waits
-/// meanwhile.
+/// How long the lock on a table is waited for under which a large group is decided: everybody who
+/// writes to it waits meanwhile.
 const TABLE_LOCK_WAIT: &str = "50ms";
 
 /// The statements around those that lock and delete. They are the same for every chunk of a pass.
@@ -12,17 +13,20 @@ const TABLE_LOCK_WAIT: &str = "50ms";
 pub(in crate::sweep) struct Around {
     /// Begins, and locks the tables whose rows go.
     pub(in crate::sweep) begin: String,
-    /// The same for a group that is too large to be locked row by row: nobody else writes to the table, or holds a row of it.
+    /// The same for a group that is too large to be locked row by row: nobody else writes to the
+    /// table, or holds a row of it.
     pub(in crate::sweep) begin_exclusive: Option<String>,
     /// Raises an error unless these are the tables that were looked at.
     pub(in crate::sweep) verify: String,
-    /// The same for the tables that decide about rows of others. The statement that reads them locks them.
+    /// The same for the tables that decide about rows of others. The statement that reads them
+    /// locks them.
     pub(in crate::sweep) verify_after: Option<String>,
 }
 
 impl Around {
     pub(super) fn of(pass: &PassSql) -> Self {
-        let names: Vec<String> = pass.tables.iter().map(|table| format!("ONLY {}", table.table)).collect();
+        let names: Vec<String> =
+            pass.tables.iter().map(|table| format!("ONLY {}", table.table)).collect();
         let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.join(", "));
         let group = pass.only.as_ref().and_then(|Only { group, .. }| group.as_ref());
         let exclusive = group.map(|group| {

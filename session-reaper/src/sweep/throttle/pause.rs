@@ -19,7 +19,9 @@ pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
             }
         }
         PauseLookup::Unreadable(error) => {
-            format!("the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away")
+            format!(
+                "the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away"
+            )
         }
     };
     // Whoever may write the table has written it.

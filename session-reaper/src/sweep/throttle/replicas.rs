@@ -1,11 +1,12 @@
 //! How far replicas are behind.
 //!
-//! `pg_stat_replication.replay_lag` stands still while a replica replays nothing, which is when it matters: it is measured
-//! when the replica gets on. What does move is how much has been written. So the position is noted at each look, and a
-//! replica that has not replayed a position by now is behind by at least the time since that look.
+//! `pg_stat_replication.replay_lag` stands still while a replica replays nothing, which is when it
+//! matters: it is measured when the replica gets on. What does move is how much has been written.
+//! So the position is noted at each look, and a replica that has not replayed a position by now is
+//! behind by at least the time since that look.
 //!
-//! What lies before the first look is not known. Therefore a replica has to have replayed all that was written before the run
-//! began, once, before the first chunk goes.
+//! What lies before the first look is not known. Therefore a replica has to have replayed all that
+//! was written before the run began, once, before the first chunk goes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,12 +17,13 @@ use super::{ReplicaLimit, ThrottleCause, ThrottleReason, answer};
 use crate::metrics;
 use crate::sweep::auxiliary::AuxiliaryConnection;
 
-/// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind is then known to some
-/// percent.
+/// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind
+/// is then known to some percent.
 const REMEMBERED: usize = 1_024;
 
-/// The physical ones that replay, and the logical ones by their names. A base backup has another state; what only receives
-/// (`pg_receivewal`) replays nothing. To a role that may not see it everything but pid and name is NULL.
+/// The physical ones that replay, and the logical ones by their names. A base backup has another
+/// state; what only receives (`pg_receivewal`) replays nothing. To a role that may not see it
+/// everything but pid and name is NULL.
 const REPLICAS: &str =
     "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
            r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),
@@ -33,15 +35,14 @@ const REPLICAS: &str =
           THEN r.application_name OPERATOR(pg_catalog.=) ANY ($1)
           ELSE s.slot_type IS NULL OR s.slot_type OPERATOR(pg_catalog.<>) 'logical' END";
 
-const WRITTEN: &str =
-    "SELECT (pg_catalog.pg_current_wal_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::bigint";
+const WRITTEN: &str = "SELECT (pg_catalog.pg_current_wal_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::bigint";
 
 /// What is remembered between looks.
 #[derive(Debug, Default)]
 pub(super) struct Replicas {
     positions: Positions,
-    /// The processes that feed those that have replayed what was written before the first look; by default all replicas have
-    /// one name.
+    /// The processes that feed those that have replayed what was written before the first look; by
+    /// default all replicas have one name.
     proven: BTreeSet<i32>,
     hidden: bool,
 }
@@ -68,9 +69,15 @@ impl Replicas {
         Ok(self.judge(Instant::now(), &rows.iter().map(Replica::of).collect::<Vec<_>>(), limit))
     }
 
-    fn judge(&mut self, now: Instant, replicas: &[Replica], limit: &ReplicaLimit) -> Option<ThrottleReason> {
+    fn judge(
+        &mut self,
+        now: Instant,
+        replicas: &[Replica],
+        limit: &ReplicaLimit,
+    ) -> Option<ThrottleReason> {
         self.hidden = replicas.iter().any(|replica| replica.replayed.is_none());
-        let missing = limit.names.iter().find(|name| !replicas.iter().any(|replica| replica.name == **name));
+        let missing =
+            limit.names.iter().find(|name| !replicas.iter().any(|replica| replica.name == **name));
         let mut worst: Option<ThrottleReason> = missing.map(|name| {
             let why = format!("replica {name} of REPLICAS is not connected to this server");
             ThrottleReason::new(ThrottleCause::ReplicaLag, why)
@@ -93,10 +100,14 @@ impl Replicas {
             }
             let most = humantime::format_duration(limit.lag);
             if lag > limit.lag {
-                let why = format!("replica {name} is {:.1} s behind, MAX_REPLICA_LAG is {most}", lag.as_secs_f64());
+                let why = format!(
+                    "replica {name} is {:.1} s behind, MAX_REPLICA_LAG is {most}",
+                    lag.as_secs_f64()
+                );
                 worst = Some(ThrottleReason::new(ThrottleCause::ReplicaLag, why));
             } else if !self.proven.contains(pid) {
-                let why = format!("replica {name} has yet to replay what was written before this run");
+                let why =
+                    format!("replica {name} has yet to replay what was written before this run");
                 worst.get_or_insert(ThrottleReason {
                     soon: true,
                     ..ThrottleReason::new(ThrottleCause::ReplicaLag, why)
@@ -132,14 +143,21 @@ fn told(answer: Option<&str>, most: Duration) -> Option<ThrottleReason> {
     let limit = humantime::format_duration(most);
     let why = match answer.map(|text| (text, text.trim().parse::<f64>())) {
         Some((_, Ok(seconds))) => {
-            metrics::replica_lag("query", Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
+            metrics::replica_lag(
+                "query",
+                Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default(),
+            );
             if seconds <= most.as_secs_f64() {
                 return None;
             }
             format!("REPLICA_LAG_QUERY says {seconds} s, MAX_REPLICA_LAG is {limit}")
         }
-        Some((text, Err(_))) => format!("REPLICA_LAG_QUERY answered {text:?}: it has to answer a number of seconds"),
-        None => "REPLICA_LAG_QUERY answered nothing: it has to answer a number of seconds".to_owned(),
+        Some((text, Err(_))) => {
+            format!("REPLICA_LAG_QUERY answered {text:?}: it has to answer a number of seconds")
+        }
+        None => {
+            "REPLICA_LAG_QUERY answered nothing: it has to answer a number of seconds".to_owned()
+        }
     };
     Some(ThrottleReason::new(ThrottleCause::ReplicaLag, why))
 }
@@ -178,7 +196,9 @@ impl Positions {
     }
 
     fn forget_before(&mut self, replayed: i64) {
-        while self.seen.len() > 1 && self.seen.front().is_some_and(|(_, written)| *written <= replayed) {
+        while self.seen.len() > 1
+            && self.seen.front().is_some_and(|(_, written)| *written <= replayed)
+        {
             self.seen.pop_front();
         }
     }
@@ -247,16 +267,34 @@ mod tests {
         replicas.positions.note(now, 100);
         assert_eq!(replicas.judge(now, &hidden, &limit(&[], false)), None);
         assert!(replicas.are_hidden());
-        assert!(replicas.judge(now, &hidden, &limit(&[], true)).unwrap().why.contains("GRANT pg_read_all_stats"));
-        assert!(replicas.judge(now, &[], &limit(&["b"], true)).unwrap().why.contains("b of REPLICAS is not connected"));
+        assert!(
+            replicas
+                .judge(now, &hidden, &limit(&[], true))
+                .unwrap()
+                .why
+                .contains("GRANT pg_read_all_stats")
+        );
+        assert!(
+            replicas
+                .judge(now, &[], &limit(&["b"], true))
+                .unwrap()
+                .why
+                .contains("b of REPLICAS is not connected")
+        );
     }
 
     #[test]
     fn a_query_of_the_users_tells_seconds() {
         assert_eq!(told(Some("9.5"), 10 * SECOND), None);
-        assert_eq!(told(Some("11"), 10 * SECOND).unwrap().why, "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s");
+        assert_eq!(
+            told(Some("11"), 10 * SECOND).unwrap().why,
+            "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s"
+        );
         for no_number in [None, Some(""), Some("00:00:11")] {
-            assert!(told(no_number, 10 * SECOND).unwrap().why.contains("a number of seconds"), "{no_number:?}");
+            assert!(
+                told(no_number, 10 * SECOND).unwrap().why.contains("a number of seconds"),
+                "{no_number:?}"
+            );
         }
     }
 

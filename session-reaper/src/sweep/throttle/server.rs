@@ -4,7 +4,8 @@ use tokio_postgres::{Client, Error};
 
 use super::{ThrottleCause, ThrottleReason};
 
-/// Client back ends at work. Whose state is hidden from this role has none; our own connections are idle, or ask this.
+/// Client back ends at work. Whose state is hidden from this role has none; our own connections are
+/// idle, or ask this.
 const ACTIVE: &str = "
     SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
                AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),
@@ -12,8 +13,8 @@ const ACTIVE: &str = "
            CURRENT_USER::pg_catalog.text
     FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()";
 
-/// A vacuum of one of these tables. Which table another role's vacuum is at work on is hidden from those without
-/// `pg_read_all_stats`, its lock on the table is not.
+/// A vacuum of one of these tables. Which table another role's vacuum is at work on is hidden from
+/// those without `pg_read_all_stats`, its lock on the table is not.
 const VACUUM: &str = "
     SELECT pg_catalog.max(pg_catalog.format('%I.%I', n.nspname, c.relname))
     FROM pg_catalog.pg_stat_progress_vacuum AS v
@@ -43,10 +44,16 @@ pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Throttle
     Ok(Some(ThrottleReason::new(ThrottleCause::Busy, why)))
 }
 
-pub(super) async fn vacuum(client: &Client, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
+pub(super) async fn vacuum(
+    client: &Client,
+    tables: &[u32],
+) -> Result<Option<ThrottleReason>, Error> {
     let row = client.query_opt(VACUUM, &[&tables]).await?;
     Ok(row.map(|row| {
         let table: Option<String> = row.get(0);
-        ThrottleReason::new(ThrottleCause::Vacuum, format!("a vacuum is at work on {}", table.unwrap_or_default()))
+        ThrottleReason::new(
+            ThrottleCause::Vacuum,
+            format!("a vacuum is at work on {}", table.unwrap_or_default()),
+        )
     }))
 }

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Every change here: an hour back and forth, half an hour, across midnight, a minute past it, a whole day that was skipped,
-/// and one that came twice.
+/// Every change here: an hour back and forth, half an hour, across midnight, a minute past it, a
+/// whole day that was skipped, and one that came twice.
 const CHANGES: [(Tz, &str); 14] = [
     (Europe::Berlin, "2025-10-26T01:00:00Z"),
     (Europe::Berlin, "2025-03-30T01:00:00Z"),
@@ -26,28 +26,42 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// Every instant at which clocks show `wall`, or, where they never do, the one that PostgreSQL takes.
+/// Every instant at which clocks show `wall`, or, where they never do, the one that PostgreSQL
+/// takes.
 fn readings(zone: Tz, wall: NaiveDateTime) -> Vec<DateTime<Utc>> {
     let around = |hours: i64| offset(zone, (wall + TimeDelta::hours(hours)).and_utc());
     let mut offsets: Vec<TimeDelta> = (-30..=30).map(around).collect();
     offsets.sort_unstable();
     offsets.dedup();
     let shown = |by: &TimeDelta| offset(zone, (wall - *by).and_utc()) == *by;
-    let found: Vec<DateTime<Utc>> = offsets.iter().filter(|by| shown(by)).map(|by| (wall - *by).and_utc()).collect();
+    let found: Vec<DateTime<Utc>> =
+        offsets.iter().filter(|by| shown(by)).map(|by| (wall - *by).and_utc()).collect();
     if !found.is_empty() {
         return found;
     }
     // Skipped: by the offset of before.
     let before = offsets.iter().copied().find(|by| {
         let read = (wall - *by).and_utc();
-        offset(zone, read) > *by && changes(zone, read).iter().any(|change| change.before == *by && change.at <= read)
+        offset(zone, read) > *by
+            && changes(zone, read).iter().any(|change| change.before == *by && change.at <= read)
     });
     vec![(wall - before.unwrap()).and_utc()]
 }
 
-fn agrees(zone: Tz, now: DateTime<Utc>, past: &Past<NaiveDateTime>, shown: NaiveDateTime, read: &[DateTime<Utc>]) {
-    let told = shown < past.before && past.skipped.is_none_or(|(low, high)| shown < low || shown >= high);
-    assert_eq!(told, read.iter().all(|read| *read < now), "{zone} at {now}: {shown}, read as {read:?}; {past:?}");
+fn agrees(
+    zone: Tz,
+    now: DateTime<Utc>,
+    past: &Past<NaiveDateTime>,
+    shown: NaiveDateTime,
+    read: &[DateTime<Utc>],
+) {
+    let told =
+        shown < past.before && past.skipped.is_none_or(|(low, high)| shown < low || shown >= high);
+    assert_eq!(
+        told,
+        read.iter().all(|read| *read < now),
+        "{zone} at {now}: {shown}, read as {read:?}; {past:?}"
+    );
     let (days, day) = (past.of_days(), shown.date());
     if day < days.before && days.skipped.is_none_or(|(low, high)| day < low || day >= high) {
         assert!(told, "{zone} at {now}: the day of {shown} is not past");

@@ -1,4 +1,5 @@
-//! Reads what `test_decoding` writes: transactions in the order of their commits, with the rows that they changed.
+//! Reads what `test_decoding` writes: transactions in the order of their commits, with the rows
+//! that they changed.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -53,8 +54,12 @@ impl Line {
         };
         let columns = fields(columns)?;
         let gone = kind == "DELETE";
-        let column =
-            |name: &str| columns.iter().find(|(column, _)| column == name).and_then(|(_, value)| value.as_deref());
+        let column = |name: &str| {
+            columns
+                .iter()
+                .find(|(column, _)| column == name)
+                .and_then(|(_, value)| value.as_deref())
+        };
         let number = |name: &str| column(name)?.parse::<i64>().ok();
         let at = |name: &str| column(name).map(|text| time(text).ok_or(())).transpose();
         Some(match (number("uid"), number("account")) {
@@ -85,7 +90,9 @@ pub(crate) fn time(text: &str) -> Option<i64> {
         return Some(millis * 1_000);
     }
     let formats = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
-    let parsed = formats.iter().find_map(|format| DateTime::<FixedOffset>::parse_from_str(text, format).ok())?;
+    let parsed = formats
+        .iter()
+        .find_map(|format| DateTime::<FixedOffset>::parse_from_str(text, format).ok())?;
     Some(parsed.timestamp_micros())
 }
 
@@ -131,8 +138,19 @@ mod tests {
         let Some(Line::Change(Change::Row { uid: 1, now: Some(row) })) = Line::parse(line) else {
             unreachable!("{:?}", Line::parse(line))
         };
-        assert_eq!(row, Row { group: None, due_at: Some(1_796_030_242_459_338), revoked_at: None, pinned: true });
+        assert_eq!(
+            row,
+            Row {
+                group: None,
+                due_at: Some(1_796_030_242_459_338),
+                revoked_at: None,
+                pinned: true
+            }
+        );
         let line = "table app.orders: DELETE: id[bigint]:7 account[bigint]:9 open[boolean]:false";
-        assert!(matches!(Line::parse(line), Some(Line::Change(Change::Order { id: 7, now: None }))));
+        assert!(matches!(
+            Line::parse(line),
+            Some(Line::Change(Change::Order { id: 7, now: None }))
+        ));
     }
 }

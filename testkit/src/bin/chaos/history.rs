@@ -1,5 +1,6 @@
-//! The history of a round: every committed transaction in the order of the commits, with the versions of the rows that it
-//! wrote, what writers touched, and what reapers deleted by which snapshot.
+//! The history of a round: every committed transaction in the order of the commits, with the
+//! versions of the rows that it wrote, what writers touched, and what reapers deleted by which
+//! snapshot.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,7 +29,8 @@ pub(crate) struct History {
     /// In the order in which they were logged.
     pub(crate) operations: Vec<Operation>,
     pub(crate) deletes: Vec<Delete>,
-    /// Every table that the name of the target has meant, and the partition that is a target itself.
+    /// Every table that the name of the target has meant, and the partition that is a target
+    /// itself.
     pub(crate) targets: HashSet<u32>,
     pub(crate) partition: Option<u32>,
     /// Rows that a transaction deleted which neither a writer nor a reaper has logged.
@@ -90,11 +92,13 @@ impl Snapshot {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (least, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let running = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
+        let running =
+            parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
         Some(Self { least, next, running: running.collect::<Option<_>>()? })
     }
 
-    /// The same without what its own transaction did: a snapshot does not list that among the running ones.
+    /// The same without what its own transaction did: a snapshot does not list that among the
+    /// running ones.
     fn before(mut self, own: u64) -> Self {
         self.running.push(own);
         self
@@ -130,7 +134,9 @@ impl History {
                 }
             }
         }
-        for row in client.query("SELECT xid, kind, touched, at FROM chaos.ops ORDER BY seq", &[]).await? {
+        for row in
+            client.query("SELECT xid, kind, touched, at FROM chaos.ops ORDER BY seq", &[]).await?
+        {
             history.operations.push(Operation {
                 xid: row.try_get::<_, String>(0)?.parse()?,
                 kind: row.try_get(1)?,
@@ -138,12 +144,13 @@ impl History {
                 at: row.try_get(3)?,
             });
         }
-        let sql =
-            "SELECT xid, run, pid, at, relation, roots, locks, snapshot, kind, old FROM chaos.deletes ORDER BY seq";
+        let sql = "SELECT xid, run, pid, at, relation, roots, locks, snapshot, kind, old FROM chaos.deletes ORDER BY seq";
         for row in client.query(sql, &[]).await? {
-            let (snapshot, kind, old): (String, String, Value) = (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?);
+            let (snapshot, kind, old): (String, String, Value) =
+                (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?);
             let xid = row.try_get::<_, String>(0)?.parse()?;
-            let snapshot = Snapshot::parse(&snapshot).ok_or_else(|| format!("no snapshot: {snapshot}"))?;
+            let snapshot =
+                Snapshot::parse(&snapshot).ok_or_else(|| format!("no snapshot: {snapshot}"))?;
             history.deletes.push(Delete {
                 xid,
                 run: row.try_get(1)?,
@@ -160,9 +167,14 @@ impl History {
             WHERE relkind IN ('r', 'p') AND (relname ~ '^t(_(old|new)[0-9]+)?$' OR relname = 't_p0')";
         for row in client.query(sql, &[]).await? {
             let oid = row.try_get(0)?;
-            if row.try_get(1)? { history.partition = Some(oid) } else { _ = history.targets.insert(oid) }
+            if row.try_get(1)? {
+                history.partition = Some(oid);
+            } else {
+                _ = history.targets.insert(oid);
+            }
         }
-        let logged: HashSet<u64> = history.operations.iter().map(|operation| operation.xid).collect();
+        let logged: HashSet<u64> =
+            history.operations.iter().map(|operation| operation.xid).collect();
         let by_reapers: HashSet<(u64, i64)> =
             history.deletes.iter().filter_map(|delete| Some((delete.xid, delete.uid()?))).collect();
         written.retain(|(xid, uid)| !logged.contains(xid) && !by_reapers.contains(&(*xid, *uid)));
@@ -193,7 +205,12 @@ impl History {
     }
 
     /// An account has an open order, as a snapshot sees it.
-    pub(crate) fn has_open_order(&self, account: i64, snapshot: &Snapshot, beside: Option<u64>) -> bool {
+    pub(crate) fn has_open_order(
+        &self,
+        account: i64,
+        snapshot: &Snapshot,
+        beside: Option<u64>,
+    ) -> bool {
         let open = |id| latest(self.orders.get(id)?, snapshot, beside);
         let orders = self.orders_of.get(&account).into_iter().flatten();
         orders.filter_map(open).any(|order| order.account == account && order.open)
@@ -212,7 +229,10 @@ impl Delete {
 
 /// The versions stand in the order of the commits, which for one row is that of the writes.
 fn latest<T: Copy>(versions: &[Version<T>], snapshot: &Snapshot, beside: Option<u64>) -> Option<T> {
-    let seen = versions.iter().rev().find(|version| snapshot.sees(version.xid) || Some(version.xid) == beside);
+    let seen = versions
+        .iter()
+        .rev()
+        .find(|version| snapshot.sees(version.xid) || Some(version.xid) == beside);
     seen.and_then(|version| version.now)
 }
 

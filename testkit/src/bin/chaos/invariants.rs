@@ -1,8 +1,10 @@
 //! What must hold for the history of a round.
 //!
-//! - (a) No row is deleted that was not due when it was deleted, nor one of another table than the one that was located.
-//! - (b) Judged by the snapshot of the statement that decided: no sibling of a deleted row was live that was visible in it, or
-//!   whose writer had updated or locked an existing row of the group; the same for what `where` reads.
+//! - (a) No row is deleted that was not due when it was deleted, nor one of another table than the
+//!   one that was located.
+//! - (b) Judged by the snapshot of the statement that decided: no sibling of a deleted row was live
+//!   that was visible in it, or whose writer had updated or locked an existing row of the group;
+//!   the same for what `where` reads.
 //! - (d) One reaper works on a table at a time, each row is deleted once, and the reports add up.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -49,7 +51,12 @@ const MICROSECONDS: f64 = 1e6;
 const LARGE: usize = 1_000;
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(plan: &'a Plan, history: &'a History, runs: &'a [Run], crashed: bool) -> Self {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        history: &'a History,
+        runs: &'a [Run],
+        crashed: bool,
+    ) -> Self {
         let reaper_of = runs.iter().map(|run| (run.number, run.slot)).collect();
         let mut touching: HashMap<i64, Vec<&Operation>> = HashMap::new();
         for operation in &history.operations {
@@ -57,7 +64,16 @@ impl<'a> Judge<'a> {
                 touching.entry(*uid).or_default().push(operation);
             }
         }
-        Self { plan, history, runs, crashed, found: Vec::new(), reaper_of, touching, judged: HashSet::new() }
+        Self {
+            plan,
+            history,
+            runs,
+            crashed,
+            found: Vec::new(),
+            reaper_of,
+            touching,
+            judged: HashSet::new(),
+        }
     }
 
     fn note(&mut self, code: &'static str, what: String) {
@@ -96,7 +112,10 @@ impl<'a> Judge<'a> {
     fn due(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
         if !reaper.is_due(row, delete.at) {
             let Delete { run, at, xid, .. } = delete;
-            self.note("a-not-due", format!("run {run} deleted row {uid} at {at} in {xid}, which was not due: {row:?}"));
+            self.note(
+                "a-not-due",
+                format!("run {run} deleted row {uid} at {at} in {xid}, which was not due: {row:?}"),
+            );
         }
     }
 
@@ -126,7 +145,10 @@ impl<'a> Judge<'a> {
         let row = self.history.row(parent, &delete.snapshot, None);
         if !row.is_some_and(|row| reaper.is_due(row, delete.at)) {
             let Delete { run, xid, .. } = delete;
-            self.note("a-child", format!("run {run} deleted child {id} in {xid}, whose parent {parent} is {row:?}"));
+            self.note(
+                "a-child",
+                format!("run {run} deleted child {id} in {xid}, whose parent {parent} is {row:?}"),
+            );
         }
     }
 
@@ -144,9 +166,18 @@ impl<'a> Judge<'a> {
         }
         let members: BTreeSet<i64> = match row.group.filter(|_| reaper.group) {
             Some(group) => {
-                let of_group =
-                    |uid: &i64| history.row(*uid, snapshot, None).is_some_and(|row| row.group == Some(group));
-                history.members.get(&group).into_iter().flatten().copied().filter(of_group).chain([uid]).collect()
+                let of_group = |uid: &i64| {
+                    history.row(*uid, snapshot, None).is_some_and(|row| row.group == Some(group))
+                };
+                history
+                    .members
+                    .get(&group)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .filter(of_group)
+                    .chain([uid])
+                    .collect()
             }
             None => BTreeSet::from([uid]),
         };
@@ -161,14 +192,16 @@ impl<'a> Judge<'a> {
                 return;
             }
         }
-        // Of those that it does not show, the writers that had touched an existing row of the group by then.
+        // Of those that it does not show, the writers that had touched an existing row of the group
+        // by then.
         let Some(committed) = history.commits.get(&delete.xid) else { return };
         let writers: BTreeSet<u64> = members
             .iter()
             .flat_map(|member| self.touching.get(member).into_iter().flatten())
             .filter(|operation| !snapshot.sees(operation.xid))
             .filter(|operation| {
-                let before = history.commits.get(&operation.xid).is_some_and(|writer| writer < committed);
+                let before =
+                    history.commits.get(&operation.xid).is_some_and(|writer| writer < committed);
                 before || operation.at < delete.at
             })
             .map(|operation| operation.xid)
@@ -178,7 +211,9 @@ impl<'a> Judge<'a> {
             let joined = group.and_then(|group| history.members.get(&group)).into_iter().flatten();
             let all: BTreeSet<i64> = members.iter().chain(joined).copied().collect();
             for member in all {
-                if let Some(why) = self.stays(reaper, delete, row.group, member, uid, snapshot, Some(writer)) {
+                if let Some(why) =
+                    self.stays(reaper, delete, row.group, member, uid, snapshot, Some(writer))
+                {
                     let (run, xid) = (delete.run, delete.xid);
                     let kinds: Vec<&str> = history
                         .operations
@@ -201,7 +236,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Why `member` keeps `deleted` from being deleted, as a snapshot and one transaction beside it show it.
+    /// Why `member` keeps `deleted` from being deleted, as a snapshot and one transaction beside it
+    /// show it.
     #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
     fn stays(
         &self,
@@ -222,7 +258,8 @@ impl<'a> Judge<'a> {
                 return Some(format!("is live: {row:?}"));
             }
         }
-        let ordered = reaper.open_orders_stay && self.history.has_open_order(member, snapshot, beside);
+        let ordered =
+            reaper.open_orders_stay && self.history.has_open_order(member, snapshot, beside);
         ordered.then(|| "has an open order".to_owned())
     }
 
@@ -230,7 +267,9 @@ impl<'a> Judge<'a> {
     fn alone(&mut self) {
         let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
         for delete in &self.history.deletes {
-            if let (Deleted::Row { .. }, Some(place)) = (delete.what, self.history.commits.get(&delete.xid)) {
+            if let (Deleted::Row { .. }, Some(place)) =
+                (delete.what, self.history.commits.get(&delete.xid))
+            {
                 of_table.entry(delete.relation).or_default().push((*place, delete));
             }
         }
@@ -241,7 +280,8 @@ impl<'a> Judge<'a> {
             for (index, (_, delete)) in deletes.iter().enumerate() {
                 let process = (delete.run, delete.pid);
                 if let Some(last) = last_of.insert(process, index)
-                    && let Some((_, other)) = deletes[last..index].iter().find(|(_, other)| other.run != delete.run)
+                    && let Some((_, other)) =
+                        deletes[last..index].iter().find(|(_, other)| other.run != delete.run)
                 {
                     let (run, xid) = (delete.run, delete.xid);
                     found.push(format!(
@@ -267,22 +307,31 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): what a run reports is what it deleted; if its connection was lost, it may not know of the last chunk.
+    /// (d): what a run reports is what it deleted; if its connection was lost, it may not know of
+    /// the last chunk.
     fn reports(&mut self) {
         for run in self.runs {
             let Some(targets) = run.report["targets"].as_array() else { continue };
             // Beside the target the run reaps its own history.
-            let Some(target) = targets.iter().find(|target| target["target"] != "reaper_runs") else { continue };
+            let Some(target) = targets.iter().find(|target| target["target"] != "reaper_runs")
+            else {
+                continue;
+            };
             let reported: u64 = target["deleted"]
                 .as_object()
                 .map(|by_reason| by_reason.values().filter_map(serde_json::Value::as_u64).sum())
                 .unwrap_or_default();
             let children = target["children"].as_u64();
             let of_run = || self.history.deletes.iter().filter(|delete| delete.run == run.number);
-            let rows = of_run().filter(|delete| matches!(delete.what, Deleted::Row { .. })).count() as u64;
-            let gone = of_run().filter(|delete| matches!(delete.what, Deleted::Child { .. })).count() as u64;
-            let too_many = !self.crashed && (reported > rows || children.is_some_and(|children| children > gone));
-            let too_few = run.undisturbed && (reported < rows || children.is_some_and(|children| children < gone));
+            let rows =
+                of_run().filter(|delete| matches!(delete.what, Deleted::Row { .. })).count() as u64;
+            let gone = of_run()
+                .filter(|delete| matches!(delete.what, Deleted::Child { .. }))
+                .count() as u64;
+            let too_many = !self.crashed
+                && (reported > rows || children.is_some_and(|children| children > gone));
+            let too_few = run.undisturbed
+                && (reported < rows || children.is_some_and(|children| children < gone));
             if too_many || too_few {
                 self.note(
                     "d-report",
@@ -301,7 +350,10 @@ impl Reaper {
     pub(crate) fn is_due(&self, row: Row, at: f64) -> bool {
         let due = self.reasons().into_iter().any(|(column, keep)| {
             let value = if column == "due_at" { row.due_at } else { row.revoked_at };
-            #[allow(clippy::cast_precision_loss, reason = "microseconds of this century stay below 2^53")]
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "microseconds of this century stay below 2^53"
+            )]
             value.is_some_and(|value| value as f64 / MICROSECONDS + f64::from(keep) * 86_400.0 < at)
         });
         due && !(self.pinned_stay && row.pinned)

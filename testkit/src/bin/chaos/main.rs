@@ -1,8 +1,8 @@
-//! A randomised concurrent checker of session-reaper: reapers delete while writers write and nemeses interfere; afterwards
-//! the whole history is judged. docs/chaos.md explains it.
+//! A randomised concurrent checker of session-reaper: reapers delete while writers write and
+//! nemeses interfere; afterwards the whole history is judged. docs/chaos.md explains it.
 //!
-//! Read [`plan`] first (what a round does), then [`round`] (how it goes), [`history`] (what is recorded) and [`invariants`]
-//! and [`quiet`] (what must hold).
+//! Read [`plan`] first (what a round does), then [`round`] (how it goes), [`history`] (what is
+//! recorded) and [`invariants`] and [`quiet`] (what must hold).
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a report is for reading")]
 
@@ -35,7 +35,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// Check session-reaper beside concurrent writers, with faults
 #[derive(Parser)]
 struct Options {
-    /// The seed of the first round; each further round has the next one [default: taken from the clock]
+    /// The seed of the first round; each further round has the next one [default: taken from the
+    /// clock]
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
     /// How many rounds to play [default: as many as --minutes allows]
@@ -71,7 +72,8 @@ struct Totals {
     violations: BTreeMap<&'static str, (u64, Vec<u64>)>,
 }
 
-/// Logical decoding gives the order of the commits. Deadlocks, which writers and reapers may run into, end soon.
+/// Logical decoding gives the order of the commits. Deadlocks, which writers and reapers may run
+/// into, end soon.
 const SETTINGS: [(&str, &str); 3] =
     [("wal_level", "logical"), ("max_connections", "100"), ("deadlock_timeout", "200ms")];
 
@@ -105,18 +107,22 @@ async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
     }
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut server = Server::start(&SETTINGS).await;
-    let first = options
-        .seed
-        .unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs()));
+    let first = options.seed.unwrap_or_else(|| {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs())
+    });
     let seeds = first..first.saturating_add(options.rounds.unwrap_or(u64::MAX));
     for seed in seeds {
         if options.rounds.is_none() && Instant::now() >= until {
             break;
         }
         let (plan, began) = (Plan::draw(seed, options.scale), Instant::now());
-        let outcome = round::play(&mut server, &plan, &reaper, &options.traces).await.map_err(|error| {
-            format!("the round of seed {seed} could not be played: {}", schema::connect::chain(&*error))
-        })?;
+        let outcome =
+            round::play(&mut server, &plan, &reaper, &options.traces).await.map_err(|error| {
+                format!(
+                    "the round of seed {seed} could not be played: {}",
+                    schema::connect::chain(&*error)
+                )
+            })?;
         println!(
             "seed {seed}: {plan}\n  {} operations, {} runs, {} rows deleted, {} violations, {:.1} s",
             outcome.operations,

@@ -57,8 +57,9 @@ impl Done {
     }
 }
 
-/// A server process that outlives its killed reaper for so long has been left behind. A statement of it ends by its own
-/// bound (2 s) and the server looks for its client five times a second: this is for a machine that does other things.
+/// A server process that outlives its killed reaper for so long has been left behind. A statement
+/// of it ends by its own bound (2 s) and the server looks for its client five times a second: this
+/// is for a machine that does other things.
 const LEFT_BEHIND: Duration = Duration::from_mins(2);
 
 impl Scene<'_> {
@@ -103,7 +104,9 @@ impl Scene<'_> {
                 Nemesis::Restart | Nemesis::Crash => {
                     self.disturb();
                     let crash = *nemesis == Nemesis::Crash;
-                    self.server.restart(if crash { Shutdown::Immediate } else { Shutdown::Fast }).await;
+                    self.server
+                        .restart(if crash { Shutdown::Immediate } else { Shutdown::Fast })
+                        .await;
                     self.disturb();
                     self.done.restarts += 1;
                 }
@@ -116,7 +119,8 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until a reaper is at work and has deleted something in this run, half of the time; or for a part of a second.
+    /// Waits until a reaper is at work and has deleted something in this run, half of the time; or
+    /// for a part of a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
@@ -167,14 +171,19 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Puts another table in the target's place, with rows of its own, while a reaper is at work on the first.
+    /// Puts another table in the target's place, with rows of its own, while a reaper is at work on
+    /// the first.
     async fn swap(&mut self, how: Nemesis, place: usize, rng: &mut Rng) -> Result {
         let client = connect(&self.writers.url).await?;
         let many = i64::from(self.plan.rows / 2);
         let first = self.writers.next.fetch_add(many, Ordering::SeqCst);
         let uids: Range<i64> = first..first + many;
         let tables = &self.plan.tables;
-        let name = if how == Nemesis::Rename { format!("app.t_new{place}") } else { format!("next{place}.t") };
+        let name = if how == Nemesis::Rename {
+            format!("app.t_new{place}")
+        } else {
+            format!("next{place}.t")
+        };
         if how == Nemesis::SwapSchemas {
             let schemas = format!("CREATE SCHEMA next{place}; CREATE SCHEMA old{place}");
             client.batch_execute(&schemas).await?;
@@ -184,9 +193,13 @@ impl Scene<'_> {
         self.at_work(&self.slots[0], 1.0).await?;
         let sql = match how {
             Nemesis::Rename => {
-                format!("ALTER TABLE app.t RENAME TO t_old{place}; ALTER TABLE app.t_new{place} RENAME TO t")
+                format!(
+                    "ALTER TABLE app.t RENAME TO t_old{place}; ALTER TABLE app.t_new{place} RENAME TO t"
+                )
             }
-            _ => format!("ALTER TABLE app.t SET SCHEMA old{place}; ALTER TABLE next{place}.t SET SCHEMA app"),
+            _ => format!(
+                "ALTER TABLE app.t SET SCHEMA old{place}; ALTER TABLE next{place}.t SET SCHEMA app"
+            ),
         };
         // Not had in time, for a reaper that is frozen: then it is not swapped.
         if client.batch_execute(&sql).await.is_ok() {
@@ -207,8 +220,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Puts another table in the place of the orders', with the orders that there are and with open ones of rows that are about
-    /// to be deleted.
+    /// Puts another table in the place of the orders', with the orders that there are and with open
+    /// ones of rows that are about to be deleted.
     async fn swap_orders(&mut self, place: usize) -> Result {
         const MORE: i64 = 40;
         let client = connect(&self.writers.url).await?;
@@ -231,8 +244,15 @@ impl Scene<'_> {
         self.swap_beside(&client, "child", place, "").await
     }
 
-    /// Moves the rows of a table beside the target to the new one, which takes its name, while a reaper is at work.
-    async fn swap_beside(&mut self, client: &Client, table: &str, place: usize, more: &str) -> Result {
+    /// Moves the rows of a table beside the target to the new one, which takes its name, while a
+    /// reaper is at work.
+    async fn swap_beside(
+        &mut self,
+        client: &Client,
+        table: &str,
+        place: usize,
+        more: &str,
+    ) -> Result {
         self.at_work(&self.slots[0], 1.0).await?;
         let swap = format!(
             "LOCK TABLE app.{table} IN ACCESS EXCLUSIVE MODE;
@@ -247,8 +267,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Detaches the last partition while a reaper is at work, and attaches it again when that run is over. Meanwhile it is a
-    /// partition of another table, if `elsewhere`.
+    /// Detaches the last partition while a reaper is at work, and attaches it again when that run
+    /// is over. Meanwhile it is a partition of another table, if `elsewhere`.
     async fn detach(&mut self, concurrently: bool, elsewhere: bool) -> Result {
         let client = connect(&self.writers.url).await?;
         self.at_work(&self.slots[0], 1.0).await?;
@@ -256,10 +276,17 @@ impl Scene<'_> {
         // Reapers come to it last.
         let last = partitions - 1;
         let how = if concurrently { "CONCURRENTLY" } else { "" };
-        if client.batch_execute(&format!("ALTER TABLE app.t DETACH PARTITION app.t_p{last} {how}")).await.is_err() {
+        if client
+            .batch_execute(&format!("ALTER TABLE app.t DETACH PARTITION app.t_p{last} {how}"))
+            .await
+            .is_err()
+        {
             if concurrently {
-                let _ =
-                    client.batch_execute(&format!("ALTER TABLE app.t DETACH PARTITION app.t_p{last} FINALIZE")).await;
+                let _ = client
+                    .batch_execute(&format!(
+                        "ALTER TABLE app.t DETACH PARTITION app.t_p{last} FINALIZE"
+                    ))
+                    .await;
             }
         } else {
             self.done.detached += 1;
@@ -274,15 +301,21 @@ impl Scene<'_> {
         }
         let during = self.slots[0].now();
         for _ in 0..500 {
-            if during.is_none() || self.slots[0].now().map(|now| now.run) != during.map(|during| during.run) {
+            if during.is_none()
+                || self.slots[0].now().map(|now| now.run) != during.map(|during| during.run)
+            {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if elsewhere {
-            let _ = client.batch_execute(&format!("ALTER TABLE app.elsewhere DETACH PARTITION app.t_p{last}")).await;
+            let _ = client
+                .batch_execute(&format!("ALTER TABLE app.elsewhere DETACH PARTITION app.t_p{last}"))
+                .await;
         }
-        let _ = client.batch_execute(&format!("ALTER TABLE app.t ATTACH PARTITION app.t_p{last} {bound}")).await;
+        let _ = client
+            .batch_execute(&format!("ALTER TABLE app.t ATTACH PARTITION app.t_p{last} {bound}"))
+            .await;
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
-//! What a round does, drawn from its seed: the tables, the reapers with their configurations, the writers, the nemeses.
+//! What a round does, drawn from its seed: the tables, the reapers with their configurations, the
+//! writers, the nemeses.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A round. The same seed draws the same plan; what the scheduler makes of it differs from machine to machine.
+/// A round. The same seed draws the same plan; what the scheduler makes of it differs from machine
+/// to machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -34,7 +36,8 @@ pub(crate) struct Tables {
     pub(crate) orders: Option<Reference>,
     /// `app.child` refers to `app.t`: `None` without the table.
     pub(crate) child: Option<Reference>,
-    /// A `BEFORE DELETE FOR EACH ROW` trigger, for which the reaper locks rows before it deletes them.
+    /// A `BEFORE DELETE FOR EACH ROW` trigger, for which the reaper locks rows before it deletes
+    /// them.
     pub(crate) before_trigger: bool,
 }
 
@@ -57,7 +60,10 @@ pub(crate) struct Writer {
 
 /// A reaper that does one run after the other, with one target.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "a bool for each key of the target that is there or is not")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a bool for each key of the target that is there or is not"
+)]
 pub(crate) struct Reaper {
     pub(crate) table: &'static str,
     /// In days.
@@ -90,9 +96,11 @@ pub(crate) enum Nemesis {
     Rename,
     /// Another table of that name takes its place in the schema.
     SwapSchemas,
-    /// A partition is detached, and attached again later; meanwhile it may be a partition of another table.
+    /// A partition is detached, and attached again later; meanwhile it may be a partition of
+    /// another table.
     Detach,
-    /// The due column is renamed, and another one of its name is added, by which half of the rows live.
+    /// The due column is renamed, and another one of its name is added, by which half of the rows
+    /// live.
     ReplaceColumn,
     /// Another table takes the name of the one that `where` reads, with more open orders.
     SwapOrders,
@@ -121,8 +129,9 @@ impl Plan {
         let stable = disruption.is_none();
         let key = rng.u8(..10) < 7;
         let reference = |rng: &mut Rng, unlikely: u8| {
-            (stable && key && rng.u8(..10) >= unlikely)
-                .then(|| *choose(rng, &[Reference::Cascade, Reference::Cascade, Reference::NoAction]))
+            (stable && key && rng.u8(..10) >= unlikely).then(|| {
+                *choose(rng, &[Reference::Cascade, Reference::Cascade, Reference::NoAction])
+            })
         };
         // Without a foreign key nothing ties an order to its row: writers lock the row instead.
         let orders = reference(&mut rng, 4).map(|found| match found {
@@ -130,14 +139,24 @@ impl Plan {
             cascade => cascade,
         });
         let child = reference(&mut rng, 7);
-        let tables =
-            Tables { partitions, key, millis: rng.u8(..4) == 0, orders, child, before_trigger: rng.u8(..4) == 0 };
+        let tables = Tables {
+            partitions,
+            key,
+            millis: rng.u8(..4) == 0,
+            orders,
+            child,
+            before_trigger: rng.u8(..4) == 0,
+        };
         // Groups lie in one table, but not in one partition.
         let grouped = rng.u8(..10) < 6 && (stable || partitions == 0);
-        let reapers: Vec<Reaper> = (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
+        let reapers: Vec<Reaper> =
+            (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
         let operations = scaled(rng.u32(150..400), scale);
         let writers = (0..rng.u32(2..=4))
-            .map(|_| Writer { operations, hold: Duration::from_millis(*choose(&mut rng, &[0, 3, 10, 40])) })
+            .map(|_| Writer {
+                operations,
+                hold: Duration::from_millis(*choose(&mut rng, &[0, 3, 10, 40])),
+            })
             .collect();
         let proxied = rng.bool();
         let mut nemeses = Vec::new();
@@ -168,7 +187,8 @@ impl Plan {
         }
         // It is decided anew for each chunk, and a slow `where` for each of its rows.
         let quick = |reaper: &Reaper| !reaper.open_orders_stay && reaper.chunk >= 200;
-        let large_group = grouped && reapers.iter().any(|reaper| reaper.group) && reapers.iter().all(quick);
+        let large_group =
+            grouped && reapers.iter().any(|reaper| reaper.group) && reapers.iter().all(quick);
         Self { seed, tables, rows, writers, reapers, nemeses, proxied, large_group }
     }
 }
@@ -198,11 +218,15 @@ impl fmt::Display for Plan {
             }
         }
         for reaper in &self.reapers {
-            let Reaper { pinned_stay, open_orders_stay, group, children, order, chunk, .. } = reaper;
+            let Reaper { pinned_stay, open_orders_stay, group, children, order, chunk, .. } =
+                reaper;
             write!(f, "; reaper of {} in chunks of {chunk}", reaper.table)?;
-            for (is, what) in
-                [(*pinned_stay, "pinned"), (*open_orders_stay, "where"), (*group, "group"), (*children, "children")]
-            {
+            for (is, what) in [
+                (*pinned_stay, "pinned"),
+                (*open_orders_stay, "where"),
+                (*group, "group"),
+                (*children, "children"),
+            ] {
                 if is {
                     write!(f, " {what}")?;
                 }
@@ -270,7 +294,9 @@ impl Reaper {
             .reasons()
             .iter()
             .map(|(column, keep)| {
-                format!("{{ reason = \"{column}\", column = \"{column}\", keep = \"{keep}d\"{unit} }}")
+                format!(
+                    "{{ reason = \"{column}\", column = \"{column}\", keep = \"{keep}d\"{unit} }}"
+                )
             })
             .collect();
         let mut text = format!(
@@ -299,7 +325,11 @@ pub(crate) fn choose<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
     &of[rng.usize(..of.len())]
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small positive numbers"
+)]
 fn scaled(number: u32, scale: f64) -> u32 {
     ((f64::from(number) * scale).round() as u32).max(1)
 }

@@ -22,10 +22,15 @@ pub(crate) async fn reap(
     found: &mut Vec<Violation>,
 ) -> Result<Vec<Run>> {
     let (client, holder) = (connect(url).await?, connect(url).await?);
-    let held = "SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400) ORDER BY uid LIMIT 3 FOR UPDATE";
+    let held =
+        "SELECT uid FROM app.t WHERE due_at < chaos.at(-4 * 86400) ORDER BY uid LIMIT 3 FOR UPDATE";
     holder.batch_execute("BEGIN").await?;
-    let held: Vec<i64> =
-        holder.query(held, &[]).await?.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
+    let held: Vec<i64> = holder
+        .query(held, &[])
+        .await?
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<std::result::Result<_, _>>()?;
     let mut runs = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
         let reaper = &slot.plan;
@@ -37,15 +42,27 @@ pub(crate) async fn reap(
         // Rows may have become due while it ran.
         let fewest = due(&client, plan, reaper, &[], again).await?.len() as u64;
         let most = due(&client, plan, reaper, &[], now(&client).await?).await?.len() as u64;
-        let says = format!("runs {} and {}, which ended with {:?},", last.number - 1, last.number, last.code);
+        let says = format!(
+            "runs {} and {}, which ended with {:?},",
+            last.number - 1,
+            last.number,
+            last.code
+        );
         let targets = last.report["targets"].as_array().into_iter().flatten();
-        let target =
-            targets.filter(|target| target["target"] != "reaper_runs").map(|target| target["remaining"].as_u64());
+        let target = targets
+            .filter(|target| target["target"] != "reaper_runs")
+            .map(|target| target["remaining"].as_u64());
         let remaining = target.flatten().next();
         if last.code != Some(0) {
-            found.push(Violation { code: "c-exit", what: format!("{says} did not succeed: {}", last.report["why"]) });
+            found.push(Violation {
+                code: "c-exit",
+                what: format!("{says} did not succeed: {}", last.report["why"]),
+            });
         } else if !left.is_empty() {
-            found.push(Violation { code: "c-left", what: format!("{says} left rows that are due and free: {left:?}") });
+            found.push(Violation {
+                code: "c-left",
+                what: format!("{says} left rows that are due and free: {left:?}"),
+            });
         } else if !remaining.is_some_and(|remaining| (fewest..=most).contains(&remaining)) {
             let what = format!("{says} left {fewest} rows that are due and report {remaining:?}");
             found.push(Violation { code: "c-report", what });
@@ -57,14 +74,28 @@ pub(crate) async fn reap(
 }
 
 async fn now(client: &Client) -> Result<f64> {
-    Ok(client.query_one("SELECT extract(epoch FROM clock_timestamp())::float8", &[]).await?.try_get(0)?)
+    Ok(client
+        .query_one("SELECT extract(epoch FROM clock_timestamp())::float8", &[])
+        .await?
+        .try_get(0)?)
 }
 
-/// The rows that a reaper should delete at a time, without those that cannot go while rows are `held`.
-async fn due(client: &Client, plan: &Plan, reaper: &Reaper, held: &[i64], at: f64) -> Result<Vec<i64>> {
+/// The rows that a reaper should delete at a time, without those that cannot go while rows are
+/// `held`.
+async fn due(
+    client: &Client,
+    plan: &Plan,
+    reaper: &Reaper,
+    held: &[i64],
+    at: f64,
+) -> Result<Vec<i64>> {
     let unit = if plan.tables.millis { "1000" } else { "1" };
     let value = |column: &str| {
-        if plan.tables.millis { format!("t.{column}") } else { format!("extract(epoch FROM t.{column})::float8") }
+        if plan.tables.millis {
+            format!("t.{column}")
+        } else {
+            format!("extract(epoch FROM t.{column})::float8")
+        }
     };
     let reasons: Vec<String> = reaper
         .reasons()

@@ -63,7 +63,8 @@ impl Shared {
     fn url_of(&self, run: i32, proxied: bool) -> String {
         let base = if proxied { &self.through } else { &self.url };
         let joint = if base.contains('?') { '&' } else { '?' };
-        let options = format!("-c role=session_reaper -c chaos.run={run} -c search_path=app,public");
+        let options =
+            format!("-c role=session_reaper -c chaos.run={run} -c search_path=app,public");
         let options = options.replace(' ', "%20").replace('=', "%3D").replace(',', "%2C");
         format!("{base}{joint}application_name={}&options={options}", Self::application(run))
     }
@@ -96,7 +97,8 @@ pub(crate) async fn run(shared: &Shared, index: usize, slot: &Slot, proxied: boo
     }
     // Nobody signals a process of which another may have the number by now.
     set(&slot.current, None);
-    let undisturbed = before.is_multiple_of(2) && shared.disturbances.load(Ordering::SeqCst) == before;
+    let undisturbed =
+        before.is_multiple_of(2) && shared.disturbances.load(Ordering::SeqCst) == before;
     let code = program.wait().await.code();
     Ok(Run {
         number: run,
@@ -123,13 +125,20 @@ impl Slot {
     pub(crate) fn signal(&self, name: &str) -> Option<Current> {
         let current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let current = (*current)?;
-        let sent = std::process::Command::new("kill").args(["-s", name, &current.pid.to_string()]).status();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", name, &current.pid.to_string()])
+            .status();
         sent.is_ok_and(|status| status.success()).then_some(current)
     }
 }
 
 /// One run after the other until the round goes quiet.
-pub(crate) async fn reap(shared: Arc<Shared>, index: usize, slot: Arc<Slot>, proxied: bool) -> Result<Vec<Run>> {
+pub(crate) async fn reap(
+    shared: Arc<Shared>,
+    index: usize,
+    slot: Arc<Slot>,
+    proxied: bool,
+) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     while !shared.quiet.load(Ordering::SeqCst) {
         runs.push(run(&shared, index, &slot, proxied).await?);

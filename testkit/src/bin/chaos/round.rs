@@ -31,17 +31,29 @@ pub(crate) struct Outcome {
 const LARGE_GROUP: i64 = 10_200;
 
 /// Plays a round on a database of its own.
-pub(crate) async fn play(server: &mut Server, plan: &Plan, binary: &Path, traces: &Path) -> Result<Outcome> {
+pub(crate) async fn play(
+    server: &mut Server,
+    plan: &Plan,
+    binary: &Path,
+    traces: &Path,
+) -> Result<Outcome> {
     let database = server.database().await;
     let played = on(server, &database, plan, binary, traces).await;
     // A database with a slot cannot be dropped.
     let client = connect(&database.url()).await?;
-    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    let drop =
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
     client.execute(drop, &[&SLOT]).await?;
     played
 }
 
-async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path, traces: &Path) -> Result<Outcome> {
+async fn on(
+    server: &mut Server,
+    database: &Database,
+    plan: &Plan,
+    binary: &Path,
+    traces: &Path,
+) -> Result<Outcome> {
     let mut rng = Rng::with_seed(plan.seed.wrapping_mul(31));
     let client = connect(&database.url()).await?;
     plan.tables.create(&client).await?;
@@ -78,7 +90,9 @@ async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path
 
     let reaping: Vec<_> = (0..)
         .zip(&slots)
-        .map(|(n, slot)| tokio::spawn(reapers::reap(Arc::clone(&reapers), n, Arc::clone(slot), plan.proxied)))
+        .map(|(n, slot)| {
+            tokio::spawn(reapers::reap(Arc::clone(&reapers), n, Arc::clone(slot), plan.proxied))
+        })
         .collect();
     let writing: Vec<_> = plan
         .writers
@@ -86,7 +100,15 @@ async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path
         .map(|writer| tokio::spawn(writers::write(Arc::clone(&shared), *writer, rng.u64(..))))
         .collect();
     let done = Done::default();
-    let mut scene = Scene { plan, server, proxy: &proxy, slots: &slots, reapers: &reapers, writers: &shared, done };
+    let mut scene = Scene {
+        plan,
+        server,
+        proxy: &proxy,
+        slots: &slots,
+        reapers: &reapers,
+        writers: &shared,
+        done,
+    };
     scene.play(&mut rng).await?;
     let done = scene.done;
     for writer in writing {
@@ -103,8 +125,10 @@ async fn on(server: &mut Server, database: &Database, plan: &Plan, binary: &Path
     let client = connect(&database.url()).await?;
     quiet::left_behind(&client, &mut violations).await?;
     if done.stayed > 0 {
-        violations
-            .push(Violation { code: "e-backend", what: format!("{} killed reapers left a backend", done.stayed) });
+        violations.push(Violation {
+            code: "e-backend",
+            what: format!("{} killed reapers left a backend", done.stayed),
+        });
     }
     let history = History::read(&client).await?;
     let mut judge = Judge::new(plan, &history, &runs, plan.nemeses.contains(&Nemesis::Crash));

@@ -13,9 +13,10 @@ pub(crate) const SLOT: &str = "chaos";
 
 /// What records operations and deletes.
 ///
-/// The deciding statement's snapshot comes from a `STABLE` function: the queries of a `VOLATILE` one have a snapshot of
-/// their own. A `STABLE` function cannot insert, so it leaves the snapshot in a setting of the transaction, where the next
-/// trigger on the same row finds it. Triggers of one kind fire in the order of their names.
+/// The deciding statement's snapshot comes from a `STABLE` function: the queries of a `VOLATILE`
+/// one have a snapshot of their own. A `STABLE` function cannot insert, so it leaves the snapshot
+/// in a setting of the transaction, where the next trigger on the same row finds it. Triggers of
+/// one kind fire in the order of their names.
 const RECORDS: &str = "
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.ops (
@@ -76,10 +77,15 @@ impl Reference {
 impl Tables {
     /// Makes all of it, and the slot first, so that the history is whole.
     pub(crate) async fn create(&self, client: &Client) -> Result {
-        client.execute("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", &[&SLOT]).await?;
+        client
+            .execute("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", &[&SLOT])
+            .await?;
         client.batch_execute(RECORDS).await?;
         let (kind, at) = if self.millis {
-            ("bigint", "(extract(epoch FROM clock_timestamp() + make_interval(secs => offset_s)) * 1000)::bigint")
+            (
+                "bigint",
+                "(extract(epoch FROM clock_timestamp() + make_interval(secs => offset_s)) * 1000)::bigint",
+            )
         } else {
             ("timestamptz", "clock_timestamp() + make_interval(secs => offset_s)")
         };
@@ -160,7 +166,8 @@ impl Tables {
         Ok(())
     }
 
-    /// The statements that put another due column in the place of the target's; rows with an even number live by it.
+    /// The statements that put another due column in the place of the target's; rows with an even
+    /// number live by it.
     pub(crate) fn replace_due_column(&self, place: usize) -> String {
         let due = if self.millis { "bigint" } else { "timestamptz" };
         let tie = if self.key { ", uid" } else { "" };
@@ -180,10 +187,18 @@ impl Tables {
         Ok(())
     }
 
-    /// Inserts rows with these numbers into a table of the target's shape: most of them due, in groups of one to four.
-    pub(crate) async fn fill(&self, client: &Client, name: &str, uids: std::ops::Range<i64>, rng: &mut Rng) -> Result {
+    /// Inserts rows with these numbers into a table of the target's shape: most of them due, in
+    /// groups of one to four.
+    pub(crate) async fn fill(
+        &self,
+        client: &Client,
+        name: &str,
+        uids: std::ops::Range<i64>,
+        rng: &mut Rng,
+    ) -> Result {
         let first = uids.start;
-        let (mut all, mut groups, mut due, mut revoked, mut pinned) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut all, mut groups, mut due, mut revoked, mut pinned) =
+            (vec![], vec![], vec![], vec![], vec![]);
         let mut group = first;
         let live_group = |rng: &mut Rng| rng.u8(..6) == 0;
         let mut live = live_group(rng);
@@ -214,8 +229,9 @@ impl Tables {
     }
 }
 
-/// A due time from now, in seconds: of a row that is due whatever the retention, or of one that is not. Some of the latter
-/// are past their time and within the retention, some become due while the round lasts.
+/// A due time from now, in seconds: of a row that is due whatever the retention, or of one that is
+/// not. Some of the latter are past their time and within the retention, some become due while the
+/// round lasts.
 pub(crate) fn offset(rng: &mut Rng, live: bool) -> f64 {
     const DAY: f64 = 86_400.0;
     match (live, rng.u8(..10)) {

@@ -1,4 +1,5 @@
-//! What is kept of a round that violated something: its plan, its history and the logs of its reapers.
+//! What is kept of a round that violated something: its plan, its history and the logs of its
+//! reapers.
 
 use std::fmt::Write as _;
 use std::path::Path;

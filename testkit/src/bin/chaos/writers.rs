@@ -1,4 +1,5 @@
-//! Writers: transactions of an application, each with a line in `chaos.ops` that says which rows it has updated or locked.
+//! Writers: transactions of an application, each with a line in `chaos.ops` that says which rows it
+//! has updated or locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -24,7 +25,8 @@ pub(crate) struct Shared {
 /// Locks that a reader of a row can take.
 const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
 
-/// How often a writer asks for a server that is not there, and how long it waits before it asks again.
+/// How often a writer asks for a server that is not there, and how long it waits before it asks
+/// again.
 const CONNECTION_TRIES: u32 = 600;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -36,7 +38,8 @@ pub(crate) async fn write(shared: Arc<Shared>, plan: Writer, seed: u64) -> Resul
         if client.is_closed() {
             client = connect(&shared.url).await?;
         }
-        // A lock that was not had, a table that was swapped, a deadlock, a connection that was lost: all of it may be.
+        // A lock that was not had, a table that was swapped, a deadlock, a connection that was
+        // lost: all of it may be.
         match operation(&shared, &mut client, plan.hold, &mut rng).await {
             Ok(()) => shared.committed.fetch_add(1, Ordering::Relaxed),
             Err(_) => shared.failed.fetch_add(1, Ordering::Relaxed),
@@ -52,7 +55,9 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
         match tokio_postgres::connect(url, NoTls).await {
             Ok((client, connection)) => {
                 tokio::spawn(connection);
-                client.batch_execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'").await?;
+                client
+                    .batch_execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'")
+                    .await?;
                 return Ok(client);
             }
             Err(error) if tries == CONNECTION_TRIES => return Err(error.into()),
@@ -77,9 +82,11 @@ async fn operation(shared: &Shared, client: &mut Client, hold: Duration, rng: &m
 }
 
 async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut Rng) -> Result {
-    // The same number of draws for every operation: a seed's operations do not shift when one fails.
+    // The same number of draws for every operation: a seed's operations do not shift when one
+    // fails.
     let (kind, lock, group, live) = (rng.u8(..100), choose(rng, &LOCKS), rng.f64(), rng.bool());
-    let (from, due, ahead, siblings) = (rng.f64(), offset(rng, false), offset(rng, true), rng.u8(..6));
+    let (from, due, ahead, siblings) =
+        (rng.f64(), offset(rng, false), offset(rng, true), rng.u8(..6));
     let pause = hold.mul_f64(rng.f64());
     let number = || shared.next.fetch_add(1, Ordering::Relaxed);
     let tables = &shared.tables;
@@ -127,7 +134,8 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
         }
         75..=78 => {
             let to = pick(on, shared, group, true).await?;
-            let (Some((uid, _)), Some((other, grp))) = (pick(on, shared, from, false).await?, to) else {
+            let (Some((uid, _)), Some((other, grp))) = (pick(on, shared, from, false).await?, to)
+            else {
                 return Ok(());
             };
             let mut touched = if live { locked(on, other, lock).await? } else { Vec::new() };
@@ -169,7 +177,8 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
         }
         _ => {
             let Some((uid, _)) = pick(on, shared, from, false).await? else { return Ok(()) };
-            let touched = uids(&on.query("DELETE FROM app.t WHERE uid = $1 RETURNING uid", &[&uid]).await?)?;
+            let touched =
+                uids(&on.query("DELETE FROM app.t WHERE uid = $1 RETURNING uid", &[&uid]).await?)?;
             log(on, "delete", &touched).await?;
         }
     }
@@ -185,9 +194,15 @@ fn position(shared: &Shared, from: f64) -> i64 {
 /// How far ahead of the reapers writers reach at most, in rows.
 const REACH: f64 = 150.0;
 
-/// A row at some place in the order of their numbers. On request it is a due one, best one that a reaper is about to come
-/// to: shortly after the last that one has deleted, in the order of an index or of the heap.
-async fn pick(on: &Transaction<'_>, shared: &Shared, from: f64, due: bool) -> Result<Option<(i64, Option<i64>)>> {
+/// A row at some place in the order of their numbers. On request it is a due one, best one that a
+/// reaper is about to come to: shortly after the last that one has deleted, in the order of an
+/// index or of the heap.
+async fn pick(
+    on: &Transaction<'_>,
+    shared: &Shared,
+    from: f64,
+    due: bool,
+) -> Result<Option<(i64, Option<i64>)>> {
     let kind = if shared.tables.millis { "bigint" } else { "timestamptz" };
     let (column, kind) = if from < 0.7 { ("due_at", kind) } else { ("uid", "bigint") };
     let old = "t.due_at < chaos.at(-4 * 86400)";
@@ -206,7 +221,9 @@ async fn pick(on: &Transaction<'_>, shared: &Shared, from: f64, due: bool) -> Re
     if row.is_none() {
         row = on.query_opt(&any, &[]).await?;
     }
-    Ok(row.map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
+    Ok(row
+        .map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?)))
+        .transpose()?)
 }
 
 async fn locked(on: &Transaction<'_>, uid: i64, lock: &str) -> Result<Vec<i64>> {

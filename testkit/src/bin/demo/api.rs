@@ -45,7 +45,10 @@ impl Api {
     }
 
     pub(crate) async fn log_in_unseen(&self, wallet: &Wallet) -> Result<Answer> {
-        let asked = self.post_unseen("/auth/challenge", json!({"address": wallet.address()})).await?.want(200)?;
+        let asked = self
+            .post_unseen("/auth/challenge", json!({"address": wallet.address()}))
+            .await?
+            .want(200)?;
         let message = asked.string("message")?;
         let login = json!({"message": message, "signature": wallet.sign(message)});
         self.post_unseen("/auth/login", login).await?.want(200)
@@ -62,7 +65,8 @@ impl Api {
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Answer> {
         let asked = format!("{method} {path}");
-        let response = with(self.http.request(method, format!("{}{path}", self.url))).send().await?;
+        let response =
+            with(self.http.request(method, format!("{}{path}", self.url))).send().await?;
         let status = response.status();
         Ok(Answer { asked, status, body: response.json().await? })
     }
@@ -81,7 +85,10 @@ impl Api {
         let metrics = self.http.get(format!("{}/metrics", self.ops)).send().await?.text().await?;
         for wanted in SHOWN {
             let line = metrics.lines().find(|line| line.starts_with(wanted));
-            println!("         {}", line.ok_or_else(|| format!("{wanted} should have been among the metrics"))?);
+            println!(
+                "         {}",
+                line.ok_or_else(|| format!("{wanted} should have been among the metrics"))?
+            );
         }
         Ok(())
     }
@@ -96,7 +103,8 @@ impl Answer {
     /// Shows these fields alone, on a line.
     pub(crate) fn show_fields(self, fields: &[&str]) -> Self {
         let body = redacted(&self.body);
-        let mut shown: Vec<_> = fields.iter().map(|name| format!("{}:{}", json!(name), body[name])).collect();
+        let mut shown: Vec<_> =
+            fields.iter().map(|name| format!("{}:{}", json!(name), body[name])).collect();
         if body.as_object().is_some_and(|body| body.len() > fields.len()) {
             shown.push("…".into());
         }
@@ -110,10 +118,16 @@ impl Answer {
             return Ok(self);
         }
         let (asked, body) = (self.asked, redacted(&self.body));
-        Err(format!("{asked} should have been answered with {status}, not with {}: {body}", self.status).into())
+        Err(format!(
+            "{asked} should have been answered with {status}, not with {}: {body}",
+            self.status
+        )
+        .into())
     }
 
     pub(crate) fn string(&self, field: &str) -> Result<&str> {
-        self.body[field].as_str().ok_or_else(|| format!("{} should have answered with {field}", self.asked).into())
+        self.body[field]
+            .as_str()
+            .ok_or_else(|| format!("{} should have answered with {field}", self.asked).into())
     }
 }

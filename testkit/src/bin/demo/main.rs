@@ -1,5 +1,6 @@
-//! The tour that `make demo` gives: a wallet logs in, refreshes and is stolen from; 200,000 sessions fall due and are
-//! reaped. Each step says what it asks and shows what came back, and ends the tour if that is not what it should be.
+//! The tour that `make demo` gives: a wallet logs in, refreshes and is stolen from; 200,000
+//! sessions fall due and are reaped. Each step says what it asks and shows what came back, and ends
+//! the tour if that is not what it should be.
 //!
 //! It needs what `deploy/local/stack env` prints, and `session-reaper` beside itself.
 
@@ -21,8 +22,8 @@ use crate::page::{grouped, text, then, title};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is to fall due, for which reason: rows and their age at the least. The ages are past the retention of a day and
-/// of seven days.
+/// What is to fall due, for which reason: rows and their age at the least. The ages are past the
+/// retention of a day and of seven days.
 const EXPIRED: (i32, &str) = (120_000, "1 day 1 hour");
 const REVOKED: (i32, &str) = (80_000, "7 days 1 hour");
 /// What has ended too, but within the retention: it has to stay.
@@ -45,13 +46,18 @@ async fn tour() -> Result {
     let (mut database, connection) = tokio_postgres::connect(&env("DATABASE_URL")?, NoTls).await?;
     tokio::spawn(connection);
 
-    println!("auth-api lets wallets log in and keeps their sessions in PostgreSQL; session-reaper deletes those");
+    println!(
+        "auth-api lets wallets log in and keeps their sessions in PostgreSQL; session-reaper deletes those"
+    );
     println!("that have ended. Both run here, on servers of their own that go when the tour ends.");
 
     title(1, "A wallet asks for a challenge");
-    text("A wallet is a key pair on the Stellar network; the public key is its address. This one is new.");
+    text(
+        "A wallet is a key pair on the Stellar network; the public key is its address. This one is new.",
+    );
     let wallet = Wallet::generate();
-    let asked = api.post("/auth/challenge", json!({"address": wallet.address()})).await?.want(200)?;
+    let asked =
+        api.post("/auth/challenge", json!({"address": wallet.address()})).await?.want(200)?;
     println!("   < 200, and in it this message:\n");
     let message = asked.string("message")?;
     for line in message.lines() {
@@ -59,12 +65,16 @@ async fn tour() -> Result {
     }
 
     title(2, "It signs the message and is logged in");
-    text("The signature (SEP-53) proves that it holds the key. No password, and nothing to register.");
+    text(
+        "The signature (SEP-53) proves that it holds the key. No password, and nothing to register.",
+    );
     let login = json!({"message": message, "signature": wallet.sign(message)});
     let first = api.post("/auth/login", login).await?.want(200)?.show();
 
     title(3, "The access token says who is calling");
-    text("It is good for 15 minutes. Whoever has the keys of /.well-known/jwks.json can check it, too.");
+    text(
+        "It is good for 15 minutes. Whoever has the keys of /.well-known/jwks.json can check it, too.",
+    );
     api.get("/auth/session", first.string("access_token")?).await?.want(200)?.show();
 
     title(4, "The refresh token is exchanged for the next pair");
@@ -72,17 +82,23 @@ async fn tour() -> Result {
     let second = api.refresh(&first).await?.want(200)?.show_fields(&TOKENS);
 
     title(5, "The same refresh token again: the answer got lost, the client retries");
-    text("Within 10 seconds that is forgiven. It gets the refresh token of step 4 again, not one more.");
+    text(
+        "Within 10 seconds that is forgiven. It gets the refresh token of step 4 again, not one more.",
+    );
     let retry = api.refresh(&first).await?.want(200)?.show_fields(&TOKENS);
     if retry.string("refresh_token")? != second.string("refresh_token")? {
         return Err("the retry should have got the same refresh token as step 4".into());
     }
 
     title(6, "An old refresh token comes back: somebody has a copy");
-    text("First, unseen, another wallet logs in; its session is to survive all this. And ours goes on:");
+    text(
+        "First, unseen, another wallet logs in; its session is to survive all this. And ours goes on:",
+    );
     let live = api.log_in_unseen(&Wallet::generate()).await?;
     let third = api.refresh(&second).await?.want(200)?.show_fields(&TOKENS);
-    then("Now the refresh token of step 2 turns up, two generations old. Thief or owner: somebody else has");
+    then(
+        "Now the refresh token of step 2 turns up, two generations old. Thief or owner: somebody else has",
+    );
     text("the newer ones. So the whole session is revoked.");
     api.refresh(&first).await?.want(401)?.show_fields(&PROBLEM);
     then("Its newest access token, minutes away from its end, is refused at once:");
@@ -91,13 +107,22 @@ async fn tour() -> Result {
     title(7, "Time passes, and 200,000 sessions fall due");
     let took = let_sessions_end(&mut database).await?;
     let (expired, revoked) = (grouped(EXPIRED.0), grouped(REVOKED.0));
-    text(&format!("{expired} expired more than a day ago, {revoked} were revoked more than 7 days ago."));
+    text(&format!(
+        "{expired} expired more than a day ago, {revoked} were revoked more than 7 days ago."
+    ));
     text(&format!("{ENDED_LATELY} more have ended lately: those are kept a while."));
-    text(&format!("(Written straight into the tables with past times, which took {:.1} s.)", took.as_secs_f64()));
+    text(&format!(
+        "(Written straight into the tables with past times, which took {:.1} s.)",
+        took.as_secs_f64()
+    ));
 
     title(8, "The reaper deletes what is due, in small transactions");
-    text("By default it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits:");
-    text("--duty-cycle 1. A first run that would delete nearly all of a table has to be confirmed: --yes.");
+    text(
+        "By default it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits:",
+    );
+    text(
+        "--duty-cycle 1. A first run that would delete nearly all of a table has to be confirmed: --yes.",
+    );
     println!("\n   $ session-reaper run --duty-cycle 1 --yes\n");
     let status = Command::new(std::env::current_exe()?.with_file_name("session-reaper"))
         .args(["run", "--duty-cycle", "1", "--yes"])
@@ -143,8 +168,8 @@ async fn tour() -> Result {
 const TOKENS: [&str; 2] = ["access_token", "refresh_token"];
 const PROBLEM: [&str; 2] = ["status", "code"];
 
-/// Sessions with their token families, of accounts of their own, that ended so long ago; each end two seconds before
-/// the one before it.
+/// Sessions with their token families, of accounts of their own, that ended so long ago; each end
+/// two seconds before the one before it.
 const ENDED: &str = "
     WITH owner AS (
         INSERT INTO accounts (id, issuer, subject)
@@ -193,5 +218,7 @@ async fn let_sessions_end(database: &mut tokio_postgres::Client) -> Result<Durat
 }
 
 fn env(name: &str) -> Result<String> {
-    std::env::var(name).map_err(|_| format!("{name} is not set; `make demo` starts what is needed and sets it").into())
+    std::env::var(name).map_err(|_| {
+        format!("{name} is not set; `make demo` starts what is needed and sets it").into()
+    })
 }

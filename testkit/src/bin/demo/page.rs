@@ -41,7 +41,9 @@ const WIDTH: usize = 98;
 /// JSON on as few lines as fit: an object that is too wide gets a line for each field.
 pub(crate) fn pretty(value: &Value, indent: usize) -> String {
     let line = value.to_string();
-    let Some(fields) = value.as_object().filter(|_| indent + line.chars().count() > WIDTH) else { return line };
+    let Some(fields) = value.as_object().filter(|_| indent + line.chars().count() > WIDTH) else {
+        return line;
+    };
     let margin = " ".repeat(indent + 1);
     let lines = fields.iter().map(|(name, value)| {
         let name = json!(name).to_string();
@@ -54,8 +56,12 @@ pub(crate) fn pretty(value: &Value, indent: usize) -> String {
 pub(crate) fn redacted(value: &Value) -> Value {
     let fields = value.as_object().into_iter().flatten().map(|(name, value)| {
         let value = match (name.as_str(), value.as_str()) {
-            ("access_token" | "refresh_token" | "signature", Some(secret)) => json!(shortened(secret)),
-            ("message", Some(message)) => json!(format!("{}…", message.get(..24).unwrap_or(message))),
+            ("access_token" | "refresh_token" | "signature", Some(secret)) => {
+                json!(shortened(secret))
+            }
+            ("message", Some(message)) => {
+                json!(format!("{}…", message.get(..24).unwrap_or(message)))
+            }
             _ => value.clone(),
         };
         (name.clone(), value)
