@@ -20,9 +20,8 @@ use std::time::Duration;
 use schema::connect::ConnectOptions;
 
 pub use command_line::command_line;
-pub use common::{LogConfig, LogFormat, Output};
+pub use common::Output;
 use common::{database, log, output};
-pub use exporting::SpanReceiver;
 use exporting::{exports, spans};
 use run_options::{Consent, sweep};
 pub use service::Service;
@@ -34,6 +33,7 @@ use values::{DurationRange, given};
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run, Status};
 use crate::export::Exports;
 use crate::sweep::Sweep;
+use crate::telemetry::{LogConfig, SpanReceiver};
 
 /// What is reaped where there is no file.
 const DEFAULT_PRESET: &str = "auth-api";

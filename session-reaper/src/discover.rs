@@ -14,10 +14,13 @@ mod judge;
 mod names;
 mod nouns;
 mod proposal;
+mod reading;
 mod recognise;
 mod sample;
 mod shapes;
 mod signs;
+mod table;
+mod toml_string;
 mod values;
 
 use std::collections::HashSet;
@@ -44,7 +47,7 @@ pub async fn discover(connect: &ConnectOptions) -> Result<Findings, DiscoverErro
     let (mut targets, mut unrecognised) = (Vec::new(), Vec::new());
     for table in catalog.tables.iter().filter(|table| !taken.contains(&table.oid)) {
         let found = judge::targets(table, &catalog);
-        if found.is_empty() && judge::is_fleeting(table) {
+        if found.is_empty() && reading::is_fleeting(table) {
             unrecognised.push(Unrecognised::new(table));
         }
         targets.extend(found);

@@ -9,6 +9,7 @@ mod otlp;
 use std::io::{self, IsTerminal as _, Write};
 
 use indicatif::ProgressBar;
+use reqwest::Url;
 use tracing::Metadata;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,10 +18,34 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, filter, fmt};
 
-use crate::config::{LogConfig, LogFormat, SpanReceiver};
+use crate::sweep::SPANS;
 
-/// The `target` of spans: what they belong to is told by their names.
-pub(crate) const SPANS: &str = "session_reaper::spans";
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// What and how to log.
+#[derive(Debug)]
+pub struct LogConfig {
+    /// How.
+    pub format: LogFormat,
+    /// What.
+    pub filter: EnvFilter,
+    /// Whether colours are welcome (<https://no-color.org>).
+    pub colour: bool,
+}
+
+/// Where spans are sent.
+#[derive(Clone, Debug)]
+pub struct SpanReceiver {
+    /// Without the signal's path.
+    pub endpoint: Url,
+}
 
 /// Starts logging. Lines are written around `bar`, so that neither garbles the other.
 pub fn init(log: LogConfig, bar: ProgressBar) {

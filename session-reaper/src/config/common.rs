@@ -5,15 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::values::{ConfigErrors, given};
 use crate::cli::{Common, Printing};
-
-/// How logs look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
-}
+use crate::telemetry::{LogConfig, LogFormat};
 
 /// What `run` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +14,6 @@ pub enum Output {
     Text,
     /// The report as one object.
     Json,
-}
-
-/// What and how to log.
-#[derive(Debug)]
-pub struct LogConfig {
-    /// How.
-    pub format: LogFormat,
-    /// What.
-    pub filter: EnvFilter,
-    /// Whether colours are welcome (<https://no-color.org>).
-    pub colour: bool,
 }
 
 pub(super) fn output(printing: &Printing, config_errors: &mut ConfigErrors) -> Output {

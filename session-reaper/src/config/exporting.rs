@@ -8,13 +8,7 @@ use super::run_options::host;
 use super::values::{ConfigErrors, given};
 use crate::cli::{Exporting, Tracing};
 use crate::export::{Exports, Pushgateway};
-
-/// Where spans are sent.
-#[derive(Clone, Debug)]
-pub struct SpanReceiver {
-    /// Without the signal's path.
-    pub endpoint: Url,
-}
+use crate::telemetry::SpanReceiver;
 
 pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> Exports {
     let textfile = given(options.textfile.as_ref()).map(PathBuf::from);

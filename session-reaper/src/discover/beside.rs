@@ -1,7 +1,7 @@
 //! Columns beside a time that decide, or may decide, whether it counts. As data.
 
-use super::catalog::{Column, Table};
 use super::names::{self, words};
+use super::table::{Column, Table};
 
 /// Leading words of flags, which say nothing.
 const VERBS: &[&str] = &["is", "was", "has", "does"];

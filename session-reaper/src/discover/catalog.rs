@@ -8,9 +8,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::nouns::OWN;
-use super::signs::GROUPS;
+use super::table::{Column, Facts, Kind, Table, keys, name};
 use super::values::Known;
-use super::{judge, names, sample};
+use super::{names, reading, sample};
 use crate::sweep::{Ident, TableName};
 
 /// Catalogs of hundreds of tables are read in milliseconds; this is the bound for those of a
@@ -58,49 +58,6 @@ pub(super) struct Catalog {
     named: Vec<Named>,
 }
 
-/// A table. It has all of its columns if it is a candidate, otherwise only those that could be a
-/// time.
-pub(super) struct Table {
-    pub(super) oid: u32,
-    /// With its schema.
-    pub(super) name: TableName,
-    /// The configured `search_path` leads to it by its name alone.
-    pub(super) visible: bool,
-    pub(super) kind: Kind,
-    /// A trigger or a rule acts when a row is deleted.
-    pub(super) acts_on_delete: bool,
-    /// As of the last VACUUM or ANALYZE; none before the first.
-    pub(super) rows: Option<u64>,
-    pub(super) columns: Vec<Column>,
-    /// In quotes where SQL wants them.
-    pub(super) key: Vec<String>,
-}
-
-/// Which other tables have rows of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// None.
-    Plain,
-    /// Its partitions, and it has none itself.
-    Partitioned,
-    /// Those that inherit from it, beside its own.
-    Parent,
-}
-
-#[derive(Clone)]
-pub(super) struct Column {
-    pub(super) name: Ident,
-    pub(super) sql_type: String,
-    pub(super) nullable: bool,
-}
-
-/// What is looked up only for columns that matter.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) indexed: bool,
-    pub(super) values: Known,
-}
-
 /// A foreign key that points at a table.
 pub(super) struct Reference {
     pub(super) from: TableName,
@@ -131,23 +88,6 @@ impl Catalog {
 
     pub(super) fn named(&self) -> &[Named] {
         &self.named
-    }
-}
-
-impl Table {
-    pub(super) fn column(&self, name: &Ident) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == *name)
-    }
-
-    pub(super) fn schema(&self) -> &str {
-        self.name.schema.as_ref().map(Ident::as_str).unwrap_or_default()
-    }
-
-    /// The column that keeps rows together.
-    pub(super) fn group(&self) -> Option<&Ident> {
-        let group =
-            |column: &&Column| GROUPS.contains(&names::run_together(column.name.as_str()).as_str());
-        self.columns.iter().find(group).map(|column| &column.name)
     }
 }
 
@@ -182,7 +122,7 @@ async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverEr
     tables.retain(|table| !OWN.contains(&table.name.name.as_str()));
     let candidates: Vec<u32> = tables
         .iter()
-        .filter(|table| wanted.tables.contains(&table.name.name) || judge::is_candidate(table))
+        .filter(|table| wanted.tables.contains(&table.name.name) || reading::is_candidate(table))
         .map(|table| table.oid)
         .collect();
     let mut columns = all_columns(client, &candidates).await?;
@@ -200,7 +140,7 @@ async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverEr
 
     let asked = |table: &Table, column: &Column| {
         candidates.contains(&table.oid)
-            && (wanted.columns.contains(&column.name) || judge::may_matter(table, column))
+            && (wanted.columns.contains(&column.name) || reading::may_matter(table, column))
     };
     let asked: Vec<(&Table, &Column)> = tables
         .iter()
@@ -251,12 +191,6 @@ fn table(row: &Row, visible: &HashSet<u32>) -> Result<Table, Error> {
     })
 }
 
-/// The schema of a table in one column, its name in the next.
-pub(super) fn name(row: &Row, at: usize) -> Result<TableName, Error> {
-    let (schema, name): (String, String) = (row.try_get(at)?, row.try_get(at + 1)?);
-    Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
-}
-
 async fn all_columns(client: &Client, oids: &Vec<u32>) -> Result<HashMap<u32, Vec<Column>>, Error> {
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
     for row in client.query_typed(include_str!("columns.sql"), &[(oids, Type::OID_ARRAY)]).await? {
@@ -296,11 +230,6 @@ async fn named(client: &Client, ends: Vec<String>) -> Result<Vec<Named>, Error> 
         Ok(Named { oid: row.try_get(0)?, table: name(row, 1)?, column, sql_type: row.try_get(4)? })
     };
     rows.iter().map(named).collect()
-}
-
-/// The oids and names of columns, as statements take them.
-pub(super) fn keys(asked: &[(&Table, &Column)]) -> (Vec<u32>, Vec<String>) {
-    asked.iter().map(|(table, column)| (table.oid, column.name.as_str().to_owned())).unzip()
 }
 
 async fn indexes(

@@ -3,11 +3,12 @@
 
 use chrono::DateTime;
 
-use super::catalog::{Catalog, Column, Facts, Kind, Named, Reference, Table};
-use super::judge::{Reading, is_integer};
+use super::catalog::{Catalog, Named, Reference};
 use super::names::{self, Refers, words};
 use super::nouns::{self, Rows};
-use super::proposal::quoted;
+use super::reading::{Reading, is_integer};
+use super::table::{Column, Facts, Kind, Table};
+use super::toml_string::quoted;
 use super::values::{Known, Times, UNITS};
 use crate::sweep::Unit;
 

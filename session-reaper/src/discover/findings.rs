@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::catalog::{Catalog, Kind, Table};
+use super::catalog::Catalog;
 use super::shapes::REFERRERS;
 use super::signs::Sureness;
-use super::{judge, names};
+use super::table::{Kind, Table};
+use super::{names, reading};
 use crate::sweep::Ident;
 
 /// Everything that was found.
@@ -154,7 +155,7 @@ impl FoundPreset {
 
 impl Unrecognised {
     pub(super) fn new(table: &Table) -> Self {
-        let unusable = judge::of_other_types(table)
+        let unusable = reading::of_other_types(table)
             .map(|column| format!("{} {}", names::ident(&column.name), column.sql_type));
         Self { table: names::table(&table.name), rows: table.rows, unusable: unusable.collect() }
     }

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use schema::connect::is_hidden;
-
 use super::findings::{Findings, FoundColumn, FoundPreset, FoundTarget, How, PresetTable};
+use super::toml_string::{plain, quoted};
 
 const SKELETON: &str = r#"
 # Nothing was found that looks like an expiry or a revocation. This is how a target is written (docs/reaper-toml.md has every key):
@@ -259,23 +258,4 @@ fn due(lines: &mut Lines, off: bool, column: &FoundColumn) {
 
 fn rows(rows: Option<u64>) -> String {
     rows.map_or_else(|| "never analysed".to_owned(), |rows| format!("about {rows} rows"))
-}
-
-/// A string in TOML; in single quotes where that saves escapes.
-pub(super) fn quoted(text: &str) -> String {
-    let literal = text.contains('"') && !text.contains('\'') && !text.chars().any(is_hidden);
-    if literal {
-        return format!("'{text}'");
-    }
-    // TOML reads JSON's escapes, and wants DEL escaped, too.
-    let escaped =
-        |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
-}
-
-/// Without anything that TOML does not allow in a line, or that reorders it on a screen.
-fn plain(text: &str) -> String {
-    let escaped =
-        |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
-    text.chars().map(escaped).collect()
 }

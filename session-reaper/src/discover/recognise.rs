@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::catalog::{Catalog, Column, Table, Wanted};
+use super::catalog::{Catalog, Wanted};
 use super::doubts;
 use super::findings::{FoundPreset, How, PresetTable, missing_index};
 use super::shapes::{REFERRERS, Shape, shape};
+use super::table::{Column, Table};
 use super::values::Known;
 use super::{beside, names};
 use crate::config::{Preset, PresetTarget};

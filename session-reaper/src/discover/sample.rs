@@ -12,9 +12,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::catalog::{Column, Facts, Table, keys, name};
-use super::judge::is_usable;
 use super::names;
+use super::reading::is_usable;
+use super::table::{Column, Facts, Table, keys, name};
 use super::values::{Known, Values};
 use crate::sweep::TableName;
 

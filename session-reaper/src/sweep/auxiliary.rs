@@ -13,9 +13,10 @@ use schema::owners::{self, Named};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
-use super::connection::{StatementBounds, common};
 use super::deadline::Deadline;
-use super::sql::{Counted, Cursor, Query, Text, Value as _};
+use super::query::{Query, Text, Value as _};
+use super::sql::{Counted, Cursor};
+use super::statement_bounds::{StatementBounds, common};
 
 /// No schema that anybody else can create objects in.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";

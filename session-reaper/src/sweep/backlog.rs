@@ -4,7 +4,7 @@ use schema::connect::chain;
 use tokio_postgres::Error;
 
 use super::auxiliary::AuxiliaryConnection;
-use super::connection::DbError;
+use super::db_error::DbError;
 use super::sql::{KeyRange, PassSql};
 use super::target::{Reason, Target};
 

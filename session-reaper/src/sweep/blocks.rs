@@ -1,6 +1,7 @@
 //! The order of the heap: a range of blocks at a time. Pure.
 
-use super::sql::{Cursor, KeyRange, Text};
+use super::query::Text;
+use super::sql::{Cursor, KeyRange};
 
 /// How far a walk in the heap's order goes, and how many due rows a block of it has.
 #[derive(Clone, Debug)]

@@ -13,12 +13,12 @@ pub struct BudgetLimits {
 
 /// Which bound was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spent {
+pub(super) enum BudgetLimit {
     Runtime(Duration),
     Rows(u64),
 }
 
-impl std::fmt::Display for Spent {
+impl std::fmt::Display for BudgetLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Runtime(bound) => {
@@ -47,10 +47,15 @@ impl Budget {
     }
 
     /// The bound that has been reached, if one has.
-    pub(super) fn spent(&self) -> Option<Spent> {
-        let runtime =
-            self.limits.runtime.filter(|bound| self.began.elapsed() >= *bound).map(Spent::Runtime);
-        runtime.or_else(|| self.limits.rows.filter(|bound| self.deleted >= *bound).map(Spent::Rows))
+    pub(super) fn spent(&self) -> Option<BudgetLimit> {
+        let runtime = self
+            .limits
+            .runtime
+            .filter(|bound| self.began.elapsed() >= *bound)
+            .map(BudgetLimit::Runtime);
+        runtime.or_else(|| {
+            self.limits.rows.filter(|bound| self.deleted >= *bound).map(BudgetLimit::Rows)
+        })
     }
 
     /// `size`, or the rows that may still go when they are fewer.

@@ -6,9 +6,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 
 use super::condition::{self, Resolution, ResolvedCondition};
-use super::connection::Bound;
+use super::db_error::Bound;
+use super::identity::Identity;
 use super::name::{Ident, TableName};
-use super::sql::{Identity, Operator};
+use super::operator::Operator;
 use super::target::Target;
 use crate::nearest::nearest;
 

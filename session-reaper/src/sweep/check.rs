@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::connection::{Connections, DbError};
+use super::connection::Connections;
+use super::db_error::DbError;
 use super::error::SweepError;
 use super::preflight::{self, Code, Finding};
-use super::run::{POOLER, Sweep};
+use super::run::Sweep;
+use super::stop_reason::StopReason;
 
 /// What was found. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -76,7 +78,7 @@ impl Sweep {
 }
 
 fn pooler() -> Checked {
-    Checked::new(vec![Finding::plain(Code::Pooler, POOLER)], Vec::new())
+    Checked::new(vec![Finding::plain(Code::Pooler, StopReason::Pooler.to_string())], Vec::new())
 }
 
 impl Checked {

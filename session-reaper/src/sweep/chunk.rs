@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use super::backlog::COUNT_CAP;
-use super::connection::{Bound, DbError, Done, Returns, Transaction, Worked};
-use super::pass::{Attempt, CROWD, Chunk, Next, Pass};
+use super::connection::{Done, Returns, Transaction, Worked};
+use super::db_error::{Bound, DbError};
+use super::pass::{Attempt, Chunk, Next, Pass};
+use super::query::Text;
+use super::scan_order::CROWD;
 use super::spans;
-use super::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked, Text};
+use super::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
 use crate::metrics;
 
 /// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end
@@ -34,7 +37,7 @@ impl Pass<'_, '_> {
     ) -> Result<Chunk, DbError> {
         let (span, before) = (spans::chunk(self.target, self.reason), self.gone());
         let tried = self.take(ahead, attempt).instrument(span.clone()).await;
-        spans::chunk_ended(&span, &tried, self.gone() - before);
+        spans::chunk_ended(&span, tried.as_ref().err(), self.gone() - before);
         tried
     }
 

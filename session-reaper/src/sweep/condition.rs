@@ -23,7 +23,7 @@ use tokio_postgres::{Client, Error};
 
 use qualify::qualified;
 
-use super::connection::{Bound, DbError};
+use super::db_error::{Bound, DbError};
 use super::name::{Ident, TableName};
 
 /// The table by itself, the condition as it was configured, and the condition as it was written

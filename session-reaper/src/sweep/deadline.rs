@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::connection::StatementBounds;
+use super::statement_bounds::StatementBounds;
 use crate::watchdog;
 
 /// For the way there and back, and for a server that is slow to strike.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::catalog::Column;
-use super::sql::Text;
+use super::query::Text;
 use super::target::{Ancient, Reason, Unit};
 use super::wall::past;
 

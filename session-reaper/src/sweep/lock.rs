@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::connection::DbError;
+use super::db_error::DbError;
 
 /// The letters `SRrp`. Fixed for ever: reapers of different versions must get in each other's way.
 pub const CLASS: i32 = 0x5352_7270;

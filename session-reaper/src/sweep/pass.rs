@@ -17,19 +17,17 @@ use std::time::{Duration, Instant};
 
 use super::backoff;
 use super::blocks::Blocks;
-use super::budget::Spent;
-use super::connection::{Bound, DbError};
+use super::db_error::{Bound, DbError};
 use super::pace::{Most, Pace, PaceLimits};
 use super::refused::Refused;
 use super::report::milliseconds;
 use super::scan_order;
 use super::sql::{Around, Cursor, KeyRange, LockWait, PassSql};
+use super::stop_reason::StopReason;
 use super::target::Order;
-use super::throttle::ThrottleReason;
 use super::worker::Worker;
 use super::writers::Writers;
 use crate::metrics::{self, ChunkOutcome};
-use crate::stop::Signal;
 
 /// Stretches with locked rows that are remembered one by one. Beyond that the last one is made
 /// longer: memory does not grow with the backlog, and the second look examines more than it would
@@ -40,29 +38,6 @@ const REMEMBERED: usize = 64;
 /// are passed over: more of them are a lock on a whole table.
 const ROW_TRIES: u32 = 3;
 const ROWS_SKIPPED: u32 = 5;
-
-/// More rows of one time than the index can tell apart without sorting them for each chunk, or at
-/// all: from here on the order of the heap is the better one.
-pub(super) const CROWD: u32 = 10_000;
-
-/// Why a pass ended before all of it was examined.
-#[derive(Clone, Debug)]
-pub(super) enum Halt {
-    /// Somebody asked.
-    Stopped(Signal),
-    /// The run's budget is used up.
-    Spent(Spent),
-    /// Something stood in the way for as long as this bound allows.
-    Throttled(ThrottleReason, String),
-    /// This target cannot be worked on; others can.
-    Failed(String),
-    /// The table is not there any more.
-    Gone(String),
-    /// The connection is gone, and the lock with it.
-    Lost(String),
-    /// Something between us and PostgreSQL gave us another connection.
-    Pooler,
-}
 
 /// What a pass has done; right also when it was cut short.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,9 +137,8 @@ pub(super) enum Attempt {
 
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
-    pub(super) async fn work(&mut self) -> Result<(), Halt> {
-        self.writers =
-            Some(self.worker.connection.look().await.map_err(|error| halt(error.into()))?);
+    pub(super) async fn work(&mut self) -> Result<(), StopReason> {
+        self.writers = Some(self.worker.connection.look().await?);
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;
@@ -181,7 +155,7 @@ impl Pass<'_, '_> {
     }
 
     /// From the order of the index into that of the heap.
-    async fn shift(&mut self) -> Result<(), Halt> {
+    async fn shift(&mut self) -> Result<(), StopReason> {
         tracing::info!(
             event = "heap_order_started",
             target_table = self.target,
@@ -190,8 +164,7 @@ impl Pass<'_, '_> {
         );
         let connection = &self.worker.connection;
         let blocks = scan_order::blocks(&connection.client, self.sql.oid);
-        let blocks =
-            connection.deadline.with(1, blocks).await.map_err(|error| halt(error.into()))?;
+        let blocks = connection.deadline.with(1, blocks).await?;
         self.blocks = Some(Blocks::new(blocks, None));
         self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
@@ -207,7 +180,7 @@ impl Pass<'_, '_> {
         &mut self,
         mut ahead: KeyRange,
         attempt: Attempt,
-    ) -> Result<Option<Vec<KeyRange>>, Halt> {
+    ) -> Result<Option<Vec<KeyRange>>, StopReason> {
         let mut skipped: Vec<KeyRange> = Vec::new();
         loop {
             let chunk = self.chunk(&ahead, attempt).await?;
@@ -232,7 +205,7 @@ impl Pass<'_, '_> {
     }
 
     /// Takes the next chunk of what lies ahead, in as many tries as it needs.
-    async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, Halt> {
+    async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, StopReason> {
         let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
         loop {
             self.worker.may_go_on().await?;
@@ -276,9 +249,9 @@ impl Pass<'_, '_> {
             }
             let retry = match again(error, self.smallest(), &mut backoff) {
                 Ok(again) => again,
-                Err(halt) => {
+                Err(reason) => {
                     metrics::chunk(self.target, ChunkOutcome::Failed);
-                    return Err(halt);
+                    return Err(reason);
                 }
             };
             if retry.smaller {
@@ -327,7 +300,7 @@ impl Pass<'_, '_> {
         &mut self,
         ahead: &KeyRange,
         attempt: Attempt,
-    ) -> Result<Option<Chunk>, Halt> {
+    ) -> Result<Option<Chunk>, StopReason> {
         let next = match &self.blocks {
             Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
             None => match self.mark_at(ahead, 0).await {
@@ -335,7 +308,7 @@ impl Pass<'_, '_> {
                 // Nothing is there; or not even the index can be read: it is the table that
                 // somebody holds.
                 Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
-                Err(error) => return Err(halt(error)),
+                Err(error) => return Err(error.into()),
             },
         };
         self.skipped_in_a_row += 1;
@@ -371,9 +344,9 @@ fn again(
     error: DbError,
     smallest: bool,
     backoff: &mut impl Iterator<Item = Duration>,
-) -> Result<Again, Halt> {
+) -> Result<Again, StopReason> {
     match error {
-        DbError::Timeout(Bound::Statement) if smallest => Err(Halt::Failed(
+        DbError::Timeout(Bound::Statement) if smallest => Err(StopReason::Failed(
             "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on delete, a foreign key to this table \
              without an index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
@@ -384,7 +357,7 @@ fn again(
         }
         DbError::Timeout(bound @ Bound::Lock) => match backoff.next() {
             Some(time) => Ok(Again { why: format!("{bound} reached"), time, smaller: true }),
-            None => Err(Halt::Failed(format!(
+            None => Err(StopReason::Failed(format!(
                 "LOCK_TIMEOUT reached {} times in a row: somebody holds a lock on the table or on rows that refer to it; \
                  see pg_locks, or raise LOCK_TIMEOUT",
                 backoff::CHUNK_TRIES + 1
@@ -392,20 +365,8 @@ fn again(
         },
         DbError::Conflict(why) => match backoff.next() {
             Some(time) => Ok(Again { why, time, smaller: false }),
-            None => Err(Halt::Failed(format!("{} times in a row: {why}", backoff::CHUNK_TRIES + 1))),
+            None => Err(StopReason::Failed(format!("{} times in a row: {why}", backoff::CHUNK_TRIES + 1))),
         },
-        error => Err(halt(error)),
-    }
-}
-
-/// What ends a pass at once.
-pub(super) fn halt(error: DbError) -> Halt {
-    match error {
-        DbError::Lost(why) => Halt::Lost(why),
-        DbError::Pooler => Halt::Pooler,
-        DbError::Gone(why) => Halt::Gone(why),
-        DbError::Changed(_) => Halt::Gone(error.to_string()),
-        DbError::Conflict(why) | DbError::Other(why) => Halt::Failed(why),
-        DbError::Timeout(bound) => Halt::Failed(format!("{bound} reached")),
+        error => Err(error.into()),
     }
 }

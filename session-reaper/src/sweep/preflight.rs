@@ -31,12 +31,14 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Error;
 
 pub use finding::{Code, Finding, Level};
-pub(super) use subject::Subject;
 pub(super) use table::estimated_rows;
 
 use super::auxiliary::AuxiliaryConnection;
-use super::connection::{Bound, DbError};
+use super::catalog::Leaf;
+use super::condition::ResolvedCondition;
+use super::db_error::{Bound, DbError};
 use super::name::TableName;
+use super::sql::PassSql;
 use super::target::Target;
 
 /// How long a lock on the table is waited for, and how long to stand back after each
@@ -47,6 +49,18 @@ const STAND_BACK: Duration = Duration::from_millis(250);
 
 /// Findings of a target that a run tells; a table with hundreds of partitions may have as many.
 pub(super) const TOLD: usize = 5;
+
+/// A target with the statements that a run uses on it.
+pub(super) struct Subject<'a> {
+    pub(super) target: &'a Target,
+    /// The table that was named.
+    pub(super) oid: u32,
+    pub(super) condition: Option<&'a ResolvedCondition>,
+    /// The tables that its rows are in, with a pass a reason each.
+    pub(super) leaves: &'a [(Leaf, Vec<PassSql>)],
+    /// Rows in a chunk at the most.
+    pub(super) chunk: u32,
+}
 
 /// What the gate goes by.
 #[derive(Clone, Copy, Debug)]

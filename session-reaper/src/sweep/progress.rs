@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use schema::runs::{Outcome, RunId, Trigger};
 
-use super::pass::Halt;
+use super::stop_reason::StopReason;
 use super::target::Target;
 use super::throttle::ThrottleCause;
 
@@ -71,18 +71,10 @@ impl TargetProgress {
     }
 
     /// It is not worked on any more. What is left of it is counted at the end of the run.
-    pub(super) fn has_ended(&mut self, result: &Result<(), Halt>) {
+    pub(super) fn has_ended(&mut self, result: &Result<(), StopReason>) {
         self.ended = Some(match result {
             Ok(()) => (Outcome::Success, "everything was examined".to_owned()),
-            Err(Halt::Spent(spent)) => (Outcome::Partial, format!("{spent} is used up")),
-            Err(Halt::Stopped(signal)) => (Outcome::Interrupted, format!("stopped by {signal}")),
-            Err(Halt::Throttled(throttle_reason, _)) => {
-                (Outcome::Partial, format!("waited in vain: {throttle_reason}"))
-            }
-            Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => {
-                (Outcome::Failed, why.clone())
-            }
-            Err(Halt::Pooler) => (Outcome::Failed, "its lock protects nothing".to_owned()),
+            Err(reason) => (reason.outcome(), reason.to_string()),
         });
     }
 

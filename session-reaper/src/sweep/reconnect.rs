@@ -6,9 +6,8 @@ use super::catalog::NAMED;
 use super::connection::Connections;
 use super::history::History;
 use super::lock;
-use super::pass::{Halt, halt};
-use super::report::End;
-use super::run::{Broken, Sweep, take_locks};
+use super::run::{Sweep, take_locks};
+use super::stop_reason::StopReason;
 use super::target_run::TargetRun;
 use super::worker::Worker;
 
@@ -25,7 +24,7 @@ impl Sweep {
         auxiliary: &mut AuxiliaryConnection,
         target_runs: &mut [TargetRun<'_>],
         why: String,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), StopReason> {
         target_runs.iter_mut().for_each(TargetRun::lost_its_lock);
         if !target_runs.iter().any(TargetRun::is_to_be_worked_on) {
             return Ok(());
@@ -43,7 +42,7 @@ impl Sweep {
             // A sign of life, for whoever watches over this run.
             worker.progress.send_modify(|_| {});
             match Connections::open(&self.connect, self.bounds, &self.names()).await {
-                Ok(Connections { pooled: true, .. }) => return Err(Halt::Pooler),
+                Ok(Connections { pooled: true, .. }) => return Err(StopReason::Pooler),
                 Ok(Connections { lock_connection, auxiliary: another, .. }) => {
                     worker.gone.push(worker.connection.pid());
                     worker.connection = lock_connection;
@@ -58,18 +57,18 @@ impl Sweep {
                             .await;
                     }
                     match relock(worker, target_runs).await {
-                        Err(Halt::Lost(why)) => last = why,
+                        Err(StopReason::ConnectionLost(why)) => last = why,
                         Ok(()) => {
                             tracing::warn!(event = "lock_reacquired", "lock reacquired; resuming");
                             return Ok(());
                         }
-                        Err(halt) => return Err(halt),
+                        Err(reason) => return Err(reason),
                     }
                 }
                 Err(error) => last = error.to_string(),
             }
         }
-        Err(Halt::Lost(format!(
+        Err(StopReason::ConnectionLost(format!(
             "{last} (after {} tries to make it again)",
             backoff::CONNECTION_TRIES
         )))
@@ -93,12 +92,12 @@ impl Worker<'_> {
     }
 }
 
-async fn relock(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> Result<(), Halt> {
+async fn relock(
+    worker: &mut Worker<'_>,
+    target_runs: &mut [TargetRun<'_>],
+) -> Result<(), StopReason> {
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    deadline
-        .with(3, lock::let_go(client, &worker.gone))
-        .await
-        .map_err(|error| halt(error.into()))?;
+    deadline.with(3, lock::let_go(client, &worker.gone)).await?;
     worker.gone.clear();
     // The statements go by names, the locks by oids: after a failover to another server, or a swap
     // of tables, they may be two tables, and another reaper at work on the one.
@@ -107,8 +106,7 @@ async fn relock(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> R
             continue;
         };
         let asked = deadline.with(1, client.query_one(NAMED, &[&name])).await;
-        let found: Option<u32> =
-            asked.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
+        let found: Option<u32> = asked.and_then(|row| row.try_get(0))?;
         if found != target_run.oid() {
             let why = format!(
                 "{} is another table now than when this run began",
@@ -120,12 +118,12 @@ async fn relock(worker: &mut Worker<'_>, target_runs: &mut [TargetRun<'_>]) -> R
                 why,
                 "target failed"
             );
-            target_run.end = Some(End::Failed(why));
+            target_run.ended = Some(Err(StopReason::Failed(why)));
         }
     }
     match take_locks(worker, target_runs).await {
         Ok(()) => Ok(()),
-        Err(Broken::Pooler) => Err(Halt::Pooler),
-        Err(Broken::Failed(why) | Broken::Unsafe(why)) => Err(Halt::Lost(why)),
+        Err(StopReason::Pooler) => Err(StopReason::Pooler),
+        Err(reason) => Err(StopReason::ConnectionLost(reason.to_string())),
     }
 }

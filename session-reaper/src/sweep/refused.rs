@@ -1,6 +1,6 @@
 //! The groups that a pass does not try to lock again: somebody held a row of them.
 
-use super::sql::Text;
+use super::query::Text;
 
 /// So many are remembered. One that is forgotten is locked again in vain, which costs a little and
 /// harms nobody.

@@ -10,9 +10,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::backlog::Backlog;
-use super::budget::Spent;
-use super::throttle::{ThrottleCause, ThrottleReason};
-use crate::stop::Signal;
+use super::stop_reason::StopReason;
 
 /// A run. The names and the order of its members are an interface.
 ///
@@ -118,30 +116,10 @@ impl ChunkTimes {
     }
 }
 
-/// How the work on a target ended.
-#[derive(Clone, Debug)]
-pub(super) enum End {
-    /// All of it was examined.
-    Done,
-    Spent(Spent),
-    Stopped(Signal),
-    /// Something stood in the way for so long that it was given up.
-    Throttled(ThrottleReason, String),
-    /// Another reaper holds its lock.
-    Busy,
-    /// The same, after some of it was done: the connection was lost, and the lock with it.
-    TakenOver,
-    Failed(String),
-    /// It was not begun.
-    Unsafe(String),
-    /// It was not begun: the every-run guard holds it.
-    Held(String),
-}
-
 /// The work on a target, before what remains has been counted.
 pub(super) struct Worked {
     pub(super) target: String,
-    pub(super) end: End,
+    pub(super) ended: Result<(), StopReason>,
     pub(super) deleted: Vec<(String, u64)>,
     pub(super) children: Option<u64>,
     pub(super) chunks: u64,
@@ -164,40 +142,19 @@ impl TargetReport {
             .busy
             .into_iter()
             .map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
-        let (outcome, why) = match worked.end {
-            End::Spent(spent) if left => {
-                (Outcome::Partial, format!("{spent} is used up and due rows are left"))
-            }
-            End::Throttled(throttle_reason, bound) if left => {
-                let outcome = if throttle_reason.cause == ThrottleCause::Pause {
-                    Outcome::Paused
-                } else {
-                    Outcome::Partial
-                };
-                (
-                    outcome,
-                    format!("waited in vain for as long as {bound} allows: {throttle_reason}"),
-                )
-            }
-            // While the connection was lost.
-            End::TakenOver => (
-                Outcome::Partial,
-                "another reaper took the lock while the connection was lost".to_owned(),
-            ),
-            End::Done if busy > 0 => (
+        let deleted = worked.deleted.iter().map(|(_, rows)| rows).sum();
+        let done = || (Outcome::Success, why_done(deleted, backlog));
+        let (outcome, why) = match worked.ended {
+            Ok(()) if busy > 0 => (
                 Outcome::Success,
                 format!(
                     "everything was examined but {busy} tables, which another reaper is at work on"
                 ),
             ),
-            // With nothing left it does not matter that the budget ran out.
-            End::Done | End::Spent(_) | End::Throttled(..) => (
-                Outcome::Success,
-                why_done(worked.deleted.iter().map(|(_, rows)| rows).sum(), backlog),
-            ),
-            End::Stopped(signal) => (Outcome::Interrupted, format!("stopped by {signal}")),
-            End::Busy => (Outcome::SkippedLock, "another reaper holds the lock".to_owned()),
-            End::Failed(why) | End::Unsafe(why) | End::Held(why) => (Outcome::Failed, why),
+            // With nothing left it does not matter that a limit was reached.
+            Err(StopReason::Budget(_) | StopReason::Throttled(..)) if !left => done(),
+            Err(reason) => (reason.outcome(), reason.to_string()),
+            Ok(()) => done(),
         };
         Self {
             target: worked.target,
@@ -314,11 +271,13 @@ fn as_map<S: Serializer>(entries: &[(String, u64)], serializer: S) -> Result<S::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stop::Signal;
+    use crate::sweep::budget::BudgetLimit;
 
-    fn target(end: End, remaining: u64) -> TargetReport {
+    fn target(ended: Result<(), StopReason>, remaining: u64) -> TargetReport {
         let worked = Worked {
             target: "t".into(),
-            end,
+            ended,
             deleted: vec![("expired".into(), 3)],
             children: None,
             chunks: 1,
@@ -344,12 +303,12 @@ mod tests {
 
     #[test]
     fn the_outcome_of_a_run_follows_from_its_targets() {
-        let done = || target(End::Done, 0);
-        let locked_rows = || target(End::Done, 2);
-        let failed = || target(End::Failed("boom".into()), 9);
-        let busy = || target(End::Busy, 9);
-        let spent = || target(End::Spent(Spent::Rows(3)), 9);
-        let stopped = || target(End::Stopped(Signal::Terminate), 9);
+        let done = || target(Ok(()), 0);
+        let locked_rows = || target(Ok(()), 2);
+        let failed = || target(Err(StopReason::Failed("boom".into())), 9);
+        let busy = || target(Err(StopReason::Locked), 9);
+        let spent = || target(Err(StopReason::Budget(BudgetLimit::Rows(3))), 9);
+        let stopped = || target(Err(StopReason::Signal(Signal::Terminate)), 9);
 
         for (targets, expected) in [
             (vec![done(), done()], Outcome::Success),
@@ -372,19 +331,22 @@ mod tests {
 
     #[test]
     fn a_budget_that_runs_out_with_the_last_row_is_no_matter() {
-        assert_eq!(target(End::Spent(Spent::Rows(3)), 0).outcome, Outcome::Success);
+        assert_eq!(
+            target(Err(StopReason::Budget(BudgetLimit::Rows(3))), 0).outcome,
+            Outcome::Success
+        );
     }
 
     #[test]
     fn the_members_of_the_object_and_their_order_are_fixed() {
-        let (outcome, why) = conclude(&[target(End::Done, 0)]);
+        let (outcome, why) = conclude(&[target(Ok(()), 0)]);
         let report = Report {
             run_id: Uuid::nil(),
             outcome,
             why,
             started_at: DateTime::UNIX_EPOCH,
             elapsed_ms: 7,
-            targets: vec![target(End::Done, 0)],
+            targets: vec![target(Ok(()), 0)],
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),

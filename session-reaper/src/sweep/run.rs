@@ -17,18 +17,19 @@ use super::backlog::{Backlog, START_CAP};
 use super::budget::{Budget, BudgetLimits};
 use super::catalog::Lookup;
 use super::condition::READ_STATEMENTS;
-use super::connection::{Connections, DbError, LockConnection, StatementBounds};
+use super::connection::{Connections, LockConnection};
 use super::error::SweepError;
 use super::first_run_guard::FirstRun;
 use super::history::{END_TRIES, History};
 use super::lock;
 use super::name::Ident;
 use super::pace::PaceLimits;
-use super::pass::Halt;
 use super::preflight::{self, Rules};
 use super::progress::{Progress, Running};
-use super::report::{End, Report, TargetReport, conclude, milliseconds};
+use super::report::{Report, TargetReport, conclude, milliseconds};
 use super::spans;
+use super::statement_bounds::StatementBounds;
+use super::stop_reason::StopReason;
 use super::target::{Absent, Target};
 use super::target_run::TargetRun;
 use super::throttle::{Throttle, ThrottleLimits};
@@ -76,18 +77,6 @@ pub struct Finished {
     pub exit: Exit,
 }
 
-/// What ends a run before it is through with its targets.
-pub(super) enum Broken {
-    Failed(String),
-    Pooler,
-    /// The server is not one to work on.
-    Unsafe(String),
-}
-
-pub(super) const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
-     different server processes, so that its lock protects nothing. Connect to PostgreSQL itself, or through a pooler in \
-     session mode; nothing was deleted without the lock";
-
 impl Sweep {
     /// Does one run. Fails when the database cannot be reached at its start, or is not one that the
     /// targets apply to; what happens later is in the report.
@@ -99,7 +88,7 @@ impl Sweep {
     ) -> Result<Finished, SweepError> {
         let span = spans::run(trigger, &self.instance);
         let ended = self.once(trigger, stop, progress).instrument(span.clone()).await;
-        spans::run_ended(&span, &ended);
+        spans::run_ended(&span, ended.as_ref().map(|finished| &finished.report));
         ended
     }
 
@@ -162,7 +151,7 @@ impl Sweep {
             consecutive_losses: 0,
         };
         let through = if pooled {
-            Err(Broken::Pooler)
+            Err(StopReason::Pooler)
         } else {
             self.work(&mut worker, &mut auxiliary, started_at, proof.as_ref(), &mut target_runs)
                 .await
@@ -173,14 +162,7 @@ impl Sweep {
 
         // What is counted and written at the end is not to be lost with a connection.
         self.keep_open(&mut auxiliary, history.as_ref()).await;
-        let ended_as = |is: fn(&End) -> bool| {
-            target_runs.iter().any(|target_run| target_run.end.as_ref().is_some_and(is))
-        };
-        let refused = if ended_as(|end| matches!(end, End::Unsafe(_))) {
-            Some(Exit::Unsafe)
-        } else {
-            ended_as(|end| matches!(end, End::Held(_))).then_some(Exit::Partly)
-        };
+        let refused = refused(&target_runs);
         let mut targets = Vec::new();
         for target_run in target_runs {
             metrics::lock_held(&target_run.target.name, false);
@@ -310,14 +292,15 @@ impl Sweep {
         started_at: DateTime<Utc>,
         proof: Option<&Proof>,
         target_runs: &mut Vec<TargetRun<'a>>,
-    ) -> Result<(), Broken> {
-        if let Err(halt) = worker.wait_for_leave().await {
+    ) -> Result<(), StopReason> {
+        if let Err(reason) = worker.wait_for_leave().await {
             *target_runs = self.targets.iter().map(TargetRun::not_begun).collect();
-            return ended_by(target_runs, halt);
+            return end_all(target_runs, reason);
         }
-        let unread = |error: Error| broken("the catalog could not be read", error.into());
+        let unread =
+            |error: Error| StopReason::failed_to("the catalog could not be read", error.into());
         let server = preflight::server::examine(auxiliary).await.map_err(unread)?;
-        let forced = preflight::pass_server(&server, self.preflight).map_err(Broken::Unsafe)?;
+        let forced = preflight::pass_server(&server, self.preflight).map_err(StopReason::Unsafe)?;
         *target_runs = self
             .examined(&worker.connection, auxiliary, started_at, proof)
             .await
@@ -330,13 +313,13 @@ impl Sweep {
         take_locks(worker, target_runs).await?;
         let (mut due, mut due_capped, mut backlogs) = (0, false, Vec::new());
         for target_run in target_runs.iter_mut() {
-            if target_run.end.is_some() {
+            if target_run.ended.is_some() {
                 backlogs.push(Backlog::default());
                 continue;
             }
             let backlog = target_run.backlog(auxiliary, START_CAP).await;
             target_run.apply_every_run_guard(auxiliary, &backlog, self.first_run).await;
-            if target_run.end.is_none() {
+            if target_run.ended.is_none() {
                 due += backlog.total();
                 due_capped |= backlog.capped;
             }
@@ -347,7 +330,7 @@ impl Sweep {
             .send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
 
         for (index, backlog) in backlogs.iter().enumerate() {
-            if target_runs[index].end.is_some() {
+            if target_runs[index].ended.is_some() {
                 continue;
             }
             self.work_on(index, backlog, worker, auxiliary, target_runs).await?;
@@ -364,71 +347,67 @@ impl Sweep {
         worker: &mut Worker<'_>,
         auxiliary: &mut AuxiliaryConnection,
         target_runs: &mut [TargetRun<'_>],
-    ) -> Result<(), Broken> {
+    ) -> Result<(), StopReason> {
         loop {
             let mut done = target_runs[index].work(worker, self.pace, backlog).await;
-            if let Err(Halt::Lost(why)) = done {
-                target_runs[index].end = worker.is_to_blame(&why).map(End::Failed);
+            if let Err(StopReason::ConnectionLost(why)) = done {
+                target_runs[index].ended =
+                    worker.is_to_blame(&why).map(|why| Err(StopReason::Failed(why)));
                 done = self.reconnect(worker, auxiliary, target_runs, why).await;
-                if done.is_ok() && target_runs[index].end.is_none() {
+                if done.is_ok() && target_runs[index].ended.is_none() {
                     continue;
                 }
             }
             let target_run = &mut target_runs[index];
             match done {
                 // Another reaper may have taken the lock while the connection was lost.
-                Ok(()) => target_run.end = target_run.end.take().or(Some(End::Done)),
-                Err(Halt::Failed(why) | Halt::Gone(why)) => {
+                Ok(()) => target_run.ended = target_run.ended.take().or(Some(Ok(()))),
+                Err(StopReason::Failed(why) | StopReason::TableGone(why)) => {
                     tracing::error!(
                         event = "target_failed",
                         target_table = target_run.target.name,
                         why,
                         "target failed"
                     );
-                    target_run.end = Some(End::Failed(why));
+                    target_run.ended = Some(Err(StopReason::Failed(why)));
                 }
-                Err(Halt::Throttled(throttle_reason, waited))
+                Err(StopReason::Throttled(throttle_reason, waited))
                     if throttle_reason.cause.is_of_one_target() =>
                 {
-                    target_run.end = Some(End::Throttled(throttle_reason, waited));
+                    target_run.ended = Some(Err(StopReason::Throttled(throttle_reason, waited)));
                 }
-                Err(halt) => return ended_by(&mut target_runs[index..], halt),
+                Err(reason) => return end_all(&mut target_runs[index..], reason),
             }
             return Ok(());
         }
     }
 }
 
-/// What ends one target is the end of those after it, too.
-fn ended_by(target_runs: &mut [TargetRun<'_>], halt: Halt) -> Result<(), Broken> {
-    let (end, broken) = match halt {
-        Halt::Stopped(signal) => (End::Stopped(signal), None),
-        Halt::Spent(spent) => (End::Spent(spent), None),
-        Halt::Throttled(throttle_reason, waited) => (End::Throttled(throttle_reason, waited), None),
-        Halt::Failed(why) | Halt::Gone(why) => {
-            (End::Failed(why.clone()), Some(Broken::Failed(why)))
-        }
-        Halt::Lost(why) => {
-            let why = format!("the connection that held the lock was lost: {why}");
-            (End::Failed(why.clone()), Some(Broken::Failed(why)))
-        }
-        Halt::Pooler => (End::Failed(POOLER.to_owned()), Some(Broken::Pooler)),
-    };
-    // When the run itself is broken the others say that they were not begun.
-    let others = if broken.is_some() { 1 } else { usize::MAX };
-    for target_run in
-        target_runs.iter_mut().filter(|target_run| target_run.end.is_none()).take(others)
-    {
-        target_run.end = Some(end.clone());
+/// Ends the targets that have not ended yet for the same reason as one of them. `Err` if the run itself cannot continue: the
+/// targets after the first then report that they were not begun.
+fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
+    let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
+    if reason.is_of_the_run() {
+        open.for_each(|target_run| target_run.ended = Some(Err(reason.clone())));
+        return Ok(());
     }
-    broken.map_or(Ok(()), Err)
+    let reason = match reason {
+        StopReason::ConnectionLost(why) => {
+            StopReason::Failed(format!("the connection that held the lock was lost: {why}"))
+        }
+        reason => reason,
+    };
+    if let Some(first) = open.next() {
+        first.ended = Some(Err(reason.clone()));
+    }
+    Err(reason)
 }
 
 /// Takes the locks of all tables that are there; whoever's is taken is not worked on.
 pub(super) async fn take_locks(
     worker: &mut Worker<'_>,
     target_runs: &mut [TargetRun<'_>],
-) -> Result<(), Broken> {
+) -> Result<(), StopReason> {
     let mut wanted: Vec<&mut TargetRun<'_>> =
         target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()).collect();
     let oids: Vec<u32> = wanted.iter().filter_map(|target_run| target_run.oid()).collect();
@@ -440,9 +419,9 @@ pub(super) async fn take_locks(
         .await
     {
         Ok(acquired) => acquired,
-        Err(trouble) => {
+        Err(error) => {
             metrics::lock_attempt(LockAttempt::Error);
-            return Err(broken("the locks could not be taken", trouble));
+            return Err(StopReason::failed_to("the locks could not be taken", error));
         }
     };
     for (target_run, acquired) in wanted.iter_mut().zip(acquired) {
@@ -455,40 +434,36 @@ pub(super) async fn take_locks(
                 target_table = target_run.target.name,
                 "another reaper holds the lock"
             );
-            target_run.end = Some(if target_run.has_begun() { End::TakenOver } else { End::Busy });
+            target_run.ended = Some(Err(if target_run.has_begun() {
+                StopReason::TakenOver
+            } else {
+                StopReason::Locked
+            }));
         }
     }
     Ok(())
 }
 
-fn broken(what: &str, trouble: DbError) -> Broken {
-    match trouble {
-        DbError::Pooler => Broken::Pooler,
-        DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why) => {
-            Broken::Failed(format!("{what}: {why}"))
-        }
-        trouble @ (DbError::Timeout(_) | DbError::Changed(_)) => {
-            Broken::Failed(format!("{what}: {trouble}"))
-        }
-    }
+/// The exit code for targets that a check or a guard has refused, if there are any.
+fn refused(target_runs: &[TargetRun<'_>]) -> Option<Exit> {
+    let reasons =
+        || target_runs.iter().filter_map(|target_run| target_run.ended.as_ref()?.as_ref().err());
+    let is_unsafe = |reason: &&StopReason| matches!(reason, StopReason::Unsafe(_));
+    let is_held = |reason: &&StopReason| matches!(reason, StopReason::Held(_));
+    reasons().find(is_unsafe).or_else(|| reasons().find(is_held)).map(StopReason::exit)
 }
 
 fn concluded(
     run: &NewRun,
     began: Instant,
     targets: Vec<TargetReport>,
-    through: Result<(), Broken>,
+    through: Result<(), StopReason>,
     refused: Option<Exit>,
     stop: &Stop,
 ) -> (Report, Exit) {
-    let broken = match &through {
-        Err(Broken::Pooler | Broken::Unsafe(_)) => Some(Exit::Unsafe),
-        Err(Broken::Failed(_)) => Some(Exit::Failed),
-        Ok(()) => None,
-    };
+    let broken = through.as_ref().err().map(StopReason::exit);
     let (outcome, why) = match through {
-        Err(Broken::Pooler) => (Outcome::Failed, POOLER.to_owned()),
-        Err(Broken::Failed(why) | Broken::Unsafe(why)) => (Outcome::Failed, why),
+        Err(reason) => (Outcome::Failed, reason.to_string()),
         Ok(()) => conclude(&targets),
     };
     let exit = broken.unwrap_or(match outcome {

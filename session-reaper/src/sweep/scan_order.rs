@@ -11,9 +11,12 @@ use tokio_postgres::{Client, Error};
 
 use super::backlog::RowCount;
 use super::catalog::Leaf;
-use super::pass::CROWD;
 use super::sql::{KeyRange, PassSql};
 use super::target::Order;
+
+/// More rows of one time than the index can tell apart without sorting them for each chunk, or at
+/// all: from here on the order of the heap is the better one.
+pub(super) const CROWD: u32 = 10_000;
 
 /// Fewer due rows are done with before it matters in which order.
 const MANY: f64 = 50_000.0;

@@ -1,15 +1,17 @@
 //! The spans of a run, for a tracing collector: `run`, `target`, `chunk`. Nothing is done a row,
 //! and where nobody collects them each is a disabled callsite: some nanoseconds a chunk.
 
-use schema::runs::Trigger;
+use schema::runs::{Outcome, Trigger};
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use super::connection::DbError;
+use super::db_error::DbError;
 use super::error::SweepError;
-use super::pass::{Chunk, Halt};
-use super::run::Finished;
-use crate::telemetry::SPANS;
+use super::report::Report;
+use super::stop_reason::StopReason;
+
+/// The target of all spans, by which a subscriber tells them from events.
+pub(crate) const SPANS: &str = "session_reaper::spans";
 
 /// A run, from its connection to its report.
 pub(super) fn run(trigger: Trigger, instance: &str) -> Span {
@@ -26,17 +28,16 @@ pub(super) fn run(trigger: Trigger, instance: &str) -> Span {
     )
 }
 
-pub(super) fn run_ended(span: &Span, ended: &Result<Finished, SweepError>) {
+pub(super) fn run_ended(span: &Span, ended: Result<&Report, &SweepError>) {
     if span.is_disabled() {
         return;
     }
     match ended {
-        Ok(Finished { report, .. }) => {
+        Ok(report) => {
             span.record("run_id", display(report.run_id)).record("rows", report.deleted_rows());
-            let outcome = report.outcome.as_str();
-            conclude(span, outcome, Some(&report.why), outcome == "failed");
+            conclude(span, report.outcome, Some(&report.why));
         }
-        Err(error) => conclude(span, "failed", Some(&error.to_string()), true),
+        Err(error) => conclude(span, Outcome::Failed, Some(&error.to_string())),
     }
 }
 
@@ -53,26 +54,14 @@ pub(super) fn target(target: &str) -> Span {
     )
 }
 
-pub(super) fn target_ended(span: &Span, ended: &Result<(), Halt>, rows: u64) {
+pub(super) fn target_ended(span: &Span, ended: &Result<(), StopReason>, rows: u64) {
     if span.is_disabled() {
         return;
     }
     span.record("rows", rows);
     match ended {
-        Ok(()) => conclude(span, "success", None, false),
-        Err(Halt::Stopped(signal)) => {
-            conclude(span, "interrupted", Some(&format!("stopped by {signal}")), false);
-        }
-        Err(Halt::Spent(spent)) => {
-            conclude(span, "partial", Some(&format!("{spent} is used up")), false);
-        }
-        Err(Halt::Throttled(throttle_reason, _)) => {
-            conclude(span, "partial", Some(&throttle_reason.to_string()), false);
-        }
-        Err(Halt::Failed(why) | Halt::Gone(why) | Halt::Lost(why)) => {
-            conclude(span, "failed", Some(why), true);
-        }
-        Err(Halt::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
+        Ok(()) => conclude(span, Outcome::Success, None),
+        Err(reason) => conclude(span, reason.outcome(), Some(&reason.to_string())),
     }
 }
 
@@ -90,29 +79,24 @@ pub(super) fn chunk(target: &str, reason: &str) -> Span {
     )
 }
 
-pub(super) fn chunk_ended(span: &Span, ended: &Result<Chunk, DbError>, rows: u64) {
+pub(super) fn chunk_ended(span: &Span, error: Option<&DbError>, rows: u64) {
     if span.is_disabled() {
         return;
     }
     span.record("rows", rows);
-    match ended {
-        Ok(_) => conclude(span, "done", None, false),
-        Err(DbError::Timeout(bound)) => {
-            conclude(span, "timeout", Some(&format!("{bound} reached")), true);
-        }
-        Err(
-            DbError::Conflict(why) | DbError::Lost(why) | DbError::Gone(why) | DbError::Other(why),
-        ) => {
-            conclude(span, "failed", Some(why), true);
-        }
-        Err(trouble @ DbError::Changed(_)) => {
-            conclude(span, "failed", Some(&trouble.to_string()), true);
-        }
-        Err(DbError::Pooler) => conclude(span, "failed", Some(super::run::POOLER), true),
-    }
+    let outcome = match error {
+        None => "done",
+        Some(DbError::Timeout(_)) => "timeout",
+        Some(_) => "failed",
+    };
+    record(span, outcome, error.map(ToString::to_string).as_deref(), error.is_some());
 }
 
-fn conclude(span: &Span, outcome: &str, why: Option<&str>, failed: bool) {
+fn conclude(span: &Span, outcome: Outcome, why: Option<&str>) {
+    record(span, outcome.as_str(), why, outcome == Outcome::Failed);
+}
+
+fn record(span: &Span, outcome: &str, why: Option<&str>, failed: bool) {
     span.record("outcome", outcome);
     if let Some(why) = why {
         span.record("why", why);

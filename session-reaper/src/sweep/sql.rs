@@ -18,9 +18,6 @@
 mod answer;
 mod count;
 mod delete;
-mod identity;
-mod operator;
-mod query;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -28,24 +25,18 @@ mod transaction;
 use std::fmt::Write as _;
 
 pub(super) use answer::{Counted, Locked, mark, with_children};
-pub(super) use identity::{Changed, Identity};
-pub(super) use operator::Operator;
-use operator::{GE, GT, LE, LT};
-pub(super) use query::{Query, Text, Value, Values};
 pub(super) use transaction::Around;
 
 use super::catalog::{Child, Column};
 use super::condition::ResolvedCondition;
 use super::due::{Counts, Due};
+use super::identity::Identity;
+use super::operator::{GE, GT, LE, LT, Operator};
+use super::query::{Query, Text, Values};
 use super::target::Order;
 
 /// A place: the due time and the key of one row, or a block, as text.
 pub(super) type Cursor = Vec<Text>;
-
-/// What the server says when a statement that deletes comes to another process than it was made
-/// for.
-pub(super) const NOT_OURS: &str =
-    "session-reaper: not the server process that holds its lock, but ";
 
 /// What lies between two places: after `low`, up to and with `high`. Without one it is open there.
 #[derive(Clone, Debug, Default)]

@@ -8,15 +8,18 @@ use super::backlog::RowCount;
 use super::blocks::Blocks;
 use super::catalog::{Leaf, Located};
 use super::condition::ResolvedCondition;
-use super::connection::DbError;
+use super::db_error::DbError;
 use super::due::Due;
+use super::identity::Identity;
 use super::lock;
 use super::name::TableName;
 use super::pace::{Most, Pace, PaceLimits};
-use super::pass::{Halt, Pass, Tally, halt};
+use super::pass::{Pass, Tally};
+use super::query::Values;
 use super::refused::Refused;
 use super::scan_order::{self, TableStatistics};
-use super::sql::{Group, Identity, Only, PassSql, Values};
+use super::sql::{Group, Only, PassSql};
+use super::stop_reason::StopReason;
 use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
 use super::worker::Worker;
@@ -44,20 +47,17 @@ impl Table {
 
 /// Takes the locks of a leaf and of the children, beside the one on the target `root`, which the
 /// run holds; `false` when another reaper is at work on one of them.
-pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, Halt> {
+pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, StopReason> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
-    Ok(connection.deadline.with(statements, tried).await.map_err(halt)?.is_none())
+    Ok(connection.deadline.with(statements, tried).await?.is_none())
 }
 
 /// Gives them back.
-pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), Halt> {
+pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), StopReason> {
     let connection = &worker.connection;
-    connection
-        .deadline
-        .with(1, lock::release_tables(&connection.client, &leaf.0))
-        .await
-        .map_err(halt)
+    connection.deadline.with(1, lock::release_tables(&connection.client, &leaf.0)).await?;
+    Ok(())
 }
 
 /// The tables whose locks are held while a leaf is worked on, in the order of their oids.
@@ -82,7 +82,7 @@ pub(super) async fn of_leaf(
     pace: PaceLimits,
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
-) -> Result<(), Halt> {
+) -> Result<(), StopReason> {
     worker.connection.forget_statements();
     for (index, ((reason, sql), tally)) in
         target.reasons.iter().zip(passes).zip(tallies).enumerate()
@@ -116,7 +116,7 @@ fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>,
 }
 
 /// Whether a partition is not one of the target's any more: it was dropped or detached.
-pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Halt> {
+pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, StopReason> {
     const ATTACHED: &str = "
         SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
         JOIN ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[])) AS link (below, above)
@@ -126,7 +126,7 @@ pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, Ha
     let (below, above) = (&path[..path.len().saturating_sub(1)], path.get(1..).unwrap_or_default());
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
     let found = deadline.with(1, client.query_one(ATTACHED, &[&below, &above])).await;
-    let found: i64 = found.and_then(|row| row.try_get(0)).map_err(|error| halt(error.into()))?;
+    let found: i64 = found.and_then(|row| row.try_get(0))?;
     Ok(usize::try_from(found).ok() != Some(below.len()))
 }
 
@@ -139,15 +139,15 @@ async fn begin<'p, 'w>(
     due: RowCount,
     limits: PaceLimits,
     worker: &'p mut Worker<'w>,
-) -> Result<Pass<'p, 'w>, Halt> {
-    worker.connection.wait_for_locks(None).await.map_err(|error| halt(error.into()))?;
+) -> Result<Pass<'p, 'w>, StopReason> {
+    worker.connection.wait_for_locks(None).await?;
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    let statistics = deadline
-        .with(2, TableStatistics::of(client, leaf, sql))
-        .await
-        .map_err(|error| halt(error.into()))?;
+    let statistics = deadline.with(2, TableStatistics::of(client, leaf, sql)).await?;
     let Some(statistics) = statistics else {
-        return Err(Halt::Gone(format!("{} is not there any more", leaf.table.quoted())));
+        return Err(StopReason::TableGone(format!(
+            "{} is not there any more",
+            leaf.table.quoted()
+        )));
     };
     let chosen = target.order.map(|order| (order, "the configuration says so"));
     let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
@@ -202,7 +202,10 @@ async fn begin<'p, 'w>(
 
 /// How many blocks the server reads to find the first row; `None` when a timeout was reached, which
 /// the pass itself will reach and report.
-async fn blocks_to_first_row(worker: &Worker<'_>, sql: &PassSql) -> Result<Option<u64>, Halt> {
+async fn blocks_to_first_row(
+    worker: &Worker<'_>,
+    sql: &PassSql,
+) -> Result<Option<u64>, StopReason> {
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
     match deadline
         .with(1, scan_order::blocks_to_first_row(client, sql))
@@ -211,7 +214,7 @@ async fn blocks_to_first_row(worker: &Worker<'_>, sql: &PassSql) -> Result<Optio
     {
         Ok(blocks) => Ok(Some(blocks)),
         Err(DbError::Timeout(_)) => Ok(None),
-        Err(trouble) => Err(halt(trouble)),
+        Err(error) => Err(error.into()),
     }
 }
 

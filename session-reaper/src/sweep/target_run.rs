@@ -12,12 +12,13 @@ use super::backlog::{self, Backlog, COUNT_CAP};
 use super::catalog::{self, Lookup, TableLookup};
 use super::first_run_guard::{self, FirstRun, Guard};
 use super::pace::PaceLimits;
-use super::pass::{Halt, Tally};
+use super::pass::Tally;
 use super::preflight::{self, Code, Finding, Rules, Subject};
 use super::progress::TargetProgress;
-use super::report::{End, TargetReport, Worked};
+use super::report::{TargetReport, Worked};
 use super::spans;
 use super::sql::PassSql;
+use super::stop_reason::StopReason;
 use super::table_share::TableShare;
 use super::tables::{LeafLocks, Table, is_gone, lock_leaf, of_leaf, passes, unlock_leaf};
 use super::target::{Absent, Target};
@@ -44,7 +45,7 @@ pub(super) struct TargetRun<'a> {
     /// Its lock is ours.
     pub(super) locked: bool,
     /// `None` as long as it is to be worked on.
-    pub(super) end: Option<End>,
+    pub(super) ended: Option<Result<(), StopReason>>,
     /// Of its tables, those that were skipped: another reaper is at work on them, or on their
     /// children.
     busy: Vec<String>,
@@ -125,7 +126,7 @@ impl<'a> TargetRun<'a> {
             first_run_guard: None,
             rows: None,
             locked: false,
-            end: None,
+            ended: None,
             busy: Vec::new(),
             tallies: vec![Tally::default(); target.reasons.len()],
             elapsed: Duration::ZERO,
@@ -144,7 +145,7 @@ impl<'a> TargetRun<'a> {
     }
 
     pub(super) fn is_to_be_worked_on(&self) -> bool {
-        self.table.is_some() && self.end.is_none()
+        self.table.is_some() && self.ended.is_none()
     }
 
     pub(super) fn oid(&self) -> Option<u32> {
@@ -232,9 +233,9 @@ impl<'a> TargetRun<'a> {
         let absent =
             blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
         let why = preflight::why(&blocking);
-        self.end = Some(if absent {
+        self.ended = Some(Err(if absent {
             tracing::error!(event = "target_failed", target_table = target, why, "target failed");
-            End::Failed(why)
+            StopReason::Failed(why)
         } else {
             for Finding { code, what, remedy, .. } in blocking.iter().take(preflight::TOLD) {
                 tracing::error!(
@@ -246,8 +247,8 @@ impl<'a> TargetRun<'a> {
                     "target skipped: unsafe finding"
                 );
             }
-            End::Unsafe(why)
-        });
+            StopReason::Unsafe(why)
+        }));
         // Neither locked nor counted: without an index a count would read all of it.
         self.table = None;
     }
@@ -307,7 +308,7 @@ impl<'a> TargetRun<'a> {
             let table_share = TableShare::of(auxiliary, &self.tables()).await;
             if let Some(finding) = first_run_guard.judge_first(self.target, table_share, rules) {
                 let why = self.held(finding);
-                self.end = Some(End::Unsafe(why));
+                self.ended = Some(Err(StopReason::Unsafe(why)));
                 self.table = None;
             }
         }
@@ -340,7 +341,7 @@ impl<'a> TargetRun<'a> {
                     first_run_guard.confirm(auxiliary, true).await;
                 } else {
                     let why = self.held(finding);
-                    self.end = Some(End::Held(why));
+                    self.ended = Some(Err(StopReason::Held(why)));
                 }
             }
         }
@@ -370,7 +371,7 @@ impl<'a> TargetRun<'a> {
         // empty table.
         let rows = self
             .rows
-            .filter(|_| matches!(self.end, Some(End::Done)) && self.busy.is_empty())
+            .filter(|_| matches!(self.ended, Some(Ok(()))) && self.busy.is_empty())
             .map(|rows| rows.max(rows_deleted));
         let table_share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
         first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
@@ -383,7 +384,7 @@ impl<'a> TargetRun<'a> {
         worker: &mut Worker<'_>,
         pace: PaceLimits,
         backlog: &Backlog,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), StopReason> {
         let began = Instant::now();
         let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| {
@@ -412,7 +413,7 @@ impl<'a> TargetRun<'a> {
         worker: &mut Worker<'_>,
         pace: PaceLimits,
         backlog: &Backlog,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), StopReason> {
         let Some(table) = &self.table else { return Ok(()) };
         let mut counted = backlog.seen.chunks(self.target.reasons.len());
         self.busy.clear();
@@ -437,12 +438,14 @@ impl<'a> TargetRun<'a> {
                 Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies))
                     .await;
             // With the connection the locks are gone, too.
-            if !matches!(done, Err(Halt::Lost(_) | Halt::Pooler)) {
+            if !matches!(done, Err(StopReason::ConnectionLost(_) | StopReason::Pooler)) {
                 unlock_leaf(worker, &locks).await?;
             }
             match done {
                 // Partitions may be dropped or detached at any time.
-                Err(Halt::Gone(why)) if leaf.oid != table.oid && is_gone(worker, leaf).await? => {
+                Err(StopReason::TableGone(why))
+                    if leaf.oid != table.oid && is_gone(worker, leaf).await? =>
+                {
                     let partition = leaf.table.quoted();
                     tracing::info!(
                         target_table = self.target.name,
@@ -456,7 +459,7 @@ impl<'a> TargetRun<'a> {
             }
         }
         if !self.busy.is_empty() && self.busy.len() == table.leaves.len() {
-            self.end = Some(End::Busy);
+            self.ended = Some(Err(StopReason::Locked));
         }
         Ok(())
     }
@@ -484,12 +487,12 @@ impl<'a> TargetRun<'a> {
     /// the index.
     pub(super) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
-        if matches!(self.end, Some(End::Done)) && certain {
+        if matches!(self.ended, Some(Ok(()))) && certain {
             let none = Backlog::none(self.target);
             metrics::backlog(self.target, &none.rows, false, None);
             return none;
         }
-        let paused = matches!(&self.end, Some(End::Throttled(throttle_reason, _)) if throttle_reason.cause == ThrottleCause::Pause);
+        let paused = matches!(&self.ended, Some(Err(StopReason::Throttled(throttle_reason, _))) if throttle_reason.cause == ThrottleCause::Pause);
         if paused || self.table.is_none() {
             // Nobody looked: for all we know there are some.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
@@ -506,9 +509,9 @@ impl<'a> TargetRun<'a> {
         uncounted_cascades.dedup();
         let worked = Worked {
             target: self.target.name.clone(),
-            end: self
-                .end
-                .unwrap_or_else(|| End::Failed("not begun: the run had to end".to_owned())),
+            ended: self.ended.unwrap_or_else(|| {
+                Err(StopReason::Failed("not begun: the run had to end".to_owned()))
+            }),
             deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
             children: (!self.target.children.is_empty())
                 .then(|| self.tallies.iter().map(|tally| tally.children).sum()),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Error;
 
 use super::auxiliary::{AuxiliaryConnection, after};
-use super::connection::DbError;
+use super::db_error::DbError;
 use replicas::Replicas;
 
 /// How often a run at work looks. A look is two to four small questions, a millisecond on a

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::sql::Text;
+use super::query::Text;
 
 /// Blocks that the server has to read to find the first row before a watermark is kept. A block
 /// holds some 250 entries of an index, and their rows lie on as many blocks again or more: this is

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use super::budget::Budget;
 use super::connection::LockConnection;
 use super::history::History;
-use super::pass::{Halt, halt};
 use super::progress::{Progress, Waiting};
+use super::stop_reason::StopReason;
 use super::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use super::watermarks::Watermarks;
 use crate::clock;
@@ -57,7 +57,7 @@ struct ThrottleState {
 impl Worker<'_> {
     /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the
     /// run is over.
-    pub(super) async fn may_go_on(&mut self) -> Result<(), Halt> {
+    pub(super) async fn may_go_on(&mut self) -> Result<(), StopReason> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_zero() {
             metrics::throttled(ThrottleCause::DutyCycle, true);
@@ -73,12 +73,12 @@ impl Worker<'_> {
     }
 
     /// Waits as long as somebody says to pause, before the work begins.
-    pub(super) async fn wait_for_leave(&mut self) -> Result<(), Halt> {
+    pub(super) async fn wait_for_leave(&mut self) -> Result<(), StopReason> {
         self.wait(Check::ForPause).await
     }
 
     /// Looks until nothing stands in the way, or it has for as long as may be.
-    async fn wait(&mut self, check: Check) -> Result<(), Halt> {
+    async fn wait(&mut self, check: Check) -> Result<(), StopReason> {
         let began = Instant::now();
         let (mut state, mut pause) = (None, FIRST_LOOK);
         let ended = loop {
@@ -89,7 +89,7 @@ impl Worker<'_> {
             let throttle_reason = match looked {
                 Ok(Some(throttle_reason)) => throttle_reason,
                 Ok(None) => break Ok(()),
-                Err(error) => break Err(halt(error.into())),
+                Err(error) => break Err(error.into()),
             };
             self.stands_in_the_way(&mut state, &throttle_reason, began.elapsed());
             // What may be over in a moment, a replica that has yet to replay the row of this very
@@ -102,7 +102,10 @@ impl Worker<'_> {
             let left = longest.saturating_sub(began.elapsed());
             if left.is_zero() {
                 let longest = humantime::format_duration(self.throttle.longest_wait());
-                break Err(Halt::Throttled(throttle_reason, format!("MAX_THROTTLE ({longest})")));
+                break Err(StopReason::Throttled(
+                    throttle_reason,
+                    format!("MAX_THROTTLE ({longest})"),
+                ));
             }
             let slept = self.sleep(pause.min(left)).await;
             metrics::has_waited(throttle_reason.cause, slept);
@@ -110,15 +113,15 @@ impl Worker<'_> {
             match self.is_over() {
                 Ok(()) => {}
                 // What it waited for is why nothing more was done.
-                Err(Halt::Spent(spent)) => {
-                    break Err(Halt::Throttled(throttle_reason, spent.to_string()));
+                Err(StopReason::Budget(spent)) => {
+                    break Err(StopReason::Throttled(throttle_reason, spent.to_string()));
                 }
                 Err(over) => break Err(over),
             }
             // The connection that holds the lock would be ended as an idle one; and should it be
             // gone, that is known now.
             if let Err(error) = self.connection.is_there().await {
-                break Err(halt(error.into()));
+                break Err(error.into());
             }
         };
         if let Some(ThrottleState { cause, said }) = state {
@@ -189,10 +192,10 @@ impl Worker<'_> {
     }
 
     /// The run is over when somebody says so, and when its budget is used up.
-    pub(super) fn is_over(&self) -> Result<(), Halt> {
+    pub(super) fn is_over(&self) -> Result<(), StopReason> {
         if let Some(signal) = self.stop.requested() {
-            return Err(Halt::Stopped(signal));
+            return Err(StopReason::Signal(signal));
         }
-        self.budget.spent().map_or(Ok(()), |spent| Err(Halt::Spent(spent)))
+        self.budget.spent().map_or(Ok(()), |limit| Err(StopReason::Budget(limit)))
     }
 }

@@ -22,7 +22,7 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::SpanReceiver;
+use super::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
 /// Of a request: a collector stands near by. Short enough for a second batch before the end's

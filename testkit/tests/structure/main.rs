@@ -1,9 +1,19 @@
 //! Rules about the source code that no compiler checks.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+mod imports;
 
 use std::path::{Path, PathBuf};
 
-const PACKAGES: [&str; 6] = ["auth-api", "auth-client", "hardening", "schema", "session-reaper", "testkit"];
+use imports::Imports;
+
+const PACKAGES: [&str; 6] =
+    ["auth-api", "auth-client", "hardening", "schema", "session-reaper", "testkit"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
@@ -51,8 +61,8 @@ fn every_log_line_has_an_event() {
             let source = std::fs::read_to_string(&path).unwrap();
             for call in logging_calls(&source) {
                 calls += 1;
-                let fields = call.split('"').next().unwrap();
-                if !fields.contains("event") && !call.contains("event =") {
+                let names = call.split([',', '=']).map(str::trim);
+                if !names.into_iter().any(|name| name == "event") {
                     without.push(format!("{}: {call}", path.display()));
                 }
             }
@@ -60,4 +70,22 @@ fn every_log_line_has_an_event() {
     }
     assert!(calls > 100, "{calls} calls were found");
     assert!(without.is_empty(), "log lines without an event:\n{}", without.join("\n"));
+}
+
+/// A reader can follow the files of a crate from the top down. A file and its own folder count as
+/// one.
+#[test]
+fn no_files_import_each_other() {
+    let mut found = Vec::new();
+    for package in PACKAGES {
+        let imports = Imports::read(&root().join(package).join("src"), &sources(package));
+        for cycle in imports.cycles() {
+            found.push(format!(
+                "{package}: {}\n{}",
+                cycle.join(", "),
+                imports.within(&cycle).join("\n")
+            ));
+        }
+    }
+    assert!(found.is_empty(), "files that import each other:\n{}", found.join("\n"));
 }

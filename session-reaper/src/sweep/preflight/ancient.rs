@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 use super::finding::{Code, Finding};
 use super::pass::Walk;
 use crate::sweep::auxiliary::AuxiliaryConnection;
-use crate::sweep::connection::DbError;
+use crate::sweep::db_error::DbError;
 use crate::sweep::target::Ancient;
 
 impl Walk<'_> {

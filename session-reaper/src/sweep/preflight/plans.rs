@@ -13,7 +13,7 @@ use super::finding::{Code, Finding};
 use super::table::estimated_rows;
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
-use crate::sweep::sql::Query;
+use crate::sweep::query::Query;
 
 const SIZES: &str = "
     SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)

@@ -12,27 +12,14 @@ use super::indexes::{self, Index};
 use super::pass::Walk;
 use super::plans::Judge;
 use super::table::Table;
-use super::{Rules, cascades, condition, references};
+use super::{Rules, Subject, cascades, condition, references};
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::catalog::Leaf;
-use crate::sweep::condition::ResolvedCondition;
-use crate::sweep::connection::DbError;
+use crate::sweep::db_error::DbError;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::sql::PassSql;
 use crate::sweep::tables::IS_THERE;
-use crate::sweep::target::{Absent, Target};
-
-/// A target with the statements that a run uses on it.
-pub(in crate::sweep) struct Subject<'a> {
-    pub(in crate::sweep) target: &'a Target,
-    /// The table that was named.
-    pub(in crate::sweep) oid: u32,
-    pub(in crate::sweep) condition: Option<&'a ResolvedCondition>,
-    /// The tables that its rows are in, with a pass a reason each.
-    pub(in crate::sweep) leaves: &'a [(Leaf, Vec<PassSql>)],
-    /// Rows in a chunk at the most.
-    pub(in crate::sweep) chunk: u32,
-}
+use crate::sweep::target::Absent;
 
 /// What has been found out of a target before its passes are looked at.
 struct Known {

@@ -2,7 +2,8 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::{Cursor, Text};
+use super::Cursor;
+use crate::sweep::query::Text;
 
 /// What [`super::PassSql::count`] found.
 pub(in crate::sweep) struct Counted {

@@ -1,9 +1,10 @@
 //! The statements that look at rows and change none: how many are due, how many of a table would
 //! go.
 
-use super::operator::LT;
-use super::{KeyRange, Only, PassSql, Query};
+use super::{KeyRange, Only, PassSql};
 use crate::sweep::catalog::Column;
+use crate::sweep::operator::LT;
+use crate::sweep::query::Query;
 use crate::sweep::target::Order;
 
 impl PassSql {

@@ -18,8 +18,10 @@
 
 use std::fmt::Write as _;
 
-use super::operator::{EQ, GT, LE, LT, NE};
-use super::{Group, KeyRange, LockWait, NOT_OURS, Only, PassSql, Query, Text};
+use super::{Group, KeyRange, LockWait, Only, PassSql};
+use crate::sweep::identity::NOT_OURS;
+use crate::sweep::operator::{EQ, GT, LE, LT, NE};
+use crate::sweep::query::{Query, Text};
 use crate::sweep::target::Order;
 
 /// Rows that are locked for the sake of their groups in one chunk, and the size from which on a

@@ -1,8 +1,8 @@
 //! The transaction around a chunk: locks on its tables first, and proof that they are the ones that
 //! were looked at.
 
-use super::identity::verify;
 use super::{Only, PassSql};
+use crate::sweep::identity::verify;
 
 /// How long the lock on a table is waited for under which a large group is decided: everybody who
 /// writes to it waits meanwhile.

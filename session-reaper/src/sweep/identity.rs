@@ -8,29 +8,34 @@
 
 use std::fmt::Write as _;
 
+use super::name::{Ident, TableName};
 use super::operator::{EQ, NE};
-use crate::sweep::name::{Ident, TableName};
 
 /// A table as it was found.
 #[derive(Clone, Debug)]
-pub(in crate::sweep) struct Identity {
-    pub(in crate::sweep) oid: u32,
+pub(super) struct Identity {
+    pub(super) oid: u32,
     /// With its schema.
-    pub(in crate::sweep) table: TableName,
+    pub(super) table: TableName,
     /// The name, the number and the type of each column that matters.
-    pub(in crate::sweep) columns: Vec<(Ident, i16, u32)>,
+    pub(super) columns: Vec<(Ident, i16, u32)>,
     /// The table itself, the one it is a partition of or inherits from, and so on, to the one that
     /// was named.
-    pub(in crate::sweep) path: Vec<u32>,
+    pub(super) path: Vec<u32>,
 }
+
+/// What the server says when a statement that deletes comes to another process than it was made
+/// for.
+pub(super) const NOT_OURS: &str =
+    "session-reaper: not the server process that holds its lock, but ";
 
 /// What the server answers when a table is not the one that was looked at. What follows is one of
 /// [`Changed`].
-pub(in crate::sweep) const CHANGED: &str = "session-reaper: changed since the run began: ";
+pub(super) const CHANGED: &str = "session-reaper: changed since the run began: ";
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sweep) enum Changed {
+pub(super) enum Changed {
     /// The name means another table, or none.
     Table,
     /// A column that matters has another number or type, or is gone.
@@ -42,7 +47,7 @@ pub(in crate::sweep) enum Changed {
 impl Changed {
     const ALL: [Self; 3] = [Self::Table, Self::Columns, Self::Partition];
 
-    pub(in crate::sweep) fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Table => "the name means another table",
             Self::Columns => "a column is another one",
@@ -51,7 +56,7 @@ impl Changed {
     }
 
     /// Reads the server's answer.
-    pub(in crate::sweep) fn of(message: &str) -> Option<Self> {
+    pub(super) fn of(message: &str) -> Option<Self> {
         let (_, what) = message.split_once(CHANGED)?;
         Self::ALL.into_iter().find(|changed| what.starts_with(changed.as_str()))
     }
@@ -59,15 +64,12 @@ impl Changed {
 
 impl Identity {
     /// A table of which nothing but the name matters.
-    pub(in crate::sweep) fn of_name(oid: u32, table: TableName) -> Self {
+    pub(super) fn of_name(oid: u32, table: TableName) -> Self {
         Self { oid, table, columns: Vec::new(), path: vec![oid] }
     }
 
     /// The same, minding these columns alone.
-    pub(in crate::sweep) fn with_columns<'a>(
-        &self,
-        wanted: impl Iterator<Item = &'a Ident>,
-    ) -> Self {
+    pub(super) fn with_columns<'a>(&self, wanted: impl Iterator<Item = &'a Ident>) -> Self {
         let wanted: Vec<&Ident> = wanted.collect();
         let columns = self.columns.iter().filter(|(name, ..)| wanted.contains(&name));
         Self { columns: columns.cloned().collect(), ..self.clone() }
@@ -123,7 +125,7 @@ impl Identity {
 ///
 /// It has no parameters, so that its plan is made once and kept: with one it would be planned for
 /// each chunk, which takes longer than to carry it out.
-pub(in crate::sweep) fn verify(tables: &[Identity]) -> String {
+pub(super) fn verify(tables: &[Identity]) -> String {
     let mut cases = String::new();
     let mut unless = |condition: String, changed: Changed| {
         // Of text that is not a constant, so that the error is raised when the statement is carried

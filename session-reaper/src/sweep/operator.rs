@@ -8,20 +8,20 @@
 
 use std::fmt;
 
-use crate::sweep::name::Ident;
+use super::name::Ident;
 
 /// An operator with its schema, as a statement names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sweep) struct Operator(String);
+pub(super) struct Operator(String);
 
 impl Operator {
     /// `name` is the operator's own, such as `=`.
-    pub(in crate::sweep) fn new(schema: &Ident, name: &str) -> Self {
+    pub(super) fn new(schema: &Ident, name: &str) -> Self {
         Self(format!("OPERATOR({}.{name})", schema.quoted()))
     }
 
     /// One of PostgreSQL's own, with which no operator that somebody else made can be meant.
-    pub(in crate::sweep) fn is_built_in(&self) -> bool {
+    pub(super) fn is_built_in(&self) -> bool {
         self.0.starts_with("OPERATOR(pg_catalog.")
     }
 }

@@ -1,0 +1,22 @@
+//! Text in a TOML file.
+
+use schema::connect::is_hidden;
+
+/// A string in TOML; in single quotes where that saves escapes.
+pub(super) fn quoted(text: &str) -> String {
+    let literal = text.contains('"') && !text.contains('\'') && !text.chars().any(is_hidden);
+    if literal {
+        return format!("'{text}'");
+    }
+    // TOML reads JSON's escapes, and wants DEL escaped, too.
+    let escaped =
+        |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
+}
+
+/// Without anything that TOML does not allow in a line, or that reorders it on a screen.
+pub(super) fn plain(text: &str) -> String {
+    let escaped =
+        |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}

@@ -1,0 +1,124 @@
+//! Why work stopped before everything was examined.
+
+use std::fmt;
+
+use schema::runs::Outcome;
+
+use super::budget::BudgetLimit;
+use super::db_error::DbError;
+use super::throttle::{ThrottleCause, ThrottleReason};
+use crate::exit::Exit;
+use crate::stop::Signal;
+
+/// The reason that ended a pass, a target or a run.
+#[derive(Clone, Debug)]
+pub(super) enum StopReason {
+    /// The process received a signal.
+    Signal(Signal),
+    /// A limit of the run was reached.
+    Budget(BudgetLimit),
+    /// The run was throttled for as long as the named setting allows.
+    Throttled(ThrottleReason, String),
+    /// Another reaper holds the lock of the target.
+    Locked,
+    /// Another reaper took the lock while the connection was lost.
+    TakenOver,
+    /// The target cannot be worked on. Other targets can.
+    Failed(String),
+    /// The table no longer exists.
+    TableGone(String),
+    /// The lock connection was lost, and the locks with it.
+    ConnectionLost(String),
+    /// A pooler connects each transaction to any server process.
+    Pooler,
+    /// A preflight check or the first-run guard found the target or the server unsafe.
+    Unsafe(String),
+    /// The every-run guard holds the target.
+    Held(String),
+}
+
+const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
+     different server processes, so that its lock protects nothing. Connect to PostgreSQL itself, or through a pooler in \
+     session mode; nothing was deleted without the lock";
+
+impl StopReason {
+    /// The outcome of a target that stopped for this reason while due rows were left.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Signal(_) => Outcome::Interrupted,
+            Self::Budget(_) | Self::TakenOver => Outcome::Partial,
+            Self::Throttled(reason, _) if reason.cause == ThrottleCause::Pause => Outcome::Paused,
+            Self::Throttled(..) => Outcome::Partial,
+            Self::Locked => Outcome::SkippedLock,
+            Self::Failed(_)
+            | Self::TableGone(_)
+            | Self::ConnectionLost(_)
+            | Self::Pooler
+            | Self::Unsafe(_)
+            | Self::Held(_) => Outcome::Failed,
+        }
+    }
+
+    /// The exit code of a run that could not continue for this reason.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Pooler | Self::Unsafe(_) => Exit::Unsafe,
+            Self::Held(_) => Exit::Partly,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Whether it ends the work on its target only because the run as a whole has to end.
+    pub(super) fn is_of_the_run(&self) -> bool {
+        matches!(self, Self::Signal(_) | Self::Budget(_) | Self::Throttled(..))
+    }
+
+    /// The reason for a failed step of the preparation, such as "the locks could not be taken".
+    pub(super) fn failed_to(step: &str, error: DbError) -> Self {
+        match error {
+            DbError::Pooler => Self::Pooler,
+            error => Self::Failed(format!("{step}: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "stopped by {signal}"),
+            Self::Budget(limit) => write!(f, "{limit} is used up and due rows are left"),
+            Self::Throttled(reason, limit) => {
+                write!(f, "waited in vain for as long as {limit} allows: {reason}")
+            }
+            Self::Locked => f.write_str("another reaper holds the lock"),
+            Self::TakenOver => {
+                f.write_str("another reaper took the lock while the connection was lost")
+            }
+            Self::Pooler => f.write_str(POOLER),
+            Self::Failed(why)
+            | Self::TableGone(why)
+            | Self::ConnectionLost(why)
+            | Self::Unsafe(why)
+            | Self::Held(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<DbError> for StopReason {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Lost(why) => Self::ConnectionLost(why),
+            DbError::Pooler => Self::Pooler,
+            DbError::Gone(why) => Self::TableGone(why),
+            DbError::Changed(_) => Self::TableGone(error.to_string()),
+            DbError::Conflict(why) | DbError::Other(why) => Self::Failed(why),
+            DbError::Timeout(bound) => Self::Failed(format!("{bound} reached")),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StopReason {
+    fn from(error: tokio_postgres::Error) -> Self {
+        DbError::from(error).into()
+    }
+}
