@@ -8,7 +8,6 @@ use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::json;
 
-use crate::builder::setting;
 use crate::{AccessToken, AuthClient, Error};
 
 /// The access token of a request, when its session was not revoked either
@@ -56,7 +55,7 @@ impl FromRequest for Session {
 /// else is looked (RFC 6750 §2.2 and §2.3 are not followed: bodies and URLs are logged).
 fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
     let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
-        setting(
+        Error::setting(
             "app_data",
             "give the App `web::Data::new(client)`, with an AuthClient, for its extractors to use",
         )

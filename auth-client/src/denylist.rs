@@ -6,7 +6,6 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
-use crate::builder::setting;
 use crate::{Asking, Error, SessionSource, SessionState};
 
 /// Far above what a look-up takes (a tenth of a millisecond), far below what a user notices. As for
@@ -56,12 +55,12 @@ impl Denylist {
         let bare =
             prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);
         if bare.is_empty() || bare.contains(['{', '}']) {
-            return Err(setting(
+            return Err(Error::setting(
                 "REDIS_PREFIX",
                 "must be the word that auth-api has, which `auth-api config` prints",
             ));
         }
-        let client = Client::open(url).map_err(|error| setting("REDIS_URL", error.to_string()))?;
+        let client = Client::open(url).map_err(|error| Error::setting("REDIS_URL", error.to_string()))?;
         Ok(Self {
             client,
             prefix: format!("{{{bare}}}:deny"),

@@ -62,6 +62,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn setting(setting: &'static str, what: impl Into<String>) -> Self {
+        Self::Setting { setting, what: what.into() }
+    }
+
     /// Whether the request is to blame (answer 401; see RFC 6750 §3.1): another credential may be
     /// accepted. Otherwise nobody knows whether this one is good (answer 503), or this service
     /// is set up wrongly.

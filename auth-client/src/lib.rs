@@ -15,7 +15,6 @@
 
 #[cfg(feature = "actix")]
 mod actix;
-mod builder;
 mod client;
 #[cfg(feature = "redis")]
 mod denylist;
@@ -28,8 +27,7 @@ mod token;
 
 #[cfg(feature = "actix")]
 pub use actix::Session;
-pub use builder::Builder;
-pub use client::AuthClient;
+pub use client::{AuthClient, Builder};
 #[cfg(feature = "redis")]
 pub use denylist::Denylist;
 pub use error::Error;

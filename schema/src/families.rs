@@ -10,7 +10,6 @@ use crate::clock_timestamp;
 use crate::ids::{AccountId, SessionId, TokenHash};
 use crate::issued::{FamilyKey, IssuedTokens};
 use crate::networks::Networks;
-use crate::sessions::Session;
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
@@ -234,7 +233,7 @@ impl FamilyState {
     /// The read is a statement of its own, so that it sees what a rotation committed while the
     /// locks were waited for.
     pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
-        if !Session::lock(conn, id).await? {
+        if !lock_session(conn, id).await? {
             return Ok(None);
         }
         let family = token_families::table.find(id).select(token_families::session_id);
@@ -279,6 +278,18 @@ impl FamilyState {
             .await
             .map(drop)
     }
+}
+
+/// Locks the row of a session until the transaction ends. `false`: there is no such session.
+async fn lock_session(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
+    sessions::table
+        .find(id)
+        .select(sessions::id)
+        .for_no_key_update()
+        .get_result::<SessionId>(conn)
+        .await
+        .optional()
+        .map(|id| id.is_some())
 }
 
 /// Generations in a row with a retry from another network.

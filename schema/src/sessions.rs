@@ -323,18 +323,6 @@ impl Session {
             .map(|rows| rows == 1)
     }
 
-    /// Locks the row until the transaction ends. `false`: there is none.
-    pub(crate) async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
-        sessions::table
-            .find(id)
-            .select(sessions::id)
-            .for_no_key_update()
-            .get_result::<SessionId>(conn)
-            .await
-            .optional()
-            .map(|id| id.is_some())
-    }
-
     /// Whether there is such a session, neither it nor its account has been ended, and it has not
     /// expired.
     pub async fn is_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {

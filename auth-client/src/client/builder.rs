@@ -3,7 +3,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use crate::client::{AuthClient, Inner};
+use super::{AuthClient, Inner};
 use crate::error::Error;
 use crate::http::Http;
 use crate::introspection::Introspection;
@@ -108,7 +108,7 @@ impl Builder {
     pub fn build(self) -> Result<AuthClient, Error> {
         let Self { url, issuer, audience, leeway, timeout, .. } = self;
         if leeway > LONGEST_LEEWAY {
-            return Err(setting(
+            return Err(Error::setting(
                 "leeway",
                 "a minute at the most: auth-api denies a revoked session for no longer",
             ));
@@ -116,11 +116,11 @@ impl Builder {
         let base = base(&url)?;
         let at = |path: &str| {
             let url = format!("{base}{path}");
-            url.parse::<Url>().map_err(|error| setting("url", error.to_string()))
+            url.parse::<Url>().map_err(|error| Error::setting("url", error.to_string()))
         };
         let issuer = issuer.unwrap_or_else(|| url.clone());
         let audience = audience.unwrap_or_else(|| url.clone());
-        let http = Http::new(timeout).map_err(|reason| setting("TLS", reason))?;
+        let http = Http::new(timeout).map_err(|reason| Error::setting("TLS", reason))?;
         let keys = KeyRing::new(
             http.clone(),
             at("/.well-known/jwks.json")?,
@@ -145,26 +145,26 @@ impl Builder {
 
 /// The URL that paths are put behind. It stands in errors and logs: no secret may be in it.
 fn base(url: &str) -> Result<&str, Error> {
-    let parsed = Url::parse(url).map_err(|error| setting("url", error.to_string()))?;
+    let parsed = Url::parse(url).map_err(|error| Error::setting("url", error.to_string()))?;
     match parsed.scheme() {
         "https" => {}
         "http" if is_loopback(&parsed) => {}
         // Keys that anybody on the way can replace verify whatever tokens he likes, and credentials
         // would be there to read.
         "http" => {
-            return Err(setting(
+            return Err(Error::setting(
                 "url",
                 "must begin with https://; http:// is only for this machine (localhost, 127.0.0.1, [::1])",
             ));
         }
-        _ => return Err(setting("url", "must begin with https://")),
+        _ => return Err(Error::setting("url", "must begin with https://")),
     }
     if !parsed.username().is_empty()
         || parsed.password().is_some()
         || parsed.query().is_some()
         || parsed.fragment().is_some()
     {
-        return Err(setting("url", "must have no user, query or fragment"));
+        return Err(Error::setting("url", "must have no user, query or fragment"));
     }
     Ok(url.trim_end_matches('/'))
 }
@@ -177,8 +177,4 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
-}
-
-pub(crate) fn setting(setting: &'static str, what: impl Into<String>) -> Error {
-    Error::Setting { setting, what: what.into() }
 }
