@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 pub use builder::Builder;
 
+use crate::error::Error;
 use crate::introspection::{Introspected, Introspection, TokenUse};
 use crate::keys::KeyRing;
 use crate::sessions::{SessionSource, SessionState};
 use crate::token::{AccessToken, Rules, host_now};
-use crate::error::Error;
 
 /// auth-api, as a resource server knows it. Made once; a clone is the same one.
 #[derive(Clone)]

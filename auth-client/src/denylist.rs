@@ -60,7 +60,8 @@ impl Denylist {
                 "must be the word that auth-api has, which `auth-api config` prints",
             ));
         }
-        let client = Client::open(url).map_err(|error| Error::setting("REDIS_URL", error.to_string()))?;
+        let client =
+            Client::open(url).map_err(|error| Error::setting("REDIS_URL", error.to_string()))?;
         Ok(Self {
             client,
             prefix: format!("{{{bare}}}:deny"),

@@ -52,7 +52,7 @@ impl Pass<'_, '_> {
         // Of each table as many: of the parents, and of each that refers to them.
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
         // A large group is decided anew for each chunk: the fewer these are the better.
-        let rows = if self.large { self.most.rows() } else { rows };
+        let rows = if self.large_group { self.most.rows() } else { rows };
         let asked = (self.worker.budget.at_most(rows) / tables).max(1);
         self.wait_as_is_fit().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
@@ -139,7 +139,7 @@ impl Pass<'_, '_> {
         let limit = i64::from(most);
         let array = self.refused.array.clone();
         let done = self.transact(range, &limit, lock_wait, &array).await?;
-        let before = std::mem::replace(&mut self.writers, done.writers);
+        let before = std::mem::replace(&mut self.locks.writers, done.writers);
         let mut deleted = Deleted::default();
         let mut children_left = false;
         match &done.worked {
@@ -157,7 +157,7 @@ impl Pass<'_, '_> {
         let alone =
             done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
         self.worker.alone = alone;
-        deleted.whole = lock_wait == LockWait::Wait || (alone && !self.trigger);
+        deleted.whole = lock_wait == LockWait::Wait || (alone && !self.locks.trigger);
         // Where nothing goes, nothing is gained by trying again at once.
         deleted.full = children_left && gone > 0;
         if self.sql.children.is_empty() {
@@ -173,7 +173,7 @@ impl Pass<'_, '_> {
         let taken = if self.sql.is_grouped() { deleted.rows } else { deleted.rows.max(locked) };
         deleted.full |= limited && gone > 0 && taken >= u64::from(most);
         if let Some(Locked { refused, large, later, .. }) = done.locked {
-            self.large = large > 0;
+            self.large_group = large > 0;
             deleted.whole &=
                 refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
             let learnt = self.refused.add(refused);
@@ -220,7 +220,7 @@ impl Pass<'_, '_> {
         let array = self.refused.array.clone();
         match self.transact(range, most, LockWait::TableLocked, &array).await {
             Ok(Done { worked, writers, .. }) => {
-                self.writers = writers;
+                self.locks.writers = writers;
                 match worked {
                     Worked::Rows(rows) => deleted.rows += rows,
                     Worked::Row(row) => {
@@ -258,7 +258,7 @@ impl Pass<'_, '_> {
             .blocks
             .as_ref()
             .is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
-        if !self.held_up && bounded && self.sql.children.is_empty() {
+        if !self.locks.skips_locked && bounded && self.sql.children.is_empty() {
             LockWait::Wait
         } else {
             LockWait::SkipLocked
@@ -279,8 +279,9 @@ impl Pass<'_, '_> {
             return Ok(far.is_some_and(|far| far == *reached));
         }
         let same = ahead.low.as_ref().is_some_and(|low| low.first() == reached.first());
-        self.at_one_time = if same { self.at_one_time.saturating_add(asked) } else { 0 };
-        Ok(self.at_one_time > CROWD)
+        self.locks.at_one_time =
+            if same { self.locks.at_one_time.saturating_add(asked) } else { 0 };
+        Ok(self.locks.at_one_time > CROWD)
     }
 
     /// Rows of a chunk that has been committed are counted before anything else can fail.

@@ -21,7 +21,7 @@ use super::db_error::{Bound, DbError};
 use super::pace::{Most, Pace, PaceLimits};
 use super::refused::Refused;
 use super::report::milliseconds;
-use super::scan_order;
+use super::scan_order::{self, TableStatistics};
 use super::sql::{Around, Cursor, KeyRange, LockWait, PassSql};
 use super::stop_reason::StopReason;
 use super::target::Order;
@@ -69,43 +69,96 @@ impl Tally {
     }
 }
 
-#[allow(clippy::struct_excessive_bools, reason = "each stands for one thing that was observed")]
+/// How a pass treats rows that others hold, and what it has seen of them so far.
+pub(super) struct LockStrategy {
+    /// Locked rows are skipped from the start or since a chunk waited in vain for one.
+    pub(super) skips_locked: bool,
+    /// A trigger or a rule may keep rows: that nobody held one does not prove that all were deleted.
+    pub(super) trigger: bool,
+    /// Who was writing after the last chunk.
+    pub(super) writers: Option<Writers>,
+    /// Rows in a row that were left because something that depends on them is locked.
+    pub(super) skipped_in_a_row: u32,
+    /// Rows that have the same due time as the last one of the chunk before.
+    pub(super) at_one_time: u32,
+}
+
+/// One target, one reason, one table.
 pub(super) struct Pass<'p, 'w> {
     pub(super) target: &'p str,
     pub(super) reason: &'p str,
     pub(super) sql: PassSql,
-    /// In the order of the heap; `None` in that of the index.
+    /// The blocks of a pass in heap order; `None` in index order.
     pub(super) blocks: Option<Blocks>,
-    /// Should rows of one time turn out to be too many for the order of the index.
+    /// Whether the pass may continue in heap order if too many rows have the same due time.
     pub(super) may_shift: bool,
     pub(super) limits: PaceLimits,
-    /// Of rows; in the order of the heap of blocks.
+    /// The size of a chunk: in rows, and in heap order in blocks.
     pub(super) pace: Pace,
-    /// Rows in a chunk of blocks at the most.
+    /// The largest number of rows in a chunk of blocks.
     pub(super) most: Most,
     pub(super) worker: &'p mut Worker<'w>,
     pub(super) tally: Tally,
-    /// Blocks that the server reads to find the first row, in the order of the index; `None` when
-    /// that was not measured.
+    /// Blocks that the server reads to find the first row in index order; `None` if that was not
+    /// measured.
     pub(super) blocks_to_first_row: Option<u64>,
-    /// Rows in a row that were left where they are.
-    pub(super) skipped_in_a_row: u32,
-    /// Rows that shared the time of the last ones.
-    pub(super) at_one_time: u32,
-    /// Rows are passed over, whoever writes: a chunk waited in vain; or there is a condition that
-    /// looks at other rows, of which a delete that waited for a row would see what was there
-    /// before; or rows of one time cannot be told apart.
-    pub(super) held_up: bool,
-    /// A trigger may keep rows: that nobody held one does not say that all went.
-    pub(super) trigger: bool,
-    /// After the last chunk.
-    pub(super) writers: Option<Writers>,
+    pub(super) locks: LockStrategy,
     /// The statements around each chunk.
     pub(super) around: Around,
-    /// Groups of which somebody held a row: they are not tried again.
+    /// Groups with a row that somebody held. They are not tried again.
     pub(super) refused: Refused,
-    /// A group of the last stretch is too large to be locked row by row.
-    pub(super) large: bool,
+    /// A group of the last key range is too large to be locked row by row.
+    pub(super) large_group: bool,
+}
+
+/// What is known of a pass before it begins.
+pub(super) struct PassPlan<'p> {
+    pub(super) target: &'p str,
+    pub(super) reason: &'p str,
+    /// In the order in which the pass goes.
+    pub(super) sql: PassSql,
+    pub(super) statistics: TableStatistics,
+    /// Whether the index identifies each row.
+    pub(super) has_key: bool,
+    /// The configuration demands this order.
+    pub(super) fixed_order: bool,
+    pub(super) limits: PaceLimits,
+    pub(super) blocks_to_first_row: Option<u64>,
+}
+
+impl<'p, 'w> Pass<'p, 'w> {
+    pub(super) fn new(plan: PassPlan<'p>, worker: &'p mut Worker<'w>) -> Self {
+        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, limits, .. } = plan;
+        let in_heap_order = sql.order == Order::Heap;
+        let blocks =
+            in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
+        let locks = LockStrategy {
+            // A condition that looks at other rows would be evaluated before the wait for a row, and
+            // rows of one time without a key cannot be told apart.
+            skips_locked: sql.only.is_some() || statistics.trigger || !(in_heap_order || has_key),
+            trigger: statistics.trigger,
+            writers: None,
+            skipped_in_a_row: 0,
+            at_one_time: 0,
+        };
+        Self {
+            target,
+            reason,
+            around: sql.around(),
+            may_shift: !(fixed_order || in_heap_order) && (!has_key || statistics.ties),
+            sql,
+            blocks,
+            limits,
+            pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) },
+            most: Most::new(limits.max_chunk),
+            worker,
+            tally: Tally::default(),
+            blocks_to_first_row: plan.blocks_to_first_row,
+            locks,
+            refused: Refused::none(),
+            large_group: false,
+        }
+    }
 }
 
 /// A chunk that was committed.
@@ -138,7 +191,7 @@ pub(super) enum Attempt {
 impl Pass<'_, '_> {
     /// Works until nothing is left to examine.
     pub(super) async fn work(&mut self) -> Result<(), StopReason> {
-        self.writers = Some(self.worker.connection.look().await?);
+        self.locks.writers = Some(self.worker.connection.look().await?);
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;
@@ -222,12 +275,12 @@ impl Pass<'_, '_> {
                     reason = self.reason,
                     "rows are locked; skipping locked rows from now on"
                 );
-                self.held_up = true;
+                self.locks.skips_locked = true;
                 tried = self.attempt(ahead, attempt).await;
             }
             let error = match tried {
                 Ok(chunk) => {
-                    self.skipped_in_a_row = 0;
+                    self.locks.skipped_in_a_row = 0;
                     self.most.chunk_done();
                     // One that found nothing to delete says nothing about the next that does.
                     if self.gone() > gone {
@@ -242,7 +295,7 @@ impl Pass<'_, '_> {
             }
             at_one_row += u32::from(self.smallest() && error == DbError::Timeout(Bound::Lock));
             if at_one_row >= ROW_TRIES
-                && self.skipped_in_a_row < ROWS_SKIPPED
+                && self.locks.skipped_in_a_row < ROWS_SKIPPED
                 && let Some(chunk) = self.skip_one(ahead, attempt).await?
             {
                 return Ok(chunk);
@@ -311,7 +364,7 @@ impl Pass<'_, '_> {
                 Err(error) => return Err(error.into()),
             },
         };
-        self.skipped_in_a_row += 1;
+        self.locks.skipped_in_a_row += 1;
         match attempt {
             Attempt::Initial => {
                 self.tally.skipped_locked += 1;

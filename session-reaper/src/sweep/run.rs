@@ -1,6 +1,6 @@
 //! The recipe of a run.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use schema::connect::ConnectOptions;
@@ -136,20 +136,15 @@ impl Sweep {
         let history = auxiliary.deadline.with(History::STATEMENTS, history).await;
 
         let mut target_runs = Vec::new();
-        let mut worker = Worker {
-            connection: lock_connection,
-            budget: Budget::new(self.budget, began),
-            throttle: Throttle::new(self.throttle.clone(), &auxiliary),
-            history: history.as_ref(),
-            stop,
-            progress,
-            watermarks: &self.watermarks,
-            tables: Vec::new(),
-            rest: Duration::ZERO,
-            alone: false,
-            gone: Vec::new(),
-            consecutive_losses: 0,
-        };
+        let limits =
+            (Budget::new(self.budget, began), Throttle::new(self.throttle.clone(), &auxiliary));
+        let mut worker = Worker::new(
+            lock_connection,
+            limits,
+            history.as_ref(),
+            (stop, progress),
+            &self.watermarks,
+        );
         let through = if pooled {
             Err(StopReason::Pooler)
         } else {

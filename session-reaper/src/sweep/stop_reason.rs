@@ -46,9 +46,8 @@ impl StopReason {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Signal(_) => Outcome::Interrupted,
-            Self::Budget(_) | Self::TakenOver => Outcome::Partial,
             Self::Throttled(reason, _) if reason.cause == ThrottleCause::Pause => Outcome::Paused,
-            Self::Throttled(..) => Outcome::Partial,
+            Self::Budget(_) | Self::Throttled(..) | Self::TakenOver => Outcome::Partial,
             Self::Locked => Outcome::SkippedLock,
             Self::Failed(_)
             | Self::TableGone(_)

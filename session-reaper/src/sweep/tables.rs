@@ -5,7 +5,6 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::backlog::RowCount;
-use super::blocks::Blocks;
 use super::catalog::{Leaf, Located};
 use super::condition::ResolvedCondition;
 use super::db_error::DbError;
@@ -13,10 +12,9 @@ use super::due::Due;
 use super::identity::Identity;
 use super::lock;
 use super::name::TableName;
-use super::pace::{Most, Pace, PaceLimits};
-use super::pass::{Pass, Tally};
+use super::pace::PaceLimits;
+use super::pass::{Pass, PassPlan, Tally};
 use super::query::Values;
-use super::refused::Refused;
 use super::scan_order::{self, TableStatistics};
 use super::sql::{Group, Only, PassSql};
 use super::stop_reason::StopReason;
@@ -172,32 +170,17 @@ async fn begin<'p, 'w>(
         why,
         "pass started"
     );
-    Ok(Pass {
+    let plan = PassPlan {
         target: &target.name,
         reason,
         sql: sql.ordered(order),
-        blocks: (order == Order::Heap)
-            .then(|| Blocks::new(statistics.blocks, statistics.rows_a_block())),
-        may_shift: target.order.is_none()
-            && order == Order::Index
-            && (leaf.key.is_empty() || statistics.ties),
+        statistics,
+        has_key: !leaf.key.is_empty(),
+        fixed_order: target.order.is_some(),
         limits,
-        pace: if order == Order::Heap { Pace::of_blocks(limits) } else { Pace::new(limits) },
-        most: Most::new(limits.max_chunk),
-        worker,
-        tally: Tally::default(),
         blocks_to_first_row,
-        skipped_in_a_row: 0,
-        at_one_time: 0,
-        held_up: sql.only.is_some()
-            || statistics.trigger
-            || (order == Order::Index && leaf.key.is_empty()),
-        trigger: statistics.trigger,
-        writers: None,
-        around: sql.around(),
-        refused: Refused::none(),
-        large: false,
-    })
+    };
+    Ok(Pass::new(plan, worker))
 }
 
 /// How many blocks the server reads to find the first row; `None` when a timeout was reached, which

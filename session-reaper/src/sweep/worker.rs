@@ -54,6 +54,32 @@ struct ThrottleState {
     said: bool,
 }
 
+impl<'a> Worker<'a> {
+    /// A worker that has not begun.
+    pub(super) fn new(
+        connection: LockConnection,
+        (budget, throttle): (Budget, Throttle),
+        history: Option<&'a History>,
+        (stop, progress): (&'a Stop, &'a watch::Sender<Progress>),
+        watermarks: &'a Watermarks,
+    ) -> Self {
+        Self {
+            connection,
+            budget,
+            throttle,
+            history,
+            stop,
+            progress,
+            watermarks,
+            tables: Vec::new(),
+            rest: Duration::ZERO,
+            alone: false,
+            gone: Vec::new(),
+            consecutive_losses: 0,
+        }
+    }
+}
+
 impl Worker<'_> {
     /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the
     /// run is over.

@@ -210,7 +210,9 @@ impl<'f> Visit<'f> for Reader {
 
     fn visit_item_mod(&mut self, item: &'f ItemMod) {
         if let Some((_, items)) = &item.content {
-            items.iter().for_each(|item| self.visit_item(item));
+            for item in items {
+                self.visit_item(item);
+            }
         }
     }
 
