@@ -1,4 +1,4 @@
-//! The list of live sessions: newest first in pages, or those that were used last.
+//! The list of live sessions: newest first in pages, or the most recently used.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,34 +14,34 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::filter::{Meaningless, Words, parse};
+use super::filter::{FilterArgs, InvalidArgument, parse};
 use crate::config::Network;
 use crate::device::device;
 use crate::http::caller::Transport;
 
-/// Sessions in an answer, unless it is asked for another number; and at the most of those that were
-/// used last, for which all that match are read: to look at, not to be gone through.
+/// The default number of sessions in a page, and the maximum number in the order `activity`. That
+/// order reads all sessions that match, so it gives an overview and has no further pages.
 const LIMIT: u16 = 200;
-/// Sessions in a page at the most.
-const MOST: u16 = 1000;
+/// The maximum number of sessions in a page.
+const MAX_LIMIT: u16 = 1000;
 
-/// What of a list is asked for, as it was written.
+/// The arguments of a list as text.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "List")]
 pub(crate) struct ListQuery {
-    /// `newest` first, or `activity`: those that were used last, without further pages [default:
-    /// newest]
+    /// Order of the list: `newest`, or `activity` for the most recently used sessions, without
+    /// further pages [default: newest]
     #[arg(long)]
     pub(crate) order: Option<String>,
-    /// Sessions at the most, from 1 to 1000, by activity to 200 [default: 200]
+    /// Maximum number of sessions: 1 to 1000, or 1 to 200 with `--order activity` [default: 200]
     #[arg(long)]
     pub(crate) limit: Option<String>,
-    /// The page after the one that ended with this session
+    /// Show the page after the one that ended with this session
     #[arg(long, value_name = "SESSION_ID")]
     pub(crate) after: Option<String>,
 }
 
-/// A list that can be read.
+/// A validated query for a list.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     filter: Filter,
@@ -55,13 +55,13 @@ enum Order {
 }
 
 impl ListQuery {
-    /// What is asked of the database. `now` is the database's time.
+    /// Parses the arguments. `now` is the database's time.
     pub(crate) fn parse(
         &self,
-        words: &Words,
+        filters: &FilterArgs,
         network: Network,
         now: DateTime<Utc>,
-    ) -> Result<Listing, Meaningless> {
+    ) -> Result<Listing, InvalidArgument> {
         let by_activity =
             parse("order", self.order.as_ref(), "newest or activity", |text| match text {
                 "newest" => Some(false),
@@ -69,34 +69,35 @@ impl ListQuery {
                 _ => None,
             })?;
         let by_activity = by_activity.unwrap_or_default();
-        let (most, numbers) = if by_activity {
+        let (max_limit, expected) = if by_activity {
             (LIMIT, "a number from 1 to 200")
         } else {
-            (MOST, "a number from 1 to 1000")
+            (MAX_LIMIT, "a number from 1 to 1000")
         };
-        let limit = parse("limit", self.limit.as_ref(), numbers, |text| {
-            text.parse().ok().filter(|limit| (1..=most).contains(limit))
+        let limit = parse("limit", self.limit.as_ref(), expected, |text| {
+            text.parse().ok().filter(|limit| (1..=max_limit).contains(limit))
         })?;
         let limit = limit.unwrap_or(LIMIT);
-        let after = parse("after", self.after.as_ref(), "the `next` of the page before", |text| {
-            Uuid::try_parse(text).map(SessionId).ok()
-        })?;
+        let after =
+            parse("after", self.after.as_ref(), "the `next` of the previous page", |text| {
+                Uuid::try_parse(text).map(SessionId).ok()
+            })?;
         let order = match (by_activity, after) {
             (true, Some(_)) => {
-                return Err(Meaningless {
+                return Err(InvalidArgument {
                     field: "after",
-                    expected: "nothing: by activity there are no pages",
+                    expected: "no value, because the order activity has no pages",
                 });
             }
             (true, None) => Order::Activity { limit },
             (false, after) => Order::Newest(Page { limit, after }),
         };
-        Ok(Listing { filter: words.parse(network, now)?, order })
+        Ok(Listing { filter: filters.parse(network, now)?, order })
     }
 }
 
 impl Listing {
-    /// Its name among the queries.
+    /// Returns the name of the query in the metrics.
     pub(crate) fn query(&self) -> &'static str {
         match self.order {
             Order::Newest(_) => "browse_sessions",
@@ -104,7 +105,7 @@ impl Listing {
         }
     }
 
-    /// As it stands in a request.
+    /// Returns the value of the parameter `order`.
     pub(crate) fn order(&self) -> &'static str {
         match self.order {
             Order::Newest(_) => "newest",
@@ -112,16 +113,16 @@ impl Listing {
         }
     }
 
-    /// Reads it. A statement that takes longer than `within` fails.
+    /// Reads the list. A statement that takes longer than `timeout` fails.
     pub(crate) async fn read(
         &self,
         conn: &mut AsyncPgConnection,
-        within: Duration,
+        timeout: Duration,
     ) -> QueryResult<Listed> {
         let (sessions, next) = match self.order {
-            Order::Newest(page) => Session::browse(conn, &self.filter, page, within).await?,
+            Order::Newest(page) => Session::browse(conn, &self.filter, page, timeout).await?,
             Order::Activity { limit } => {
-                (Session::browse_by_activity(conn, &self.filter, limit, within).await?, None)
+                (Session::browse_by_activity(conn, &self.filter, limit, timeout).await?, None)
             }
         };
         Ok(Listed {
@@ -131,58 +132,59 @@ impl Listing {
     }
 }
 
-/// A list, as operators see it.
+/// A page of the list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminSessions)]
 pub(crate) struct Listed {
-    /// In the order that was asked for.
+    /// The sessions in the requested order.
     #[schema(max_items = 1000)]
     pub(crate) sessions: Vec<ListedSession>,
-    /// Where the next page begins (`after`); `null`: this was the last.
+    /// The value of `after` for the next page. `null` on the last page.
     #[schema(required)]
     pub(crate) next: Option<Uuid>,
 }
 
-/// A session, as operators see it.
+/// A session in the operators' list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminSession)]
 pub(crate) struct ListedSession {
-    /// Its id.
+    /// The session's id.
     pub(crate) id: Uuid,
-    /// What carries it.
+    /// The transport of the session.
     #[schema(value_type = Transport)]
     pub(crate) transport: &'static str,
-    /// Made from the user agent.
+    /// The device, derived from `user_agent`. `null` if the login had no user agent.
     #[schema(required, examples("Firefox on Windows 10"))]
     pub(crate) device: Option<String>,
-    /// Of the login, as it was sent.
+    /// The `User-Agent` header of the login.
     #[schema(required, max_length = 256)]
     pub(crate) user_agent: Option<String>,
-    /// Where the login came from: IPv4 or IPv6.
+    /// The IPv4 or IPv6 address that the login came from.
     #[schema(required, value_type = Option<String>, examples("203.0.113.7"))]
     pub(crate) ip: Option<IpAddr>,
-    /// When the login was.
+    /// When the session was created, by a login.
     pub(crate) created_at: DateTime<Utc>,
-    /// The last rotation of its refresh token, or, by cookie, the last request, to the minute.
+    /// When the session was last used. For transport `token`, the time of the last refresh. For
+    /// transport `cookie`, the time of the last request, to the minute.
     pub(crate) last_seen_at: DateTime<Utc>,
-    /// Its end, unless it is used before: it slides.
+    /// When the session expires. Each use can extend this time (sliding expiration).
     pub(crate) expires_at: DateTime<Utc>,
-    /// Whose it is.
+    /// The account that the session belongs to.
     pub(crate) account: ListedAccount,
 }
 
-/// Whose it is.
+/// The account of a session in the operators' list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AdminAccount)]
 pub(crate) struct ListedAccount {
-    /// Its id.
+    /// The account's id.
     pub(crate) id: Uuid,
-    /// Who vouches for the subject: the network of the wallet (CAIP-2).
+    /// The issuer of the subject: the network of the wallet (CAIP-2).
     #[schema(examples("stellar:pubnet"))]
     pub(crate) issuer: String,
-    /// The wallet's address.
+    /// The subject: the wallet's address.
     pub(crate) subject: String,
-    /// When it logged in for the first time.
+    /// When the account was created, by its first login.
     pub(crate) created_at: DateTime<Utc>,
 }
 

@@ -1,8 +1,8 @@
-//! What operators do, by the operations port and from a shell alike: who they are ([`token`]),
-//! which sessions they mean ([`filter`]), [`listing`] those and ending them ([`sweep`]).
+//! The operations of operators: authentication by token ([`token`]), selection of sessions
+//! ([`filter`]), [`listing`], and revocation ([`sweep`]).
 //!
-//! `routes::admin` and `commands::admin` stand on it. They differ in where their connections come
-//! from and in how the answer looks.
+//! The HTTP API (`routes::admin`) and the command line (`commands::admin`) use this module. They
+//! differ in the source of their database connections and in the format of their results.
 
 pub(crate) mod filter;
 pub(crate) mod listing;

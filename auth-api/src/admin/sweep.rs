@@ -1,4 +1,4 @@
-//! Ending all sessions that match, however many they are, a bounded number in a transaction.
+//! Ends all sessions that match a filter, a limited number in each transaction.
 
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
@@ -8,40 +8,43 @@ use schema::sessions::{RevokedReason, Session};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Sessions in a transaction: some tens of milliseconds for those who wait for one of their rows,
-/// and a pipeline that Redis has done within `REDIS_TIMEOUT`.
+/// The number of sessions that one transaction ends. At this size, other transactions wait for a
+/// row for some tens of milliseconds, and Redis completes the pipeline of denials within
+/// `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
-/// Goes through what matches, and ends it unless it is a dry run: both see the same.
+/// Walks over the sessions that match and, unless it is a dry run, ends them. A dry run selects the
+/// same sessions.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     walk: Walk,
-    /// Found, and not ended yet.
+    /// Sessions that were found and have not been ended yet.
     found: Vec<SessionId>,
     done: Done,
 }
 
-/// What a sweep has done until now.
+/// The result of a sweep so far.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[schema(as = AdminRevoked)]
 pub(crate) struct Done {
-    /// Sessions that matched.
+    /// The number of sessions that matched.
     pub(crate) matched: usize,
-    /// Of these, what it ended: others may have ended by themselves meanwhile.
+    /// The number of these sessions that the request ended. Others may have ended in another way
+    /// meanwhile.
     pub(crate) revoked: usize,
-    /// It ends nothing.
+    /// Whether this was a dry run, which ends no session.
     pub(crate) dry_run: bool,
 }
 
 impl Done {
-    /// All that matched was ended.
+    /// Returns the result of a revocation that ended all sessions that matched.
     pub(crate) fn all(sessions: usize) -> Self {
         Self { matched: sessions, revoked: sessions, dry_run: false }
     }
 }
 
 impl Sweep {
-    /// Has done nothing yet.
+    /// Creates a sweep over the sessions that match `filter`.
     pub(crate) fn new(filter: Filter, dry_run: bool) -> Self {
         Self {
             walk: Walk::new(filter),
@@ -50,13 +53,13 @@ impl Sweep {
         }
     }
 
-    /// What it has done until now.
+    /// Returns the result so far.
     pub(crate) fn done(&self) -> Done {
         self.done
     }
 
-    /// Looks at a stretch of the table, or ends a chunk of what was found there. Returns what it
-    /// ended, which is to be denied; `None`: there is nothing left.
+    /// Reads the next key range of the table, or ends a chunk of the sessions found there. Returns
+    /// the sessions that it ended, which the caller must deny, or `None` if nothing is left.
     pub(crate) async fn step(
         &mut self,
         conn: &mut AsyncPgConnection,

@@ -4,32 +4,32 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use subtle::ConstantTimeEq as _;
 
-/// What `ADMIN_TOKEN_FILE` must hold at least: 32 characters, even if they are hexadecimal digits,
-/// are 128 bits.
-const SHORTEST: usize = 32;
+/// The minimum length of the token in `ADMIN_TOKEN_FILE`, in characters. 32 hexadecimal digits
+/// contain 128 bits.
+const MIN_LENGTH: usize = 32;
 
-/// The operators' token, as its hash.
+/// The hash of the operators' token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken([u8; 32]);
 
-/// Why a text is no token.
+/// Why a text is not a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminTokenError {
-    /// Somebody could guess it.
-    #[error("shorter than {SHORTEST} characters; `auth-api admin token` prints a good one")]
+    /// The text is short enough to be guessed.
+    #[error("shorter than {MIN_LENGTH} characters; `auth-api admin token` generates one")]
     Short,
-    /// It could not be sent in a header.
-    #[error("a token is one word of visible ASCII; `auth-api admin token` prints a good one")]
+    /// The text contains characters that a header cannot contain, or spaces.
+    #[error("a token is one word of visible ASCII; `auth-api admin token` generates one")]
     NotAWord,
 }
 
 impl AdminToken {
-    /// Parses what `ADMIN_TOKEN_FILE` holds.
+    /// Parses the token in `ADMIN_TOKEN_FILE`.
     pub fn parse(token: &str) -> Result<Self, AdminTokenError> {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(AdminTokenError::NotAWord);
         }
-        if token.len() < SHORTEST {
+        if token.len() < MIN_LENGTH {
             return Err(AdminTokenError::Short);
         }
         Ok(Self(hash(token)))
@@ -42,36 +42,37 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// Who may act as an operator: whoever has the token, and nobody without one.
+/// The authentication of operators. Only requests with the token are accepted. Without a configured
+/// token, all requests are rejected.
 #[derive(Debug)]
 pub struct Admin(ArcSwapOption<AdminToken>);
 
 impl Admin {
-    /// `None`: there are no operators here.
+    /// Creates the authentication. With `None`, every token is rejected.
     #[must_use]
     pub fn new(token: Option<AdminToken>) -> Self {
         Self(ArcSwapOption::from_pointee(token))
     }
 
-    /// Whether there are operators at all.
+    /// Whether a token is configured.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.load().is_some()
     }
 
-    /// Whether this is the token; in constant time.
+    /// Whether `presented` is the token. The comparison takes constant time.
     #[must_use]
-    pub fn knows(&self, presented: &str) -> bool {
+    pub fn accepts(&self, presented: &str) -> bool {
         let token = self.0.load();
         token.as_ref().is_some_and(|token| token.0.ct_eq(&hash(presented)).into())
     }
 
-    /// Puts another token into force, at once.
+    /// Replaces the token, effective immediately.
     pub fn replace(&self, token: AdminToken) {
         self.0.store(Some(Arc::new(token)));
     }
 
-    /// Lets nobody in, from now on.
+    /// Rejects every token from now on.
     pub fn close(&self) {
         self.0.store(None);
     }

@@ -6,25 +6,25 @@ use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 
 use super::say;
-use crate::admin::filter::which;
+use crate::admin::filter::account_selector;
 use crate::audit::{self, RevokedBy};
 use crate::config::{AccountsConfig, Options};
 use crate::denylist::{self, Denylist};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// End an account's sessions at once and refuse its logins
+    /// End an account's sessions immediately and reject its logins
     #[command(
         after_help = "Example:\n  auth-api accounts disable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Disable(Request),
-    /// Let a disabled account log in again; its sessions stay over
+    /// Let a disabled account log in again; the sessions that were ended stay ended
     #[command(
         after_help = "Example:\n  auth-api accounts enable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Enable(Request),
-    /// End an account's sessions at once and delete it with all that is known of it; its wallet may
-    /// log in anew
+    /// End an account's sessions immediately and delete the account with all of its data; its
+    /// wallet can log in again, to a new account
     #[command(
         after_help = "Example:\n  auth-api accounts delete 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"
     )]
@@ -33,14 +33,14 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct Request {
-    /// The wallet's address (`G…`), or the account's id
+    /// The account: the address of its wallet (`G…`), or its id
     #[arg(value_name = "ACCOUNT")]
     account: String,
     #[command(flatten)]
     options: Box<Options>,
 }
 
-/// Neither an address nor an id.
+/// The argument is neither a wallet's address nor an account's id.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is neither a wallet's address (G…) nor an account's id")]
 pub(super) struct NotAnAccount(pub(super) String);
@@ -48,17 +48,17 @@ pub(super) struct NotAnAccount(pub(super) String);
 pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
     let (Command::Disable(request) | Command::Enable(request) | Command::Delete(request)) = command;
     let config = request.options.check_accounts()?;
-    let named = || NotAnAccount(request.account.clone());
-    let which = which(&request.account, config.network).ok_or_else(named)?;
+    let invalid = || NotAnAccount(request.account.clone());
+    let selector = account_selector(&request.account, config.network).ok_or_else(invalid)?;
     let mut connection = config.database.open().await?;
     match command {
         Command::Disable(_) => {
-            let ended = disable(&mut connection, &config, &which).await?;
+            let ended = disable(&mut connection, &config, &selector).await?;
             say(format_args!("disabled {ended}"));
         }
         Command::Enable(_) => {
             let account = connection.transaction(async |connection| {
-                let account = Account::find(connection, &which).await?.context(NONE)?;
+                let account = Account::find(connection, &selector).await?.context(NOT_FOUND)?;
                 Account::enable(connection, account.id).await?;
                 Ok::<_, anyhow::Error>(account)
             });
@@ -67,12 +67,12 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
             say(format_args!("enabled {} ({})", account.subject, account.id));
         }
         Command::Delete(_) => {
-            // In this order: what Redis denies outlives the rows, and cannot be made up for once
-            // they are gone.
-            let ended = disable(&mut connection, &config, &which).await?;
+            // The denials must be written first. They outlive the rows, and once the rows are gone,
+            // missing denials can no longer be added.
+            let ended = disable(&mut connection, &config, &selector).await?;
             let deleted = Account::delete(&mut connection, ended.account.id).await;
             deleted.context(
-                "the account is disabled and its sessions are over, but it was not deleted",
+                "the account is disabled and its sessions are ended, but it was not deleted",
             )?;
             audit::account(
                 "account_deleted",
@@ -86,9 +86,10 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) const NONE: &str = "there is no such account: it has never logged in, or was deleted";
+pub(super) const NOT_FOUND: &str =
+    "there is no such account: it has never logged in, or it was deleted";
 
-/// An account whose sessions are over.
+/// An account whose sessions were ended.
 struct Ended {
     account: Account,
     sessions: usize,
@@ -104,10 +105,10 @@ impl std::fmt::Display for Ended {
 async fn disable(
     connection: &mut AsyncPgConnection,
     config: &AccountsConfig,
-    which: &AccountSelector,
+    selector: &AccountSelector,
 ) -> anyhow::Result<Ended> {
     let transaction = connection.transaction(async |connection| {
-        let account = Account::find(connection, which).await?.context(NONE)?;
+        let account = Account::find(connection, selector).await?.context(NOT_FOUND)?;
         Account::disable(connection, account.id).await?;
         let ended =
             Session::revoke_all(connection, account.id, None, RevokedReason::Disabled).await?;
@@ -118,12 +119,12 @@ async fn disable(
     for id in &ended {
         audit::revoke(None, *id, &RevokedBy::Rule, RevokedReason::Disabled);
     }
-    // Also those that ended before: that a denial was not written may be why this is asked for
-    // again.
+    // Sessions that ended earlier are denied again, because the command may have been repeated
+    // after their denials could not be written.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;
     deny(config, &denied).await.context(
-        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens are good for at most \
-         another DENYLIST_SYNC_INTERVAL. Run this again",
+        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens remain valid for at \
+         most another DENYLIST_SYNC_INTERVAL. Run the command again",
     )?;
     Ok(Ended { account, sessions: ended.len() })
 }

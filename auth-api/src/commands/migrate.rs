@@ -10,7 +10,7 @@ pub(super) async fn run(options: &DatabaseOptions) -> anyhow::Result<()> {
     let database = options.check()?;
     let applied = migrate::run(&database.owner, MigrationSet::Auth).await?;
     if applied.is_empty() {
-        say("nothing to do: all migrations are applied");
+        say("nothing to do: all migrations are already applied");
     }
     for version in applied {
         say(format_args!("applied {version}"));

@@ -1,4 +1,4 @@
-//! The subcommands, one a file.
+//! The command line. Each subcommand is one file.
 
 mod accounts;
 mod admin;
@@ -19,7 +19,7 @@ use schema::connect::has_password;
 use schema::migrate::MigrateError;
 
 use self::accounts::NotAnAccount;
-use crate::admin::filter::Meaningless;
+use crate::admin::filter::InvalidArgument;
 use crate::config::{ConfigError, DatabaseOptions, Options};
 use crate::credentials::signing_keys::SigningKeysError;
 use crate::telemetry::LogFormat;
@@ -32,7 +32,7 @@ use crate::telemetry::LogFormat;
     after_help = "Example:\n  auth-api migrate && auth-api serve"
 )]
 pub struct Cli {
-    /// How log lines look
+    /// Format of the log lines
     #[arg(long, env, global = true, value_enum, default_value_t, ignore_case = true)]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -44,22 +44,22 @@ enum Command {
     /// Serve the API
     #[command(after_help = serve::EXAMPLE)]
     Serve(Box<Options>),
-    /// Make or update the tables; safe to repeat, and to run twice at once
+    /// Create or update the tables; safe to repeat and to run concurrently
     #[command(after_help = migrate::EXAMPLE)]
     Migrate(DatabaseOptions),
-    /// Disable, enable and delete accounts
+    /// Disable, enable or delete an account
     #[command(subcommand)]
     Accounts(accounts::Command),
-    /// See and end sessions of all accounts
+    /// List and end the sessions of all accounts
     #[command(subcommand)]
     Admin(admin::Command),
-    /// Let other services introspect and revoke tokens
+    /// Manage the services that may introspect and revoke tokens
     #[command(subcommand)]
     Clients(clients::Command),
-    /// Make, rotate and retire keys and secrets
+    /// Generate, rotate and retire keys and secrets
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Print the contract of the API, as OpenAPI 3.1
+    /// Print the API specification as OpenAPI 3.1
     #[command(after_help = openapi::EXAMPLE)]
     Openapi,
     /// Print the effective configuration, without its secrets
@@ -68,27 +68,27 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads the command line; ends the process where clap does, for `--help` and for what makes no
-    /// sense.
+    /// Parses the command line. Exits the process for `--help`, `--version` and usage errors, as
+    /// clap does. Returns an error if a secret was given as a flag.
     pub fn read() -> Result<Self, ConfigError> {
         let command = Self::command();
         let matches = command.clone().get_matches();
         let secrets = secret_flags::given(&command, &matches, has_password);
         if !secrets.is_empty() {
-            let mistakes = secrets.iter().map(|secret| format!("{}: {secret}", secret.variable));
-            return Err(ConfigError(mistakes.collect()));
+            let errors = secrets.iter().map(|secret| format!("{}: {secret}", secret.variable));
+            return Err(ConfigError(errors.collect()));
         }
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
     }
 
-    /// How log lines are to look.
+    /// Returns the format of the log lines.
     #[must_use]
     pub fn log_format(&self) -> LogFormat {
         self.log_format
     }
 }
 
-/// Does what was asked for.
+/// Runs the subcommand.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(options) => serve::run(&options).await,
@@ -102,27 +102,27 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// It was called in a way that makes no sense.
+/// A usage error that clap does not detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misuse(String);
 
-/// As clap has it.
+/// The exit code for usage errors, the same as clap's.
 const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
-/// Says what went wrong and chooses the exit code: 2 usage, 78 configuration, 69 database
-/// unreachable, 1 anything else.
+/// Prints the error to standard error and returns the exit code: 2 for a usage error, 69 if the
+/// database is unreachable, 78 for a configuration error, 1 for any other error.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("auth-api: {error:#}");
     if error.is::<ConfigError>() || error.is::<SigningKeysError>() {
         return CONFIGURATION.into();
     }
-    if error.is::<Misuse>() || error.is::<Meaningless>() || error.is::<NotAnAccount>() {
+    if error.is::<Misuse>() || error.is::<InvalidArgument>() || error.is::<NotAnAccount>() {
         return USAGE.into();
     }
     let unreachable = matches!(error.downcast_ref(), Some(MigrateError::Connect(_)))
@@ -130,8 +130,8 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if unreachable { UNAVAILABLE.into() } else { ExitCode::FAILURE }
 }
 
-/// Prints a line for the user: the result of a command, not a log line.
-#[allow(clippy::print_stdout, reason = "what a command prints is its result")]
+/// Prints a line to standard output, which contains the result of a command and no log lines.
+#[allow(clippy::print_stdout, reason = "the result of a command goes to standard output")]
 fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }

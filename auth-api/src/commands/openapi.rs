@@ -5,6 +5,6 @@ pub(super) const EXAMPLE: &str = "Example:
   auth-api openapi > openapi.json";
 
 pub(super) fn run() -> anyhow::Result<()> {
-    say(specification::to_keep()?.trim_end());
+    say(specification::to_pretty_json()?.trim_end());
     Ok(())
 }

@@ -3,34 +3,34 @@ use serde::Serialize;
 
 use super::say;
 
-/// What is printed.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people.
+    /// Table for people
     #[default]
     Table,
-    /// For programs; of operators' commands what the HTTP API answers.
+    /// JSON for programs; the admin commands print the response of the HTTP API
     Json,
 }
 
-/// Whom a result is printed for.
+/// The option that selects the format of a result.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct OutputOption {
-    /// For people, or for programs
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 impl OutputOption {
-    /// Prints a result one way or the other.
+    /// Prints a result in the selected format.
     pub(super) fn print(
         self,
-        answer: &impl Serialize,
-        for_people: impl FnOnce() -> String,
+        result: &impl Serialize,
+        table: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         match self.output {
-            Output::Table => say(for_people()),
-            Output::Json => say(serde_json::to_string_pretty(answer)?),
+            Output::Table => say(table()),
+            Output::Json => say(serde_json::to_string_pretty(result)?),
         }
         Ok(())
     }

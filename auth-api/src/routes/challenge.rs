@@ -1,4 +1,4 @@
-//! POST /auth/challenge: something to sign. Writes nothing but how often it was asked for.
+//! POST /auth/challenge: issues a challenge to sign. Stores nothing except the rate limit counters.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -12,12 +12,13 @@ use crate::http::{Client, Json, Problem, api_spec};
 use crate::limits::Route;
 use crate::state::State;
 
-/// A wallet that wants to log in.
+/// A request for a challenge.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChallengeRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// The wallet's address: a strkey (SEP-23) of a usable Ed25519 key.
+    /// The wallet's address: the strkey (SEP-23) of an Ed25519 public key that can verify
+    /// signatures.
     #[schema(
         format = "stellar-address",
         pattern = "^G[A-D][A-Z2-7]{54}$",
@@ -28,21 +29,23 @@ pub(super) struct Request {
     address: String,
 }
 
-/// Something to sign.
+/// A challenge for the wallet to sign.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Challenge)]
 pub(super) struct Answer {
-    /// What the wallet is to sign, byte for byte, without a newline at its end.
+    /// The text to sign, byte for byte. It has no trailing newline.
     #[schema(max_length = 1024, examples(json!(example::MESSAGE)))]
     message: String,
-    /// From then on it is refused.
+    /// When the challenge expires. A login with it is rejected from then on.
     #[schema(examples("2026-11-21T09:05:00Z"))]
     expires_at: DateTime<Utc>,
 }
 
-/// Ask for something to sign
+/// Create a challenge
 ///
-/// It can be used once, until it expires. Asking stores nothing.
+/// Returns a text for the wallet to sign. To log in, send the text and its signature to
+/// `POST /auth/login`. A challenge can be used once, before it expires. Creating a challenge stores
+/// nothing.
 #[utoipa::path(
     post,
     path = "/auth/challenge",
@@ -50,7 +53,7 @@ pub(super) struct Answer {
     tag = "auth",
     request_body = Request,
     responses(
-        (status = 200, description = "What is to be signed.", body = Answer),
+        (status = 200, description = "The challenge to sign.", body = Answer),
         api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Address
     )
 )]
@@ -63,7 +66,7 @@ pub(super) async fn post(
         AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress)
     });
     let client = Client::of(&http, &state.trusted_proxies);
-    // By the network alone: anybody may ask for a challenge for any wallet.
+    // Limited by the network alone, because anyone can request a challenge for any wallet.
     limit(&http, &state, Route::Challenge, client.ip, None).await?;
     let challenge = state.challenges.issue(&address?, state.now()?)?;
     Ok(HttpResponse::Ok()

@@ -1,5 +1,6 @@
-//! GET /demo: a page that logs a wallet in and shows what goes over the wire, where `DEMO=1` asks
-//! for it. It is a client like any other, and all of it is in the binary.
+//! GET /demo: a page that logs in with a wallet and shows the requests and responses. It is served
+//! only if `DEMO=1` is set. The page is an ordinary client of the API, and all its files are part
+//! of the binary.
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -20,39 +21,39 @@ const FILES: [(&str, HeaderValue, &str); 7] = [
     ("api.js", SCRIPT, include_str!("demo/api.js")),
     ("wallets.js", SCRIPT, include_str!("demo/wallets.js")),
     ("encoding.js", SCRIPT, include_str!("demo/encoding.js")),
-    // Of npm, unchanged: see the README beside it.
+    // An unchanged copy of the npm package: see the README in its directory.
     ("freighter-api.js", SCRIPT, include_str!("demo/freighter-api/index.min.js")),
 ];
 
-/// Only our own files run, and only we are spoken to: what an answer says can do nothing, even if
-/// it were taken for markup.
+/// Allows only scripts and styles of this server, and requests only to this server. Text from a
+/// response could therefore do no harm even if the page interpreted it as markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 pub(super) async fn page() -> HttpResponse {
-    answer(HTML, include_str!("demo/page.html"))
+    respond(HTML, include_str!("demo/page.html"))
 }
 
-/// A file that the page consists of.
-pub(super) async fn file(wanted: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let found = FILES.into_iter().find(|(name, ..)| *name == *wanted);
-    found.map(|(_, content_type, text)| answer(content_type, text)).ok_or(Problem::NotFound)
+/// Returns a file of the page.
+pub(super) async fn file(requested: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let found = FILES.into_iter().find(|(name, ..)| *name == *requested);
+    found.map(|(_, content_type, text)| respond(content_type, text)).ok_or(Problem::NotFound)
 }
 
-fn answer(content_type: HeaderValue, text: &'static str) -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
+fn respond(content_type: HeaderValue, text: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
     if content_type == HTML {
-        answer.insert_header(OPENER_POLICY);
+        response.insert_header(OPENER_POLICY);
     }
-    answer
+    response
         .insert_header((CONTENT_TYPE, content_type))
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
         .body(text)
 }
 
-/// What the page has to know of the API that an answer does not tell it.
+/// Returns the settings of the API that the page needs and that no other response contains.
 pub(super) async fn settings(state: web::Data<State>) -> HttpResponse {
     let reuse_grace = u64::try_from(state.lifetimes.reuse_grace.as_millis()).unwrap_or(u64::MAX);
     HttpResponse::Ok()

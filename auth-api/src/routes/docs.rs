@@ -1,5 +1,5 @@
-//! GET /docs/: a page to read the contract on, and to try it. All of it is in the program: nothing
-//! is loaded from elsewhere.
+//! GET /docs/: a page that displays the API specification and can send requests. All its files are
+//! part of the program, so it loads nothing from other servers.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use utoipa_swagger_ui::Config;
 
 use crate::http::Problem;
 
-/// What the page consists of. The package has more, for other uses.
+/// The files of the page. The package contains more files, which the page does not use.
 const FILES: [&str; 7] = [
     "index.css",
     "swagger-ui.css",
@@ -24,18 +24,18 @@ const FILES: [&str; 7] = [
     "favicon-32x32.png",
 ];
 
-/// Scripts, styles and requests of this very server, and no other's. The page draws its arrows and
-/// its padlocks from `data:`.
+/// Allows scripts, styles and requests only from this server. The page uses `data:` URLs for its
+/// arrow and padlock icons.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The page changes with a release.
+/// The page changes only with a release.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// How the page shows the contract. Relative, for a proxy may have it elsewhere; no badge of a
-/// validator on the Internet.
+/// The configuration of the page. The URL of the specification is relative, because a proxy may
+/// serve the API under another path. `none` omits the badge of the online validator.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("../openapi.json")
         .validator_url("none")
@@ -44,7 +44,7 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(config.default_models_expand_depth(0))
 });
 
-/// The page's files are named relative to it.
+/// Redirects to `/docs/`, because the page refers to its files by relative URLs.
 pub(super) async fn index() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((LOCATION, "docs/")).finish()
 }
@@ -66,14 +66,14 @@ fn serve(name: &str) -> Result<HttpResponse, Problem> {
         Problem::Internal
     })?;
     let file = file.ok_or(Problem::NotFound)?;
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((CACHE_CONTROL, CACHE)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, CACHE)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
     if file.content_type.starts_with("text/html") {
-        answer.insert_header(OPENER_POLICY);
+        response.insert_header(OPENER_POLICY);
     }
-    answer.insert_header((X_FRAME_OPTIONS, "DENY")).content_type(file.content_type);
+    response.insert_header((X_FRAME_OPTIONS, "DENY")).content_type(file.content_type);
     if file.gzpipped {
-        answer.insert_header((CONTENT_ENCODING, "gzip"));
+        response.insert_header((CONTENT_ENCODING, "gzip"));
     }
-    Ok(answer.body(file.bytes.into_owned()))
+    Ok(response.body(file.bytes.into_owned()))
 }

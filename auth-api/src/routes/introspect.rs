@@ -1,4 +1,4 @@
-//! POST /oauth/introspect: what a token is worth, for other services (RFC 7662).
+//! POST /oauth/introspect: returns whether a token is active, for other services (RFC 7662).
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::http::{Form, FormFields, Problem, api_spec, caller};
 use crate::limits::Route;
 use crate::state::State;
 
-/// Of what kind a token is. A refresh token is none that a resource server may take.
+/// The kind of a token. A resource server must not accept a refresh token.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 enum TokenUse {
     #[serde(rename = "access_token")]
@@ -32,27 +32,28 @@ enum TokenUse {
     Session,
 }
 
-/// A token that is good now (RFC 7662 §2.2). Times are in seconds since 1970.
+/// An active token (RFC 7662 §2.2). Times are in seconds since the Unix epoch.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ActiveToken)]
 #[allow(clippy::struct_field_names, reason = "the fields are the standard's")]
 struct Active {
-    /// It may be taken.
+    /// The token is active.
     #[schema(schema_with = yes)]
     active: bool,
-    /// Only an access token or a session token is one that a resource server may take.
+    /// The kind of the token. A resource server must accept only `access_token` and
+    /// `session_token`.
     token_use: TokenUse,
-    /// Of an access token: `Bearer`.
+    /// `Bearer`. Present only for an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, pattern = "^Bearer$")]
     token_type: Option<&'static str>,
-    /// By whom it was asked for.
+    /// The client that the token was issued to. The value is the same for all tokens.
     #[schema(examples("auth-api"))]
     client_id: String,
-    /// Who issued it.
+    /// The issuer of the token.
     #[schema(examples("https://auth.example.com"))]
     iss: String,
-    /// Of an access token: whom it is for.
+    /// The audience of the token. Present only for an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, examples("https://auth.example.com"))]
     aud: Option<String>,
@@ -62,38 +63,39 @@ struct Active {
     /// The session's id.
     #[schema(examples(json!(example::SESSION_ID)))]
     sid: Uuid,
-    /// When its owner authenticated (RFC 9470 §6.2): the login.
+    /// When the user authenticated, which is the time of the login (RFC 9470 §6.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i64, required = false, examples(1_795_251_600))]
     auth_time: Option<i64>,
     /// The wallet's address.
     #[schema(examples(json!(example::ADDRESS)))]
     wallet: String,
-    /// When it was issued.
+    /// When the token was issued.
     #[schema(examples(1_795_251_600))]
     iat: i64,
-    /// When it ends.
+    /// When the token expires. For a refresh token or a session token, this is when the session
+    /// expires unless it is used before then.
     #[schema(examples(1_795_252_500))]
     exp: i64,
-    /// Of an access token: its id.
+    /// The token's id. Present only for an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Uuid, required = false)]
     jti: Option<Uuid>,
 }
 
-/// One that is not, for whatever reason: that is all there is to say.
+/// A token that is not active. The response does not contain the reason (RFC 7662 §2.2).
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = InactiveToken)]
 struct Inactive {
-    /// It may not be taken.
+    /// The token is not active.
     #[schema(schema_with = no)]
     active: bool,
 }
 
-/// What a token is worth.
+/// The response to an introspection request.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "only the contract has them as one")]
+#[expect(dead_code, reason = "only the API specification uses this type")]
 enum Introspection {
     Active(Active),
     Inactive(Inactive),
@@ -103,7 +105,7 @@ fn yes() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Boolean)
         .enum_values(Some([true]))
-        .description(Some("It may be taken."))
+        .description(Some("The token is active."))
         .build()
 }
 
@@ -111,14 +113,17 @@ fn no() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Boolean)
         .enum_values(Some([false]))
-        .description(Some("It may not be taken."))
+        .description(Some("The token is not active."))
         .build()
 }
 
-/// What a token is worth
+/// Introspect a token
 ///
-/// For other services (RFC 7662). A session that was revoked is inactive at the next request.
-/// Asking about a session token is a use of its session.
+/// Returns whether a token is active and which account and session it belongs to (RFC 7662), for
+/// another service. When a session is revoked, its tokens are inactive from the next request on.
+///
+/// Only the newest refresh token of a session is active, and introspection does not use it up. The
+/// introspection of a session token counts as a use of its session.
 #[utoipa::path(
     post,
     path = "/oauth/introspect",
@@ -126,16 +131,16 @@ fn no() -> Object {
     tag = "oauth",
     request_body(content = FormFields, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 200, description = "Whether it is good, and for whom.",
+        (status = 200, description = "Whether the token is active and, if so, what it contains.",
          content((inline(Introspection) = "application/json", examples(
-            ("active" = (summary = "an access token", value = json!({
+            ("active" = (summary = "An access token", value = json!({
                 "active": true, "token_use": "access_token", "token_type": "Bearer", "client_id": "auth-api",
                 "iss": "https://auth.example.com", "aud": "https://auth.example.com",
                 "sub": example::ACCOUNT_ID, "sid": example::SESSION_ID,
                 "auth_time": 1_795_251_600, "wallet": example::ADDRESS, "iat": 1_795_251_600,
                 "exp": 1_795_252_500, "jti": "0197f0a2-2222-7d10-9c55-0d0c6d8d3a7e"
             }))),
-            ("inactive" = (summary = "anything that is not good", value = json!({ "active": false })))
+            ("inactive" = (summary = "A token that is not active", value = json!({ "active": false })))
          )))),
         api_spec::Services
     ),
@@ -175,29 +180,32 @@ async fn introspect(
     }
 }
 
-/// Active is the current token alone. Its predecessor is shown as before the rotation while that is
-/// young: otherwise a service with a copy of it could see when to ask for the successor.
+/// Introspects a refresh token. Only the current one is active. While the last rotation is recent,
+/// its predecessor is also reported as active, with the values from before the rotation. Otherwise
+/// a service with a copy of the predecessor could detect the moment at which a retry would return
+/// the successor.
 async fn refresh(
     state: &web::Data<State>,
     token: &RefreshToken,
 ) -> Result<Option<Active>, Problem> {
-    let found = caller::find_live(state, token.session_id()).await?;
-    Ok(found.and_then(|session| {
+    let session = caller::find_live(state, token.session_id()).await?;
+    Ok(session.and_then(|session| {
         let hidden = state.lifetimes.rotation_hidden();
         let (family, times) = (session.family?, session.shown_times(hidden));
         let behind = family.generation - i64::from(token.generation());
         let previous = family.previous_hash.filter(|_| session.rotated_within(hidden));
-        let made_at = match behind {
+        let issued_at = match behind {
             0 if same_hash(family.token_hash, token.hash()) => family.rotated_at,
             1 if previous.is_some_and(|hash| same_hash(hash, token.hash())) => times.last_seen_at,
             _ => return None,
         };
-        Some(Active::of(state, &session, TokenUse::Refresh, made_at, times.expires_at))
+        Some(Active::of(state, &session, TokenUse::Refresh, issued_at, times.expires_at))
     }))
 }
 
-/// A service that asks for each request of a browser is where the session is used: that is noted as
-/// it would be here. It does not slide, because a service's answers carry no new cookie.
+/// Introspects a session token. A service that introspects the cookie of each request uses the
+/// session, so the use is recorded as for a request to this API. The expiration does not slide,
+/// because the service's responses could not set the new cookie.
 async fn session(
     state: &web::Data<State>,
     presented: &PresentedCookie<'_>,
@@ -238,7 +246,7 @@ impl Active {
         state: &State,
         session: &Session,
         token_use: TokenUse,
-        made_at: DateTime<Utc>,
+        issued_at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Self {
         Self {
@@ -252,7 +260,7 @@ impl Active {
             sid: session.id.0,
             auth_time: Some(session.authenticated_at().timestamp()),
             wallet: session.account.subject.clone(),
-            iat: made_at.timestamp(),
+            iat: issued_at.timestamp(),
             exp: expires_at.timestamp(),
             jti: None,
         }

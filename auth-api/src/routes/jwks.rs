@@ -1,4 +1,4 @@
-//! GET /.well-known/jwks.json: the public keys to verify access tokens with (RFC 7517).
+//! GET /.well-known/jwks.json: the public keys that verify access tokens (RFC 7517).
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
@@ -7,10 +7,11 @@ use crate::credentials::signing_keys::Jwks;
 use crate::http::api_spec;
 use crate::state::State;
 
-/// The public keys
+/// Retrieve the public keys
 ///
-/// Access tokens are verified with them. Take the key by the `kid` in a token's header, and ask
-/// again for one that is not there: a new key is published before it signs.
+/// Returns the keys that verify access tokens. Select the key by the `kid` in the header of the
+/// token. If the set that you have cached does not contain that key, request it again: a key is
+/// published before it signs tokens.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
@@ -18,7 +19,7 @@ use crate::state::State;
     tag = "discovery",
     responses(
         (status = 200, description = "A JSON Web Key Set (RFC 7517).", body = Jwks,
-         headers(("Cache-Control" = String, description = "`public`; half the time that a new key is published before it signs, at the most 5 minutes."))),
+         headers(("Cache-Control" = String, description = "`public, max-age=N`. N is half of `SIGNING_KEY_DELAY`, the time between the publication of a key and its first use, but at most 300 seconds."))),
         api_spec::Anything
     )
 )]

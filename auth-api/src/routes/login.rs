@@ -1,4 +1,4 @@
-//! POST /auth/login: a signed challenge for a session.
+//! POST /auth/login: exchanges a signed challenge for a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,11 +38,11 @@ use crate::state::{DatabaseError, State, timed};
 #[schema(as = LoginRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// The challenge's message, byte for byte.
+    /// The `message` of the challenge, byte for byte.
     #[schema(examples(json!(example::MESSAGE)))]
     message: String,
-    /// By the wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message), in
-    /// padded base64 or in hex.
+    /// The wallet's signature (SEP-53): Ed25519 over SHA-256("Stellar Signed Message:\n" ‖
+    /// message), encoded as padded base64 or as hex.
     #[schema(
         pattern = "^([A-Za-z0-9+/]{85}[AQgw]==|[0-9A-Fa-f]{128})$",
         min_length = 88,
@@ -50,72 +50,73 @@ pub(super) struct Request {
         examples(json!(example::SIGNATURE))
     )]
     signature: String,
-    /// What is to carry the session.
+    /// The transport of the new session. The default is `token`.
     #[serde(default)]
     transport: Transport,
 }
 
-/// A session that a cookie carries.
+/// A session whose transport is a cookie.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CookieSession)]
 pub(super) struct CookieAnswer {
     /// The session's id.
     #[schema(examples(json!(example::SESSION_ID)))]
     session_id: Uuid,
-    /// Its end, unless it is used before: it slides.
+    /// When the session expires. Each use can extend this time (sliding expiration).
     #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
 }
 
-/// What a login is answered with.
+/// The response to a login.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "only the contract has them as one")]
+#[expect(dead_code, reason = "only the API specification uses this type")]
 pub(super) enum LoginAnswer {
     Token(tokens::Answer<'static>),
     Cookie(CookieAnswer),
 }
 
-/// What is to carry the session: it is ours to choose, and the client's alone to keep.
-enum Carrier {
+/// The credential of the new session. The server generates it, and only the client stores it.
+enum NewCredential {
     Token { token: RefreshToken, key: FamilyKey },
     Cookie(SessionToken),
 }
 
-/// A login that may begin: everything that can be known without the database is right.
+/// A login that passed all checks that do not need the database.
 struct Login {
     challenge: AnsweredChallenge,
     client: Client,
     transport: Transport,
-    /// The session whose cookie is replaced.
+    /// The session of the cookie that the new one replaces.
     replaced: Option<(SessionId, TokenHash)>,
 }
 
-/// A session that has begun.
-struct Begin {
+/// A new session.
+struct CreatedSession {
     account_id: AccountId,
     session_id: SessionId,
     times: Begun,
-    carrier: Carrier,
-    /// Older sessions that had to end for it.
+    credential: NewCredential,
+    /// The older sessions that this login ended.
     ended: Vec<Ended>,
-    /// Whether it is the first session of its account.
+    /// Whether the login created the account.
     new_account: bool,
-    /// How the new account was counted.
+    /// The verdict of the limit on new accounts, if the login created an account.
     counted: Option<Verdict>,
 }
 
-/// How a login ended.
-struct Done {
-    /// How the account that it would make was counted.
+/// The outcome of a login.
+struct LoginResult {
+    /// The verdict of the limit on new accounts, if the login created an account or would have
+    /// created one.
     counted: Option<Verdict>,
-    result: Result<(Login, Begin), Problem>,
+    result: Result<(Login, CreatedSession), Problem>,
 }
 
-/// Why there is no session.
-enum Refused {
+/// Why a login failed.
+enum LoginFailure {
     Reason(LoginOutcome),
-    /// Its network has made as many accounts as it may.
+    /// The client's network has reached its limit on new accounts.
     TooManyAccounts(Verdict, Duration),
     Database(DatabaseError),
     Random(getrandom::Error),
@@ -123,8 +124,13 @@ enum Refused {
 
 /// Log in with a signed challenge
 ///
-/// With `transport: "cookie"` the session is in a cookie that no script can read, and the body has
-/// no token. A login for a cookie over one that is still good ends the session of the old one.
+/// Verifies the signature of a challenge and creates a session. The first login of a wallet also
+/// creates its account.
+///
+/// With `transport: "token"`, the response contains an access token and a refresh token. With
+/// `transport: "cookie"`, the response sets a cookie that scripts cannot read, and the body
+/// contains no token. If the request already carries a valid session cookie, a login with
+/// `transport: "cookie"` replaces it and ends the old session.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -132,7 +138,7 @@ enum Refused {
     tag = "auth",
     request_body = Request,
     responses(
-        (status = 200, description = "A session has begun.",
+        (status = 200, description = "The session was created.",
          content((inline(LoginAnswer) = "application/json", examples(
             ("token" = (summary = "transport: token", value = json!({
                 "access_token": example::ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 900, "refresh_token": example::REFRESH_TOKEN,
@@ -142,7 +148,7 @@ enum Refused {
                 "session_id": example::SESSION_ID, "expires_at": "2026-12-21T09:00:07Z"
             })))
          ))),
-         headers(("Set-Cookie" = String, description = "The session, with `transport: \"cookie\"`."))),
+         headers(("Set-Cookie" = String, description = "The session cookie, with `transport: \"cookie\"`."))),
         api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Login
     )
 )]
@@ -156,8 +162,8 @@ pub(super) async fn post(
         .await
         .inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
-    // A cookie that somebody else's page has set would be a session of the attacker's choosing
-    // (login CSRF).
+    // Otherwise a page of an attacker could log the browser in to the attacker's session (login
+    // CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
         audit::login_refused(&client, None, "a page of another origin");
         return Err(Problem::ForbiddenOrigin);
@@ -176,7 +182,8 @@ pub(super) async fn post(
             return Err(refuse(&client, None, outcome, &reason.to_string()));
         }
     };
-    // Only now is it the wallet's own request.
+    // The wallet's limit applies only now that the signature proves that the wallet sent the
+    // request.
     let limited = limit_wallet(&http, &state, client.ip, challenge.address.as_str()).await;
     limited.inspect_err(|_| LoginOutcome::Limited.count())?;
     let login = Login {
@@ -186,18 +193,18 @@ pub(super) async fn post(
         challenge,
     };
     let shared = Arc::clone(&state);
-    let Done { counted, result } =
+    let LoginResult { counted, result } =
         state.tasks.finish(async move { log_in(&shared, login).await }).await?;
     if let Some(verdict) = counted {
         show(&http, verdict);
     }
-    let (login, begun) = result?;
-    let Begin { session_id, times, .. } = begun;
-    match begun.carrier {
-        Carrier::Token { token: refresh_token, .. } => {
+    let (login, created) = result?;
+    let CreatedSession { session_id, times, .. } = created;
+    match created.credential {
+        NewCredential::Token { token: refresh_token, .. } => {
             let grant = Grant {
                 session_id,
-                account_id: begun.account_id,
+                account_id: created.account_id,
                 wallet: login.challenge.address.as_str(),
                 authenticated_at: times.created_at,
                 now: times.created_at,
@@ -205,7 +212,7 @@ pub(super) async fn post(
             };
             Pair { grant, refresh_token, refresh_expires_at: times.expires_at }.answer(&state)
         }
-        Carrier::Cookie(token) => {
+        NewCredential::Cookie(token) => {
             let lifetime = (times.expires_at - times.created_at).to_std().unwrap_or_default();
             let answer = CookieAnswer { session_id: session_id.0, expires_at: times.expires_at };
             Ok(HttpResponse::Ok().cookie(state.cookie.set_cookie(&token, lifetime)).json(answer))
@@ -213,7 +220,7 @@ pub(super) async fn post(
     }
 }
 
-/// The session whose cookie a new one will take the place of.
+/// Returns the session whose cookie the new session's cookie replaces.
 fn replaced(
     http: &HttpRequest,
     state: &State,
@@ -227,108 +234,109 @@ fn replaced(
     Some((token.session_id(), token.hash()))
 }
 
-/// The reason is for us: the client gets the same answer for all of them.
+/// Records why a login was rejected. The client gets the same response for every reason.
 fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: &str) -> Problem {
     audit::login_refused(client, wallet, reason);
     outcome.count();
     Problem::LoginRefused
 }
 
-/// Begins a session and denies those that had to end for it, and counts and tells how that went:
-/// here, where it also happens for a client that has hung up.
-async fn log_in(state: &State, login: Login) -> Done {
+/// Creates a session and adds the sessions that it ended to the denylist. Also updates the metrics
+/// and the audit log here, because this function completes even if the client disconnects.
+async fn log_in(state: &State, login: Login) -> LoginResult {
     let wallet = login.challenge.address.as_str();
-    match begin(state, &login).await {
-        Ok(mut begun) => {
-            let ended: Vec<SessionId> = begun.ended.iter().map(|ended| ended.id).collect();
+    match create_session(state, &login).await {
+        Ok(mut created) => {
+            let ended: Vec<SessionId> = created.ended.iter().map(|ended| ended.id).collect();
             state.denylist.deny(&ended).await;
-            if let Carrier::Token { key, .. } = &begun.carrier {
-                state.family_keys.keep(begun.session_id, key.clone());
+            if let NewCredential::Token { key, .. } = &created.credential {
+                state.family_keys.keep(created.session_id, key.clone());
             }
             LoginOutcome::Success.count();
-            metrics::count_created(login.transport, begun.new_account);
+            metrics::count_created(login.transport, created.new_account);
             audit::login(
                 &login.client,
                 wallet,
-                begun.account_id,
-                begun.session_id,
+                created.account_id,
+                created.session_id,
                 login.transport,
             );
-            for Ended { id, reason } in &begun.ended {
+            for Ended { id, reason } in &created.ended {
                 metrics::count_revoked(*reason, 1);
                 audit::revoke(
                     Some(&login.client),
                     *id,
-                    &RevokedBy::Account(begun.account_id),
+                    &RevokedBy::Account(created.account_id),
                     *reason,
                 );
             }
-            Done { counted: begun.counted.take(), result: Ok((login, begun)) }
+            LoginResult { counted: created.counted.take(), result: Ok((login, created)) }
         }
-        Err(Refused::TooManyAccounts(verdict, wait)) => {
+        Err(LoginFailure::TooManyAccounts(verdict, wait)) => {
             LoginOutcome::Limited.count();
             count_refused(state, (Route::Login, login.client.ip, None), Scope::NewAccounts);
-            Done { counted: Some(verdict), result: Err(Problem::RateLimited { wait }) }
+            LoginResult { counted: Some(verdict), result: Err(Problem::RateLimited { wait }) }
         }
-        Err(Refused::Reason(outcome)) => {
-            Done::failed(refuse(&login.client, Some(wallet), outcome, outcome.as_str()))
+        Err(LoginFailure::Reason(outcome)) => {
+            LoginResult::failed(refuse(&login.client, Some(wallet), outcome, outcome.as_str()))
         }
-        Err(Refused::Database(error)) => {
+        Err(LoginFailure::Database(error)) => {
             LoginOutcome::Unavailable.count();
-            Done::failed(error.into())
+            LoginResult::failed(error.into())
         }
-        Err(Refused::Random(error)) => {
+        Err(LoginFailure::Random(error)) => {
             LoginOutcome::Unavailable.count();
-            Done::failed(error.into())
+            LoginResult::failed(error.into())
         }
     }
 }
 
-impl Done {
+impl LoginResult {
     fn failed(problem: Problem) -> Self {
         Self { counted: None, result: Err(problem) }
     }
 }
 
-/// The login transaction. The account's row lock comes first: logins of one account stand in line,
-/// so that the limit is exact and the last to commit is among the sessions that stay.
-async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
+/// Runs the login transaction. It locks the account's row first, so logins of one account run one
+/// after another. The session limit is therefore exact, and the last login to commit keeps its
+/// session.
+async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, LoginFailure> {
     let session_id = SessionId::generate();
     let Login { challenge, client, replaced, .. } = login;
-    let carrier = match login.transport {
+    let credential = match login.transport {
         Transport::Token => fresh_family_key().and_then(|key| {
             let token = RefreshToken::generate(&state.secrets, Some(&key), session_id, 0)?;
-            Ok(Carrier::Token { token, key })
+            Ok(NewCredential::Token { token, key })
         }),
         Transport::Cookie => {
-            SessionToken::generate(&state.secrets, session_id).map(Carrier::Cookie)
+            SessionToken::generate(&state.secrets, session_id).map(NewCredential::Cookie)
         }
     };
-    let carrier = carrier.map_err(Refused::Random)?;
+    let credential = credential.map_err(LoginFailure::Random)?;
     let issuer = state.network.caip2();
     let (lifetimes, limit) = (state.lifetimes, state.session_limit);
 
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
-    // Whether the transaction was about to be committed with sessions ended.
+    // Whether the transaction reached its commit after it had ended sessions.
     let mut may_have_ended = false;
     let transaction = connection.transaction(async |connection| {
         let account = Account::log_in(connection, issuer, challenge.address.as_str()).await?;
         if account.disabled_at.is_some() {
-            return Err(Refused::Reason(LoginOutcome::Disabled));
+            return Err(LoginFailure::Reason(LoginOutcome::Disabled));
         }
         match challenges::consume(connection, challenge.nonce_hash, challenge.expires_at).await? {
             Consumed::Now => {}
-            Consumed::Before => return Err(Refused::Reason(LoginOutcome::Replayed)),
-            Consumed::Expired => return Err(Refused::Reason(LoginOutcome::BadChallenge)),
+            Consumed::Before => return Err(LoginFailure::Reason(LoginOutcome::Replayed)),
+            Consumed::Expired => return Err(LoginFailure::Reason(LoginOutcome::BadChallenge)),
         }
         let counted = if account.is_new { count_account(state, client).await? } else { None };
         let session = NewSession {
             id: session_id,
             account_id: account.id,
-            token_hash: match &carrier {
-                Carrier::Token { .. } => None,
-                Carrier::Cookie(token) => Some(token.hash()),
+            token_hash: match &credential {
+                NewCredential::Token { .. } => None,
+                NewCredential::Cookie(token) => Some(token.hash()),
             },
             user_agent: client.user_agent.clone(),
             ip: Some(client.ip),
@@ -336,7 +344,7 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
             max_age: lifetimes.session_max_age,
         };
         let times = session.insert(connection).await?;
-        if let Carrier::Token { token, key } = &carrier {
+        if let NewCredential::Token { token, key } = &credential {
             let networks = Networks::of(client.ip);
             let family = NewTokenFamily::new(
                 session_id,
@@ -353,37 +361,38 @@ async fn begin(state: &State, login: &Login) -> Result<Begin, Refused> {
         may_have_ended = !ended.is_empty();
         Ok((account, times, ended, counted))
     });
-    let done = timed(watch, "login", transaction).await;
-    // The answer to the commit is missing: it may have been committed all the same, and then those
-    // sessions have to be denied. Nothing before the commit ends a session, and least of all a
-    // connection that could not be had: under load, doubt would send every look-up of every
-    // process to the database that is too busy already.
-    if may_have_ended && matches!(done, Err(Refused::Database(_))) {
+    let committed = timed(watch, "login", transaction).await;
+    // Without a response to the commit, the transaction may have been committed, and then the
+    // sessions that it ended must be denied. A failure before the commit ended no session, least of
+    // all a failure to get a connection. Under load, invalidating the denylist for such a failure
+    // would send every lookup of every process to a database that is already overloaded.
+    if may_have_ended && matches!(committed, Err(LoginFailure::Database(_))) {
         state.denylist.doubt();
     }
-    let (account, times, ended, counted) = done?;
+    let (account, times, ended, counted) = committed?;
     let (account_id, new_account) = (account.id, account.is_new);
-    Ok(Begin { account_id, session_id, times, carrier, ended, new_account, counted })
+    Ok(CreatedSession { account_id, session_id, times, credential, ended, new_account, counted })
 }
 
-/// Counts an account that the transaction has made: nothing else tells an existing account's login,
-/// which is never refused by it, without one more query. If it is one too many, the transaction is
-/// rolled back, and with it the use of the challenge.
-async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, Refused> {
+/// Counts an account that the transaction created. The count happens inside the transaction,
+/// because finding out earlier whether the account exists would take one more query, and this limit
+/// must never reject the login of an existing account. If the limit is exceeded, the transaction is
+/// rolled back, and the challenge remains unused.
+async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, LoginFailure> {
     let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };
     match verdict.refused {
-        Some((_, wait)) => Err(Refused::TooManyAccounts(verdict, wait)),
+        Some((_, wait)) => Err(LoginFailure::TooManyAccounts(verdict, wait)),
         None => Ok(Some(verdict)),
     }
 }
 
-impl From<DatabaseError> for Refused {
+impl From<DatabaseError> for LoginFailure {
     fn from(error: DatabaseError) -> Self {
         Self::Database(error)
     }
 }
 
-impl From<diesel::result::Error> for Refused {
+impl From<diesel::result::Error> for LoginFailure {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error.into())
     }

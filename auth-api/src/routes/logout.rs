@@ -1,5 +1,5 @@
-//! POST /auth/logout: ends the session of the access token, of the cookie, or of the refresh token
-//! in the body.
+//! POST /auth/logout: ends the session of the access token, the cookie, or the refresh token in the
+//! body.
 
 use std::sync::Arc;
 
@@ -17,21 +17,21 @@ use crate::limits::Route;
 use crate::revocation::{Ended, Ending, Proof, end_if_issued};
 use crate::state::State;
 
-/// A session that is to end.
+/// The session to end.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = LogoutRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// Any that the session was issued, an old one, too.
+    /// Any refresh token of the session. It may be an old one.
     #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 
-/// End a session
+/// Log out
 ///
-/// That of the access token, of the cookie, or of the refresh token in the body. 204, also when the
-/// session was over already: a client that asks twice wants the same. An access token that has
-/// expired does no harm beside a good refresh token.
+/// Ends the session of the access token, the cookie, or the refresh token in the body. Returns 204
+/// even if the session had already ended, so the request can be repeated safely. If the body
+/// contains a valid refresh token, an expired access token in the request is ignored.
 #[utoipa::path(
     post,
     path = "/auth/logout",
@@ -39,7 +39,7 @@ pub(super) struct Request {
     tag = "auth",
     request_body = Request,
     responses(
-        (status = 204, description = "It is over."),
+        (status = 204, description = "The session has ended."),
         api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Authenticated
     ),
     security((), ("access_token" = []), ("session_cookie" = []))
@@ -52,19 +52,19 @@ pub(super) async fn post(
     let client = Client::of(&http, &state.trusted_proxies);
     limit_caller(&http, &state, Route::Logout, client.ip)?;
     let proof = match request?.0 {
-        // Any token that the session was issued will do, an old one too: who holds one may end what
-        // it belongs to. Clients send their access token along with everything; that it has
-        // expired is no reason to keep the session.
+        // Any refresh token of the session is accepted, even an old one: its holder may end the
+        // session. Many clients send their access token with every request, so an expired one must
+        // not prevent the logout.
         Some(request) => {
             let token = RefreshToken::parse(&request.refresh_token, &state.secrets)
                 .map_err(|_| Problem::Unauthenticated)?;
-            let beside = caller::verified_credential(&http, &state)
+            let other_session = caller::verified_credential(&http, &state)
                 .ok()
                 .map(|credential| credential.session_id());
-            if beside.is_some_and(|id| id != token.session_id()) {
+            if other_session.is_some_and(|id| id != token.session_id()) {
                 return Err(Problem::malformed(
                     "refresh_token",
-                    "It belongs to another session than the credential beside it.",
+                    "It belongs to another session than the access token or the cookie.",
                 ));
             }
             Proof::Refresh(token)
@@ -80,9 +80,9 @@ pub(super) async fn post(
     if ended.await?? == Ended::Forged {
         return Err(Problem::Unauthenticated);
     }
-    let mut answer = HttpResponse::NoContent();
+    let mut response = HttpResponse::NoContent();
     if state.cookie.presented(&http).is_some() {
-        answer.cookie(state.cookie.clear());
+        response.cookie(state.cookie.clear());
     }
-    Ok(answer.finish())
+    Ok(response.finish())
 }

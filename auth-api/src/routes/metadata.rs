@@ -1,5 +1,5 @@
-//! GET /.well-known/oauth-authorization-server: what there is for other services, and where (RFC
-//! 8414).
+//! GET /.well-known/oauth-authorization-server: the metadata of the authorization server, which
+//! lists the endpoints for other services (RFC 8414).
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
@@ -10,65 +10,68 @@ use utoipa::ToSchema;
 use crate::http::api_spec;
 use crate::state::State;
 
-/// RFC 8414 §2. There are no grants: tokens are had by logging in, not by OAuth.
+/// Authorization server metadata (RFC 8414 §2). There are no grant types, because clients get
+/// tokens by logging in and not by an OAuth grant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Metadata)]
 struct Metadata<'m> {
-    /// `ISSUER`, as it stands in tokens.
+    /// The issuer: the value of `ISSUER`, which is the claim `iss` of tokens.
     #[schema(examples("https://auth.example.com"))]
     issuer: &'m str,
-    /// The public keys.
+    /// The URL of the public keys.
     #[schema(format = "uri", examples("https://auth.example.com/.well-known/jwks.json"))]
     jwks_uri: String,
-    /// Where to ask what a token is worth.
+    /// The URL of token introspection.
     #[schema(format = "uri", examples("https://auth.example.com/oauth/introspect"))]
     introspection_endpoint: String,
-    /// How to authenticate there.
+    /// The authentication methods of the introspection endpoint.
     #[schema(value_type = Vec<String>)]
     introspection_endpoint_auth_methods_supported: [&'static str; 1],
-    /// Where to end the session of a token.
+    /// The URL of token revocation.
     #[schema(format = "uri", examples("https://auth.example.com/oauth/revoke"))]
     revocation_endpoint: String,
-    /// How to authenticate there.
+    /// The authentication methods of the revocation endpoint.
     #[schema(value_type = Vec<String>)]
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
-    /// None.
+    /// The response types. Always empty.
     #[schema(value_type = Vec<String>, max_items = 0)]
     response_types_supported: [&'static str; 0],
-    /// None.
+    /// The grant types. Always empty.
     #[schema(value_type = Vec<String>, max_items = 0)]
     grant_types_supported: [&'static str; 0],
-    /// Where to read on.
+    /// The URL of the API documentation.
     #[schema(format = "uri", examples("https://auth.example.com/docs"))]
     service_documentation: String,
 }
 
 const BASIC: [&str; 1] = ["client_secret_basic"];
 
-/// The well-known path, to which the path of an issuer is appended.
+/// The well-known path. The path of the issuer, if it has one, is appended to it.
 pub(super) const PATH: &str = "/.well-known/oauth-authorization-server";
 
-/// The path of the document of an issuer that has a path itself (RFC 8414 §3.1).
+/// Returns the path of the metadata document of an issuer that has a path (RFC 8414 §3.1). Returns
+/// `None` if the issuer has no path.
 pub(super) fn path_of(issuer: &str) -> Option<String> {
     let url = Url::parse(issuer).ok()?;
-    let own = url.path().strip_suffix('/').unwrap_or(url.path());
-    (!own.is_empty()).then(|| format!("{PATH}{own}"))
+    let issuer_path = url.path().strip_suffix('/').unwrap_or(url.path());
+    (!issuer_path.is_empty()).then(|| format!("{PATH}{issuer_path}"))
 }
 
-/// It changes with the configuration alone.
+/// The document changes only with the configuration.
 const CACHE: &str = "public, max-age=3600";
 
-/// What there is, and where
+/// Retrieve the server metadata
 ///
-/// Metadata of an authorization server (RFC 8414). Where `ISSUER` has a path, the document is also
-/// served at `/.well-known/oauth-authorization-server/` followed by that path (§3.1).
+/// Returns the URLs of the endpoints for other services, as authorization server metadata (RFC
+/// 8414). If `ISSUER` has a path, the document is also served at
+/// `/.well-known/oauth-authorization-server/` followed by that path (§3.1).
 #[utoipa::path(
     get,
     path = "/.well-known/oauth-authorization-server",
     operation_id = "metadata",
     tag = "discovery",
     responses(
-        (status = 200, description = "What there is for other services.", body = Metadata<'static>,
+        (status = 200, description = "The metadata of the authorization server.", body = Metadata<'static>,
          headers(("Cache-Control" = String, description = "`public, max-age=3600`"))),
         api_spec::Anything
     )

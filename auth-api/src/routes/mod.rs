@@ -1,4 +1,4 @@
-//! The URL table; each endpoint is one file. What is in it is in the [`specification`], too.
+//! The URL table. Each endpoint is one file. A test compares the table with the [`specification`].
 
 mod admin;
 mod challenge;
@@ -26,13 +26,13 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::http::Problem;
 use crate::http::guard::guard;
 
-/// What answers to some methods of a path.
+/// Some methods of a path and the function that adds their handler to a route.
 type Endpoint = (&'static [Method], fn(Route) -> Route);
 
-/// A path, and what answers there.
+/// A path and its endpoints.
 struct Path {
     template: &'static str,
-    /// Whether requests with credentials come here: see [`guard`].
+    /// Whether [`guard`] checks the origin and the credentials of each request.
     guarded: bool,
     endpoints: &'static [Endpoint],
 }
@@ -40,7 +40,7 @@ struct Path {
 const POST: &[Method] = &[Method::POST];
 const GET: &[Method] = &[Method::GET];
 const DELETE: &[Method] = &[Method::DELETE];
-/// What is read may be asked for without its body, too.
+/// A resource that can be read can also be requested without its body.
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// The API.
@@ -58,7 +58,7 @@ static API: &[Path] = &[
         ],
     ),
     guarded("/auth/sessions/{id}", &[(DELETE, |route| route.to(sessions::delete_one))]),
-    // For other services: no cookie goes there.
+    // Endpoints for other services, which send no cookie.
     open("/oauth/introspect", &[(POST, |route| route.to(introspect::post))]),
     open("/oauth/revoke", &[(POST, |route| route.to(revoke::post))]),
     METADATA,
@@ -68,14 +68,14 @@ static API: &[Path] = &[
 
 const METADATA: Path = open(metadata::PATH, &[(READ, |route| route.to(metadata::get))]);
 
-/// Pages for people, which are no part of the contract.
+/// Pages for people, which are not part of the API specification.
 static PAGES: &[Path] = &[
     open("/docs", &[(READ, |route| route.to(docs::index))]),
     open("/docs/", &[(READ, |route| route.to(docs::page))]),
     open("/docs/{file}", &[(READ, |route| route.to(docs::file))]),
 ];
 
-/// A page that uses the API, where it is asked for.
+/// The demo, a page that uses the API. It is served only if `DEMO=1` is set.
 static DEMO: &[Path] = &[
     open("/demo", &[(READ, |route| route.to(demo::page))]),
     open("/demo/settings.json", &[(READ, |route| route.to(demo::settings))]),
@@ -97,8 +97,8 @@ const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
     Path { template, guarded: false, endpoints }
 }
 
-/// Serves the API and its pages. `issuer`: `ISSUER`, whose path is part of where its metadata is;
-/// `demo`: whether there is a demo.
+/// Registers the API and its pages. `issuer` is the value of `ISSUER`, whose path is part of the
+/// metadata document's URL. `demo` is whether to serve the demo.
 pub fn api(config: &mut ServiceConfig, issuer: &str, demo: bool) {
     serve(config, API);
     if let Some(path) = metadata::path_of(issuer) {
@@ -111,13 +111,13 @@ pub fn api(config: &mut ServiceConfig, issuer: &str, demo: bool) {
     config.default_service(web::to(not_found));
 }
 
-/// Serves the operations port.
+/// Registers the endpoints of the operations port.
 pub fn operations(config: &mut ServiceConfig) {
     serve(config, OPERATIONS);
     config.default_service(web::to(not_found));
 }
 
-/// Serves the operators' port.
+/// Registers the endpoints of the operators' port.
 pub fn operators(config: &mut ServiceConfig) {
     admin::configure(config);
     config.default_service(web::to(not_found));
@@ -130,30 +130,30 @@ fn serve(config: &mut ServiceConfig, paths: &[Path]) {
 }
 
 impl Path {
-    /// Its methods, in the order of the table.
+    /// Returns the methods of this path, in the order of the table.
     fn methods(&self) -> impl Iterator<Item = &'static Method> {
         self.endpoints.iter().flat_map(|(methods, _)| *methods)
     }
 
     fn resource(&self) -> Resource {
-        self.answer(web::resource(self.template))
+        self.add_routes(web::resource(self.template))
     }
 
-    /// The same at exactly `path`, which is below the template. Metrics count it as the template,
-    /// which comes first here.
+    /// Returns a resource for exactly `path`, which is below the template. Metrics label its
+    /// requests with the template, because that is the first pattern of the resource.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);
-        self.answer(resource.guard(fn_guard(move |request| request.head().uri.path() == path)))
+        self.add_routes(resource.guard(fn_guard(move |request| request.head().uri.path() == path)))
     }
 
-    fn answer(&self, mut resource: Resource) -> Resource {
+    fn add_routes(&self, mut resource: Resource) -> Resource {
         let allowed = self.methods().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let other = move || {
+        let method_not_allowed = move || {
             let problem = Problem::MethodNotAllowed(allowed.clone());
             async move { Err::<HttpResponse, _>(problem) }
         };
-        resource = resource.default_service(web::to(other));
+        resource = resource.default_service(web::to(method_not_allowed));
         for (methods, handler) in self.endpoints {
             for method in *methods {
                 let route = handler(web::method(method.clone()));

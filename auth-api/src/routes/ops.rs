@@ -1,4 +1,4 @@
-//! The operations port: is the process alive, can it serve, what does it count.
+//! The operations port: liveness, readiness and metrics.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use serde_json::json;
 
 use crate::state::State;
 
-/// GET /livez: the process runs, whatever its stores do.
+/// GET /livez: returns 200 while the process runs, whatever the state of PostgreSQL and Redis.
 pub(super) async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// GET /readyz: PostgreSQL answers and has our tables. Redis is reported, not required.
+/// GET /readyz: returns 200 if PostgreSQL is available and all migrations are applied. The response
+/// also contains the state of Redis, which is not required.
 pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     let shared = Arc::clone(&state);
     let checked = state
@@ -22,12 +23,12 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
         .finish(async move { (postgres(&shared).await, shared.denylist.report().await) })
         .await;
     let Ok((postgres, redis)) = checked else { return HttpResponse::ServiceUnavailable().finish() };
-    let (mut answer, status) = match &postgres {
+    let (mut response, status) = match &postgres {
         Ok(()) => (HttpResponse::Ok(), "ready"),
         Err(_) => (HttpResponse::ServiceUnavailable(), "not ready"),
     };
     let postgres = postgres.err().unwrap_or_else(|| "ok".into());
-    answer.json(json!({ "status": status, "postgres": postgres, "redis": redis }))
+    response.json(json!({ "status": status, "postgres": postgres, "redis": redis }))
 }
 
 async fn postgres(state: &State) -> Result<(), String> {
@@ -44,7 +45,7 @@ async fn postgres(state: &State) -> Result<(), String> {
     Err(format!("migrations are missing ({}): run `auth-api migrate`", pending.join(", ")))
 }
 
-/// GET /metrics: for Prometheus.
+/// GET /metrics: returns the metrics in the Prometheus text format.
 pub(super) async fn metrics(
     state: web::Data<State>,
     handle: web::Data<PrometheusHandle>,

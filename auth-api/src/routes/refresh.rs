@@ -1,4 +1,4 @@
-//! POST /auth/refresh: the next pair of tokens for the current refresh token.
+//! POST /auth/refresh: exchanges the current refresh token for the next pair of tokens.
 
 mod decision;
 mod old_token;
@@ -26,22 +26,28 @@ use crate::limits::Route;
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::State;
 
-/// A session that is to go on.
+/// A request for the next pair of tokens.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RefreshRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// The one that came last.
+    /// The most recent refresh token of the session.
     #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
 
-/// The next pair of tokens
+/// Refresh the tokens
 ///
-/// Refresh tokens rotate: keep the new one and forget the old one. If the answer was lost, or two
-/// tabs refreshed at once, the old one gets *the same* successor within `REFRESH_REUSE_GRACE` (30
-/// s), and with the same `Idempotency-Key` until the successor has been used. Used at any other
-/// time it ends the session, for then somebody has a copy.
+/// Returns a new access token and a new refresh token. The presented refresh token is then used up:
+/// store the new one and delete the old one.
+///
+/// If the response was lost, or if two tabs refreshed at the same time, send the old refresh token
+/// again. Within `REFRESH_REUSE_GRACE` (30 s by default), every request with the old token returns
+/// *the same* successor. With the `Idempotency-Key` of the first attempt, this works until the
+/// successor has been used, however late the retry is.
+///
+/// A used-up refresh token that arrives at any other time ends the session, because it may be a
+/// stolen copy.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
@@ -50,7 +56,7 @@ pub(super) struct Request {
     params(IdempotencyHeader),
     request_body = Request,
     responses(
-        (status = 200, description = "The session goes on.", body = tokens::Answer<'static>),
+        (status = 200, description = "The next pair of tokens.", body = tokens::Answer<'static>),
         api_spec::Work, api_spec::Change, api_spec::Body, api_spec::Limited, api_spec::Refresh
     )
 )]
@@ -59,16 +65,17 @@ pub(super) async fn post(
     state: web::Data<State>,
     request: Result<Json<Request>, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let answer = answer(&http, &state, request).await;
-    // A limit that refuses shows itself. Any other answer without tokens costs the client nothing
-    // that would make it stop asking.
-    if answer.as_ref().is_err_and(|problem| !matches!(problem, Problem::RateLimited { .. })) {
+    let response = respond(&http, &state, request).await;
+    // A 429 response shows the limit that was exceeded. Any other response without tokens hides the
+    // session's quota, which would show someone with a copy of a token when the session is
+    // refreshed.
+    if response.as_ref().is_err_and(|problem| !matches!(problem, Problem::RateLimited { .. })) {
         hide_session(&http);
     }
-    answer
+    response
 }
 
-async fn answer(
+async fn respond(
     http: &HttpRequest,
     state: &web::Data<State>,
     request: Result<Json<Request>, Problem>,
@@ -77,28 +84,30 @@ async fn answer(
     let token =
         request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
     let parsed = token.and_then(|token| Ok((token, IdempotencyKey::of(http)?)));
-    // Only what is decided counts by session: from what is not, anybody with a copy of a token
-    // could learn how often it is refreshed.
-    let genuine = parsed.as_ref().ok().and_then(|(token, _)| token.as_ref().ok());
+    // Only requests that will be decided count against the session's quota. The responses to other
+    // requests could otherwise show someone with a copy of a token how often the session is
+    // refreshed.
+    let verified = parsed.as_ref().ok().and_then(|(token, _)| token.as_ref().ok());
     let session =
-        genuine.filter(|_| !peer.has_hung_up()).map(|token| token.session_id().to_string());
+        verified.filter(|_| !peer.has_hung_up()).map(|token| token.session_id().to_string());
     let client = Client::of(http, &state.trusted_proxies);
     let limited = limit(http, state, Route::Refresh, client.ip, session.as_deref()).await;
     limited.inspect_err(|_| RefreshOutcome::Limited.count())?;
     let (token, key) = parsed.inspect_err(|_| RefreshOutcome::Malformed.count())?;
-    // A forged token ends here, before the database is asked.
+    // A forged token is rejected here, without a database query.
     let Ok(token) = token else {
         return Err(refuse(&client, RefreshOutcome::Forged, None));
     };
-    let (asked, session_id) = (Instant::now(), token.session_id());
+    let (started, session_id) = (Instant::now(), token.session_id());
     let attempt = key.map(|key| key.hash(session_id, token.generation()));
     let presented = PresentedToken { token, attempt, arrived, client, peer: peer.clone() };
     let shared = Arc::clone(state);
     let refreshed = state.tasks.finish(async move { refresh(&shared, &presented).await }).await?;
-    // Hanging up spares a session (see `decision`). So it must not be a way to get tokens.
+    // A request whose client disconnected does not end the session (see `decision`). It must
+    // therefore not return tokens either.
     let refreshed = if peer.has_hung_up() { Err(Problem::RefreshRefused) } else { refreshed };
     if matches!(refreshed, Err(Problem::RefreshRefused)) {
-        response_delay::wait(asked).await;
+        response_delay::wait(started).await;
     }
     let (session, successor) = refreshed?;
     let pair = Pair {
@@ -116,13 +125,13 @@ async fn answer(
     pair.answer(state)
 }
 
-/// The reason is for us: the client gets the same answer for all of them.
+/// Records why a refresh was rejected. The client gets the same response for every reason.
 fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId>) -> Problem {
     if let (RefreshOutcome::Forged, Some(session_id)) = (outcome, session_id) {
         metrics::count_forged_token(Route::Refresh.as_str());
         audit::forged_token(client, session_id, Route::Refresh.as_str());
     }
-    // A reuse has an event of its own.
+    // A reuse has its own audit event.
     if outcome != RefreshOutcome::Reuse {
         audit::refresh_refused(client, session_id, outcome.as_str());
     }
@@ -130,8 +139,8 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
     Problem::RefreshRefused
 }
 
-/// Refreshes, and counts and reports how that ended: here, where it also happens for a client that
-/// has hung up.
+/// Refreshes the tokens. Also updates the metrics and the audit log here, because this function
+/// completes even if the client disconnects.
 async fn refresh(
     state: &State,
     presented: &PresentedToken,

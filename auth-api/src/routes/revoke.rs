@@ -14,18 +14,18 @@ use crate::limits::Route;
 use crate::revocation::{Ending, end_if_issued};
 use crate::state::State;
 
-/// End the session of a token
+/// Revoke a token
 ///
-/// For other services (RFC 7009). 200 without a body, also for what is no token or not one any more
-/// (RFC 7009 §2.2). Any token that was issued will do, an old refresh token too: whoever holds one
-/// may end what it belongs to.
+/// Ends the session that the token belongs to (RFC 7009), for another service. Accepts any token
+/// that was issued to the session, even an old refresh token. The response is 200 without a body,
+/// also if the token is invalid or no longer valid (RFC 7009 §2.2).
 #[utoipa::path(
     post,
     path = "/oauth/revoke",
     operation_id = "revoke",
     tag = "oauth",
     request_body(content = FormFields, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "It is good no longer, if it ever was."), api_spec::Services),
+    responses((status = 200, description = "The token is no longer valid, or it never was."), api_spec::Services),
     security(("client" = []))
 )]
 pub(super) async fn post(
@@ -35,9 +35,9 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, OAuthError> {
     let client_id = oauth::authenticate(&http, &state, Route::Revoke).await?;
     let token = form?.token;
-    let recognised =
+    let recognized =
         Token::recognise(token.expose_secret(), &state.secrets, &state.access_tokens, state.now()?);
-    if let Some(token) = recognised {
+    if let Some(token) = recognized {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {
             let ending = Ending {
@@ -45,7 +45,8 @@ pub(super) async fn post(
                 reason: RevokedReason::Client,
                 by: RevokedBy::Client(client_id),
             };
-            // A forged one is no token (RFC 7009 §2.2): nothing ends, and the answer is the same.
+            // A forged token is an invalid token (RFC 7009 §2.2): no session ends, and the response
+            // is the same.
             end_if_issued(&shared, &client, &token.into(), &ending).await
         });
         ended.await.map_err(Problem::from)?.map_err(Problem::from)?;

@@ -1,4 +1,4 @@
-//! GET /auth/session: the caller's own session and account.
+//! GET /auth/session: returns the caller's own session and account.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -12,44 +12,44 @@ use crate::http::{Problem, api_spec, caller};
 use crate::limits::Route;
 use crate::state::State;
 
-/// Who calls.
+/// The caller's session and account.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Caller)]
 pub(super) struct Answer {
     /// The session of the access token or the cookie.
     session: SessionAnswer,
-    /// Whose it is.
+    /// The account that the session belongs to.
     account: AccountAnswer,
 }
 
-/// Somebody who logs in.
+/// An account, which represents a wallet.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]
 struct AccountAnswer {
-    /// Its id, also the `sub` of access tokens.
+    /// The account's id, which is also the claim `sub` of access tokens.
     #[schema(examples(json!(example::ACCOUNT_ID)))]
     id: Uuid,
-    /// Who vouches for the subject: the network of the wallet (CAIP-2).
+    /// The issuer of the subject: the network of the wallet (CAIP-2).
     #[schema(examples("stellar:pubnet"))]
     issuer: String,
-    /// Who it is: the wallet's address.
+    /// The subject: the wallet's address.
     #[schema(examples(json!(example::ADDRESS)))]
     subject: String,
-    /// When it logged in for the first time.
+    /// When the account was created, by its first login.
     #[schema(examples("2026-11-21T09:00:07Z"))]
     created_at: DateTime<Utc>,
 }
 
-/// Who calls
+/// Retrieve the caller's session
 ///
-/// The caller's own session and account.
+/// Returns the session of the access token or the cookie, and its account.
 #[utoipa::path(
     get,
     path = "/auth/session",
     operation_id = "session",
     tag = "sessions",
     responses(
-        (status = 200, description = "The credential is good.", body = Answer),
+        (status = 200, description = "The session and its account.", body = Answer),
         api_spec::Work, api_spec::Limited, api_spec::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))

@@ -1,4 +1,5 @@
-//! The caller's live sessions: listed, one ended, all ended.
+//! GET /auth/sessions, DELETE /auth/sessions/{id} and DELETE /auth/sessions: list the caller's live
+//! sessions, end one, or end all.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,43 +24,45 @@ use crate::limits::Route;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
-/// A session, as its owner may see it.
+/// A session of the caller's account.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub(super) struct SessionAnswer {
-    /// Its id.
+    /// The session's id.
     #[schema(examples(json!(example::SESSION_ID)))]
     id: Uuid,
-    /// What carries it.
+    /// The transport of the session.
     #[schema(value_type = Transport)]
     transport: &'static str,
-    /// Made from the user agent of the login, if there was one.
+    /// The device, derived from the `User-Agent` header of the login. `null` if the login had none.
     #[schema(required, max_length = 256, examples("Firefox on Windows 10"))]
     device: Option<String>,
-    /// Where the login came from: IPv4 or IPv6.
+    /// The IPv4 or IPv6 address that the login came from.
     #[schema(required, value_type = Option<String>, examples("203.0.113.7"))]
     ip: Option<IpAddr>,
-    /// When the login was.
+    /// When the session was created, by a login.
     #[schema(examples("2026-11-21T09:00:07Z"))]
     created_at: DateTime<Utc>,
-    /// When its owner authenticated: the login. Some requests need a recent one (`STEP_UP_AGE`).
+    /// When the user authenticated, which is the time of the login. If `STEP_UP_AGE` is set, some
+    /// requests require a recent login.
     #[schema(examples("2026-11-21T09:00:07Z"))]
     auth_time: DateTime<Utc>,
-    /// The last rotation of its refresh token, shown when twice `REFRESH_REUSE_GRACE` have passed
-    /// since; or, by cookie, the last request, noted once a minute at the most.
+    /// When the session was last used. For transport `token`, the time of the last refresh. A
+    /// refresh is shown only when twice `REFRESH_REUSE_GRACE` has passed since. For transport
+    /// `cookie`, the time of the last request, recorded at most once a minute.
     #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
-    /// Its end, unless it is used before: it slides. What a refresh adds is shown as late as the
-    /// refresh.
+    /// When the session expires. Each use can extend this time (sliding expiration). An extension
+    /// by a refresh is shown only when the refresh is shown in `last_seen_at`.
     #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
-    /// Whether it is the caller's.
+    /// Whether this is the session that the request uses.
     current: bool,
 }
 
 impl SessionAnswer {
-    /// Of a session whose times of before its last rotation are shown while that is younger than
-    /// `hidden`.
+    /// Describes a session. While its last rotation is more recent than `hidden`, the times from
+    /// before that rotation are shown.
     pub(super) fn of(session: &Session, current: bool, hidden: Duration) -> Self {
         let ShownTimes { last_seen_at, expires_at } = session.shown_times(hidden);
         Self {
@@ -76,33 +79,33 @@ impl SessionAnswer {
     }
 }
 
-/// Sessions in an answer, unless it is asked for another number.
+/// The default number of sessions in a response.
 const LIMIT: u16 = 50;
-/// Sessions in an answer at the most.
-const MOST: u16 = 200;
+/// The maximum number of sessions in a response.
+const MAX_LIMIT: u16 = 200;
 
-/// How many sessions are wanted.
+/// The query parameters of the list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
-    /// So many at the most.
+    /// The maximum number of sessions to return.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u16>,
 }
 
-/// Sessions, newest first.
+/// The live sessions of an account, newest first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sessions)]
 pub(super) struct ListAnswer {
-    /// They are live: neither expired nor revoked.
+    /// The live sessions: those that are neither expired nor revoked.
     #[schema(max_items = 200)]
     sessions: Vec<SessionAnswer>,
 }
 
-/// The account's live sessions
+/// List the account's live sessions
 ///
-/// Newest first.
+/// Returns the sessions newest first, up to `limit`.
 #[utoipa::path(
     get,
     path = "/auth/sessions",
@@ -110,7 +113,7 @@ pub(super) struct ListAnswer {
     tag = "sessions",
     params(List),
     responses(
-        (status = 200, description = "The caller's is among them, unless there are more than were asked for.", body = ListAnswer),
+        (status = 200, description = "The live sessions. The caller's session is one of them, unless `limit` cuts the list off before it.", body = ListAnswer),
         api_spec::Work, api_spec::Limited, api_spec::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
@@ -121,8 +124,11 @@ pub(super) async fn list(
     query: Query<List>,
 ) -> Result<HttpResponse, Problem> {
     let limit = query.0.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::malformed("limit", format!("Expected a number from 1 to {MOST}.")));
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Problem::malformed(
+            "limit",
+            format!("Expected a number from 1 to {MAX_LIMIT}."),
+        ));
     }
     let current = caller::authenticate(&http, &state, Route::Sessions).await?;
     let (shared, account_id) = (Arc::clone(&state), current.account.id);
@@ -141,10 +147,11 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(ListAnswer { sessions }))
 }
 
-/// End one session
+/// End a session
 ///
-/// 204 for a live one of the caller's own, else 404, whatever there is by that id. Another session
-/// than the caller's takes a recent login where `STEP_UP_AGE` is set.
+/// Ends a live session of the caller's account. Returns 404 if the account has no live session with
+/// this id, whether or not the id exists. If `STEP_UP_AGE` is set, ending a session other than the
+/// caller's own requires a recent login.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{id}",
@@ -152,7 +159,7 @@ pub(super) async fn list(
     tag = "sessions",
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
     responses(
-        (status = 204, description = "It is over."),
+        (status = 204, description = "The session has ended."),
         api_spec::Work, api_spec::Change, api_spec::Limited, api_spec::SteppedUp, api_spec::Named
     ),
     security(("access_token" = []), ("session_cookie" = []))
@@ -173,11 +180,11 @@ pub(super) async fn delete_one(
     if !ended.await?? {
         return Err(Problem::NotFound);
     }
-    let mut answer = HttpResponse::NoContent();
+    let mut response = HttpResponse::NoContent();
     if id == current.id && Transport::of(&current) == Transport::Cookie {
-        answer.cookie(state.cookie.clear());
+        response.cookie(state.cookie.clear());
     }
-    Ok(answer.finish())
+    Ok(response.finish())
 }
 
 async fn end_one(
@@ -200,12 +207,12 @@ async fn end_one(
     Ok(revoked)
 }
 
-/// Which sessions stay.
+/// The query parameters that select the sessions to end.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteAll {
-    /// `current`: the caller's goes on.
+    /// The session to keep. `current` is the caller's session. By default, no session is kept.
     #[param(inline)]
     except: Option<Except>,
 }
@@ -216,17 +223,18 @@ enum Except {
     Current,
 }
 
-/// Sessions that have ended.
+/// The result of ending several sessions.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Revoked {
-    /// So many.
+    /// The number of sessions that were ended.
     #[schema(examples(3))]
     pub(super) revoked: usize,
 }
 
 /// End all sessions
 ///
-/// Or all but the caller's. Takes a recent login where `STEP_UP_AGE` is set.
+/// Ends all live sessions of the caller's account. With `except=current`, the caller's session
+/// continues. If `STEP_UP_AGE` is set, this requires a recent login.
 #[utoipa::path(
     delete,
     path = "/auth/sessions",
@@ -234,7 +242,7 @@ pub(super) struct Revoked {
     tag = "sessions",
     params(DeleteAll),
     responses(
-        (status = 200, description = "They are over.", body = Revoked),
+        (status = 200, description = "The sessions have ended.", body = Revoked),
         api_spec::Work, api_spec::Change, api_spec::Limited, api_spec::SteppedUp
     ),
     security(("access_token" = []), ("session_cookie" = []))
@@ -252,15 +260,15 @@ pub(super) async fn delete_all(
     let ended =
         state.tasks.finish(async move { end_all(&shared, &client, account_id, id, kept).await });
     let revoked = ended.await??.ok_or(Problem::Unauthenticated)?;
-    let mut answer = HttpResponse::Ok();
+    let mut response = HttpResponse::Ok();
     if kept.is_none() && Transport::of(&current) == Transport::Cookie {
-        answer.cookie(state.cookie.clear());
+        response.cookie(state.cookie.clear());
     }
-    Ok(answer.json(Revoked { revoked }))
+    Ok(response.json(Revoked { revoked }))
 }
 
-/// Under the account's lock, so that a login is before all of it or after. `None`: the caller's own
-/// session has ended meanwhile.
+/// Ends the sessions while the account is locked, so that a concurrent login commits either before
+/// or after all of them end. Returns `None` if the caller's own session has ended meanwhile.
 async fn end_all(
     state: &State,
     client: &Client,

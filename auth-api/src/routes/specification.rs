@@ -1,5 +1,5 @@
-//! GET /openapi.json: what may be asked and what is answered, as OpenAPI 3.1, made from the
-//! endpoints' own types.
+//! GET /openapi.json: the API specification in OpenAPI 3.1, generated from the endpoints' own
+//! types.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ContentType, HeaderValue};
@@ -17,16 +17,17 @@ use super::{
 use crate::http::api_spec::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
 
-/// The contract, as it is served.
+/// The API specification as it is served: a JSON document.
 pub struct ApiSpecification(Bytes);
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "auth-api",
-        description = "Wallet login for Stellar. A wallet signs a challenge (SEP-53) and gets a session: a short access token with a \
-                       refresh token that rotates, or a cookie.\n\nErrors are problem documents (RFC 9457) with a stable `code`. \
-                       Times are RFC 3339 in UTC. Bodies are JSON objects in UTF-8, without unknown or repeated fields."
+        description = "Wallet login for Stellar. A wallet signs a challenge (SEP-53) and gets a session: a short-lived access token \
+                       with a rotating refresh token, or a cookie.\n\nErrors are problem details (RFC 9457) with a stable `code`; \
+                       errors of the `oauth` endpoints have the format of RFC 6749. Times are in RFC 3339 format and in UTC. \
+                       A JSON request body is an object in UTF-8. Unknown and repeated fields are rejected."
     ),
     paths(
         challenge::post,
@@ -49,25 +50,26 @@ pub struct ApiSpecification(Bytes);
     ),
     components(schemas(ProblemDocument, OAuthErrorDocument)),
     tags(
-        (name = "auth", description = "Logging in and out."),
-        (name = "sessions", description = "One's own sessions."),
-        (name = "oauth", description = "What tokens are worth, for other services."),
-        (name = "admin", description = "Everybody's sessions, for operators, on a port of their own."),
-        (name = "discovery", description = "What there is to know before asking."),
+        (name = "auth", description = "Log in, refresh tokens, and log out."),
+        (name = "sessions", description = "List and end the caller's own sessions."),
+        (name = "oauth", description = "Introspect and revoke tokens, for other services."),
+        (name = "admin", description = "List and end the sessions of all accounts, for operators, on a separate port."),
+        (name = "discovery", description = "Public keys, server metadata, and this specification."),
     ),
     modifiers(&License, &Credentials, &Heads, &Optional, &Operations, &Shared)
 )]
 struct Endpoints;
 
 impl ApiSpecification {
-    /// The contract of what is served at this address.
+    /// Generates the specification for the API at this URL.
     pub fn at(url: &str) -> Result<Self, serde_json::Error> {
         Ok(Self(serde_json::to_vec(&document(url))?.into()))
     }
 }
 
-/// The contract as it is kept: of a server at `/`, for people to read, with a newline at its end.
-pub fn to_keep() -> Result<String, serde_json::Error> {
+/// Returns the specification for a server at `/`, as indented JSON with a trailing newline. The
+/// repository contains it in this form.
+pub fn to_pretty_json() -> Result<String, serde_json::Error> {
     Ok(document("/").to_pretty_json()? + "\n")
 }
 
@@ -77,19 +79,19 @@ fn document(url: &str) -> Document {
     document
 }
 
-/// It changes with a release.
+/// The specification changes only with a release.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// The contract
+/// Retrieve the API specification
 ///
-/// This document.
+/// Returns this document.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     operation_id = "contract",
     tag = "discovery",
     responses(
-        (status = 200, description = "OpenAPI 3.1.", body = Object,
+        (status = 200, description = "The specification in OpenAPI 3.1.", body = Object,
          headers(("Cache-Control" = String, description = "`public, max-age=300`"))),
         api_spec::Anything
     )
@@ -101,7 +103,7 @@ pub(super) async fn get(specification: web::Data<ApiSpecification>) -> HttpRespo
         .body(specification.0.clone())
 }
 
-/// What a page is answered with.
+/// The statuses of responses to requests for a page.
 const PAGE_STATUSES: [StatusCode; 4] = [
     StatusCode::OK,
     StatusCode::PERMANENT_REDIRECT,
@@ -109,8 +111,8 @@ const PAGE_STATUSES: [StatusCode; 4] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// Every answer that an endpoint may give: method, route and status. `demo`: whether its page is
-/// there.
+/// Returns the method, route and status of every response that an endpoint may give. `demo` is
+/// whether the demo is served.
 #[must_use]
 pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
     let mut specification = Endpoints::openapi();
@@ -132,7 +134,7 @@ pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
     answers
 }
 
-/// The licence by its SPDX expression.
+/// Adds the SPDX expression of the license.
 struct License;
 
 impl Modify for License {
@@ -143,7 +145,7 @@ impl Modify for License {
     }
 }
 
-/// How one shows who one is.
+/// Adds the security schemes.
 struct Credentials;
 
 impl Modify for Credentials {
@@ -151,17 +153,18 @@ impl Modify for Credentials {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some("The access token of a login or a refresh."));
+            .description(Some("The access token that a login or a refresh returned."));
         let cookie = ApiKeyValue::with_description(
             "__Host-session",
-            "The cookie of a login with `transport: \"cookie\"`. A request that is no GET, HEAD or OPTIONS needs an `Origin` of \
-             the server's own or of `ALLOWED_ORIGINS` beside it; browsers send it by themselves. Not together with a token.",
+            "The cookie that a login with `transport: \"cookie\"` set. A request with a method other than GET, HEAD or OPTIONS \
+             also requires an `Origin` header with the server's own origin or one of `ALLOWED_ORIGINS`; browsers send it \
+             automatically. A request must not contain both a cookie and an access token.",
         );
         let operator = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "The operators' token, of `ADMIN_TOKEN_FILE`: `auth-api admin token` makes one.",
+            "The operators' token, which `ADMIN_TOKEN_FILE` contains. `auth-api admin token` generates one.",
         ));
         let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
-            "The id and the secret of another service: `auth-api clients add ID` makes them.",
+            "The id and the secret of another service. `auth-api clients add ID` adds it and prints its secret.",
         ));
         specification.components.get_or_insert_default().security_schemes.extend([
             ("operator".to_owned(), RefOr::T(SecurityScheme::Http(operator.build()))),
@@ -172,7 +175,7 @@ impl Modify for Credentials {
     }
 }
 
-/// What is asked for without its body is answered as with it, but for the body.
+/// Adds the HEAD operations. A response to HEAD is the response to GET without its body.
 struct Heads;
 
 impl Modify for Heads {
@@ -186,7 +189,7 @@ impl Modify for Heads {
     }
 }
 
-/// Bodies that need not be there.
+/// Marks the request bodies that are optional.
 struct Optional;
 
 impl Modify for Optional {
@@ -199,7 +202,7 @@ impl Modify for Optional {
     }
 }
 
-/// What is not where the rest is.
+/// Adds the server URL of the endpoints on the operators' port.
 struct Operations;
 
 impl Modify for Operations {
@@ -207,8 +210,9 @@ impl Modify for Operations {
         for (path, item) in &mut specification.paths.paths {
             if path.starts_with(admin::SCOPE) {
                 let server = ServerBuilder::new().url("http://127.0.0.1:9082");
-                let server = server
-                    .description(Some("The operators' port (`ADMIN_BIND`), not for the public."));
+                let server = server.description(Some(
+                    "The operators' port (`ADMIN_BIND`). Do not expose it to the public.",
+                ));
                 item.servers = Some(vec![server.build()]);
             }
         }
@@ -218,7 +222,7 @@ impl Modify for Operations {
 fn without_bodies(get: &Operation) -> Operation {
     let mut head = get.clone();
     head.operation_id = get.operation_id.as_ref().map(|id| format!("{id}_head"));
-    head.summary = get.summary.as_ref().map(|summary| format!("{summary}, without the body"));
+    head.summary = get.summary.as_ref().map(|summary| format!("{summary} (headers only)"));
     for answer in head.responses.responses.values_mut() {
         if let RefOr::T(answer) = answer {
             answer.content.clear();
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn every_route_is_in_the_contract_and_nothing_else_is() {
         let mut specification = Endpoints::openapi();
-        let told: BTreeSet<_> = specification
+        let documented: BTreeSet<_> = specification
             .paths
             .paths
             .iter_mut()
@@ -250,6 +254,6 @@ mod tests {
         let served = api.chain(admin).flat_map(|(template, path)| {
             path.methods().map(move |method| (template.clone(), method.to_string()))
         });
-        assert_eq!(told, served.collect());
+        assert_eq!(documented, served.collect());
     }
 }

@@ -1,4 +1,4 @@
-//! The answer to a login and to a refresh: a pair of tokens.
+//! The response to a login or a refresh: a pair of tokens.
 
 use actix_web::HttpResponse;
 use chrono::{DateTime, Utc};
@@ -13,31 +13,33 @@ use crate::http::Problem;
 use crate::http::api_spec::example;
 use crate::state::State;
 
-/// What is to be answered.
+/// The tokens to return.
 pub(super) struct Pair<'g> {
     pub(super) grant: Grant<'g>,
     pub(super) refresh_token: RefreshToken,
     pub(super) refresh_expires_at: DateTime<Utc>,
 }
 
-/// A session that tokens carry.
+/// A session whose transport is a pair of tokens.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]
 pub(super) struct Answer<'a> {
-    /// A JWT for `Authorization: Bearer`: `EdDSA`, of the type `at+jwt` (RFC 9068). Do not look
-    /// into it: ask `GET /auth/session`.
+    /// The access token, a JWT of type `at+jwt` (RFC 9068) signed with `EdDSA`. Send it as
+    /// `Authorization: Bearer`. Clients must not parse it. To read the session and the account,
+    /// call `GET /auth/session`.
     #[schema(pattern = r"^[\w-]+\.[\w-]+\.[\w-]+$", examples(json!(example::ACCESS_TOKEN)))]
     access_token: &'a str,
-    /// How the access token is presented.
+    /// The authentication scheme of the access token.
     #[schema(value_type = String, pattern = "^Bearer$")]
     token_type: &'static str,
-    /// Seconds for which the access token is good.
+    /// The lifetime of the access token in seconds.
     #[schema(minimum = 0, examples(900))]
     expires_in: i64,
-    /// For the next pair of tokens, once. Keep it where nobody else gets at it.
+    /// The refresh token, for `POST /auth/refresh`. It can be used once. Store it where no one else
+    /// can read it.
     #[schema(pattern = "^rt_[A-Za-z0-9_-]{91}$", examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: &'a str,
-    /// The session's end, unless it is refreshed before: it slides.
+    /// When the session expires. Each refresh can extend this time (sliding expiration).
     #[schema(examples("2026-12-21T09:00:07Z"))]
     refresh_expires_at: DateTime<Utc>,
     /// The session's id.
@@ -46,7 +48,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl Pair<'_> {
-    /// Signs the access token and writes the answer.
+    /// Signs the access token and builds the response.
     pub(super) fn answer(&self, state: &State) -> Result<HttpResponse, Problem> {
         let access = state.access_tokens.issue(&self.grant)?;
         Ok(HttpResponse::Ok().json(Answer {

@@ -1,4 +1,5 @@
-//! What operators do from a shell, straight on the stores: also while no API runs.
+//! The operators' commands. They connect to PostgreSQL and Redis directly, so they also work while
+//! the API is not running.
 
 mod revoke;
 mod sessions;
@@ -16,17 +17,17 @@ pub(super) enum Command {
     /// List the live sessions of all accounts, newest first or by activity
     #[command(after_help = sessions::EXAMPLE)]
     Sessions(sessions::Request),
-    /// End one session, or all of an account
+    /// End one session, or all sessions of an account
     #[command(after_help = revoke::EXAMPLE)]
     Revoke(revoke::Request),
     /// End all sessions that match
     #[command(after_help = sweep::EXAMPLE)]
     RevokeMatching(sweep::Request),
-    /// After a leak: end what was begun or used since then. After restoring a backup: end what it
-    /// brought back
+    /// After a leak, end the sessions that began or were used since then; after restoring a backup,
+    /// end the sessions that it restored
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),
-    /// Print a fresh token for `ADMIN_TOKEN_FILE`
+    /// Generate a token for `ADMIN_TOKEN_FILE` and print it
     #[command(
         after_help = "Example:\n  (umask 077; auth-api admin token > /run/secrets/admin-token)"
     )]

@@ -7,10 +7,10 @@ use schema::sessions::{RevokedReason, Session};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admin::filter::which;
+use crate::admin::filter::account_selector;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator, RevokedBy};
-use crate::commands::accounts::{NONE, NotAnAccount};
+use crate::commands::accounts::{NOT_FOUND, NotAnAccount};
 use crate::commands::output::OutputOption;
 use crate::config::{Network, Options};
 use crate::denylist::Denylist;
@@ -21,14 +21,14 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// The session's id
+    /// End the session with this id
     #[arg(
         value_name = "SESSION_ID",
         required_unless_present = "account",
         conflicts_with = "account"
     )]
     session: Option<Uuid>,
-    /// All sessions of this account: a wallet's address (`G…`), or the account's id
+    /// End all sessions of this account: the address of its wallet (`G…`), or its id
     #[arg(long)]
     account: Option<String>,
     #[command(flatten)]
@@ -37,14 +37,15 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// Said where the denials were not written: nothing is lost, and nothing has to be done.
-pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens are good for at most \
-                                     another DENYLIST_SYNC_INTERVAL";
+/// The error if the denials could not be written to Redis. The revocation is committed, and the
+/// next rebuild of the denylist adds the denials, so the operator need not act.
+pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens remain valid for at \
+                                     most another DENYLIST_SYNC_INTERVAL";
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
     let mut connection = config.database.open().await?;
-    let (ended, of) = match (request.session, &request.account) {
+    let (ended, filters) = match (request.session, &request.account) {
         (Some(id), _) => {
             let ended =
                 Session::revoke_many(&mut connection, vec![SessionId(id)], RevokedReason::Admin)
@@ -52,7 +53,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
             (ended, format!("session={id}"))
         }
         (None, account) => {
-            of_account(&mut connection, account.as_deref().unwrap_or_default(), config.network)
+            revoke_account(&mut connection, account.as_deref().unwrap_or_default(), config.network)
                 .await?
         }
     };
@@ -60,25 +61,27 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     for id in &ended {
         audit::revoke(None, *id, &RevokedBy::Operator, RevokedReason::Admin);
     }
-    audit::admin_revoke(Operator::Shell, &of, done);
+    audit::admin_revoke(Operator::Shell, &filters, done);
     Denylist::for_commands(&config.redis).try_deny(&ended).await.context(NOT_DENIED)?;
     if request.session.is_some() && ended.is_empty() {
-        anyhow::bail!("there is no such session, or it has ended");
+        anyhow::bail!("there is no such session, or it has already ended");
     }
     request
         .output
         .print(&json!({ "revoked": done.revoked }), || format!("revoked {} sessions", done.revoked))
 }
 
-/// Under the account's lock, so that a login is before all of it or after.
-async fn of_account(
+/// Ends all sessions of an account while the account is locked, so that a concurrent login commits
+/// either before or after all of them end. Also returns the filter for the audit log.
+async fn revoke_account(
     connection: &mut AsyncPgConnection,
     account: &str,
     network: Network,
 ) -> anyhow::Result<(Vec<SessionId>, String)> {
-    let which = which(account, network).ok_or_else(|| NotAnAccount(account.to_owned()))?;
+    let selector =
+        account_selector(account, network).ok_or_else(|| NotAnAccount(account.to_owned()))?;
     let transaction = connection.transaction(async |connection| {
-        let account = Account::find(connection, &which).await?.context(NONE)?;
+        let account = Account::find(connection, &selector).await?.context(NOT_FOUND)?;
         let ended = Session::revoke_all(connection, account.id, None, RevokedReason::Admin).await?;
         Ok::<_, anyhow::Error>((ended, format!("account={}", account.id)))
     });

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use schema::sessions::database_now;
 
-use crate::admin::filter::Words;
+use crate::admin::filter::FilterArgs;
 use crate::admin::listing::{self, Listed, ListedSession};
 use crate::audit::{self, Operator};
 use crate::commands::output::OutputOption;
@@ -22,26 +22,26 @@ pub(in crate::commands) struct Request {
     #[command(flatten)]
     output: OutputOption,
     #[command(flatten)]
-    words: Words,
+    filters: FilterArgs,
     #[command(flatten)]
     listing: listing::ListQuery,
     #[command(flatten)]
     options: Box<Options>,
 }
 
-/// Whoever sits at a shell has more patience than a proxy.
-const BOUND: Duration = Duration::from_secs(30);
+/// The time limit of the query. It is longer than that of the HTTP API, because no proxy times out.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;
-    let listing = request.listing.parse(&request.words, config.network, now)?;
+    let listing = request.listing.parse(&request.filters, config.network, now)?;
     let listed = listing
-        .read(&mut connection, BOUND)
+        .read(&mut connection, TIMEOUT)
         .await
-        .context("the list was not read; ask for less by a filter")?;
-    audit::admin_list(Operator::Shell, listing.order(), &request.words, listed.sessions.len());
+        .context("reading the list failed; if it took longer than 30 s, use a narrower filter")?;
+    audit::admin_list(Operator::Shell, listing.order(), &request.filters, listed.sessions.len());
     request.output.print(&listed, || table(&listed))
 }
 
@@ -77,7 +77,7 @@ fn row(session: &ListedSession) -> [String; 8] {
     ]
 }
 
-/// What clients say of themselves must not reach a terminal's controls.
+/// Removes control characters, so that text from a client cannot control the terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use schema::browse::Filter;
 use schema::sessions::database_now;
 
-use super::sweep::{sweep, told};
+use super::sweep::{summary, sweep};
 use crate::admin::filter;
 use crate::commands::Misuse;
 use crate::commands::output::OutputOption;
@@ -20,17 +20,17 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// When it began to leak; with --restored, when the restored database began to serve, or any
-    /// time since the backup (RFC 3339)
+    /// When the leak began; with --restored, when auth-api began to serve the restored database, or
+    /// any time since the backup (RFC 3339)
     time: String,
-    /// The database was restored from a backup: end every session that began before TIME. Which of
-    /// them had been revoked since the backup, nobody knows
+    /// End every session that began before TIME, after the database was restored from a backup; it
+    /// is unknown which of them had been revoked since the backup
     #[arg(long)]
     restored: bool,
-    /// Say how many sessions that would be, and end none
+    /// Print how many sessions would be ended, and end none
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// End them without asking; where there is no terminal nobody is asked anyway
+    /// Do not ask for confirmation; without a terminal, the command never asks
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -47,39 +47,43 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     })?;
     let mut connection = config.database.open().await?;
     if time > database_now(&mut connection).await? {
-        return Err(Misuse(format!("{time} is still to come, by the database's clock")).into());
+        return Err(
+            Misuse(format!("{time} is still to come according to the database's clock")).into()
+        );
     }
-    let (filter, of) = if request.restored { brought_back(time) } else { exposed(time)? };
+    let (filter, description) =
+        if request.restored { restored_sessions(time) } else { exposed_sessions(time)? };
     if !request.dry_run && !request.yes && std::io::stdin().is_terminal() {
-        let would = sweep(&mut connection, &config, filter.clone(), true, &of).await?;
-        eprint!("{}: {of}. End them? [y/N] ", told(would));
+        let counted = sweep(&mut connection, &config, filter.clone(), true, &description).await?;
+        eprint!("{}: {description}. End them? [y/N] ", summary(counted));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             anyhow::bail!("nothing was revoked");
         }
     }
-    let done = sweep(&mut connection, &config, filter, request.dry_run, &of).await?;
-    request.output.print(&done, || format!("{}: {of}", told(done)))
+    let done = sweep(&mut connection, &config, filter, request.dry_run, &description).await?;
+    request.output.print(&done, || format!("{}: {description}", summary(done)))
 }
 
-/// What was begun or used since `time`: its tokens or its cookie have been on the way since then.
+/// Selects the sessions that began or were used since `time`, because their credentials have been
+/// in transit since then.
 ///
-/// Half an hour before counts, too: an access token that was issued then may have been used after
-/// `time`, and the use of a cookie is noted once a minute.
-fn exposed(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
+/// The filter begins half an hour before `time`: an access token that was issued in that half hour
+/// may have been used after `time`, and the use of a cookie is recorded only once a minute.
+fn exposed_sessions(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     let since = chrono::Duration::from_std(denylist::LONGEST_WINDOW)
         .ok()
         .and_then(|margin| time.checked_sub_signed(margin))
-        .context("a time that long ago has no half an hour before it")?;
+        .context("the time is too long ago")?;
     let filter = Filter { active_since: Some(since), ..Filter::default() };
     Ok((filter, format!("active_since={}", rfc3339(since))))
 }
 
-/// What was begun before `time`. Sessions that had ended since are back, and so are refresh tokens
-/// that had been used up since: they are current again, for whoever kept them. What has begun since
-/// then began after the restoration.
-fn brought_back(time: DateTime<Utc>) -> (Filter, String) {
+/// Selects the sessions that began before `time`. Sessions that had ended since the backup are live
+/// again. Refresh tokens that had been used up since are current again and can be used by anyone
+/// who kept them. Sessions that began at `time` or later began after the backup was restored.
+fn restored_sessions(time: DateTime<Utc>) -> (Filter, String) {
     let filter = Filter { created_before: Some(time), ..Filter::default() };
     (filter, format!("created_before={}", rfc3339(time)))
 }

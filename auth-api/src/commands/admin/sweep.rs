@@ -5,7 +5,7 @@ use schema::browse::Filter;
 use schema::sessions::{RevokedReason, database_now};
 
 use super::revoke::NOT_DENIED;
-use crate::admin::filter::Words;
+use crate::admin::filter::FilterArgs;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator, RevokedBy};
 use crate::commands::Misuse;
@@ -21,47 +21,47 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// Every session there is; instead of a filter
+    /// Select all sessions, instead of a filter
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    earnest: Earnest,
+    mode: Mode,
     #[command(flatten)]
     output: OutputOption,
     #[command(flatten)]
-    words: Words,
+    filters: FilterArgs,
     #[command(flatten)]
     options: Box<Options>,
 }
 
-/// Not left to a default: whoever asks says whether it is in earnest.
+/// Whether to count the sessions or to end them. One of the flags is required, so that the command
+/// never ends sessions by default.
 #[derive(Args, Clone, Copy, Debug)]
 #[group(required = true, multiple = false)]
-struct Earnest {
-    /// Say how many sessions that would be, and end none
+struct Mode {
+    /// Print how many sessions would be ended, and end none
     #[arg(long)]
     dry_run: bool,
-    /// End them
+    /// End the sessions
     #[arg(long)]
     yes: bool,
 }
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
-    if request.all != request.words.are_none() {
-        return Err(Misuse("either a filter or --all".to_owned()).into());
+    if request.all != request.filters.is_empty() {
+        return Err(Misuse("pass either a filter or --all".to_owned()).into());
     }
     let mut connection = config.database.open().await?;
     let now = database_now(&mut connection).await?;
-    let filter = request.words.parse(config.network, now)?;
-    let done =
-        sweep(&mut connection, &config, filter, !request.earnest.yes, &request.words.to_string())
-            .await?;
-    request.output.print(&done, || told(done))
+    let filter = request.filters.parse(config.network, now)?;
+    let (dry_run, filters) = (!request.mode.yes, request.filters.to_string());
+    let done = sweep(&mut connection, &config, filter, dry_run, &filters).await?;
+    request.output.print(&done, || summary(done))
 }
 
-/// What was done, for people.
-pub(super) fn told(Done { matched, revoked, dry_run }: Done) -> String {
+/// Returns a summary of the result for people.
+pub(super) fn summary(Done { matched, revoked, dry_run }: Done) -> String {
     if dry_run {
         format!("would revoke {matched} sessions")
     } else {
@@ -69,13 +69,15 @@ pub(super) fn told(Done { matched, revoked, dry_run }: Done) -> String {
     }
 }
 
-/// Ends what matches. Redis being away is told at the end: what counts is that they are revoked.
+/// Ends the sessions that match, or counts them. A failure to write denials to Redis is reported
+/// only at the end, because the revocation in PostgreSQL takes precedence. `filters` describes the
+/// filter in the audit log.
 pub(super) async fn sweep(
     connection: &mut AsyncPgConnection,
     config: &AccountsConfig,
     filter: Filter,
     dry_run: bool,
-    of: &str,
+    filters: &str,
 ) -> anyhow::Result<Done> {
     let denylist = Denylist::for_commands(&config.redis);
     let mut sweep = Sweep::new(filter, dry_run);
@@ -93,9 +95,12 @@ pub(super) async fn sweep(
         }
     };
     let done = sweep.done();
-    audit::admin_revoke(Operator::Shell, &of, done);
+    audit::admin_revoke(Operator::Shell, &filters, done);
     swept.with_context(|| {
-        format!("{} sessions were revoked before this; run it again for the rest", done.revoked)
+        format!(
+            "{} sessions were revoked before the error; run the command again to revoke the rest",
+            done.revoked
+        )
     })?;
     denied.with_context(|| format!("{} sessions: {NOT_DENIED}", done.revoked))?;
     Ok(done)

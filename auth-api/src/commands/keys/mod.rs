@@ -15,18 +15,18 @@ use crate::credentials::signing_keys::{self, KeyStatus, Phase, SigningKeys};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Make a signing key in a directory and print its path
+    /// Generate a signing key in a directory and print its path
     #[command(after_help = "Example:\n  auth-api keys generate --dir /etc/auth-api/keys")]
     Generate {
-        /// Where to put it; made if it is not there
+        /// The directory for the key; created if it does not exist
         #[arg(long, env = "SIGNING_KEYS_DIR", value_name = "D")]
         dir: PathBuf,
     },
-    /// Make the signing key that takes over, and say when it does
+    /// Generate the next signing key, and print its path and when it starts to sign
     #[command(after_help = "Example:
   auth-api keys rotate --dir /etc/auth-api/keys && systemctl reload auth-api")]
     Rotate(Keys),
-    /// Say how each signing key stands
+    /// Show the status of each signing key
     #[command(after_help = "Example:\n  auth-api keys list --dir /etc/auth-api/keys")]
     List {
         #[command(flatten)]
@@ -40,14 +40,15 @@ pub(super) enum Command {
     Retire {
         #[command(flatten)]
         keys: Keys,
-        /// Only this one
+        /// Delete only the key with this id
         #[arg(value_name = "KID")]
         kid: Option<String>,
-        /// It has leaked: delete it whatever it still signs or verifies
+        /// Delete the key even if it still signs or verifies, because it has leaked
         #[arg(long, requires = "kid")]
         now: bool,
     },
-    /// Print a fresh secret for `AUTH_SECRET`; or put one into a file, step by step
+    /// Generate a secret for `AUTH_SECRET` and print it, or replace the secret in a file step by
+    /// step
     #[command(after_help = "Example:\n  (umask 077; auth-api keys secret > /run/secrets/auth)")]
     Secret {
         #[command(subcommand)]
@@ -55,13 +56,13 @@ pub(super) enum Command {
     },
 }
 
-/// Where the keys are, and when a new one signs.
+/// The directory of the keys and the delay before a new one signs.
 #[derive(Args, Debug)]
 pub(super) struct Keys {
     /// The directory of the keys
     #[arg(long, env = "SIGNING_KEYS_DIR", value_name = "D")]
     dir: PathBuf,
-    /// How old a key must be before it signs, as auth-api is told
+    /// How old a key must be before it signs; use the same value as for `auth-api serve`
     #[arg(long = "signing-key-delay", env = "SIGNING_KEY_DELAY", default_value = "10m", value_parser = humantime::parse_duration)]
     delay: Duration,
 }
@@ -80,28 +81,29 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let present = SigningKeys::read(&keys.dir, keys.delay)?;
-    let waiting = present.standing(now).into_iter().find(|key| key.phase == Phase::Waiting);
+    let existing = SigningKeys::read(&keys.dir, keys.delay)?;
+    let waiting = existing.standing(now).into_iter().find(|key| key.phase == Phase::Waiting);
     if let Some(KeyStatus { kid, until: Some(until), .. }) = waiting {
-        bail!("{kid} is on its way already: it signs from {} on", seconds(until));
+        bail!("{kid} is on its way already: it starts to sign at {}", seconds(until));
     }
     let path = signing_keys::generate(&keys.dir, now)?;
     say(path.display());
-    warn_of_many(&present.standing(now));
-    let signs = now + chrono::Duration::from_std(keys.delay)?;
+    warn_of_many(&existing.standing(now));
+    let signs_from = now + chrono::Duration::from_std(keys.delay)?;
     eprintln!(
-        "Send SIGHUP to every auth-api before {}: from then on it signs. Half an hour later `auth-api keys retire` may \
-         delete the one before it.",
-        seconds(signs)
+        "Send SIGHUP to every auth-api process before {}, when the new key starts to sign. Half an hour after that, \
+         `auth-api keys retire` can delete the previous key.",
+        seconds(signs_from)
     );
     Ok(())
 }
 
-/// A month's rotation leaves two or three keys that are needed. Each more is a file that should
-/// have been retired, and a key that signs for whoever gets hold of it.
+/// The number of keys above which `rotate` logs a warning. A monthly rotation needs two or three
+/// keys. Each additional key is a file that should have been retired, and anyone who obtains it can
+/// sign tokens with it.
 const MANY: usize = 16;
 
-/// `before` are the keys that were there before the one that was just made.
+/// Logs a warning if there are many keys. `before` are the keys from before the rotation.
 fn warn_of_many(before: &[KeyStatus<'_>]) {
     let keys = before.len() + 1;
     if keys > MANY {
@@ -117,64 +119,66 @@ fn warn_of_many(before: &[KeyStatus<'_>]) {
 
 fn list(keys: &Keys, output: OutputOption, now: DateTime<Utc>) -> anyhow::Result<()> {
     let keys = SigningKeys::read(&keys.dir, keys.delay)?;
-    let standing = keys.standing(now);
-    output.print(&standing, || table(&standing))
+    let statuses = keys.standing(now);
+    output.print(&statuses, || table(&statuses))
 }
 
-fn table(standing: &[KeyStatus<'_>]) -> String {
+fn table(statuses: &[KeyStatus<'_>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["KID", "MADE", "DOES", "UNTIL"]);
-    for key in standing {
+    table.load_preset(presets::NOTHING).set_header(["KID", "CREATED", "STATUS", "UNTIL"]);
+    for key in statuses {
         let until = key.until.map(seconds).unwrap_or_default();
         table.add_row([
             key.kid.to_owned(),
             seconds(key.made_at),
-            in_words(key.phase).to_owned(),
+            status(key.phase).to_owned(),
             until,
         ]);
     }
     table.trim_fmt()
 }
 
-fn in_words(phase: Phase) -> &'static str {
+/// Describes a phase by a clause whose subject is the key.
+fn status(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "is published",
         Phase::Signing => "signs",
         Phase::Verifying => "verifies",
-        Phase::Spent => "nothing: retire it",
+        Phase::Spent => "can be retired",
     }
 }
 
 fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let present = SigningKeys::read(&keys.dir, keys.delay)?;
-    let standing = present.standing(now);
+    let existing = SigningKeys::read(&keys.dir, keys.delay)?;
+    let statuses = existing.standing(now);
     let Some(kid) = kid else {
-        let spent: Vec<_> = standing.iter().filter(|key| key.phase == Phase::Spent).collect();
+        let spent: Vec<_> = statuses.iter().filter(|key| key.phase == Phase::Spent).collect();
         for key in &spent {
             delete(key.path)?;
         }
         if spent.is_empty() {
-            eprintln!("Nothing to retire: tokens of every key may still be good.");
+            eprintln!("Nothing to retire: tokens of every key may still be valid.");
         }
         return Ok(());
     };
-    let key = standing.iter().find(|key| key.kid == kid);
+    let key = statuses.iter().find(|key| key.kid == kid);
     let key = key.with_context(|| format!("there is no key {kid} in {}", keys.dir.display()))?;
-    if standing.iter().all(|other| other.kid == kid || other.phase == Phase::Spent) {
+    if statuses.iter().all(|other| other.kid == kid || other.phase == Phase::Spent) {
         bail!(
-            "{kid} is the only key that could sign: make another one first (auth-api keys rotate), and send SIGHUP"
+            "{kid} is the only key that could sign: first generate another one (auth-api keys rotate) and send SIGHUP"
         );
     }
     if key.phase != Phase::Spent && !leaked {
         let until = key.until.map(|until| format!(" until {}", seconds(until))).unwrap_or_default();
         bail!(
-            "{kid} {}{until}: without it access tokens would be refused. If it has leaked, --now deletes it all the same",
-            in_words(key.phase)
+            "{kid} {}{until}: without it, access tokens would be rejected. If the key has leaked, delete it with --now",
+            status(key.phase)
         );
     }
-    // Those that are spent go along: the oldest that is left signs at once.
+    // If the key has leaked, all expired keys are deleted as well, because the oldest remaining key
+    // signs immediately, and that must be the new key.
     for spent in
-        standing.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent)
+        statuses.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent)
     {
         delete(spent.path)?;
     }

@@ -1,6 +1,7 @@
-//! The way of a new secret: first all processes know it (`add`), then they make new credentials
-//! with it (`use`), and when no credential of the old one is left that goes (`retire`). Whoever is
-//! sent SIGHUP in between, and when, nobody is logged out.
+//! Replaces the secret in three steps: `add` makes the new secret available to all processes, `use`
+//! makes new credentials with it, and `retire` removes the old secret when no credential made with
+//! it is left. After each step, every process must reload before the next step. The order in which
+//! the processes reload does not matter: no user is logged out.
 
 use std::path::PathBuf;
 
@@ -17,22 +18,24 @@ use crate::files;
 
 #[derive(Subcommand, Debug)]
 pub(in crate::commands) enum Step {
-    /// Put a fresh secret at the end of the file and print its name: after SIGHUP it verifies
+    /// Generate a secret, append it to the file and print its name; after SIGHUP it verifies
+    /// credentials
     #[command(
         after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret"
     )]
     Add(File),
-    /// Print the names of the secrets in the file; the first makes new credentials
+    /// Print the names of the secrets in the file; the first one makes new credentials
     #[command(
         after_help = "Example:\n  auth-api keys secret list --auth-secret-file /etc/auth-api/secret"
     )]
     List(File),
-    /// Put a secret first: after SIGHUP it makes new credentials
+    /// Move a secret to the first place; after SIGHUP it makes new credentials
     #[command(
         after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret"
     )]
     Use(Named),
-    /// Take a secret out, once what it made has expired: after SIGHUP nothing of it is good
+    /// Remove a secret once all credentials made with it have expired; after SIGHUP they are
+    /// rejected
     #[command(
         after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret"
     )]
@@ -41,28 +44,28 @@ pub(in crate::commands) enum Step {
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct File {
-    /// The file that holds `AUTH_SECRET`
+    /// The file that contains `AUTH_SECRET`
     #[arg(long, env, value_name = "FILE")]
     auth_secret_file: PathBuf,
 }
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Named {
-    /// Which, as `add` and `list` name it
+    /// The name of the secret, as `add` and `list` print it
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
     file: File,
 }
 
-/// 32 random bytes as base64.
+/// Returns 32 random bytes as base64.
 pub(super) fn fresh() -> Result<Zeroizing<String>, getrandom::Error> {
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut_slice())?;
     Ok(Zeroizing::new(STANDARD.encode(secret.as_slice())))
 }
 
-/// What a secret is called: it tells nothing of it.
+/// Returns the name of a secret. The name reveals nothing about the secret.
 fn name(secret: &str) -> String {
     let hash =
         blake3::derive_key("session-reaper auth-api 2026-11 name of a secret", secret.as_bytes());
@@ -84,7 +87,7 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
         let found = secrets.iter().position(|secret| name(secret) == wanted);
         found.with_context(|| {
             format!(
-                "{}: no secret {wanted}; `auth-api keys secret list` names them",
+                "{}: there is no secret {wanted}; `auth-api keys secret list` prints the names",
                 path.display()
             )
         })
@@ -99,23 +102,23 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
         }
         Step::Add(_) => {
             secrets.push(&fresh);
-            "Send SIGHUP to every auth-api; then `auth-api keys secret use NAME` makes new credentials with it."
+            "Send SIGHUP to every auth-api process. Then run `auth-api keys secret use NAME` to make new credentials with the new secret."
         }
         Step::Use(Named { name, .. }) => {
             let at = find(name)?;
             let secret = secrets.remove(at);
             secrets.insert(0, secret);
-            "Send SIGHUP to every auth-api. Keep the other secrets for SESSION_MAX_AGE: cookies are made with them."
+            "Send SIGHUP to every auth-api process. Keep the other secrets for SESSION_MAX_AGE: existing credentials were made with them."
         }
         Step::Retire(Named { name, .. }) => {
             let at = find(name)?;
             if at == 0 {
                 bail!(
-                    "{name} makes new credentials: first comes `auth-api keys secret use` with another one"
+                    "{name} makes new credentials: first run `auth-api keys secret use` with another secret"
                 );
             }
             secrets.remove(at);
-            "Send SIGHUP to every auth-api: what the secret made is refused from then on."
+            "Send SIGHUP to every auth-api process. Credentials made with the secret are rejected from then on."
         }
     };
     let content = Zeroizing::new(format!("{}\n", secrets.join(",")));

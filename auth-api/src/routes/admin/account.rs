@@ -1,4 +1,5 @@
-//! DELETE /admin/accounts/{account}/sessions: ends all sessions of an account. It may log in again.
+//! DELETE /admin/accounts/{account}/sessions: ends all sessions of an account. The account can log
+//! in again.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use schema::accounts::{Account, AccountSelector};
 use schema::sessions::{RevokedReason, Session};
 
 use super::super::sessions::Revoked;
-use super::follow_up;
-use crate::admin::filter::which;
+use super::record_ended;
+use crate::admin::filter::account_selector;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
 use crate::http::api_spec::example;
@@ -18,7 +19,7 @@ use crate::state::{DatabaseError, State, timed};
 
 /// End all sessions of an account
 ///
-/// It may log in again.
+/// Ends all live sessions of the account. The account can log in again.
 #[utoipa::path(
     delete,
     path = "/admin/accounts/{account}/sessions",
@@ -29,7 +30,7 @@ use crate::state::{DatabaseError, State, timed};
         example = json!(example::ADDRESS)
     )),
     responses(
-        (status = 200, description = "They are over.", body = Revoked),
+        (status = 200, description = "The sessions have ended.", body = Revoked),
         api_spec::Operators, api_spec::Named
     ),
     security(("operator" = []))
@@ -39,25 +40,25 @@ pub(in crate::routes) async fn delete(
     state: web::Data<State>,
     account: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let which = which(&account, state.network).ok_or(Problem::NotFound)?;
+    let selector = account_selector(&account, state.network).ok_or(Problem::NotFound)?;
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
-    let ended = state.tasks.finish(async move { end_all(&shared, &client, &which).await });
+    let ended = state.tasks.finish(async move { end_all(&shared, &client, &selector).await });
     let revoked = ended.await??.ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(Revoked { revoked }))
 }
 
-/// Under the account's lock, so that a login is before all of it or after. `None`: there is no such
-/// account.
+/// Ends the sessions while the account is locked, so that a concurrent login commits either before
+/// or after all of them end. Returns `None` if the account does not exist.
 async fn end_all(
     state: &State,
     client: &Client,
-    which: &AccountSelector,
+    selector: &AccountSelector,
 ) -> Result<Option<usize>, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
         let watch = connection.watch();
         let transaction = connection.transaction(async |connection| {
-            let Some(account) = Account::find(connection, which).await? else { return Ok(None) };
+            let Some(account) = Account::find(connection, selector).await? else { return Ok(None) };
             let ended =
                 Session::revoke_all(connection, account.id, None, RevokedReason::Admin).await?;
             Ok::<_, diesel::result::Error>(Some((account.id, ended)))
@@ -67,7 +68,7 @@ async fn end_all(
     let Some((account_id, ended)) = ended.inspect_err(|_| state.denylist.doubt())? else {
         return Ok(None);
     };
-    follow_up(state, client, &ended).await;
+    record_ended(state, client, &ended).await;
     audit::admin_revoke(
         Operator::Http(client),
         &format_args!("account={account_id}"),

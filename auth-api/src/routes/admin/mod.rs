@@ -1,4 +1,4 @@
-//! `/admin/*` of the operators' port: what operators see and end. Each endpoint is one file.
+//! `/admin/*` on the operators' port: lists and ends sessions. Each endpoint is one file.
 
 pub(super) mod account;
 pub(super) mod revoke;
@@ -15,17 +15,17 @@ use schema::sessions::RevokedReason;
 use tracing_actix_web::TracingLogger;
 
 use super::{DELETE, GET, POST, Path, not_found, open};
-use crate::admin::filter::Meaningless;
+use crate::admin::filter::InvalidArgument;
 use crate::audit::{self, RevokedBy};
 use crate::http::observe::{RequestSpan, observe};
 use crate::http::{Client, Problem, bearer_error, caller};
 use crate::metrics;
 use crate::state::State;
 
-/// Where they are.
+/// The path prefix of the endpoints.
 pub(super) const SCOPE: &str = "/admin";
 
-/// What there is, below [`SCOPE`].
+/// The endpoints, with paths relative to [`SCOPE`].
 pub(super) static PATHS: &[Path] = &[
     open("/sessions", &[(GET, |route| route.to(sessions::get))]),
     open("/sessions/revoke", &[(POST, |route| route.to(revoke::post))]),
@@ -33,7 +33,7 @@ pub(super) static PATHS: &[Path] = &[
     open("/accounts/{account}/sessions", &[(DELETE, |route| route.to(account::delete))]),
 ];
 
-/// To be registered only where there are operators.
+/// Registers the endpoints. Called only if `ADMIN_TOKEN_FILE` is set.
 pub(super) fn configure(config: &mut ServiceConfig) {
     let scope = PATHS.iter().fold(web::scope(SCOPE), |scope, path| scope.service(path.resource()));
     let scope = scope
@@ -46,8 +46,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(scope);
 }
 
-/// Lets nobody through without the operators' token, wherever they want to go. A token of 32
-/// characters and more is not guessed: what does not fit is told, not counted.
+/// Rejects every request without the operators' token, whatever its path. Rejected requests are
+/// logged but not rate-limited, because a token of at least 32 characters cannot be guessed.
 async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -56,7 +56,7 @@ async fn guard<B: MessageBody>(
         return Ok(request.into_response(Problem::Internal.error_response()).map_into_right_body());
     };
     let refused = match caller::bearer(&request) {
-        Some(token) if state.admin.knows(token) => None,
+        Some(token) if state.admin.accepts(token) => None,
         Some(_) => Some("another token"),
         None => Some("no token"),
     };
@@ -68,14 +68,14 @@ async fn guard<B: MessageBody>(
     Ok(request.into_response(Problem::Unauthenticated.error_response()).map_into_right_body())
 }
 
-impl From<Meaningless> for Problem {
-    fn from(Meaningless { field, expected }: Meaningless) -> Self {
+impl From<InvalidArgument> for Problem {
+    fn from(InvalidArgument { field, expected }: InvalidArgument) -> Self {
         Self::malformed(field, format!("Expected {expected}."))
     }
 }
 
-/// Denies, counts and tells what an operator has ended.
-async fn follow_up(state: &State, client: &Client, ended: &[SessionId]) {
+/// Adds sessions that an operator ended to the denylist, the metrics and the audit log.
+async fn record_ended(state: &State, client: &Client, ended: &[SessionId]) {
     state.denylist.deny(ended).await;
     metrics::count_revoked(RevokedReason::Admin, ended.len());
     for id in ended {

@@ -1,4 +1,4 @@
-//! POST /admin/sessions/revoke: ends all sessions that match, or says how many that would be.
+//! POST /admin/sessions/revoke: ends or counts all sessions that match a filter.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::follow_up;
-use crate::admin::filter::Words;
+use super::record_ended;
+use crate::admin::filter::FilterArgs;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator};
 use crate::http::api_spec::example;
@@ -15,41 +15,43 @@ use crate::http::caller::Transport;
 use crate::http::{Client, Json, Problem, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
-/// Which sessions are to end. All filters that are given must hold.
+/// The sessions to end. A session must match all filters.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AdminRevokeRequest)]
 #[serde(deny_unknown_fields)]
 pub(in crate::routes) struct Request {
-    /// Whether nothing is to end, and only said how many sessions match. Not left to a default:
-    /// whoever asks says whether it is in earnest.
+    /// Whether to count the sessions that match instead of ending them. Required, so that no
+    /// request ends sessions by default.
     dry_run: bool,
-    /// All sessions: `true` if there is no filter, and only then.
+    /// Whether to select all sessions. Must be `true` if there is no filter, and must not be `true`
+    /// together with a filter.
     #[serde(default)]
     all: bool,
-    /// Of this account: its id, or the address of its wallet.
+    /// Only sessions of this account: its id, or the address of its wallet.
     #[schema(format = "account", examples(json!(example::ADDRESS)))]
     account: Option<String>,
-    /// Begun from this address, or from an address in this network.
+    /// Only sessions whose login came from this address, or from an address in this network.
     #[schema(format = "network", examples("203.0.113.0/24"))]
     ip: Option<String>,
-    /// Carried by this.
+    /// Only sessions with this transport.
     #[schema(value_type = Option<Transport>)]
     transport: Option<String>,
-    /// Begun longer ago than this.
+    /// Only sessions that began longer ago than this.
     #[schema(format = "duration-in-words", examples("30d"))]
     older_than: Option<String>,
-    /// Begun within this time.
+    /// Only sessions that began within this time.
     #[schema(format = "duration-in-words", examples("12h"))]
     younger_than: Option<String>,
-    /// Begun before this time.
+    /// Only sessions that began before this time.
     #[schema(format = "date-time", examples("2026-11-21T09:00:00Z"))]
     created_before: Option<String>,
 }
 
 /// End all sessions that match
 ///
-/// Or say how many that would be. A database that goes away half-way is 503, which says how many
-/// have ended; asking again ends the rest.
+/// Ends the sessions that match all filters or, with `dry_run`, counts them. If the database
+/// becomes unavailable during the request, the response is 503 and its `detail` contains the number
+/// of sessions that were ended. Repeat the request to end the rest.
 #[utoipa::path(
     post,
     path = "/admin/sessions/revoke",
@@ -57,7 +59,7 @@ pub(in crate::routes) struct Request {
     tag = "admin",
     request_body(content = Request, example = json!({ "dry_run": true, "ip": "203.0.113.0/24" })),
     responses(
-        (status = 200, description = "They are over, or would be.", body = Done),
+        (status = 200, description = "The number of sessions that matched and the number that were ended.", body = Done),
         api_spec::Operators, api_spec::Words, api_spec::Body
     ),
     security(("operator" = []))
@@ -77,23 +79,26 @@ pub(in crate::routes) async fn post(
         younger_than,
         created_before,
     }) = request;
-    let words = Words { account, ip, transport, older_than, younger_than, created_before };
-    if all != words.are_none() {
-        let detail =
-            if all { "It does not go with a filter." } else { "Expected true, or a filter." };
+    let filters = FilterArgs { account, ip, transport, older_than, younger_than, created_before };
+    if all != filters.is_empty() {
+        let detail = if all {
+            "It cannot be combined with a filter."
+        } else {
+            "Expected true, or a filter."
+        };
         return Err(Problem::malformed("all", detail));
     }
-    let sweep = Sweep::new(words.parse(state.network, state.now()?)?, dry_run);
+    let sweep = Sweep::new(filters.parse(state.network, state.now()?)?, dry_run);
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
-    let done = state.tasks.finish(async move { run(&shared, &client, &words, sweep).await });
+    let done = state.tasks.finish(async move { run(&shared, &client, &filters, sweep).await });
     Ok(HttpResponse::Ok().json(done.await??))
 }
 
-/// Goes through with it, also for a client that has hung up.
+/// Runs the sweep to its end, even if the client disconnects.
 async fn run(
     state: &State,
     client: &Client,
-    words: &Words,
+    filters: &FilterArgs,
     mut sweep: Sweep,
 ) -> Result<Done, Problem> {
     let stopped = loop {
@@ -104,7 +109,7 @@ async fn run(
         }
     };
     let done = sweep.done();
-    audit::admin_revoke(Operator::Http(client), words, done);
+    audit::admin_revoke(Operator::Http(client), filters, done);
     let Some(error) = stopped else { return Ok(done) };
     if !error.is_transient() {
         return Err(error.into());
@@ -112,14 +117,14 @@ async fn run(
     tracing::warn!(event = "admin_revoke_incomplete", %error, revoked = done.revoked, "revocation stopped before all matching sessions were revoked");
     Err(Problem::UnavailableUnless(
         format!(
-            "The database did not answer. {} sessions are revoked; ask again for the rest.",
+            "The database is unavailable. {} sessions are revoked. Repeat the request to revoke the rest.",
             done.revoked
         )
         .into(),
     ))
 }
 
-/// Whether there is more to do.
+/// Runs one step of the sweep. Returns whether there is more to do.
 async fn step(state: &State, client: &Client, sweep: &mut Sweep) -> Result<bool, DatabaseError> {
     let ended = {
         let mut connection = state.database.acquire().await?;
@@ -132,6 +137,6 @@ async fn step(state: &State, client: &Client, sweep: &mut Sweep) -> Result<bool,
         }
     });
     let Some(ended) = ended? else { return Ok(false) };
-    follow_up(state, client, &ended).await;
+    record_ended(state, client, &ended).await;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! DELETE /admin/sessions/{id}: 204 for a live one, else 404.
+//! DELETE /admin/sessions/{id}: ends a session.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use schema::ids::SessionId;
 use schema::sessions::{RevokedReason, Session};
 use uuid::Uuid;
 
-use super::follow_up;
+use super::record_ended;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
 use crate::http::{Client, Problem, api_spec};
@@ -15,14 +15,14 @@ use crate::state::{DatabaseError, State, timed};
 
 /// End a session
 ///
-/// 204 for a live one, else 404.
+/// Ends a live session. Returns 404 if the session does not exist or has already ended.
 #[utoipa::path(
     delete,
     path = "/admin/sessions/{id}",
     operation_id = "admin_end_session",
     tag = "admin",
     params(("id" = Uuid, Path, description = "The session's id.", example = "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e")),
-    responses((status = 204, description = "It is over."), api_spec::Operators, api_spec::Named),
+    responses((status = 204, description = "The session has ended."), api_spec::Operators, api_spec::Named),
     security(("operator" = []))
 )]
 pub(in crate::routes) async fn delete(
@@ -44,7 +44,7 @@ async fn end(state: &State, client: &Client, id: SessionId) -> Result<bool, Data
         timed(watch, "revoke_session", revoke).await
     };
     let ended = ended.inspect_err(|_| state.denylist.doubt())?;
-    follow_up(state, client, &ended).await;
+    record_ended(state, client, &ended).await;
     audit::admin_revoke(
         Operator::Http(client),
         &format_args!("session={id}"),

@@ -1,4 +1,4 @@
-//! GET /admin/sessions: the live sessions of all accounts.
+//! GET /admin/sessions: lists the live sessions of all accounts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,55 +7,57 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::admin::filter::Words;
+use crate::admin::filter::FilterArgs;
 use crate::admin::listing::{ListQuery, Listed, Listing};
 use crate::audit::{self, Operator};
 use crate::http::caller::Transport;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
-/// Somebody waits for it, and the database has other things to do: a table of some millions of
-/// sessions is read in it.
-const BOUND: Duration = Duration::from_secs(3);
+/// The time limit of the query. It keeps the request short and the load on the database low, and is
+/// long enough to read a table of a few million sessions.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Which sessions are wanted. All filters that are given must hold.
+/// The query parameters of the list. A session must match all filters.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::routes) struct List {
-    /// `newest` first; or by `activity`, those that were used last: 200 at the most, and no pages.
+    /// The order of the list. `newest` lists the newest sessions first. `activity` lists the most
+    /// recently used sessions first, at most 200, and has no further pages.
     #[param(pattern = "^(newest|activity)$", example = "newest")]
     order: Option<String>,
-    /// So many at the most, by activity up to 200.
+    /// The maximum number of sessions to return. At most 200 with `order=activity`.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 200)]
     limit: Option<String>,
-    /// The `next` of the page before. Not by activity.
+    /// The `next` of the previous page. Not allowed with `order=activity`.
     #[param(value_type = Option<Uuid>)]
     after: Option<String>,
-    /// Of this account: its id, or the address of its wallet.
+    /// Only sessions of this account: its id, or the address of its wallet.
     #[param(format = "account")]
     account: Option<String>,
-    /// Begun from this address, or from an address in this network.
+    /// Only sessions whose login came from this address, or from an address in this network.
     #[param(format = "network", example = "203.0.113.0/24")]
     ip: Option<String>,
-    /// Carried by this.
+    /// Only sessions with this transport.
     #[param(value_type = Option<Transport>, inline)]
     transport: Option<String>,
-    /// Begun longer ago than this.
+    /// Only sessions that began longer ago than this.
     #[param(format = "duration-in-words", example = "30d")]
     older_than: Option<String>,
-    /// Begun within this time.
+    /// Only sessions that began within this time.
     #[param(format = "duration-in-words", example = "12h")]
     younger_than: Option<String>,
-    /// Begun before this time.
+    /// Only sessions that began before this time.
     #[param(format = "date-time", example = "2026-11-21T09:00:00Z")]
     created_before: Option<String>,
 }
 
-/// The live sessions of all accounts
+/// List the sessions of all accounts
 ///
-/// Not over, not expired, of an account that is not disabled. A list that takes longer than 3
-/// seconds is 503: ask for less.
+/// Returns live sessions: those that are neither revoked nor expired and whose account is not
+/// disabled. If the list takes longer than 3 seconds, the response is 503. In this case, use a
+/// narrower filter or a smaller limit.
 #[utoipa::path(
     get,
     path = "/admin/sessions",
@@ -63,7 +65,7 @@ pub(in crate::routes) struct List {
     tag = "admin",
     params(List),
     responses(
-        (status = 200, description = "A page of them.", body = Listed),
+        (status = 200, description = "A page of sessions.", body = Listed),
         api_spec::Operators, api_spec::Words
     ),
     security(("operator" = []))
@@ -84,12 +86,17 @@ pub(in crate::routes) async fn get(
         younger_than,
         created_before,
     }) = query;
-    let words = Words { account, ip, transport, older_than, younger_than, created_before };
-    let listing = ListQuery { order, limit, after }.parse(&words, state.network, state.now()?)?;
+    let filters = FilterArgs { account, ip, transport, older_than, younger_than, created_before };
+    let listing = ListQuery { order, limit, after }.parse(&filters, state.network, state.now()?)?;
     let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
     let listed = state.tasks.finish(async move {
         let listed = read(&shared, &listing).await?;
-        audit::admin_list(Operator::Http(&client), listing.order(), &words, listed.sessions.len());
+        audit::admin_list(
+            Operator::Http(&client),
+            listing.order(),
+            &filters,
+            listed.sessions.len(),
+        );
         Ok::<_, Problem>(listed)
     });
     Ok(HttpResponse::Ok().json(listed.await??))
@@ -97,14 +104,14 @@ pub(in crate::routes) async fn get(
 
 async fn read(state: &State, listing: &Listing) -> Result<Listed, Problem> {
     let mut connection = state.database.acquire().await?;
-    let (watch, asked) = (connection.watch(), Instant::now());
-    timed(watch, listing.query(), listing.read(&mut connection, BOUND)).await.map_err(|error| {
+    let (watch, started) = (connection.watch(), Instant::now());
+    timed(watch, listing.query(), listing.read(&mut connection, TIMEOUT)).await.map_err(|error| {
         let error = DatabaseError::from(error);
-        // What the server says of it is in the language of its messages.
-        if error.is_transient() && asked.elapsed() >= BOUND {
+        // The elapsed time identifies a timeout. The server's message may be in any language.
+        if error.is_transient() && started.elapsed() >= TIMEOUT {
             tracing::warn!(event = "admin_list_timeout", %error, order = listing.order(), "session list timed out");
             return Problem::UnavailableUnless(
-                "The list took longer than 3 s. Ask for less: by account, ip, transport or age.".into(),
+                "The list took longer than 3 s. Ask for less: use a smaller limit, or filter by account, ip, transport or age.".into(),
             );
         }
         error.into()

@@ -1,16 +1,16 @@
-// The API, as a client sees it. Every request is told to whoever listens.
+// A client of the API. It passes every request and its response to the listener.
 import { fromBase64Url, utf8 } from "./encoding.js";
 
-// What a refused request throws.
+// The error that a rejected request throws.
 export class Refused extends Error {
   constructor(status, { code, detail }) {
-    super(detail || code || `The API answered ${status}`);
+    super(detail || code || `The API returned ${status}`);
     this.status = status;
     this.code = code;
   }
 }
 
-// What stands before the API may answer in something else than JSON.
+// Returns null for text that is not JSON, which a proxy in front of the API may return.
 const parsed = (text) => {
   try {
     return text ? JSON.parse(text) : null;
@@ -20,7 +20,7 @@ const parsed = (text) => {
 };
 
 let listener = () => {};
-export const onRequest = (told) => (listener = told);
+export const onRequest = (callback) => (listener = callback);
 
 // `path` is relative to this page, so that the API may be served under a path.
 export const call = async (method, path, { body, token, key } = {}) => {
@@ -29,32 +29,32 @@ export const call = async (method, path, { body, token, key } = {}) => {
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   if (token) headers.Authorization = `Bearer ${token}`;
-  // No cookie: one credential is enough, and two are refused.
+  // No cookie: the API rejects a request with two credentials.
   const options = { method, headers, body: body && JSON.stringify(body), credentials: "omit", cache: "no-store" };
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch {
-    throw new Error("The API cannot be reached.");
+    throw new Error("The API is unreachable.");
   }
-  const told = parsed(await answer.text());
-  listener({ method, path: new URL(path, document.baseURI).pathname, body, status: answer.status, told, ms: performance.now() - began });
-  if (!answer.ok) throw new Refused(answer.status, told ?? {});
-  return told;
+  const result = parsed(await response.text());
+  listener({ method, path: new URL(path, document.baseURI).pathname, body, status: response.status, result, ms: performance.now() - began });
+  if (!response.ok) throw new Refused(response.status, result ?? {});
+  return result;
 };
 
 const part = (text) => JSON.parse(new TextDecoder().decode(fromBase64Url(text)));
 
-// What stands in an access token, and whether the API's public key says that it is genuine.
+// Returns the claims of an access token, and whether its signature matches the API's public key.
 export const readToken = async (token) => {
   const [header, claims, signature] = token.split(".");
   const { alg, kid, typ } = part(header);
   const { keys } = await call("GET", ".well-known/jwks.json");
   const jwk = keys.find((key) => key.kid === kid);
-  let genuine = false;
+  let verified = false;
   if (jwk && alg === "EdDSA" && typ === "at+jwt") {
     const key = await crypto.subtle.importKey("jwk", { kty: jwk.kty, crv: jwk.crv, x: jwk.x }, "Ed25519", false, ["verify"]);
-    genuine = await crypto.subtle.verify("Ed25519", key, fromBase64Url(signature), utf8(`${header}.${claims}`));
+    verified = await crypto.subtle.verify("Ed25519", key, fromBase64Url(signature), utf8(`${header}.${claims}`));
   }
-  return { kid, genuine, claims: part(claims) };
+  return { kid, verified, claims: part(claims) };
 };

@@ -1,4 +1,4 @@
-// Drawing. Everything from outside goes through textContent: what the API says is never markup.
+// Rendering. All external text is set by textContent, so the browser never interprets it as markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -24,14 +24,14 @@ export const shortened = (secret) => `${secret.slice(0, 14)}…${secret.slice(-6
 const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
 
 const MEANINGS = {
-  iss: "who issued it",
-  aud: "whom it is for",
-  sub: "your user: the account's id",
-  client_id: "who asked for it",
-  iat: "since when it is good",
-  exp: "until when",
-  jti: "the id of this token",
-  sid: "the session that it belongs to",
+  iss: "the issuer of the token",
+  aud: "the audience of the token",
+  sub: "your user: the id of the account",
+  client_id: "the client that the token was issued to",
+  iat: "when the token was issued",
+  exp: "when the token expires",
+  jti: "the id of the token",
+  sid: "the id of the session",
   auth_time: "when the wallet logged in",
   wallet: "the address of the wallet",
 };
@@ -43,17 +43,17 @@ export const claims = (read) => {
     return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, h("span", { class: "mono" }, text), meaning));
   };
   $("claims").replaceChildren(...Object.entries(read.claims).map(row));
-  $("verified").textContent = read.genuine
-    ? `This page has checked its signature with the key ${read.kid} of /.well-known/jwks.json.`
-    : "Its signature does not check!";
+  $("verified").textContent = read.verified
+    ? `This page has checked its signature with the key ${read.kid} from /.well-known/jwks.json.`
+    : "Its signature is invalid.";
 };
 
-const STANDINGS = { current: ["ok", "good"], used: ["unknown", "used up"], dead: ["trouble", "dead"] };
+const STATUSES = { current: ["ok", "current"], used: ["unknown", "used up"], dead: ["trouble", "revoked"] };
 
-// The newest first.
+// Lists the tokens newest first.
 export const chain = (tokens) => {
-  const item = ({ token, standing }) => {
-    const [tone, word] = STANDINGS[standing];
+  const item = ({ token, status }) => {
+    const [tone, word] = STATUSES[status];
     return h("li", {}, h("span", { class: "mono" }, shortened(token)), h("span", { class: "mark", "data-tone": tone }, word));
   };
   $("chain").replaceChildren(...tokens.map(item).reverse());
@@ -63,8 +63,8 @@ export const sessions = (list, end) => {
   const row = (session) => {
     const device = session.device ?? "unknown";
     const act = session.current
-      ? h("span", { class: "mark", "data-tone": "ok" }, "this one")
-      : h("button", { type: "button", class: "quiet small danger", "aria-label": `End the session of ${device}, begun at ${clock(session.created_at)}` }, "End");
+      ? h("span", { class: "mark", "data-tone": "ok" }, "this session")
+      : h("button", { type: "button", class: "quiet small danger", "aria-label": `End the session on ${device} that began at ${clock(session.created_at)}` }, "End");
     if (!session.current) act.addEventListener("click", () => end(act, session.id));
     return h("tr", { "data-session": session.id },
       h("th", { scope: "row" }, device),
@@ -79,15 +79,15 @@ export const sessions = (list, end) => {
 const SECRETS = ["access_token", "refresh_token"];
 const json = (value) => JSON.stringify(value, (key, text) => (SECRETS.includes(key) ? shortened(text) : text), 2);
 
-// As many as anybody looks at.
+// The maximum number of requests to display.
 const REQUESTS = 30;
 
-export const request = ({ method, path, body, status, told, ms }) => {
+export const request = ({ method, path, body, status, result, ms }) => {
   const tone = status < 400 ? "ok" : "attention";
   const line = h("summary", {}, h("span", { class: "status", "data-tone": tone }, String(status)),
     ` ${method} ${path} `, h("span", { class: "soft" }, `${Math.round(ms)} ms`));
-  const said = [body && `→ ${json(body)}`, told ? `← ${json(told)}` : "← (no body)"].filter(Boolean).join("\n");
-  $("requests").prepend(h("li", {}, h("details", {}, line, h("pre", { tabindex: "0" }, said))));
+  const details = [body && `→ ${json(body)}`, result ? `← ${json(result)}` : "← (no body)"].filter(Boolean).join("\n");
+  $("requests").prepend(h("li", {}, h("details", {}, line, h("pre", { tabindex: "0" }, details))));
   while ($("requests").children.length > REQUESTS) $("requests").lastChild.remove();
   show("wire", true);
 };

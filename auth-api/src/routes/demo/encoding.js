@@ -1,4 +1,4 @@
-// Bytes as text, in the spellings that wallets and tokens have.
+// The text encodings of wallets and tokens.
 
 export const base64 = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 
@@ -16,7 +16,7 @@ const base32 = (bytes) => {
     for (bits += 8; bits >= 5; bits -= 5) text += BASE32[(held >> (bits - 5)) & 31];
     held &= (1 << bits) - 1;
   }
-  return text; // 35 bytes make 56 characters: nothing is left over
+  return text; // 35 bytes encode to exactly 56 characters
 };
 
 // CRC-16/XMODEM.
@@ -29,7 +29,7 @@ const crc16 = (bytes) => {
   return crc;
 };
 
-// The address of a public key (SEP-23): a version byte that comes out as "G", the key, a checksum.
+// Returns the address of a public key (SEP-23): a version byte that encodes to "G", the key, and a checksum.
 export const address = (publicKey) => {
   const bytes = [6 << 3, ...new Uint8Array(publicKey)];
   const crc = crc16(bytes);

@@ -1,4 +1,4 @@
-// The demo: what its buttons do. What is shown follows from `held`, which is all that this page keeps.
+// The demo's buttons. The page displays the state in `held`, which is all that it stores.
 import { Refused, call, onRequest, readToken } from "./api.js";
 import * as draw from "./draw.js";
 import { freighter, freighterIsThere, throwAway } from "./wallets.js";
@@ -6,16 +6,16 @@ import { freighter, freighterIsThere, throwAway } from "./wallets.js";
 const { $, show, tell } = draw;
 
 const held = {
-  wallet: null, // who signs
-  message: null, // the text to sign
-  login: null, // the body of the login that worked
-  tokens: null, // the newest ones
-  chain: [], // all refresh tokens of the session, the oldest first
-  swapped: null, // when the newest took the place of the one before
+  wallet: null, // the wallet that signs
+  message: null, // the text of the challenge
+  login: null, // the request body of the successful login
+  tokens: null, // the newest tokens
+  chain: [], // all refresh tokens of the session, oldest first
+  swapped: null, // when the newest refresh token replaced the previous one
 };
 let settings = { network: "", reuse_grace_ms: 0 };
 
-// One thing at a time. What fails is told; the API's refusals where they are not what was to be shown.
+// Runs one action at a time and displays its error. Actions that demonstrate a rejection catch that error themselves.
 let busy = false;
 const act = async (button, what) => {
   if (busy) return;
@@ -34,7 +34,7 @@ const act = async (button, what) => {
 };
 const on = (id, what) => $(id).addEventListener("click", () => act($(id), what));
 
-// The refusal that a request gets, or null where it is not refused.
+// Returns the error if the API rejects the request, or null if it does not.
 const refusal = async (request) => {
   try {
     await request;
@@ -54,26 +54,26 @@ const useWallet = (make) => async () => {
   $("address").textContent = held.wallet.address;
   $("keeper").textContent = held.wallet.keeper;
   show("wallet-facts", true);
-  await beginAnew();
+  await requestChallenge();
 };
 
-const beginAnew = async () => {
+const requestChallenge = async () => {
   held.message = await challenge();
   Object.assign(held, { login: null, tokens: null, chain: [], swapped: null });
   $("message").textContent = held.message;
-  $("log-in").textContent = "Sign it and log in";
+  $("log-in").textContent = "Sign and log in";
   $("log-in").className = "";
   for (const id of ["signature-facts", "tokens", "sessions"]) show(id, false);
   show("challenge", true);
-  tell("unknown", "Here is a text to sign. The API has stored nothing for it.");
+  tell("unknown", "Here is a text to sign. The API has not stored it.");
   $("log-in").focus();
 };
 
 const logIn = async () => {
   if (held.login) {
     const refused = await refusal(call("POST", "auth/login", { body: held.login }));
-    if (refused) tell("ok", "Refused, as it should be: a challenge is good once.");
-    else tell("trouble", "The same challenge was taken twice!");
+    if (refused) tell("ok", "Refused, as it should be: a challenge can be used only once.");
+    else tell("trouble", "Error: the API accepted the same challenge twice.");
     return;
   }
   const body = { message: held.message, signature: await held.wallet.sign(held.message) };
@@ -81,18 +81,18 @@ const logIn = async () => {
   show("signature-facts", true);
   await keep(await call("POST", "auth/login", { body }));
   held.login = body;
-  $("log-in").textContent = "Send the same again";
+  $("log-in").textContent = "Send the same login again";
   $("log-in").className = "quiet";
   await list();
-  tell("ok", "Logged in: the signature proved who you are, and a session has begun.");
+  tell("ok", "Logged in: the signature proved that you hold the key, and the API created a session.");
   $("refresh").focus();
 };
 
 // --- 3: tokens
 
 const keep = async (tokens) => {
-  for (const link of held.chain) link.standing = "used";
-  held.chain.push({ token: tokens.refresh_token, standing: "current" });
+  for (const link of held.chain) link.status = "used";
+  held.chain.push({ token: tokens.refresh_token, status: "current" });
   held.swapped = held.chain.length > 1 ? performance.now() : null;
   held.tokens = tokens;
   draw.chain(held.chain);
@@ -102,18 +102,18 @@ const keep = async (tokens) => {
 
 const live = (alive) => {
   $("alive").dataset.tone = alive ? "ok" : "trouble";
-  $("alive").textContent = alive ? "alive" : "over";
+  $("alive").textContent = alive ? "active" : "over";
   for (const id of ["refresh", "sessions"]) show(id, alive);
   show("again", !alive);
   show("tokens", true);
   tick();
 };
 
-// The session is over: so say the refresh token and, at once, the access token.
+// Handles the end of the session, after checking that the API already rejects the access token.
 const over = async (why) => {
   const refused = await refusal(call("GET", "auth/session", bearer()));
-  if (!refused) throw new Error("The session is said to be over, and its access token still works!");
-  for (const link of held.chain) link.standing = "dead";
+  if (!refused) throw new Error("The session has ended, but its access token still works.");
+  for (const link of held.chain) link.status = "dead";
   draw.chain(held.chain);
   live(false);
   tell("attention", why);
@@ -122,11 +122,11 @@ const over = async (why) => {
 
 const refresh = async () => {
   const body = { refresh_token: held.tokens.refresh_token };
-  // The same for each try with this token, so that a lost answer costs nothing.
+  // The same key for each attempt with this token, so that a retry succeeds if the response is lost.
   held.tokens.attempt ??= crypto.randomUUID();
   await keep(await call("POST", "auth/refresh", { body, key: held.tokens.attempt }));
   await list();
-  tell("ok", "New tokens. The refresh token before is used up now.");
+  tell("ok", "You have new tokens. The previous refresh token is used up.");
 };
 
 const replay = async () => {
@@ -134,11 +134,11 @@ const replay = async () => {
   let again;
   const refused = await refusal((async () => (again = await call("POST", "auth/refresh", { body: { refresh_token: old } })))());
   if (refused) {
-    await over("A used-up token came a second time: somebody has a copy. So the session is over, for whoever holds any token of it, and the wallet has to log in again.");
+    await over("A used-up token came a second time, so someone may have a copy. The API ended the session: all its tokens are rejected, and the wallet has to log in again.");
   } else if (again.refresh_token === held.tokens.refresh_token) {
-    tell("ok", "So soon after, it gets the same successor again: a client that lost the answer, or a second tab, goes on, and the chain does not fork.");
+    tell("ok", "Soon after a refresh, the old token returns the same successor again. A client that lost the response, or a second tab, can continue, and the chain does not fork.");
   } else {
-    tell("trouble", "It got another successor: the chain has forked!");
+    tell("trouble", "Error: the API returned a different successor, so the chain has forked.");
   }
 };
 
@@ -150,9 +150,9 @@ const tick = () => {
   const left = graceLeft();
   show("replay", alive && held.swapped !== null);
   show("grace", alive && left > 0);
-  $("replay").textContent = left > 0 ? "Send the old one again, as if the answer was lost" : "Send the old one again, as a thief would";
+  $("replay").textContent = left > 0 ? "Send the old one again, as if the response was lost" : "Send the old one again, as a thief would";
   $("grace-left").value = settings.reuse_grace_ms ? left / settings.reuse_grace_ms : 0;
-  $("grace-note").textContent = `For ${Math.ceil(left / 1000)} s more the old one gets the same successor; after that it ends the session.`;
+  $("grace-note").textContent = `For another ${Math.ceil(left / 1000)} s, the old token returns the same successor. After that, it ends the session.`;
 };
 
 // --- 4: sessions
@@ -163,7 +163,7 @@ const end = (button, id) =>
   act(button, async () => {
     await call("DELETE", `auth/sessions/${encodeURIComponent(id)}`, bearer());
     await list();
-    tell("ok", "Ended: its tokens are refused from now on, everywhere.");
+    tell("ok", "Ended: the API rejects its tokens from now on.");
     $("sessions-title").focus();
   });
 
@@ -171,7 +171,7 @@ const another = async () => {
   const message = await challenge();
   await call("POST", "auth/login", { body: { message, signature: await held.wallet.sign(message) } });
   await list();
-  tell("ok", "The same wallet has another session now, as if it had logged in on a phone.");
+  tell("ok", "The wallet now has another session, as if it had logged in on a phone.");
 };
 
 const endOthers = async () => {
@@ -182,7 +182,7 @@ const endOthers = async () => {
 
 const logOut = async () => {
   await call("POST", "auth/logout", bearer());
-  await over("Logged out: the access token is refused from now on, though its time is not up.");
+  await over("Logged out: the API rejects the access token from now on, although it has not expired.");
 };
 
 // --- the page itself
@@ -192,25 +192,25 @@ on("use-freighter", useWallet(freighter));
 on("log-in", logIn);
 on("refresh", refresh);
 on("replay", replay);
-on("again", beginAnew);
+on("again", requestChallenge);
 on("another", another);
 on("end-others", endOthers);
 on("log-out", logOut);
 setInterval(tick, 250);
 
-const look = async () => {
+const loadSettings = async () => {
   settings = await call("GET", "demo/settings.json");
-  $("where").textContent = `the demo at ${location.host}, for wallets of ${settings.network}`;
+  $("where").textContent = `demo at ${location.host}, for wallets on ${settings.network}`;
 };
 const lookForFreighter = async () => {
   const there = await freighterIsThere();
   show("use-freighter", there);
   $("use-key").className = there ? "quiet" : "";
   $("freighter-note").textContent = there
-    ? "Freighter is here. On a page without HTTPS it signs only if its settings allow that (Security, Advanced settings)."
-    : "The Freighter extension is not here, so a key that this page makes has to do.";
+    ? "Freighter is here. On a page without HTTPS, it signs only if its settings allow it (Security, Advanced settings)."
+    : "The Freighter extension is not here. Use a key that this page generates instead.";
 };
-await act(document.body, look);
+await act(document.body, loadSettings);
 onRequest(draw.request);
 await lookForFreighter();
 document.body.dataset.ready = "true";

@@ -1,8 +1,8 @@
-// The two wallets of the demo. Each has an `address`, says who keeps its key (`keeper`), and signs a text as SEP-53 says:
-// `sign` gives base64.
+// The two wallets of the demo. Each has an `address`, a description of what stores its key (`keeper`), and a function
+// `sign`, which signs a text as defined in SEP-53 and returns base64.
 import { address, base64, utf8 } from "./encoding.js";
 
-// Speaks to the extension; without it, it answers after two seconds.
+// The API of the extension. If the extension is missing, isConnected() returns false after two seconds.
 const freighterApi = () => window.freighterApi;
 
 export const freighterIsThere = async () => Boolean((await freighterApi()?.isConnected())?.isConnected);
@@ -12,7 +12,7 @@ export const freighter = async () => {
   if (access.error) throw new Error(`Freighter: ${access.error.message}`);
   return {
     address: access.address,
-    keeper: "Freighter, which shows the text and asks you",
+    keeper: "Freighter, which shows the text and asks you to confirm",
     sign: async (message) => {
       const signed = await freighterApi().signMessage(message, { address: access.address });
       if (signed.error) throw new Error(`Freighter: ${signed.error.message}`);
@@ -26,7 +26,7 @@ export const throwAway = async () => {
   try {
     keys = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
   } catch {
-    throw new Error("This browser makes no Ed25519 keys. Chrome 137, Firefox 129, Safari 17 and newer do, on https:// and on localhost.");
+    throw new Error("This browser does not support Ed25519 keys. Chrome 137, Firefox 129, Safari 17 and newer versions support them, on https:// and on localhost.");
   }
   return {
     address: address(await crypto.subtle.exportKey("raw", keys.publicKey)),

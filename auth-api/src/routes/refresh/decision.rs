@@ -1,5 +1,5 @@
-//! What becomes of a genuine refresh token: a rotation, or a look at an old one under the locks of
-//! its session and family.
+//! Decides about a verified refresh token: rotates the current one, or judges an old one while its
+//! session and family are locked.
 
 use std::time::Instant;
 
@@ -18,22 +18,22 @@ use crate::http::{Client, Peer, Problem};
 use crate::metrics::{self, RefreshOutcome};
 use crate::state::{Lease, State, timed};
 
-/// A genuine refresh token, and what came with it.
+/// A verified refresh token and the request that presents it.
 pub(super) struct PresentedToken {
     pub(super) token: RefreshToken,
     /// The hash of the `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
-    /// When the whole request was there.
+    /// When the request had arrived completely.
     pub(super) arrived: Instant,
     pub(super) client: Client,
     pub(super) peer: Peer,
 }
 
-/// What became of a refresh token.
+/// The decision about a refresh token.
 pub(super) enum Refreshed {
-    /// It was the current one and has a successor now, or it is a retry.
+    /// The token was the current one and now has a successor, or the request is a retry.
     Next { session: SessionState, successor: RefreshToken, retry: bool },
-    /// It is not accepted.
+    /// The token is rejected.
     Refused(RefreshOutcome),
 }
 
@@ -43,25 +43,26 @@ impl PresentedToken {
     }
 
     fn is_current(&self, family: &FamilyState) -> bool {
-        let same = same_hash(family.issued.token_hash, self.token.hash());
-        i64::from(self.token.generation()) == family.issued.generation && same
+        let same_token = same_hash(family.issued.token_hash, self.token.hash());
+        i64::from(self.token.generation()) == family.issued.generation && same_token
     }
 }
 
-/// Rotates, answers a retry, or refuses.
+/// Rotates the token, returns its successor to a retry, or rejects the token.
 pub(super) async fn decide(
     state: &State,
     presented: &PresentedToken,
 ) -> Result<Refreshed, Problem> {
-    // A process that was paused, or very busy, gets to requests that nobody waits for any more.
+    // A process that was paused or overloaded may read requests whose clients have disconnected.
     if presented.peer.has_hung_up() {
         return Ok(Refreshed::Refused(RefreshOutcome::HungUp));
     }
     let mut connection = state.database.acquire().await?;
-    // The grace is longer than an answer may take, which is so only if its queries share one bound.
+    // The grace period must exceed the longest response time. This holds only if all queries of
+    // this request share one time limit.
     connection.bound_in_total();
-    // Where the key is known, a rotation is one statement. It finds nothing unless the token is the
-    // current one of a live session.
+    // If the family's key is in memory, a rotation is one statement. The statement has no effect
+    // unless the token is the current one of a live session.
     let generation = presented.token.generation().checked_add(1);
     if let (Some(key), Some(generation)) =
         (state.family_keys.get(presented.session_id()), generation)
@@ -83,25 +84,26 @@ pub(super) async fn decide(
         let Some(generation) = generation else {
             return Ok(Refreshed::Refused(RefreshOutcome::Unknown));
         };
-        let of_family = (family.issued.key.as_ref(), generation);
-        if let Some(next) = rotate(state, &mut connection, presented, of_family).await? {
+        let key_and_generation = (family.issued.key.as_ref(), generation);
+        if let Some(next) = rotate(state, &mut connection, presented, key_and_generation).await? {
             if let Some(key) = family.issued.key {
                 state.family_keys.keep(presented.session_id(), key);
             }
             return Ok(next);
         }
-        // In between another request rotated it, or its session ended.
+        // Meanwhile, another request has rotated the token, or its session has ended.
     };
-    // Told without a lock, which is written to disk: it would take milliseconds where there is a
-    // session, and nothing where there is none. So a token that the family never issued costs
-    // no more than a read.
+    // Decided without a lock. A lock is written to disk and takes milliseconds if the session
+    // exists, but no time if it does not, and the difference would be measurable. Without the lock,
+    // a token that the family never issued costs no more than a read.
     if let Some(outcome) = never_replaced(&family, &presented.token) {
         return Ok(Refreshed::Refused(outcome));
     }
-    // A little too early rather than too late: the time includes the way back from the database.
+    // The result may be slightly early, but never late: `elapsed` includes the time that the
+    // database's response took.
     let arrived =
         family.session.now - TimeDelta::from_std(presented.arrived.elapsed()).unwrap_or_default();
-    look_again(state, connection, presented, arrived).await
+    decide_old(state, connection, presented, arrived).await
 }
 
 async fn read(
@@ -111,7 +113,7 @@ async fn read(
     Ok(timed(connection.watch(), "refresh_read", FamilyState::read(connection, session_id)).await?)
 }
 
-/// `None`: the token is not the current one of a live session.
+/// Rotates the token. Returns `None` if it is not the current one of a live session.
 async fn rotate(
     state: &State,
     connection: &mut Lease<'_>,
@@ -137,8 +139,9 @@ async fn rotate(
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
-/// Moves the session's expiry along, when that is worth a write. The rotation has been committed:
-/// if this fails, the client still gets its tokens, and the next refresh moves it.
+/// Extends the session's expiration, if the gain justifies a write. The rotation is already
+/// committed: if the extension fails, the client still gets its tokens, and the next refresh
+/// extends the session.
 async fn slide(
     state: &State,
     connection: &mut Lease<'_>,
@@ -146,10 +149,11 @@ async fn slide(
     session: &mut SessionState,
 ) {
     let (ttl, threshold) = (state.lifetimes.session, state.lifetimes.extend_threshold);
-    // The configuration bounds both to years.
-    let slid = chrono::Duration::from_std(ttl).map_or(session.expires_at, |ttl| session.now + ttl);
-    let won = slid.min(session.absolute_expires_at) - session.expires_at;
-    if won.to_std().is_ok_and(|won| won >= threshold) {
+    // The configuration limits both durations to years, so the conversion does not fail.
+    let extended_to =
+        chrono::Duration::from_std(ttl).map_or(session.expires_at, |ttl| session.now + ttl);
+    let gain = extended_to.min(session.absolute_expires_at) - session.expires_at;
+    if gain.to_std().is_ok_and(|gain| gain >= threshold) {
         let watch = connection.watch();
         let extend = Session::extend(connection, session_id, ttl, threshold);
         match timed(watch, "extend_session", extend).await {
@@ -161,7 +165,7 @@ async fn slide(
     }
 }
 
-/// What every token of a session is refused for that is over.
+/// Returns why every token of this session is rejected, if the session has ended.
 fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     if family.revoked {
         Some(RefreshOutcome::Revoked)
@@ -172,31 +176,33 @@ fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     }
 }
 
-/// What a token is refused for that is not the current one, and that no rotation has replaced.
+/// Returns why this token, which is not the current one, is rejected, if no rotation has replaced
+/// it.
 fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshOutcome> {
     if !token.is_among(&family.issued) {
         Some(RefreshOutcome::Forged)
     } else if i64::from(token.generation()) >= family.issued.generation {
-        // Issued, and yet the database has not got that far. That is what a restored backup looks
-        // like, so nothing is revoked for it.
+        // The token was issued, but the database does not contain its generation yet. This happens
+        // after a backup was restored, so the session is not revoked.
         Some(RefreshOutcome::Unknown)
     } else {
         None
     }
 }
 
-/// Decides about an old token, and ends its session where it is a copy.
-async fn look_again(
+/// Decides about an old token, and ends its session if the token was reused.
+async fn decide_old(
     state: &State,
     mut connection: Lease<'_>,
     presented: &PresentedToken,
     arrived: DateTime<Utc>,
 ) -> Result<Refreshed, Problem> {
     let watch = connection.watch();
-    let second_look = connection
+    let transaction = connection
         .transaction(async |connection| judge(state, connection, presented, arrived).await);
-    // It may have been committed all the same: then somebody has to be denied.
-    let judged = timed(watch, "refresh_second_look", second_look)
+    // On an error, the transaction may still have been committed, and then the session must be
+    // denied.
+    let judged = timed(watch, "refresh_second_look", transaction)
         .await
         .inspect_err(|_| state.denylist.doubt())?;
     drop(connection);
@@ -217,10 +223,10 @@ async fn look_again(
     Ok(judged.refreshed)
 }
 
-/// What was decided about an old token.
+/// The decision about an old token.
 struct Judged {
     refreshed: Refreshed,
-    /// It came from another network than the rotation that replaced it.
+    /// Set if the request came from another network than the rotation that replaced the token.
     foreign: Option<Foreign>,
 }
 
@@ -230,7 +236,7 @@ impl Judged {
     }
 }
 
-/// Whether an old token is a retry or a reuse, decided under the locks of session and family.
+/// Decides whether an old token is a retry or a reuse, while its session and family are locked.
 async fn judge(
     state: &State,
     connection: &mut AsyncPgConnection,
@@ -250,7 +256,7 @@ async fn judge(
     };
     let old = OldToken { token, attempt: presented.attempt, arrived, ip: presented.client.ip };
     let verdict = old.judge(&family, &state.secrets, rules);
-    // It may have asked another process meanwhile, and have got its answer there.
+    // The client may have retried at another process meanwhile and received its response there.
     if verdict.is_held_against_the_client() && presented.peer.has_hung_up() {
         return Ok(Judged::refused(RefreshOutcome::HungUp));
     }

@@ -1,8 +1,8 @@
-//! Whether an old refresh token is the retry of an honest client or a copy in the hands of somebody
-//! else.
+//! Decides whether an old refresh token is a retry of a legitimate client or a reuse, which
+//! indicates a stolen copy.
 //!
-//! It is judged as of when its request *arrived*: what other requests did while this one waited for
-//! the database is not the client's doing.
+//! The arrival time of the request counts. The client is not responsible for what other requests
+//! did while this one waited for the database.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,57 +13,58 @@ use schema::ids::TokenHash;
 
 use crate::credentials::{RefreshToken, Secrets, same_hash};
 
-/// An old token, and what came with it.
+/// An old token and the request that presents it.
 pub(super) struct OldToken<'t> {
-    /// Issued by its family, and of a generation below the current one.
+    /// A token that its family issued, with a generation below the current one.
     pub(super) token: &'t RefreshToken,
     /// The hash of the request's `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
-    /// When the request arrived, by the database's clock, or a moment earlier.
+    /// When the request arrived, according to the database's clock. May be slightly early.
     pub(super) arrived: DateTime<Utc>,
-    /// Where it came from.
+    /// The address that the request came from.
     pub(super) ip: IpAddr,
 }
 
-/// What is configured about retries.
+/// The configuration of retries.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    /// How long a retry without the key of the attempt is accepted.
+    /// For how long after the rotation a retry without the key of the attempt is accepted.
     pub(super) grace: Duration,
-    /// So many generations in a row with a retry from another network are reuse; 0: none are.
+    /// The number of consecutive generations with a retry from another network that counts as
+    /// reuse. 0 disables this check.
     pub(super) foreign_generations: u16,
 }
 
-/// What an old token is.
+/// The verdict on an old token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A retry: the current token, once more. `foreign`: from another network, without the key of
-    /// the attempt.
+    /// A retry, which gets the current token again. `foreign` is set if the retry came from another
+    /// network and without the key of the attempt.
     Retry { successor: RefreshToken, foreign: Option<Foreign> },
-    /// Honest, as far as can be known, and too late: its successor cannot be given any more.
+    /// Not known to be a reuse, but too late: its successor can no longer be returned.
     Superseded,
-    /// A copy. `foreign`: it is one because of the networks that retries came from.
+    /// A reuse. `foreign` is set if the networks of the retries are the reason.
     Reuse { foreign: Option<Foreign> },
 }
 
 impl Verdict {
-    /// Whether it ends the session, or brings that nearer.
+    /// Whether the verdict ends the session or counts toward ending it.
     pub(super) fn is_held_against_the_client(&self) -> bool {
         matches!(self, Self::Reuse { .. } | Self::Retry { foreign: Some(_), .. })
     }
 }
 
 impl OldToken<'_> {
-    /// Judges by the family as it stands under its lock.
+    /// Decides by the state of the family, which must be locked.
     pub(super) fn judge(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
         let behind = family.issued.generation - i64::from(self.token.generation());
         match behind {
-            // Nobody has used the successor yet.
+            // The successor has not been used yet.
             1 if same(family.issued.previous_hash, self.token.hash()) => {
                 self.judge_predecessor(family, secrets, rules)
             }
-            // It was current until `previous_rotated_at`, and the immediate predecessor from then
-            // to `rotated_at`.
+            // The token was the current one until `previous_rotated_at`, and the immediate
+            // predecessor from then until `rotated_at`.
             2 if self.arrived < family.rotated_at
                 && family
                     .previous_rotated_at
@@ -71,8 +72,8 @@ impl OldToken<'_> {
             {
                 Verdict::Superseded
             }
-            // When it was replaced is not known any more; only that by `previous_rotated_at` it was
-            // neither.
+            // The database no longer contains the time at which the token was replaced. At
+            // `previous_rotated_at`, it was neither the current one nor the predecessor any more.
             3.. if family.previous_rotated_at.is_some_and(|later| self.arrived < later) => {
                 Verdict::Superseded
             }
@@ -81,7 +82,7 @@ impl OldToken<'_> {
     }
 
     fn judge_predecessor(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
-        // Whoever shows the key of the attempt may come from anywhere, and late.
+        // A retry with the key of the attempt may come from any network, at any time.
         let same_attempt = self.attempt.is_some_and(|attempt| same(family.attempt, attempt));
         if !same_attempt && !self.came_within(rules.grace, family.rotated_at) {
             return Verdict::Reuse { foreign: None };
@@ -98,21 +99,23 @@ impl OldToken<'_> {
         Verdict::Retry { successor, foreign }
     }
 
-    /// Generations in a row with a retry from elsewhere, if this is one. A request that arrived
-    /// before the rotation is none: its client presented what was the current token then.
+    /// Returns the number of consecutive generations with a retry from another network, if this is
+    /// such a retry. A request that arrived before the rotation is not, because its token was still
+    /// the current one.
     fn foreign(&self, family: &FamilyState) -> Option<Foreign> {
-        let elsewhere = family.networks().is_some_and(|networks| !networks.contain(self.ip));
-        (elsewhere && self.arrived >= family.rotated_at).then(|| family.foreign_in_a_row())
+        let other_network = family.networks().is_some_and(|networks| !networks.contain(self.ip));
+        (other_network && self.arrived >= family.rotated_at).then(|| family.foreign_in_a_row())
     }
 
-    /// Whether the request arrived before the token was `replaced`, or within the grace after it.
+    /// Whether the request arrived before the token was `replaced`, or within the grace period
+    /// after it.
     fn came_within(&self, grace: Duration, replaced: DateTime<Utc>) -> bool {
         let age = self.arrived.signed_duration_since(replaced);
-        // The configuration bounds the grace to minutes.
+        // The configuration limits the grace period to minutes, so the conversion does not fail.
         age < TimeDelta::from_std(grace).unwrap_or_default()
     }
 }
 
 fn same(stored: Option<TokenHash>, hash: TokenHash) -> bool {
-    stored.is_some_and(|own| same_hash(own, hash))
+    stored.is_some_and(|stored| same_hash(stored, hash))
 }
