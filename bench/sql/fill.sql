@@ -1,6 +1,6 @@
--- Fills the table: half of the rows expired 2 to 32 days ago, the other half has 1 to 31 days to live, so that no clock
--- decides what is due. {place} is a row's place among the expiries; rows are written in the order of n.
--- Ids grow as UUIDv7 do. A row takes about 280 bytes.
+-- Fills the table. Half of the rows expired 2 to 32 days ago, and the other half expires in 1 to 31 days, so that the exact
+-- time does not affect which rows are due. {place} is the position of a row among the expiry times. Rows are inserted in
+-- the order of n. IDs increase, as UUIDv7 do. A row takes about 280 bytes.
 INSERT INTO sessions (id, account_id, token_hash, user_agent, ip, created_at, last_seen_at, expires_at, absolute_expires_at)
 SELECT encode(int8send(112000000000000000 + n * 1000) || substr(sha256(int8send(n)), 1, 8), 'hex')::uuid,
        encode(substr(sha256(int8send(n % 50000)), 1, 16), 'hex')::uuid,

@@ -1,5 +1,5 @@
--- The table of a case: `sessions` of migrations/auth in its columns, constraints and indexes, without what refers to it and
--- what it refers to, so that deleting is measured and not a cascade, whose cost is the same for everybody.
+-- The table of a case. It has the columns, constraints and indexes of `sessions` in migrations/auth, without foreign keys
+-- from or to other tables, so that the measurement contains no cascades, whose cost is the same for all ways.
 CREATE TABLE sessions (
     id                  uuid        PRIMARY KEY,
     account_id          uuid        NOT NULL,

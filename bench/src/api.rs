@@ -1,11 +1,11 @@
-//! What auth-api's answers take: the look-up in the denylist beside redis-benchmark on the same
-//! Redis ([`denylist`]), whole introspections and where their time goes ([`introspection`]),
-//! whether the time of a refusal tells what it was for ([`refusals`]), and each endpoint beside an
-//! earlier auth-api ([`endpoints`]).
+//! Measures the response times of auth-api: the denylist look-up, compared with redis-benchmark on
+//! the same Redis ([`denylist`]); complete introspections and their steps ([`introspection`]);
+//! whether the response time of a 401 reveals the reason for the rejection ([`refusals`]); and each
+//! endpoint, compared with an earlier auth-api ([`endpoints`]).
 //!
 //! ```text
-//! denylist ──────┬→ serving   an auth-api over a database of its own
-//! introspection ─┤  client    one connection to it, and logins
+//! denylist ──────┬→ serving   an auth-api with its own database
+//! introspection ─┤  client    a connection to it, and logins
 //! refusals ──────┤  others    sessions of other accounts
 //! endpoints ─────┘
 //! ```
@@ -28,76 +28,76 @@ use clap::{Parser, ValueEnum};
 use crate::process::program;
 use crate::server::Server;
 
-/// Measures what auth-api's answers take, and prints tables in Markdown.
+/// Measure the response times of auth-api and print tables in Markdown
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench-api", version)]
 pub struct Options {
-    /// What to measure [default: all of it]
+    /// What to measure [default: everything]
     #[arg(value_enum)]
     pub what: Vec<What>,
-    /// The server to measure on; databases named `bench_…` are made there
+    /// The server to measure on; creates databases named `bench_…` there
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
-    /// The Redis to measure on; keys that begin with `{bench-…}` are made there, and expire
+    /// The Redis to measure on; creates keys there that begin with `{bench-…}` and expire
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: String,
-    /// The program to measure [default: auth-api beside this program]
+    /// The program to measure [default: auth-api in the directory of this program]
     #[arg(long, value_name = "PATH")]
     pub auth_api: Option<PathBuf>,
     /// Also write the tables to bench/results/api-NAME.md
     #[arg(long, value_name = "NAME")]
     pub write: Option<String>,
-    /// How often all but refusals is measured; results are medians
+    /// Number of rounds, except for refusals; results are medians
     #[arg(long, default_value_t = 5)]
     pub rounds: u32,
-    /// Of the look-up in the denylist.
+    /// Options for the denylist look-up.
     #[command(flatten)]
     pub denylist: denylist::Options,
-    /// Of introspection.
+    /// Options for introspection.
     #[command(flatten)]
     pub introspection: introspection::Options,
-    /// Of the time of refusals.
+    /// Options for refusals.
     #[command(flatten)]
     pub refusals: refusals::Options,
-    /// Of endpoints.
+    /// Options for endpoints.
     #[command(flatten)]
     pub endpoints: endpoints::Options,
 }
 
-/// What is measured.
+/// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// The look-up in the denylist, beside redis-benchmark
+    /// The denylist look-up, compared with redis-benchmark
     Denylist,
-    /// Whole introspections, and where their time goes
+    /// Complete introspections, and the cost of each step
     Introspection,
-    /// Whether the time of a 401 tells what it was for
+    /// Whether the response time of a 401 reveals the reason
     Refusals,
-    /// What each endpoint does in a second, beside an earlier auth-api
+    /// The rate of each endpoint, compared with an earlier auth-api
     Endpoints,
 }
 
-/// What was measured.
+/// The results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// Of the server.
+    /// Settings of the server.
     pub settings: String,
-    /// The server survives a crash with what it has committed.
+    /// Whether committed data survives a crash of the server.
     pub durable: bool,
-    /// If it was asked for.
+    /// Results of the denylist look-up, if requested.
     pub denylist: Option<denylist::Results>,
-    /// If it was asked for.
+    /// Results of introspection, if requested.
     pub introspection: Option<introspection::Results>,
-    /// If it was asked for.
+    /// Results of refusals, if requested.
     pub refusals: Option<refusals::Results>,
-    /// If it was asked for.
+    /// Results of endpoints, if requested.
     pub endpoints: Option<endpoints::Results>,
 }
 
-/// Measures what is asked for. What was made on the server is gone again afterwards, also when
-/// something failed.
+/// Executes the requested measurements. Afterwards, drops all databases that it created on the
+/// server, even if a measurement failed.
 pub async fn measure(options: &Options) -> Result<Results> {
-    ensure!(options.rounds >= 1, "--rounds: at least one");
+    ensure!(options.rounds >= 1, "--rounds: must be at least 1");
     options.denylist.check()?;
     options.introspection.check()?;
     options.refusals.check()?;
@@ -157,13 +157,13 @@ impl fmt::Display for Results {
         let processors = available_parallelism().map(usize::from).unwrap_or_default();
         writeln!(
             f,
-            "{processors} processors for everything, this bench too. {}.\n",
+            "{processors} processors, shared by all programs including this benchmark. {}.\n",
             self.settings
         )?;
         if !self.durable {
             writeln!(
                 f,
-                "**This server is not durable: what is written here is no measurement.**\n"
+                "**This server is not durable. Do not use these numbers as measurements.**\n"
             )?;
         }
         if let Some(denylist) = &self.denylist {

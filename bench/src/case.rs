@@ -1,19 +1,19 @@
-//! The states of the table that are measured.
+//! The states of the table in which session-reaper is measured.
 
-/// How due rows lie in the table.
+/// The layout of the due rows in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// In a row: the table was filled in the order of their times.
+    /// Adjacent: the table was filled in the order of the expiry times.
     Together,
-    /// On every page, beside rows that are not due: lifetimes are mixed.
+    /// On every page, next to rows that are not due: lifetimes are mixed.
     Scattered,
 }
 
 impl Layout {
-    /// All.
+    /// All layouts.
     pub const ALL: [Self; 2] = [Self::Together, Self::Scattered];
 
-    /// In names.
+    /// Returns the name, as used in names of databases and cases.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -22,29 +22,30 @@ impl Layout {
         }
     }
 
-    /// In SQL, the place among all expiries of row `n`, of `{rows}`.
+    /// Returns the SQL expression for the position of row `n` among all expiry times, in a table of
+    /// `{rows}` rows.
     pub(crate) fn place(self) -> &'static str {
         match self {
             Self::Together => "n",
-            // A permutation: each place once.
+            // A permutation: each position occurs once.
             Self::Scattered => "row_number() OVER (ORDER BY hashint8extended(n, 7), n) - 1",
         }
     }
 }
 
-/// A state of the table, and of the server beside it.
+/// A state of the table and of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// In results.
+    /// Name in the results.
     pub name: &'static str,
-    /// Of the due rows.
+    /// Layout of the due rows.
     pub layout: Layout,
-    /// A transaction that began before holds a snapshot all the while, so that no dead row or
-    /// index entry can be passed over as dead to everybody.
+    /// Whether an earlier transaction holds a snapshot during the measurement, so that no dead row
+    /// or index entry can be treated as dead to all transactions.
     pub old_snapshot: bool,
 }
 
-/// All of them.
+/// All cases.
 pub const CASES: [Case; 4] = [
     Case { name: "together", layout: Layout::Together, old_snapshot: false },
     Case { name: "together, old snapshot", layout: Layout::Together, old_snapshot: true },

@@ -1,5 +1,5 @@
-//! The subcommands that have to be quick, whatever the size of the table. One that this build does
-//! not have yet is left out.
+//! The subcommands that have a time limit for any size of the table. Subcommands that a build does
+//! not have are skipped.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,34 +12,35 @@ use crate::measure::{Options, reaper_command};
 use crate::process;
 use crate::server::Server;
 
-/// A subcommand, a table, a bound.
+/// A subcommand, a table size, and a time limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {
-    /// Of session-reaper.
+    /// Subcommand of session-reaper.
     pub subcommand: &'static str,
-    /// The table has so many rows when `--rows` is what it is by default, and else in proportion.
+    /// Number of rows with the default value of `--rows`. With another value, it changes
+    /// proportionally.
     pub rows: u64,
-    /// How long it may take.
+    /// Time limit.
     pub at_most: Duration,
 }
 
-/// All of them.
+/// All gates.
 pub const GATES: [Gate; 2] = [
     Gate { subcommand: "check", rows: 2_000_000, at_most: Duration::from_secs(1) },
     Gate { subcommand: "plan", rows: 10_000_000, at_most: Duration::from_secs(5) },
 ];
 
-/// What [`Gate::rows`] is in proportion to.
+/// The value of `--rows` for which [`Gate::rows`] applies.
 const ROWS_BY_DEFAULT: u64 = 4_000_000;
 
-/// A gate that was measured.
+/// The result of a gate.
 #[derive(Clone, Debug)]
 pub struct Passed {
-    /// Which.
+    /// The gate.
     pub gate: Gate,
-    /// Rows of the table.
+    /// Number of rows in the table.
     pub rows: u64,
-    /// Of all rounds, the median.
+    /// Median over all rounds.
     pub elapsed: Duration,
 }
 
@@ -53,7 +54,7 @@ pub(crate) async fn measure(
         let mut help = Command::new(program);
         help.args([gate.subcommand, "--help"]);
         if process::run(help).is_err() {
-            eprintln!("session-reaper has no `{}` yet", gate.subcommand);
+            eprintln!("this build of session-reaper has no subcommand `{}`", gate.subcommand);
             continue;
         }
         let rows = (gate.rows * options.rows / ROWS_BY_DEFAULT).max(2);

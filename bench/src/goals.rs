@@ -1,4 +1,4 @@
-//! What session-reaper is to reach, and whether it did.
+//! The goals of session-reaper, and whether it reaches them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::way::Role;
 
 type Value = fn(&Results, &str, &str) -> Option<f64>;
 
-/// A bound on a value of a reaper's row.
+/// The limit of a value.
 enum Bound {
     AtLeast(f64),
     AtMost(f64),
@@ -15,11 +15,11 @@ enum Bound {
 
 const GOALS: [(&str, Bound, Value); 4] = [
     (
-        "of the best loop that skips locked rows, at least 0.95",
+        "÷ best loop that skips locked rows, at least 0.95",
         Bound::AtLeast(0.95),
         Results::to_best_loop_like_ours,
     ),
-    ("of key IN, at least 5", Bound::AtLeast(5.0), Results::to_key_in),
+    ("÷ key IN, at least 5", Bound::AtLeast(5.0), Results::to_key_in),
     ("last ÷ first chunk, at most 1.5", Bound::AtMost(1.5), Results::last_over_first),
     ("peak MiB, at most 32", Bound::AtMost(32.0), Results::peak_mib),
 ];
@@ -30,7 +30,7 @@ pub(crate) fn write(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         for case in &results.cases {
             for (what, bound, value) in &GOALS {
                 let (name, value) = (&way.name, value(results, case, &way.name));
-                let told = match value {
+                let verdict = match value {
                     None => "not measured".to_owned(),
                     Some(value) => {
                         let met = match bound {
@@ -40,7 +40,7 @@ pub(crate) fn write(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Resul
                         format!("{value:.2}, {}", if met { "met" } else { "MISSED" })
                     }
                 };
-                writeln!(f, "- {name}, {case}: {what}: {told}")?;
+                writeln!(f, "- {name}, {case}: {what}: {verdict}")?;
             }
         }
     }
@@ -51,10 +51,10 @@ pub(crate) fn write(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Resul
             passed.elapsed.as_secs_f64(),
             passed.gate.at_most.as_secs_f64(),
         );
-        let told = if passed.elapsed <= passed.gate.at_most { "met" } else { "MISSED" };
+        let verdict = if passed.elapsed <= passed.gate.at_most { "met" } else { "MISSED" };
         writeln!(
             f,
-            "- session-reaper {name} at {rows} rows: at most {bound:.0} s: {elapsed:.2} s, {told}"
+            "- session-reaper {name} at {rows} rows: at most {bound:.0} s: {elapsed:.2} s, {verdict}"
         )?;
     }
     Ok(())

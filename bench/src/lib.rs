@@ -1,18 +1,19 @@
-//! What session-reaper costs, beside the best loops that one could write by hand, beside what most
-//! projects have, and beside one DELETE; all in one run, interleaved, on tables that are alike to
-//! the byte.
+//! Benchmarks of session-reaper: it is compared with the best loops that can be written by hand,
+//! with the loop that most projects use, and with one DELETE. All of them are measured in one run,
+//! in turns, on identical copies of a table.
 //!
-//! Read [`measure()`] first: the rounds. What is measured is data: [`case`] has the states of the
-//! table, [`way`] the ways to empty it, [`gate`] the subcommands that have to be quick.
+//! Read [`measure()`] first, which executes the rounds. The measurements are defined as data: the
+//! states of the table in [`case`], the ways to empty it in [`way`], and the subcommands with a
+//! time limit in [`gate`].
 //!
 //! ```text
 //! main ─→ measure ─→ server   a template for each layout, a copy for each measurement
-//!            │       process  a program, its time and its peak memory
+//!            │       process  runs a program, measures its time and its peak memory
 //!            └─→ results ─→ goals
 //! ```
 //!
-//! What others notice meanwhile is measured by [`traffic`]; what auth-api's answers take, by
-//! [`api`].
+//! [`traffic`] measures how much a run slows down other queries. [`api`] measures how long auth-api
+//! takes to respond.
 
 pub mod api;
 pub mod case;
@@ -34,8 +35,8 @@ use anyhow::{Context as _, Result};
 pub use measure::{Options, measure};
 pub use results::{COLUMNS, Measured, Results};
 
-/// Prints results, and writes them to `bench/results/NAME.md` where there is a name.
-pub fn tell(results: &str, name: Option<&str>) -> Result<()> {
+/// Prints results. If there is a name, also writes them to `bench/results/NAME.md`.
+pub fn write_results(results: &str, name: Option<&str>) -> Result<()> {
     std::io::stdout().write_all(results.as_bytes())?;
     if let Some(name) = name {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");

@@ -1,4 +1,4 @@
-//! `bench-reap`: measure, print, and write when asked.
+//! `bench-reap`: measures, prints the results, and writes them to a file on request.
 
 use anyhow::Result;
 use bench::{Options, measure};
@@ -8,5 +8,5 @@ use clap::Parser as _;
 async fn main() -> Result<()> {
     let options = Options::parse();
     let results = measure(&options).await?.to_string();
-    bench::tell(&results, options.write.as_deref())
+    bench::write_results(&results, options.write.as_deref())
 }

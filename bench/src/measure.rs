@@ -1,4 +1,4 @@
-//! The rounds: each case, each way, on a fresh copy of the same table.
+//! Executes the rounds: measures each way in each case, each time on a new copy of the same table.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,56 +16,56 @@ use crate::results::{ChunkTime, Measured, Results};
 use crate::server::{Copy, Server};
 use crate::way::{self, Means, Role, Way};
 
-/// Measures session-reaper beside raw SQL, and prints a table in Markdown.
+/// Compare session-reaper with SQL and print tables in Markdown
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
-    /// The server to measure on; databases named `bench_…` are made there
+    /// The server to measure on; creates databases named `bench_…` there
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
-    /// Rows of the table; half of them are due
+    /// Number of rows in the table; half of them are due
     #[arg(long, default_value_t = 4_000_000)]
     pub rows: u64,
-    /// How often everything is measured; results are medians
+    /// Number of rounds; results are medians
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
-    /// Rows that `key IN` deletes: its rate is what counts
+    /// Number of rows that `key IN` deletes; only its rate is compared
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub key_in_rows: u64,
-    /// The program to measure [default: session-reaper beside this program]
+    /// The program to measure [default: session-reaper in the directory of this program]
     #[arg(long, value_name = "PATH")]
     pub session_reaper: Option<PathBuf>,
-    /// Another build of it to measure beside the first, any number of times
+    /// Another build to compare; can be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = build)]
     pub against: Vec<(String, PathBuf)>,
-    /// Only cases whose name is this one, any number of times
+    /// Measure only the case with this name; can be repeated
     #[arg(long, value_name = "NAME")]
     pub case: Vec<String>,
-    /// Only ways whose name contains this, any number of times
+    /// Measure only ways whose name contains this text; can be repeated
     #[arg(long, value_name = "TEXT")]
     pub way: Vec<String>,
     /// Also write the table to bench/results/NAME.md
     #[arg(long, value_name = "NAME")]
     pub write: Option<String>,
-    /// Where psql is
+    /// The directory of psql
     #[arg(long, env = "PG_BIN", value_name = "DIRECTORY")]
     pub pg_bin: Option<PathBuf>,
 }
 
 pub(crate) fn build(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) =
-        text.split_once('=').ok_or("NAME=PATH, such as before=/tmp/session-reaper")?;
+        text.split_once('=').ok_or("expected NAME=PATH, such as before=/tmp/session-reaper")?;
     Ok((name.to_owned(), path.into()))
 }
 
-/// Measures all of it. What was made on the server is gone again afterwards, also when something
-/// failed.
+/// Executes all measurements. Afterwards, drops all databases that it created on the server, even
+/// if a measurement failed.
 pub async fn measure(options: &Options) -> Result<Results> {
     ensure!(
         options.rows >= 2 && options.rows.is_multiple_of(2),
-        "--rows: an even number, half of them are due"
+        "--rows: must be an even number of at least 2"
     );
-    ensure!(options.rounds >= 1, "--rounds: at least one");
+    ensure!(options.rounds >= 1, "--rounds: must be at least 1");
     let mut server = Server::at(&options.database_url).await?;
     let results = rounds(options, &mut server).await;
     let cleared = server.clear().await;
@@ -78,7 +78,7 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     let cases: Vec<&Case> = CASES.iter().filter(|case| options.takes_case(case)).collect();
     let ways: Vec<Way> =
         way::all(&builds(options)?).into_iter().filter(|way| options.takes_way(way)).collect();
-    ensure!(!ways.is_empty() && !cases.is_empty(), "--case and --way leave nothing to measure");
+    ensure!(!ways.is_empty() && !cases.is_empty(), "no measurement matches --case and --way");
 
     let mut templates = HashMap::new();
     let mut table_bytes = 0;
@@ -148,7 +148,7 @@ fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>> {
     Ok(std::iter::once(this).chain(options.against.clone()).collect())
 }
 
-/// One way, on a copy of its own.
+/// Measures one way on its own copy of the table.
 async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<Measured> {
     let (due, live) = (options.rows / 2, options.rows / 2);
     let most = if way.role == Role::KeyIn { options.key_in_rows.min(due) } else { due };
@@ -180,10 +180,13 @@ async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<M
     drop(snapshot);
 
     let (left, kept) = copy.rows().await?;
-    ensure!(kept == live, "{} rows that were not due are gone", live.saturating_sub(kept));
+    ensure!(kept == live, "{} rows that were not due were deleted", live.saturating_sub(kept));
     let deleted = due - left;
-    // The last chunk of a part may go beyond it.
-    ensure!(if most < due { deleted >= most } else { left == 0 }, "{left} due rows were left");
+    // If only a part is deleted, the last chunk may exceed it.
+    ensure!(
+        if most < due { deleted >= most } else { left == 0 },
+        "{left} due rows were not deleted"
+    );
     let is_ours = way.role == Role::Reaper;
     Ok(Measured {
         case: case.name,
@@ -196,14 +199,14 @@ async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<M
     })
 }
 
-/// What is due is told in the same words as to the loops.
+/// Returns a reaper.toml with the same definition of due rows as in the loops.
 pub(crate) fn reaper_toml(target: &str) -> String {
     format!(
         "[[target]]\ntable = \"sessions\"\ndue = [{{ reason = \"expired\", column = \"expires_at\", keep = \"1d\" }}]\n{target}\n"
     )
 }
 
-/// With no variable of the caller's.
+/// Returns a command that does not inherit environment variables.
 pub(crate) fn reaper_command(program: &PathBuf, url: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("DATABASE_URL", url).env("LOG_FORMAT", "json");
@@ -211,8 +214,9 @@ pub(crate) fn reaper_command(program: &PathBuf, url: &str) -> Command {
     command
 }
 
-/// Chunks need not wait for the disk: a delete that a crash undoes is due again. That gains the
-/// loops more than anything else that one could write into them, so they have it, too.
+/// Returns a psql command that calls a procedure. As in session-reaper, commits do not wait for the
+/// disk: if a crash undoes a delete, the row is still due. This setting speeds up the loops more
+/// than any other change, so they use it too.
 pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
     let program = pg_bin.map_or_else(|| PathBuf::from("psql"), |directory| directory.join("psql"));
     let mut command = Command::new(program);
@@ -230,7 +234,7 @@ pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
     command
 }
 
-/// The chunks of a run, from its log.
+/// Reads the chunks of a run from its log.
 fn chunks(ran: &Ran) -> Result<Vec<ChunkTime>> {
     let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<ChunkTime> = lines
@@ -245,7 +249,7 @@ fn chunks(ran: &Ran) -> Result<Vec<ChunkTime>> {
         })
         .collect();
     if chunks.is_empty() {
-        bail!("session-reaper logged no chunk:\n{}{}", ran.stdout, ran.stderr);
+        bail!("session-reaper logged no chunks:\n{}{}", ran.stdout, ran.stderr);
     }
     Ok(chunks)
 }

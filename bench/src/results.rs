@@ -1,5 +1,4 @@
-//! What was measured, and the tables that show it. Ratios are of the same round, and the median
-//! over the rounds.
+//! The results and their tables. Each ratio is the median of the ratios within the rounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,60 +6,60 @@ use std::time::Duration;
 use crate::gate::Passed;
 use crate::goals;
 use crate::statistics::{cell, float, median};
-use crate::way::{Manners, Role, Way};
+use crate::way::{LockWait, Role, Way};
 
-/// One chunk of session-reaper.
+/// A chunk of session-reaper.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkTime {
-    /// Examined.
+    /// Number of examined rows.
     pub rows: u64,
-    /// From asking where it ends to its commit.
+    /// Time from the search for its end to its commit.
     pub elapsed: Duration,
 }
 
-/// One way in one case in one round.
+/// A measurement of one way in one case and one round.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// By name.
+    /// Name of the case.
     pub case: &'static str,
-    /// By name.
+    /// Name of the way.
     pub way: String,
-    /// Rows.
+    /// Number of deleted rows.
     pub deleted: u64,
-    /// From the start of the process to its end.
+    /// Time from the start of the process to its end.
     pub elapsed: Duration,
-    /// That the server wrote meanwhile.
+    /// Bytes of WAL that the server wrote in that time.
     pub wal_bytes: u64,
-    /// Of session-reaper's resident memory.
+    /// Peak resident memory of session-reaper.
     pub peak_kib: Option<u64>,
-    /// Of session-reaper.
+    /// Chunks of session-reaper.
     pub chunks: Vec<ChunkTime>,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// Of the server.
+    /// Settings of the server.
     pub settings: String,
-    /// The server survives a crash with what it has committed.
+    /// Whether committed data survives a crash of the server.
     pub durable: bool,
-    /// Of a table; half of them are due.
+    /// Number of rows in a table; half of them are due.
     pub rows: u64,
-    /// Of all.
+    /// Number of rounds.
     pub rounds: u32,
-    /// Of the table alone.
+    /// Size of the table without its indexes.
     pub table_bytes: i64,
-    /// In order.
+    /// Names of the cases, in order.
     pub cases: Vec<&'static str>,
-    /// In order.
+    /// The ways, in order.
     pub ways: Vec<Way>,
-    /// In the order in which it was measured.
+    /// Measurements, in the order in which they were made.
     pub measured: Vec<Measured>,
-    /// See [`crate::gate`].
+    /// Results of the gates; see [`crate::gate`].
     pub gates: Vec<Passed>,
 }
 
-/// The columns of a case's table.
+/// The columns of the table of a case.
 pub const COLUMNS: [&str; 9] = [
     "",
     "thousand rows/s",
@@ -77,7 +76,7 @@ pub const COLUMNS: [&str; 9] = [
 const AT_EACH_END: usize = 20;
 
 impl Measured {
-    /// Thousand rows a second.
+    /// Returns the speed in thousand rows per second.
     #[must_use]
     pub fn thousands(&self) -> f64 {
         float(self.deleted) / self.elapsed.as_secs_f64() / 1e3
@@ -87,9 +86,9 @@ impl Measured {
         float(self.wal_bytes) / float(self.deleted.max(1))
     }
 
-    /// What a row cost in the last chunks, over what it cost in the first: medians of those of full
-    /// size, which are at least half as large as most are (they grow at the beginning, and the
-    /// end of a pass is a short one).
+    /// Returns the cost of a row in the last chunks, divided by its cost in the first ones. Both
+    /// are medians over full-size chunks, which are at least half as large as the median chunk:
+    /// chunks grow at the beginning, and the last chunk of a pass is short.
     fn last_over_first(&self) -> Option<f64> {
         let usual = median(self.chunks.iter().map(|chunk| float(chunk.rows)))?;
         let full: Vec<f64> = self
@@ -124,24 +123,24 @@ impl Results {
         self.median(case, way, |one| Some(one.thousands()))
     }
 
-    /// Of one way's speed to another's.
+    /// Returns the speed of one way divided by the speed of another.
     fn ratio(&self, case: &str, way: &str, to: Option<&Way>) -> Option<f64> {
         let pairs = self.of(case, way).zip(self.of(case, &to?.name));
         median(pairs.map(|(one, other)| one.thousands() / other.thousands()))
     }
 
-    /// The fastest of those that are wanted.
-    fn best(&self, case: &str, wanted: impl Fn(&Way) -> bool) -> Option<&Way> {
+    /// Returns the fastest of the ways that match.
+    fn best(&self, case: &str, matches: impl Fn(&Way) -> bool) -> Option<&Way> {
         let speed = |way: &&Way| self.speed(case, &way.name).unwrap_or(0.0);
         self.ways
             .iter()
-            .filter(|way| wanted(way))
+            .filter(|way| matches(way))
             .max_by(|one, other| speed(one).total_cmp(&speed(other)))
     }
 
     pub(crate) fn to_best_loop_like_ours(&self, case: &str, way: &str) -> Option<f64> {
         let best = self
-            .best(case, |way| way.role == Role::BestLoop && way.manners == Manners::SkipsLocked);
+            .best(case, |way| way.role == Role::BestLoop && way.lock_wait == LockWait::SkipLocked);
         self.ratio(case, way, best)
     }
 
@@ -177,7 +176,7 @@ impl fmt::Display for Results {
         if !self.durable {
             writeln!(
                 f,
-                "**This server is not durable: what is written here is no measurement.**\n"
+                "**This server is not durable. Do not use these numbers as measurements.**\n"
             )?;
         }
         for case in &self.cases {

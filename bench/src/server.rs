@@ -1,5 +1,5 @@
-//! The server that is measured on: a template for each layout, and a copy of it for each
-//! measurement, so that all begin with the same bytes.
+//! The server to measure on. It has a template database for each layout, and each measurement uses
+//! a copy of a template, so that all measurements start with the same bytes.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const TABLE: &str = include_str!("../sql/table.sql");
 const FILL: &str = include_str!("../sql/fill.sql");
 const INDEXES: &str = include_str!("../sql/indexes.sql");
 
-/// Settings that decide what a delete costs; they are part of the result.
+/// Settings that determine the cost of a delete. They are part of the results.
 const SETTINGS: [&str; 8] = [
     "server_version",
     "fsync",
@@ -27,18 +27,18 @@ const SETTINGS: [&str; 8] = [
     "wal_level",
 ];
 
-/// The server, and the databases that were made on it.
+/// The server, and the databases that were created on it.
 pub(crate) struct Server {
     url: Url,
     admin: Client,
-    /// Unique, so that no two runs get in each other's way, not even in one process.
+    /// Unique, so that concurrent runs do not interfere, even within one process.
     prefix: String,
-    /// What each database is commented with: where the bench was pointed at.
+    /// Comment on each database, which contains the name of the database in the given URL.
     comment: String,
     made: Vec<String>,
 }
 
-/// A database that was just made.
+/// A copy of a template database.
 pub(crate) struct Copy {
     pub(crate) url: String,
     pub(crate) client: Client,
@@ -48,13 +48,13 @@ pub(crate) struct Copy {
 impl Server {
     pub(crate) async fn at(url: &str) -> Result<Self> {
         let admin = connect(url).await?;
-        let url = Url::parse(url).context("DATABASE_URL has to be a URL")?;
+        let url = Url::parse(url).context("DATABASE_URL must be a URL")?;
         let prefix = format!("bench_{}", Uuid::now_v7().simple());
         let comment = format!("made by a bench beside {}", url.path().trim_start_matches('/'));
         Ok(Self { url, admin, prefix, comment, made: Vec::new() })
     }
 
-    /// `name = value, …`
+    /// Returns the settings as `name = value, …`.
     pub(crate) async fn settings(&self) -> Result<String> {
         let mut text = String::new();
         for name in SETTINGS {
@@ -66,14 +66,14 @@ impl Server {
         Ok(text)
     }
 
-    /// What it survives a crash with.
+    /// Returns whether committed data survives a crash.
     pub(crate) async fn is_durable(&self) -> Result<bool> {
         let sql = "SELECT count(*) = 3 FROM pg_settings
                    WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'on'";
         Ok(self.admin.query_one(sql, &[]).await?.get(0))
     }
 
-    /// Makes the template of `rows` rows, half of them due, and returns its name and the size of
+    /// Creates a template with `rows` rows, half of which are due. Returns its name and the size of
     /// the table in bytes.
     pub(crate) async fn template(&mut self, layout: Layout, rows: u64) -> Result<(String, i64)> {
         let name = format!("{}_{}_{rows}", self.prefix, layout.name());
@@ -88,7 +88,8 @@ impl Server {
         Ok((name, bytes))
     }
 
-    /// Runs statements in a template, each by itself: VACUUM takes no company.
+    /// Runs statements in a template, each in its own call, because VACUUM cannot run in a
+    /// transaction block.
     pub(crate) async fn prepare(&self, template: &str, sql: &str) -> Result<()> {
         let client = connect(&self.url_of(template)).await?;
         for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
@@ -97,7 +98,8 @@ impl Server {
         Ok(())
     }
 
-    /// A copy, with everything on disk, and the log from here on its own.
+    /// Creates a copy, followed by a checkpoint, so that the measurement starts with everything on
+    /// disk.
     pub(crate) async fn copy(&mut self, template: &str) -> Result<Copy> {
         let name = format!("{}_run", self.prefix);
         self.create(&name, template).await?;
@@ -107,7 +109,7 @@ impl Server {
         Ok(Copy { url, client, name })
     }
 
-    /// A database with nothing in it; its URL.
+    /// Creates an empty database and returns its URL.
     pub(crate) async fn empty(&mut self, name: &str) -> Result<String> {
         let name = format!("{}_{name}", self.prefix);
         self.create(&name, "template0").await?;
@@ -115,17 +117,18 @@ impl Server {
     }
 
     async fn create(&mut self, name: &str, template: &str) -> Result<()> {
-        // Whoever was connected to the template a moment ago may not have gone yet.
-        let gone =
+        // A connection to the template that was closed a moment ago may not have ended yet.
+        let terminate =
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-        self.admin.execute(gone, &[&template]).await?;
+        self.admin.execute(terminate, &[&template]).await?;
         self.drop(name).await?;
         let version: i32 = self
             .admin
             .query_one("SELECT current_setting('server_version_num')::int", &[])
             .await?
             .get(0);
-        // Through the log, page by page, would be slower; before 15 there was no choice.
+        // A copy through the WAL, page by page, would be slower. PostgreSQL 14 and earlier always
+        // copy files.
         let strategy = if version >= 150_000 { "STRATEGY file_copy" } else { "" };
         self.admin
             .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"))
@@ -136,14 +139,14 @@ impl Server {
         Ok(())
     }
 
-    /// Ends with a database.
+    /// Drops a database.
     pub(crate) async fn drop(&mut self, name: &str) -> Result<()> {
         self.admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
         self.made.retain(|made| made != name);
         Ok(())
     }
 
-    /// Ends with all that were made.
+    /// Drops all databases that were created.
     pub(crate) async fn clear(&mut self) -> Result<()> {
         for name in self.made.clone() {
             self.drop(&name).await?;
@@ -159,7 +162,7 @@ impl Server {
 }
 
 impl Copy {
-    /// A transaction that holds a snapshot of now until it is dropped.
+    /// Starts a transaction that holds a snapshot until it is dropped.
     pub(crate) async fn old_snapshot(&self) -> Result<Client> {
         let client = connect(&self.url).await?;
         client
@@ -168,13 +171,13 @@ impl Copy {
         Ok(client)
     }
 
-    /// Where the log ends, in bytes.
+    /// Returns the current WAL position in bytes.
     pub(crate) async fn wal_position(&self) -> Result<u64> {
         let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
         Ok(u64::try_from(self.client.query_one(sql, &[]).await?.get::<_, i64>(0))?)
     }
 
-    /// Rows that are due and rows that are not.
+    /// Returns the numbers of due rows and of other rows.
     pub(crate) async fn rows(&self) -> Result<(u64, u64)> {
         let sql = "SELECT count(*) FILTER (WHERE due), count(*) FILTER (WHERE NOT due)
                    FROM (SELECT expires_at < now() - interval '1 day' AS due FROM sessions) AS every";
@@ -182,8 +185,8 @@ impl Copy {
         Ok((u64::try_from(row.get::<_, i64>(0))?, u64::try_from(row.get::<_, i64>(1))?))
     }
 
-    /// Reads all of it into the server's buffers, where the server can (`pg_prewarm` is in its
-    /// contrib package).
+    /// Loads the whole database into the buffers of the server if `pg_prewarm` is available, an
+    /// extension in the contrib package.
     pub(crate) async fn warm(&self) -> Result<()> {
         let can = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm')";
         if self.client.query_one(can, &[]).await?.get(0) {
@@ -194,7 +197,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Ends the connections of a program.
+    /// Terminates the connections of a program.
     pub(crate) async fn end(&self, application: &str) -> Result<()> {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = $1";
@@ -202,7 +205,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Ends with it.
+    /// Drops the copy.
     pub(crate) async fn drop(self, server: &mut Server) -> Result<()> {
         drop(self.client);
         server.drop(&self.name).await

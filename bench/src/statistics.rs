@@ -1,6 +1,6 @@
-//! What is said of many measurements.
+//! Statistics of measurements.
 
-/// As many values are greater as are less. `None` of nothing.
+/// Returns the median, or `None` if there are no values.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -13,7 +13,8 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     })
 }
 
-/// The least of the sorted values that so many thousandths of them do not exceed.
+/// Returns the smallest of the sorted values that at least the given share of the values does not
+/// exceed. The share is in thousandths.
 pub(crate) fn quantile(sorted: &[f64], thousandths: usize) -> Option<f64> {
     sorted.get((sorted.len() * thousandths).div_ceil(1_000).checked_sub(1)?).copied()
 }
@@ -23,7 +24,7 @@ pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
-/// In a table.
+/// Formats a table cell.
 pub(crate) fn cell(value: Option<f64>, digits: usize) -> String {
     value.map(|value| format!("{value:.digits$}")).unwrap_or_default()
 }

@@ -1,15 +1,15 @@
-//! What those who use the table notice while rows are deleted from it: pgbench at a fixed rate, and
-//! each way beside it.
+//! Measures how much a run slows down other queries on the same table: pgbench runs at a fixed rate
+//! while each way deletes rows.
 //!
-//! Each measurement is on a fresh copy: the traffic starts, and when it has warmed up the first
-//! window begins, in which nothing is deleted. Then the way starts. The second window is the time
-//! in which it deletes. Ratios are of the two windows of one measurement, so that a machine that
-//! changes its speed from minute to minute does not matter much; how much is told by the way that
-//! does nothing.
+//! Each measurement uses a new copy of the table. The traffic starts and warms up. Then the first
+//! window begins, in which nothing is deleted. Then the way starts to delete, and the second window
+//! is the time in which it deletes. Each ratio compares the two windows of one measurement, so that
+//! a machine whose speed varies from minute to minute affects the ratio little. The way that
+//! deletes nothing shows how large this effect is.
 //!
 //! ```text
-//! rounds ─→ pgbench ─→ latency   the traffic, and how long it took in a window
-//!    │ └──→ ways                 what deletes
+//! rounds ─→ pgbench ─→ latency   the traffic, and its latency in a window
+//!    │ └──→ ways                 what deletes rows
 //!    └────→ results              tables and goals
 //! ```
 
@@ -40,84 +40,87 @@ pub use ways::{Settings, Way};
 
 const LIVE: &str = include_str!("../sql/traffic/live.sql");
 
-/// How long the traffic goes as fast as it can, to know how far from that the rate is.
+/// How long the traffic runs at its maximum rate, which is compared with the fixed rate.
 const FLAT_OUT: Duration = Duration::from_secs(3);
 
-/// What was due in a window is to come to its end, whatever holds it up.
+/// Time for the transactions of a window to finish, even if they are delayed.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// Of `session-reaper run`: all done, or its time was up.
+/// Exit codes of `session-reaper run`: all rows deleted, or the time limit reached.
 const DONE: i32 = 0;
 const PARTLY: i32 = 3;
 
-/// Measures what traffic notices of session-reaper and of others, and prints tables in Markdown.
+/// Measure how much session-reaper slows down other queries, and print tables in Markdown
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench-traffic", version)]
 pub struct Options {
-    /// The server to measure on; databases named `bench_…` are made there
+    /// The server to measure on; creates databases named `bench_…` there
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
-    /// Rows of the table; half of them are due
+    /// Number of rows in the table; half of them are due
     #[arg(long, default_value_t = 2_000_000)]
     pub rows: u64,
-    /// Rows that the traffic goes to
+    /// Number of rows that the traffic uses
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub live: u64,
-    /// How often everything is measured; results are medians
+    /// Number of rounds; results are medians
     #[arg(long, default_value_t = 5)]
     pub rounds: u32,
-    /// Transactions a second, three look-ups to a rotation
+    /// Transactions per second, three look-ups for each rotation
     #[arg(long, default_value_t = 2_500)]
     pub rate: u32,
-    /// Connections of the traffic
+    /// Number of connections of the traffic
     #[arg(long, default_value_t = 16)]
     pub clients: u32,
-    /// Seconds before those that count, for connections, statements and buffers
+    /// Warm-up time, for connections, statements and buffers
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     pub warm_up: u64,
-    /// Seconds in which nothing is deleted
+    /// Duration of the window in which nothing is deleted
     #[arg(long, default_value_t = 8, value_name = "SECONDS")]
     pub before: u64,
-    /// Seconds after which session-reaper is stopped
+    /// Time after which session-reaper is stopped
     #[arg(long, default_value_t = 15, value_name = "SECONDS")]
     pub during: u64,
-    /// Also session-reaper with these settings, any number of times
+    /// Also measure session-reaper with these settings; can be repeated
     #[arg(long, value_name = "NAME=VALUE …")]
     pub also: Vec<Settings>,
-    /// Only this layout of the table (`together` or `scattered`), any number of times
+    /// Measure only this layout of the table (`together` or `scattered`); can be repeated
     #[arg(long, value_name = "NAME")]
     pub layout: Vec<String>,
-    /// Only ways of this name, any number of times
+    /// Measure only the way with this name; can be repeated
     #[arg(long, value_name = "NAME")]
     pub way: Vec<String>,
-    /// The program to measure [default: session-reaper beside this program]
+    /// The program to measure [default: session-reaper in the directory of this program]
     #[arg(long, value_name = "PATH")]
     pub session_reaper: Option<PathBuf>,
-    /// Another build of it to measure beside the first, any number of times
+    /// Another build to compare; can be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = build)]
     pub against: Vec<(String, PathBuf)>,
     /// Also write the tables to bench/results/traffic-NAME.md
     #[arg(long, value_name = "NAME")]
     pub write: Option<String>,
-    /// Where psql and pgbench are
+    /// The directory of psql and pgbench
     #[arg(long, env = "PG_BIN", value_name = "DIRECTORY")]
     pub pg_bin: Option<PathBuf>,
 }
 
-/// Measures all of it. What was made on the server is gone again afterwards, also when something
-/// failed.
+/// Executes all measurements. Afterwards, drops all databases that it created on the server, even
+/// if a measurement failed.
 pub async fn measure(options: &Options) -> Result<Results> {
     ensure!(
         options.rows >= 2 && options.rows.is_multiple_of(2),
-        "--rows: an even number, half of them are due"
+        "--rows: must be an even number of at least 2"
     );
     ensure!(
         (1..=options.rows / 2).contains(&options.live),
-        "--live: some of the half of the rows that are not due"
+        "--live: must be from 1 to half of --rows"
     );
-    ensure!(options.rounds >= 1, "--rounds: at least one");
-    ensure!(options.rate >= 1 && options.clients >= 1, "--rate and --clients: at least one");
-    ensure!(options.before >= 1 && options.during >= 1, "--before and --during: at least a second");
+    ensure!(options.rounds >= 1, "--rounds: must be at least 1");
+    ensure!(options.rate >= 1 && options.clients >= 1, "--rate and --clients: must be at least 1");
+    ensure!(
+        options.before >= 1 && options.during >= 1,
+        "--before and --during: must be at least 1"
+    );
     let mut server = Server::at(&options.database_url).await?;
     let results = rounds(options, &mut server).await;
     let cleared = server.clear().await;
@@ -137,7 +140,7 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
         .collect();
     let layouts: Vec<Layout> =
         Layout::ALL.into_iter().filter(|layout| wanted(&options.layout, layout.name())).collect();
-    ensure!(!ways.is_empty() && !layouts.is_empty(), "--layout and --way leave nothing to measure");
+    ensure!(!ways.is_empty() && !layouts.is_empty(), "no measurement matches --layout and --way");
 
     let mut traffic = Traffic {
         pg_bin: options.pg_bin.clone(),
@@ -184,18 +187,19 @@ async fn rounds(options: &Options, server: &mut Server) -> Result<Results> {
     Ok(results)
 }
 
-/// Transactions a second, as many as there can be.
+/// Returns the maximum number of transactions per second.
 async fn flat_out(options: &Options, copy: &Copy, traffic: &Traffic) -> Result<f64> {
     copy.warm().await?;
     let running = traffic.start(&copy.url)?;
     tokio::time::sleep(Duration::from_secs(options.warm_up)).await;
     let window = pass(FLAT_OUT).await;
     let transactions = running.end(copy).await?;
-    let latencies = Latencies::of(&transactions, &window).context("pgbench did nothing")?;
+    let latencies =
+        Latencies::of(&transactions, &window).context("pgbench executed no transactions")?;
     Ok(float(latencies.count as u64) / FLAT_OUT.as_secs_f64())
 }
 
-/// One way, on a copy of its own.
+/// Measures one way on its own copy of the table.
 async fn one(
     options: &Options,
     traffic: &Traffic,
@@ -213,7 +217,7 @@ async fn one(
 
     let (left, kept) = copy.rows().await?;
     let half = options.rows / 2;
-    ensure!(kept == half, "{} rows that were not due are gone", half.saturating_sub(kept));
+    ensure!(kept == half, "{} rows that were not due were deleted", half.saturating_sub(kept));
     Ok(Beside {
         layout,
         way: way.name.clone(),
@@ -224,14 +228,14 @@ async fn one(
     })
 }
 
-/// Lets it go on; from when to when that was.
+/// Waits for a time and returns its start and end.
 async fn pass(time: Duration) -> Range<SystemTime> {
     let start = SystemTime::now();
     tokio::time::sleep(time).await;
     start..SystemTime::now()
 }
 
-/// Deletes; from when to when that was.
+/// Deletes rows and returns the start and end of the deletion.
 async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemTime>> {
     let configuration = tempfile::NamedTempFile::new()?;
     let command = match &way.means {
@@ -258,12 +262,13 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
     let end = SystemTime::now();
     if matches!(way.means, Means::Reaper(..)) {
         return chunks(&ran.stderr)
-            .with_context(|| format!("session-reaper logged no chunk:\n{}", ran.stderr));
+            .with_context(|| format!("session-reaper logged no chunks:\n{}", ran.stderr));
     }
     Ok(start..end)
 }
 
-/// From the beginning of the first chunk of a run to the end of its last, by its log.
+/// Returns the time from the start of the first chunk of a run to the end of its last, according to
+/// its log.
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<Value> =

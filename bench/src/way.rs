@@ -1,119 +1,121 @@
-//! The ways to empty a table that are set beside each other, as data.
+//! The ways to empty a table that are compared, as data.
 
 use std::path::{Path, PathBuf};
 
-/// What a way does to others that use the rows.
+/// How a way handles rows that another transaction has locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manners {
-    /// It passes over rows that somebody holds, in chunks that are a transaction each.
-    SkipsLocked,
-    /// It waits behind whoever holds a row.
-    Waits,
+pub enum LockWait {
+    /// Skips locked rows, in chunks that are a transaction each.
+    SkipLocked,
+    /// Waits until the row is unlocked.
+    Wait,
 }
 
-/// What a way is in the comparison.
+/// The role of a way in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Ours: the goals are for these.
+    /// session-reaper, which the goals apply to.
     Reaper,
-    /// Hand-written, and as good as it gets.
+    /// A hand-written loop that is as fast as possible.
     BestLoop,
-    /// What most projects have. It empties a part of the table: the rest would take too long.
+    /// The loop that most projects use. It empties only a part of the table, because the rest would
+    /// take too long.
     KeyIn,
-    /// One statement: the limit of what the server can do.
+    /// One statement, which shows the limit of the server.
     OneDelete,
 }
 
-/// How it is done.
+/// How a way deletes rows.
 #[derive(Clone, Debug)]
 pub enum Means {
     /// `session-reaper run`.
     Reaper {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// Lines for the target in `reaper.toml`.
+        /// Additional lines of the target in `reaper.toml`.
         target: &'static str,
-        /// Variables, beside those that all have.
+        /// Environment variables, in addition to the common ones.
         env: &'static [(&'static str, &'static str)],
     },
     /// A procedure `reap(cutoff, chunk, most)`, called by psql.
     Loop {
-        /// Makes it.
+        /// The statement that creates the procedure.
         sql: &'static str,
-        /// Rows in a chunk.
+        /// Number of rows in a chunk.
         chunk: u32,
     },
 }
 
-/// One of them.
+/// A way to empty a table.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// In results.
+    /// Name in the results.
     pub name: String,
-    /// In the comparison.
+    /// Role in the comparison.
     pub role: Role,
-    /// Towards others.
-    pub manners: Manners,
-    /// How.
+    /// How it handles locked rows.
+    pub lock_wait: LockWait,
+    /// How it deletes rows.
     pub means: Means,
 }
 
-/// The configurations of session-reaper that are measured: name, lines of its target, variables.
+/// The measured configurations of session-reaper: name, additional lines of the target, environment
+/// variables.
 type Configuration = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 const CONFIGURATIONS: &[Configuration] = &[("session-reaper", "", &[])];
 
-/// The loops: name, role, manners, procedure, rows in a chunk.
-const LOOPS: &[(&str, Role, Manners, &str, u32)] = &[
+/// The loops: name, role, handling of locked rows, procedure, rows in a chunk.
+const LOOPS: &[(&str, Role, LockWait, &str, u32)] = &[
     (
         "ctid array, locked, 1,000",
         Role::BestLoop,
-        Manners::SkipsLocked,
+        LockWait::SkipLocked,
         include_str!("../sql/loops/ctid_array.sql"),
         1_000,
     ),
     (
         "ctid array, locked, 5,000",
         Role::BestLoop,
-        Manners::SkipsLocked,
+        LockWait::SkipLocked,
         include_str!("../sql/loops/ctid_array.sql"),
         5_000,
     ),
-    ("range, 5,000", Role::BestLoop, Manners::Waits, include_str!("../sql/loops/range.sql"), 5_000),
+    ("range, 5,000", Role::BestLoop, LockWait::Wait, include_str!("../sql/loops/range.sql"), 5_000),
     (
         "heap order, locked, 5,000",
         Role::BestLoop,
-        Manners::SkipsLocked,
+        LockWait::SkipLocked,
         include_str!("../sql/loops/heap_locked.sql"),
         5_000,
     ),
     (
         "heap order, 5,000",
         Role::BestLoop,
-        Manners::Waits,
+        LockWait::Wait,
         include_str!("../sql/loops/heap.sql"),
         5_000,
     ),
     (
         "key IN, locked, 100",
         Role::KeyIn,
-        Manners::SkipsLocked,
+        LockWait::SkipLocked,
         include_str!("../sql/loops/key_in.sql"),
         100,
     ),
-    ("one DELETE", Role::OneDelete, Manners::Waits, include_str!("../sql/loops/one_delete.sql"), 0),
+    ("one DELETE", Role::OneDelete, LockWait::Wait, include_str!("../sql/loops/one_delete.sql"), 0),
 ];
 
-/// All ways, with each of these builds of session-reaper (by name; the first is the one in
-/// question, and needs none).
+/// Returns all ways, with each of these builds of session-reaper, given by name. The name of the
+/// first build, which is the measured one, is empty.
 #[must_use]
 pub fn all(builds: &[(String, PathBuf)]) -> Vec<Way> {
     let reapers = builds
         .iter()
         .flat_map(|(build, program)| CONFIGURATIONS.iter().map(|c| reaper(build, program, c)));
-    let loops = LOOPS.iter().map(|&(name, role, manners, sql, chunk)| Way {
+    let loops = LOOPS.iter().map(|&(name, role, lock_wait, sql, chunk)| Way {
         name: name.to_owned(),
         role,
-        manners,
+        lock_wait,
         means: Means::Loop { sql, chunk },
     });
     reapers.chain(loops).collect()
@@ -123,7 +125,7 @@ fn reaper(build: &str, program: &Path, &(name, target, env): &Configuration) -> 
     Way {
         name: if build.is_empty() { name.to_owned() } else { format!("{name}, {build}") },
         role: Role::Reaper,
-        manners: Manners::SkipsLocked,
+        lock_wait: LockWait::SkipLocked,
         means: Means::Reaper { program: program.to_owned(), target, env },
     }
 }

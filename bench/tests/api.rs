@@ -1,4 +1,4 @@
-//! The bench of auth-api for a second: that it measures, not what.
+//! Runs bench-api briefly. Checks that it measures, but not the values.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,11 +30,11 @@ async fn measured(what: &[&str]) -> Results {
         .await
         .unwrap()
         .get(0);
-    assert_eq!(left, 0, "databases were left behind");
+    assert_eq!(left, 0, "some databases were not dropped");
     results
 }
 
-/// The cells of the table's line that begins with this one.
+/// Returns the numeric cells of the table row that begins with this name.
 fn cells(shown: &str, name: &str) -> Vec<f64> {
     let line = shown.lines().find(|line| line.starts_with(&format!("| {name} |")));
     let line = line.unwrap_or_else(|| panic!("no {name}:\n{shown}"));
@@ -55,8 +55,8 @@ async fn look_ups_are_counted_in_auth_api_and_timed_in_process_beside_redis_benc
     let denylist = results.denylist.as_ref().unwrap();
     let [round] = denylist.rounds.as_slice() else { panic!("{denylist:?}") };
     let traffic = round.traffic;
-    // Not the same number: on a slow machine, requests that were due in these seconds are looked up
-    // after them.
+    // The two counts may differ: on a slow machine, requests that were due in the measured time are
+    // looked up after it.
     assert!(traffic.auth_api.count > 0 && traffic.requests.count > 0, "{round:?}");
     assert!(traffic.in_process.count > 0 && traffic.logins.count > 0, "{round:?}");
     assert!(

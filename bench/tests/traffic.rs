@@ -1,4 +1,4 @@
-//! The bench of traffic on a small table: that it measures, not what.
+//! Runs bench-traffic with a small table. Checks that it measures, but not the values.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,7 +32,7 @@ async fn every_way_deletes_the_due_rows_beside_the_traffic_and_has_its_line() {
         ]
         .as_slice(),
         &["--rounds", "1", "--warm-up", "1", "--before", "1", "--session-reaper", &reaper],
-        // Time enough on any machine.
+        // Long enough for any machine.
         &["--during", "600", "--layout", "scattered", "--also", "CHUNK_TIME=2ms DUTY_CYCLE=0.5"],
         &[
             "--way",
@@ -66,7 +66,7 @@ async fn every_way_deletes_the_due_rows_beside_the_traffic_and_has_its_line() {
     for line in lines {
         assert_eq!(line.trim_matches('|').split('|').count(), COLUMNS.len(), "{shown}");
     }
-    // The goals are for what a user gets.
+    // The goals apply only to the default settings.
     let judged =
         shown.lines().filter(|line| line.ends_with(", met") || line.ends_with(", MISSED")).count();
     assert!(judged <= 1 && shown.contains("## Goals"), "{shown}");

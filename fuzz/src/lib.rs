@@ -1,5 +1,5 @@
-//! The targets. They are files that ordinary tests include, too (`auth-api/tests/corpus.rs`,
-//! `session-reaper/tests/corpus.rs`), so that what the fuzzer has found worth keeping is tried in every run of the tests.
+//! The fuzz targets. The tests `auth-api/tests/corpus.rs` and `session-reaper/tests/corpus.rs`
+//! include the same files, so that every test run checks the inputs in the corpus.
 
 #[path = "../targets/auth_api/mod.rs"]
 pub mod auth_api;

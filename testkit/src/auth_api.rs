@@ -11,64 +11,64 @@ use uuid::Uuid;
 
 use crate::{Database, HANG, Program, Redis, Wallet, binary};
 
-/// A running auth-api and a client of it.
+/// A running auth-api process with an HTTP client.
 pub struct AuthApi {
-    /// The process.
+    /// The auth-api process.
     pub program: Program,
-    /// `http://127.0.0.1:port`
+    /// Base URL of the API: `http://127.0.0.1:port`
     pub url: String,
-    /// The operations port: `http://127.0.0.1:port`
+    /// Base URL of the operations port: `http://127.0.0.1:port`
     pub ops_url: String,
-    /// The operators' port, if there are operators: `http://127.0.0.1:port`
+    /// Base URL of the operators' port, if operators are configured: `http://127.0.0.1:port`
     pub admin_url: Option<String>,
-    /// What its keys in Redis begin with.
+    /// Prefix of its keys in Redis.
     pub redis_prefix: String,
-    /// For requests that the methods here do not make.
+    /// HTTP client for requests that no method of this type sends.
     pub client: Client,
     keys: TempDir,
 }
 
-/// What came back.
+/// A response, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// Status code.
     pub status: StatusCode,
-    /// The headers.
+    /// Response headers.
     pub headers: HeaderMap,
-    /// The body, as JSON where it is JSON, else as a string.
+    /// Body: JSON if it parses as JSON, otherwise a string.
     pub body: Value,
 }
 
-/// The tokens of an answer to login or refresh.
+/// The tokens from the response to a login or refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// A JWT.
+    /// Access token, a JWT.
     pub access: String,
-    /// `rt_…`
+    /// Refresh token, `rt_…`.
     pub refresh: String,
-    /// The session's id.
+    /// Session ID.
     pub session_id: String,
 }
 
-/// Another service that may introspect and revoke tokens, in a file of clients of its own.
+/// A service that may introspect and revoke tokens, listed in its own client file.
 pub struct Service {
-    /// `INTROSPECTION_CLIENTS_FILE`
+    /// Path of the client file, for `INTROSPECTION_CLIENTS_FILE`.
     pub file: PathBuf,
-    /// Its id.
+    /// Client ID.
     pub id: &'static str,
-    /// Its secret.
+    /// Client secret.
     pub secret: String,
     _directory: TempDir,
 }
 
 impl Service {
-    /// A line of a file of clients as releases before BLAKE3 wrote it, for
+    /// A line of a client file in the Argon2id format of releases before BLAKE3. The secret is
     /// [`Self::ARGON2ID_SECRET`].
     pub const ARGON2ID: &str = "orders:$argon2id$v=19$m=19456,t=2,p=1$Df21ybdzrjUJA66CcRd5cA$NCnJ6XFZtyCWf17tMd5mioAS5JCgkc/WqT67GE9zCPo";
-    /// Its secret.
+    /// The secret whose hash is in [`Self::ARGON2ID`].
     pub const ARGON2ID_SECRET: &str = "UEPikbQRGlraLDzDkpiQ1ot0zO7QpcwbOb88Jt3qZV4";
 
-    /// One that an earlier release has added.
+    /// Creates a service whose client file was written by an earlier release.
     #[must_use]
     pub fn of_an_earlier_release() -> Self {
         let directory = TempDir::new().unwrap();
@@ -77,7 +77,7 @@ impl Service {
         Self { file, id: "orders", secret: Self::ARGON2ID_SECRET.to_owned(), _directory: directory }
     }
 
-    /// Makes it, as an operator would.
+    /// Adds a client with `auth-api clients add`, as an operator does.
     pub async fn add() -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("clients");
@@ -88,7 +88,7 @@ impl Service {
         Self { file, id: "orders", secret: made.stdout().trim().to_owned(), _directory: directory }
     }
 
-    /// The variable that names it.
+    /// Returns the environment variable that contains the path of the client file.
     #[must_use]
     pub fn env(&self) -> (&str, &str) {
         ("INTROSPECTION_CLIENTS_FILE", self.file.to_str().unwrap())
@@ -96,15 +96,15 @@ impl Service {
 }
 
 impl AuthApi {
-    /// `AUTH_SECRET` unless a test says otherwise.
+    /// Default `AUTH_SECRET`, unless a test overrides it.
     pub const SECRET: &str = "dGVzdCBzZWNyZXQgb25lLCAzMiBieXRlcyBsb25nLi4=";
-    /// Another one.
+    /// A different `AUTH_SECRET`.
     pub const OTHER_SECRET: &str = "dGVzdCBzZWNyZXQgdHdvLCAzMiBieXRlcyBsb25nLi4=";
-    /// `PUBLIC_URL` unless a test says otherwise.
+    /// Default `PUBLIC_URL`, unless a test overrides it.
     pub const PUBLIC_URL: &str = "https://auth.example.test";
 
-    /// Serves on free ports, on this database with the rights of its role, with the shared Redis
-    /// under a prefix of its own. `overrides` are variables that are added or replaced.
+    /// Starts auth-api on free ports, with the privileges of its role in this database, and with
+    /// its own key prefix in the shared Redis. `overrides` adds or replaces environment variables.
     pub async fn start(database: &Database, overrides: &[(&str, &str)]) -> Self {
         let keys = TempDir::new().unwrap();
         let keys_path = keys.path().to_str().unwrap();
@@ -114,7 +114,7 @@ impl AuthApi {
         Self::start_with_keys(database, keys, overrides).await
     }
 
-    /// The same, with a directory of signing keys that is there already.
+    /// Starts auth-api like [`Self::start`], with an existing directory of signing keys.
     pub async fn start_with_keys(
         database: &Database,
         keys: TempDir,
@@ -133,16 +133,18 @@ impl AuthApi {
             ("STELLAR_NETWORK", "testnet"),
             ("AUTH_SECRET", Self::SECRET),
             ("SIGNING_KEYS_DIR", keys.path().to_str().unwrap()),
-            // No machine is slow enough to reach these bounds. A test of a timeout sets its own.
+            // Even a slow machine stays below these timeouts. A test of a timeout sets its own.
             ("DATABASE_CHECKOUT_TIMEOUT", "1m"),
             ("DATABASE_STATEMENT_TIMEOUT", "90s"),
             ("REDIS_TIMEOUT", "10s"),
             ("HEAD_TIMEOUT", "1m"),
             ("BODY_TIMEOUT", "1m"),
-            // A retry comes within it, and it is longer than the timeouts above allow an answer to
-            // take. A test of what comes later moves the row's time.
+            // Every retry falls within the grace period, which is longer than the timeouts above
+            // allow a response to take. To test a later retry, a test changes the timestamps of the
+            // row.
             ("REFRESH_REUSE_GRACE", "5m"),
-            // Tests ask more often in a minute than people do: a test of limits says which.
+            // Tests send more requests per minute than users do. A test of rate limits sets its
+            // own.
             ("RATE_LIMIT", "off"),
             ("LOG_FORMAT", "json"),
             ("RUST_LOG", "debug"),
@@ -172,58 +174,57 @@ impl AuthApi {
         };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
-            // Redis is not required to be ready, but a test that wants it gone takes it away
-            // itself.
+            // auth-api reports ready even without Redis. A test of an outage stops Redis itself.
             ready.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
         api
     }
 
-    /// A URL of the operators' port. Panics where there are no operators.
+    /// Returns a URL on the operators' port. Panics if no operators are configured.
     #[must_use]
     pub fn admin(&self, path: &str) -> String {
-        format!("{}{path}", self.admin_url.as_ref().expect("there are operators"))
+        format!("{}{path}", self.admin_url.as_ref().expect("operators are configured"))
     }
 
-    /// Where its signing keys are.
+    /// Returns the directory of its signing keys.
     #[must_use]
     pub fn keys(&self) -> &Path {
         self.keys.path()
     }
 
-    /// Has it read its files again, and waits until it has; what it said of those that it could not
-    /// use.
+    /// Sends SIGHUP, waits until auth-api has reloaded its files, and returns an error for each
+    /// file that it could not use.
     pub async fn reload(&self) -> Vec<String> {
-        let done = "auth_api_config_last_reload_successful";
+        let successful = "auth_api_config_last_reload_successful";
         let reads = || self.program.log_events("reload_completed").len();
-        let (before, mistakes) = (reads(), self.reload_mistakes().len());
+        let (before, errors) = (reads(), self.reload_errors().len());
         self.program.signal("HUP");
-        crate::eventually("the files are read again", async || reads() > before).await;
-        let mistakes = self.reload_mistakes().split_off(mistakes);
+        crate::eventually("the files have been reloaded", async || reads() > before).await;
+        let errors = self.reload_errors().split_off(errors);
         assert!(
-            (self.metric(done).await - f64::from(u8::from(mistakes.is_empty()))).abs()
+            (self.metric(successful).await - f64::from(u8::from(errors.is_empty()))).abs()
                 < f64::EPSILON
         );
-        mistakes
+        errors
     }
 
-    fn reload_mistakes(&self) -> Vec<String> {
+    fn reload_errors(&self) -> Vec<String> {
         let events = self.program.log_events("reload_failed");
         events.iter().map(|event| event["mistake"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What it says of a token to another service.
+    /// Introspects a token as another service (RFC 7662).
     pub async fn introspect(&self, service: &Service, token: &str) -> Answer {
-        self.ask("/oauth/introspect", service, token).await
+        self.send_as("/oauth/introspect", service, token).await
     }
 
-    /// Another service ends the session of a token.
+    /// Revokes the session of a token as another service (RFC 7009).
     pub async fn revoke(&self, service: &Service, token: &str) -> Answer {
-        self.ask("/oauth/revoke", service, token).await
+        self.send_as("/oauth/revoke", service, token).await
     }
 
-    async fn ask(&self, path: &str, service: &Service, token: &str) -> Answer {
+    async fn send_as(&self, path: &str, service: &Service, token: &str) -> Answer {
         let request = self
             .client
             .post(format!("{}{path}", self.url))
@@ -231,7 +232,7 @@ impl AuthApi {
         self.send(request.form(&[("token", token)])).await
     }
 
-    /// Its signing keys, for a replica.
+    /// Copies the signing keys, for a second instance.
     #[must_use]
     pub fn copy_of_keys(&self) -> TempDir {
         let copy = TempDir::new().unwrap();
@@ -242,36 +243,36 @@ impl AuthApi {
         copy
     }
 
-    /// The key with which it signs, as long as it has but one.
+    /// Returns the signing key. Requires that there is only one.
     #[must_use]
     pub fn signing_key(&self) -> SigningKey {
         let file = fs::read_dir(self.keys.path()).unwrap().next().unwrap().unwrap().path();
         SigningKey::from_pkcs8_pem(&fs::read_to_string(file).unwrap()).unwrap()
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the response.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         Answer::of(request.send().await.unwrap()).await
     }
 
-    /// POSTs a JSON document.
+    /// Sends a POST request with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.client.post(format!("{}{path}", self.url)).json(body)).await
     }
 
-    /// A login from the beginning: a challenge for this wallet, signed by it.
+    /// Logs in completely: requests a challenge for this wallet and submits the signed challenge.
     pub async fn try_login(&self, wallet: &Wallet) -> Answer {
         let message = self.challenge(wallet).await;
         self.submit(&message, &wallet.sign(&message)).await
     }
 
-    /// The same, when it must succeed.
+    /// Logs in like [`Self::try_login`]. Panics if the login fails.
     pub async fn login(&self, wallet: &Wallet) -> Tokens {
         self.try_login(wallet).await.tokens()
     }
 
-    /// A login that is carried by a cookie, over `old` ones if there are any, by a page of
-    /// [`Self::PUBLIC_URL`].
+    /// Logs in with the cookie transport, from a page of [`Self::PUBLIC_URL`]. `old` is the Cookie
+    /// header of an existing session.
     pub async fn try_cookie_login(&self, wallet: &Wallet, old: Option<&str>) -> Answer {
         let message = self.challenge(wallet).await;
         let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
@@ -283,24 +284,25 @@ impl AuthApi {
         self.send(request.json(&body)).await
     }
 
-    /// The same, when it must succeed: the cookie as a browser sends it back, `name=value`.
+    /// Logs in like [`Self::try_cookie_login`] and returns the cookie as a browser sends it back,
+    /// `name=value`. Panics if the login fails.
     pub async fn cookie_login(&self, wallet: &Wallet) -> String {
         self.try_cookie_login(wallet, None).await.cookie()
     }
 
-    /// A request with a cookie, from a page of [`Self::PUBLIC_URL`].
+    /// Sends a request with a cookie, from a page of [`Self::PUBLIC_URL`].
     pub async fn with_cookie(&self, method: &str, path: &str, cookie: &str) -> Answer {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         self.send(request.header("Cookie", cookie).header("Origin", Self::PUBLIC_URL)).await
     }
 
-    /// A request with an access token.
+    /// Sends a request with an access token.
     pub async fn with_token(&self, method: &str, path: &str, access_token: &str) -> Answer {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         self.send(request.bearer_auth(access_token)).await
     }
 
-    /// A challenge for this wallet.
+    /// Requests a challenge for this wallet and returns its message.
     pub async fn challenge(&self, wallet: &Wallet) -> String {
         let answer = self.post("/auth/challenge", &json!({ "address": wallet.address() })).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -312,41 +314,41 @@ impl AuthApi {
         self.post("/auth/login", &json!({ "message": message, "signature": signature })).await
     }
 
-    /// Refreshes.
+    /// Sends POST /auth/refresh.
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
         self.post("/auth/refresh", &json!({ "refresh_token": refresh_token })).await
     }
 
-    /// Refreshes with an `Idempotency-Key`.
+    /// Sends POST /auth/refresh with an `Idempotency-Key`.
     pub async fn refresh_as(&self, key: &str, refresh_token: &str) -> Answer {
         let request =
             self.client.post(format!("{}/auth/refresh", self.url)).header("Idempotency-Key", key);
         self.send(request.json(&json!({ "refresh_token": refresh_token }))).await
     }
 
-    /// GET /auth/session with an access token.
+    /// Sends GET /auth/session with an access token.
     pub async fn session(&self, access_token: &str) -> Answer {
         self.send(self.client.get(format!("{}/auth/session", self.url)).bearer_auth(access_token))
             .await
     }
 
-    /// The access token is refused, and it was the denylist that said so: not the look at the
-    /// session itself that follows in this endpoint.
+    /// Asserts that the denylist rejects the access token. The status alone does not prove this,
+    /// because GET /auth/session also checks the session itself.
     pub async fn denies(&self, access_token: &str) {
         let denials = || self.program.log_events("revoked_session_rejected").len();
         let before = denials();
         self.session(access_token).await.is_problem(401, "unauthenticated");
-        crate::eventually("the denylist has refused it", async || denials() > before).await;
+        crate::eventually("the denylist rejects the token", async || denials() > before).await;
     }
 
-    /// Logs the session of an access token out.
+    /// Logs out the session of an access token.
     pub async fn logout(&self, access_token: &str) -> Answer {
         self.send(self.client.post(format!("{}/auth/logout", self.url)).bearer_auth(access_token))
             .await
     }
 
-    /// The value of a metric's line that begins with `line` (name and labels), 0 when there is
-    /// none.
+    /// Returns the value of the metric line that begins with `line` (name and labels), or 0 if
+    /// there is none.
     pub async fn metric(&self, line: &str) -> f64 {
         let text = self
             .client
@@ -363,7 +365,7 @@ impl AuthApi {
 }
 
 impl Answer {
-    /// Reads an answer to its end.
+    /// Reads a response to its end.
     pub async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
@@ -371,7 +373,7 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    /// The tokens of a successful login or refresh.
+    /// Returns the tokens of a successful login or refresh.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         assert_eq!(self.status, 200, "{self:?}");
@@ -385,14 +387,14 @@ impl Answer {
         }
     }
 
-    /// The cookie that it sets, as a browser sends it back.
+    /// Returns the cookie that the response sets, as a browser sends it back.
     #[must_use]
     pub fn cookie(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
         self.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
     }
 
-    /// Fails unless this is a problem document (RFC 9457) with this status and code.
+    /// Asserts that this is a problem document (RFC 9457) with this status and code.
     #[track_caller]
     pub fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");

@@ -13,19 +13,20 @@ use tempfile::TempDir;
 
 use crate::HANG;
 
-/// How a page is looked at.
+/// The viewport and color scheme in which a page is rendered.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
-    /// In CSS pixels.
+    /// Width in CSS pixels.
     pub width: u32,
-    /// In CSS pixels.
+    /// Height in CSS pixels.
     pub height: u32,
-    /// By `prefers-color-scheme`.
+    /// Whether `prefers-color-scheme` is `dark`.
     pub dark: bool,
 }
 
-/// A headless Chromium with one page, spoken to by the `DevTools` protocol through a pipe: no port,
-/// and no library that follows the whole protocol. Its profile is empty, and gone with it.
+/// A headless Chromium with one page, controlled by the `DevTools` protocol through a pipe. A pipe
+/// needs no port, and this small client needs no library for the whole protocol. The profile is
+/// empty and is deleted when this is dropped.
 pub struct Browser {
     child: Child,
     commands: File,
@@ -36,16 +37,16 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// What happened on a page since it was opened.
+/// A page, with the events since it was opened.
 pub struct Page<'b> {
     browser: &'b mut Browser,
 }
 
-/// Debian's name, others'.
+/// Program names: first that of Debian, then those of other systems.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 impl Browser {
-    /// Starts it; panics where there is none, for a page that nobody looked at has not been tested.
+    /// Starts Chromium. Panics if it is not installed, so that no page test is skipped unnoticed.
     #[must_use]
     pub fn start() -> Self {
         let named = std::env::var("CHROMIUM").ok();
@@ -53,13 +54,12 @@ impl Browser {
             Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
         };
         let program = named.or_else(|| NAMES.into_iter().find(found).map(str::to_owned));
-        let program = program.expect(
-            "there is no chromium to look at pages with: apt-get install chromium, or set CHROMIUM",
-        );
+        let program =
+            program.expect("chromium is not installed: apt-get install chromium, or set CHROMIUM");
         let profile = tempfile::tempdir().unwrap();
         let (down, up) = (profile.path().join("down"), profile.path().join("up"));
         assert!(Command::new("mkfifo").args([&down, &up]).status().unwrap().success());
-        // It reads commands from descriptor 3 and answers on 4.
+        // Chromium reads commands from descriptor 3 and writes responses to descriptor 4.
         let script = r#"exec 3<"$1" 4>"$2"; shift 2; exec "$@""#;
         let child = Command::new("sh")
             .args(["-c", script, "sh"])
@@ -72,8 +72,8 @@ impl Browser {
                 "--disable-dev-shm-usage",
                 "--hide-scrollbars",
             ])
-            // On a busy machine Chromium may take the window for covered: then pages are hidden,
-            // and their timers stand still.
+            // On a busy machine, Chromium may treat the window as covered. It would then hide the
+            // page and suspend its timers.
             .args(["--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"])
             .arg("--disable-background-timer-throttling")
             .args([
@@ -91,7 +91,7 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // In the order in which the shell opens them: each waits for the other end.
+        // Open the pipes in the same order as the shell: each open waits for the other end.
         let commands = OpenOptions::new().write(true).open(&down).unwrap();
         let mut from = BufReader::new(File::open(&up).unwrap());
         let (sender, answers) = channel();
@@ -116,12 +116,13 @@ impl Browser {
         }
     }
 
-    /// Opens an address, and watches it from its beginning.
+    /// Opens a URL and records the events of the page from its start.
     pub fn open(&mut self, url: &str, screen: Screen) -> Page<'_> {
         self.open_with(url, screen, "")
     }
 
-    /// The same, with a script that runs before those of the page, as an extension's does.
+    /// Opens a page like [`Self::open`], with a script that runs before those of the page, as an
+    /// extension does.
     pub fn open_with(&mut self, url: &str, screen: Screen, script: &str) -> Page<'_> {
         self.session = None;
         let target = self.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -153,7 +154,7 @@ impl Browser {
             let answer = self
                 .answers
                 .recv_timeout(left)
-                .unwrap_or_else(|e| panic!("chromium on {method}: {e}"));
+                .unwrap_or_else(|e| panic!("no response from chromium to {method}: {e}"));
             if answer["id"] == self.sent {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
@@ -165,7 +166,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends its own helpers then; killed, it would leave them behind.
+        // Let Chromium stop its helper processes. If it were killed, they would keep running.
         self.session = None;
         let _ = self.commands.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let deadline = Instant::now() + HANG;
@@ -181,7 +182,7 @@ impl Drop for Browser {
 }
 
 impl Page<'_> {
-    /// From now on it is looked at like this.
+    /// Changes the viewport and color scheme.
     pub fn look_by(&mut self, screen: Screen) {
         let Screen { width, height, dark } = screen;
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
@@ -191,13 +192,13 @@ impl Page<'_> {
         self.browser.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Ignores the content security policies of documents that are opened from now on: a page of
-    /// somebody else's has its own.
+    /// Ignores the content security policies of documents that are opened from now on. Pages of
+    /// third parties have their own policies.
     pub fn ignore_policies(&mut self) {
         self.browser.call("Page.setBypassCSP", &json!({"enabled": true}));
     }
 
-    /// What an expression of JavaScript comes to, as JSON.
+    /// Evaluates a JavaScript expression and returns its value as JSON.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let answer = self.browser.call("Runtime.evaluate", &params);
@@ -209,14 +210,14 @@ impl Page<'_> {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until a JavaScript expression is true.
     pub fn wait_for(&mut self, expression: &str) {
         let deadline = Instant::now() + HANG;
         while self.evaluate(expression) != true {
             if Instant::now() > deadline {
                 let text = self.evaluate("document.body.innerText");
                 panic!(
-                    "did not come true on the page: {expression}\n{}\n{:?}",
+                    "the expression did not become true: {expression}\n{}\n{:?}",
                     text.as_str().unwrap_or(""),
                     self.complaints()
                 );
@@ -225,25 +226,25 @@ impl Page<'_> {
         }
     }
 
-    /// The text of the element that a selector finds.
+    /// Returns the text of the first element that matches a selector.
     pub fn text(&mut self, selector: &str) -> String {
         let found = self.evaluate(&format!("document.querySelector({selector:?})?.innerText"));
-        found.as_str().unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
+        found.as_str().unwrap_or_else(|| panic!("no element matches {selector}")).to_owned()
     }
 
-    /// A picture of what is seen without scrolling, as PNG.
+    /// Returns a PNG screenshot of the visible part of the page.
     pub fn picture(&mut self) -> Vec<u8> {
         let params = json!({"format": "png", "captureBeyondViewport": false});
         let answer = self.browser.call("Page.captureScreenshot", &params);
         STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
-    /// What stands in its console as an error or a warning, what it threw, and what a policy kept
-    /// it from.
+    /// Returns the errors and warnings of the console, uncaught exceptions, and violations of the
+    /// content security policy.
     #[must_use]
     pub fn complaints(&mut self) -> Vec<String> {
         self.evaluate("0");
-        let told = |event: &Value| {
+        let complaint = |event: &Value| {
             let params = &event["params"];
             match event["method"].as_str()? {
                 "Runtime.exceptionThrown" => Some(params.to_string()),
@@ -256,10 +257,10 @@ impl Page<'_> {
                 _ => None,
             }
         };
-        self.browser.events.iter().filter_map(told).collect()
+        self.browser.events.iter().filter_map(complaint).collect()
     }
 
-    /// The addresses that it asked for.
+    /// Returns the URLs that the page has requested.
     #[must_use]
     pub fn requests(&mut self) -> Vec<String> {
         self.evaluate("0");

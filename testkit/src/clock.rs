@@ -1,9 +1,9 @@
-//! A wrong clock for a program.
+//! Runs a program with a wrong clock.
 
 use std::path::{Path, PathBuf};
 
-/// Returns the path of the library that gives a program another clock: `LIBFAKETIME`, or the
-/// installed one.
+/// Returns the path of libfaketime, which changes the clock of a program: `LIBFAKETIME`, or the
+/// installed library.
 #[must_use]
 pub fn libfaketime() -> String {
     if let Ok(path) = std::env::var("LIBFAKETIME") {
@@ -19,10 +19,10 @@ pub fn libfaketime() -> String {
         .to_owned()
 }
 
-/// Removes what libfaketime leaves in shared memory when its process does not end by itself.
+/// Removes what libfaketime leaves in shared memory when its process is killed.
 pub(crate) fn remove_shared_memory(pid: u32) {
     for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
-        // Programs with the system's clock have none.
+        // A program that uses the system clock leaves nothing.
         let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }

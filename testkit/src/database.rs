@@ -7,29 +7,29 @@ use tokio_postgres::Client;
 
 use crate::HANG;
 
-/// A database of the test's own, dropped with it.
+/// A database that belongs to one test. It is dropped together with this value.
 pub struct Database {
     server: String,
     name: String,
 }
 
-/// The roles that the programs have.
+/// Creates the roles of the two programs and grants their privileges.
 const ROLES: &str = include_str!("../../deploy/postgres/roles.sql");
 
-/// Serialises the making of the template; any constant does.
+/// Advisory lock that serializes the creation of the template. Any constant works.
 const TEMPLATE_LOCK: i64 = 0x7465_7374;
 
 impl Database {
-    /// A database with both sets of migrations and the roles, copied from a template that the first
-    /// test makes.
+    /// Creates a database with both sets of migrations and the roles. It is a copy of a template,
+    /// which the first test creates.
     pub async fn create() -> Self {
         Self::create_on(server_url()).await
     }
 
-    /// The same, on the server with this superuser's URL.
+    /// Creates the database on the server with this superuser URL.
     pub(crate) async fn create_on(server: String) -> Self {
-        // On a runtime of its own: applying migrations takes a multi-threaded one, which a test
-        // need not have.
+        // Use a separate runtime: migrations require a multi-threaded one, and the runtime of the
+        // test may be single-threaded.
         let url = server.clone();
         let template = tokio::task::spawn_blocking(move || {
             tokio::runtime::Builder::new_multi_thread()
@@ -44,7 +44,7 @@ impl Database {
         Self::from_template(server, &template).await
     }
 
-    /// A database with nothing in it.
+    /// Creates an empty database.
     pub async fn empty() -> Self {
         Self::from_template(server_url(), "template0").await
     }
@@ -56,44 +56,46 @@ impl Database {
         Self { server, name }
     }
 
-    /// Its name.
+    /// Returns the name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its URL with the rights of `DATABASE_URL`'s user: the owner of the tables.
+    /// Returns its URL with the privileges of the user in `DATABASE_URL`, who owns the tables.
     #[must_use]
     pub fn url(&self) -> String {
         with_database(&self.server, &self.name)
     }
 
-    /// Its URL with just the rights of `role` (`auth_api` or `session_reaper`): the owner logs in
-    /// and becomes that role, so that no login of the tests' own is left behind on the server.
+    /// Returns its URL with only the privileges of `role` (`auth_api` or `session_reaper`). The
+    /// owner logs in and switches to that role, so that the tests leave no login roles on the
+    /// server.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         let url = self.url();
         format!("{url}{}options=-c%20role%3D{role}", if url.contains('?') { '&' } else { '?' })
     }
 
-    /// A connection with the owner's rights.
+    /// Opens a connection with the owner's privileges.
     pub async fn client(&self) -> Client {
         connect(&self.url()).await
     }
 
-    /// Applies deploy/postgres/roles.sql again, in the session of these settings before it.
+    /// Applies deploy/postgres/roles.sql again, in a session in which the statements `settings` ran
+    /// first.
     pub async fn apply_roles(&self, settings: &str) {
         let client = self.client().await;
         client.batch_execute(settings).await.unwrap();
         client.batch_execute(ROLES).await.unwrap_or_else(|e| panic!("roles.sql: {e:?}"));
     }
 
-    /// One value of one row.
+    /// Runs a query and returns the first column of its only row.
     pub async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
         self.client().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Moves the rotations of all token sessions back by an interval such as `1 minute`.
+    /// Moves the rotation times of all token sessions back by an interval such as `1 minute`.
     pub async fn age_rotations(&self, by: &str) {
         let back = format!(
             "UPDATE token_families SET rotated_at = rotated_at - interval '{by}',
@@ -102,7 +104,7 @@ impl Database {
         self.execute(&back).await;
     }
 
-    /// Statements that return nothing.
+    /// Runs statements that return no rows.
     pub async fn execute(&self, sql: &str) {
         self.client().await.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
@@ -111,7 +113,8 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own on a thread of its own: the test's may be on its way out.
+        // Use a separate runtime on a separate thread: the runtime of the test may be shutting
+        // down.
         let dropped = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -124,14 +127,13 @@ impl Drop for Database {
         })
         .join();
         if !matches!(dropped, Ok(Ok(()))) {
-            eprintln!("the database {} was left behind", self.name);
+            eprintln!("could not drop the database {}", self.name);
         }
     }
 }
 
 fn server_url() -> String {
-    std::env::var("DATABASE_URL")
-        .expect("DATABASE_URL names the server to test on: run `make test`")
+    std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`")
 }
 
 pub(crate) fn with_database(url: &str, name: &str) -> String {
@@ -168,7 +170,7 @@ async fn template(server: &str) -> String {
         .unwrap()
         .get(0);
     if !exists {
-        // Under another name until it is whole.
+        // Use a draft name until the template is complete.
         let draft = format!("{template}_draft");
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft}")).await.unwrap();
         admin.batch_execute(&format!("CREATE DATABASE {draft} TEMPLATE template0")).await.unwrap();
@@ -179,8 +181,8 @@ async fn template(server: &str) -> String {
         let client = options.connect().await.unwrap();
         client.batch_execute(ROLES).await.unwrap();
         drop(client);
-        // The client's connection ends a moment after it was dropped, and a database in use is not
-        // renamed.
+        // The server may still list the connection of the dropped client, and a database in use
+        // cannot be renamed.
         admin
             .execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
@@ -193,7 +195,7 @@ async fn template(server: &str) -> String {
     template
 }
 
-/// Every `up.sql` and `down.sql`, in order.
+/// Returns every `up.sql` and `down.sql`, sorted by path.
 fn migration_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
     let mut files: Vec<PathBuf> = ["auth", "reaper"]

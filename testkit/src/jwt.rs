@@ -3,20 +3,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
-/// The three parts of a JWT, decoded; and one made by hand: any header, any claims, signed by whom
-/// one likes.
+/// The three decoded parts of a JWT. Tests also use it to build tokens with any header, any claims
+/// and any signature.
 #[derive(Clone)]
 pub struct Jwt {
-    /// What it says of itself.
+    /// Header.
     pub header: Value,
-    /// What it says.
+    /// Claims.
     pub claims: Value,
-    /// Over both.
+    /// Signature over the header and the claims.
     pub signature: Vec<u8>,
 }
 
 impl Jwt {
-    /// Takes a token apart.
+    /// Decodes a token.
     #[must_use]
     pub fn read(token: &str) -> Self {
         let parts: Vec<Vec<u8>> =
@@ -26,40 +26,40 @@ impl Jwt {
         Self { header: json(header), claims: json(claims), signature: signature.clone() }
     }
 
-    /// With these fields of the header; null takes one away.
+    /// Sets these header fields. A null value removes the field.
     #[must_use]
     pub fn header(mut self, changes: &Value) -> Self {
         change(&mut self.header, changes);
         self
     }
 
-    /// With these claims; null takes one away.
+    /// Sets these claims. A null value removes the claim.
     #[must_use]
     pub fn claims(mut self, changes: &Value) -> Self {
         change(&mut self.claims, changes);
         self
     }
 
-    /// What is signed.
+    /// Returns the signing input: the encoded header and claims.
     #[must_use]
     pub fn signing_input(&self) -> String {
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
         format!("{}.{}", part(&self.header), part(&self.claims))
     }
 
-    /// With the signature that it had.
+    /// Returns the token with its original signature.
     #[must_use]
     pub fn unsigned(&self) -> String {
         self.with(&self.signature)
     }
 
-    /// Signed by this key.
+    /// Returns the token, signed by this key.
     #[must_use]
     pub fn signed(&self, key: &SigningKey) -> String {
         self.with(&key.sign(self.signing_input().as_bytes()).to_bytes())
     }
 
-    /// With any signature.
+    /// Returns the token with this signature.
     #[must_use]
     pub fn with(&self, signature: &[u8]) -> String {
         format!("{}.{}", self.signing_input(), URL_SAFE_NO_PAD.encode(signature))

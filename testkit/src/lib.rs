@@ -1,27 +1,29 @@
-//! What the tests of both programs stand on. Nothing here is a stand-in: databases are real, Redis
-//! is real, programs run as processes, wallets sign.
+//! Support for the tests of both programs. It uses no mocks: PostgreSQL and Redis are real,
+//! programs run as processes, and wallets sign.
 //!
-//! - [`Database`]: a database of one's own, migrated, on the server that `DATABASE_URL` names.
-//! - [`Server`]: a PostgreSQL of the test's own, with settings of its own; [`Replica`] follows one,
-//!   and can be paused.
-//! - [`PgBouncer`]: a pooler in front of a server.
-//! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore; or a shared one, by
+//! - [`Database`]: a migrated database for one test, on the server in `DATABASE_URL`.
+//! - [`Server`]: a PostgreSQL server for one test, with its own settings. [`Replica`] follows such
+//!   a server and can be paused.
+//! - [`PgBouncer`]: a connection pooler in front of a server.
+//! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore, or the shared one in
 //!   `REDIS_URL`.
-//! - [`Program`]: one of our binaries as a process, with its logs; [`AuthApi`] is one that serves,
-//!   with a client; [`Service`] may ask it about tokens.
-//! - [`reap`], [`reap_by`]: session-reaper from start to end; [`Parking`] stops it in the middle of
-//!   a statement.
-//! - [`promtool`], [`scraped`], [`documented`]: metrics as Prometheus, a scrape and docs/metrics.md
-//!   have them.
-//! - [`Browser`]: a headless Chromium, which looks at pages.
-//! - [`Proxy`]: stands between a program and a server: counts, records statements, cuts, stalls.
-//! - [`Receiver`]: keeps the requests that a program sends, and answers as it is told to.
-//! - [`mod@reference`]: the tables of variables in the documentation.
-//! - [`Wallet`]: a Stellar key that signs as SEP-53 says; [`Jwt`]: an access token that somebody
-//!   has tampered with.
+//! - [`Program`]: one of our binaries as a process, with its logs. [`AuthApi`] is a running
+//!   auth-api with a client, and [`Service`] a client that may introspect and revoke tokens.
+//! - [`reap`], [`reap_by`]: run session-reaper from start to end. [`Parking`] stops it in the
+//!   middle of a statement.
+//! - [`promtool`], [`scraped`], [`documented`]: check metrics with the Prometheus tool, and read
+//!   them from a scrape and from docs/metrics.md.
+//! - [`Browser`]: a headless Chromium for testing pages.
+//! - [`Proxy`]: a TCP proxy between a program and a server that counts bytes, records statements,
+//!   cuts connections, and stalls.
+//! - [`Receiver`]: an HTTP server that keeps the requests of a program and sends prepared
+//!   responses.
+//! - [`mod@reference`]: the tables of environment variables in the documentation.
+//! - [`Wallet`]: a Stellar key that signs messages as defined in SEP-53. [`Jwt`]: a decoded access
+//!   token that a test can alter.
 //!
-//! `make test` starts the servers and sets the variables. A failing assumption panics: these are
-//! tests.
+//! `make test` starts the servers and sets the environment variables. Functions panic on failure,
+//! because only tests call them.
 
 #![allow(
     clippy::unwrap_used,
@@ -68,22 +70,23 @@ pub use wallet::Wallet;
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for anything before it counts as hung. It only ends tests that would never
-/// end by themselves: no machine is slow enough to reach it, so what a test proves does not depend
-/// on the machine.
+/// How long a test waits for anything before it fails as hung. The limit only ends tests that would
+/// never end by themselves. It is so long that even a slow machine does not reach it, so the result
+/// of a test does not depend on the speed of the machine.
 pub const HANG: Duration = Duration::from_mins(10);
 
-/// Polls `condition` until it holds. Panics, naming `what`, when it does not within [`HANG`].
+/// Polls `condition` until it holds. Panics with a message that contains `what` if it does not hold
+/// within [`HANG`].
 pub async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
     let deadline = Instant::now() + HANG;
     while !condition().await {
-        assert!(Instant::now() < deadline, "hung: {what} did not come true");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Waits until a statement of `application`, in the database that `client` is connected to, waits
-/// for a lock.
+/// Waits until a statement of `application` waits for a lock, in the database that `client` is
+/// connected to.
 pub async fn waits_for_a_lock(client: &impl tokio_postgres::GenericClient, application: &str) {
     let waiting = "SELECT count(*) > 0 FROM pg_stat_activity
                    WHERE application_name = $1 AND datname = current_database() AND wait_event_type = 'Lock'";

@@ -3,14 +3,16 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Kind and labels of each metric. `le` and `quantile` are the format's.
+/// Type and labels of each metric. The labels `le` and `quantile`, which belong to the format, are
+/// not included.
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Runs Prometheus' own tool in the repository's root: whether it succeeded, and what it said.
+/// Runs promtool, the tool of Prometheus, in the root of the repository. Returns whether it
+/// succeeded, and its output.
 #[must_use]
 pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
     let mut child = Command::new("promtool")
@@ -21,16 +23,16 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
-            panic!("promtool is not here (on Debian: apt-get install prometheus): {error}")
+            panic!("promtool is not installed (on Debian: apt-get install prometheus): {error}")
         });
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let told =
+    let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    (output.status.success(), told)
+    (output.status.success(), text)
 }
 
-/// What a scrape has.
+/// Returns the metrics of a scrape.
 #[must_use]
 pub fn scraped(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
@@ -47,8 +49,8 @@ pub fn scraped(text: &str) -> Metrics {
             let metric = metrics.get_mut(
                 name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series),
             );
-            // Before each `="` stands a name, after what ended the label before. Values have
-            // braces, too: `/{id}`.
+            // Each `="` follows a label name, and the name follows the delimiter of the previous
+            // label. Values may contain braces, as in `/{id}`.
             let names = labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next());
             let names =
                 names.filter(|name| !name.is_empty() && !name.contains('}') && *name != "le");
@@ -58,7 +60,7 @@ pub fn scraped(text: &str) -> Metrics {
     metrics
 }
 
-/// What the tables of docs/metrics.md have that begins with this.
+/// Returns the metrics in the tables of docs/metrics.md whose names begin with `prefix`.
 #[must_use]
 pub fn documented(prefix: &str) -> Metrics {
     let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
@@ -70,7 +72,7 @@ pub fn documented(prefix: &str) -> Metrics {
     for row in page.lines().filter(|line| line.starts_with(&begins)) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         for name in code(cells[1]) {
-            assert!(!cells[4].is_empty(), "{name}: no meaning");
+            assert!(!cells[4].is_empty(), "{name} has no description");
             metrics.insert(name, (cells[2].to_owned(), code(cells[3])));
         }
     }

@@ -7,25 +7,25 @@ use tokio::net::TcpStream;
 use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, free_port};
 
-/// Debian's `PgBouncer` in front of the server of a database, ended with the test. It has two
-/// server connections at the most.
+/// A PgBouncer in front of the server of a database. It opens at most two server connections, and
+/// stops when this is dropped.
 pub struct PgBouncer {
     url: String,
     program: Program,
     _directory: TempDir,
 }
 
-/// For how long a client has a server connection to itself.
+/// How long PgBouncer assigns a server connection to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// Until it leaves.
+    /// Until the client disconnects.
     Session,
-    /// Until its transaction ends.
+    /// Until the transaction ends.
     Transaction,
 }
 
 impl PgBouncer {
-    /// Starts one. The program is `PGBOUNCER`, or Debian's.
+    /// Starts PgBouncer. The program is `PGBOUNCER`, or the installed one.
     pub async fn before(database: &Database, mode: PoolMode) -> Self {
         let url = database.url();
         let (user, password, host, port) = parts(&url);
@@ -64,34 +64,34 @@ impl PgBouncer {
             }
             assert!(program.stderr().contains("in use"), "{}", program.stderr());
         }
-        panic!("no port is left to PgBouncer");
+        panic!("no free port for PgBouncer");
     }
 
-    /// The database through it, with the owner's rights.
+    /// Returns the URL of the database through PgBouncer, with the privileges of the owner.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it has logged until now.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.program.stderr()
     }
 }
 
-/// The user, the password, the host and the port of a URL.
+/// Returns the user, password, host and port of a URL.
 fn parts(url: &str) -> (String, String, String, u16) {
     let config: tokio_postgres::Config = url.parse().unwrap();
     let Some(tokio_postgres::config::Host::Tcp(host)) = config.get_hosts().first() else {
-        panic!("DATABASE_URL names no host");
+        panic!("DATABASE_URL has no host");
     };
     let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
     let port = config.get_ports().first().copied().unwrap_or(5432);
     (config.get_user().unwrap_or("postgres").to_owned(), password, host.clone(), port)
 }
 
-/// Debian has it where only root's PATH leads.
+/// Finds the program. Debian installs it in `/usr/sbin`, which is only in the PATH of root.
 fn executable() -> PathBuf {
     if let Some(named) = std::env::var_os("PGBOUNCER") {
         return named.into();
@@ -103,14 +103,14 @@ fn executable() -> PathBuf {
     found.expect("pgbouncer is not installed: run `make test`, or set PGBOUNCER")
 }
 
-/// Waits until it listens; `false` when it has ended instead.
+/// Waits until PgBouncer listens. Returns `false` if it exits instead.
 async fn listens(program: &mut Program, port: u16) -> bool {
     let deadline = Instant::now() + HANG;
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         if program.has_ended() {
             return false;
         }
-        assert!(Instant::now() < deadline, "PgBouncer does not listen:\n{}", program.stderr());
+        assert!(Instant::now() < deadline, "PgBouncer is not listening:\n{}", program.stderr());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     true

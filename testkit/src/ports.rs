@@ -3,13 +3,13 @@ use std::fs;
 use std::hash::BuildHasher as _;
 use std::net::TcpListener;
 
-/// The lowest port that is given out.
+/// The lowest port that is used.
 const LOWEST: u16 = 10_000;
-/// Where Linux says from which ports it takes those of outgoing connections.
+/// The file in which Linux publishes the port range of outgoing connections.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// A TCP port of 127.0.0.1 that is free, and that no outgoing connection and no listener on port 0
-/// takes before it is used: it lies below the range that the system takes those from.
+/// Returns a free TCP port of 127.0.0.1. It is below the range from which the system assigns ports
+/// to outgoing connections and to listeners on port 0, so neither can take it before it is used.
 #[must_use]
 pub fn free_port() -> u16 {
     let range = fs::read_to_string(EPHEMERAL).unwrap();

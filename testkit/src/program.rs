@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::{HANG, clock};
 
-/// Where cargo put one of the workspace's binaries: beside the test that asks.
+/// Returns the path of one of the binaries of the workspace, which cargo builds next to the test
+/// executable.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let path = built().join(name);
@@ -17,7 +18,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// Where cargo put one of the workspace's examples.
+/// Returns the path of one of the examples of the workspace.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
     let path = built().join("examples").join(name);
@@ -29,15 +30,15 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// The directory of the workspace's binaries.
+/// Returns the directory of the binaries of the workspace.
 fn built() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
-/// What a process inherits, if it is set: what programs need to run, and what tools that watch them
-/// have set. Nothing that configures ours, so that the shell from which tests are run does not
-/// change them.
+/// The environment variables that a process inherits if they are set. Programs need some of them to
+/// run, and profiling tools set others. None of them configures our programs, so the environment of
+/// the shell does not affect the tests.
 const INHERITED: [&str; 8] = [
     "PATH",
     "HOME",
@@ -49,14 +50,14 @@ const INHERITED: [&str; 8] = [
     "LLVM_PROFILE_FILE",
 ];
 
-/// How long a program may take to end by itself where that is measured what tests run. Without,
-/// nobody waits.
+/// How long a program may take to exit after SIGTERM when coverage is measured. Otherwise it is
+/// killed immediately.
 const PROFILING: Duration = Duration::from_secs(10);
 
-/// A process of ours: its output is kept, and it is killed when this is dropped.
+/// A child process. Its output is kept, and it is killed when this is dropped.
 pub struct Program {
     child: Child,
-    /// It writes a profile of what was run when it ends by itself.
+    /// Whether the process writes a coverage profile when it exits by itself.
     profiled: bool,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
@@ -64,8 +65,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with these arguments and variables, and of the variables around it only
-    /// those that say nothing about what it does.
+    /// Starts `program` with these arguments and environment variables. Of the variables of the
+    /// test process, it inherits only those that do not configure it.
     pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.args(args);
@@ -90,26 +91,26 @@ impl Program {
         Self { child, profiled, stdout, stderr, readers }
     }
 
-    /// Its process id.
+    /// Returns the process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it wrote to standard output until now.
+    /// Returns the standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// What it wrote to standard error until now.
+    /// Returns the standard error output so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// The fields of the JSON log lines on standard error with this `event`. Without the message,
-    /// whose wording may change.
+    /// Returns the fields of all JSON log lines on standard error with this `event`, without the
+    /// message, whose wording may change.
     #[must_use]
     pub fn log_events(&self, event: &str) -> Vec<Value> {
         // A debug log has megabytes and is searched repeatedly, so only lines that may match are
@@ -140,21 +141,21 @@ impl Program {
             }
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.join_readers();
-                panic!("ended with {status} before it logged {event:?}:\n{}", self.stderr());
+                panic!("exited with {status} before it logged {event:?}:\n{}", self.stderr());
             }
             assert!(Instant::now() < deadline, "did not log {event:?}:\n{}", self.stderr());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Sends a signal by its name without SIG: `TERM`, `INT`, `HUP`, `KILL`, `STOP`, `CONT`.
+    /// Sends a signal, by its name without SIG: `TERM`, `INT`, `HUP`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let status =
             Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "no process {} to send SIG{name}", self.id());
     }
 
-    /// The same, to one that may have ended meanwhile.
+    /// Sends a signal like [`Self::signal`], to a process that may already have exited.
     pub(crate) fn signal_if_alive(&self, name: &str) {
         let _ = Command::new("kill")
             .args(["-s", name, &self.id().to_string()])
@@ -162,7 +163,7 @@ impl Program {
             .status();
     }
 
-    /// Waits until it has ended, and has been read to the end.
+    /// Waits until the process has exited and its output has been read completely.
     pub async fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + HANG;
         loop {
@@ -172,7 +173,7 @@ impl Program {
             }
             assert!(
                 Instant::now() < deadline,
-                "has not ended:\n{}{}",
+                "has not exited:\n{}{}",
                 self.stdout(),
                 self.stderr()
             );
@@ -180,7 +181,7 @@ impl Program {
         }
     }
 
-    /// Starts it, waits until it has ended and returns it with its exit code.
+    /// Starts a program, waits until it has exited, and returns its exit code and the program.
     pub async fn run(
         program: impl AsRef<Path>,
         args: &[&str],
@@ -191,7 +192,7 @@ impl Program {
         (status.code(), program)
     }
 
-    /// Whether it runs no more; then all of its output is there.
+    /// Returns whether the process has exited. If it has, all of its output has been read.
     pub fn has_ended(&mut self) -> bool {
         let ended = self.child.try_wait().unwrap().is_some();
         if ended {

@@ -8,17 +8,18 @@ use tokio::sync::{oneshot, watch};
 
 /// A TCP proxy in front of PostgreSQL or Redis.
 ///
-/// It counts the bytes that clients send, records the text of the statements that they prepare or
-/// send (PostgreSQL's `Parse` and `Query` messages, unencrypted), cuts connections, leads them
-/// elsewhere, and stops forwarding without closing them.
+/// It counts the bytes that clients send and records the text of the statements that they prepare
+/// or send (unencrypted `Parse` and `Query` messages of PostgreSQL). It can cut connections,
+/// connect them to another server, and stop forwarding without closing them.
 ///
-/// It works on a thread of its own: a test that blocks its own, as the drop of a
-/// [`Database`](crate::Database) does, must not hold a server's client back in the middle of its
-/// authentication, for which the server would hold back the drop.
+/// It runs on its own thread. Dropping a [`Database`](crate::Database) blocks the thread of the
+/// test until the server has ended all connections to the database. If the proxy ran on the same
+/// thread, a connection that is still authenticating could not finish, and the drop would never
+/// complete.
 pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
-    /// With it the proxy ends.
+    /// Stops the proxy when it is dropped.
     _alive: oneshot::Sender<()>,
 }
 
@@ -33,9 +34,9 @@ struct Shared {
 /// A statement that a client prepared or sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Statement {
-    /// Its SQL.
+    /// SQL text.
     pub text: String,
-    /// The oids of its parameters' types, as far as the client said.
+    /// The type OIDs of the parameters, as far as the client specified them.
     pub types: Vec<u32>,
 }
 
@@ -43,7 +44,8 @@ pub struct Statement {
 enum Mode {
     Forward,
     Stall,
-    /// From the answer to the next update of rows on.
+    /// Holds back the responses of the server, starting with the response to the next `UPDATE` that
+    /// changes rows.
     HoldUpdates,
     HoldAnswers,
     Refuse,
@@ -76,8 +78,8 @@ impl Proxy {
         Self { address, shared, _alive: alive }
     }
 
-    /// A proxy in front of the server that a URL names, and the URL through it (for PostgreSQL
-    /// without TLS, so that statements can be read).
+    /// Starts a proxy in front of the server in a URL. Returns the proxy and the URL through it.
+    /// TLS is disabled for PostgreSQL, so that the proxy can read the statements.
     pub async fn before(url: &str) -> (Self, String) {
         let (head, rest) = url.split_once("://").unwrap();
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
@@ -95,25 +97,25 @@ impl Proxy {
         (proxy, through)
     }
 
-    /// Where it listens.
+    /// Returns the address that the proxy listens on.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Bytes sent by clients until now.
+    /// Returns the number of bytes that clients have sent so far.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.shared.sent.load(Ordering::SeqCst)
     }
 
-    /// Connections made until now.
+    /// Returns the number of connections made so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The distinct statements that clients prepared or sent until now.
+    /// Returns the distinct statements that clients have prepared or sent so far.
     #[must_use]
     pub fn statements(&self) -> BTreeSet<Statement> {
         self.shared.statements.lock().unwrap().clone()
@@ -124,23 +126,24 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Refuse);
     }
 
-    /// Closes all connections, and leads new ones to another server: a failover.
+    /// Closes all connections and connects new ones to another server, as in a failover.
     pub fn fail_over_to(&self, upstream: &str) {
         self.shared.upstream.send_replace(upstream.to_owned());
     }
 
-    /// Forwards nothing any more, and closes nothing.
+    /// Stops forwarding without closing connections.
     pub fn stall(&self) {
         self.shared.mode.send_replace(Mode::Stall);
     }
 
-    /// Forwards what clients send, and holds the server's answers back, beginning with the next
-    /// answer to an `UPDATE` that found rows: it is carried out, and its client does not know.
+    /// Forwards what clients send, and holds back the responses of the server, starting with the
+    /// response to the next `UPDATE` that changes rows. The server executes that statement, but the
+    /// client receives no response.
     pub fn hold_answers_from_an_update(&self) {
         self.shared.mode.send_replace(Mode::HoldUpdates);
     }
 
-    /// Forwards again.
+    /// Resumes forwarding.
     pub fn restore(&self) {
         self.shared.mode.send_replace(Mode::Forward);
     }
@@ -157,8 +160,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let mut upstream = shared.upstream.subscribe();
             let current = upstream.borrow_and_update().clone();
             let Ok(server) = TcpStream::connect(current).await else { return };
-            // Else what comes in small pieces, as pipelined statements do, waits 40 ms for its
-            // acknowledgement here.
+            // Without this, data in small pieces, such as pipelined statements, would wait 40 ms
+            // for its acknowledgment.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
             }
@@ -185,7 +188,7 @@ async fn pump(
     let mut messages = Messages::default();
     let mut buffer = vec![0; 65536];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if !upward && *mode.borrow() == Mode::HoldUpdates && says_updated(&buffer[..length]) {
+        if !upward && *mode.borrow() == Mode::HoldUpdates && contains_update(&buffer[..length]) {
             shared.mode.send_replace(Mode::HoldAnswers);
         }
         let held = |mode: Mode| mode == Mode::Stall || (mode == Mode::HoldAnswers && !upward);
@@ -202,17 +205,17 @@ async fn pump(
     }
 }
 
-/// Whether an answer of PostgreSQL's contains the end of an `UPDATE` that found rows
-/// (`CommandComplete`).
-fn says_updated(answer: &[u8]) -> bool {
+/// Returns whether a response of PostgreSQL contains the `CommandComplete` message of an `UPDATE`
+/// that changed rows.
+fn contains_update(answer: &[u8]) -> bool {
     const TAG: &[u8] = b"UPDATE ";
     answer
         .windows(TAG.len() + 1)
         .any(|window| window.starts_with(TAG) && matches!(window[TAG.len()], b'1'..=b'9'))
 }
 
-/// Cuts a client's half of a PostgreSQL conversation into messages. On another protocol it finds
-/// nothing.
+/// Splits the bytes that a client sends to PostgreSQL into messages. It finds no messages in other
+/// protocols.
 #[derive(Default)]
 struct Messages {
     pending: Vec<u8>,
@@ -235,7 +238,8 @@ impl Messages {
             if self.started {
                 match message[0] {
                     b'Q' => record(body, statements),
-                    // Parse: the name of the statement, then its text and its parameters' types.
+                    // `Parse`: the name of the statement, then its text and the types of its
+                    // parameters.
                     b'P' => {
                         if let Some(end) = body.iter().position(|byte| *byte == 0) {
                             record(&body[end + 1..], statements);
@@ -252,7 +256,8 @@ impl Messages {
 fn record(body: &[u8], statements: &Mutex<BTreeSet<Statement>>) {
     let end = body.iter().position(|byte| *byte == 0).unwrap_or(body.len());
     let text = String::from_utf8_lossy(&body[..end]).into_owned();
-    // A count of two bytes, then the oids of four; a Query message ends before.
+    // In a `Parse` message, a two-byte count and the four-byte OIDs follow. A `Query` message ends
+    // before.
     let types = body.get(end + 3..).unwrap_or_default().chunks_exact(4);
     let types = types.map(|oid| u32::from_be_bytes(oid.try_into().unwrap())).collect();
     statements.lock().unwrap().insert(Statement { text, types });

@@ -3,18 +3,18 @@ use tokio_postgres::Client;
 
 use crate::{Database, Program, binary, eventually};
 
-/// A run of session-reaper that has ended.
+/// A finished run of session-reaper.
 pub struct Reaped {
-    /// Its exit code.
+    /// Exit code.
     pub code: Option<i32>,
-    /// The object that it printed; null when it printed none.
+    /// The report that it printed as JSON, or null if it printed none.
     pub report: Value,
-    /// Its logs.
+    /// Standard error output, which contains the logs.
     pub stderr: String,
 }
 
 impl Reaped {
-    /// What was printed for one target.
+    /// Returns the report of one target.
     #[must_use]
     pub fn target(&self, name: &str) -> &Value {
         let targets = self.report["targets"]
@@ -27,8 +27,8 @@ impl Reaped {
     }
 }
 
-/// session-reaper with just the rights of its role, in chunks of 100 rows without a pause; `env`
-/// overrides all of it. Logs are JSON.
+/// Starts session-reaper with only the privileges of its role, JSON logs, chunks of 100 rows, and
+/// no pauses. `env` overrides these settings.
 #[must_use]
 pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Program {
     let url = database.url_as("session_reaper");
@@ -38,8 +38,8 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
         ("RUST_LOG", "info"),
         ("DUTY_CYCLE", "1"),
         ("MAX_CHUNK", "100"),
-        // The size of a chunk stays the same however long one takes, and a parked statement is not
-        // cancelled.
+        // The chunk size stays constant even if a chunk takes long, and a parked statement is not
+        // canceled.
         ("CHUNK_TIME", "30m"),
         ("LOCK_TIMEOUT", "1m"),
         ("STATEMENT_TIMEOUT", "1h"),
@@ -49,20 +49,20 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
     Program::start(binary("session-reaper"), args, &all)
 }
 
-/// Waits until a `run --output json` has ended.
+/// Waits until a `run --output json` has exited, and returns its results.
 pub async fn reaped(mut program: Program) -> Reaped {
     let code = program.wait().await.code();
     let report = serde_json::from_str(&program.stdout()).unwrap_or(Value::Null);
     Reaped { code, report, stderr: program.stderr() }
 }
 
-/// `session-reaper run --yes --output json`, from its start to its end: in a test nearly all of a
-/// table may be due.
+/// Runs `session-reaper run --yes --output json` to its end. `--yes` is required because nearly all
+/// rows of a test table may be due.
 pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
     reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
 
-/// [`reap`] by a `reaper.toml` of this text, with the owner's rights.
+/// Runs [`reap`] with a `reaper.toml` of this text and with the privileges of the owner.
 pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
@@ -71,45 +71,45 @@ pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) ->
         .await
 }
 
-/// Where a [`Parking`] stops a delete.
+/// The point at which a [`Parking`] stops a delete.
 #[derive(Clone, Copy, Debug)]
 pub enum ParkAt {
-    /// The statement has its snapshot and has not looked at a row; only once so few rows are left
-    /// (as it sees them).
+    /// The statement has its snapshot and has not read a row yet. Only deletes that see at most
+    /// `rows_left` rows stop here.
     Statement {
-        /// Rows in the table.
+        /// Maximum number of rows in the table.
         rows_left: i64,
     },
-    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted those
-    /// before it.
+    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted the
+    /// rows before it.
     ///
-    /// A trigger that might keep a row makes the reaper lock rows before it deletes them: use
-    /// another place to see what it does without.
+    /// This row-level trigger could keep a row, so the reaper locks rows before it deletes them. To
+    /// test deletes without such locks, use another point.
     Row,
-    /// The statement has deleted its rows, and nothing is committed; only once so few rows are left
-    /// (as it sees them).
+    /// The statement has deleted its rows and has not committed. Only deletes that see at most
+    /// `rows_left` rows stop here.
     Deleted {
-        /// Rows in the table.
+        /// Maximum number of rows in the table.
         rows_left: i64,
     },
 }
 
-/// Holds every delete from a table at a place, by a trigger that waits for a lock for as long as it
-/// takes: `lock_timeout` does not apply there.
+/// Stops every delete from a table at one point. A trigger waits there for an advisory lock,
+/// without a limit: the trigger disables `lock_timeout`.
 pub struct Parking {
     holder: Client,
 }
 
-/// Any number.
+/// Advisory lock of the barrier. Any number works.
 const PARKING: i64 = 0x7061_726b;
 
 impl Parking {
-    /// Puts the trigger on `sessions` and closes the barrier.
+    /// Creates the trigger on `sessions` and closes the barrier.
     pub async fn at(database: &Database, place: ParkAt) -> Self {
         Self::on(database, "sessions", place).await
     }
 
-    /// Puts the trigger on a table and closes the barrier.
+    /// Creates the trigger on a table and closes the barrier.
     pub async fn on(database: &Database, table: &str, place: ParkAt) -> Self {
         let few = |rows_left| format!("(SELECT count(*) FROM {table}) <= {rows_left}");
         let (when, level, condition, wanted) = match place {
@@ -133,7 +133,7 @@ impl Parking {
         Self { holder }
     }
 
-    /// Waits until somebody stands at the barrier.
+    /// Waits until a delete reaches the barrier.
     pub async fn wait_for_arrival(&self) {
         eventually("a delete is parked", async || {
             let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
@@ -143,14 +143,14 @@ impl Parking {
         .await;
     }
 
-    /// Opens the barrier for good.
+    /// Opens the barrier permanently.
     pub async fn open(self) {
         self.holder.batch_execute(&format!("SELECT pg_advisory_unlock({PARKING})")).await.unwrap();
     }
 }
 
-/// Inserts token sessions of one account, each with its family, that expired ten days ago at the
-/// same distance from each other; `user_agent` is their place in that order, from 1.
+/// Inserts token sessions of one account, each with its token family. They expired ten days ago,
+/// one millisecond apart. `user_agent` is the position in that order, starting at 1.
 pub async fn expired_sessions(database: &Database, count: i64) {
     database
         .execute(&format!(

@@ -4,35 +4,35 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// `POST`
+    /// Method, such as `POST`.
     pub method: String,
-    /// As it stood in the request, with its escapes.
+    /// Path as sent, with its escapes.
     pub path: String,
-    /// Name in lower case, and value.
+    /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// As many bytes as `Content-Length` says.
+    /// Body, of the length in `Content-Length`.
     pub body: Vec<u8>,
 }
 
 impl Received {
-    /// The value of a header, by its name in lower case.
+    /// Returns the value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body, as text.
+    /// Returns the body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 }
 
-/// A small HTTP server that keeps what it is sent, and answers as it is told to. It stands for what
-/// others run: a Pushgateway, a collector.
+/// A small HTTP server that keeps the requests it receives and sends prepared responses. It stands
+/// in for external services, such as a Pushgateway or a collector of traces.
 pub struct Receiver {
     address: String,
     received: Arc<Mutex<Vec<Received>>>,
@@ -40,8 +40,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One that answers with these, one after the other, and with the last of them for good;
-    /// without any it takes requests and never answers.
+    /// Starts a receiver that sends these responses in order, and then repeats the last one.
+    /// Without any responses, it receives requests and never responds.
     pub async fn answering(answers: &[(u16, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -72,13 +72,13 @@ impl Receiver {
         Self { address, received, task }
     }
 
-    /// `host:port`
+    /// Returns the address, `host:port`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What came until now.
+    /// Returns the requests received so far.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
@@ -91,7 +91,7 @@ impl Drop for Receiver {
     }
 }
 
-/// `None` when it was none, or broke off.
+/// Reads a request. Returns `None` if it is not valid HTTP or the connection was closed early.
 async fn read(stream: &mut TcpStream) -> Option<Received> {
     let mut bytes = Vec::new();
     let end = loop {

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::{HANG, Program, free_port};
 
-/// A Redis of the test's own, in a directory of its own, that may be killed, hung, emptied and
-/// restored.
+/// A Redis server that belongs to one test, in its own directory. The test may kill, hang, empty
+/// and restore it.
 pub struct Redis {
     port: u16,
     directory: TempDir,
@@ -16,7 +16,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one, empty. The program is `REDIS_SERVER`, or `redis-server` on the PATH.
+    /// Starts an empty Redis. The program is `REDIS_SERVER`, or `redis-server` in the PATH.
     #[must_use]
     pub fn start() -> Self {
         let mut redis =
@@ -25,30 +25,30 @@ impl Redis {
         redis
     }
 
-    /// The Redis that all tests share. Whoever uses it has a prefix of its own.
+    /// Returns the URL of the Redis that all tests share. Each user must have its own key prefix.
     #[must_use]
     pub fn shared_url() -> String {
-        std::env::var("REDIS_URL").expect("REDIS_URL names the Redis to test with: run `make test`")
+        std::env::var("REDIS_URL").expect("REDIS_URL is not set: run `make test`")
     }
 
-    /// Its URL.
+    /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its address.
+    /// Returns its address, `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Kills it; what it did not save is lost.
+    /// Kills the server. Data that it did not save is lost.
     pub fn kill(&mut self) {
         self.server = None;
     }
 
-    /// Starts it again on the same port, with what its dump holds, if there is one.
+    /// Starts the server again on the same port, with the data of its dump, if there is one.
     pub fn run(&mut self) {
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
         let port = self.port.to_string();
@@ -68,35 +68,35 @@ impl Redis {
         self.server = Some(Program::start(which(&program), &args, &[]));
         let deadline = Instant::now() + HANG;
         while self.try_command("PING").is_none_or(|answer| !answer.starts_with("+PONG")) {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
+            assert!(Instant::now() < deadline, "redis-server does not respond");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Writes the dump that the next [`run`](Self::run) starts from.
+    /// Writes the dump that the next [`run`](Self::run) loads.
     pub fn save(&self) {
         assert!(self.command("SAVE").starts_with("+OK"));
     }
 
-    /// Removes the dump.
+    /// Deletes the dump.
     pub fn forget(&self) {
         let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
     }
 
-    /// Stops it from answering, without closing a connection.
+    /// Stops the server from responding, without closing connections.
     pub fn hang(&self) {
         self.server.as_ref().unwrap().signal("STOP");
     }
 
-    /// Lets it answer again.
+    /// Lets the server respond again.
     pub fn wake(&self) {
         self.server.as_ref().unwrap().signal("CONT");
     }
 
-    /// Sends an inline command and returns the first part of the raw answer (RESP2).
+    /// Sends an inline command and returns the first part of the raw response (RESP2).
     #[must_use]
     pub fn command(&self, command: &str) -> String {
-        self.try_command(command).unwrap_or_else(|| panic!("no answer to {command}"))
+        self.try_command(command).unwrap_or_else(|| panic!("no response to {command}"))
     }
 
     fn try_command(&self, command: &str) -> Option<String> {
@@ -114,6 +114,6 @@ fn which(program: &str) -> String {
         return program.to_owned();
     }
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
-    assert!(found.status.success(), "{program} is not on the PATH; set REDIS_SERVER");
+    assert!(found.status.success(), "{program} is not in the PATH; set REDIS_SERVER");
     String::from_utf8(found.stdout).unwrap().trim().to_owned()
 }

@@ -1,13 +1,12 @@
-//! The tables of docs/configuration.md, made from what the programs' command lines say of
-//! themselves.
+//! Generates the tables of docs/configuration.md from the command-line definitions of the programs.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::{Arg, Command};
 
-/// Fails unless the block named `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is
-/// the table of all variables of these subcommands; with `WRITE_DOCS` set it is written instead.
+/// Asserts that the block `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is the
+/// table of all variables of these subcommands. If `WRITE_DOCS` is set, writes the block instead.
 #[track_caller]
 pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -21,16 +20,11 @@ pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name:
         std::fs::write(file, format!("{before}{begin}{new}{end}{after}")).unwrap();
         return;
     }
-    assert_eq!(
-        old,
-        new,
-        "{} is not what the program says: `make reference` writes it anew",
-        file.display()
-    );
+    assert_eq!(old, new, "{} is out of date: run `make reference`", file.display());
 }
 
-/// A line for each variable, in the order of the first subcommand that has it. One that not all
-/// have says which do.
+/// Returns a table with a row for each variable, in the order of the first subcommand that has it.
+/// If only some subcommands have a variable, its row lists them.
 fn table(program: &Command, subcommands: &[&str]) -> String {
     let find = |name: &&str| {
         program.find_subcommand(name).unwrap_or_else(|| panic!("no subcommand {name}"))
@@ -75,7 +69,7 @@ fn variable(arg: &Arg) -> Option<String> {
     arg.get_env().map(|name| name.to_str().unwrap().to_owned())
 }
 
-/// What the help says, and the default at its end.
+/// Returns the help text, and the default value at its end.
 fn help_and_default(arg: &Arg) -> (String, String) {
     let help = arg.get_help().unwrap_or_else(|| panic!("{} has no help", arg.get_id())).to_string();
     let help = help.replace('\n', " ").replace('|', "\\|");

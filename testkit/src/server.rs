@@ -9,10 +9,10 @@ use crate::database::{connect, with_database};
 use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, eventually, free_port};
 
-/// A PostgreSQL server of the test's own, empty, ended with it. It forgets everything when the
-/// machine crashes.
+/// An empty PostgreSQL server that belongs to one test and stops when this is dropped. Its data
+/// does not survive a crash of the machine.
 ///
-/// To be declared before the databases on it, so that it ends after them.
+/// Declare it before the databases on it, so that it is dropped after them.
 pub struct Server {
     program: Program,
     port: u16,
@@ -25,30 +25,30 @@ pub struct Server {
 /// How [`Server::restart`] stops the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Sessions are ended and everything is written: `pg_ctl stop -m fast`.
+    /// Ends all sessions and writes everything to disk, like `pg_ctl stop -m fast`.
     Fast,
-    /// Everything stops where it stands, and the next start recovers from the log: `pg_ctl stop -m
-    /// immediate`. Commits that did not wait for the log may be undone.
+    /// Stops immediately, like `pg_ctl stop -m immediate`. The next start recovers from the WAL.
+    /// Asynchronous commits may be lost.
     Immediate,
 }
 
-/// A server that follows another one by streaming, through a replication slot.
+/// A streaming replica, which uses a replication slot.
 pub struct Replica {
     server: Server,
     primary: String,
 }
 
-/// The role that makes and follows databases, and owns them.
+/// The role that creates, owns and replicates the databases.
 const OWNER: &str = "postgres";
 
-/// Nobody looks at such a server after a crash. Commits wait for the system's cache alone, and then
-/// replicas get them. Shared memory lies beside the data and goes with them, even if the server is
-/// killed.
+/// The data need not survive a crash of the machine, so commits wait only for the cache of the
+/// operating system. Replicas still receive them. Shared memory is a file next to the data and is
+/// deleted with it, even if the server is killed.
 const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "dynamic_shared_memory_type=mmap"];
 
 impl Server {
-    /// Starts one with these settings beside the usual ones, such as `("autovacuum", "off")`. The
-    /// programs are those in `PG_BIN`.
+    /// Starts a server with these settings in addition to the usual ones, such as
+    /// `("autovacuum", "off")`. The programs are those in `PG_BIN`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let user = Unprivileged::user();
         let directory = user.directory();
@@ -76,8 +76,7 @@ impl Server {
         Self::run(user, directory, password, settings).await
     }
 
-    /// Starts a server on the data in `directory`, on another port if somebody was faster on the
-    /// first.
+    /// Starts a server on the data in `directory`. Tries another port if the first one is in use.
     async fn run(
         user: Unprivileged,
         directory: TempDir,
@@ -105,10 +104,10 @@ impl Server {
             }
             assert!(program.stderr().contains("in use"), "{}", program.stderr());
         }
-        panic!("no port is left to PostgreSQL");
+        panic!("no free port for PostgreSQL");
     }
 
-    /// Stops the server and starts it again, on the same data, port and settings.
+    /// Stops the server and starts it again with the same data, port and settings.
     pub async fn restart(&mut self, shutdown: Shutdown) {
         self.program.signal(match shutdown {
             Shutdown::Fast => "INT",
@@ -123,29 +122,29 @@ impl Server {
         assert!(answered, "{}", self.program.stderr());
     }
 
-    /// Its URL with a superuser's rights; the database is `postgres`.
+    /// Returns its URL with the privileges of a superuser and the database `postgres`.
     #[must_use]
     pub fn url(&self) -> String {
         server_url(&self.password, self.port)
     }
 
-    /// A connection with a superuser's rights to the database `postgres`.
+    /// Opens a connection to the database `postgres` with the privileges of a superuser.
     pub async fn client(&self) -> Client {
         connect(&self.url()).await
     }
 
-    /// A migrated database with the roles, like [`Database::create`].
+    /// Creates a migrated database with the roles, like [`Database::create`].
     pub async fn database(&self) -> Database {
         Database::create_on(self.url()).await
     }
 
-    /// What it has logged until now.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.program.stderr()
     }
 
-    /// A replica that streams from it, with all that is here now.
+    /// Starts a streaming replica with the current contents of this server.
     pub async fn replica(&self) -> Replica {
         let slot = format!("r_{}", Uuid::now_v7().simple());
         let directory = self.user.directory();
@@ -167,7 +166,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // At once, and yet by its own doing: killed, it would leave its shared memory behind.
+        // An immediate shutdown. If the server were killed, it would leave its shared memory
+        // behind.
         self.program.signal_if_alive("QUIT");
         let deadline = Instant::now() + HANG;
         while !self.program.has_ended() && Instant::now() < deadline {
@@ -177,21 +177,22 @@ impl Drop for Server {
 }
 
 impl Replica {
-    /// The URL of the replica of this database, with a superuser's rights.
+    /// Returns the URL of this database on the replica, with the privileges of a superuser.
     #[must_use]
     pub fn url_of(&self, database: &Database) -> String {
         with_database(&self.server.url(), database.name())
     }
 
-    /// A connection to the replica itself.
+    /// Opens a connection to the replica.
     pub async fn client(&self) -> Client {
         self.server.client().await
     }
 
-    /// Waits until it has replayed all that its primary has written up to now.
+    /// Waits until the replica has replayed everything that its primary has written so far.
     pub async fn catch_up(&self) {
         let primary = connect(&self.primary).await;
-        // A commit that waits takes those along that did not (`synchronous_commit = off`).
+        // A synchronous commit also flushes the earlier asynchronous ones
+        // (`synchronous_commit = off`).
         primary.execute("SELECT pg_logical_emit_message(true, '', '')", &[]).await.unwrap();
         let written: String =
             primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
@@ -203,7 +204,7 @@ impl Replica {
         .await;
     }
 
-    /// Lets it fall behind: it still receives, and replays nothing.
+    /// Pauses replay. The replica still receives WAL, but it falls behind.
     pub async fn pause(&self) {
         let replica = self.client().await;
         replica.execute("SELECT pg_wal_replay_pause()", &[]).await.unwrap();
@@ -214,7 +215,7 @@ impl Replica {
         .await;
     }
 
-    /// Lets it replay again.
+    /// Resumes replay.
     pub async fn resume(&self) {
         self.client().await.execute("SELECT pg_wal_replay_resume()", &[]).await.unwrap();
     }
@@ -230,7 +231,7 @@ fn data_in(directory: &TempDir) -> String {
 
 fn program(name: &str) -> PathBuf {
     let directory = std::env::var("PG_BIN")
-        .expect("PG_BIN is the directory of PostgreSQL's programs: run `make test`");
+        .expect("PG_BIN, the directory of the PostgreSQL programs, is not set: run `make test`");
     Path::new(&directory).join(name)
 }
 
@@ -239,14 +240,18 @@ async fn succeeds(user: Unprivileged, name: &str, args: &[&str], env: &[(&str, &
     assert!(program.wait().await.success(), "{name}: {}", program.stderr());
 }
 
-/// Waits until the server lets us in; `false` when it has ended instead.
+/// Waits until the server accepts connections. Returns `false` if it exits instead.
 async fn answers(program: &mut Program, url: &str) -> bool {
     let deadline = Instant::now() + HANG;
     while tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_err() {
         if program.has_ended() {
             return false;
         }
-        assert!(Instant::now() < deadline, "PostgreSQL lets nobody in:\n{}", program.stderr());
+        assert!(
+            Instant::now() < deadline,
+            "PostgreSQL does not accept connections:\n{}",
+            program.stderr()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     true

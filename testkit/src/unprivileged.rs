@@ -5,43 +5,43 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Whom PostgreSQL and PgBouncer run as, which refuse to run as root: us, or when we are root
-/// `postgres` or `nobody`.
+/// The user that PostgreSQL and PgBouncer run as, because they refuse to run as root. It is the
+/// current user, or `postgres` or `nobody` if the current user is root.
 #[derive(Clone, Copy)]
 pub(crate) struct Unprivileged {
-    instead: Option<(u32, u32)>,
+    other: Option<(u32, u32)>,
 }
 
 impl Unprivileged {
     pub(crate) fn user() -> Self {
         if id("-u", None) != Some(0) {
-            return Self { instead: None };
+            return Self { other: None };
         }
         let user = ["postgres", "nobody"].into_iter().find(|user| id("-u", Some(user)).is_some());
-        let number = |flag| id(flag, user).expect("neither a user `postgres` nor `nobody` is here");
-        Self { instead: Some((number("-u"), number("-g"))) }
+        let number = |flag| id(flag, user).expect("no user `postgres` or `nobody` exists");
+        Self { other: Some((number("-u"), number("-g"))) }
     }
 
-    /// A command of that user's, from a directory that everybody may look at.
+    /// Returns a command that runs as that user, in a directory that every user can read.
     pub(crate) fn command(self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir("/");
-        if let Some((user, group)) = self.instead {
+        if let Some((user, group)) = self.other {
             command.uid(user).gid(group);
         }
         command
     }
 
-    /// A directory of that user's, for nobody else.
+    /// Creates a directory that only that user can access.
     pub(crate) fn directory(self) -> TempDir {
         let directory = TempDir::new().unwrap();
         self.give(directory.path());
         directory
     }
 
-    /// Makes a file or a directory that user's.
+    /// Makes that user the owner of a file or directory.
     pub(crate) fn give(self, path: &Path) {
-        if let Some((user, group)) = self.instead {
+        if let Some((user, group)) = self.other {
             chown(path, Some(user), Some(group)).unwrap();
         }
     }

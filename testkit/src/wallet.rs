@@ -4,15 +4,15 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 use stellar_strkey::ed25519::{PrivateKey, PublicKey};
 
-/// A Stellar key pair that signs messages as SEP-53 says: ed25519 over SHA-256("Stellar Signed
-/// Message:\n" ‖ message).
+/// A Stellar key pair that signs messages as defined in SEP-53: with Ed25519 over SHA-256("Stellar
+/// Signed Message:\n" ‖ message).
 pub struct Wallet {
     key: SigningKey,
     address: String,
 }
 
 impl Wallet {
-    /// A fresh key.
+    /// Generates a new key.
     #[must_use]
     pub fn generate() -> Self {
         let mut seed = [0; 32];
@@ -20,7 +20,7 @@ impl Wallet {
         Self::from_bytes(&seed)
     }
 
-    /// The key of a secret seed (`S…`).
+    /// Returns the key of a secret seed (`S…`).
     #[must_use]
     pub fn from_seed(seed: &str) -> Self {
         Self::from_bytes(&PrivateKey::from_string(seed).unwrap().0)
@@ -32,25 +32,25 @@ impl Wallet {
         Self { key, address }
     }
 
-    /// `G…`
+    /// Returns the address, `G…`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The SEP-53 signature, as padded base64.
+    /// Returns the SEP-53 signature of a message as padded base64.
     #[must_use]
     pub fn sign(&self, message: impl AsRef<[u8]>) -> String {
         STANDARD.encode(self.sign_sep53(message.as_ref()))
     }
 
-    /// The SEP-53 signature, as hex.
+    /// Returns the SEP-53 signature of a message as hex.
     #[must_use]
     pub fn sign_hex(&self, message: impl AsRef<[u8]>) -> String {
         hex::encode(self.sign_sep53(message.as_ref()))
     }
 
-    /// A plain ed25519 signature over the bytes as they are, which is *not* what SEP-53 asks for.
+    /// Returns a plain Ed25519 signature over the bytes. This is *not* a SEP-53 signature.
     #[must_use]
     pub fn sign_raw(&self, bytes: impl AsRef<[u8]>) -> String {
         STANDARD.encode(self.key.sign(bytes.as_ref()).to_bytes())

@@ -1,4 +1,4 @@
-//! The concurrent checker with fixed seeds: the short form of `make chaos`.
+//! Runs the concurrent checker with fixed seeds: a short form of `make chaos`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,8 +8,8 @@
 
 use testkit::{Program, binary};
 
-/// Plays the round of a seed. Rounds are bounded by operations, not by time: a slow machine plays
-/// them for longer.
+/// Plays the round of a seed. The number of operations limits a round, not its time, so a slow
+/// machine takes longer.
 async fn no_invariant_is_violated(seed: &str) {
     let traces = tempfile::tempdir().unwrap();
     let (pg_bin, reaper) = (std::env::var("PG_BIN").unwrap(), binary("session-reaper"));

@@ -1,4 +1,5 @@
-//! With half a million rows a table, no statement of either program reads one from end to end.
+//! Checks that no statement of either program scans a whole table when each table has half a
+//! million rows.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,8 @@ const TABLES: [&str; 6] = [
     "reaper_state",
 ];
 
-/// Half a million of each, live but for 2,000 of each kind that the reaper takes, and 3,000 revoked
-/// a moment ago.
+/// Fills each table with half a million rows. They are live, except for 2,000 rows for each reason
+/// of the reaper, and 3,000 sessions that were revoked just now.
 const FILL: &str = "
     INSERT INTO accounts (id, issuer, subject)
         SELECT gen_random_uuid(), 'stellar:testnet', 'G' || i FROM generate_series(1, 500000) i;
@@ -47,7 +48,7 @@ async fn sequential_scans(client: &Client) -> BTreeMap<String, i64> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Everything the API does with its tables, each way it can go.
+/// Executes everything that the API does with its tables, in all variants.
 async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
@@ -55,7 +56,7 @@ async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
     api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     let second = api.login(&wallet).await;
     assert_eq!(api.session(&first.access).await.status, 401, "SESSION_LIMIT is 1");
-    // A refresh that moves the expiry, a retry, an old token.
+    // A refresh that extends the expiry, a retry, and an old token.
     let behind = "UPDATE sessions SET expires_at = expires_at - interval '2 days' WHERE id = ";
     database.execute(&format!("{behind}'{}'", second.session_id)).await;
     let third = api.refresh(&second.refresh).await.tokens();
@@ -63,7 +64,8 @@ async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
     let fourth = api.refresh(&third.refresh).await.tokens();
     assert_eq!(api.session(&fourth.access).await.status, 200);
     api.refresh(&second.refresh).await.is_problem(401, "refresh_refused");
-    // A cookie, over another one, that is touched and lives on; one's sessions.
+    // A cookie login that replaces another session, a last-seen update, a sliding extension, and
+    // the list of sessions.
     let replaced = api.cookie_login(&wallet).await;
     let answer = api.try_cookie_login(&wallet, Some(&replaced)).await;
     let cookie = answer.cookie();
@@ -131,8 +133,8 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
     assert_eq!((deleted(0, "expired"), deleted(0, "revoked")), (2000, 2000), "{report}");
     assert!(deleted(1, "expired") > 1900 && deleted(2, "expired") > 1900, "{report}");
 
-    // What was done: the server's own count of scans begun, once the programs' back ends have gone
-    // and reported.
+    // First, check the statements that ran: compare the number of sequential scans that the server
+    // counted, after the connections of the programs have ended and reported their statistics.
     testkit::eventually("the programs' connections have ended", async || {
         let left =
             "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'testkit'";
@@ -140,14 +142,14 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
     })
     .await;
     client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
-    assert_eq!(sequential_scans(&client).await, before, "sequential scans that were begun");
+    assert_eq!(sequential_scans(&client).await, before, "number of sequential scans");
 
-    // And what could be: the plan of each statement that was prepared, as the server would choose
-    // it.
+    // Then check all statements that were prepared: examine the plans that the server would choose
+    // for them.
     let of_api =
         explain(&client, &api_proxy.statements(), &["force_generic_plan", "force_custom_plan"], "")
             .await;
-    // The settings that the reaper makes on its connection come with its statements.
+    // Apply the settings that the reaper sets on its connections to its statements.
     let reaper_statements = reaper_proxy.statements();
     let settings: Vec<&str> = reaper_statements
         .iter()
@@ -158,11 +160,11 @@ async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
         explain(&client, &reaper_statements, &["force_custom_plan"], &settings.join("; ")).await;
     assert!(
         of_api >= 10 && of_reaper >= 8,
-        "{of_api} and {of_reaper} statements are not all of them"
+        "only {of_api} and {of_reaper} statements were recorded"
     );
 }
 
-/// Explains every statement on our tables and returns how many there were.
+/// Explains every statement on the tables of the two programs and returns the number of statements.
 async fn explain(
     client: &Client,
     statements: &BTreeSet<Statement>,
@@ -206,7 +208,8 @@ async fn explain(
                 .map(|row| row.get(0))
                 .collect();
             let plan = plan.join("\n");
-            // A scan of an index without a condition on it reads the whole of it: no better.
+            // An index scan without a condition reads the whole index, which is as bad as a
+            // sequential scan.
             let lines: Vec<&str> = plan.lines().collect();
             for (at, line) in lines
                 .iter()
@@ -226,7 +229,7 @@ async fn explain(
     explained
 }
 
-/// A value of the kind that the statement is really given.
+/// Returns a plausible value for a parameter of the statement.
 fn plausible(text: &str, number: usize, ty: &str) -> String {
     let cast = text.split(&format!("${number}::text::")).nth(1).map(|rest| {
         rest.chars()

@@ -1,13 +1,12 @@
-//! deploy/postgres/roles.sql: each role has the privileges that its program needs, and no other.
+//! Checks deploy/postgres/roles.sql: each role has exactly the privileges that its program needs.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::Database;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-/// Everything that one of the roles may do with a table of the database or with a column of one,
-/// for every privilege that there is, system columns included; a column only where the whole table
-/// is not granted.
+/// Selects every privilege of the two roles on tables, columns (including system columns) and
+/// schemas. Column privileges are listed only if the privilege on the whole table is not granted.
 const HELD: &str = "
     WITH roles (role) AS (VALUES ('auth_api'::name), ('session_reaper')),
     tables AS (SELECT c.oid, c.oid::regclass::text AS name FROM pg_class c
@@ -50,7 +49,7 @@ const ALL: [&str; 18] = [
     "session_reaper sessions UPDATE (user_agent)",
 ];
 
-/// Of the reaper's own tables.
+/// Privileges on the tables of the reaper.
 const OWN: [&str; 8] = [
     "session_reaper reaper_runs DELETE",
     "session_reaper reaper_runs INSERT",
@@ -66,7 +65,7 @@ async fn held(client: &Client) -> Vec<String> {
     client.query(HELD, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// All that they are to have, in the order of [`held`].
+/// Returns all expected privileges, in the order of [`held`].
 fn expected() -> Vec<&'static str> {
     let mut all: Vec<&str> = ALL.into_iter().chain(OWN).collect();
     all.sort_unstable();
@@ -177,7 +176,7 @@ async fn no_moment_is_without_the_privileges() {
     program.batch_execute("SET ROLE auth_api").await.unwrap();
     let works =
         async || program.batch_execute("UPDATE sessions SET last_seen_at = now()").await.unwrap();
-    // One transaction: what it revokes and grants becomes visible at once.
+    // The script is one transaction, so its revocations and grants become visible at once.
     let transaction = owner.transaction().await.unwrap();
     transaction.batch_execute(include_str!("../../deploy/postgres/roles.sql")).await.unwrap();
     works().await;
@@ -219,7 +218,7 @@ async fn tables_of_others_get_no_grants() {
         let database = Database::empty().await;
         database.execute(foreign).await;
         database.execute(include_str!("../../migrations/reaper/2001_runs_and_state/up.sql")).await;
-        // The reaper's own tables are granted all the same.
+        // The tables of the reaper are granted nevertheless.
         database.apply_roles("").await;
         assert_eq!(held(&database.client().await).await, OWN, "{foreign}");
     }

@@ -1,4 +1,4 @@
-//! The servers that a test has to itself are what they say they are.
+//! Checks the private servers of tests.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{Server, eventually};
@@ -29,7 +29,7 @@ async fn a_replica_follows_its_primary_unless_it_is_paused() {
     writer.batch_execute("CREATE TABLE rows AS SELECT 1").await.unwrap();
     let replica = primary.replica().await;
     let reader = replica.client().await;
-    eventually("it streams", async || {
+    eventually("the replica streams", async || {
         let streams = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'";
         writer.query_one(streams, &[]).await.unwrap().get(0)
     })
@@ -41,7 +41,7 @@ async fn a_replica_follows_its_primary_unless_it_is_paused() {
 
     replica.pause().await;
     writer.batch_execute("INSERT INTO rows VALUES (3)").await.unwrap();
-    eventually("the replica has received what it does not replay", async || {
+    eventually("the replica has received WAL that it does not replay", async || {
         let received =
             "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) > 0";
         reader.query_one(received, &[]).await.unwrap().get(0)

@@ -1,4 +1,4 @@
--- {rows} sessions of others, each with its account and its token family, so that a look-up goes through indexes of some depth.
+-- Inserts {rows} sessions, each with its own account and token family, so that look-ups use indexes of a realistic depth.
 INSERT INTO accounts (id, issuer, subject)
 SELECT encode(int8send(112000000000000000 + n * 1000) || substr(sha256(int8send(n)), 1, 8), 'hex')::uuid,
        'stellar:testnet', 'other ' || n

@@ -1,4 +1,4 @@
--- No row has a version before it that a look-up would have to step over, and the planner knows the tables.
+-- Removes dead row versions, which a look-up would have to skip, and updates the planner statistics.
 VACUUM (FULL, ANALYZE) accounts;
 VACUUM (FULL, ANALYZE) sessions;
 VACUUM (FULL, ANALYZE) token_families;

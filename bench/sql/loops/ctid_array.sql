@@ -1,4 +1,4 @@
--- In the order of the index, rows locked first, those that somebody holds passed over; from a watermark.
+-- In index order, starting at a watermark. Locks rows first and skips locked ones.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     low  timestamptz := '-infinity';

@@ -1,5 +1,4 @@
--- In the order of the table, rows locked first, those that somebody holds passed over. A chunk is as many blocks as hold
--- `chunk` rows.
+-- In heap order. Locks rows first and skips locked ones. A chunk is the number of blocks that contain `chunk` rows.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     blocks bigint := pg_relation_size('sessions') / current_setting('block_size')::bigint;

@@ -1,5 +1,6 @@
--- What most projects have: keys, picked from the beginning each time. Ordered, which most are not, so that it stays on
--- the index. It ends after `most` rows: with an old snapshot held each chunk walks over all that went before.
+-- The loop that most projects use: it selects keys from the beginning each time. Unlike most, it uses ORDER BY, so that it
+-- always uses the index. It stops after `most` rows: with an old snapshot, each chunk reads all index entries of the rows
+-- that were deleted before.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     rows bigint;

@@ -1,4 +1,4 @@
--- In the order of the index, by range, no row locked first: it waits for whoever holds a row.
+-- In index order, by range, without locking rows first. It waits for transactions that have locked a row.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     low  timestamptz := '-infinity';

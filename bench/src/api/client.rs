@@ -1,5 +1,5 @@
-//! A client that has one connection and asks one thing at a time, so that connections can be
-//! counted and a time is one request's own.
+//! A client with one connection that sends one request at a time, so that the number of connections
+//! is known and each time belongs to one request.
 
 use std::net::SocketAddr;
 
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use testkit::Wallet;
 use tokio::net::TcpStream;
 
-/// What is asked.
+/// A request.
 pub(super) type Request = hyper::Request<Full<Bytes>>;
 
-/// A connection that is kept.
+/// A persistent connection.
 pub(super) struct Connection(SendRequest<Full<Bytes>>);
 
-/// What came back.
+/// A response, read to its end.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
@@ -34,12 +34,12 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends with the sender; what goes wrong in it the sender tells.
+        // The task ends when the sender is dropped. The sender reports its errors.
         tokio::spawn(connection);
         Ok(Self(sender))
     }
 
-    /// Asks, and reads the answer to its end.
+    /// Sends a request and reads the response to its end.
     pub(super) async fn ask(&mut self, request: Request) -> Result<Answer> {
         self.0.ready().await?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
@@ -50,20 +50,20 @@ impl Connection {
         })
     }
 
-    /// Asks, and has to get 200.
+    /// Sends a request and fails unless the response is 200.
     pub(super) async fn ask_for(&mut self, request: Request) -> Result<Answer> {
-        let asked = format!("{} {}", request.method(), request.uri());
+        let description = format!("{} {}", request.method(), request.uri());
         let answer = self.ask(request).await?;
         let body = String::from_utf8_lossy(&answer.body);
         ensure!(
             answer.status == StatusCode::OK,
-            "{asked} was answered with {}: {body}",
+            "{description} returned {}: {body}",
             answer.status
         );
         Ok(answer)
     }
 
-    /// A login from the beginning; what comes with it is of this transport, `token` or `cookie`.
+    /// Logs in completely with a transport, `token` or `cookie`.
     pub(super) async fn log_in(&mut self, wallet: &Wallet, transport: &str) -> Result<Answer> {
         let challenge =
             self.ask_for(post("/auth/challenge", &json!({ "address": wallet.address() }))?).await?;
@@ -74,20 +74,20 @@ impl Connection {
 }
 
 impl Answer {
-    /// A field of its body.
+    /// Returns a string field of the JSON body.
     pub(super) fn string(&self, field: &str) -> Result<String> {
         let body: Value = serde_json::from_slice(&self.body)?;
         Ok(body[field].as_str().with_context(|| format!("no {field} in {body}"))?.to_owned())
     }
 
-    /// The cookie that it sets: `name=value`.
+    /// Returns the cookie that the response sets, `name=value`.
     pub(super) fn cookie(&self) -> Result<String> {
-        let set = self.headers.get(SET_COOKIE).context("no cookie was set")?.to_str()?;
+        let set = self.headers.get(SET_COOKIE).context("the response sets no cookie")?.to_str()?;
         Ok(set.split_once(';').map_or(set, |(cookie, _)| cookie).to_owned())
     }
 }
 
-/// A request with a header, for a resource.
+/// Returns a GET request with an optional header.
 pub(super) fn get(path: &str, header: Option<(HeaderName, &str)>) -> Result<Request> {
     let mut request = to(Method::GET, path);
     if let Some((name, value)) = header {
@@ -96,20 +96,20 @@ pub(super) fn get(path: &str, header: Option<(HeaderName, &str)>) -> Result<Requ
     Ok(request.body(Full::default())?)
 }
 
-/// A request with a JSON document.
+/// Returns a POST request with a JSON body.
 pub(super) fn post(path: &str, body: &Value) -> Result<Request> {
     let request = to(Method::POST, path).header(CONTENT_TYPE, "application/json");
     Ok(request.body(Full::from(body.to_string()))?)
 }
 
-/// A form from a client that shows its id and secret.
+/// Returns a POST request with a form, authenticated with the ID and secret of a client.
 pub(super) fn form(
     path: &str,
     (id, secret): &(String, String),
     fields: &[(&str, &str)],
 ) -> Result<Request> {
     let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
-    // Tokens, ids and secrets are of characters that a form leaves as they are.
+    // Tokens, IDs and secrets contain only characters that need no escaping in a form.
     let body =
         fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     let request = to(Method::POST, path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");

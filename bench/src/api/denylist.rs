@@ -1,9 +1,9 @@
-//! The look-up in the denylist as auth-api sees it, with clients that call at a fixed rate and
-//! others that log in; beside what redis-benchmark says of the same command to the same Redis, just
-//! before and just after.
+//! Measures the denylist look-up in auth-api, while clients send requests at a fixed rate and
+//! others log in. redis-benchmark measures the same command on the same Redis before and after.
 //!
-//! auth-api's histogram tells of every look-up, in coarse buckets; the same code in this process
-//! ([`in_process`]) tells of some more, to the microsecond, meanwhile.
+//! The histogram of auth-api contains every look-up, in coarse buckets. At the same time, the same
+//! code in this process ([`in_process`]) executes more look-ups, which are timed to the
+//! microsecond.
 
 mod histogram;
 mod in_process;
@@ -30,61 +30,62 @@ pub use redis_benchmark::Commands;
 use redis_benchmark::RedisBenchmark;
 pub use results::{Latencies, Results, Round, Traffic};
 
-/// Before those seconds that count, for connections and statements.
+/// Warm-up time, for connections and statements.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// What the traffic goes on for afterwards, so that there is some while the histogram is read.
+/// How long the traffic continues afterwards, so that it does not stop while the histogram is read.
 const COOL_DOWN: Duration = Duration::from_millis(500);
 
-/// Connections of those who log in, and their wallets: few enough that each wallet gets past its
-/// limit of sessions, so that logins write to the denylist, too.
+/// The number of connections that log in, and of wallets for each. There are so few wallets that
+/// each reaches its session limit, so that logins also write to the denylist.
 const LOGIN_CONNECTIONS: u32 = 4;
 const WALLETS: usize = 4;
 
-/// How the look-up is measured.
+/// Options for the denylist look-up.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Denylist")]
 #[group(skip)]
 pub struct Options {
-    /// Seconds of traffic in a round
+    /// Duration of the traffic in each round, in seconds
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// Connections of those who ask, of redis-benchmark, and tasks that look up in this process
+    /// Number of client connections, of redis-benchmark connections, and of tasks that look up in
+    /// this process
     #[arg(long, default_value_t = 32)]
     pub connections: u32,
-    /// GET /auth/session a second, in all
+    /// Total GET /auth/session requests per second
     #[arg(long, default_value_t = 2_000)]
     pub rate: u32,
-    /// Logins a second beside them, in all
+    /// Total logins per second
     #[arg(long, default_value_t = 20)]
     pub logins: u32,
-    /// Look-ups in this process a second, in all
+    /// Total look-ups in this process per second
     #[arg(long, default_value_t = 1_000)]
     pub look_ups: u32,
-    /// Commands of redis-benchmark, before the traffic and after it
+    /// Number of redis-benchmark commands before the traffic, and after it
     #[arg(long, default_value_t = 100_000, value_name = "COMMANDS")]
     pub requests: u32,
-    /// redis-benchmark, or another that takes its options
+    /// redis-benchmark, or a program with the same options
     #[arg(long, default_value = "redis-benchmark", value_name = "PROGRAM")]
     pub redis_benchmark: PathBuf,
 }
 
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.seconds >= 1, "--seconds: at least one");
+        ensure!(self.seconds >= 1, "--seconds: must be at least 1");
         ensure!(
             self.connections >= 1 && self.requests >= 1,
-            "--connections and --requests: at least one"
+            "--connections and --requests: must be at least 1"
         );
         let rates = [self.rate, self.logins, self.look_ups];
         ensure!(
             rates.iter().all(|rate| *rate >= 1),
-            "--rate, --logins and --look-ups: at least one a second"
+            "--rate, --logins and --look-ups: must be at least 1"
         );
         Ok(())
     }
 }
 
-/// Measures all rounds on an auth-api over this empty database.
+/// Executes all rounds with an auth-api that uses this empty database.
 pub(super) async fn measure(
     options: &Options,
     rounds: u32,
@@ -107,7 +108,7 @@ pub(super) async fn measure(
     Ok(Results { options: options.clone(), rounds: measured })
 }
 
-/// The seconds of one round.
+/// Executes the traffic of one round.
 async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -> Result<Traffic> {
     let callers = callers(options, serving).await?;
     let begin = Instant::now();
@@ -145,7 +146,7 @@ async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -
     })
 }
 
-/// Connections, each with what is asked on it: by a session of its own.
+/// Opens the client connections. Each one has a request with the access token of its own session.
 async fn callers(options: &Options, serving: &Serving) -> Result<Vec<(Connection, Request)>> {
     let mut callers = Vec::new();
     for _ in 0..options.connections {
@@ -177,7 +178,7 @@ async fn log_in(mut connection: Connection, mut pace: Pace) -> Result<Vec<Taken>
     Ok(all)
 }
 
-/// What all of them took. Fails as soon as one has failed.
+/// Collects the calls of all tasks. Fails as soon as one task fails.
 async fn together(mut tasks: JoinSet<Result<Vec<Taken>>>) -> Result<Vec<Taken>> {
     let mut all = Vec::new();
     while let Some(one) = tasks.join_next().await {

@@ -1,5 +1,6 @@
-//! What each endpoint of auth-api does in a second and what that costs its processor, beside an
-//! earlier auth-api over a database of its own, in turns.
+//! Measures how many requests per second each endpoint of auth-api handles and how much processor
+//! time each request costs. An earlier auth-api with its own database is measured in turns with the
+//! current one.
 
 mod results;
 
@@ -19,30 +20,30 @@ use super::others;
 use super::serving::Serving;
 pub use results::{Measured, Results};
 
-/// Before what counts, for connections and caches.
+/// Warm-up time, for connections and caches.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// How endpoints are measured.
+/// Options for endpoints.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Endpoints")]
 #[group(skip)]
 pub struct Options {
-    /// An earlier auth-api to measure beside this one, in turns
+    /// An earlier auth-api to compare with this one, in turns
     #[arg(long, value_name = "PATH")]
     pub against: Option<PathBuf>,
-    /// Seconds of each measurement
+    /// Duration of each measurement
     #[arg(long, default_value_t = 2, value_name = "SECONDS")]
     pub endpoint_seconds: u64,
-    /// Connections, each of which asks again as soon as it is answered
+    /// Number of connections; each sends its next request as soon as it receives a response
     #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
     pub endpoint_connections: u32,
-    /// Measure only this endpoint; can be repeated [default: all of them]
+    /// Measure only this endpoint; can be repeated [default: all endpoints]
     #[arg(long = "endpoint", value_enum, value_name = "ENDPOINT")]
     pub only: Vec<Endpoint>,
 }
 
 impl Options {
-    /// The endpoints to measure.
+    /// Returns the endpoints to measure.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
         Endpoint::ALL
             .into_iter()
@@ -50,46 +51,46 @@ impl Options {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.endpoint_seconds >= 1, "--endpoint-seconds: at least one");
-        ensure!(self.endpoint_connections >= 1, "--endpoint-connections: at least one");
+        ensure!(self.endpoint_seconds >= 1, "--endpoint-seconds: must be at least 1");
+        ensure!(self.endpoint_connections >= 1, "--endpoint-connections: must be at least 1");
         Ok(())
     }
 }
 
-/// Which program is asked.
+/// The program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The earlier one.
+    /// The earlier program.
     Before,
-    /// The one that is measured.
+    /// The current program.
     Since,
 }
 
-/// What is asked.
+/// A measured request or sequence of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Endpoint {
-    /// A challenge.
+    /// A challenge
     Challenge,
-    /// A challenge, and a login for tokens.
+    /// A challenge and a login with the token transport
     LogInByToken,
-    /// A challenge, and a login for a cookie.
+    /// A challenge and a login with the cookie transport
     LogInByCookie,
-    /// A rotation.
+    /// A refresh
     Refresh,
-    /// The caller's session, by an access token.
+    /// The caller's session, with an access token
     SessionByToken,
-    /// The caller's session, by a cookie.
+    /// The caller's session, with a cookie
     SessionByCookie,
-    /// The account's sessions.
+    /// The sessions of the account
     Sessions,
-    /// An access token, for another service.
+    /// Introspection of an access token
     Introspect,
-    /// A challenge, a login and a logout.
+    /// A challenge, a login and a logout
     LogOut,
 }
 
 impl Endpoint {
-    /// All of them.
+    /// All endpoints.
     pub const ALL: [Self; 9] = [
         Self::Challenge,
         Self::LogInByToken,
@@ -102,7 +103,7 @@ impl Endpoint {
         Self::LogOut,
     ];
 
-    /// In the table.
+    /// Returns the name in the table.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -119,7 +120,7 @@ impl Endpoint {
     }
 }
 
-/// One client with a session of each transport.
+/// A client with one session of each transport.
 struct Caller {
     connection: Connection,
     wallet: Wallet,
@@ -177,14 +178,14 @@ impl Caller {
                     self.connection.log_in(&self.wallet, "token").await?.string("refresh_token")?;
                 let logout = post("/auth/logout", &json!({ "refresh_token": refresh }))?;
                 let status = self.connection.ask(logout).await?.status;
-                ensure!(status.is_success(), "a logout was answered with {status}");
+                ensure!(status.is_success(), "a logout returned {status}");
             }
         }
         Ok(())
     }
 }
 
-/// Measures all rounds, each program on a database of its own with `rows` sessions of others.
+/// Executes all rounds. Each program has its own database, with `rows` sessions of other accounts.
 pub(super) async fn measure(
     options: &Options,
     (rounds, rows): (u32, u64),
@@ -210,10 +211,14 @@ pub(super) async fn measure(
         for endpoint in options.endpoints() {
             for (side, serving) in &sides {
                 let one = ask_for_a_while(options, serving, *side, endpoint).await?;
-                eprintln!("round {round}: {}, {side:?}: {:.0} a second", endpoint.name(), one.rate);
+                eprintln!(
+                    "round {round}: {}, {side:?}: {:.0} per second",
+                    endpoint.name(),
+                    one.rate
+                );
                 measured.push(one);
             }
-            // Neither is always the first.
+            // Alternate which program comes first.
             sides.reverse();
         }
     }
@@ -243,11 +248,11 @@ async fn ask_for_a_while(
         count += one??;
     }
     let (busy, took) = (serving.processor_time()?.saturating_sub(before), begin.elapsed());
-    Measured::of((side, endpoint), count, busy, took)
-        .context("nothing was answered in the time that counts")
+    Measured::of((side, endpoint), count, busy, took).context("no response in the measured time")
 }
 
-/// How many requests were answered that began when it counts: one at least.
+/// Sends requests until the end, and returns the number of requests that began in the measured
+/// time, at least one.
 async fn ask(mut caller: Caller, endpoint: Endpoint, begin: Instant, end: Instant) -> Result<u64> {
     let mut count = 0;
     loop {

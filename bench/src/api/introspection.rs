@@ -1,6 +1,6 @@
-//! Whole introspections (RFC 7662) as fast as some connections can ask for them, and where their
-//! time goes: requests that come one step further each, from a document that is only sent to a
-//! token that both stores know.
+//! Measures the maximum rate of complete introspections (RFC 7662) over a number of connections,
+//! and the cost of their steps. Each measured request adds one step to an earlier one, from a
+//! static document to the introspection of a token that requires both stores.
 
 mod results;
 
@@ -18,51 +18,55 @@ use super::client::{Connection, Request, form, get};
 use super::serving::Serving;
 pub use results::{Measured, Results};
 
-/// Before what counts, for connections and caches.
+/// Warm-up time, for connections and caches.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Secrets that are checked one after the other.
+/// Number of client secrets that are checked, one at a time.
 const CHECKS: usize = 20;
 
-/// How introspection is measured.
+/// Options for introspection.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Introspection")]
 #[group(skip)]
 pub struct Options {
-    /// Seconds of each measurement
+    /// Duration of each measurement
     #[arg(long, default_value_t = 4, value_name = "SECONDS")]
     pub introspection_seconds: u64,
-    /// Connections, each of which asks again as soon as it is answered
+    /// Number of connections; each sends its next request as soon as it receives a response
     #[arg(long, default_value_t = 32, value_name = "CONNECTIONS")]
     pub introspection_connections: u32,
 }
 
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.introspection_seconds >= 1, "--introspection-seconds: at least one");
-        ensure!(self.introspection_connections >= 1, "--introspection-connections: at least one");
+        ensure!(self.introspection_seconds >= 1, "--introspection-seconds: must be at least 1");
+        ensure!(
+            self.introspection_connections >= 1,
+            "--introspection-connections: must be at least 1"
+        );
         Ok(())
     }
 }
 
-/// What is asked for.
+/// A measured request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The JWKS: HTTP alone.
+    /// The JWKS: only HTTP.
     Document,
-    /// What is no token: and the client, and the form.
+    /// A string that is not a token: adds the credentials of the client, and the form.
     NoToken,
-    /// An access token with a wrong signature: and its verification.
+    /// An access token with an invalid signature: adds its verification.
     Forged,
-    /// An access token: and the look-up in Redis, and the answer.
+    /// A valid access token: adds the look-up in Redis, and the response.
     Access,
-    /// A refresh token: the session and its family from PostgreSQL.
+    /// A refresh token: adds the look-up of the session and its token family in PostgreSQL.
     Refresh,
-    /// What a cookie carries: the same, and it is noted that it was used.
+    /// A session token from a cookie: adds the look-up of the session in PostgreSQL, and records
+    /// its use.
     Session,
 }
 
 impl Step {
-    /// All of them, each beside the one that it goes further than.
+    /// All steps, each with the earlier step that it extends.
     pub const ALL: [(Self, Option<Self>); 6] = [
         (Self::Document, None),
         (Self::NoToken, Some(Self::Document)),
@@ -72,7 +76,7 @@ impl Step {
         (Self::Session, Some(Self::NoToken)),
     ];
 
-    /// In the table.
+    /// Returns the name in the table.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -85,7 +89,7 @@ impl Step {
         }
     }
 
-    /// What it does that the one beside it does not.
+    /// Returns what this step adds to the earlier one.
     #[must_use]
     pub fn adds(self) -> &'static str {
         match self {
@@ -102,7 +106,7 @@ impl Step {
     }
 }
 
-/// What the steps ask about.
+/// The tokens that are introspected.
 struct Tokens {
     access: String,
     forged: String,
@@ -110,7 +114,7 @@ struct Tokens {
     session: String,
 }
 
-/// Measures all rounds on an auth-api over this empty database.
+/// Executes all rounds with an auth-api that uses this empty database.
 pub(super) async fn measure(
     options: &Options,
     rounds: u32,
@@ -124,7 +128,7 @@ pub(super) async fn measure(
     for round in 1..=rounds {
         for (step, _) in Step::ALL {
             let one = ask_for_a_while(options, &serving, step).await?;
-            eprintln!("round {round}: {}: {:.0} a second", step.name(), one.rate);
+            eprintln!("round {round}: {}: {:.0} per second", step.name(), one.rate);
             measured.push(one);
         }
     }
@@ -139,7 +143,7 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Re
         let request = request(&mut connection, serving, step).await?;
         ready.push((connection, request));
     }
-    // Not before all are logged in, which may take longer than the warm-up.
+    // Start only after all logins, which may take longer than the warm-up.
     let begin = Instant::now() + WARM_UP;
     let end = begin + Duration::from_secs(options.introspection_seconds);
     let mut callers = JoinSet::new();
@@ -152,13 +156,12 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Re
     while let Some(one) = callers.join_next().await {
         took.append(&mut one??);
     }
-    // Until the last is answered, which is as soon as it may be after the end.
+    // The time includes the last responses, which may arrive after the end.
     let busy = serving.processor_time()?.saturating_sub(before);
-    Measured::of(step, took, busy, end - begin)
-        .context("nothing was answered in the time that counts")
+    Measured::of(step, took, busy, end - begin).context("no response in the measured time")
 }
 
-/// What one connection asks, about a session of its own.
+/// Returns the request of one connection, about its own session.
 async fn request(connection: &mut Connection, serving: &Serving, step: Step) -> Result<Request> {
     if step == Step::Document {
         return get("/.well-known/jwks.json", None);
@@ -190,7 +193,8 @@ async fn tokens(connection: &mut Connection) -> Result<Tokens> {
     })
 }
 
-/// How many milliseconds each request took that began when it counts: one at least.
+/// Sends requests until the end, and returns the times in milliseconds of the requests that began
+/// in the measured time, at least one.
 async fn ask(
     mut connection: Connection,
     request: Request,
@@ -220,8 +224,8 @@ async fn ask(
     }
 }
 
-/// What it takes to check a secret that is not remembered, one at a time: the median, in
-/// milliseconds.
+/// Returns the median time in milliseconds to check a client secret that is not cached, one at a
+/// time.
 async fn check_a_secret(serving: &Serving) -> Result<f64> {
     let mut connection = Connection::open(serving.api).await?;
     let wrong = (serving.service.0.clone(), "wrong".to_owned());
@@ -232,7 +236,7 @@ async fn check_a_secret(serving: &Serving) -> Result<f64> {
             connection.ask(form("/oauth/introspect", &wrong, &[("token", "none")])?).await?;
         ensure!(
             answer.status == StatusCode::UNAUTHORIZED,
-            "a wrong secret was answered with {}",
+            "a wrong secret returned {}",
             answer.status
         );
         took.push(since.elapsed().as_secs_f64() * 1e3);

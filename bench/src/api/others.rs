@@ -1,5 +1,4 @@
-//! Sessions of other accounts, so that an answer goes through tables and indexes of a realistic
-//! size.
+//! Creates sessions of other accounts, so that requests use tables and indexes of a realistic size.
 
 use anyhow::Result;
 use tokio_postgres::Client;
@@ -8,9 +7,9 @@ use crate::server::connect;
 
 const OTHERS: &str = include_str!("../../sql/api/others.sql");
 
-/// Adds `rows` of them to a database of auth-api, and statistics. Without statistics the planner
-/// may keep a plan that was made for an empty table, and with autovacuum switched off nothing would
-/// ever correct that.
+/// Adds `rows` sessions to the database of an auth-api and updates the statistics. Without
+/// statistics, the planner may keep a plan that was made for an empty table. With autovacuum
+/// disabled, nothing would correct that.
 pub(super) async fn fill(database_url: &str, rows: u64) -> Result<Client> {
     let client = connect(database_url).await?;
     client.batch_execute(&OTHERS.replace("{rows}", &rows.to_string())).await?;

@@ -1,6 +1,7 @@
-//! Whether the time of a 401 tells what it was for: genuine credentials that are refused for
-//! different reasons, in random order over one connection, and the difference of the medians beside
-//! what chance alone makes of it.
+//! Measures whether the response time of a 401 reveals the reason for the rejection. Genuine
+//! credentials that are rejected for different reasons are sent in random order over one
+//! connection. The difference of the medians is compared with the difference that chance alone
+//! causes.
 
 mod credentials;
 mod noise;
@@ -18,31 +19,31 @@ use super::serving::Serving;
 pub use credentials::{Carrier, Reason};
 pub use results::{Line, Refused, Results};
 
-/// How the time of refusals is measured.
+/// Options for refusals.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Refusals")]
 #[group(skip)]
 pub struct Options {
-    /// Refusals of each kind of credential for each reason
+    /// Number of rejections for each kind of credential and each reason
     #[arg(long, default_value_t = 2_000)]
     pub tries: usize,
-    /// Credentials of a kind that are refused for the same reason, by turns
+    /// Number of credentials for each kind and reason, used in turns
     #[arg(long, default_value_t = 50)]
     pub credentials: usize,
-    /// Sessions that others have, also while endpoints are measured
+    /// Number of sessions of other accounts; also applies to endpoints
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub others: u64,
 }
 
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.tries >= 4, "--tries: at least four, or there are no quartiles");
-        ensure!(self.credentials >= 1, "--credentials: at least one");
+        ensure!(self.tries >= 4, "--tries: must be at least 4, for the quartiles");
+        ensure!(self.credentials >= 1, "--credentials: must be at least 1");
         Ok(())
     }
 }
 
-/// Measures both kinds of credentials on an auth-api over this empty database.
+/// Measures both kinds of credentials with an auth-api that uses this empty database.
 pub(super) async fn measure(
     options: &Options,
     program: &Path,

@@ -1,4 +1,5 @@
-//! An auth-api of the bench's own: with its defaults but for the limits on how often one may ask.
+//! Runs an auth-api for the benchmark, with its default settings except for the rate limits and a
+//! few timeouts.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,32 +15,32 @@ use tempfile::TempDir;
 use super::client::{Connection, get};
 use crate::process;
 
-/// How long it may take to be ready: a bound for what hangs.
+/// How long it may take to be ready. The limit only ends a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often it is asked whether it is.
+/// How often its readiness is checked.
 const POLL: Duration = Duration::from_millis(20);
 
-/// In which the system counts the time of processors (`USER_HZ` is 100 wherever Rust runs on
-/// Linux).
+/// The unit in which the system counts processor time (`USER_HZ` is 100 on every Linux platform
+/// that Rust supports).
 const TICK: Duration = Duration::from_millis(10);
-/// Lines of its log that are shown when it ended.
+/// Number of log lines that are shown if it exits.
 const SHOWN: usize = 20;
 
-/// An auth-api that serves; ended with this.
+/// A running auth-api, which is stopped when this is dropped.
 pub(super) struct Serving {
     child: Child,
     directory: TempDir,
-    /// Where the API listens.
+    /// Address of the API.
     pub(super) api: SocketAddr,
-    /// Where its metrics are.
+    /// Address of the operations port, which serves the metrics.
     pub(super) operations: SocketAddr,
-    /// Id and secret of a client that may introspect.
+    /// ID and secret of a client that may introspect.
     pub(super) service: (String, String),
     settings: Vec<(&'static str, String)>,
 }
 
 impl Serving {
-    /// Makes the tables in an empty database, and serves over it.
+    /// Creates the tables in an empty database and starts auth-api with it.
     pub(super) async fn start(
         program: &Path,
         database_url: &str,
@@ -72,12 +73,12 @@ impl Serving {
             ("AUTH_SECRET", secret),
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
             ("INTROSPECTION_CLIENTS_FILE", clients),
-            // A busy machine makes answers slow, and that is what is measured: none is to fail for
-            // it.
+            // On a busy machine, responses are slow. That is what is measured, so requests must not
+            // fail because of it.
             ("DATABASE_CHECKOUT_TIMEOUT", "1m".to_owned()),
             ("DATABASE_STATEMENT_TIMEOUT", "90s".to_owned()),
             ("REFRESH_REUSE_GRACE", "5m".to_owned()),
-            // All that is asked here comes from one address.
+            // All requests come from one address.
             ("RATE_LIMIT", "off".to_owned()),
         ];
         let mut command = Command::new(program);
@@ -87,8 +88,7 @@ impl Serving {
             .envs(settings.iter().map(|(name, value)| (name, value)));
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(directory.path().join("log"))?);
-        let child =
-            command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
+        let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut serving =
             Self { child, directory, api: nowhere, operations: nowhere, service, settings };
@@ -96,7 +96,7 @@ impl Serving {
         Ok(serving)
     }
 
-    /// What it was started with, as its flags.
+    /// Returns its settings as command-line options.
     pub(super) fn flags(&self) -> impl Iterator<Item = String> {
         let flag = |(name, value): &(&str, String)| {
             format!("--{}={value}", name.to_lowercase().replace('_', "-"))
@@ -104,19 +104,19 @@ impl Serving {
         self.settings.iter().map(flag)
     }
 
-    /// What Prometheus would read now.
+    /// Returns the metrics that Prometheus would scrape now.
     pub(super) async fn metrics(&self) -> Result<String> {
         let answer =
             Connection::open(self.operations).await?.ask_for(get("/metrics", None)?).await?;
         Ok(String::from_utf8(answer.body.into())?)
     }
 
-    /// How long processors have worked for it.
+    /// Returns the processor time that it has used.
     pub(super) fn processor_time(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // proc_pid_stat(5): after the name, which may hold anything, `utime` and `stime` are the
-        // 12th and 13th.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat has a name in it")?;
+        // proc_pid_stat(5): `utime` and `stime` are the 12th and 13th fields after the name, which
+        // may contain any characters.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat contains no name")?;
         let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
         Ok(TICK * u32::try_from(ticks.sum::<Result<u64, _>>()?)?)
     }
@@ -125,7 +125,7 @@ impl Serving {
         let until = Instant::now() + PATIENCE;
         while !self.is_ready().await? {
             if let Some(status) = self.child.try_wait()? {
-                bail!("auth-api ended with {status}:\n{}", self.end_of_log()?);
+                bail!("auth-api exited with {status}:\n{}", self.end_of_log()?);
             }
             if Instant::now() > until {
                 bail!("auth-api was not ready in time:\n{}", self.end_of_log()?);
@@ -135,7 +135,7 @@ impl Serving {
         Ok(())
     }
 
-    /// It listens, and has built its denylist once.
+    /// Returns whether it listens and has built its denylist once.
     async fn is_ready(&mut self) -> Result<bool> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -144,7 +144,11 @@ impl Serving {
             return Ok(false);
         };
         let address = |name: &str| {
-            line["fields"][name].as_str().context("where it listens")?.parse().context("address")
+            line["fields"][name]
+                .as_str()
+                .context("no address in the log")?
+                .parse()
+                .context("invalid address in the log")
         };
         (self.api, self.operations) = (address("api")?, address("ops")?);
         let ready = Connection::open(self.operations).await?.ask(get("/readyz", None)?).await?;
@@ -161,7 +165,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // Nothing to say when it is gone already.
+        // Ignore the error if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! `bench-traffic`: measure, print, and write when asked.
+//! `bench-traffic`: measures, prints the results, and writes them to a file on request.
 
 use anyhow::Result;
 use bench::traffic::{Options, measure};
@@ -9,5 +9,5 @@ async fn main() -> Result<()> {
     let options = Options::parse();
     let results = measure(&options).await?.to_string();
     let title = options.write.as_ref().map(|name| format!("traffic-{name}"));
-    bench::tell(&results, title.as_deref())
+    bench::write_results(&results, title.as_deref())
 }

@@ -1,4 +1,4 @@
-//! How long transactions took, by the time at which they should have begun.
+//! The latency of transactions, counted from their scheduled start.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,35 +6,37 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::pgbench::ROTATION;
 use crate::statistics::quantile;
 
-/// One transaction, as pgbench noted it.
+/// A transaction, as logged by pgbench.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Transaction {
-    /// When it should have begun, since 1970.
+    /// Scheduled start, since 1970.
     due: Duration,
-    /// From then to its end, waiting for a free client included: a caller would have waited, too.
+    /// Time from the scheduled start to the end. It includes the wait for a free client, because a
+    /// caller would also have to wait.
     took: Duration,
     rotation: bool,
 }
 
-/// Of the transactions that were due in a window; in milliseconds.
+/// Latencies of the transactions that were scheduled in a window, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latencies {
-    /// How many.
+    /// Number of transactions.
     pub count: usize,
-    /// Half of them took no longer.
+    /// Median.
     pub p50: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: f64,
-    /// 99.9 % took no longer.
+    /// 99.9th percentile.
     pub p999: f64,
-    /// 99 % of the look-ups took no longer.
+    /// 99th percentile of the look-ups.
     pub look_up_p99: f64,
-    /// 99 % of the rotations took no longer.
+    /// 99th percentile of the rotations.
     pub rotation_p99: f64,
 }
 
 impl Transaction {
-    /// `client number µs script seconds µs [lag]`, the fifth and sixth being when it ended.
+    /// Parses `client number µs script seconds µs [lag]`. The fifth and sixth fields are the time
+    /// at which the transaction ended.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let fields: Vec<u64> =
             line.split(' ').map(|field| field.parse().ok()).collect::<Option<_>>()?;
@@ -47,7 +49,7 @@ impl Transaction {
 }
 
 impl Latencies {
-    /// `None` where nothing was due.
+    /// Returns the latencies in a window, or `None` if nothing was scheduled in it.
     pub(super) fn of(transactions: &[Transaction], window: &Range<SystemTime>) -> Option<Self> {
         let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
         let window = since(window.start)?..since(window.end)?;
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_transaction_belongs_to_the_window_in_which_it_should_have_begun() {
-        // Due at 99.5 s, ended at 101.5 s.
+        // Scheduled at 99.5 s, ended at 101.5 s.
         let late = Transaction::parse("3 17 2000000 1 101 500000 1999000").unwrap();
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(Latencies::of(&[late], &(at(100)..at(102))), None);

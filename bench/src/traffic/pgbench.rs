@@ -1,4 +1,4 @@
-//! The traffic: pgbench at a fixed rate, and what it says of each transaction.
+//! Runs pgbench at a fixed rate and reads its transaction log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,29 @@ use crate::server::Copy;
 const LOOK_UP: &str = include_str!("../../sql/traffic/look_up.sql");
 const ROTATE: &str = include_str!("../../sql/traffic/rotate.sql");
 
-/// Its number among pgbench's scripts.
+/// Index of the rotation among the scripts of pgbench.
 pub(super) const ROTATION: u8 = 1;
 
-/// In seconds. It is ended; this is for when nobody is left who could.
+/// Maximum runtime of pgbench in seconds. Normally pgbench is stopped earlier. The limit applies if
+/// this program is killed.
 const AT_THE_LATEST: &str = "3600";
 
-/// How long it may take to notice that its connections are gone.
+/// How long pgbench may take to notice that its connections were terminated.
 const TO_END: Duration = Duration::from_secs(20);
 
-/// Who calls at what rate.
+/// The configuration of the traffic.
 #[derive(Clone, Debug)]
 pub(super) struct Traffic {
     pub(super) pg_bin: Option<PathBuf>,
-    /// Connections.
+    /// Number of connections.
     pub(super) clients: u32,
-    /// Transactions a second; `None` for as many as there can be.
+    /// Transactions per second, or `None` for the maximum rate.
     pub(super) rate: Option<u32>,
-    /// Rows that it goes to.
+    /// Number of rows that it uses.
     pub(super) live: u64,
 }
 
-/// A pgbench that runs.
+/// A running pgbench.
 pub(super) struct Running {
     child: Child,
     directory: TempDir,
@@ -73,7 +74,7 @@ impl Traffic {
             command.args(["--rate", &rate.to_string()]);
         }
         command.arg("--log-prefix").arg(file("log"));
-        // Three look-ups to a rotation.
+        // Three look-ups for each rotation.
         command
             .arg("--file")
             .arg(suffixed(&file("look_up.sql"), "@3"))
@@ -81,21 +82,20 @@ impl Traffic {
             .arg(file("rotate.sql"));
         command.arg(url).current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(file("stderr"))?);
-        let child =
-            command.spawn().with_context(|| format!("{} cannot be run", program.display()))?;
+        let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         Ok(Running { child, directory })
     }
 }
 
 impl Running {
-    /// Ends it, and reads what it noted. It writes the last of that when its connections are gone,
-    /// and not on a signal.
+    /// Stops pgbench and reads its log. pgbench writes the end of the log when its connections are
+    /// terminated, but not when it is killed by a signal.
     pub(super) async fn end(mut self, copy: &Copy) -> Result<Vec<Transaction>> {
-        ensure!(self.child.try_wait()?.is_none(), "pgbench ended too soon:\n{}", self.said());
+        ensure!(self.child.try_wait()?.is_none(), "pgbench exited too early:\n{}", self.stderr());
         copy.end("pgbench").await?;
         let until = Instant::now() + TO_END;
         while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < until, "pgbench did not end");
+            ensure!(Instant::now() < until, "pgbench did not exit");
             thread::sleep(Duration::from_millis(20));
         }
         let mut transactions = Vec::new();
@@ -105,25 +105,25 @@ impl Running {
                 for line in fs::read_to_string(entry.path())?.lines() {
                     transactions.push(
                         Transaction::parse(line)
-                            .with_context(|| format!("pgbench noted {line:?}"))?,
+                            .with_context(|| format!("pgbench logged {line:?}"))?,
                     );
                 }
             }
         }
         if transactions.is_empty() {
-            bail!("pgbench did nothing:\n{}", self.said());
+            bail!("pgbench executed no transactions:\n{}", self.stderr());
         }
         Ok(transactions)
     }
 
-    fn said(&self) -> String {
+    fn stderr(&self) -> String {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Nothing to say when it is gone already.
+        // Ignore the error if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

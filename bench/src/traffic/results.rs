@@ -1,4 +1,4 @@
-//! What was measured, and the tables that show it.
+//! The results and their tables.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,55 +8,56 @@ use super::ways::Way;
 use crate::case::Layout;
 use crate::statistics::{cell, float, median};
 
-/// What session-reaper is to stay under, and to reach at the same time.
+/// The goals of session-reaper: the maximum ratio, and the minimum rate of deleted rows at the same
+/// time.
 const RATIO_AT_MOST: f64 = 1.25;
 const ROWS_AT_LEAST: f64 = 20_000.0;
 
-/// One way in one layout in one round.
+/// A measurement of one way in one layout and one round.
 #[derive(Clone, Debug)]
 pub struct Beside {
-    /// Of the table.
+    /// Layout of the table.
     pub layout: Layout,
-    /// By name.
+    /// Name of the way.
     pub way: String,
-    /// Rows.
+    /// Number of deleted rows.
     pub deleted: u64,
-    /// The time in which they were.
+    /// Duration of the deletion.
     pub elapsed: Duration,
-    /// What the traffic had just before; `None` where there was none.
+    /// Latencies of the traffic before the deletion, or `None` if there was no traffic.
     pub before: Option<Latencies>,
-    /// And meanwhile.
+    /// Latencies of the traffic during the deletion.
     pub during: Option<Latencies>,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// Of the server.
+    /// Settings of the server.
     pub settings: String,
-    /// The server survives a crash with what it has committed.
+    /// Whether committed data survives a crash of the server.
     pub durable: bool,
-    /// Of a table; half of them are due.
+    /// Number of rows in a table; half of them are due.
     pub rows: u64,
-    /// Of all.
+    /// Number of rounds.
     pub rounds: u32,
-    /// Transactions a second.
+    /// Transactions per second.
     pub rate: u32,
-    /// The same where nothing holds them back.
+    /// Transactions per second at the maximum rate.
     pub flat_out: f64,
-    /// Of the traffic.
+    /// Number of connections of the traffic.
     pub clients: u32,
-    /// In order.
+    /// The layouts, in order.
     pub layouts: Vec<Layout>,
-    /// In order.
+    /// The ways, in order.
     pub ways: Vec<Way>,
-    /// In the order in which it was measured.
+    /// Measurements, in the order in which they were made.
     pub measured: Vec<Beside>,
 }
 
-/// The columns of a layout's table.
+/// The columns of the table of a layout.
 pub const COLUMNS: [&str; 9] = [
-    "beside the traffic",
+    "way",
     "thousand rows/s",
     "p50 ms",
     "p99 ms",
@@ -81,7 +82,7 @@ impl Beside {
     }
 }
 
-/// In one line, for whoever waits.
+/// Formats the measurement on one line, as progress output.
 impl fmt::Display for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1} thousand rows/s", self.thousands())?;
@@ -94,8 +95,8 @@ impl fmt::Display for Beside {
             during.p99,
             during.p99 / before.p99
         )?;
-        write!(f, "of look-ups {:.2} → {:.2}, ", before.look_up_p99, during.look_up_p99)?;
-        write!(f, "of rotations {:.2} → {:.2}, ", before.rotation_p99, during.rotation_p99)?;
+        write!(f, "look-ups {:.2} → {:.2}, ", before.look_up_p99, during.look_up_p99)?;
+        write!(f, "rotations {:.2} → {:.2}, ", before.rotation_p99, during.rotation_p99)?;
         write!(f, "p99.9 {:.2} → {:.2} ms", before.p999, during.p999)
     }
 }
@@ -114,7 +115,7 @@ impl Results {
         median(self.of(layout, way).filter_map(value))
     }
 
-    /// The least and the greatest of the rounds' ratios.
+    /// Returns the minimum and the maximum of the ratios of the rounds.
     fn spread(&self, layout: Layout, way: &str) -> String {
         let ratios = || self.of(layout, way).filter_map(Beside::p99);
         let (least, most) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
@@ -148,12 +149,12 @@ impl fmt::Display for Results {
         writeln!(f, "{rows} rows, half of them due; {rounds} round(s), medians. {settings}.\n")?;
         writeln!(
             f,
-            "Traffic: {rate} transactions a second on {clients} connections, three look-ups to a rotation; flat out it makes {flat_out:.0}.\n"
+            "Traffic: {rate} transactions per second on {clients} connections, three look-ups for each rotation. The maximum rate is {flat_out:.0} per second.\n"
         )?;
         if !self.durable {
             writeln!(
                 f,
-                "**This server is not durable: what is written here is no measurement.**\n"
+                "**This server is not durable. Do not use these numbers as measurements.**\n"
             )?;
         }
         for &layout in &self.layouts {

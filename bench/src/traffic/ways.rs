@@ -1,43 +1,44 @@
-//! What deletes beside the traffic, as data.
+//! The ways to delete rows during the traffic, as data.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Variables of session-reaper, and what they are set to.
+/// Environment variables of session-reaper, with their values.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(pub Vec<(String, String)>);
 
-/// One of them.
+/// A way to delete rows.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// In results.
+    /// Name in the results.
     pub name: String,
-    /// How.
+    /// How it deletes rows.
     pub means: Means,
-    /// The goals are for this one.
+    /// Whether the goals apply to it.
     pub has_goals: bool,
 }
 
-/// How it is done.
+/// How a way deletes rows.
 #[derive(Clone, Debug)]
 pub enum Means {
-    /// Not at all: how much two windows differ by themselves.
+    /// Deletes nothing, to show how much two windows differ without deletions.
     Nothing,
-    /// `session-reaper run` with these variables.
+    /// `session-reaper run` with these environment variables.
     Reaper(PathBuf, Settings),
-    /// A procedure `reap(cutoff, chunk, most)` and the rows in a chunk, called by psql.
+    /// A procedure `reap(cutoff, chunk, most)`, called by psql, and the number of rows in a chunk.
     Loop(&'static str, u32),
 }
 
-/// Procedures: name, text, rows in a chunk.
+/// Procedures: name, SQL text, rows in a chunk.
 const LOOPS: [(&str, &str, u32); 3] = [
     ("hand-written loop, 1,000", include_str!("../../sql/loops/ctid_array.sql"), 1_000),
     ("key IN, 100", include_str!("../../sql/loops/key_in.sql"), 100),
     ("one DELETE", include_str!("../../sql/loops/one_delete.sql"), 0),
 ];
 
-/// All of them, with session-reaper in each of these builds (by name; the first is the one in
-/// question) as it comes, without a pause, and with each of these settings.
+/// Returns all ways, with each of these builds of session-reaper, given by name. The name of the
+/// first build, which is the measured one, is empty. Each build is measured with its default
+/// settings, without pauses, and with each of the additional settings.
 pub(super) fn all(builds: &[(String, PathBuf)], also: &[Settings]) -> Vec<Way> {
     let without_pause = Settings(vec![("DUTY_CYCLE".to_owned(), "1".to_owned())]);
     let mut ways =
@@ -57,16 +58,16 @@ pub(super) fn all(builds: &[(String, PathBuf)], also: &[Settings]) -> Vec<Way> {
 
 fn reaper(build: &str, program: &Path, settings: &Settings) -> Way {
     let build = (!build.is_empty()).then(|| build.to_owned());
-    let said = settings.0.iter().map(|(name, value)| format!("{name}={value}"));
-    let said = build.into_iter().chain(said).collect::<Vec<_>>().join(" ");
+    let description = settings.0.iter().map(|(name, value)| format!("{name}={value}"));
+    let description = build.into_iter().chain(description).collect::<Vec<_>>().join(" ");
     Way {
-        name: if said.is_empty() {
+        name: if description.is_empty() {
             "session-reaper".to_owned()
         } else {
-            format!("session-reaper, {said}")
+            format!("session-reaper, {description}")
         },
         means: Means::Reaper(program.to_owned(), settings.clone()),
-        has_goals: said.is_empty(),
+        has_goals: description.is_empty(),
     }
 }
 
@@ -75,8 +76,9 @@ impl FromStr for Settings {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let setting = |one: &str| {
-            let (name, value) =
-                one.split_once('=').ok_or("NAME=VALUE NAME=VALUE, such as CHUNK_TIME=2ms")?;
+            let (name, value) = one
+                .split_once('=')
+                .ok_or("expected NAME=VALUE NAME=VALUE …, such as CHUNK_TIME=2ms")?;
             Ok((name.to_owned(), value.to_owned()))
         };
         text.split_whitespace().map(setting).collect::<Result<_, _>>().map(Self)

@@ -19,7 +19,7 @@ const KID: &str = "20200101T000000Z-fuzz";
 const ISSUER: &str = "https://auth.example.test";
 const AUDIENCE: &str = "https://api.example.test";
 const TTL: i64 = 900;
-/// What is added to the life of a token wherever it is reckoned with.
+/// The tolerance that is added to the lifetime of a token.
 const LEEWAY: i64 = 30;
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[5; 32]));
@@ -32,7 +32,7 @@ static TOKENS: LazyLock<AccessTokens> = LazyLock::new(|| {
     let keys = SigningKeys::read(directory.path(), Duration::ZERO).unwrap();
     AccessTokens::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned(), Duration::from_mins(15))
 });
-/// The tokens of the corpus were made then.
+/// The time at which the tokens of the corpus were issued.
 static NOW: LazyLock<DateTime<Utc>> =
     LazyLock::new(|| DateTime::parse_from_rfc3339("2026-11-21T09:00:00Z").unwrap().to_utc());
 static GENUINE: LazyLock<String> = LazyLock::new(|| {
@@ -48,21 +48,23 @@ static GENUINE: LazyLock<String> = LazyLock::new(|| {
     TOKENS.issue(&grant).unwrap().token.expose_secret().to_owned()
 });
 
-/// What is accepted was signed by us, as what it is for, for us, and is in its time.
+/// Every accepted token has a valid signature, the right type, issuer and audience, and is valid at
+/// the current time.
 ///
-/// A text is a token; where it has a newline, a header and claims, which we sign.
+/// The input is a token. If it contains a newline, it is a header and claims, which the target
+/// signs.
 pub fn access_token(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         let token = text
             .split_once('\n')
             .map_or_else(|| text.to_owned(), |(header, claims)| signed(header, claims));
         if let Ok(caller) = TOKENS.verify(&token, *NOW) {
-            assert_eq!(judged(&token), Some(caller.session_id.0), "{text:?}");
+            assert_eq!(expected_session(&token), Some(caller.session_id.0), "{text:?}");
         }
     }
     assert!(TOKENS.verify(&GENUINE, *NOW).is_ok());
     if let Some(altered) = edited_text(&GENUINE, data) {
-        assert!(TOKENS.verify(&altered, *NOW).is_err(), "altered and accepted: {altered}");
+        assert!(TOKENS.verify(&altered, *NOW).is_err(), "altered token accepted: {altered}");
     }
     if let Some((&seconds, _)) = data.split_first_chunk::<2>() {
         let later = i64::from(i16::from_be_bytes(seconds));
@@ -77,9 +79,9 @@ fn signed(header: &str, claims: &str) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The session of a token that is good, found in another way than it is verified: another
-/// implementation of the signature, and of JSON values what they say.
-fn judged(token: &str) -> Option<Uuid> {
+/// Returns the session of a valid token. It checks the token in a different way than auth-api: with
+/// another implementation of the signature, and with untyped JSON values.
+fn expected_session(token: &str) -> Option<Uuid> {
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { return None };
     let json =
         |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
@@ -89,15 +91,15 @@ fn judged(token: &str) -> Option<Uuid> {
 
     let (header, claims) = (json(header)?, json(claims)?);
     let ours = header["alg"] == "EdDSA" && header["typ"] == "at+jwt" && header["kid"] == KID;
-    let says = |claim: &Value, wanted: &str| {
+    let matches = |claim: &Value, wanted: &str| {
         claim == wanted
             || claim.as_array().is_some_and(|values| values.iter().any(|value| value == wanted))
     };
-    let for_us = says(&claims["iss"], ISSUER) && says(&claims["aud"], AUDIENCE);
+    let for_us = matches(&claims["iss"], ISSUER) && matches(&claims["aud"], AUDIENCE);
     let left = claims["exp"].as_i64()?.checked_sub(NOW.timestamp())?;
-    let good = ours
+    let valid = ours
         && header.get("crit").is_none_or(Value::is_null)
         && for_us
         && (1..=TTL + LEEWAY).contains(&left);
-    good.then(|| claims["sid"].as_str()?.parse().ok()).flatten()
+    valid.then(|| claims["sid"].as_str()?.parse().ok()).flatten()
 }

@@ -13,7 +13,7 @@ use super::edits::edited_text;
 use super::{OTHER_SECRET, SECRET};
 
 const TTL: TimeDelta = TimeDelta::minutes(5);
-/// No challenge is valid for longer.
+/// The maximum lifetime of a challenge.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 
 static WALLET: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[9; 32]));
@@ -21,12 +21,12 @@ static ADDRESS: LazyLock<AccountAddress> = LazyLock::new(|| {
     let key = stellar_strkey::ed25519::PublicKey(WALLET.verifying_key().to_bytes());
     AccountAddress::parse(key.to_string().as_str()).unwrap()
 });
-/// The challenges of the corpus were made then.
+/// The time at which the challenges of the corpus were issued.
 static NOW: LazyLock<DateTime<Utc>> =
     LazyLock::new(|| DateTime::parse_from_rfc3339("2026-11-21T09:00:00Z").unwrap().to_utc());
 static OURS: LazyLock<ChallengeIssuer> =
     LazyLock::new(|| issuer(SECRET, "https://auth.example.test", Network::Testnet));
-/// Other deployments: with another secret, domain, scheme, network.
+/// Other deployments: with a different secret, domain, scheme, or network.
 static OTHERS: LazyLock<[ChallengeIssuer; 4]> = LazyLock::new(|| {
     [
         issuer(OTHER_SECRET, "https://auth.example.test", Network::Testnet),
@@ -37,8 +37,9 @@ static OTHERS: LazyLock<[ChallengeIssuer; 4]> = LazyLock::new(|| {
 });
 static GENUINE: LazyLock<String> = LazyLock::new(|| OURS.issue(&ADDRESS, *NOW).unwrap().message);
 static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| signed(&GENUINE));
-/// No key made it over anything.
-static NOBODYS: LazyLock<Signature> = LazyLock::new(|| Signature::parse(&"11".repeat(64)).unwrap());
+/// A signature that is not valid for any message.
+static INVALID_SIGNATURE: LazyLock<Signature> =
+    LazyLock::new(|| Signature::parse(&"11".repeat(64)).unwrap());
 
 fn issuer(secret: &str, uri: &str, network: Network) -> ChallengeIssuer {
     let (_, domain) = uri.split_once("://").unwrap();
@@ -58,32 +59,34 @@ fn signed(message: &str) -> Signature {
     Signature::parse(&hex::encode(WALLET.sign(&digest).to_bytes())).unwrap()
 }
 
-/// What is accepted is what we made, for us, for the wallet that signed it, within its time.
+/// Every accepted message was issued by this deployment, has a signature of the wallet in it, and
+/// has not expired.
 pub fn challenge_message(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
-        what_is_accepted_says_what_was_accepted(text);
+        accepted_message_contains_its_fields(text);
     }
     if let Some(altered) = edited_text(&GENUINE, data) {
-        // Before the signature is looked at: then it would be `BadSignature`.
-        let refused = OURS.verify(&altered, &NOBODYS, *NOW).unwrap_err();
+        // The altered message must be rejected before its signature is checked, which would return
+        // `BadSignature`.
+        let refused = OURS.verify(&altered, &INVALID_SIGNATURE, *NOW).unwrap_err();
         assert!(
             matches!(refused, ChallengeRefused::NotOurs | ChallengeRefused::Altered),
             "{refused:?}: {altered:?}"
         );
     }
     if let Some((&seconds, _)) = data.split_first_chunk::<2>() {
-        it_is_good_until_it_expires(TimeDelta::seconds(i16::from_be_bytes(seconds).into()));
+        is_valid_until_it_expires(TimeDelta::seconds(i16::from_be_bytes(seconds).into()));
     }
 }
 
-fn what_is_accepted_says_what_was_accepted(text: &str) {
-    match OURS.verify(text, &NOBODYS, *NOW) {
-        Ok(_) => panic!("nobody signed it: {text:?}"),
+fn accepted_message_contains_its_fields(text: &str) {
+    match OURS.verify(text, &INVALID_SIGNATURE, *NOW) {
+        Ok(_) => panic!("accepted without a valid signature: {text:?}"),
         Err(ChallengeRefused::BadSignature) => {}
         Err(_) => return,
     }
-    // Ours, of this domain and chain, and in its time: another of the corpus, and maybe of another
-    // wallet.
+    // The message is authentic, belongs to this domain and chain, and has not expired. It is
+    // another message of the corpus, perhaps of another wallet.
     assert!(text.is_ascii() && text.len() <= 1024 && !text.contains(['\r', '\0']), "{text:?}");
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), 12, "{text:?}");
@@ -95,7 +98,7 @@ fn what_is_accepted_says_what_was_accepted(text: &str) {
     assert_eq!(lines[0], "auth.example.test wants you to sign in with your Stellar account:");
     assert_eq!(lines[5], "URI: https://auth.example.test");
     assert_eq!(lines[7], "Chain ID: stellar:testnet");
-    stands_there(&answered, &lines);
+    contains_fields(&answered, &lines);
     for other in &*OTHERS {
         assert!(
             other.verify(text, &signed(text), *NOW).is_err(),
@@ -104,14 +107,14 @@ fn what_is_accepted_says_what_was_accepted(text: &str) {
     }
 }
 
-fn stands_there(answered: &AnsweredChallenge, lines: &[&str]) {
+fn contains_fields(answered: &AnsweredChallenge, lines: &[&str]) {
     let nonce = lines[8].strip_prefix("Nonce: ").unwrap();
     assert_eq!(answered.nonce_hash.0, *blake3::hash(nonce.as_bytes()).as_bytes());
     let expiry = answered.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     assert_eq!(lines[10], format!("Expiration Time: {expiry}"));
 }
 
-fn it_is_good_until_it_expires(later: TimeDelta) {
+fn is_valid_until_it_expires(later: TimeDelta) {
     let answered = OURS.verify(&GENUINE, &SIGNATURE, *NOW + later);
     match answered {
         Ok(_) => assert!(later < TTL && TTL - later <= LONGEST, "accepted after {later}"),

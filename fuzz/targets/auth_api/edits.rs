@@ -1,10 +1,10 @@
-//! Changes to something good, as the fuzzer says.
+//! Applies the edits that the fuzzer describes to a valid value.
 
-/// At the most: far from what is good everything is refused early.
+/// Maximum number of edits. A value that differs much from a valid one is rejected early.
 const MOST: usize = 8;
 
-/// `original` with the edits that `script` describes, in four bytes each: what to do, where, with
-/// what.
+/// Returns `original` with the edits that `script` describes. An edit has four bytes: the kind, the
+/// position (two bytes), and the new value.
 pub(super) fn edited(original: &[u8], script: &[u8]) -> Vec<u8> {
     let mut edited = original.to_vec();
     for step in script.chunks_exact(4).take(MOST) {
@@ -23,7 +23,8 @@ pub(super) fn edited(original: &[u8], script: &[u8]) -> Vec<u8> {
     edited
 }
 
-/// The same of a text; `None` when that is no text, or the original again.
+/// Edits a text like [`edited`]. Returns `None` if the result is not valid UTF-8, or is the
+/// original.
 pub(super) fn edited_text(original: &str, script: &[u8]) -> Option<String> {
     let edited = String::from_utf8(edited(original.as_bytes(), script)).ok()?;
     (edited != original).then_some(edited)

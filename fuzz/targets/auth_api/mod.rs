@@ -1,5 +1,5 @@
-//! What is fuzzed of auth-api: a function a target, of whatever bytes. Each asserts what must hold
-//! of them.
+//! The fuzz targets of auth-api. Each one is a function of arbitrary bytes that asserts its
+//! invariants.
 
 mod access_token;
 mod challenge_message;
@@ -14,7 +14,8 @@ pub use refresh_token::refresh_token;
 pub use session_cookie::session_cookie;
 pub use strkey_signature::strkey_signature;
 
-/// Any 32 bytes: `AUTH_SECRET`, always the same, so that a corpus can hold what was made with it.
+/// A fixed `AUTH_SECRET` of 32 bytes, so that the corpus can contain tokens that were created with
+/// it.
 const SECRET: &str = "dGVzdCBzZWNyZXQgb25lLCAzMiBieXRlcyBsb25nLi4=";
-/// Another one.
+/// A different `AUTH_SECRET`.
 const OTHER_SECRET: &str = "dGVzdCBzZWNyZXQgdHdvLCAzMiBieXRlcyBsb25nLi4=";

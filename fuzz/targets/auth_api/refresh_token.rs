@@ -18,23 +18,24 @@ fn made(session_id: Uuid, generation: u32) -> RefreshToken {
     RefreshToken::generate(&OURS, None, SessionId(session_id), generation).unwrap()
 }
 
-/// A token is read as what it was made of, there is one way to write it, and none other is genuine.
+/// A parsed token has the values that it was created with, has only one encoding, and no other
+/// token is accepted.
 pub fn refresh_token(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
-        what_is_genuine_is_written_in_one_way(text);
+        genuine_token_has_one_encoding(text);
     }
     if let Some(altered) = edited_text(&GENUINE.expose(), data) {
-        assert!(RefreshToken::parse(&altered, &OURS).is_err(), "forged and accepted: {altered}");
+        assert!(RefreshToken::parse(&altered, &OURS).is_err(), "forged token accepted: {altered}");
     }
-    what_is_made_is_read_back(data);
+    created_token_is_parsed(data);
 }
 
-fn what_is_genuine_is_written_in_one_way(text: &str) {
+fn genuine_token_has_one_encoding(text: &str) {
     let (parsed, others) = (RefreshToken::parse(text, &OURS), RefreshToken::parse(text, &OTHERS));
     assert_eq!(
         RefreshToken::parse(text, &BOTH),
         parsed.clone().or(others.clone()),
-        "an older secret goes on verifying"
+        "an older secret must still verify tokens"
     );
     if let Ok(token) = parsed {
         assert_eq!(*token.expose(), text);
@@ -42,7 +43,7 @@ fn what_is_genuine_is_written_in_one_way(text: &str) {
     }
 }
 
-fn what_is_made_is_read_back(data: &[u8]) {
+fn created_token_is_parsed(data: &[u8]) {
     let Some((&id, rest)) = data.split_first_chunk::<16>() else { return };
     let Some((&generation, script)) = rest.split_first_chunk::<4>() else { return };
     let (id, generation) = (Uuid::from_bytes(id), u32::from_be_bytes(generation));
@@ -53,7 +54,7 @@ fn what_is_made_is_read_back(data: &[u8]) {
         (id, generation, token.hash())
     );
 
-    // One that is made with the key of its family is issued, and one that is made without is not.
+    // A token is accepted as issued only if it was created with the key of its family.
     let family = IssuedTokens {
         generation: i64::from(generation) + 1,
         token_hash: made(id, generation.wrapping_add(1)).hash(),
@@ -63,9 +64,10 @@ fn what_is_made_is_read_back(data: &[u8]) {
     let with_key =
         RefreshToken::generate(&OURS, family.key.as_ref(), SessionId(id), generation).unwrap();
     assert!(with_key.is_among(&family));
-    assert!(!token.is_among(&family), "made without the key");
+    assert!(!token.is_among(&family), "accepted without the family key");
 
-    // Only the predecessor opens what it sealed, and only as it was sealed.
+    // Only the predecessor can open a successor that it sealed, and only if the sealed value is
+    // unchanged.
     assert_eq!(token.unseal(data, &OURS), None);
     if let Some(next) = generation.checked_add(1) {
         let successor = made(id, next);
@@ -75,7 +77,7 @@ fn what_is_made_is_read_back(data: &[u8]) {
         assert_eq!(
             token.unseal(&sealed, &BOTH),
             Some(successor.clone()),
-            "an older secret goes on opening"
+            "an older secret must still open successors"
         );
         let altered = edited(&sealed, script);
         let wanted = (altered == sealed).then_some(successor);

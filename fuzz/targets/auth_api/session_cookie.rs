@@ -15,8 +15,9 @@ static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET)
 static GENUINE: LazyLock<SessionToken> =
     LazyLock::new(|| SessionToken::generate(&OURS, SessionId(Uuid::from_u128(7))).unwrap());
 
-/// A token is read as what it was made of, there is one way to write it, and none other is genuine;
-/// and among whatever else stands in a Cookie header ours is found, once.
+/// A parsed token has the values that it was created with, has only one encoding, and no other
+/// token is accepted. The session cookie is found among any other cookies in a Cookie header,
+/// unless it occurs twice.
 pub fn session_cookie(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data)
         && let Ok(token) = SessionToken::parse(text, &OURS)
@@ -25,7 +26,7 @@ pub fn session_cookie(data: &[u8]) {
         assert!(SessionToken::parse(text, &OTHERS).is_err(), "genuine under two secrets");
     }
     if let Some(altered) = edited_text(&GENUINE.expose(), data) {
-        assert!(SessionToken::parse(&altered, &OURS).is_err(), "forged and accepted: {altered}");
+        assert!(SessionToken::parse(&altered, &OURS).is_err(), "forged token accepted: {altered}");
     }
     if let Some(id) = data.first_chunk::<16>() {
         let id = SessionId(Uuid::from_bytes(*id));

@@ -22,25 +22,25 @@ static GENUINE: LazyLock<[u8; 64]> = LazyLock::new(|| {
     WALLET.sign(&digest).to_bytes()
 });
 
-/// Addresses and signatures have one way to be written (a signature two), and a signature has no
-/// twin.
+/// An address has one encoding, a signature has two (base64 and hex), and no altered signature is
+/// valid for the same message.
 ///
-/// A text is an address, and behind a newline a signature.
+/// The input is an address and a signature, separated by a newline.
 pub fn strkey_signature(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         let (address, signature) = text.split_once('\n').unwrap_or((text, text));
         let (address, signature) = (usable(address), well_written(signature));
         if let (Some(address), Some(signature)) = (address, signature) {
-            // Over a message that nobody has seen before: made from what was given.
+            // The message is derived from the input, so the signature cannot have been made for it.
             let message = Sha256::digest(data);
             assert!(
                 !signature.verifies(&message, &address),
-                "a signature over everything: {text:?}"
+                "the signature is valid for any message: {text:?}"
             );
         }
     }
     if let Some((&key, _)) = data.split_first_chunk::<32>() {
-        of_bytes(key);
+        check_key(key);
     }
     altered(data);
 }
@@ -50,14 +50,14 @@ fn usable(text: &str) -> Option<AccountAddress> {
     assert_eq!(address.as_str(), text);
     assert!(text.len() == 56 && text.starts_with('G'), "{text:?}");
     let PublicKey(bytes) = PublicKey::from_string(text).unwrap();
-    assert_eq!(PublicKey(bytes).to_string().as_str(), text, "a second way to write it");
-    of_bytes(bytes);
+    assert_eq!(PublicKey(bytes).to_string().as_str(), text, "a second encoding");
+    check_key(bytes);
     Some(address)
 }
 
-/// Of 32 bytes the address is usable where they are the one way to write a point, and that point is
-/// not of small order.
-fn of_bytes(bytes: [u8; 32]) {
+/// An address is usable if its 32 bytes are the canonical encoding of a point that does not have a
+/// small order.
+fn check_key(bytes: [u8; 32]) {
     let usable = AccountAddress::parse(PublicKey(bytes).to_string().as_str()).is_ok();
     let key = VerifyingKey::from_bytes(&bytes);
     let strong =
@@ -75,7 +75,7 @@ fn well_written(text: &str) -> Option<Signature> {
     signature.ok()
 }
 
-/// Of a good signature, or its message, nothing can be changed.
+/// No change to a valid signature or to its message is accepted.
 fn altered(script: &[u8]) {
     let parsed = |bytes: &[u8]| Signature::parse(&hex::encode(bytes));
     let genuine = parsed(&*GENUINE).unwrap();
@@ -83,7 +83,7 @@ fn altered(script: &[u8]) {
     let bytes = edited(&*GENUINE, script);
     if bytes != *GENUINE {
         let accepted = parsed(&bytes).is_ok_and(|signature| signature.verifies(MESSAGE, &ADDRESS));
-        assert!(!accepted, "a twin: {}", hex::encode(bytes));
+        assert!(!accepted, "altered signature accepted: {}", hex::encode(bytes));
     }
     let message = edited(MESSAGE, script);
     assert_eq!(genuine.verifies(&message, &ADDRESS), message == MESSAGE, "{message:?}");

@@ -1,5 +1,5 @@
-//! What is fuzzed of session-reaper: a function a target, of whatever bytes. Each asserts what must
-//! hold of them.
+//! The fuzz targets of session-reaper. Each one is a function of arbitrary bytes that asserts its
+//! invariants.
 
 mod reaper_toml;
 

@@ -5,17 +5,17 @@ use std::time::Duration;
 use session_reaper::config::targets_of;
 use session_reaper::sweep::{Ident, Order, TableName, Target, Unit};
 
-/// `keep` is at most this.
+/// Maximum value of `keep`.
 const LONGEST: Duration = Duration::from_hours(24 * 36_525);
 
-/// What is wrong is told with its place; what is right holds together, and written out means the
-/// same again.
+/// Every error is reported with its line. Valid targets are consistent, and have the same meaning
+/// after they are written out and parsed again.
 pub fn reaper_toml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match targets_of("reaper.toml", text) {
-        Err(mistakes) => told_with_their_places(&mistakes.to_string(), text),
+        Err(errors) => errors_have_lines(&errors.to_string(), text),
         Ok(targets) => {
-            holds_together(&targets);
+            is_consistent(&targets);
             let written = targets.iter().map(written).collect::<String>();
             let again = targets_of("reaper.toml", &written)
                 .unwrap_or_else(|why| panic!("{why}\n{written}"));
@@ -24,21 +24,24 @@ pub fn reaper_toml(data: &[u8]) {
     }
 }
 
-fn told_with_their_places(mistakes: &str, text: &str) {
+fn errors_have_lines(errors: &str, text: &str) {
     let lines = text.matches('\n').count() + 1;
-    let place = |line: &str| {
+    let line_of = |line: &str| {
         let (line, _) = line.trim_start().strip_prefix("reaper.toml:")?.split_once(':')?;
         line.parse::<usize>().ok()
     };
-    let places: Vec<usize> = mistakes.lines().filter_map(place).collect();
-    assert!(!places.is_empty(), "nothing is told of where: {mistakes}");
-    assert!(places.iter().all(|line| (1..=lines).contains(line)), "of {lines} lines: {mistakes}");
+    let numbers: Vec<usize> = errors.lines().filter_map(line_of).collect();
+    assert!(!numbers.is_empty(), "no error has a line: {errors}");
+    assert!(
+        numbers.iter().all(|line| (1..=lines).contains(line)),
+        "the file has {lines} lines: {errors}"
+    );
 }
 
-fn holds_together(targets: &[Target]) {
+fn is_consistent(targets: &[Target]) {
     assert!(!targets.is_empty());
     let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-    assert_eq!(names.len(), targets.len(), "two of one name: {names:?}");
+    assert_eq!(names.len(), targets.len(), "duplicate target name: {names:?}");
     for target in targets {
         assert_eq!(TableName::parse(&target.table.quoted()).as_ref(), Some(&target.table));
         assert!(target.chunk.is_none_or(|rows| (1..=100_000).contains(&rows)), "{target:?}");
@@ -49,11 +52,11 @@ fn holds_together(targets: &[Target]) {
         assert!(!target.reasons.is_empty(), "{target:?}");
         let reasons: BTreeSet<&str> =
             target.reasons.iter().map(|reason| reason.name.as_str()).collect();
-        assert_eq!(reasons.len(), target.reasons.len(), "two of one name: {target:?}");
+        assert_eq!(reasons.len(), target.reasons.len(), "duplicate reason: {target:?}");
         for reason in &target.reasons {
             assert_eq!(Ident::parse(&reason.column.quoted()).as_ref(), Some(&reason.column));
             assert!(reason.keep <= LONGEST, "{target:?}");
-            // What auth-api still needs is never reaped, whoever writes the file.
+            // Rows that auth-api still needs are never deleted, for any content of the file.
             let least = match (target.table.name.as_str(), reason.column.as_str()) {
                 ("sessions", "expires_at" | "revoked_at") => Duration::from_hours(1),
                 ("consumed_challenges", "expires_at") => Duration::from_mins(10),
@@ -64,7 +67,7 @@ fn holds_together(targets: &[Target]) {
     }
 }
 
-/// All that a target is, but for where it was written.
+/// Returns all properties of the targets, except their location in the file.
 fn meaning(targets: &[Target]) -> Vec<String> {
     let of = |t: &Target| {
         format!(
@@ -85,7 +88,7 @@ fn meaning(targets: &[Target]) -> Vec<String> {
     targets.iter().map(of).collect()
 }
 
-/// The target as a `[[target]]`, with all that a preset may have said of it.
+/// Writes a target as a `[[target]]`, including all values from a preset.
 fn written(target: &Target) -> String {
     let mut toml = format!("[[target]]\ntable = {}\ndue = [", text(&target.table.quoted()));
     for reason in &target.reasons {
@@ -132,7 +135,8 @@ fn written(target: &Target) -> String {
     toml
 }
 
-/// A basic string of TOML: as JSON has it, but for one character that JSON lets stand.
+/// Returns a basic TOML string. It equals the JSON string, except that JSON does not require U+007F
+/// to be escaped.
 fn text(of: &str) -> String {
     serde_json::Value::from(of).to_string().replace('\u{7f}', "\\u007f")
 }

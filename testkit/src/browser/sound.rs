@@ -3,9 +3,9 @@ use serde_json::Value;
 use super::{Page, Screen};
 
 impl Page<'_> {
-    /// What holds for every page of ours, whatever it shows: nothing scrolls sideways and nothing
-    /// is hard to read, on any kind of screen; a screen reader can tell what there is; nothing
-    /// is asked for that does not begin with `own`.
+    /// Asserts what must hold for every page: it does not scroll sideways, its text has enough
+    /// contrast on every kind of screen, it is accessible to screen readers, and it requests only
+    /// URLs that begin with `own`.
     #[track_caller]
     pub fn is_sound(&mut self, own: &str) {
         for dark in [false, true] {
@@ -20,22 +20,18 @@ impl Page<'_> {
                 assert_eq!(
                     faint,
                     Value::Array(Vec::new()),
-                    "text that is hard to read; dark: {dark}"
+                    "text with too little contrast; dark: {dark}"
                 );
             }
         }
-        assert_eq!(
-            self.evaluate(UNNAMED),
-            Value::Array(Vec::new()),
-            "what a screen reader cannot tell"
-        );
+        assert_eq!(self.evaluate(UNNAMED), Value::Array(Vec::new()), "accessibility errors");
         for url in self.requests() {
-            assert!(url.starts_with(own) || url.starts_with("data:"), "the page asked for {url}");
+            assert!(url.starts_with(own) || url.starts_with("data:"), "the page requested {url}");
         }
     }
 }
 
-/// Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3).
+/// Returns the texts whose contrast with their background is below 4.5 (WCAG 2.2, 1.4.3).
 const TOO_FAINT: &str = r"(() => {
     const numbers = (colour) => { const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
     const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
@@ -53,29 +49,29 @@ const TOO_FAINT: &str = r"(() => {
     return faint;
 })()";
 
-/// Landmarks, headings in order, header cells with a scope, plots, regions and buttons with a name,
-/// a language, a title.
+/// Checks landmarks, heading order, the scope of header cells, the names of plots, regions and
+/// buttons, the language, and the title.
 const UNNAMED: &str = r"(() => {
     const wrong = [];
     const want = (holds, what) => { if (!holds) wrong.push(what); };
-    want(document.documentElement.lang && document.title, 'language and title');
-    want(document.querySelectorAll('main').length === 1 && document.querySelector('header') && document.querySelector('footer'), 'landmarks');
+    want(document.documentElement.lang && document.title, 'no language or no title');
+    want(document.querySelectorAll('main').length === 1 && document.querySelector('header') && document.querySelector('footer'), 'missing landmarks');
     const levels = [...document.querySelectorAll('h1, h2, h3')].map((heading) => Number(heading.tagName[1]));
-    want(levels[0] === 1 && levels.filter((level) => level === 1).length === 1, 'one h1, first');
-    want(levels.every((level, i) => i === 0 || level - levels[i - 1] <= 1), 'headings in order');
+    want(levels[0] === 1 && levels.filter((level) => level === 1).length === 1, 'not exactly one h1, or not first');
+    want(levels.every((level, i) => i === 0 || level - levels[i - 1] <= 1), 'headings out of order');
     for (const cell of document.querySelectorAll('th')) want(cell.scope, `th without scope: ${cell.textContent}`);
     for (const table of document.querySelectorAll('table')) want(table.caption?.textContent, 'table without caption');
     for (const svg of document.querySelectorAll('svg')) {
         const named = (svg.getAttribute('aria-labelledby') || '').split(' ').every((id) => document.getElementById(id)?.textContent);
-        want(svg.getAttribute('aria-hidden') === 'true' || (svg.getAttribute('role') === 'img' && named), 'plot without a text');
+        want(svg.getAttribute('aria-hidden') === 'true' || (svg.getAttribute('role') === 'img' && named), 'plot without a text alternative');
     }
     for (const section of document.querySelectorAll('section, [role=region], progress')) {
         const by = section.getAttribute('aria-labelledby');
         want(section.getAttribute('aria-label') || document.getElementById(by)?.textContent, 'unnamed region');
     }
     const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
-    want(new Set(ids).size === ids.length, 'an id twice');
-    want(document.querySelectorAll('[aria-live], [role=status], [role=alert]').length <= 2, 'no more than two live regions');
+    want(new Set(ids).size === ids.length, 'duplicate id');
+    want(document.querySelectorAll('[aria-live], [role=status], [role=alert]').length <= 2, 'more than two live regions');
     for (const button of document.querySelectorAll('button')) {
         want(button.type === 'button' && (button.getAttribute('aria-label') || button.textContent.trim()), 'unnamed button');
     }

@@ -1,4 +1,4 @@
-//! auth-api's histogram of look-ups, between two readings of its metrics.
+//! The look-up histogram of auth-api, as the difference between two readings of its metrics.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -7,23 +7,22 @@ use crate::statistics::float;
 
 const NAME: &str = "auth_api_denylist_lookup_duration_seconds";
 
-/// Look-ups by what they took at most, in ascending order; the counts are sums from the first
-/// bucket on.
+/// Buckets in ascending order. The counts are cumulative.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Histogram(Vec<Bucket>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bucket {
-    /// Seconds; infinite for the last.
+    /// Upper bound in seconds; infinite for the last bucket.
     at_most: f64,
     count: u64,
 }
 
 impl Histogram {
-    /// Of the look-ups of this source between two readings.
+    /// Returns the histogram of the look-ups with this source between two readings.
     pub(super) fn between(before: &str, after: &str, source: &str) -> Result<Self> {
         let (before, after) = (Self::read(before, source)?, Self::read(after, source)?);
-        ensure!(before.0.len() == after.0.len(), "the histogram has changed its buckets");
+        ensure!(before.0.len() == after.0.len(), "the buckets of the histogram have changed");
         let difference = |(before, after): (&Bucket, &Bucket)| Bucket {
             at_most: after.at_most,
             count: after.count.saturating_sub(before.count),
@@ -31,7 +30,7 @@ impl Histogram {
         Ok(Self(before.0.iter().zip(&after.0).map(difference).collect()))
     }
 
-    /// From the text that Prometheus reads.
+    /// Parses the Prometheus text format.
     fn read(metrics: &str, source: &str) -> Result<Self> {
         let (name, source) = (format!("{NAME}_bucket{{"), format!("source=\"{source}\""));
         let bucket = |line: &str| {
@@ -45,7 +44,7 @@ impl Histogram {
         let buckets: Vec<Bucket> = metrics.lines().filter_map(bucket).collect();
         ensure!(
             buckets.last().is_some_and(|last| last.at_most.is_infinite()),
-            "no {NAME} with {source}"
+            "the metrics contain no {NAME} with {source}"
         );
         Ok(Self(buckets))
     }
@@ -54,7 +53,7 @@ impl Histogram {
         self.0.last().map_or(0, |last| last.count)
     }
 
-    /// With so many that took longer than any bucket says.
+    /// Adds look-ups that are slower than every finite bucket.
     pub(super) fn and_slower(mut self, count: u64) -> Self {
         if let Some(last) = self.0.last_mut() {
             last.count += count;
@@ -64,7 +63,7 @@ impl Histogram {
 
     pub(super) fn latencies(&self) -> Result<Latencies> {
         let quantile =
-            |thousandths| self.quantile(thousandths).context("auth-api looked nothing up");
+            |thousandths| self.quantile(thousandths).context("auth-api executed no look-ups");
         Ok(Latencies {
             count: self.count(),
             p50: quantile(500)?,
@@ -73,8 +72,8 @@ impl Histogram {
         })
     }
 
-    /// In milliseconds, as Prometheus has it: as if the look-ups of a bucket were spread evenly
-    /// over it. Whether a bound of a bucket is kept, it says exactly.
+    /// Returns a quantile in milliseconds, interpolated linearly within a bucket as in Prometheus.
+    /// It is exact at the bounds of buckets.
     fn quantile(&self, thousandths: u64) -> Option<f64> {
         let rank = float(self.count()) * float(thousandths) / 1e3;
         let at =
@@ -114,7 +113,7 @@ mod tests {
             (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
         let latencies = Histogram::between(&before, &after, "redis").unwrap().latencies().unwrap();
         assert_eq!(latencies.count, 1_000);
-        // 990 of them within a millisecond, which is a bound.
+        // 990 of them are within a millisecond, which is a bucket bound.
         assert_eq!((latencies.p99, latencies.p999), (1.0, 50.0));
         assert_eq!(Histogram::between(&before, &after, "postgres").unwrap().count(), 0);
         assert!(Histogram::between(&before, &after, "nowhere").is_err());

@@ -1,4 +1,4 @@
-//! auth-api's own look-up, called in this process, where each one is timed by itself.
+//! Executes the look-up code of auth-api in this process and times each call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::pace::{Pace, Taken};
 
-/// How long it may take to believe Redis: a bound for what hangs.
+/// How long the denylist may take to be complete. The limit only ends a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often it is asked whether it does.
+/// How often this is checked.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The flags of `auth-api serve`.
+/// The options of `auth-api serve`.
 #[derive(Parser)]
 #[command(name = "auth-api")]
 struct Flags {
@@ -25,7 +25,8 @@ struct Flags {
     options: auth_api::config::Options,
 }
 
-/// What an auth-api has that serves nobody: its stores, and a denylist that it keeps complete.
+/// The state of an auth-api that serves no requests: its stores, and a denylist that it keeps
+/// complete.
 pub(super) struct InProcess {
     state: Arc<State>,
     keeping: JoinHandle<()>,
@@ -49,7 +50,8 @@ impl InProcess {
         Ok(this)
     }
 
-    /// Looks sessions up that nobody knows, as those of most tokens are.
+    /// Looks up unknown sessions, because most tokens belong to sessions that are not in the
+    /// denylist.
     pub(super) fn look_up(
         &self,
         mut pace: Pace,
@@ -59,10 +61,10 @@ impl InProcess {
             let mut all = Vec::new();
             while let Some(since) = pace.next().await {
                 let denied = state.denylist.ask_redis(SessionId::generate()).await;
-                // Where Redis is not believed, auth-api asks PostgreSQL: for this bench as good as
-                // never.
+                // If the answer of Redis cannot be trusted, auth-api falls back to PostgreSQL. This
+                // counts as infinitely slow here.
                 all.push(denied.map_or_else(|| Taken::never(since), |_| Taken::since(since)));
-                ensure!(denied != Some(true), "a session that nobody knows was denied");
+                ensure!(denied != Some(true), "an unknown session was denied");
             }
             Ok(all)
         }

@@ -1,32 +1,34 @@
-//! A fixed rate, whatever answers take: a slow one makes the next one late, and that counts.
+//! A fixed rate that does not depend on response times. If a slow response delays the next call,
+//! the delay counts.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// When one caller of several is to begin, for as long as they call.
+/// The schedule of one of several callers.
 pub(super) struct Pace {
     due: Instant,
     every: Duration,
     end: Instant,
 }
 
-/// What one call took.
+/// The time that a call took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) since: Instant,
-    /// Infinite where there was no answer.
+    /// Infinite if there was no answer.
     pub(super) milliseconds: f64,
 }
 
 impl Pace {
-    /// For one of `of` callers who make `rate` calls a second together, one after the other.
+    /// Returns the schedule of one of `of` callers, which together make `rate` calls per second, in
+    /// turns.
     pub(super) fn share(time: Range<Instant>, rate: u32, which: u32, of: u32) -> Self {
         let apart = Duration::from_secs(1) / rate;
         Self { due: time.start + apart * which, every: apart * of, end: time.end }
     }
 
-    /// Waits until the next call is due. Its time counts from now; where the call before took
-    /// longer than that, from when it was due. `None`: it is over.
+    /// Waits until the next call is due and returns its start time. If the previous call took too
+    /// long, this is the time at which the call was due. Returns `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Instant> {
         let due = self.due;
         self.due += self.every;
@@ -42,12 +44,12 @@ impl Pace {
 }
 
 impl Taken {
-    /// Until now.
+    /// Returns the time from `since` until now.
     pub(super) fn since(since: Instant) -> Self {
         Self { since, milliseconds: since.elapsed().as_secs_f64() * 1e3 }
     }
 
-    /// For ever.
+    /// Returns an infinite time.
     pub(super) fn never(since: Instant) -> Self {
         Self { since, milliseconds: f64::INFINITY }
     }

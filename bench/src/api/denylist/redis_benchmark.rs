@@ -1,4 +1,4 @@
-//! What Redis itself takes for the command of a look-up, as its own benchmark has it.
+//! Measures the command of a look-up with redis-benchmark.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,32 +11,32 @@ use uuid::Uuid;
 use super::Options;
 use crate::process;
 
-/// The command, and where it goes.
+/// The redis-benchmark command.
 pub(super) struct RedisBenchmark {
     program: PathBuf,
     args: Vec<String>,
 }
 
-/// What it said; in milliseconds.
+/// The results of redis-benchmark, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Commands {
-    /// Half of them took no longer.
+    /// Median.
     pub p50: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: f64,
-    /// A second.
+    /// Commands per second.
     pub rate: f64,
 }
 
 impl RedisBenchmark {
     pub(super) fn new(options: &Options, redis_url: &str, prefix: &str) -> Result<Self> {
-        let url = Url::parse(redis_url).context("REDIS_URL has to be a URL")?;
-        let host = url.host_str().context("REDIS_URL names no host")?.to_owned();
+        let url = Url::parse(redis_url).context("REDIS_URL must be a URL")?;
+        let host = url.host_str().context("REDIS_URL has no host")?.to_owned();
         let port = url.port().unwrap_or(6379).to_string();
         let (connections, requests) =
             (options.connections.to_string(), options.requests.to_string());
-        // The keys of auth-api: a session that is not denied, and the proof that the list is
-        // complete.
+        // The keys that auth-api reads: a session that is not denied, and the marker that the list
+        // is complete.
         let (session, complete) = (
             format!("{{{prefix}}}:deny:{}", Uuid::now_v7()),
             format!("{{{prefix}}}:deny:complete"),
@@ -66,20 +66,21 @@ impl RedisBenchmark {
         command.args(&self.args);
         let ran = tokio::task::spawn_blocking(move || process::run(command)).await??;
         Commands::parse(&ran.stdout)
-            .with_context(|| format!("redis-benchmark said:\n{}", ran.stdout))
+            .with_context(|| format!("unexpected output of redis-benchmark:\n{}", ran.stdout))
     }
 }
 
 impl Commands {
-    /// Two lines, of names and of values, each in quotes.
+    /// Parses two lines, which contain names and values in quotes.
     fn parse(csv: &str) -> Option<Self> {
         let fields = |line: &str| -> Option<Vec<String>> {
             let inner = line.trim().strip_prefix('"')?.strip_suffix('"')?;
             Some(inner.split("\",\"").map(str::to_owned).collect())
         };
         let mut lines = csv.lines().filter_map(fields);
-        let said: HashMap<String, String> = lines.next()?.into_iter().zip(lines.next()?).collect();
-        let value = |name: &str| said.get(name)?.parse().ok();
+        let values: HashMap<String, String> =
+            lines.next()?.into_iter().zip(lines.next()?).collect();
+        let value = |name: &str| values.get(name)?.parse().ok();
         Some(Self {
             p50: value("p50_latency_ms")?,
             p99: value("p99_latency_ms")?,

@@ -1,5 +1,4 @@
-//! What was measured, the table that shows it, and whether it is good enough. Each value is a
-//! median over the rounds.
+//! The results, their table, and the goals. Each value is a median over the rounds.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,33 +11,33 @@ use super::pace::Taken;
 use super::redis_benchmark::Commands;
 use crate::statistics::{cell, median, quantile};
 
-/// What 99 % and 99.9 % of the look-ups are to stay under, in milliseconds, and the 99 % beside
-/// redis-benchmark's.
+/// The goals: the maximum of the 99th and of the 99.9th percentile in milliseconds, and of the
+/// ratio of the 99th percentile to that of redis-benchmark.
 const P99_UNDER: f64 = 1.0;
 const P999_UNDER: f64 = 5.0;
 const RATIO_AT_MOST: f64 = 2.0;
 
-/// What calls took; in milliseconds.
+/// Latencies of calls, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Latencies {
-    /// How many.
+    /// Number of calls.
     pub count: u64,
-    /// Half of them took no longer.
+    /// Median.
     pub p50: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: f64,
-    /// 99.9 % took no longer.
+    /// 99.9th percentile.
     pub p999: f64,
 }
 
 impl Latencies {
-    /// Of those that began in a window.
+    /// Returns the latencies of the calls that began in a window.
     pub(super) fn of(all: &[Taken], window: &Range<Instant>) -> Result<Self> {
         let within = all.iter().filter(|one| window.contains(&one.since));
         let mut took: Vec<f64> = within.map(|one| one.milliseconds).collect();
         took.sort_by(f64::total_cmp);
         let quantile = |thousandths| {
-            quantile(&took, thousandths).context("nothing began in the time that counts")
+            quantile(&took, thousandths).context("no call began in the measured time")
         };
         Ok(Self {
             count: took.len() as u64,
@@ -49,44 +48,44 @@ impl Latencies {
     }
 }
 
-/// The seconds of a round.
+/// The traffic of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic {
-    /// Look-ups, by auth-api's histogram.
+    /// Look-ups, according to the histogram of auth-api.
     pub auth_api: Latencies,
-    /// Those for which it had to ask PostgreSQL: among them as if they had taken for ever.
+    /// Number of look-ups that fell back to PostgreSQL. They count as infinitely slow.
     pub fell_back: u64,
     /// Look-ups in this process.
     pub in_process: Latencies,
-    /// GET /auth/session, as its client sees it.
+    /// GET /auth/session, as measured by the client.
     pub requests: Latencies,
-    /// Logins, challenge and signature included.
+    /// Logins, including the challenge and the signature.
     pub logins: Latencies,
 }
 
 /// One round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
-    /// Before the traffic, and after it.
+    /// Results of redis-benchmark before and after the traffic.
     pub redis: [Commands; 2],
-    /// Between them.
+    /// The traffic between them.
     pub traffic: Traffic,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// How it was measured.
+    /// Options of the measurement.
     pub options: Options,
-    /// In order.
+    /// The rounds, in order.
     pub rounds: Vec<Round>,
 }
 
-/// A line of the table.
+/// A row of the table.
 struct Line {
     name: &'static str,
     latencies: fn(&Traffic) -> &Latencies,
-    /// It is a look-up, and to be set beside redis-benchmark.
+    /// Whether it is a look-up, which is compared with redis-benchmark.
     looks_up: bool,
 }
 
@@ -115,7 +114,7 @@ impl Round {
     }
 }
 
-/// In one line, for whoever waits.
+/// Formats the round on one line, as progress output.
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &LINES {
@@ -127,7 +126,11 @@ impl fmt::Display for Round {
             )?;
         }
         let (p50, p99) = (self.redis(|commands| commands.p50), self.redis(|commands| commands.p99));
-        write!(f, "redis-benchmark {p50:.3}, {p99:.3}; {} asked PostgreSQL", self.traffic.fell_back)
+        write!(
+            f,
+            "redis-benchmark {p50:.3}, {p99:.3}; {} fell back to PostgreSQL",
+            self.traffic.fell_back
+        )
     }
 }
 
@@ -176,12 +179,12 @@ impl Results {
                 self.median(|round| value((line.latencies)(&round.traffic)))
             };
             let ratio = self.median(|round| round.p99_ratio((line.latencies)(&round.traffic)));
-            let judged = [
+            let goals = [
                 ("p99 under 1 ms", of(|one| one.p99), P99_UNDER),
                 ("p99.9 under 5 ms", of(|one| one.p999), P999_UNDER),
                 ("p99 at most 2 × redis-benchmark's", ratio, RATIO_AT_MOST),
             ];
-            for (what, value, bound) in judged {
+            for (what, value, bound) in goals {
                 let value = value.unwrap_or(f64::INFINITY);
                 let met = if value <= bound { "met" } else { "MISSED" };
                 writeln!(f, "- {}: {what}: {value:.3}, {met}", line.name)?;
@@ -198,9 +201,9 @@ impl fmt::Display for Results {
         writeln!(f, "## Look-up in the denylist\n")?;
         writeln!(
             f,
-            "{rounds} round(s) of {seconds} s, medians: {rate} × GET /auth/session a second on {connections} connections, {logins} logins \
-             and {look_ups} look-ups in this process a second; redis-benchmark with {connections} connections and {requests} commands \
-             before and after each.\n"
+            "{rounds} round(s) of {seconds} s, medians. Per second: {rate} × GET /auth/session on {connections} connections, {logins} logins, \
+             and {look_ups} look-ups in this process. Before and after each round: redis-benchmark with {connections} connections \
+             and {requests} commands.\n"
         )?;
         writeln!(f, "| {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()))?;
         for line in &LINES {
@@ -209,7 +212,7 @@ impl fmt::Display for Results {
         writeln!(f, "| {} |\n", self.redis_line().join(" | "))?;
         let look_ups: u64 = self.rounds.iter().map(|round| round.traffic.auth_api.count).sum();
         let fell_back: u64 = self.rounds.iter().map(|round| round.traffic.fell_back).sum();
-        writeln!(f, "Of {look_ups} look-ups in auth-api {fell_back} had to ask PostgreSQL.\n")?;
+        writeln!(f, "{fell_back} of {look_ups} look-ups in auth-api fell back to PostgreSQL.\n")?;
         self.goals(f)
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured, and the table that shows it. Each value is a median over the rounds.
+//! The results and their table. Each value is a median over the rounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,32 +6,32 @@ use std::time::Duration;
 use super::{Endpoint, Options, Side};
 use crate::statistics::{cell, float, median};
 
-/// One endpoint of one program in one round.
+/// A measurement of one endpoint of one program in one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Which program.
+    /// The program.
     pub side: Side,
-    /// Which endpoint.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// Answers a second.
+    /// Requests per second.
     pub rate: f64,
-    /// Processor time of auth-api for one, in microseconds.
+    /// Processor time of auth-api for each request, in microseconds.
     pub busy: f64,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// How it was measured.
+    /// Options of the measurement.
     pub options: Options,
-    /// How often each endpoint was measured.
+    /// Number of rounds.
     pub rounds: u32,
-    /// In order.
+    /// Measurements, in order.
     pub measured: Vec<Measured>,
 }
 
 impl Measured {
-    /// `None` of nothing.
+    /// Returns `None` if there were no requests.
     pub(super) fn of(
         (side, endpoint): (Side, Endpoint),
         count: u64,
@@ -47,7 +47,7 @@ impl Measured {
 /// The columns of the table.
 const COLUMNS: [&str; 7] = [
     "",
-    "a second, before",
+    "per second, before",
     "since",
     "ratio",
     "auth-api's processor time µs, before",
@@ -56,7 +56,7 @@ const COLUMNS: [&str; 7] = [
 ];
 
 impl Results {
-    /// The median of one program; `None`: it was not measured.
+    /// Returns the median of one program, or `None` if it was not measured.
     #[must_use]
     pub fn median(
         &self,
@@ -72,8 +72,8 @@ impl Results {
         )
     }
 
-    /// The median of the ratios of each round: what slows a machine down for a while slows both
-    /// programs.
+    /// Returns the median of the ratios within the rounds, because a temporary slowdown of the
+    /// machine affects both programs.
     #[must_use]
     pub fn ratio(&self, endpoint: Endpoint, value: impl Fn(&Measured) -> f64) -> Option<f64> {
         let of = |side| {
@@ -93,8 +93,8 @@ impl fmt::Display for Results {
         writeln!(f, "## Endpoints\n")?;
         writeln!(
             f,
-            "{endpoint_connections} connections, each of which asks again as soon as it is answered; {endpoint_seconds} s each, \
-             in turns; medians of {} rounds, ratios within each.\n",
+            "{endpoint_connections} connections, each of which sends its next request as soon as it receives a response; {endpoint_seconds} s for each \
+             measurement, in turns; medians of {} rounds, and of the ratios within each round.\n",
             self.rounds
         )?;
         writeln!(f, "| {} |", COLUMNS.join(" | "))?;

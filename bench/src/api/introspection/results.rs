@@ -1,4 +1,4 @@
-//! What was measured, and the table that shows it. Each value is a median over the rounds.
+//! The results and their table. Each value is a median over the rounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,36 +6,36 @@ use std::time::Duration;
 use super::{Options, Step};
 use crate::statistics::{cell, float, median, quantile};
 
-/// One step of one round.
+/// A measurement of one step in one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Which.
+    /// The step.
     pub step: Step,
-    /// Answers a second.
+    /// Requests per second.
     pub rate: f64,
-    /// Half of them took no longer, in milliseconds.
+    /// Median, in milliseconds.
     pub p50: f64,
-    /// 99 % took no longer.
+    /// 99th percentile, in milliseconds.
     pub p99: f64,
-    /// Processor time of auth-api for one, in microseconds.
+    /// Processor time of auth-api for each request, in microseconds.
     pub busy: f64,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// How it was measured.
+    /// Options of the measurement.
     pub options: Options,
-    /// How often each step was measured.
+    /// Number of rounds.
     pub rounds: u32,
-    /// In order.
+    /// Measurements, in order.
     pub measured: Vec<Measured>,
-    /// What it takes to check a client's secret that is not remembered, in milliseconds.
+    /// Median time to check a client secret that is not cached, in milliseconds.
     pub check: f64,
 }
 
 impl Measured {
-    /// `took` in milliseconds; `None` of nothing.
+    /// Summarizes the times `took`, in milliseconds. Returns `None` if there are none.
     pub(super) fn of(
         step: Step,
         mut took: Vec<f64>,
@@ -56,7 +56,7 @@ impl Measured {
 
 /// The columns of the table.
 const COLUMNS: [&str; 7] =
-    ["", "a second", "p50 ms", "p99 ms", "auth-api's processor time µs", "more by µs", "for"];
+    ["", "per second", "p50 ms", "p99 ms", "auth-api's processor time µs", "more by µs", "for"];
 
 impl Results {
     fn median(&self, step: Step, value: impl Fn(&Measured) -> f64) -> Option<f64> {
@@ -70,8 +70,8 @@ impl fmt::Display for Results {
         writeln!(f, "## Introspection\n")?;
         writeln!(
             f,
-            "{introspection_connections} connections, each of which asks again as soon as it is answered; \
-             {introspection_seconds} s each, medians of {} rounds.\n",
+            "{introspection_connections} connections, each of which sends its next request as soon as it receives a response; \
+             {introspection_seconds} s for each measurement, medians of {} rounds.\n",
             self.rounds
         )?;
         writeln!(f, "| {} |", COLUMNS.join(" | "))?;
@@ -92,7 +92,7 @@ impl fmt::Display for Results {
         }
         writeln!(
             f,
-            "\nA client whose secret is not remembered waits {:.1} ms for its hash.",
+            "\nFor a client whose secret is not cached, hashing the secret takes {:.1} ms.",
             self.check
         )
     }

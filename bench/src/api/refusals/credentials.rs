@@ -1,4 +1,4 @@
-//! Credentials that auth-api made, and what makes it refuse them: as data.
+//! Credentials that auth-api issued, and the reasons for which it rejects them, as data.
 
 use anyhow::{Context as _, Result};
 use hyper::header::COOKIE;
@@ -13,35 +13,35 @@ use crate::api::serving::Serving;
 
 const SETTLE: &str = include_str!("../../../sql/api/settle.sql");
 
-/// What carries a session.
+/// The credential of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
-    /// To GET /auth/session.
+    /// A cookie, sent to GET /auth/session.
     Cookie,
-    /// To POST /auth/refresh.
+    /// A refresh token, sent to POST /auth/refresh.
     RefreshToken,
 }
 
-/// What a credential is refused for.
+/// The reason for which a credential is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Its session is gone.
+    /// Its session does not exist.
     Unknown,
     /// Its session has expired.
     Expired,
     /// Its session was revoked.
     Revoked,
-    /// It is genuine, and yet not the one whose hash is stored.
+    /// It is genuine, but its hash is not the stored one.
     WrongSecret,
-    /// We never made it: that may be seen, for it says nothing of any session.
+    /// auth-api did not issue it. This may be visible, because it reveals nothing about a session.
     Forged,
 }
 
 impl Carrier {
-    /// All.
+    /// All credentials.
     pub const ALL: [Self; 2] = [Self::Cookie, Self::RefreshToken];
 
-    /// In results.
+    /// Returns the name in the results.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Carrier {
         }
     }
 
-    /// The credential of a login's answer.
+    /// Returns the credential in the response to a login.
     fn credential(self, answer: &Answer) -> Result<String> {
         match self {
             Self::Cookie => answer.cookie(),
@@ -74,11 +74,11 @@ impl Carrier {
 }
 
 impl Reason {
-    /// All.
+    /// All reasons.
     pub const ALL: [Self; 5] =
         [Self::Unknown, Self::Expired, Self::Revoked, Self::WrongSecret, Self::Forged];
 
-    /// In results.
+    /// Returns the name in the results.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -90,13 +90,13 @@ impl Reason {
         }
     }
 
-    /// Whether its time must not tell it from others.
+    /// Returns whether the response time must not reveal this reason.
     #[must_use]
     pub fn is_secret(self) -> bool {
         self != Self::Forged
     }
 
-    /// What makes it one, for the sessions `$1`.
+    /// Returns the statement that creates this reason for the sessions `$1`.
     fn sql(self, carrier: Carrier) -> Option<&'static str> {
         match (self, carrier) {
             (Self::Unknown, _) => Some("DELETE FROM sessions WHERE id = ANY($1)"),
@@ -117,7 +117,7 @@ impl Reason {
     }
 }
 
-/// For each reason, the requests that are refused for it.
+/// Returns the requests that are rejected for each reason.
 pub(super) async fn prepare(
     options: &Options,
     serving: &Serving,
@@ -127,7 +127,7 @@ pub(super) async fn prepare(
     let mut connection = Connection::open(serving.api).await?;
     let mut all = Reason::ALL.map(|reason| (reason, Vec::new()));
     let mut sessions = Reason::ALL.map(|reason| (reason, Vec::new()));
-    // By turns, so that none of them lies in another part of the tables.
+    // Alternate between the reasons, so that their sessions are spread evenly over the tables.
     for _ in 0..options.credentials {
         for ((reason, requests), (_, sessions)) in all.iter_mut().zip(&mut sessions) {
             let answer = connection.log_in(&Wallet::generate(), carrier.transport()).await?;
@@ -150,7 +150,7 @@ pub(super) async fn prepare(
     Ok(all.into())
 }
 
-/// One character of its secret.
+/// Changes one character of the secret.
 fn alter(credential: &mut String) {
     let at = credential.len() - 40;
     let other = if credential[at..].starts_with('A') { "B" } else { "A" };

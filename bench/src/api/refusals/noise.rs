@@ -1,11 +1,12 @@
-//! What chance alone makes of the difference of two medians.
+//! Computes how much two medians differ by chance alone.
 
 use crate::statistics::{median, quantile};
 
-/// How often it is drawn.
+/// Number of random splits.
 const DRAWS: usize = 1_000;
 
-/// In 99 of 100 draws the medians of two random halves of these values are no further apart.
+/// Returns the noise: in 99 of 100 random splits of the values into two halves, the medians of the
+/// halves differ by no more than this.
 pub(super) fn noise(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     let mut apart = Vec::with_capacity(DRAWS);
@@ -31,9 +32,9 @@ mod tests {
 
     #[test]
     fn it_is_that_of_the_law_of_the_median() {
-        // Of 2,000 values that are spread evenly over 0 to 100, the median of 1,000 is off by 1.1
-        // in the root mean square (drawn without putting back), the difference of two by
-        // 2.2, and that by 2.58 times as much once in a hundred draws.
+        // For 2,000 values that are spread evenly over 0 to 100, the median of 1,000 of them (drawn
+        // without replacement) has a root mean square error of 1.1. The difference of two such
+        // medians has 2.2, and the 99th percentile of its absolute value is 2.58 times as large.
         let values: Vec<f64> = (0..2_000).map(|value| f64::from(value) / 20.0).collect();
         let noise = noise(&values).unwrap();
         assert!((3.0..9.0).contains(&noise), "{noise}");

@@ -1,5 +1,5 @@
-//! What was measured, a table for each kind of credential, and whether the time of a refusal tells
-//! anything.
+//! The results, a table for each kind of credential, and whether the response time reveals the
+//! reason.
 
 use std::fmt;
 
@@ -8,34 +8,34 @@ use super::tries::Took;
 use super::{Carrier, Options, Reason};
 use crate::statistics::{cell, quantile};
 
-/// The refusals of one kind of credential.
+/// The rejections of one kind of credential.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Which.
+    /// The kind of credential.
     pub carrier: Carrier,
-    /// By reason.
+    /// The rejections for each reason.
     pub lines: Vec<Line>,
 }
 
-/// The refusals for one reason; in microseconds.
+/// The rejections for one reason, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// Which.
+    /// The reason.
     pub reason: Reason,
-    /// How many.
+    /// Number of rejections.
     pub count: usize,
-    /// A quarter, half, and three quarters took no longer.
+    /// The quartiles of the response times.
     pub quartiles: [f64; 3],
-    /// How far apart medians of two halves of them are by chance.
+    /// How much the medians of two halves of the times differ by chance.
     pub noise: f64,
 }
 
-/// All of it.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// How it was measured.
+    /// Options of the measurement.
     pub options: Options,
-    /// By kind of credential.
+    /// The rejections of each kind of credential.
     pub refused: Vec<Refused>,
 }
 
@@ -54,8 +54,8 @@ impl Refused {
         Self { carrier, lines: took.into_iter().filter_map(line).collect() }
     }
 
-    /// The two reasons that are furthest apart among those that must not be told from each other,
-    /// the difference of their medians, and the greater of their noises.
+    /// Returns the two reasons whose medians differ most among those that must not be
+    /// distinguishable, the difference of their medians, and the larger noise of the two.
     #[must_use]
     pub fn furthest(&self) -> Option<(Reason, Reason, f64, f64)> {
         let secret = || self.lines.iter().filter(|line| line.reason.is_secret());
@@ -90,7 +90,7 @@ impl fmt::Display for Refused {
         let met = if apart < noise { "met" } else { "MISSED" };
         writeln!(
             f,
-            "\n- {}: medians apart by less than the noise: {} and {} by {apart:.1} µs, the noise is {noise:.1} µs, {met}\n",
+            "\n- {}: medians differ by less than the noise: {} and {} by {apart:.1} µs, the noise is {noise:.1} µs, {met}\n",
             self.carrier.name(),
             quickest.name(),
             slowest.name()
@@ -104,8 +104,8 @@ impl fmt::Display for Results {
         writeln!(f, "## Refusals\n")?;
         writeln!(
             f,
-            "{tries} refusals of each kind for each reason, of {credentials} credentials by turns, in random order over one connection; \
-             {others} sessions of others.\n"
+            "{tries} rejections for each kind of credential and each reason, with {credentials} credentials in turns, in random order over one \
+             connection; {others} sessions of other accounts.\n"
         )?;
         self.refused.iter().try_for_each(|refused| write!(f, "{refused}"))
     }

@@ -1,4 +1,4 @@
-//! The tries: each reason as often as any other, in random order, one after the other over one
+//! Sends the requests: each reason equally often, in random order, one at a time over one
 //! connection.
 
 use std::collections::BTreeMap;
@@ -12,15 +12,14 @@ use hyper::StatusCode;
 use super::Reason;
 use crate::api::client::{Connection, Request};
 
-/// What refusals took, in microseconds.
+/// Response times of the rejections, in microseconds.
 pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 
-/// The part of the tries that comes before those that count, for connections, statements and
-/// buffers.
+/// The warm-up is this fraction of the tries (one tenth), for connections, statements and buffers.
 const WARM_UP: usize = 10;
 
-/// Makes `tries` for each reason, on a runtime of this thread alone: no other thread has to be
-/// woken up for an answer.
+/// Sends `tries` requests for each reason. The runtime uses only this thread, so that no other
+/// thread has to be woken up for a response.
 pub(super) fn all(
     address: SocketAddr,
     credentials: &[(Reason, Vec<Request>)],
@@ -46,20 +45,16 @@ async fn some(
         })
         .collect();
     fastrand::shuffle(&mut order);
-    let (mut took, mut said) = (Took::new(), None::<Bytes>);
+    let (mut took, mut first_body) = (Took::new(), None::<Bytes>);
     for (reason, request) in order {
         let request = request.clone();
         let began = Instant::now();
         let answer = connection.ask(request).await?;
         took.entry(reason).or_default().push(began.elapsed().as_secs_f64() * 1e6);
         let (status, body) = (answer.status, String::from_utf8_lossy(&answer.body));
-        ensure!(
-            status == StatusCode::UNAUTHORIZED,
-            "{} was answered with {status}: {body}",
-            reason.name()
-        );
-        let said = said.get_or_insert_with(|| answer.body.clone());
-        ensure!(*said == answer.body, "{} was told by another body: {body}", reason.name());
+        ensure!(status == StatusCode::UNAUTHORIZED, "{} returned {status}: {body}", reason.name());
+        let first_body = first_body.get_or_insert_with(|| answer.body.clone());
+        ensure!(*first_body == answer.body, "{} has a different body: {body}", reason.name());
     }
     Ok(took)
 }

@@ -1,16 +1,16 @@
-//! Reads what `test_decoding` writes: transactions in the order of their commits, with the rows
-//! that they changed.
+//! Parses the output of `test_decoding`: the transactions in commit order, with the rows that they
+//! changed.
 
 use chrono::{DateTime, FixedOffset};
 
-/// A change of a row of one of the round's tables.
+/// A change to a row of one of the tables of the round.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Row { uid: i64, now: Option<Row> },
     Order { id: i64, now: Option<Order> },
 }
 
-/// A row of the target. Times are microseconds since 1970.
+/// A row of the target table. Times are in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) group: Option<i64>,
@@ -26,7 +26,7 @@ pub(crate) struct Order {
     pub(crate) open: bool,
 }
 
-/// One line of the output.
+/// A line of the output.
 #[derive(Debug)]
 pub(crate) enum Line {
     Begin,
@@ -36,7 +36,7 @@ pub(crate) enum Line {
 }
 
 impl Line {
-    /// Reads a line; `None` when it is not understood.
+    /// Parses a line. Returns `None` if its format is unknown.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.starts_with("BEGIN") {
             return Some(Self::Begin);
@@ -53,7 +53,7 @@ impl Line {
             _ => return Some(Self::Other),
         };
         let columns = fields(columns)?;
-        let gone = kind == "DELETE";
+        let is_delete = kind == "DELETE";
         let column = |name: &str| {
             columns
                 .iter()
@@ -72,11 +72,11 @@ impl Line {
                         pinned: column("pinned")? == "true",
                     })
                 };
-                Self::Change(Change::Row { uid, now: if gone { None } else { Some(row()?) } })
+                Self::Change(Change::Row { uid, now: if is_delete { None } else { Some(row()?) } })
             }
             (None, Some(account)) => {
                 let open = column("open")? == "true";
-                let now = (!gone).then_some(Order { account, open });
+                let now = (!is_delete).then_some(Order { account, open });
                 Self::Change(Change::Order { id: number("id")?, now })
             }
             (None, None) => Self::Other,
@@ -84,7 +84,8 @@ impl Line {
     }
 }
 
-/// Microseconds since 1970, of a time or of milliseconds; `None` when it is neither.
+/// Parses a timestamp, or a number of milliseconds, and returns microseconds since 1970. Returns
+/// `None` if it is neither.
 pub(crate) fn time(text: &str) -> Option<i64> {
     if let Ok(millis) = text.parse::<i64>() {
         return Some(millis * 1_000);
@@ -96,7 +97,7 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some(parsed.timestamp_micros())
 }
 
-/// Splits `name[type]:value name[type]:'it''s'`.
+/// Splits `name[type]:value name[type]:'it''s'` into names and values.
 fn fields(mut text: &str) -> Option<Vec<(String, Option<String>)>> {
     let mut found = Vec::new();
     while !text.is_empty() {
@@ -114,7 +115,7 @@ fn fields(mut text: &str) -> Option<Vec<(String, Option<String>)>> {
     Some(found)
 }
 
-/// A value up to its closing quote, and what follows.
+/// Returns a quoted value, and the text after its closing quote.
 fn quoted(mut text: &str) -> Option<(Option<String>, &str)> {
     let mut value = String::new();
     loop {

@@ -1,6 +1,6 @@
-//! The history of a round: every committed transaction in the order of the commits, with the
-//! versions of the rows that it wrote, what writers touched, and what reapers deleted by which
-//! snapshot.
+//! The history of a round: every committed transaction in commit order with the row versions that
+//! it wrote, the rows that writers updated or locked, and the rows that reapers deleted with the
+//! snapshot of the deleting statement.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,46 +11,47 @@ use crate::Result;
 use crate::decode::{Change, Line, Order, Row, time};
 use crate::tables::SLOT;
 
-/// A place in the order of the commits.
+/// A position in the commit order.
 pub(crate) type Place = usize;
 
-/// All of a round.
+/// The complete history of a round.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Of each transaction.
+    /// The position of each transaction, by transaction ID.
     pub(crate) commits: HashMap<u64, Place>,
-    /// By `uid`, in the order of the commits: `None` once the row is deleted.
+    /// Row versions by `uid`, in commit order. The last version of a deleted row is `None`.
     pub(crate) rows: HashMap<i64, Vec<Version<Row>>>,
     pub(crate) orders: HashMap<i64, Vec<Version<Order>>>,
-    /// Orders that ever were an account's.
+    /// By account: all orders that it has ever had.
     pub(crate) orders_of: HashMap<i64, BTreeSet<i64>>,
-    /// Rows that ever were in a group.
+    /// By group: all rows that were ever in it.
     pub(crate) members: HashMap<i64, BTreeSet<i64>>,
-    /// In the order in which they were logged.
+    /// Operations of writers, in the order in which they were logged.
     pub(crate) operations: Vec<Operation>,
     pub(crate) deletes: Vec<Delete>,
-    /// Every table that the name of the target has meant, and the partition that is a target
-    /// itself.
+    /// The OIDs of all tables that have had the name of the target.
     pub(crate) targets: HashSet<u32>,
+    /// The OID of the partition that is itself the target of a reaper.
     pub(crate) partition: Option<u32>,
-    /// Rows that a transaction deleted which neither a writer nor a reaper has logged.
+    /// Rows deleted by a transaction that neither a writer nor a reaper logged.
     pub(crate) unlogged: Vec<i64>,
 }
 
-/// What a transaction made of a row.
+/// The version of a row that a transaction wrote.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Version<T> {
     pub(crate) xid: u64,
     pub(crate) now: Option<T>,
 }
 
-/// What a writer has updated or locked.
+/// The rows that a writer has updated or locked in one transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
     pub(crate) xid: u64,
     pub(crate) kind: String,
     pub(crate) touched: Vec<i64>,
-    /// It had by then.
+    /// When the operation was logged, after the writer had updated or locked the rows, in seconds
+    /// since 1970.
     pub(crate) at: f64,
 }
 
@@ -60,18 +61,18 @@ pub(crate) struct Delete {
     pub(crate) xid: u64,
     pub(crate) run: i32,
     pub(crate) pid: i32,
-    /// Seconds since 1970.
+    /// When it was deleted, in seconds since 1970.
     pub(crate) at: f64,
     pub(crate) relation: u32,
-    /// It, and the tables that it was a partition of.
+    /// The table and its ancestors in the partition hierarchy.
     pub(crate) roots: Vec<u32>,
-    /// The advisory locks that the server process held.
+    /// The keys of the advisory locks that the server process held.
     pub(crate) locks: Vec<u32>,
     pub(crate) snapshot: Snapshot,
     pub(crate) what: Deleted,
 }
 
-/// What it was.
+/// The deleted row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deleted {
     Row { uid: i64, row: Row },
@@ -79,7 +80,7 @@ pub(crate) enum Deleted {
     Child { id: i64, parent: i64 },
 }
 
-/// `pg_current_snapshot()` of the statement that decided.
+/// The result of `pg_current_snapshot()` in the statement that deleted the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     least: u64,
@@ -88,7 +89,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads `xmin:xmax:xip,…`.
+    /// Parses `xmin:xmax:xip,…`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (least, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -97,21 +98,21 @@ impl Snapshot {
         Some(Self { least, next, running: running.collect::<Option<_>>()? })
     }
 
-    /// The same without what its own transaction did: a snapshot does not list that among the
-    /// running ones.
+    /// Returns the snapshot without the changes of its own transaction, which the list of running
+    /// transactions does not contain.
     fn before(mut self, own: u64) -> Self {
         self.running.push(own);
         self
     }
 
-    /// What a transaction that has committed did can be seen.
+    /// Returns whether the changes of a committed transaction are visible in the snapshot.
     pub(crate) fn sees(&self, xid: u64) -> bool {
         xid < self.least || (xid < self.next && !self.running.contains(&xid))
     }
 }
 
 impl History {
-    /// Reads all of it from the database.
+    /// Reads the history from the database.
     pub(crate) async fn read(client: &Client) -> Result<Self> {
         let mut history = Self::default();
         let mut written = Vec::new();
@@ -120,7 +121,7 @@ impl History {
         for line in client.query(sql, &[&SLOT]).await? {
             let (xid, data): (String, String) = (line.try_get(0)?, line.try_get(1)?);
             let xid: u64 = xid.parse()?;
-            match Line::parse(&data).ok_or_else(|| format!("not understood: {data}"))? {
+            match Line::parse(&data).ok_or_else(|| format!("unknown decoder output: {data}"))? {
                 Line::Begin | Line::Other => {}
                 Line::Commit => {
                     let place = history.commits.len();
@@ -149,8 +150,8 @@ impl History {
             let (snapshot, kind, old): (String, String, Value) =
                 (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?);
             let xid = row.try_get::<_, String>(0)?.parse()?;
-            let snapshot =
-                Snapshot::parse(&snapshot).ok_or_else(|| format!("no snapshot: {snapshot}"))?;
+            let snapshot = Snapshot::parse(&snapshot)
+                .ok_or_else(|| format!("invalid snapshot: {snapshot}"))?;
             history.deletes.push(Delete {
                 xid,
                 run: row.try_get(1)?,
@@ -160,7 +161,7 @@ impl History {
                 roots: row.try_get(5)?,
                 locks: row.try_get(6)?,
                 snapshot: snapshot.before(xid),
-                what: deleted(&kind, &old).ok_or_else(|| format!("no {kind}: {old}"))?,
+                what: deleted(&kind, &old).ok_or_else(|| format!("invalid {kind} row: {old}"))?,
             });
         }
         let sql = "SELECT oid, relname = 't_p0' FROM pg_class
@@ -199,12 +200,14 @@ impl History {
         }
     }
 
-    /// The row as a snapshot sees it, and `beside` of the transactions that it does not.
+    /// Returns the row as it is visible in a snapshot, together with the changes of the transaction
+    /// `beside`.
     pub(crate) fn row(&self, uid: i64, snapshot: &Snapshot, beside: Option<u64>) -> Option<Row> {
         latest(self.rows.get(&uid)?, snapshot, beside)
     }
 
-    /// An account has an open order, as a snapshot sees it.
+    /// Returns whether an account has an open order that is visible in a snapshot, together with
+    /// the changes of the transaction `beside`.
     pub(crate) fn has_open_order(
         &self,
         account: i64,
@@ -218,7 +221,7 @@ impl History {
 }
 
 impl Delete {
-    /// The number of the row, if it was one of a target.
+    /// Returns the `uid` if the row belongs to a target.
     pub(crate) fn uid(&self) -> Option<i64> {
         match self.what {
             Deleted::Row { uid, .. } => Some(uid),
@@ -227,7 +230,7 @@ impl Delete {
     }
 }
 
-/// The versions stand in the order of the commits, which for one row is that of the writes.
+/// The versions are in commit order. For a single row, this is also the order of the writes.
 fn latest<T: Copy>(versions: &[Version<T>], snapshot: &Snapshot, beside: Option<u64>) -> Option<T> {
     let seen = versions
         .iter()

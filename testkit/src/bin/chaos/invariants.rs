@@ -1,11 +1,12 @@
-//! What must hold for the history of a round.
+//! The invariants of the history of a round.
 //!
-//! - (a) No row is deleted that was not due when it was deleted, nor one of another table than the
-//!   one that was located.
-//! - (b) Judged by the snapshot of the statement that decided: no sibling of a deleted row was live
-//!   that was visible in it, or whose writer had updated or locked an existing row of the group;
-//!   the same for what `where` reads.
-//! - (d) One reaper works on a table at a time, each row is deleted once, and the reports add up.
+//! - (a) Every deleted row was due when it was deleted, and belonged to the table on which the
+//!   reaper held the lock.
+//! - (b) The snapshot of the statement that deleted a row shows no live sibling of that row. If it
+//!   does not show a live sibling, the writer of that sibling had not updated or locked an existing
+//!   row of the group either. The same applies to the rows that `where` reads.
+//! - (d) Only one reaper works on a table at a time, each row is deleted once, and the reports
+//!   match the recorded deletes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -15,12 +16,12 @@ use crate::history::{Delete, Deleted, History, Operation, Snapshot};
 use crate::plan::{Plan, Reaper};
 use crate::reapers::Run;
 
-/// Something that must not be.
+/// A violation of an invariant.
 #[derive(Debug)]
 pub(crate) struct Violation {
-    /// A stable name.
+    /// A stable code.
     pub(crate) code: &'static str,
-    /// What is wrong, with the numbers of rows, runs and transactions.
+    /// A description, with the numbers of the rows, runs and transactions.
     pub(crate) what: String,
 }
 
@@ -30,24 +31,25 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The history and what it is judged by.
+/// The history, and what is needed to check it.
 pub(crate) struct Judge<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) history: &'a History,
     pub(crate) runs: &'a [Run],
-    /// The server has crashed: commits that did not wait may have been undone.
+    /// The server has crashed, so asynchronous commits may have been lost.
     pub(crate) crashed: bool,
     pub(crate) found: Vec<Violation>,
     reaper_of: HashMap<i32, usize>,
-    /// The operations that touched a row.
+    /// By row: the operations that updated or locked it.
     touching: HashMap<i64, Vec<&'a Operation>>,
-    /// Large groups, by the transaction that deleted from them.
+    /// Large groups that were already checked, with the transaction that deleted from them.
     judged: HashSet<(u64, i64)>,
 }
 
 const MICROSECONDS: f64 = 1e6;
 
-/// Groups of more members are judged once for each transaction, and not for each of their rows.
+/// A group with more members than this is checked once for each transaction, instead of once for
+/// each deleted row.
 const LARGE: usize = 1_000;
 
 impl<'a> Judge<'a> {
@@ -80,11 +82,11 @@ impl<'a> Judge<'a> {
         self.found.push(Violation { code, what });
     }
 
-    /// Judges all of it.
+    /// Checks all invariants.
     pub(crate) fn judge(&mut self) {
         for delete in &self.history.deletes {
             let Some(slot) = self.reaper_of.get(&delete.run) else {
-                self.note("d-unknown-run", format!("run {} deleted and is unknown", delete.run));
+                self.note("d-unknown-run", format!("unknown run {} deleted rows", delete.run));
                 continue;
             };
             let reaper = &self.plan.reapers[*slot];
@@ -95,12 +97,12 @@ impl<'a> Judge<'a> {
                     self.together(reaper, delete, uid, row);
                 }
                 Deleted::Child { id, parent } => self.child(reaper, delete, id, parent),
-                // They go by cascades alone.
+                // Orders are deleted only by cascades.
                 Deleted::Order => {}
             }
         }
         if !self.history.unlogged.is_empty() {
-            let what = format!("rows are gone that nobody deleted: {:?}", self.history.unlogged);
+            let what = format!("rows were deleted without a record: {:?}", self.history.unlogged);
             self.note("d-unlogged", what);
         }
         self.alone();
@@ -108,7 +110,7 @@ impl<'a> Judge<'a> {
         self.reports();
     }
 
-    /// (a)
+    /// (a): the row was due.
     fn due(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
         if !reaper.is_due(row, delete.at) {
             let Delete { run, at, xid, .. } = delete;
@@ -119,7 +121,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (a): the table is the one that the run holds the lock on, or a partition of it.
+    /// (a): the table is the one that the run holds the lock on, or a partition of that table.
     fn located(&mut self, reaper: &Reaper, delete: &Delete, uid: i64) {
         let named = |oid: &u32| {
             if reaper.table == "app.t_p0" {
@@ -133,14 +135,14 @@ impl<'a> Judge<'a> {
             self.note(
                 "a-not-located",
                 format!(
-                    "run {run} deleted row {uid} in {xid} from table {relation}, which is below {roots:?}, while it \
+                    "run {run} deleted row {uid} in {xid} from table {relation} with ancestors {roots:?}, while it \
                      held the locks of {locks:?}"
                 ),
             );
         }
     }
 
-    /// A child goes with its parent.
+    /// (a): a child row is deleted only if its parent is due.
     fn child(&mut self, reaper: &Reaper, delete: &Delete, id: i64, parent: i64) {
         let row = self.history.row(parent, &delete.snapshot, None);
         if !row.is_some_and(|row| reaper.is_due(row, delete.at)) {
@@ -152,7 +154,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (b)
+    /// (b): the deleted row had no live sibling and no open order.
     fn together(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
         if !reaper.group && !reaper.open_orders_stay {
             return;
@@ -192,8 +194,8 @@ impl<'a> Judge<'a> {
                 return;
             }
         }
-        // Of those that it does not show, the writers that had touched an existing row of the group
-        // by then.
+        // Writers whose changes the snapshot does not show, but that had already updated or locked
+        // an existing row of the group.
         let Some(committed) = history.commits.get(&delete.xid) else { return };
         let writers: BTreeSet<u64> = members
             .iter()
@@ -236,8 +238,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Why `member` keeps `deleted` from being deleted, as a snapshot and one transaction beside it
-    /// show it.
+    /// Returns why `member` prevents the deletion of `deleted`, as visible in a snapshot together
+    /// with the changes of the transaction `beside`.
     #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
     fn stays(
         &self,
@@ -263,7 +265,7 @@ impl<'a> Judge<'a> {
         ordered.then(|| "has an open order".to_owned())
     }
 
-    /// (d): a table's deletes of one server process do not lie on both sides of another run's.
+    /// (d): the deletes of a server process from a table do not enclose deletes of another run.
     fn alone(&mut self) {
         let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
         for delete in &self.history.deletes {
@@ -285,7 +287,7 @@ impl<'a> Judge<'a> {
                 {
                     let (run, xid) = (delete.run, delete.xid);
                     found.push(format!(
-                        "run {} deleted from table {table} in {} while run {run} was at work on it, until {xid}",
+                        "run {} deleted from table {table} in {} while run {run} was deleting from it, until {xid}",
                         other.run, other.xid
                     ));
                     break;
@@ -297,7 +299,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d)
+    /// (d): each row was deleted once.
     fn once(&mut self) {
         let mut seen = BTreeSet::new();
         for uid in self.history.deletes.iter().filter_map(Delete::uid) {
@@ -307,12 +309,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): what a run reports is what it deleted; if its connection was lost, it may not know of
-    /// the last chunk.
+    /// (d): the report of a run matches what it deleted. A run that lost its connection may have
+    /// missed its last chunk.
     fn reports(&mut self) {
         for run in self.runs {
             let Some(targets) = run.report["targets"].as_array() else { continue };
-            // Beside the target the run reaps its own history.
+            // In addition to its target, each run deletes from its own run history.
             let Some(target) = targets.iter().find(|target| target["target"] != "reaper_runs")
             else {
                 continue;
@@ -336,7 +338,7 @@ impl<'a> Judge<'a> {
                 self.note(
                     "d-report",
                     format!(
-                        "run {} reports {reported} rows and {children:?} children, and deleted {rows} and {gone}",
+                        "run {} reports {reported} rows and {children:?} children, but deleted {rows} and {gone}",
                         run.number
                     ),
                 );
@@ -346,7 +348,7 @@ impl<'a> Judge<'a> {
 }
 
 impl Reaper {
-    /// A row may go by itself, at a time in seconds since 1970.
+    /// Returns whether a row is due by itself at a time in seconds since 1970.
     pub(crate) fn is_due(&self, row: Row, at: f64) -> bool {
         let due = self.reasons().into_iter().any(|(column, keep)| {
             let value = if column == "due_at" { row.due_at } else { row.revoked_at };

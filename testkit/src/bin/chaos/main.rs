@@ -1,10 +1,10 @@
-//! A randomised concurrent checker of session-reaper: reapers delete while writers write and
-//! nemeses interfere; afterwards the whole history is judged. docs/chaos.md explains it.
+//! A randomized concurrent checker of session-reaper. Reapers delete while writers write and
+//! nemeses inject faults. Afterwards, the complete history is checked. docs/chaos.md explains it.
 //!
-//! Read [`plan`] first (what a round does), then [`round`] (how it goes), [`history`] (what is
-//! recorded) and [`invariants`] and [`quiet`] (what must hold).
+//! Read [`plan`] first (the operations of a round), then [`round`] (its execution), [`history`]
+//! (what is recorded), and [`invariants`] and [`quiet`] (what must hold).
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a report is for reading")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the report is printed")]
 
 mod decode;
 mod history;
@@ -32,34 +32,34 @@ use crate::plan::Plan;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Check session-reaper beside concurrent writers, with faults
+/// Check session-reaper with concurrent writers and faults
 #[derive(Parser)]
 struct Options {
-    /// The seed of the first round; each further round has the next one [default: taken from the
-    /// clock]
+    /// The seed of the first round; each following round uses the next number [default: taken from
+    /// the clock]
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
-    /// How many rounds to play [default: as many as --minutes allows]
+    /// The number of rounds [default: as many as --minutes allows]
     #[arg(long)]
     rounds: Option<u64>,
-    /// Begin no further round after so many minutes
+    /// Start no more rounds after this many minutes
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Multiply the operations and the faults of each round
+    /// Multiply the number of operations and faults of each round by this factor
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// The program to check [default: session-reaper beside this one]
+    /// The program to check [default: session-reaper in the directory of this program]
     #[arg(long, env = "REAPER_BIN")]
     reaper: Option<PathBuf>,
-    /// Where to keep the histories of rounds that violated something
+    /// The directory for the histories of rounds that violated an invariant
     #[arg(long, default_value = "target/chaos")]
     traces: PathBuf,
-    /// Play all rounds, whatever they find
+    /// Play all rounds, even after a violation
     #[arg(long)]
     keep_going: bool,
 }
 
-/// What all rounds did.
+/// Totals of all rounds.
 #[derive(Default)]
 struct Totals {
     rounds: u64,
@@ -68,12 +68,12 @@ struct Totals {
     deleted: u64,
     transactions: u64,
     done: Done,
-    /// By code: how many, and in which rounds.
+    /// By code: the number of violations, and the seeds of their rounds.
     violations: BTreeMap<&'static str, (u64, Vec<u64>)>,
 }
 
-/// Logical decoding gives the order of the commits. Deadlocks, which writers and reapers may run
-/// into, end soon.
+/// Logical decoding provides the commit order. The short timeout resolves deadlocks between writers
+/// and reapers quickly.
 const SETTINGS: [(&str, &str); 3] =
     [("wal_level", "logical"), ("max_connections", "100"), ("deadlock_timeout", "200ms")];
 
@@ -81,7 +81,7 @@ const SETTINGS: [(&str, &str); 3] =
 async fn main() -> ExitCode {
     let options = Options::parse();
     let mut totals = Totals::default();
-    // What is dropped ends with its servers and programs.
+    // Dropping the future stops its servers and programs.
     let checked = tokio::select! {
         checked = check(&options, &mut totals) => Some(checked),
         _ = tokio::signal::ctrl_c() => None,
@@ -98,12 +98,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Plays rounds; `true` when nothing was violated.
+/// Plays the rounds. Returns `true` if no invariant was violated.
 async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
     let beside = std::env::current_exe()?.with_file_name("session-reaper");
     let reaper = options.reaper.clone().unwrap_or(beside);
     if !reaper.exists() {
-        return Err(format!("{} is not there", reaper.display()).into());
+        return Err(format!("{} does not exist", reaper.display()).into());
     }
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut server = Server::start(&SETTINGS).await;
@@ -119,7 +119,7 @@ async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
         let outcome =
             round::play(&mut server, &plan, &reaper, &options.traces).await.map_err(|error| {
                 format!(
-                    "the round of seed {seed} could not be played: {}",
+                    "could not play the round of seed {seed}: {}",
                     schema::connect::chain(&*error)
                 )
             })?;
@@ -143,7 +143,7 @@ async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
                 }
             }
             println!(
-                "  make chaos SEED={seed} plays this round again; its history is {}/{seed}.txt",
+                "  to play this round again: make chaos SEED={seed}; its history: {}/{seed}.txt",
                 options.traces.display()
             );
             if !options.keep_going {
@@ -175,7 +175,7 @@ impl Totals {
         let Self { rounds, operations, runs, deleted, transactions, done, violations } = self;
         println!(
             "\n{rounds} rounds: {operations} operations of writers, {transactions} transactions, {runs} runs, {deleted} rows \
-             deleted by reapers\n{} reapers killed, {} frozen, {} of their backends ended, {} cuts, {} stalls, {} tables \
+             deleted by reapers\n{} reapers killed, {} frozen, {} of their backends terminated, {} cuts, {} stalls, {} tables \
              swapped, {} columns replaced, {} partitions detached, {} restarts",
             done.kills,
             done.freezes,

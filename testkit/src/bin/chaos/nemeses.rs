@@ -1,4 +1,4 @@
-//! What befalls the reapers, the tables and the server.
+//! The faults that are injected into the reapers, the tables and the server.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::plan::{Nemesis, Plan};
 use crate::reapers::{Current, Shared, Slot};
 use crate::writers::{self, connect};
 
-/// What nemeses act on.
+/// The targets of the faults.
 pub(crate) struct Scene<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) server: &'a mut Server,
@@ -25,7 +25,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) done: Done,
 }
 
-/// How often each of them did something.
+/// How often each fault was injected.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
     pub(crate) kills: u64,
@@ -37,12 +37,12 @@ pub(crate) struct Done {
     pub(crate) replaced: u64,
     pub(crate) detached: u64,
     pub(crate) restarts: u64,
-    /// Server processes of a killed reaper that stayed, by run.
+    /// The number of killed reapers whose server processes did not end.
     pub(crate) stayed: u64,
 }
 
 impl Done {
-    /// Both together.
+    /// Adds the counts of another round.
     pub(crate) fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.freezes += other.freezes;
@@ -57,13 +57,13 @@ impl Done {
     }
 }
 
-/// A server process that outlives its killed reaper for so long has been left behind. A statement
-/// of it ends by its own bound (2 s) and the server looks for its client five times a second: this
-/// is for a machine that does other things.
+/// A server process that still exists this long after its reaper was killed counts as left behind.
+/// Its statements end after at most 2 s, and the server checks five times per second whether the
+/// client still exists, so this is long enough even for a busy machine.
 const LEFT_BEHIND: Duration = Duration::from_mins(2);
 
 impl Scene<'_> {
-    /// All of them, one after the other.
+    /// Injects all faults, one after another.
     pub(crate) async fn play(&mut self, rng: &mut Rng) -> Result {
         for (place, nemesis) in self.plan.nemeses.iter().enumerate() {
             tokio::time::sleep(Duration::from_millis(rng.u64(0..250))).await;
@@ -74,7 +74,7 @@ impl Scene<'_> {
                 Nemesis::Kill => self.kill(&slot, part).await?,
                 Nemesis::Freeze => {
                     if slot.signal("STOP").is_some() {
-                        // The server may end what has gone silent.
+                        // The server may end a connection that does not respond.
                         self.disturb();
                         tokio::time::sleep(for_a_while).await;
                         slot.signal("CONT");
@@ -119,8 +119,8 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until a reaper is at work and has deleted something in this run, half of the time; or
-    /// for a part of a second.
+    /// For half of the values of `part`, waits until the reaper has deleted rows in its current
+    /// run. Otherwise, waits for a part of half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
@@ -171,8 +171,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Puts another table in the target's place, with rows of its own, while a reaper is at work on
-    /// the first.
+    /// Replaces the target with another table that has its own rows, while a reaper is deleting
+    /// from the first.
     async fn swap(&mut self, how: Nemesis, place: usize, rng: &mut Rng) -> Result {
         let client = connect(&self.writers.url).await?;
         let many = i64::from(self.plan.rows / 2);
@@ -201,27 +201,27 @@ impl Scene<'_> {
                 "ALTER TABLE app.t SET SCHEMA old{place}; ALTER TABLE next{place}.t SET SCHEMA app"
             ),
         };
-        // Not had in time, for a reaper that is frozen: then it is not swapped.
+        // The lock may time out because a reaper is frozen. The tables are then not swapped.
         if client.batch_execute(&sql).await.is_ok() {
             self.done.swaps += 1;
         }
         Ok(())
     }
 
-    /// Puts another due column in the place of the target's while a reaper is at work.
+    /// Replaces the due column of the target while a reaper is deleting.
     async fn replace_column(&mut self, place: usize) -> Result {
         let client = connect(&self.writers.url).await?;
         self.at_work(&self.slots[0], 1.0).await?;
         let replace = self.plan.tables.replace_due_column(place);
-        // All of it or nothing, for it may not be had in time.
+        // The batch is one transaction, and its lock may time out.
         if client.batch_execute(&replace).await.is_ok() {
             self.done.replaced += 1;
         }
         Ok(())
     }
 
-    /// Puts another table in the place of the orders', with the orders that there are and with open
-    /// ones of rows that are about to be deleted.
+    /// Replaces the table of orders with another one that contains the existing orders, and open
+    /// orders for rows that are about to be deleted.
     async fn swap_orders(&mut self, place: usize) -> Result {
         const MORE: i64 = 40;
         let client = connect(&self.writers.url).await?;
@@ -237,15 +237,15 @@ impl Scene<'_> {
         self.swap_beside(&client, "orders", place, &open).await
     }
 
-    /// Puts another table in the place of the children's, with the same children.
+    /// Replaces the table of children with another one that contains the same children.
     async fn swap_child(&mut self, place: usize) -> Result {
         let client = connect(&self.writers.url).await?;
         self.plan.tables.child(&client, &format!("app.child_new{place}")).await?;
         self.swap_beside(&client, "child", place, "").await
     }
 
-    /// Moves the rows of a table beside the target to the new one, which takes its name, while a
-    /// reaper is at work.
+    /// Moves the rows of a table that references the target to a new table, which takes its name,
+    /// while a reaper is deleting.
     async fn swap_beside(
         &mut self,
         client: &Client,
@@ -267,13 +267,13 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Detaches the last partition while a reaper is at work, and attaches it again when that run
-    /// is over. Meanwhile it is a partition of another table, if `elsewhere`.
+    /// Detaches the last partition while a reaper is deleting, and attaches it again when that run
+    /// has ended. If `elsewhere`, the partition belongs to another table in the meantime.
     async fn detach(&mut self, concurrently: bool, elsewhere: bool) -> Result {
         let client = connect(&self.writers.url).await?;
         self.at_work(&self.slots[0], 1.0).await?;
         let partitions = self.plan.tables.partitions;
-        // Reapers come to it last.
+        // Reapers process the last partition last.
         let last = partitions - 1;
         let how = if concurrently { "CONCURRENTLY" } else { "" };
         if client

@@ -1,47 +1,47 @@
-//! What a round does, drawn from its seed: the tables, the reapers with their configurations, the
-//! writers, the nemeses.
+//! The plan of a round, drawn from its seed: the tables, the reapers with their configurations, the
+//! writers, and the nemeses.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A round. The same seed draws the same plan; what the scheduler makes of it differs from machine
-/// to machine.
+/// The plan of a round. The same seed always produces the same plan, but the scheduling differs
+/// from run to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) tables: Tables,
-    /// Rows at the beginning.
+    /// Number of rows at the start.
     pub(crate) rows: u32,
     pub(crate) writers: Vec<Writer>,
     pub(crate) reapers: Vec<Reaper>,
     pub(crate) nemeses: Vec<Nemesis>,
-    /// The reapers' connections go through a proxy, which can be cut and stalled.
+    /// Whether the connections of the reapers go through a proxy, which can be cut and stalled.
     pub(crate) proxied: bool,
-    /// A group of due rows that is too large to be locked row by row.
+    /// Whether there is a group of due rows that is too large to be locked row by row.
     pub(crate) large_group: bool,
 }
 
-/// The shape of the target `app.t` and of the tables beside it.
+/// The schema of the target `app.t` and of the tables that reference it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tables {
-    /// Hash partitions; 0 for an ordinary table.
+    /// Number of hash partitions, or 0 for an ordinary table.
     pub(crate) partitions: u32,
-    /// A primary key on `uid`.
+    /// Whether there is a primary key on `uid`.
     pub(crate) key: bool,
-    /// The due columns are `bigint`, in milliseconds.
+    /// Whether the due columns are `bigint`, in milliseconds.
     pub(crate) millis: bool,
-    /// `app.orders` refers to `app.t`: `None` without the table.
+    /// How `app.orders` references `app.t`. `None` without the table.
     pub(crate) orders: Option<Reference>,
-    /// `app.child` refers to `app.t`: `None` without the table.
+    /// How `app.child` references `app.t`. `None` without the table.
     pub(crate) child: Option<Reference>,
-    /// A `BEFORE DELETE FOR EACH ROW` trigger, for which the reaper locks rows before it deletes
-    /// them.
+    /// Whether there is a `BEFORE DELETE FOR EACH ROW` trigger. It makes the reaper lock rows
+    /// before it deletes them.
     pub(crate) before_trigger: bool,
 }
 
-/// What makes a row refer to the target.
+/// How a row references the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
     Cascade,
@@ -51,24 +51,21 @@ pub(crate) enum Reference {
     Locked,
 }
 
-/// How many operations a writer does, and how long its transactions hold their locks at most.
+/// The number of operations of a writer, and how long its transactions hold their locks at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer {
     pub(crate) operations: u32,
     pub(crate) hold: Duration,
 }
 
-/// A reaper that does one run after the other, with one target.
+/// A reaper with one target that runs repeatedly.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "a bool for each key of the target that is there or is not"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "a bool for each optional key of the target")]
 pub(crate) struct Reaper {
     pub(crate) table: &'static str,
-    /// In days.
+    /// Retention of expired rows, in days.
     pub(crate) keep_expired: u32,
-    /// In days; `None` when the target has one reason.
+    /// Retention of revoked rows, in days. `None` if the target has only one reason.
     pub(crate) keep_revoked: Option<u32>,
     pub(crate) pinned_stay: bool,
     pub(crate) open_orders_stay: bool,
@@ -79,41 +76,42 @@ pub(crate) struct Reaper {
     pub(crate) duty_cycle: &'static str,
 }
 
-/// What happens to the reapers, the tables and the server while rows are written and deleted.
+/// A fault that is injected into the reapers, the tables or the server while rows are written and
+/// deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nemesis {
-    /// SIGKILL to a reaper.
+    /// Sends SIGKILL to a reaper.
     Kill,
-    /// SIGSTOP, and SIGCONT later.
+    /// Sends SIGSTOP to a reaper, and SIGCONT later.
     Freeze,
-    /// `pg_terminate_backend` for one of a reaper's backends.
+    /// Calls `pg_terminate_backend` for one of the connections of a reaper.
     Terminate,
-    /// The proxy closes every connection and refuses new ones for a while.
+    /// The proxy closes all connections and refuses new ones for a while.
     Cut,
-    /// The proxy forwards nothing for a while.
+    /// The proxy stops forwarding for a while.
     Stall,
     /// Another table takes the name of the target.
     Rename,
-    /// Another table of that name takes its place in the schema.
+    /// Another table of the same name replaces the target in its schema.
     SwapSchemas,
-    /// A partition is detached, and attached again later; meanwhile it may be a partition of
+    /// A partition is detached and attached again later. In the meantime, it may be a partition of
     /// another table.
     Detach,
-    /// The due column is renamed, and another one of its name is added, by which half of the rows
-    /// live.
+    /// The due column is renamed, and a new column takes its name. According to the new column,
+    /// half of the rows are live.
     ReplaceColumn,
-    /// Another table takes the name of the one that `where` reads, with more open orders.
+    /// Another table, with more open orders, takes the name of the table that `where` reads.
     SwapOrders,
-    /// Another table takes the name of the children's.
+    /// Another table takes the name of the table of children.
     SwapChild,
-    /// The server stops and starts.
+    /// The server restarts.
     Restart,
-    /// The server stops where it stands, and recovers.
+    /// The server stops immediately and recovers from the WAL.
     Crash,
 }
 
 impl Plan {
-    /// Draws a round. `scale` multiplies the operations.
+    /// Draws the plan of a round. `scale` multiplies the number of operations and faults.
     pub(crate) fn draw(seed: u64, scale: f64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let partitions = if rng.u8(..10) < 4 { rng.u32(2..=4) } else { 0 };
@@ -133,7 +131,8 @@ impl Plan {
                 *choose(rng, &[Reference::Cascade, Reference::Cascade, Reference::NoAction])
             })
         };
-        // Without a foreign key nothing ties an order to its row: writers lock the row instead.
+        // Orders do not use `NoAction`. It becomes `Locked`: without a foreign key, writers lock
+        // the referenced row themselves.
         let orders = reference(&mut rng, 4).map(|found| match found {
             Reference::NoAction => Reference::Locked,
             cascade => cascade,
@@ -147,7 +146,7 @@ impl Plan {
             child,
             before_trigger: rng.u8(..4) == 0,
         };
-        // Groups lie in one table, but not in one partition.
+        // All rows of a group are in one table, but they may be in different partitions.
         let grouped = rng.u8(..10) < 6 && (stable || partitions == 0);
         let reapers: Vec<Reaper> =
             (0..rng.usize(1..=3)).map(|n| Reaper::draw(&mut rng, n, &tables, grouped)).collect();
@@ -172,7 +171,7 @@ impl Plan {
                 _ => disruption.unwrap_or(Nemesis::Kill),
             });
         }
-        // First, while there is most to delete.
+        // The disruption comes first, while most rows are still there.
         nemeses.extend(disruption);
         nemeses.reverse();
         let rows = rng.u32(1_000..3_000);
@@ -185,7 +184,8 @@ impl Plan {
                 nemeses.insert(rng.usize(..=nemeses.len().min(3)), nemesis);
             }
         }
-        // It is decided anew for each chunk, and a slow `where` for each of its rows.
+        // A large group is checked again for each chunk, and a slow `where` is evaluated for each
+        // of its rows.
         let quick = |reaper: &Reaper| !reaper.open_orders_stay && reaper.chunk >= 200;
         let large_group =
             grouped && reapers.iter().any(|reaper| reaper.group) && reapers.iter().all(quick);
@@ -194,7 +194,7 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// One line for a reader.
+    /// Formats the plan on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tables { partitions, key, millis, orders, child, before_trigger } = self.tables;
         match partitions {
@@ -241,7 +241,7 @@ impl fmt::Display for Plan {
 
 impl Reaper {
     fn draw(rng: &mut Rng, place: usize, tables: &Tables, grouped: bool) -> Self {
-        // One partition has a reaper of its own beside those of the whole table.
+        // The partition `app.t_p0` may have its own reaper in addition to those of the whole table.
         let table = if tables.partitions > 0 && place > 0 && rng.bool() {
             "app.t_p0"
         } else if rng.bool() {
@@ -255,7 +255,8 @@ impl Reaper {
             keep_revoked: rng.bool().then(|| rng.u32(1..=3)),
             pinned_stay: rng.u8(..3) == 0,
             open_orders_stay: tables.orders.is_some() && rng.u8(..4) > 0,
-            // A group is whole in the table that a target names: not in one partition.
+            // A group must be completely in the table of the target, so it cannot be used for one
+            // partition.
             group: grouped && table != "app.t_p0" && rng.u8(..4) > 0,
             children: tables.child == Some(Reference::NoAction)
                 || (tables.child == Some(Reference::Cascade) && rng.bool()),
@@ -265,14 +266,14 @@ impl Reaper {
         }
     }
 
-    /// The due columns, and for how many days each keeps a row.
+    /// Returns the due columns, each with its retention in days.
     pub(crate) fn reasons(&self) -> Vec<(&'static str, u32)> {
         let mut reasons = vec![("due_at", self.keep_expired)];
         reasons.extend(self.keep_revoked.map(|keep| ("revoked_at", keep)));
         reasons
     }
 
-    /// `where`, on the row `t`.
+    /// Returns the `where` condition on the row `t`.
     pub(crate) fn filter(&self) -> Option<String> {
         let mut conditions = Vec::new();
         if self.pinned_stay {
@@ -287,7 +288,7 @@ impl Reaper {
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
     }
 
-    /// Its reaper.toml.
+    /// Returns its reaper.toml.
     pub(crate) fn config(&self, tables: &Tables) -> String {
         let unit = if tables.millis { ", unit = \"ms\"" } else { "" };
         let due: Vec<String> = self

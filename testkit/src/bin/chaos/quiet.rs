@@ -1,7 +1,9 @@
-//! After the writers: what must be gone then, and what must not be left behind.
+//! The invariants that must hold after the writers have ended.
 //!
-//! - (c) Every due row that is free is deleted within two runs, and the report counts the rest.
-//! - (e) No lock and no server process of a reaper is left; every run's row is whole.
+//! - (c) Every due row that is not locked is deleted within two runs, and the report contains the
+//!   number of remaining due rows.
+//! - (e) No lock and no server process of a reaper is left behind, and the row of every run is
+//!   complete.
 
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use crate::plan::{Plan, Reaper};
 use crate::reapers::{Run, Shared, Slot, run};
 use crate::writers::connect;
 
-/// Two runs of each reaper with nobody else at work but one transaction that holds some rows.
+/// Runs each reaper twice, while no other program is active except one transaction that locks some
+/// rows.
 pub(crate) async fn reap(
     plan: &Plan,
     url: &str,
@@ -39,15 +42,11 @@ pub(crate) async fn reap(
         let again = now(&client).await?;
         let last = run(reapers, index, slot, plan.proxied).await?;
         let left = due(&client, plan, reaper, &held, began).await?;
-        // Rows may have become due while it ran.
+        // More rows may have become due during the run.
         let fewest = due(&client, plan, reaper, &[], again).await?.len() as u64;
         let most = due(&client, plan, reaper, &[], now(&client).await?).await?.len() as u64;
-        let says = format!(
-            "runs {} and {}, which ended with {:?},",
-            last.number - 1,
-            last.number,
-            last.code
-        );
+        let runs_text =
+            format!("runs {} and {} (exit code {:?})", last.number - 1, last.number, last.code);
         let targets = last.report["targets"].as_array().into_iter().flatten();
         let target = targets
             .filter(|target| target["target"] != "reaper_runs")
@@ -56,15 +55,15 @@ pub(crate) async fn reap(
         if last.code != Some(0) {
             found.push(Violation {
                 code: "c-exit",
-                what: format!("{says} did not succeed: {}", last.report["why"]),
+                what: format!("{runs_text} did not succeed: {}", last.report["why"]),
             });
         } else if !left.is_empty() {
             found.push(Violation {
                 code: "c-left",
-                what: format!("{says} left rows that are due and free: {left:?}"),
+                what: format!("{runs_text} left due rows that are not locked: {left:?}"),
             });
         } else if !remaining.is_some_and(|remaining| (fewest..=most).contains(&remaining)) {
-            let what = format!("{says} left {fewest} rows that are due and report {remaining:?}");
+            let what = format!("{runs_text} left {fewest} due rows but report {remaining:?}");
             found.push(Violation { code: "c-report", what });
         }
         runs.push(last);
@@ -80,8 +79,8 @@ async fn now(client: &Client) -> Result<f64> {
         .try_get(0)?)
 }
 
-/// The rows that a reaper should delete at a time, without those that cannot go while rows are
-/// `held`.
+/// Returns the rows that a reaper should delete at a time, except those that cannot be deleted
+/// while the rows `held` are locked.
 async fn due(
     client: &Client,
     plan: &Plan,
@@ -106,7 +105,7 @@ async fn due(
     let goes = format!("(({}) IS TRUE AND ({filter}) AND t.uid <> ALL ($2))", reasons.join(" OR "));
     let table = if reaper.table == "t" { "app.t" } else { reaper.table };
     let together = if reaper.group {
-        // Each group is looked at once: a large one has ten thousand rows.
+        // This evaluates each group only once: a large group has ten thousand rows.
         format!(
             "AND (t.grp IS NULL OR t.grp NOT IN (SELECT t.grp FROM {table} t WHERE NOT {goes} AND t.grp IS NOT NULL))"
         )
@@ -118,7 +117,7 @@ async fn due(
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }
 
-/// (e): what is left behind once no reaper runs.
+/// (e): checks that nothing is left behind when no reaper runs.
 pub(crate) async fn left_behind(client: &Client, found: &mut Vec<Violation>) -> Result {
     let what = [
         ("e-backend", "SELECT pid::text FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'"),
@@ -129,7 +128,7 @@ pub(crate) async fn left_behind(client: &Client, found: &mut Vec<Violation>) -> 
              OR (finished_at IS NOT NULL AND (report->>'run_id' IS DISTINCT FROM id::text OR report->>'outcome' IS DISTINCT FROM outcome))"),
     ];
     for (code, sql) in what {
-        // A client that has ended is noticed a moment later.
+        // The server notices the end of a client after a moment.
         let mut rows = client.query(sql, &[]).await?;
         for _ in 0..1_200 {
             if rows.is_empty() {

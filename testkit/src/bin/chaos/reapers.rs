@@ -1,4 +1,4 @@
-//! The reapers of a round: each does one run after the other until the round goes quiet.
+//! The reapers of a round. Each one runs repeatedly until the writers have ended.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -11,51 +11,52 @@ use testkit::Program;
 use crate::Result;
 use crate::plan::Reaper;
 
-/// What the reapers of a round share.
+/// State that the reapers of a round share.
 pub(crate) struct Shared {
     pub(crate) binary: PathBuf,
-    /// Of the database, and of the way through the proxy; without options.
+    /// URL of the database, without options.
     pub(crate) url: String,
+    /// URL of the database through the proxy, without options.
     pub(crate) through: String,
     pub(crate) runs: AtomicI32,
     pub(crate) quiet: AtomicBool,
-    /// Counts what may cost a run its connections: before it happens, and after.
+    /// Incremented before and after each event that may interrupt the connections of a run.
     pub(crate) disturbances: AtomicU64,
 }
 
-/// A reaper's place: its plan, its reaper.toml, its process now.
+/// A reaper: its plan, its reaper.toml, and its current process.
 pub(crate) struct Slot {
     pub(crate) plan: Reaper,
     pub(crate) config: tempfile::NamedTempFile,
     pub(crate) current: Mutex<Option<Current>>,
 }
 
-/// A run that is under way.
+/// A run in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) run: i32,
     pub(crate) pid: u32,
 }
 
-/// A run that has ended.
+/// A finished run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) number: i32,
     pub(crate) slot: usize,
-    /// `None` when a signal ended it.
+    /// `None` if a signal ended the run.
     pub(crate) code: Option<i32>,
     pub(crate) report: Value,
     pub(crate) stderr: String,
-    /// Nothing has touched its connections.
+    /// Whether no fault can have interrupted its connections.
     pub(crate) undisturbed: bool,
     pub(crate) took: Duration,
 }
 
-/// No run of a round lasts so long: one that does hangs.
+/// A run that takes longer than this hangs.
 const HANGS: Duration = Duration::from_mins(5);
 
 impl Shared {
-    /// The name of a run's connections in `pg_stat_activity`.
+    /// Returns the name of the connections of a run in `pg_stat_activity`.
     pub(crate) fn application(run: i32) -> String {
         format!("chaos-{run}")
     }
@@ -70,11 +71,11 @@ impl Shared {
     }
 }
 
-/// One run from start to end.
+/// Executes one run.
 pub(crate) async fn run(shared: &Shared, index: usize, slot: &Slot, proxied: bool) -> Result<Run> {
     let run = shared.runs.fetch_add(1, Ordering::SeqCst);
     let url = shared.url_of(run, proxied);
-    let config = slot.config.path().to_str().ok_or("a path that is not UTF-8")?;
+    let config = slot.config.path().to_str().ok_or("the path is not UTF-8")?;
     let env = [
         ("DATABASE_URL", url.as_str()),
         ("REAPER_CONFIG", config),
@@ -91,11 +92,11 @@ pub(crate) async fn run(shared: &Shared, index: usize, slot: &Slot, proxied: boo
     set(&slot.current, Some(Current { run, pid: program.id() }));
     while !program.has_ended() {
         if began.elapsed() > HANGS {
-            return Err(format!("run {run} hangs:\n{}", program.stderr()).into());
+            return Err(format!("run {run} does not end:\n{}", program.stderr()).into());
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    // Nobody signals a process of which another may have the number by now.
+    // From now on, no signal is sent: another process may reuse the process ID.
     set(&slot.current, None);
     let undisturbed =
         before.is_multiple_of(2) && shared.disturbances.load(Ordering::SeqCst) == before;
@@ -116,12 +117,12 @@ fn set(current: &Mutex<Option<Current>>, to: Option<Current>) {
 }
 
 impl Slot {
-    /// What runs there now.
+    /// Returns the current run, if any.
     pub(crate) fn now(&self) -> Option<Current> {
         *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Sends a signal to what runs there now. `None` when nothing does.
+    /// Sends a signal to the current run. Returns `None` if there is none.
     pub(crate) fn signal(&self, name: &str) -> Option<Current> {
         let current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let current = (*current)?;
@@ -132,7 +133,7 @@ impl Slot {
     }
 }
 
-/// One run after the other until the round goes quiet.
+/// Runs the reaper repeatedly until the writers have ended.
 pub(crate) async fn reap(
     shared: Arc<Shared>,
     index: usize,

@@ -1,4 +1,4 @@
-//! One round, from its tables to its verdict.
+//! Plays one round, from creating its tables to checking its invariants.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::tables::SLOT;
 use crate::writers::{self, connect};
 use crate::{quiet, trace};
 
-/// What a round did, and what it found.
+/// The results of a round.
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
     pub(crate) done: Done,
@@ -27,10 +27,10 @@ pub(crate) struct Outcome {
     pub(crate) transactions: u64,
 }
 
-/// Rows of a large group: the reaper locks no more than 10,000 in a chunk.
+/// Number of rows in a large group. The reaper locks at most 10,000 rows in a chunk.
 const LARGE_GROUP: i64 = 10_200;
 
-/// Plays a round on a database of its own.
+/// Plays a round on a new database.
 pub(crate) async fn play(
     server: &mut Server,
     plan: &Plan,
@@ -39,7 +39,7 @@ pub(crate) async fn play(
 ) -> Result<Outcome> {
     let database = server.database().await;
     let played = on(server, &database, plan, binary, traces).await;
-    // A database with a slot cannot be dropped.
+    // A database that has a replication slot cannot be dropped.
     let client = connect(&database.url()).await?;
     let drop =
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
@@ -127,7 +127,7 @@ async fn on(
     if done.stayed > 0 {
         violations.push(Violation {
             code: "e-backend",
-            what: format!("{} killed reapers left a backend", done.stayed),
+            what: format!("{} killed reapers left a backend behind", done.stayed),
         });
     }
     let history = History::read(&client).await?;

@@ -1,4 +1,4 @@
-//! The tables of a round, what records their changes, and the rows that they begin with.
+//! The tables of a round, the triggers that record changes to them, and their initial rows.
 
 use std::fmt::Write as _;
 
@@ -8,15 +8,15 @@ use tokio_postgres::Client;
 use crate::Result;
 use crate::plan::{Reference, Tables};
 
-/// The slot from which the history is decoded.
+/// The replication slot from which the history is decoded.
 pub(crate) const SLOT: &str = "chaos";
 
-/// What records operations and deletes.
+/// Creates the tables and triggers that record operations and deletes.
 ///
-/// The deciding statement's snapshot comes from a `STABLE` function: the queries of a `VOLATILE`
-/// one have a snapshot of their own. A `STABLE` function cannot insert, so it leaves the snapshot
-/// in a setting of the transaction, where the next trigger on the same row finds it. Triggers of
-/// one kind fire in the order of their names.
+/// A `STABLE` function reads the snapshot of the deleting statement, because queries in a
+/// `VOLATILE` function have their own snapshot. A `STABLE` function cannot insert rows, so it
+/// stores the snapshot in a transaction-local setting, and the next trigger on the same row reads
+/// it from there. Triggers of the same kind fire in the order of their names.
 const RECORDS: &str = "
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.ops (
@@ -57,7 +57,7 @@ BEGIN
         EXECUTE format('CREATE TRIGGER chaos_0 BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION chaos.let_go()', tbl);
     END IF;
 END $$;
--- It makes a statement last, so that more happens while it runs.
+-- Slows a statement down, so that more concurrent operations happen while it runs.
 CREATE FUNCTION chaos.ponder(uid bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_sleep(0.0004);
@@ -75,7 +75,7 @@ impl Reference {
 }
 
 impl Tables {
-    /// Makes all of it, and the slot first, so that the history is whole.
+    /// Creates the tables. The slot is created first, so that the history is complete.
     pub(crate) async fn create(&self, client: &Client) -> Result {
         client
             .execute("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", &[&SLOT])
@@ -102,7 +102,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes a table of orders of this name, where there are orders.
+    /// Creates a table of orders with this name, if the plan has orders.
     pub(crate) async fn orders(&self, client: &Client, name: &str) -> Result {
         let Some(reference) = self.orders else { return Ok(()) };
         let references = reference.clause();
@@ -117,7 +117,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes a table of children of this name, where there are children.
+    /// Creates a table of children with this name, if the plan has children.
     pub(crate) async fn child(&self, client: &Client, name: &str) -> Result {
         let Some(reference) = self.child else { return Ok(()) };
         let references = reference.clause();
@@ -132,7 +132,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes a table of the target's shape.
+    /// Creates a table with the schema of the target.
     pub(crate) async fn target(&self, client: &Client, name: &str) -> Result {
         let due = if self.millis { "bigint" } else { "timestamptz" };
         let key = if self.key { ", PRIMARY KEY (uid)" } else { "" };
@@ -166,8 +166,8 @@ impl Tables {
         Ok(())
     }
 
-    /// The statements that put another due column in the place of the target's; rows with an even
-    /// number live by it.
+    /// Returns the statements that replace the due column of the target. According to the new
+    /// column, rows with an even `uid` are live.
     pub(crate) fn replace_due_column(&self, place: usize) -> String {
         let due = if self.millis { "bigint" } else { "timestamptz" };
         let tie = if self.key { ", uid" } else { "" };
@@ -179,7 +179,7 @@ impl Tables {
         )
     }
 
-    /// Inserts a group of due rows with these numbers into the target.
+    /// Inserts a group of due rows with these `uid`s into the target.
     pub(crate) async fn large_group(&self, client: &Client, uids: std::ops::Range<i64>) -> Result {
         let sql = "INSERT INTO app.t (uid, grp, due_at)
             SELECT uid, $1, chaos.at(-5 * 86400) FROM generate_series($1::bigint, $2::bigint) AS uid";
@@ -187,8 +187,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Inserts rows with these numbers into a table of the target's shape: most of them due, in
-    /// groups of one to four.
+    /// Inserts rows with these `uid`s into a table with the schema of the target. Most of them are
+    /// due, in groups of a few rows.
     pub(crate) async fn fill(
         &self,
         client: &Client,
@@ -229,9 +229,9 @@ impl Tables {
     }
 }
 
-/// A due time from now, in seconds: of a row that is due whatever the retention, or of one that is
-/// not. Some of the latter are past their time and within the retention, some become due while the
-/// round lasts.
+/// Returns a due time, as an offset from now in seconds. A row that is not `live` is due with any
+/// retention. Some live rows are past their time but within the retention, and some become due
+/// during the round.
 pub(crate) fn offset(rng: &mut Rng, live: bool) -> f64 {
     const DAY: f64 = 86_400.0;
     match (live, rng.u8(..10)) {

@@ -1,5 +1,5 @@
-//! What is kept of a round that violated something: its plan, its history and the logs of its
-//! reapers.
+//! Saves the trace of a round that violated an invariant: its plan, its history, and the logs of
+//! its reapers.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::invariants::Violation;
 use crate::plan::Plan;
 use crate::reapers::Run;
 
-/// Writes a file `SEED.txt` and one with the log of each run into a directory of that name.
+/// Writes the file `SEED.txt`, and the log of each run in the directory `SEED`.
 pub(crate) fn write(
     directory: &Path,
     plan: &Plan,
@@ -29,7 +29,7 @@ pub(crate) fn write(
     }
     let mut commits: Vec<_> = history.commits.iter().map(|(xid, place)| (*place, *xid)).collect();
     commits.sort_unstable();
-    text.push_str("\nCommits, in their order:");
+    text.push_str("\nCommits, in order:");
     for (_, xid) in commits {
         let _ = write!(text, " {xid}");
     }

@@ -1,5 +1,5 @@
-//! Writers: transactions of an application, each with a line in `chaos.ops` that says which rows it
-//! has updated or locked.
+//! Writers execute the transactions of an application. Each transaction inserts a row into
+//! `chaos.ops` with the rows that it has updated or locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,25 +12,25 @@ use crate::Result;
 use crate::plan::{Reference, Tables, Writer, choose};
 use crate::tables::offset;
 
-/// What the writers of a round share.
+/// State that the writers of a round share.
 pub(crate) struct Shared {
     pub(crate) url: String,
     pub(crate) tables: Tables,
-    /// The next row's, order's and child's number.
+    /// The number of the next row, order or child.
     pub(crate) next: AtomicI64,
     pub(crate) committed: AtomicU64,
     pub(crate) failed: AtomicU64,
 }
 
-/// Locks that a reader of a row can take.
+/// The row locks that a reader can take.
 const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
 
-/// How often a writer asks for a server that is not there, and how long it waits before it asks
-/// again.
+/// How often a writer tries to connect to a server that is not available, and how long it waits
+/// between attempts.
 const CONNECTION_TRIES: u32 = 600;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
-/// Does all operations of one writer, on another connection whenever one is lost.
+/// Executes all operations of one writer. Reconnects if the connection is lost.
 pub(crate) async fn write(shared: Arc<Shared>, plan: Writer, seed: u64) -> Result {
     let mut rng = Rng::with_seed(seed);
     let mut client = connect(&shared.url).await?;
@@ -38,8 +38,8 @@ pub(crate) async fn write(shared: Arc<Shared>, plan: Writer, seed: u64) -> Resul
         if client.is_closed() {
             client = connect(&shared.url).await?;
         }
-        // A lock that was not had, a table that was swapped, a deadlock, a connection that was
-        // lost: all of it may be.
+        // An operation may fail: a lock may time out, the table may be swapped, a deadlock may
+        // occur, or the connection may be lost.
         match operation(&shared, &mut client, plan.hold, &mut rng).await {
             Ok(()) => shared.committed.fetch_add(1, Ordering::Relaxed),
             Err(_) => shared.failed.fetch_add(1, Ordering::Relaxed),
@@ -70,7 +70,7 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
 async fn operation(shared: &Shared, client: &mut Client, hold: Duration, rng: &mut Rng) -> Result {
     let transaction = client.transaction().await?;
     let done = work(shared, &transaction, hold, rng).await;
-    // The draws of a plan do not depend on what the database answers.
+    // The number of random draws must not depend on the responses of the database.
     let rolled_back = rng.u8(..12) == 0;
     done?;
     if rolled_back {
@@ -82,8 +82,8 @@ async fn operation(shared: &Shared, client: &mut Client, hold: Duration, rng: &m
 }
 
 async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut Rng) -> Result {
-    // The same number of draws for every operation: a seed's operations do not shift when one
-    // fails.
+    // Every operation makes the same number of random draws, so that a failed operation does not
+    // change the following ones.
     let (kind, lock, group, live) = (rng.u8(..100), choose(rng, &LOCKS), rng.f64(), rng.bool());
     let (from, due, ahead, siblings) =
         (rng.f64(), offset(rng, false), offset(rng, true), rng.u8(..6));
@@ -101,7 +101,8 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
             log(on, "insert-due", &[]).await?;
         }
         20..=23 => {
-            // A live sibling that touches nobody: nothing can know of it.
+            // Inserts a live sibling without locking an existing row. No other transaction can see
+            // it before the commit.
             let sibling = pick(on, shared, from, false).await?;
             let grp = sibling.and_then(|(_, grp)| grp);
             on.execute(insert, &[&number(), &grp, if live { &ahead } else { &due }]).await?;
@@ -191,12 +192,11 @@ fn position(shared: &Shared, from: f64) -> i64 {
     (from * shared.next.load(Ordering::Relaxed) as f64) as i64
 }
 
-/// How far ahead of the reapers writers reach at most, in rows.
+/// How many rows ahead of the reapers writers act at most.
 const REACH: f64 = 150.0;
 
-/// A row at some place in the order of their numbers. On request it is a due one, best one that a
-/// reaper is about to come to: shortly after the last that one has deleted, in the order of an
-/// index or of the heap.
+/// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably one that
+/// a reaper is about to reach: shortly after the last deleted row, in index or heap order.
 async fn pick(
     on: &Transaction<'_>,
     shared: &Shared,
@@ -234,7 +234,7 @@ fn uids(rows: &[tokio_postgres::Row]) -> Result<Vec<i64>> {
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }
 
-/// Notes what the transaction has touched, now that it has.
+/// Records the rows that the transaction has updated or locked.
 async fn log(on: &Transaction<'_>, kind: &str, touched: &[i64]) -> Result {
     on.execute("INSERT INTO chaos.ops (kind, touched) VALUES ($1, $2)", &[&kind, &touched]).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! auth-api, as a client sees it: asks, and shows what was asked and what came back.
+//! A client of auth-api that prints its requests and the responses.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use testkit::Wallet;
 use crate::page::{pretty, redacted, shortened};
 use crate::{Result, env};
 
-/// auth-api, as a client sees it.
+/// A client of auth-api.
 pub(crate) struct Api {
     url: String,
     ops: String,
     http: Client,
 }
 
-/// What came back.
+/// A response of auth-api.
 pub(crate) struct Answer {
-    asked: String,
+    request: String,
     status: StatusCode,
     body: Value,
 }
@@ -36,22 +36,22 @@ impl Api {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Answer> {
         println!("\n   > POST {path} {}", pretty(&redacted(&body), 11 + path.len()));
-        self.post_unseen(path, body).await
+        self.post_silently(path, body).await
     }
 
-    /// What `post` does, without a word.
-    async fn post_unseen(&self, path: &str, body: Value) -> Result<Answer> {
+    /// Sends a POST request like `post`, without printing it.
+    async fn post_silently(&self, path: &str, body: Value) -> Result<Answer> {
         self.send(Method::POST, path, |request| request.json(&body)).await
     }
 
-    pub(crate) async fn log_in_unseen(&self, wallet: &Wallet) -> Result<Answer> {
-        let asked = self
-            .post_unseen("/auth/challenge", json!({"address": wallet.address()}))
+    pub(crate) async fn log_in_silently(&self, wallet: &Wallet) -> Result<Answer> {
+        let challenge = self
+            .post_silently("/auth/challenge", json!({"address": wallet.address()}))
             .await?
             .want(200)?;
-        let message = asked.string("message")?;
+        let message = challenge.string("message")?;
         let login = json!({"message": message, "signature": wallet.sign(message)});
-        self.post_unseen("/auth/login", login).await?.want(200)
+        self.post_silently("/auth/login", login).await?.want(200)
     }
 
     pub(crate) async fn refresh(&self, tokens: &Answer) -> Result<Answer> {
@@ -64,14 +64,14 @@ impl Api {
         path: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Answer> {
-        let asked = format!("{method} {path}");
+        let request = format!("{method} {path}");
         let response =
             with(self.http.request(method, format!("{}{path}", self.url))).send().await?;
         let status = response.status();
-        Ok(Answer { asked, status, body: response.json().await? })
+        Ok(Answer { request, status, body: response.json().await? })
     }
 
-    /// A few lines of what Prometheus would read.
+    /// Prints a few of the metrics that Prometheus scrapes.
     pub(crate) async fn show_metrics(&self) -> Result {
         const SHOWN: [&str; 6] = [
             "auth_api_logins_total{outcome=\"success\"}",
@@ -87,7 +87,7 @@ impl Api {
             let line = metrics.lines().find(|line| line.starts_with(wanted));
             println!(
                 "         {}",
-                line.ok_or_else(|| format!("{wanted} should have been among the metrics"))?
+                line.ok_or_else(|| format!("the metrics do not contain {wanted}"))?
             );
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Answer {
         self
     }
 
-    /// Shows these fields alone, on a line.
+    /// Prints only these fields, on one line.
     pub(crate) fn show_fields(self, fields: &[&str]) -> Self {
         let body = redacted(&self.body);
         let mut shown: Vec<_> =
@@ -112,22 +112,18 @@ impl Answer {
         self
     }
 
-    /// Ends the tour if this is not the answer's status.
+    /// Returns an error, which ends the tour, unless the response has this status.
     pub(crate) fn want(self, status: u16) -> Result<Self> {
         if self.status.as_u16() == status {
             return Ok(self);
         }
-        let (asked, body) = (self.asked, redacted(&self.body));
-        Err(format!(
-            "{asked} should have been answered with {status}, not with {}: {body}",
-            self.status
-        )
-        .into())
+        let (request, body) = (self.request, redacted(&self.body));
+        Err(format!("{request} returned {} instead of {status}: {body}", self.status).into())
     }
 
     pub(crate) fn string(&self, field: &str) -> Result<&str> {
         self.body[field]
             .as_str()
-            .ok_or_else(|| format!("{} should have answered with {field}", self.asked).into())
+            .ok_or_else(|| format!("the response to {} has no {field}", self.request).into())
     }
 }

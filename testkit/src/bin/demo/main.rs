@@ -1,10 +1,11 @@
-//! The tour that `make demo` gives: a wallet logs in, refreshes and is stolen from; 200,000
-//! sessions fall due and are reaped. Each step says what it asks and shows what came back, and ends
-//! the tour if that is not what it should be.
+//! The tour that `make demo` runs: a wallet logs in and refreshes, its refresh token is stolen, and
+//! 200,000 sessions become due and are deleted. Each step prints its requests and the responses. An
+//! unexpected response ends the tour.
 //!
-//! It needs what `deploy/local/stack env` prints, and `session-reaper` beside itself.
+//! The tour requires the environment that `deploy/local/stack env` prints, and `session-reaper` in
+//! its own directory.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tour is for reading")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the tour is printed")]
 
 mod api;
 mod page;
@@ -22,19 +23,19 @@ use crate::page::{grouped, text, then, title};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is to fall due, for which reason: rows and their age at the least. The ages are past the
-/// retention of a day and of seven days.
+/// The sessions that become due, for each reason: the number of rows and their minimum age. The
+/// ages exceed the retention of one day and of seven days.
 const EXPIRED: (i32, &str) = (120_000, "1 day 1 hour");
 const REVOKED: (i32, &str) = (80_000, "7 days 1 hour");
-/// What has ended too, but within the retention: it has to stay.
-const ENDED_LATELY: i32 = 500;
+/// Sessions that have ended within the retention period. They must stay.
+const ENDED_RECENTLY: i32 = 500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match tour().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\nThe tour ends here: {error}");
+            eprintln!("\nThe tour failed: {error}");
             ExitCode::FAILURE
         }
     }
@@ -47,81 +48,81 @@ async fn tour() -> Result {
     tokio::spawn(connection);
 
     println!(
-        "auth-api lets wallets log in and keeps their sessions in PostgreSQL; session-reaper deletes those"
+        "auth-api lets wallets log in and stores their sessions in PostgreSQL. session-reaper deletes"
     );
-    println!("that have ended. Both run here, on servers of their own that go when the tour ends.");
+    println!("sessions that have ended. Both run here on servers that stop when the tour ends.");
 
-    title(1, "A wallet asks for a challenge");
+    title(1, "A wallet requests a challenge");
     text(
-        "A wallet is a key pair on the Stellar network; the public key is its address. This one is new.",
+        "A wallet is a key pair on the Stellar network. Its public key is its address. This wallet is new.",
     );
     let wallet = Wallet::generate();
-    let asked =
+    let challenge =
         api.post("/auth/challenge", json!({"address": wallet.address()})).await?.want(200)?;
-    println!("   < 200, and in it this message:\n");
-    let message = asked.string("message")?;
+    println!("   < 200, with this message:\n");
+    let message = challenge.string("message")?;
     for line in message.lines() {
         println!("{}", format!("         {line}").trim_end());
     }
 
-    title(2, "It signs the message and is logged in");
+    title(2, "The wallet signs the message and logs in");
     text(
-        "The signature (SEP-53) proves that it holds the key. No password, and nothing to register.",
+        "The signature (SEP-53) proves that the wallet holds the key. No password or sign-up is needed.",
     );
     let login = json!({"message": message, "signature": wallet.sign(message)});
     let first = api.post("/auth/login", login).await?.want(200)?.show();
 
-    title(3, "The access token says who is calling");
+    title(3, "The access token identifies the caller");
     text(
-        "It is good for 15 minutes. Whoever has the keys of /.well-known/jwks.json can check it, too.",
+        "It is valid for 15 minutes. Any service can verify it with the keys in /.well-known/jwks.json.",
     );
     api.get("/auth/session", first.string("access_token")?).await?.want(200)?.show();
 
-    title(4, "The refresh token is exchanged for the next pair");
-    text("It works once: the answer has a new one.");
+    title(4, "The client exchanges the refresh token for a new pair");
+    text("A refresh token can be used once. The response contains the next one.");
     let second = api.refresh(&first).await?.want(200)?.show_fields(&TOKENS);
 
-    title(5, "The same refresh token again: the answer got lost, the client retries");
+    title(5, "The response was lost, and the client retries with the same refresh token");
     text(
-        "Within 10 seconds that is forgiven. It gets the refresh token of step 4 again, not one more.",
+        "Within 30 seconds, a retry returns the refresh token of step 4 again, instead of another new one.",
     );
     let retry = api.refresh(&first).await?.want(200)?.show_fields(&TOKENS);
     if retry.string("refresh_token")? != second.string("refresh_token")? {
-        return Err("the retry should have got the same refresh token as step 4".into());
+        return Err("the retry did not return the refresh token of step 4".into());
     }
 
-    title(6, "An old refresh token comes back: somebody has a copy");
+    title(6, "An old refresh token is used again: someone has copied it");
     text(
-        "First, unseen, another wallet logs in; its session is to survive all this. And ours goes on:",
+        "First, another wallet logs in (not shown), whose session must survive. The first wallet refreshes:",
     );
-    let live = api.log_in_unseen(&Wallet::generate()).await?;
+    let live = api.log_in_silently(&Wallet::generate()).await?;
     let third = api.refresh(&second).await?.want(200)?.show_fields(&TOKENS);
     then(
-        "Now the refresh token of step 2 turns up, two generations old. Thief or owner: somebody else has",
+        "Now someone uses the refresh token of step 2, which is two generations old. auth-api cannot tell",
     );
-    text("the newer ones. So the whole session is revoked.");
+    text("whether the owner or a thief has the newer tokens, so it revokes the whole session.");
     api.refresh(&first).await?.want(401)?.show_fields(&PROBLEM);
-    then("Its newest access token, minutes away from its end, is refused at once:");
+    then("The newest access token has not expired, but it is rejected immediately:");
     api.get("/auth/session", third.string("access_token")?).await?.want(401)?.show_fields(&PROBLEM);
 
-    title(7, "Time passes, and 200,000 sessions fall due");
+    title(7, "Time passes, and 200,000 sessions become due");
     let took = let_sessions_end(&mut database).await?;
     let (expired, revoked) = (grouped(EXPIRED.0), grouped(REVOKED.0));
     text(&format!(
-        "{expired} expired more than a day ago, {revoked} were revoked more than 7 days ago."
+        "{expired} expired more than a day ago, and {revoked} were revoked more than 7 days ago."
     ));
-    text(&format!("{ENDED_LATELY} more have ended lately: those are kept a while."));
+    text(&format!("Another {ENDED_RECENTLY} ended recently and are kept for now."));
     text(&format!(
-        "(Written straight into the tables with past times, which took {:.1} s.)",
+        "(The tour inserts these rows with times in the past, which took {:.1} s.)",
         took.as_secs_f64()
     ));
 
-    title(8, "The reaper deletes what is due, in small transactions");
+    title(8, "The reaper deletes due rows in small transactions");
     text(
-        "By default it works three hundredths of the time and leaves the rest to the traffic. Here nobody waits:",
+        "By default, it pauses for 97 % of the time, to leave capacity for other traffic. Here there is none,",
     );
     text(
-        "--duty-cycle 1. A first run that would delete nearly all of a table has to be confirmed: --yes.",
+        "so --duty-cycle 1 removes the pauses. --yes confirms a first run that deletes nearly all rows.",
     );
     println!("\n   $ session-reaper run --duty-cycle 1 --yes\n");
     let status = Command::new(std::env::current_exe()?.with_file_name("session-reaper"))
@@ -129,47 +130,47 @@ async fn tour() -> Result {
         .env("DATABASE_URL", env("REAPER_DATABASE_URL")?)
         .status()?;
     if !status.success() {
-        return Err(format!("session-reaper should have exited with 0, not with {status}").into());
+        return Err(format!("session-reaper failed: {status}").into());
     }
 
-    title(9, "What is left");
+    title(9, "The remaining sessions");
     let row = database.query_one(LEFT, &[]).await?;
     let (sessions, families, due): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    let expected = i64::from(ENDED_LATELY) + 2;
+    let expected = i64::from(ENDED_RECENTLY) + 2;
     if (sessions, families, due) != (expected, expected, 0) {
         return Err(format!(
-            "{expected} sessions and as many token families should be left, none of them due; there are {sessions} \
-             and {families}, {due} of them due"
+            "expected {expected} sessions and token families, none of them due; found {sessions} sessions, \
+             {families} families and {due} due sessions"
         )
         .into());
     }
     text(&format!(
-        "{sessions} sessions: the {ENDED_LATELY} that ended lately, the revoked one of step 6, and the other"
+        "{sessions} sessions: the {ENDED_RECENTLY} that ended recently, the revoked session of step 6, and the session of"
     ));
-    text("wallet's. That one works as before:");
+    text("the other wallet, which is still active:");
     api.get("/auth/session", live.string("access_token")?).await?.want(200)?.show_fields(&[]);
 
-    title(10, "What an operator sees");
+    title(10, "What operators can monitor");
     api.show_metrics().await?;
-    then("And the reaper's history, in its table reaper_runs:\n");
+    then("The reaper records its runs in the table reaper_runs:\n");
     let row = database.query_one(LAST_RUN, &[]).await?;
     for (column, name) in row.columns().iter().enumerate() {
         println!("         {:<18} {}", name.name(), row.get::<_, String>(column));
     }
 
     println!(
-        "\nThat was it, in {:.0} s. `make run` starts the same and leaves it running.",
+        "\nThe tour took {:.0} s. To start both programs and keep them running, use `make run`.",
         start.elapsed().as_secs_f64()
     );
     Ok(())
 }
 
-/// What matters of a pair of tokens, and of a refusal.
+/// The fields of a token pair and of a problem document that are printed.
 const TOKENS: [&str; 2] = ["access_token", "refresh_token"];
 const PROBLEM: [&str; 2] = ["status", "code"];
 
-/// Sessions with their token families, of accounts of their own, that ended so long ago; each end
-/// two seconds before the one before it.
+/// Inserts sessions that ended the given time ago, with token families and with accounts of their
+/// own. Each session ended two seconds before the previous one.
 const ENDED: &str = "
     WITH owner AS (
         INSERT INTO accounts (id, issuer, subject)
@@ -207,8 +208,8 @@ async fn let_sessions_end(database: &mut tokio_postgres::Client) -> Result<Durat
     let all = [
         (EXPIRED.0, EXPIRED.1, false),
         (REVOKED.0, REVOKED.1, true),
-        (ENDED_LATELY / 2, "1 hour", false),
-        (ENDED_LATELY / 2, "1 hour", true),
+        (ENDED_RECENTLY / 2, "1 hour", false),
+        (ENDED_RECENTLY / 2, "1 hour", true),
     ];
     for (rows, age, revoked) in all {
         database.execute(ENDED, &[&rows, &age, &revoked]).await?;
@@ -219,6 +220,6 @@ async fn let_sessions_end(database: &mut tokio_postgres::Client) -> Result<Durat
 
 fn env(name: &str) -> Result<String> {
     std::env::var(name).map_err(|_| {
-        format!("{name} is not set; `make demo` starts what is needed and sets it").into()
+        format!("{name} is not set; `make demo` starts the servers and sets it").into()
     })
 }

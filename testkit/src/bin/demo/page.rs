@@ -1,4 +1,4 @@
-//! How the tour looks on a page.
+//! Formats the output of the tour.
 
 use std::io::IsTerminal as _;
 
@@ -12,7 +12,7 @@ pub(crate) fn title(number: u8, title: &str) {
     }
 }
 
-/// Goes on after an answer.
+/// Prints a line after a response.
 pub(crate) fn then(line: &str) {
     println!();
     text(line);
@@ -22,7 +22,7 @@ pub(crate) fn text(line: &str) {
     println!("   {line}");
 }
 
-/// The beginning and the end of a secret, and enough of both to tell one from another.
+/// Shortens a secret to its beginning and end, which is enough to tell secrets apart.
 pub(crate) fn shortened(secret: &str) -> String {
     match (secret.get(..8), secret.len().checked_sub(6).and_then(|at| secret.get(at..))) {
         (Some(head), Some(tail)) if secret.len() > 20 => format!("{head}…{tail}"),
@@ -30,15 +30,15 @@ pub(crate) fn shortened(secret: &str) -> String {
     }
 }
 
-/// A number with its thousands apart.
+/// Formats a number with a thousands separator.
 pub(crate) fn grouped(number: i32) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
 
-/// What a page may hold.
+/// Maximum line width.
 const WIDTH: usize = 98;
 
-/// JSON on as few lines as fit: an object that is too wide gets a line for each field.
+/// Formats JSON on one line, or with one field on each line if it is too wide.
 pub(crate) fn pretty(value: &Value, indent: usize) -> String {
     let line = value.to_string();
     let Some(fields) = value.as_object().filter(|_| indent + line.chars().count() > WIDTH) else {
@@ -52,7 +52,7 @@ pub(crate) fn pretty(value: &Value, indent: usize) -> String {
     format!("{{{}}}", lines.collect::<Vec<_>>().join(&format!(",\n{margin}")))
 }
 
-/// The same without what nobody should have on their screen, nor wants to read.
+/// Shortens secrets and long messages in a JSON object.
 pub(crate) fn redacted(value: &Value) -> Value {
     let fields = value.as_object().into_iter().flatten().map(|(name, value)| {
         let value = match (name.as_str(), value.as_str()) {
