@@ -1,4 +1,4 @@
-//! Access tokens: JWTs for resource servers (RFC 9068's shape), signed with Ed25519.
+//! Access tokens for resource servers: JWTs as in RFC 9068, signed with Ed25519.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::signing_keys::SigningKeys;
 
 const TYP: &str = "at+jwt";
 const CLIENT_ID: &str = "auth-api";
-/// What is added to the life of a token wherever it is reckoned with: half of what the denylist
-/// adds.
+/// Added to the maximum lifetime when the remaining lifetime of a token is checked. It is half of
+/// the leeway that the denylist adds.
 const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
-/// Ours are about 600 bytes; nobody makes us parse more.
+/// The maximum length of a token that is parsed, in bytes. Issued tokens have about 600 bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// Makes access tokens and takes them back.
+/// Issues and verifies access tokens.
 pub struct AccessTokens {
     keys: ArcSwap<SigningKeys>,
     issuer: String,
@@ -30,7 +30,7 @@ pub struct AccessTokens {
     ttl: chrono::Duration,
 }
 
-/// Whose token is to be made, by the database's clock.
+/// The contents of a token to issue. All times are by the clock of the database.
 #[derive(Clone, Debug)]
 pub struct Grant<'g> {
     /// `sid`
@@ -39,15 +39,15 @@ pub struct Grant<'g> {
     pub account_id: AccountId,
     /// `wallet`
     pub wallet: &'g str,
-    /// `auth_time`: when its owner authenticated, which a refresh does not change.
+    /// `auth_time`: when the user authenticated. A refresh does not change it.
     pub authenticated_at: DateTime<Utc>,
     /// `iat`
     pub now: DateTime<Utc>,
-    /// When its session ends unless it is used: a token never outlives it.
+    /// When the session expires if it is not used. The token does not outlive it.
     pub session_expires_at: DateTime<Utc>,
 }
 
-/// A token that was made.
+/// An issued token.
 #[derive(Debug)]
 pub struct Issued {
     /// The JWT.
@@ -56,29 +56,29 @@ pub struct Issued {
     pub expires_in: i64,
 }
 
-/// What a genuine token that has not expired says.
+/// The caller that a valid token identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Its session. Whether that was revoked, the denylist says.
+    /// The session. Only the denylist shows whether it has been revoked.
     pub session_id: SessionId,
 }
 
-/// Not a token of ours that is good now.
+/// Why an access token is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAccessToken {
-    /// Not made by us, for somebody else, or of another kind.
-    #[error("not an access token of ours")]
+    /// Not issued by this service, for another audience, or of another type.
+    #[error("not an access token of this service")]
     NotOurs,
-    /// Its time is over.
+    /// Expired.
     #[error("expired")]
     Expired,
-    /// It lives for longer than tokens do now.
-    #[error("lives for longer than ACCESS_TOKEN_TTL")]
+    /// Its remaining lifetime is longer than that of any token issued now.
+    #[error("remaining lifetime exceeds ACCESS_TOKEN_TTL")]
     TooLong,
 }
 
 impl InvalidAccessToken {
-    /// A word for it.
+    /// Returns the reason as a stable identifier.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,41 +103,41 @@ struct NewClaims<'c> {
     wallet: &'c str,
 }
 
-/// What a token says of itself, for whoever introspects it.
+/// All claims of a token, for introspection.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Claims {
-    /// Who made it.
+    /// The issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The audience.
     pub aud: String,
     /// The account's id.
     pub sub: Uuid,
-    /// `auth-api`.
+    /// The client, which is always `auth-api`.
     pub client_id: String,
-    /// When it was made, in seconds since 1970.
+    /// When the token was issued, in seconds since 1970.
     pub iat: i64,
-    /// When it ends, in seconds since 1970.
+    /// When the token expires, in seconds since 1970.
     pub exp: i64,
-    /// Its own id.
+    /// The token's id.
     pub jti: Uuid,
-    /// Its session.
+    /// The session's id.
     pub sid: Uuid,
-    /// When its owner authenticated, in seconds since 1970. Tokens of an earlier release have
-    /// none.
+    /// When the user authenticated, in seconds since 1970. Tokens of earlier releases do not
+    /// contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
     /// The wallet's address.
     pub wallet: String,
 }
 
-/// As little of it as a check needs.
+/// The claims that verification needs.
 #[derive(Deserialize)]
-struct Essence {
+struct RequiredClaims {
     exp: i64,
     sid: Uuid,
 }
 
-/// What both have.
+/// Claims with an expiry time.
 trait Expires {
     fn exp(&self) -> i64;
 }
@@ -148,45 +148,46 @@ impl Expires for Claims {
     }
 }
 
-impl Expires for Essence {
+impl Expires for RequiredClaims {
     fn exp(&self) -> i64 {
         self.exp
     }
 }
 
 impl AccessTokens {
-    /// Tokens of this issuer for this audience that live for `ttl`.
+    /// Creates an issuer of tokens for this audience that live for `ttl`.
     #[must_use]
     pub fn new(keys: SigningKeys, issuer: String, audience: String, ttl: Duration) -> Self {
-        // The configuration bounds it to half an hour.
+        // The configuration limits it to half an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::minutes(15));
         Self { keys: ArcSwap::from_pointee(keys), issuer, audience, ttl }
     }
 
-    /// The keys behind them, as they are now.
+    /// Returns the signing keys that are in use now.
     #[must_use]
     pub fn keys(&self) -> Arc<SigningKeys> {
         self.keys.load_full()
     }
 
-    /// `iss`
+    /// Returns the issuer, `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// `client_id`: tokens are ours to give, and for any client.
+    /// Returns `client_id`. It is constant, because this service itself issues all tokens, for any
+    /// client.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID
     }
 
-    /// Puts other keys into force.
+    /// Replaces the signing keys.
     pub fn replace_keys(&self, keys: SigningKeys) {
         self.keys.store(Arc::new(keys));
     }
 
-    /// Makes a token that lives for `ttl`, or until its session ends if that comes first.
+    /// Issues a token that lives for `ttl`, or until its session expires if that is earlier.
     pub fn issue(&self, grant: &Grant<'_>) -> Result<Issued, jsonwebtoken::errors::Error> {
         let keys = self.keys.load();
         let (kid, key) = keys.signer(grant.now);
@@ -211,15 +212,15 @@ impl AccessTokens {
         Ok(Issued { token: token.into(), expires_in: exp - iat })
     }
 
-    /// Checks a token. The algorithm is ours to say, not the token's: `EdDSA` with the key that
-    /// `kid` names among *our* keys; `jku`, `jwk` and `x5c` are never looked at (RFC 8725 §3.1,
-    /// §3.10).
+    /// Verifies a token. The token does not choose the algorithm: it must be `EdDSA`, with the key
+    /// that `kid` selects among the keys of this service. `jku`, `jwk`, and `x5c` are ignored (RFC
+    /// 8725 §3.1, §3.10).
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
-        self.decode::<Essence>(token, now)
+        self.decode::<RequiredClaims>(token, now)
             .map(|claims| Caller { session_id: SessionId(claims.sid) })
     }
 
-    /// The same, with all that the token says.
+    /// Verifies a token like [`Self::verify`], and returns all its claims.
     pub fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, InvalidAccessToken> {
         self.decode(token, now)
     }
@@ -246,7 +247,8 @@ impl AccessTokens {
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // By the database's clock, below: this host's may be wrong.
+        // The expiry is checked below by the clock of the database, because the clock of this host
+        // may be wrong.
         validation.validate_exp = false;
         let claims = jsonwebtoken::decode::<C>(token, key, &validation)
             .map_err(|_| InvalidAccessToken::NotOurs)?
@@ -254,8 +256,8 @@ impl AccessTokens {
         if now.timestamp() >= claims.exp() {
             return Err(InvalidAccessToken::Expired);
         }
-        // Made when ACCESS_TOKEN_TTL was longer: the denylist forgets a session before this token
-        // ends.
+        // The token was issued when ACCESS_TOKEN_TTL was longer. The denylist may drop its session
+        // before the token expires.
         if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }

@@ -4,7 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use stellar_strkey::ed25519::PublicKey;
 
 /// The address of a wallet that can log in: a `G…` strkey (SEP-23) of a canonically encoded Ed25519
-/// key of full order.
+/// key that is not of small order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccountAddress {
     text: String,
@@ -14,15 +14,15 @@ pub struct AccountAddress {
 /// Why an address cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a `G…` strkey: `M…` is an alias of a `G…` (it would make two users of one wallet), `C…`
-    /// has no key.
-    #[error("not a Stellar account address: 56 characters that begin with G")]
+    /// Not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey, which would make two users
+    /// of one wallet, and a `C…` strkey has no key.
+    #[error("not a Stellar account address (56 characters that begin with G)")]
     NotAnAccount,
-    /// The 32 bytes are no point of the curve, or not the one way to write it.
-    #[error("not the address of a usable key")]
+    /// The 32 bytes are not a point on the curve, or not its canonical encoding.
+    #[error("the key in this address is not usable")]
     NotAKey,
-    /// A key of small order: there are signatures that hold for every message.
-    #[error("not the address of a usable key")]
+    /// A key of small order: some signatures are valid for every message.
+    #[error("the key in this address is not usable")]
     WeakKey,
 }
 
@@ -32,7 +32,7 @@ impl AccountAddress {
         let PublicKey(bytes) =
             PublicKey::from_string(text).map_err(|_| InvalidAddress::NotAnAccount)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidAddress::NotAKey)?;
-        // Decompression is lenient about y ≥ p: two encodings of one key would be two users.
+        // Decompression accepts y ≥ p, so two encodings of one key would be two users.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(InvalidAddress::NotAKey);
         }
@@ -42,13 +42,13 @@ impl AccountAddress {
         Ok(Self { text: text.to_owned(), key })
     }
 
-    /// `G…`
+    /// Returns the `G…` strkey.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its key.
+    /// Returns the key in the address.
     pub(crate) fn key(&self) -> &VerifyingKey {
         &self.key
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_strkey_vectors_are_refused_and_a_wallet_is_not() {
+    fn strkey_vectors_are_rejected_and_a_wallet_is_accepted() {
         let vectors = testkit::vectors::strkey();
         for address in vectors["invalid"].as_array().unwrap() {
             let address = address.as_str().unwrap();

@@ -6,56 +6,56 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::{AccountAddress, Signature};
 use crate::config::{Network, PublicUrl};
 
-/// What a wallet is asked to sign, in the manner of EIP-4361 for Stellar (message format:
+/// A message for a wallet to sign, modeled on EIP-4361 but for Stellar (message format:
 /// docs/api.md).
 ///
-/// It is stateless: 16 random bytes and a keyed blake3 over everything else in the message stand in
-/// its nonce, so an unauthenticated request writes nothing, and a message that is not ours to the
-/// byte is refused.
+/// Challenges are stateless. The nonce contains 16 random bytes and a keyed BLAKE3 hash of
+/// everything else in the message. So an unauthenticated request writes nothing, and a message that
+/// differs from an issued one in any byte is rejected.
 #[derive(Clone, Debug)]
 pub struct Challenge {
-    /// What is to be signed, byte for byte.
+    /// The text to sign, byte for byte.
     pub message: String,
-    /// From then on it is refused.
+    /// The time from which the challenge is rejected.
     pub expires_at: DateTime<Utc>,
 }
 
-/// A challenge that came back, signed by the wallet that it was made for, and not expired by the
-/// clock that was given.
+/// A challenge that was signed by the wallet it was issued for and had not expired at the given
+/// time.
 #[derive(Clone, Debug)]
 pub struct AnsweredChallenge {
     /// The wallet.
     pub address: AccountAddress,
-    /// blake3 of the nonce: it may be used once.
+    /// BLAKE3 hash of the nonce, which may be used only once.
     pub nonce_hash: TokenHash,
-    /// To be checked again by the database's clock.
+    /// When the challenge expires. The caller must check this again by the clock of the database.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Why a login with a challenge is refused. The client is told none of it.
+/// Why a login with a challenge is rejected. The reason is not disclosed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeRefused {
-    /// Too long, or not ASCII: nothing that we make.
+    /// The message is too long, is not ASCII, or does not have the format of a challenge.
     #[error("not a challenge of ours")]
     NotOurs,
-    /// The message was altered, or made under another secret.
+    /// The message was altered, or was issued with another secret.
     #[error("the message is not one of ours")]
     Altered,
-    /// Ours, but for another domain, URI or chain.
+    /// Issued by this service, but for another domain, URI, or chain.
     #[error("made for another domain or chain")]
     OtherAudience,
-    /// Its time is over.
+    /// Expired.
     #[error("expired")]
     Expired,
-    /// It would be valid for longer than any that we make.
+    /// Valid for longer than any challenge that this service issues.
     #[error("expires too late")]
     TooLong,
-    /// The signature is not the wallet's.
+    /// The wallet did not make the signature.
     #[error("not signed by the wallet")]
     BadSignature,
 }
 
-/// Makes challenges and takes them back.
+/// Issues and verifies challenges.
 #[derive(Clone, Debug)]
 pub struct ChallengeIssuer {
     secrets: Secrets,
@@ -64,10 +64,11 @@ pub struct ChallengeIssuer {
     ttl: chrono::Duration,
 }
 
-/// The longest `CHALLENGE_TTL`. Whoever has `AUTH_SECRET` can make a challenge that expires in a
-/// hundred years; a signature of it would log in until then.
+/// The maximum of `CHALLENGE_TTL`. Anyone with `AUTH_SECRET` can make a challenge that expires in a
+/// hundred years, and a signature of it would allow a login until then.
 const LONGEST: chrono::Duration = chrono::Duration::hours(1);
-/// Under 1 KB: a hardware wallet's screen and memory are small.
+/// The maximum length of a message, in bytes. Hardware wallets have small screens and little
+/// memory.
 const MAX_LENGTH: usize = 1024;
 const STATEMENT: &str =
     "Sign in. This proves that you hold the key; it costs nothing and moves nothing.";
@@ -76,7 +77,7 @@ const RANDOM_HEX: usize = 32;
 const NONCE_HEX: usize = RANDOM_HEX + 2 * TAG_LENGTH;
 
 impl ChallengeIssuer {
-    /// Makes challenges that live for `ttl`.
+    /// Creates an issuer of challenges that live for `ttl`.
     #[must_use]
     pub fn new(
         secrets: Secrets,
@@ -84,12 +85,12 @@ impl ChallengeIssuer {
         network: Network,
         ttl: std::time::Duration,
     ) -> Self {
-        // The configuration bounds it to an hour.
+        // The configuration limits it to an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::hours(1));
         Self { secrets, public_url, network, ttl }
     }
 
-    /// A challenge for `address`. Times are whole seconds, as they stand in the message.
+    /// Issues a challenge for `address`. Times are truncated to whole seconds, as in the message.
     pub fn issue(
         &self,
         address: &AccountAddress,
@@ -113,7 +114,7 @@ impl ChallengeIssuer {
         Ok(Challenge { message: format!("{head}{random}{}{tail}", hex::encode(tag)), expires_at })
     }
 
-    /// Everything before the nonce's value.
+    /// Returns the message up to the value of the nonce.
     fn head(&self, address: &AccountAddress) -> String {
         format!(
             "{} wants you to sign in with your Stellar account:\n{address}\n\n{STATEMENT}\n\nURI: {}\nVersion: 1\nChain ID: {}{NONCE}",
@@ -123,7 +124,7 @@ impl ChallengeIssuer {
         )
     }
 
-    /// The message, if we made it: its size, its encoding, our MAC.
+    /// Splits the message and verifies its length, its encoding, and its MAC.
     fn authentic<'m>(&self, message: &'m str) -> Result<Parts<'m>, ChallengeRefused> {
         if message.len() > MAX_LENGTH || !message.is_ascii() {
             return Err(ChallengeRefused::NotOurs);
@@ -136,8 +137,8 @@ impl ChallengeIssuer {
         Ok(parts)
     }
 
-    /// Checks an answered challenge: size, encoding, our MAC, our domain and chain, the address in
-    /// it, the time, then the signature, in this order.
+    /// Verifies an answered challenge: the length, the encoding, the MAC, the address, the domain
+    /// and the chain, the expiry, and then the signature, in this order.
     pub fn verify(
         &self,
         message: &str,
@@ -145,7 +146,8 @@ impl ChallengeIssuer {
         now: DateTime<Utc>,
     ) -> Result<AnsweredChallenge, ChallengeRefused> {
         let parts = self.authentic(message)?;
-        // From here on the message is one that we made, maybe under another configuration.
+        // From here on, the message is known to come from this service, possibly with another
+        // configuration.
         let address = parts.address().ok_or(ChallengeRefused::NotOurs)?;
         if parts.head != self.head(&address) {
             return Err(ChallengeRefused::OtherAudience);
@@ -165,7 +167,7 @@ impl ChallengeIssuer {
     }
 }
 
-/// A message cut at its nonce.
+/// A message, split at its nonce.
 struct Parts<'m> {
     head: &'m str,
     nonce: &'m str,
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_good_until_the_second_of_its_expiry_and_not_at_it() {
+    fn a_challenge_is_valid_until_just_before_its_expiry() {
         let wallet = Wallet::generate();
         let challenge =
             ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();

@@ -1,43 +1,44 @@
-//! The programs that may ask about tokens: their ids, and the hashes of their secrets.
+//! The clients that may introspect and revoke tokens: their ids and the hashes of their secrets.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use super::client_secret::{InvalidHash, MOST_MEMORY, MOST_PASSES, SecretHash};
 
-/// The programs that may introspect and revoke tokens, by their ids, with the hashes of their
+/// The clients that may introspect and revoke tokens: a map from ids to the hashes of their
 /// secrets.
 ///
-/// As text, one client a line: `id:$blake3$…`; empty lines and those that begin with `#` say
-/// nothing. Lines of earlier releases, `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, are read as
-/// well.
+/// The text format has one client per line: `id:$blake3$…`. Empty lines and lines that begin with
+/// `#` are ignored. Lines that earlier releases wrote,
+/// `id:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, are also accepted.
 #[derive(Clone, Default)]
 pub struct Clients(HashMap<ClientId, SecretHash>);
 
-/// What a client is called: 1 to 64 letters, digits, `.`, `_`, `-` and `~`, which are the same in
-/// any encoding.
+/// The id of a client: 1 to 64 letters, digits, `.`, `_`, `-`, and `~`. These characters are the
+/// same in every encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(String);
 
-/// Not the name of a client.
+/// The text is not a valid client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client's id is 1 to 64 letters, digits, `.`, `_`, `-` or `~`")]
+#[error("a client id has 1 to 64 characters, each a letter, a digit, `.`, `_`, `-`, or `~`")]
 pub struct InvalidClientId;
 
-/// Why a text does not name clients.
+/// Why a file of clients is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientsError {
-    /// No colon, or no id before it.
-    #[error("line {0}: not `id:hash`; `auth-api clients add ID` writes such a line")]
+    /// The line has no colon, or no valid id before the colon.
+    #[error("line {0}: expected `id:hash`; `auth-api clients add ID` writes such a line")]
     Malformed(usize),
-    /// Not a hash of a secret.
-    #[error("line {0}: not the hash of a secret; `auth-api clients add ID` makes one")]
+    /// The part after the colon is not a hash of a secret.
+    #[error("line {0}: not the hash of a secret; `auth-api clients add ID` creates one")]
     NotAHash(usize),
-    /// It would take more memory than all of the API, or hold up everybody.
-    #[error("line {0}: a hash that takes more than {max} MiB or {MOST_PASSES} passes to check", max = MOST_MEMORY / 1024)]
+    /// Checking a secret against the hash would take too much memory, or delay other requests too
+    /// much.
+    #[error("line {0}: checking this hash takes more than {max} MiB or {MOST_PASSES} passes", max = MOST_MEMORY / 1024)]
     TooCostly(usize),
-    /// The same client twice.
-    #[error("line {0}: this client stands there twice")]
+    /// The client is already defined on an earlier line.
+    #[error("line {0}: this client is listed twice")]
     Repeated(usize),
 }
 
@@ -49,7 +50,7 @@ impl ClientId {
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidClientId) }
     }
 
-    /// As it stands in the file.
+    /// Returns the id as the file contains it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -75,13 +76,13 @@ impl Clients {
         Ok(Self(clients))
     }
 
-    /// What a client's secret is checked against.
+    /// Returns the hash that the secret of a client is checked against.
     #[must_use]
     pub fn hash_of(&self, id: &ClientId) -> Option<&SecretHash> {
         self.0.get(id)
     }
 
-    /// Those whose hash an earlier release wrote, in the order of their ids.
+    /// Returns the clients whose hash was written by an earlier release, sorted by id.
     #[must_use]
     pub fn with_old_hashes(&self) -> Vec<&ClientId> {
         let old = self.0.iter().filter(|(_, hash)| matches!(hash, SecretHash::Argon2id(_)));
@@ -90,7 +91,7 @@ impl Clients {
         ids
     }
 
-    /// How many there are.
+    /// Returns the number of clients.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
@@ -103,7 +104,7 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// The client that a line of the file names; `None`: it names none.
+/// Parses a line of the file. Returns `None` if the line does not define a client.
 pub fn parse_line(
     line: &str,
     number: usize,

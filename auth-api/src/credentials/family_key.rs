@@ -2,20 +2,21 @@ use schema::ids::SessionId;
 use schema::issued::FamilyKey;
 use secrecy::zeroize::Zeroizing;
 
-/// Random bytes of a refresh token's secret: as many follow that prove them.
+/// The number of random bytes in the secret of a refresh token. A proof of the same length follows
+/// them.
 pub(super) const RANDOM_LENGTH: usize = 16;
-/// 128 bits, as the tag has.
+/// The length of a proof in bytes: 128 bits, like the tag.
 pub(super) const PROOF_LENGTH: usize = 16;
 
-/// A fresh key for the family of a session that begins.
+/// Generates a key for the token family of a new session.
 pub fn fresh_family_key() -> Result<FamilyKey, getrandom::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut_slice())?;
     Ok(FamilyKey::new(bytes))
 }
 
-/// What proves that a token was made with the key of its family: keyed blake3 of session id ‖
-/// generation ‖ random bytes, cut.
+/// Returns the proof that a token was made with the key of its family: the keyed BLAKE3 hash of
+/// session id ‖ generation ‖ random bytes, truncated.
 pub(super) fn prove(
     key: &FamilyKey,
     session_id: SessionId,

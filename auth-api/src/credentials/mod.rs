@@ -1,8 +1,10 @@
-//! What a client holds, and how we know that it is ours. Nothing here does I/O.
+//! The credentials that clients hold, and how this service verifies that it issued them. Only
+//! [`signing_keys`] does I/O: it reads and writes key files.
 //!
-//! [`Challenge`] → [`Signature`] → [`RefreshToken`] and [`access_token`], or [`SessionToken`], with
-//! the [`Secrets`] and [`signing_keys`] behind them. Each is parsed once, at the edge; what has
-//! been parsed is genuine.
+//! A client answers a [`Challenge`] with a [`Signature`], and receives a [`RefreshToken`] and an
+//! [access token](access_token), or a [`SessionToken`]. They are made with the [`Secrets`] and the
+//! [`signing_keys`]. Each credential is parsed once, when it enters the service, and a parsed
+//! credential is authentic.
 
 pub mod access_token;
 mod address;

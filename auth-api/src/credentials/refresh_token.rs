@@ -12,25 +12,26 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
-/// Session id 16, generation 4 (big endian).
+/// The length of the head: a session id of 16 bytes and a generation of 4 bytes (big endian).
 const HEAD_LENGTH: usize = 16 + 4;
-/// The head, secret 32, tag 16.
+/// The length of a token: the head, a secret of 32 bytes, and a tag of 16 bytes.
 const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
-/// The second half of the secret, in a family that has a key.
+/// The offset of the proof, which is the second half of the secret in a family that has a key.
 const PROOF_AT: usize = HEAD_LENGTH + RANDOM_LENGTH;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
 ///
-/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made
-/// it, or somebody who has `AUTH_SECRET`. The secret is 16 random bytes and their proof under the
-/// key of the family, so only the database and we can make one that the family
-/// [issued](Self::is_among). Whether it is the current one, the database says, too.
+/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so it was
+/// made with `AUTH_SECRET`. The secret consists of 16 random bytes and a proof of them under the
+/// key of the family. So making a token that counts as [issued](Self::is_among) by the family also
+/// requires this key, which is stored in the database. Only the database shows whether the token is
+/// the current one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Tagged<LENGTH>);
 
 impl RefreshToken {
-    /// A fresh token of a family with this key. Without one, its secret is random throughout, as in
-    /// families that began before there were keys.
+    /// Generates a token of a family with this key. Without a key, the whole secret is random, as
+    /// in families that began before family keys existed.
     pub fn generate(
         secrets: &Secrets,
         key: Option<&FamilyKey>,
@@ -46,24 +47,25 @@ impl RefreshToken {
         Ok(Self(Tagged::new(&KIND, secrets, session_id, &generation.to_be_bytes(), &secret)))
     }
 
-    /// Parses a token and checks that we made it.
+    /// Parses a token and verifies its tag. Returns [`Forged`] if it was not made with one of
+    /// `secrets`.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         Tagged::parse(&KIND, text, secrets).map(Self)
     }
 
-    /// What the client is given.
+    /// Returns the token as the client receives it.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
         self.0.expose(&KIND)
     }
 
-    /// The session that it belongs to.
+    /// Returns the session that the token belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.0.session_id()
     }
 
-    /// How many rotations came before it.
+    /// Returns the number of rotations before this token.
     #[must_use]
     pub fn generation(&self) -> u32 {
         let mut generation = [0; 4];
@@ -71,14 +73,15 @@ impl RefreshToken {
         u32::from_be_bytes(generation)
     }
 
-    /// What is stored of it: blake3 of the whole token as the client holds it.
+    /// Returns the hash that is stored: BLAKE3 of the whole token as the client holds it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         self.0.hash(&KIND)
     }
 
-    /// Whether its family issued it: it is the current one or the one before, or it was made with
-    /// the family's key. In a family without a key every genuine token counts.
+    /// Returns whether the family issued this token: it is the current or the previous token, or it
+    /// was made with the key of the family. In a family without a key, every authentic token counts
+    /// as issued.
     #[must_use]
     pub fn is_among(&self, issued: &IssuedTokens) -> bool {
         let hash = self.hash();
@@ -87,7 +90,7 @@ impl RefreshToken {
         known || issued.key.as_ref().is_none_or(|key| self.is_made_with(key))
     }
 
-    /// Whether it was made with this key of its family.
+    /// Returns whether the token was made with this key of its family.
     #[must_use]
     pub fn is_made_with(&self, key: &FamilyKey) -> bool {
         let (mut random, mut proof) = ([0; RANDOM_LENGTH], [0; PROOF_LENGTH]);
@@ -96,13 +99,14 @@ impl RefreshToken {
         prove(key, self.session_id(), self.generation(), &random).ct_eq(&proof).into()
     }
 
-    /// Seals `successor` for whoever has this token and `AUTH_SECRET`.
+    /// Seals `successor` so that it can be opened only with this token and `AUTH_SECRET`.
     pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
         let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
         seal(self.secret(), head, rest, secrets)
     }
 
-    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
+    /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
+    /// is anything else.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let mut head = [0; HEAD_LENGTH];
@@ -155,9 +159,14 @@ mod tests {
         };
         let family = issued(&with_key(id, 7), Some(key.clone()));
         let old = with_key(id, 3);
-        assert_eq!(old.expose().len(), made(&secrets(), id, 3).expose().len(), "the form stays");
+        assert_eq!(
+            old.expose().len(),
+            made(&secrets(), id, 3).expose().len(),
+            "the length does not change"
+        );
         assert!(old.is_among(&family));
-        // AUTH_SECRET alone, another family's key, another generation's or session's proof.
+        // Tokens made with AUTH_SECRET alone, with another family's key, or with the proof of
+        // another generation or session.
         let other = fresh_family_key().unwrap();
         let moved = |from: &RefreshToken, id, generation: u32| {
             let mut secret = random_secret().unwrap();
@@ -175,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_proof_the_current_token_and_the_one_before_are_issued() {
+    fn current_and_previous_tokens_need_no_proof() {
         let (id, key) = (SessionId::generate(), fresh_family_key().unwrap());
         let [older, before, current] = [0, 1, 2].map(|generation| made(&secrets(), id, generation));
         let family =
@@ -184,11 +193,14 @@ mod tests {
             [&older, &before, &current].map(|token| token.is_among(&family)),
             [false, true, true]
         );
-        assert!(older.is_among(&IssuedTokens { key: None, ..family }), "a family without a key");
+        assert!(
+            older.is_among(&IssuedTokens { key: None, ..family }),
+            "a family without a key accepts any authentic token"
+        );
     }
 
     #[test]
-    fn a_token_says_whose_it_is_and_no_other_secret_accepts_it() {
+    fn a_token_contains_its_session_and_needs_its_secret() {
         let id = SessionId::generate();
         let token = made(&secrets(), id, 7);
         let text = token.expose();
@@ -220,13 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_successor_opens_by_any_secret_in_force_and_no_other() {
+    fn a_sealed_successor_opens_only_with_its_secret() {
         let id = SessionId::generate();
         let (old, new) = (secrets(), Secrets::parse(AuthApi::OTHER_SECRET).unwrap());
         let predecessor = made(&old, id, 1);
         let successor = made(&new, id, 2);
         let sealed = predecessor.seal(&successor, &new).unwrap();
-        assert_eq!(predecessor.unseal(&sealed, &old), None, "the predecessor alone opens it");
+        assert_eq!(
+            predecessor.unseal(&sealed, &old),
+            None,
+            "the predecessor opened it without the secret that sealed it"
+        );
         let both =
             Secrets::parse(&format!("{},{}", AuthApi::SECRET, AuthApi::OTHER_SECRET)).unwrap();
         assert_eq!(predecessor.unseal(&sealed, &both), Some(successor));

@@ -6,12 +6,13 @@ use super::secrets::{SealKey, Secrets};
 
 const NONCE_LENGTH: usize = 24;
 
-/// Seals a token for whoever has its predecessor, so that only the predecessor's secret and
-/// `AUTH_SECRET` together open it. A used-up token with the history of the row (WAL, a backup, a
-/// log) does not, and neither does `AUTH_SECRET` with the database.
+/// Seals a token for the holder of its predecessor, so that only the predecessor's secret and
+/// `AUTH_SECRET` together can open it. A used token together with the history of the row (WAL, a
+/// backup, a log) is not enough, and neither is `AUTH_SECRET` together with the database.
 ///
-/// XChaCha20-Poly1305 under a key derived from the predecessor's secret and the first of `secrets`,
-/// with the token's `head` as associated data: `nonce 24 ‖ sealed rest ‖ authenticator 16`.
+/// The algorithm is XChaCha20-Poly1305 with a key derived from the predecessor's secret and the
+/// first of `secrets`, and with the token's `head` as associated data. The result has three parts:
+/// the nonce (24 bytes), the sealed rest, and the authenticator (16 bytes).
 pub(super) fn seal(
     predecessor: &[u8],
     head: &[u8],
@@ -29,8 +30,8 @@ pub(super) fn seal(
     Ok(sealed)
 }
 
-/// Opens what [`seal`] made, by any of `secrets`: a replica that was told of a new secret first may
-/// have sealed it. `None`: it is not that.
+/// Opens a token sealed by [`seal`], with any of `secrets`: a replica that already uses a new
+/// secret may have sealed it. Returns `None` if `sealed` is anything else.
 pub(super) fn unseal(
     predecessor: &[u8],
     head: &[u8],

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
-/// The keys derived from one `AUTH_SECRET`, each for one purpose (blake3 `derive_key`, one context
-/// each), so that a tag of one kind is never a tag of another.
+/// The keys derived from one `AUTH_SECRET`, each for one purpose (BLAKE3 `derive_key` with a
+/// separate context for each), so that a tag for one purpose is never a tag for another.
 struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,
@@ -16,47 +16,47 @@ struct Derived {
     seal: Zeroizing<[u8; 32]>,
 }
 
-/// `AUTH_SECRET`: the first makes new credentials, all of them verify. Clones share what is in
-/// force.
+/// The secrets in `AUTH_SECRET`. The first one makes new credentials, and all of them verify
+/// credentials. Clones share the secrets that are in use.
 #[derive(Clone)]
 pub struct Secrets(Arc<ArcSwap<Vec<Derived>>>);
 
-/// What a tag is for.
+/// The purpose of a tag.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// The end of a refresh token.
+    /// The last part of a refresh token.
     RefreshToken,
     /// The second half of a challenge's nonce.
     Challenge,
-    /// The end of a session token, which a cookie carries.
+    /// The last part of a session token, which is sent in a cookie.
     SessionToken,
 }
 
 /// Why `AUTH_SECRET` is not usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
-    /// A part of it is not what it must be.
-    #[error("secret {0} is not 32 bytes as base64; `auth-api keys secret` prints a good one")]
+    /// One of the secrets is malformed.
+    #[error("secret {0} is not 32 bytes in base64; `auth-api keys secret` generates a valid one")]
     Malformed(usize),
-    /// No randomness at all: a placeholder, or a mistake in making it.
-    #[error("secret {0} is 32 times the same byte; `auth-api keys secret` prints a good one")]
+    /// The secret is not random: it is a placeholder, or was generated incorrectly.
+    #[error("secret {0} repeats a single byte; `auth-api keys secret` generates a valid one")]
     Constant(usize),
-    /// The same one twice: surely a mistake in a rotation.
-    #[error("secret {0} stands there twice")]
+    /// The same secret is listed twice, which is probably an error in a rotation.
+    #[error("secret {0} is listed twice")]
     Repeated(usize),
 }
 
-/// A key that seals the successor of a refresh token.
+/// A key that seals the successor of a refresh token or a session token.
 pub(crate) type SealKey = Zeroizing<[u8; 32]>;
 
 const SEAL_CONTEXT: &str =
     "session-reaper auth-api 2026-11 successor sealed by predecessor and AUTH_SECRET";
 
-/// 128 bits: a forger needs 2^127 requests on average.
+/// The length of a tag in bytes. With 128 bits, a forger needs 2^127 requests on average.
 pub(crate) const TAG_LENGTH: usize = 16;
 
 impl Secrets {
-    /// Parses comma-separated base64 of 32 bytes each.
+    /// Parses comma-separated secrets of 32 bytes each, in base64.
     pub fn parse(text: &str) -> Result<Self, SecretsError> {
         let mut seen = Vec::new();
         let mut keys = Vec::new();
@@ -86,13 +86,13 @@ impl Secrets {
         Ok(Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
-    /// Puts other secrets into force, for all clones. What is under way ends with those that it
-    /// began with.
+    /// Replaces the secrets, for all clones. Operations in progress finish with the secrets that
+    /// they started with.
     pub fn replace_by(&self, others: &Self) {
         self.0.store(others.0.load_full());
     }
 
-    /// Whether any of these is among the others, too.
+    /// Returns whether any of these secrets is also among `others`.
     #[must_use]
     pub fn share_any_with(&self, others: &Self) -> bool {
         let (ours, theirs) = (self.0.load(), others.0.load());
@@ -102,18 +102,19 @@ impl Secrets {
         ours.iter().any(|one| theirs.iter().any(|other| same(one, other)))
     }
 
-    /// How many there are.
+    /// Returns the number of secrets.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.load().len()
     }
 
-    /// A tag over `parts`, one after the other, by the first secret.
+    /// Returns a tag over the concatenation of `parts`, made with the first secret.
     pub(crate) fn tag(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; TAG_LENGTH] {
         tag(&self.0.load()[0], purpose, parts)
     }
 
-    /// Whether any of our secrets made `tag` over `parts`; in constant time for each secret.
+    /// Returns whether any of the secrets made `candidate` over `parts`. The comparison takes
+    /// constant time for each secret.
     pub(crate) fn verify(
         &self,
         purpose: Purpose,
@@ -123,19 +124,21 @@ impl Secrets {
         self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
 
-    /// The key that seals for whoever holds `predecessor`, by the first secret.
+    /// Derives the key that seals a successor for the holder of `predecessor`, from the first
+    /// secret.
     pub(crate) fn sealing_key(&self, predecessor: &[u8]) -> SealKey {
         seal_key(&self.0.load()[0], predecessor)
     }
 
-    /// The keys that may have sealed for whoever holds `predecessor`, one for each secret.
+    /// Derives the keys that may have sealed a successor for the holder of `predecessor`, one from
+    /// each secret.
     pub(crate) fn opening_keys(&self, predecessor: &[u8]) -> Vec<SealKey> {
         self.0.load().iter().map(|derived| seal_key(derived, predecessor)).collect()
     }
 }
 
-/// Derives the key from both secrets, each of a fixed length: neither opens anything without the
-/// other.
+/// Derives the key from both secrets, each of a fixed length. Neither of them opens anything
+/// without the other.
 fn seal_key(derived: &Derived, predecessor: &[u8]) -> SealKey {
     let mut hasher = blake3::Hasher::new_derive_key(SEAL_CONTEXT);
     hasher.update(derived.seal.as_slice()).update(predecessor);

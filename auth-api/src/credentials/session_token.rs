@@ -10,48 +10,50 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
-/// Session id.
+/// The length of the head, which is the session id.
 const HEAD_LENGTH: usize = 16;
-/// The head, secret 32, tag 16.
+/// The length of a token: the head, a secret of 32 bytes, and a tag of 16 bytes.
 const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 
-/// What a cookie carries: `ses_` + base64url(session id ‖ secret ‖ tag).
+/// The token in a session cookie: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
-/// One that was parsed is *genuine*: the tag is a keyed blake3 over what precedes it, so we made
-/// it. Whether it is the one of its session, and whether that stands, the database says.
+/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so this
+/// service issued the token. Only the database shows whether the token is the current one of its
+/// session and whether the session is live.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken(Tagged<LENGTH>);
 
 impl SessionToken {
-    /// A fresh token.
+    /// Generates a token for a session.
     pub fn generate(secrets: &Secrets, session_id: SessionId) -> Result<Self, getrandom::Error> {
         Ok(Self(Tagged::new(&KIND, secrets, session_id, &[], &random_secret()?)))
     }
 
-    /// Parses a token and checks that we made it.
+    /// Parses a token and verifies its tag. Returns [`Forged`] if this service did not issue it.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         Tagged::parse(&KIND, text, secrets).map(Self)
     }
 
-    /// What the client is given.
+    /// Returns the token as the client receives it.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
         self.0.expose(&KIND)
     }
 
-    /// The session that it belongs to.
+    /// Returns the session that the token belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.0.session_id()
     }
 
-    /// Seals `successor` for whoever has this token and `AUTH_SECRET`.
+    /// Seals `successor` so that it can be opened only with this token and `AUTH_SECRET`.
     pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
         let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
         seal(self.secret(), head, rest, secrets)
     }
 
-    /// Opens what [`seal`](Self::seal) made of this token's successor. `None`: it is not that.
+    /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
+    /// is anything else.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let head = &self.0.bytes()[..HEAD_LENGTH];
@@ -62,14 +64,14 @@ impl SessionToken {
         &self.0.untagged()[HEAD_LENGTH..]
     }
 
-    /// What is stored of it: blake3 of the whole token as the client holds it.
+    /// Returns the hash that is stored: BLAKE3 of the whole token as the client holds it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         self.0.hash(&KIND)
     }
 
-    /// Whether it is the current token of its session or the one before. Whoever has `AUTH_SECRET`
-    /// can make others.
+    /// Returns whether this is the current or the previous token of its session. The tag alone does
+    /// not prove this, because anyone with `AUTH_SECRET` can make other tokens.
     #[must_use]
     pub fn is_among(&self, issued: &Issued) -> bool {
         let hash = self.hash();
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_whose_it_is_and_no_other_secret_accepts_it() {
+    fn a_token_contains_its_session_and_needs_its_secret() {
         let id = SessionId::generate();
         let token = SessionToken::generate(&secrets(), id).unwrap();
         let text = token.expose();
@@ -128,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_of_another_purpose_is_none() {
+    fn a_tag_for_another_purpose_is_rejected() {
         let mut bytes = [7; LENGTH];
-        let (untagged, place) = bytes.split_at_mut(LENGTH - TAG_LENGTH);
-        place.copy_from_slice(&secrets().tag(Purpose::RefreshToken, &[untagged]));
+        let (untagged, tag) = bytes.split_at_mut(LENGTH - TAG_LENGTH);
+        tag.copy_from_slice(&secrets().tag(Purpose::RefreshToken, &[untagged]));
         let text = format!("{}{}", KIND.prefix, URL_SAFE_NO_PAD.encode(bytes));
         assert_eq!(SessionToken::parse(&text, &secrets()), Err(Forged));
     }

@@ -4,19 +4,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::AccountAddress;
 
-/// A signature by a wallet (SEP-53): ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message).
+/// A signature by a wallet (SEP-53): Ed25519 over SHA-256("Stellar Signed Message:\n" ‖ message).
 #[derive(Clone, Debug)]
 pub struct Signature(ed25519_dalek::Signature);
 
-/// Not 64 bytes in one of the two forms that wallets send.
+/// The text is not 64 bytes in one of the two encodings that wallets use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signature is 88 characters of padded base64, or 128 of hex")]
+#[error("a signature has 88 characters of padded base64 or 128 characters of hex")]
 pub struct MalformedSignature;
 
 const PREFIX: &[u8] = b"Stellar Signed Message:\n";
 
 impl Signature {
-    /// Parses padded base64 (88 characters, no stray bits) or hex (128 characters).
+    /// Parses padded base64 (88 characters, with unused bits set to zero) or hex (128 characters).
     pub fn parse(text: &str) -> Result<Self, MalformedSignature> {
         let bytes = match text.len() {
             88 => STANDARD.decode(text).ok(),
@@ -28,9 +28,9 @@ impl Signature {
         Ok(Self(ed25519_dalek::Signature::from_bytes(&bytes)))
     }
 
-    /// Whether the key of `address` made it over `message`. Strict (ed25519-dalek `verify_strict`):
-    /// S is reduced and no point is of small order, so there is one signature and not its
-    /// malleated twin.
+    /// Returns whether the key of `address` signed `message`. Verification is strict (ed25519-dalek
+    /// `verify_strict`): S is reduced and no point is of small order, so a signature cannot be
+    /// altered into a second valid one.
     #[must_use]
     pub fn verifies(&self, message: &[u8], address: &AccountAddress) -> bool {
         let digest = Sha256::new_with_prefix(PREFIX).chain_update(message).finalize();
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sep53_vectors_hold() {
+    fn sep53_vectors_verify_as_specified() {
         let vectors = testkit::vectors::sep53();
         let address = AccountAddress::parse(vectors["address"].as_str().unwrap()).unwrap();
         for vector in vectors["valid"].as_array().unwrap() {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_universal_signature_of_a_weak_key_fails_by_the_strict_check_alone() {
+    fn only_strict_verification_rejects_a_weak_key() {
         let vectors = testkit::vectors::sep53();
         let vector = &vectors["must_fail"][2];
         let bytes =
@@ -85,13 +85,13 @@ mod tests {
         let digest = Sha256::new_with_prefix(PREFIX).chain_update(message_of(vector)).finalize();
         assert!(
             ed25519_dalek::Verifier::verify(&key, &digest, &signature.0).is_ok(),
-            "plain verify accepts it"
+            "lenient verification accepts it"
         );
         assert!(key.verify_strict(&digest, &signature.0).is_err());
     }
 
     #[test]
-    fn other_forms_are_malformed() {
+    fn other_encodings_are_malformed() {
         let good = testkit::Wallet::generate().sign("x");
         let unpadded = good.trim_end_matches('=').to_owned();
         let trailing_bits = format!("{}h==", &good[..85]);
@@ -113,8 +113,8 @@ mod tests {
                 assert_eq!(Signature::parse(&bad).err(), Some(MalformedSignature), "{bad:?}");
             }
         }
-        // 64 bytes leave four spare bits in the last character: all but zero are a second way to
-        // write the same.
+        // In base64, 64 bytes leave four unused bits in the last character. Any bits other than
+        // zero would be a second encoding of the same signature.
         assert!(["A==", "Q==", "g==", "w=="].iter().any(|end| good.ends_with(end)));
         assert!(Signature::parse(&trailing_bits).is_err());
     }

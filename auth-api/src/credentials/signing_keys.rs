@@ -1,5 +1,5 @@
-//! The Ed25519 keys that sign access tokens: a directory of PKCS#8 PEM files whose names say when
-//! they were made.
+//! The Ed25519 keys that sign access tokens. They are stored in a directory of PKCS#8 PEM files,
+//! and the name of each file contains the time at which the key was made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use utoipa::ToSchema;
 
 use crate::files;
 
-/// `20261121T090000Z-anything.pem`
+/// The format of the time in a file name such as `20261121T090000Z-anything.pem`.
 const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
 
-/// One key: its file's name without `.pem` is the `kid`.
+/// A key. The name of its file without `.pem` is the `kid`.
 struct Key {
     kid: String,
     path: PathBuf,
@@ -31,16 +31,17 @@ struct Key {
     decoding: DecodingKey,
 }
 
-/// All keys, oldest first. Not empty.
+/// All keys, oldest first. Never empty.
 pub struct SigningKeys {
     keys: Vec<Key>,
     delay: chrono::Duration,
 }
 
-/// The public keys, for those who verify access tokens (RFC 7517).
+/// The public keys that verify access tokens (RFC 7517).
 #[derive(Serialize, ToSchema)]
 pub struct Jwks {
-    /// Oldest first. Some may not sign yet; those whose tokens have all expired are left out.
+    /// The keys, oldest first. Some may not sign yet. Keys whose tokens have all expired are
+    /// omitted.
     #[schema(min_items = 1)]
     keys: Vec<Jwk>,
 }
@@ -48,22 +49,22 @@ pub struct Jwks {
 /// A public key (RFC 8037).
 #[derive(Serialize, ToSchema)]
 struct Jwk {
-    /// The type of the key.
+    /// The key type.
     #[schema(value_type = String, pattern = "^OKP$")]
     kty: &'static str,
-    /// Its curve.
+    /// The curve.
     #[schema(value_type = String, pattern = "^Ed25519$")]
     crv: &'static str,
-    /// What it is for.
+    /// The intended use of the key.
     #[schema(value_type = String, pattern = "^sig$")]
     r#use: &'static str,
-    /// The one algorithm to accept with it.
+    /// The only algorithm to accept with this key.
     #[schema(value_type = String, pattern = "^EdDSA$")]
     alg: &'static str,
-    /// Its id, as it stands in the header of tokens.
+    /// The id of the key, which the header of a token contains.
     #[schema(examples("20261121T090000Z-3f6b2c"))]
     kid: String,
-    /// The key, in base64url.
+    /// The public key in base64url.
     #[schema(
         pattern = "^[A-Za-z0-9_-]{43}$",
         examples("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
@@ -71,36 +72,36 @@ struct Jwk {
     x: String,
 }
 
-/// The longest that a token of a key may still be good for once the key has signed its last: the
-/// most that `ACCESS_TOKEN_TTL` may be, and a minute for clocks that differ.
+/// How long a token may remain valid after its key has stopped signing: the maximum of
+/// `ACCESS_TOKEN_TTL`, plus one minute for differences between clocks.
 const LONGEST_TOKEN: chrono::Duration = chrono::Duration::minutes(31);
 
-/// Where a key stands on its way.
+/// A phase in the life of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Published, so that verifiers know it by the time it signs.
+    /// Published but not signing yet, so that verifiers have the key by the time it signs.
     Waiting,
-    /// It signs new tokens.
+    /// Signing new tokens.
     Signing,
-    /// A newer one signs; tokens of this one may still be good.
+    /// A newer key signs. Tokens signed by this key may still be valid.
     Verifying,
-    /// No token of it can still be good: it can be retired.
+    /// No token signed by this key can still be valid, so the key can be retired.
     Spent,
 }
 
-/// A key, and how it stands at a moment.
+/// The status of a key at a given time.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeyStatus<'k> {
-    /// Its name.
+    /// The id of the key.
     pub kid: &'k str,
-    /// When it was made, by its name.
+    /// When the key was made, according to its name.
     pub made_at: DateTime<Utc>,
-    /// Its way so far.
+    /// The phase of the key.
     pub phase: Phase,
-    /// When the next phase begins, where that is known.
+    /// When the next phase begins, if that is known.
     pub until: Option<DateTime<Utc>>,
-    /// Its file.
+    /// The file of the key.
     #[serde(skip)]
     pub path: &'k Path,
 }
@@ -111,32 +112,32 @@ pub enum SigningKeysError {
     /// The directory or a file in it cannot be read or written.
     #[error("SIGNING_KEYS_DIR: {}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The path of the directory or file.
         path: PathBuf,
-        /// Why.
+        /// The error from the operating system.
         error: std::io::Error,
     },
-    /// No key in it.
-    #[error("SIGNING_KEYS_DIR: no key in {}; `auth-api keys generate --dir {}` makes one", .0.display(), .0.display())]
+    /// The directory contains no key.
+    #[error("SIGNING_KEYS_DIR: no key in {}; `auth-api keys generate --dir {}` creates one", .0.display(), .0.display())]
     Empty(PathBuf),
-    /// A `.pem` file whose name does not say when it was made.
-    #[error("SIGNING_KEYS_DIR: {}: a key's name begins with the time it was made, as in 20261121T090000Z-a.pem", .0.display())]
+    /// The name of a `.pem` file does not contain the time at which the key was made.
+    #[error("SIGNING_KEYS_DIR: {}: the name of a key must begin with the time at which it was made, as in 20261121T090000Z-a.pem", .0.display())]
     Name(PathBuf),
-    /// A file that is not an Ed25519 private key.
+    /// The file is not an Ed25519 private key.
     #[error("SIGNING_KEYS_DIR: {}: not an Ed25519 private key in PKCS#8 PEM ({reason})", path.display())]
     NotAKey {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error from the parser.
         reason: String,
     },
 }
 
 impl SigningKeys {
-    /// Reads every `.pem` file of a directory. `delay` is how old a key must be before it signs.
+    /// Reads every `.pem` file in a directory. `delay` is the minimum age at which a key signs.
     pub fn read(directory: &Path, delay: Duration) -> Result<Self, SigningKeysError> {
         let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
-        // Whoever may write here may add a key that signs.
+        // Anyone who can write to this directory can add a key that signs.
         directory
             .metadata()
             .and_then(|metadata| files::refuse_writable(&metadata))
@@ -156,23 +157,23 @@ impl SigningKeys {
         Ok(Self { keys, delay: chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::MAX) })
     }
 
-    /// The key that signs now: the newest that has been published for long enough, or the oldest
-    /// when none has.
+    /// Returns the key that signs at `now`: the newest one that has been published for long enough,
+    /// or the oldest one if none has.
     pub(crate) fn signer(&self, now: DateTime<Utc>) -> (&str, &EncodingKey) {
-        let ripe =
+        let newest =
             self.keys.iter().rev().find(|key| now.signed_duration_since(key.made_at) >= self.delay);
-        let key = ripe.unwrap_or(&self.keys[0]);
+        let key = newest.unwrap_or(&self.keys[0]);
         (&key.kid, &key.encoding)
     }
 
-    /// The key to verify with, by its id.
+    /// Returns the key with this id, for verification.
     pub(crate) fn verifier(&self, kid: &str) -> Option<&DecodingKey> {
         self.keys.iter().find(|key| key.kid == kid).map(|key| &key.decoding)
     }
 
-    /// The public halves, as a JWK set (RFC 7517; Ed25519 as RFC 8037 has it). Keys that are spent
-    /// are left out: a directory in which nobody retires keys must not grow into a set that
-    /// verifiers refuse. While the time is not known all are in it.
+    /// Returns the public keys as a JWK set (RFC 7517, with Ed25519 keys as in RFC 8037). Spent
+    /// keys are omitted. Otherwise, the set would grow until verifiers reject it if nobody retires
+    /// keys. While the time is unknown, the set contains all keys.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
         let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
@@ -194,19 +195,20 @@ impl SigningKeys {
         Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
-    /// For how long a verifier may keep [`SigningKeys::jwks`]: half the time that a key is
-    /// published before it signs, and never more than five minutes.
+    /// Returns how long a verifier may cache [`SigningKeys::jwks`]: half of the time for which a
+    /// key is published before it signs, and at most five minutes.
     #[must_use]
     pub fn max_age(&self) -> Duration {
         let half = (self.delay / 2).to_std().unwrap_or_default();
         half.min(Duration::from_mins(5))
     }
 
-    /// How each key stands, oldest first. A key signs from when it has been published for long
-    /// enough until the next one has; a sole key, or the oldest, from the beginning.
+    /// Returns the status of each key, oldest first. A key signs from the time at which it has been
+    /// published for long enough until the time at which the next key has. The oldest key signs
+    /// from the beginning.
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Vec<KeyStatus<'_>> {
-        let mut standing = Vec::with_capacity(self.keys.len());
+        let mut statuses = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.iter().enumerate() {
             let begins = if index == 0 { DateTime::<Utc>::MIN_UTC } else { self.signs_from(key) };
             let ends = self.keys.get(index + 1).map(|next| self.signs_from(next));
@@ -219,7 +221,7 @@ impl SigningKeys {
                 _ if begins <= now => (Phase::Signing, ends),
                 _ => (Phase::Waiting, Some(begins)),
             };
-            standing.push(KeyStatus {
+            statuses.push(KeyStatus {
                 kid: &key.kid,
                 made_at: key.made_at,
                 phase,
@@ -227,15 +229,15 @@ impl SigningKeys {
                 path: &key.path,
             });
         }
-        standing
+        statuses
     }
 
-    /// When a key that is not the oldest signs, by its name.
+    /// Returns when a key that is not the oldest begins to sign, according to its name.
     fn signs_from(&self, key: &Key) -> DateTime<Utc> {
         key.made_at.checked_add_signed(self.delay).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// The ids and the times at which the keys were made.
+    /// Returns the id of each key and the time at which it was made.
     pub fn made(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
         self.keys.iter().map(|key| (key.kid.as_str(), key.made_at))
     }
@@ -259,8 +261,8 @@ impl Key {
     }
 }
 
-/// Makes a key in `directory` (and the directory, if need be), readable by its owner alone. Returns
-/// its path.
+/// Generates a key in `directory`, which is created if it does not exist. Only the owner can read
+/// the file. Returns its path.
 pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, SigningKeysError> {
     let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
     fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
@@ -271,8 +273,8 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
         .map_err(|error| io(directory, std::io::Error::other(error)))?;
     let path = directory.join(format!("{}-{}.pem", now.format(NAME_TIME), hex::encode(suffix)));
     let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.clone(), reason };
-    // PKCS#8 v1, without the public half, as openssl itself writes it: OpenSSL 3.0 does not read
-    // v2.
+    // PKCS#8 v1, without the public key, as the `openssl` command writes it: OpenSSL 3.0 cannot
+    // read v2.
     let pem = KeypairBytes { secret_key: *seed, public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| not_a_key(error.to_string()))?;

@@ -6,29 +6,30 @@ use uuid::Uuid;
 
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 
-/// What a refresh token and a session token have in common: a session's id, more, a secret, and a
-/// keyed blake3 over what precedes it; as text a prefix and base64url.
+/// The common format of refresh tokens and session tokens: a session's id, further fields, a
+/// secret, and a tag, which is a keyed BLAKE3 hash of the bytes before it. The text form is a
+/// prefix and base64url.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Tagged<const LENGTH: usize>(Zeroizing<[u8; LENGTH]>);
 
-/// What tells one kind from another.
+/// The properties that distinguish one kind of token from another.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
     pub(super) purpose: Purpose,
 }
 
-/// Not a token that we made.
+/// The text is not a token that this service issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a token of ours")]
+#[error("not a token of this service")]
 pub struct Forged;
 
 const ID_LENGTH: usize = 16;
 pub(super) const SECRET_LENGTH: usize = 32;
 
-/// What nobody can guess of a credential.
+/// The unpredictable part of a credential.
 pub(super) type Secret = Zeroizing<[u8; SECRET_LENGTH]>;
 
-/// A secret that is random throughout.
+/// Generates a secret of random bytes.
 pub(super) fn random_secret() -> Result<Secret, getrandom::Error> {
     let mut secret = Zeroizing::new([0; SECRET_LENGTH]);
     getrandom::fill(secret.as_mut_slice())?;
@@ -38,7 +39,7 @@ pub(super) fn random_secret() -> Result<Secret, getrandom::Error> {
 impl<const LENGTH: usize> Tagged<LENGTH> {
     const TAG_AT: usize = LENGTH - TAG_LENGTH;
 
-    /// A fresh one: the session's id, `more`, the secret, and the tag.
+    /// Creates a token from the session's id, `more`, the secret, and the tag over them.
     pub(super) fn new(
         kind: &Kind,
         secrets: &Secrets,
@@ -56,20 +57,20 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
         Self(bytes)
     }
 
-    /// Parses one and checks that we made it.
+    /// Parses a token and verifies its tag.
     pub(super) fn parse(kind: &Kind, text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         let encoded = text.strip_prefix(kind.prefix).ok_or(Forged)?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         let length =
             URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut_slice()).map_err(|_| Forged)?;
         let tag = bytes[Self::TAG_AT..].try_into().map_err(|_| Forged)?;
-        let genuine =
+        let authentic =
             length == LENGTH && secrets.verify(kind.purpose, &[&bytes[..Self::TAG_AT]], &tag);
-        if genuine { Ok(Self(bytes)) } else { Err(Forged) }
+        if authentic { Ok(Self(bytes)) } else { Err(Forged) }
     }
 
-    /// One whose bytes come from where nobody else could have put them. `None`: they are too few or
-    /// too many.
+    /// Creates a token from bytes that come from an authenticated source. Returns `None` if there
+    /// are too few or too many bytes.
     pub(super) fn reassemble(head: &[u8], rest: &[u8]) -> Option<Self> {
         if head.len() + rest.len() != LENGTH {
             return None;
@@ -84,7 +85,7 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
         &self.0
     }
 
-    /// Everything but the tag.
+    /// Returns everything except the tag.
     pub(super) fn untagged(&self) -> &[u8] {
         &self.0[..Self::TAG_AT]
     }
@@ -95,12 +96,12 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
         SessionId(Uuid::from_bytes(id))
     }
 
-    /// As the client holds it.
+    /// Returns the token as the client holds it.
     pub(super) fn expose(&self, kind: &Kind) -> Zeroizing<String> {
         Zeroizing::new(format!("{}{}", kind.prefix, URL_SAFE_NO_PAD.encode(self.0.as_slice())))
     }
 
-    /// What is stored of it: blake3 of the whole token as the client holds it.
+    /// Returns the hash that is stored: BLAKE3 of the whole token as the client holds it.
     pub(super) fn hash(&self, kind: &Kind) -> TokenHash {
         TokenHash(*blake3::hash(self.expose(kind).as_bytes()).as_bytes())
     }

@@ -4,19 +4,19 @@ use schema::ids::SessionId;
 use super::access_token::{AccessTokens, Claims};
 use super::{RefreshToken, Secrets, SessionToken};
 
-/// A token of ours, of whatever kind: genuine, and not expired where it tells its time itself.
+/// An authentic token of any type. If it contains an expiry time, it has not expired.
 #[derive(Debug)]
 pub enum Token {
     /// An access token.
     Access(Claims),
-    /// A refresh token, of whatever generation.
+    /// A refresh token of any generation.
     Refresh(RefreshToken),
-    /// What a cookie carries.
+    /// The token from a session cookie.
     Session(SessionToken),
 }
 
 impl Token {
-    /// Of what kind a text is, if it is one. No store is asked.
+    /// Parses a token of any type. Returns `None` if `text` is not a token. Queries no database.
     #[must_use]
     pub fn recognise(
         text: &str,
@@ -24,8 +24,8 @@ impl Token {
         access_tokens: &AccessTokens,
         now: DateTime<Utc>,
     ) -> Option<Self> {
-        // An access token begins with the base64url of `{"`, and so with none of the others'
-        // prefixes.
+        // An access token begins with the base64url encoding of `{"`, so it cannot begin with the
+        // prefix of another type.
         RefreshToken::parse(text, secrets)
             .map(Self::Refresh)
             .or_else(|_| SessionToken::parse(text, secrets).map(Self::Session))
@@ -33,7 +33,7 @@ impl Token {
             .or_else(|| access_tokens.read(text, now).map(Self::Access).ok())
     }
 
-    /// The session that it belongs to.
+    /// Returns the session that the token belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         match self {

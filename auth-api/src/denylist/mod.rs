@@ -1,20 +1,21 @@
-//! Which sessions are revoked, in Redis, so that a bearer check costs one look-up of well under a
-//! millisecond.
+//! The denylist: the revoked sessions, in Redis, so that checking an access token costs one lookup
+//! of well under a millisecond.
 //!
-//! PostgreSQL is the truth; Redis is a cache that may be lost, emptied, restored from an old dump
-//! or failed over at any moment. So "not denied" is believed only with proof that the list is
-//! complete:
+//! PostgreSQL is authoritative. Redis is a cache that may be lost, emptied, restored from an old
+//! dump, or failed over at any time. So the result "not denied" is trusted only with proof that the
+//! list is complete:
 //!
-//! - a look-up reads `deny:{sid}` *and* the marker `deny:complete` in one command;
-//! - the marker is set by a [`rebuild`] from PostgreSQL, only if the random epoch that it began
-//!   with still stands (a flush in between takes the epoch away), and lives for three sync
-//!   intervals;
-//! - after each (re)connection this process believes nothing until a rebuild of its own has ended
-//!   over that connection.
+//! - a lookup reads `deny:{sid}` *and* the marker `deny:complete` in one command;
+//! - a [`rebuild`] from PostgreSQL sets the marker only if the random epoch that it started with
+//!   still exists, because a flush in the meantime deletes the epoch. The marker expires after
+//!   three sync intervals;
+//! - after each connection or reconnection, this process does not trust the list until a rebuild of
+//!   its own has completed over that connection.
 //!
-//! Otherwise the check is a primary-key read in PostgreSQL. That is also what happens while Redis
-//! is away or hangs: the first command that fails ends the trust and opens the breaker of
-//! [`Redis`], so the next requests do not pay for it again. With neither: 503.
+//! Otherwise, the check is a primary-key lookup in PostgreSQL. This is also the case while Redis is
+//! unavailable or hangs: the first command that fails ends the trust and opens the circuit breaker
+//! of [`Redis`], so the next requests do not wait for Redis again. If both are unavailable, the
+//! response is 503.
 
 mod rebuild;
 
@@ -36,36 +37,36 @@ use crate::state::{Database, DatabaseError, timed};
 
 pub use rebuild::keep_in_sync;
 
-/// Added to the lifetime of an access token: a sibling token may have been issued a moment before
-/// the revocation committed, and clocks of resource servers differ.
+/// Added to the lifetime of an access token: another token of the session may have been issued just
+/// before the revocation was committed, and the clocks of resource servers differ.
 const LEEWAY: Duration = Duration::from_mins(1);
 
-/// No access token lives for longer, however the API is configured.
+/// The maximum lifetime of an access token in any configuration.
 const LONGEST_TTL: Duration = Duration::from_mins(30);
 
-/// For how long a revoked session has to be denied at the most.
+/// The maximum time for which a revoked session must be denied.
 pub const LONGEST_WINDOW: Duration = Duration::from_mins(31);
 
 /// The denylist in Redis.
 pub struct Denylist {
     redis: Arc<Redis>,
-    /// How long a revoked session has to be denied: until its last access token has expired.
+    /// How long a revoked session must be denied: until its last access token has expired.
     window: Duration,
     sync_interval: Duration,
-    /// The number of the connection over which this process has rebuilt the list; 0 = it believes
-    /// nothing.
+    /// The number of the connection over which this process has rebuilt the list, or 0 if the list
+    /// is not trusted.
     trusted: AtomicU64,
-    /// Denials that were not written since the last rebuild: while there are any, the marker
-    /// claims too much.
+    /// The number of denials that could not be written since the last rebuild. If it is not 0, the
+    /// list is incomplete even if the marker exists.
     missed: AtomicU64,
     wake: Notify,
 }
 
-/// A session's entry and the marker, each if it is there.
+/// A session's entry and the marker, each if it exists.
 type Entry = (Option<String>, Option<String>);
 
 impl Denylist {
-    /// Believes nothing yet.
+    /// Creates a denylist that is not trusted yet.
     #[must_use]
     pub fn new(redis: Arc<Redis>, access_token_ttl: Duration, sync_interval: Duration) -> Self {
         Self {
@@ -78,16 +79,18 @@ impl Denylist {
         }
     }
 
-    /// One that only denies, for a command: it knows nothing of lifetimes.
+    /// Creates a denylist for a command, which only denies sessions. It assumes the maximum
+    /// lifetime of access tokens, because a command does not have the configured one.
     #[must_use]
     pub fn for_commands(config: &RedisConfig) -> Self {
-        // A person waits for it, and not a request.
-        let patient =
+        // No request waits for a command, so the timeout can be longer.
+        let extended =
             RedisConfig { timeout: config.timeout.max(Duration::from_secs(2)), ..config.clone() };
-        Self::new(Arc::new(Redis::new(&patient)), LONGEST_TTL, Duration::ZERO)
+        Self::new(Arc::new(Redis::new(&extended)), LONGEST_TTL, Duration::ZERO)
     }
 
-    /// Whether a session is denied, as Redis has it. `None`: Redis is not to be believed now.
+    /// Returns whether a session is denied according to Redis, or `None` if Redis cannot be trusted
+    /// now.
     pub async fn ask_redis(&self, id: SessionId) -> Option<bool> {
         let started = Instant::now();
         let denied = self.look_up(id).await?;
@@ -95,7 +98,8 @@ impl Denylist {
         Some(denied)
     }
 
-    /// Whether a session is denied, as PostgreSQL has it: revoked, expired, or not there at all.
+    /// Returns whether a session is denied according to PostgreSQL: revoked, expired, or
+    /// nonexistent.
     pub async fn ask_postgres(
         &self,
         database: &Database,
@@ -126,7 +130,7 @@ impl Denylist {
                 None
             }
             Err(failure) => {
-                // An outage has been told of where the breaker was opened.
+                // An outage was already logged when the breaker opened.
                 if self.distrust() && !failure.is_outage() {
                     tracing::warn!(event = "denylist_lookup_failed", error = %failure, "denylist lookup failed in Redis; reading PostgreSQL instead");
                 }
@@ -135,8 +139,8 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions that have been revoked, and committed so. When Redis does not take it, every
-    /// process goes back to PostgreSQL as soon as Redis answers again, until the list is
+    /// Denies sessions whose revocation has been committed. If Redis does not accept the write,
+    /// every process reads PostgreSQL from the time at which Redis responds again until the list is
     /// complete.
     pub async fn deny(&self, ids: &[SessionId]) {
         if let Err(failure) = self.try_deny(ids).await {
@@ -145,7 +149,8 @@ impl Denylist {
         }
     }
 
-    /// The same, once.
+    /// Denies sessions like [`Self::deny`], but only returns the error if Redis does not accept the
+    /// write.
     pub(crate) async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
         if ids.is_empty() {
             return Ok(());
@@ -158,8 +163,8 @@ impl Denylist {
         answer.map(drop)
     }
 
-    /// A session may have been revoked without being denied. The marker is taken away as soon as
-    /// Redis answers, and every process asks PostgreSQL until the list is complete.
+    /// Records that a session may have been revoked without being denied. The marker is deleted as
+    /// soon as Redis responds, and every process reads PostgreSQL until the list is complete.
     pub fn doubt(&self) {
         self.missed.fetch_add(1, Ordering::SeqCst);
         self.distrust();
@@ -169,11 +174,11 @@ impl Denylist {
         pipeline.cmd("SET").arg(self.key(id)).arg(1).arg("EX").arg(self.window.as_secs()).ignore();
     }
 
-    /// Believes nothing until the next rebuild, and asks for it. Whether that is news.
+    /// Stops trusting the list and requests a rebuild. Returns whether the list was trusted before.
     fn distrust(&self) -> bool {
-        let news = self.trusted.swap(0, Ordering::SeqCst) != 0;
+        let was_trusted = self.trusted.swap(0, Ordering::SeqCst) != 0;
         self.wake.notify_one();
-        news
+        was_trusted
     }
 
     fn key(&self, id: SessionId) -> String {
@@ -189,20 +194,20 @@ impl Denylist {
     }
 }
 
-/// What `/readyz` says of Redis.
+/// The state of Redis in the `/readyz` response.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether look-ups go to Redis now: `complete`, or `rebuilding` while they go to PostgreSQL.
+    /// `complete` while lookups use Redis, or `rebuilding` while they use PostgreSQL.
     denylist: &'static str,
-    /// Its `maxmemory-policy`, or why it did not say.
+    /// The `maxmemory-policy` of Redis, or the reason why it could not be read.
     maxmemory_policy: String,
-    /// What an operator should change.
+    /// What the operator should change.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
 }
 
 impl Denylist {
-    /// The state of the list, and whether Redis may throw its entries away.
+    /// Returns the state of the list, and whether Redis may evict its entries.
     pub async fn report(&self) -> Report {
         let denylist =
             if self.trusted.load(Ordering::SeqCst) == 0 { "rebuilding" } else { "complete" };
@@ -221,7 +226,7 @@ impl Denylist {
             }
         };
         let warning = (maxmemory_policy != "noeviction").then_some(
-            "Redis may evict denied sessions while it is full: set maxmemory-policy noeviction",
+            "Redis may evict denied sessions when it is full; set maxmemory-policy to noeviction",
         );
         Report { denylist, maxmemory_policy, warning }
     }

@@ -11,67 +11,69 @@ use crate::metrics;
 use crate::redis::RedisFailure;
 use crate::state::{Database, DatabaseError, State, timed};
 
-/// Sessions a page of a rebuild: a few milliseconds of either store.
+/// The number of sessions in a page of a rebuild. A page takes a few milliseconds in either
+/// database.
 const PAGE: i64 = 1000;
 
-/// Between two tries when a rebuild failed: quick at first, for the moment after a restart, then
-/// twice as long each time.
+/// The first delay before a failed rebuild is retried: short, for the moment after a restart. The
+/// delay doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// The maximum delay before a failed rebuild is retried.
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// Why a rebuild did not end well.
+/// Why a rebuild failed.
 #[derive(Debug, thiserror::Error)]
 enum RebuildError {
     #[error("PostgreSQL: {0}")]
     Database(#[from] DatabaseError),
     #[error("Redis: {0}")]
     Redis(#[from] RedisFailure),
-    #[error("Redis was emptied, or another rebuild began, in the middle of it")]
+    #[error("Redis was emptied or another rebuild started during the rebuild")]
     Overtaken,
-    #[error("the connection to Redis changed in the middle of it")]
+    #[error("the connection to Redis changed during the rebuild")]
     Reconnected,
-    #[error("Redis answers too slowly for requests to ask it")]
+    #[error("Redis responds too slowly to be used for requests")]
     Slow,
-    #[error("no randomness: {0}")]
+    #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
 }
 
-/// Renews the marker only if the epoch that this rebuild began with still stands.
+/// Sets the marker only if the epoch that this rebuild started with still exists.
 const SET_MARKER: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
     return 1
 end
 return 0";
 
-/// Keeps the denylist complete and the clock right, for as long as the process lives: at every sync
-/// interval, and whenever somebody found that the list is not to be believed.
+/// Keeps the denylist complete and the clock synchronized for the lifetime of the process.
+/// Synchronizes at every sync interval, and as soon as the list can no longer be trusted.
 pub async fn keep_in_sync(state: &State) {
     let denylist = &state.denylist;
     let mut retry = FIRST_RETRY;
-    let mut told = String::new();
+    let mut last_error = String::new();
     loop {
         match sync(denylist, &state.database, &state.clock).await {
             Ok(denied) => {
                 tracing::debug!(event = "denylist_rebuilt", denied, "denylist rebuilt");
-                (retry, told) = (FIRST_RETRY, String::new());
-                let found = tokio::select! {
+                (retry, last_error) = (FIRST_RETRY, String::new());
+                let requested = tokio::select! {
                     () = tokio::time::sleep(denylist.sync_interval) => false,
                     () = denylist.wake.notified() => true,
                     () = denylist.redis.outage() => true,
                 };
-                if found {
-                    // Several findings of one trouble are one rebuild.
+                if requested {
+                    // Several reports of one problem cause only one rebuild.
                     tokio::time::sleep(jitter(Duration::from_millis(10))).await;
                 }
             }
             Err(error) => {
-                // What failed once fails many times: it is told when it changes.
+                // A failure usually recurs, so a warning is logged only when the error changes.
                 let text = error.to_string();
-                if text == told {
+                if text == last_error {
                     tracing::debug!(event = "denylist_rebuild_failed_again", %error, "denylist rebuild failed again");
                 } else {
                     tracing::warn!(event = "denylist_rebuild_failed", %error, "denylist rebuild failed");
-                    told = text;
+                    last_error = text;
                 }
                 tokio::time::sleep(jitter(retry)).await;
                 retry = (retry * 2).min(LAST_RETRY);
@@ -80,7 +82,7 @@ pub async fn keep_in_sync(state: &State) {
     }
 }
 
-/// Up to half as long again, so that replicas do not overtake each other's rebuilds for ever.
+/// Adds up to 50 % at random, so that replicas do not restart each other's rebuilds forever.
 fn jitter(duration: Duration) -> Duration {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);
@@ -105,7 +107,7 @@ async fn sync(
 }
 
 impl Denylist {
-    /// Writes every session revoked lately, then the marker. Returns how many.
+    /// Writes every recently revoked session, and then the marker. Returns the number of sessions.
     async fn rebuild(&self, database: &Database) -> Result<usize, RebuildError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
@@ -114,16 +116,17 @@ impl Denylist {
 
         let mut begin = redis::pipe();
         if missed > 0 {
-            // The marker claims too much, and so would that of a rebuild that has begun: a new
-            // epoch stops it.
+            // The marker is wrong, and so would be that of a rebuild in progress: a new epoch stops
+            // that rebuild.
             begin.cmd("DEL").arg(self.marker()).ignore();
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
         } else {
-            // One that stands is shared: rebuilds side by side write the same list, and need not
+            // An existing epoch is shared: concurrent rebuilds write the same list, and need not
             // stop each other.
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).arg("NX").ignore();
         }
-        // It outlives any rebuild; one that takes longer finds it gone and starts over.
+        // The epoch outlives any rebuild. A rebuild that takes longer finds that the epoch is gone,
+        // and starts over.
         begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
         begin.cmd("GET").arg(self.epoch());
         let (number, (epoch,)): (u64, (String,)) =
@@ -144,8 +147,8 @@ impl Denylist {
             for (_, id) in &page {
                 self.push_denial(&mut pipeline, *id);
             }
-            let (over, ()) = self.redis.bypass_breaker("rebuild", &pipeline).await?;
-            if over != number {
+            let (current, ()) = self.redis.bypass_breaker("rebuild", &pipeline).await?;
+            if current != number {
                 return Err(RebuildError::Reconnected);
             }
             denied += page.len();
@@ -160,18 +163,18 @@ impl Denylist {
             .arg(self.marker())
             .arg(&epoch)
             .arg(lifetime);
-        let (over, (set,)): (u64, (bool,)) = self.redis.bypass_breaker("rebuild", &end).await?;
-        if over != number {
+        let (current, (set,)): (u64, (bool,)) = self.redis.bypass_breaker("rebuild", &end).await?;
+        if current != number {
             return Err(RebuildError::Reconnected);
         }
         if !set {
             return Err(RebuildError::Overtaken);
         }
-        if self.redis.is_left_alone() {
+        if self.redis.is_breaker_open() {
             return Err(RebuildError::Slow);
         }
-        // Denials that were missed since it began are not made good by it: then the next one, which
-        // they asked for, has to end first.
+        // This rebuild does not cover denials that were missed after it started. They requested
+        // another rebuild, which must complete first.
         if self.missed.fetch_sub(missed, Ordering::SeqCst) == missed
             && self.trusted.swap(number, Ordering::SeqCst) != number
         {

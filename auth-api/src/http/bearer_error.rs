@@ -1,4 +1,5 @@
-//! What a 401 says of the token that came with its request (RFC 6750 §3.1, RFC 9470 §3).
+//! The challenge in a 401 response, which depends on the token in the request (RFC 6750 §3.1, RFC
+//! 9470 §3).
 
 use std::time::Duration;
 
@@ -8,20 +9,21 @@ use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 
-/// The challenge to a request without a token.
+/// The challenge for a request without a token.
 pub(super) const CHALLENGE: &str = "Bearer";
 
-/// The challenge to one with a token that is not accepted: the client should get another one.
+/// The challenge for a request whose token is not accepted. The client should obtain another token.
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
 
-/// The challenge to one whose owner has to authenticate again (RFC 9470 §3).
+/// Returns the challenge for a request whose user must log in again (RFC 9470 §3).
 pub(super) fn too_old(max_age: Duration) -> String {
     const ERROR: &str = r#"error="insufficient_user_authentication", error_description="A more recent login is needed""#;
     format!(r#"{CHALLENGE} {ERROR}, max_age="{}""#, max_age.as_secs())
 }
 
-/// Adds `error="invalid_token"` to the challenge of an answer where the request presented a token.
-/// Without one the client may just not have known that it needs one, and gets no error code.
+/// Adds `error="invalid_token"` to the challenge of a response if the request presented a token. A
+/// request without a token gets no error code, because its client may not have known that a token
+/// is required.
 pub async fn add(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -31,7 +33,7 @@ pub async fn add(
     Ok(response)
 }
 
-/// [`add`] for a response that is there already.
+/// Does the same as [`add`] for an existing response.
 pub fn add_to(response: &mut ServiceResponse<impl MessageBody>) {
     let challenged =
         response.headers().get(WWW_AUTHENTICATE).is_some_and(|challenge| challenge == CHALLENGE);
@@ -40,7 +42,7 @@ pub fn add_to(response: &mut ServiceResponse<impl MessageBody>) {
     }
 }
 
-/// Whether anything follows the word `Bearer` in any Authorization header.
+/// Returns whether anything follows the word `Bearer` in any `Authorization` header.
 fn presents_token(request: &impl HttpMessage) -> bool {
     request.headers().get_all(AUTHORIZATION).any(|header| {
         let mut words = header.as_bytes().trim_ascii().split(u8::is_ascii_whitespace);

@@ -9,31 +9,32 @@ use super::Problem;
 use crate::config::Bounds;
 use crate::state::State;
 
-/// A body that has not been read.
+/// A request body that has not been read yet.
 pub(super) struct Body {
-    /// It is of the type that is wanted, in UTF-8 and not compressed.
-    pub(super) as_wanted: bool,
+    /// Whether the body has the expected media type, is in UTF-8, and is not compressed.
+    pub(super) has_expected_type: bool,
     payload: Result<web::Payload, actix_web::Error>,
     size: usize,
     timeout: Duration,
 }
 
 impl Body {
-    /// Of this request; `wanted` is the media type that it should have.
-    pub(super) fn of(request: &HttpRequest, payload: &mut Payload, wanted: &str) -> Self {
+    /// Takes the body of `request`. `expected` is the media type that the body should have.
+    pub(super) fn of(request: &HttpRequest, payload: &mut Payload, expected: &str) -> Self {
         let payload = web::Payload::from_request(request, payload).into_inner();
         let bounds = request
             .app_data::<web::Data<State>>()
             .map_or_else(Bounds::default, |state| state.bounds);
         Self {
-            as_wanted: is_plain(request, wanted),
+            has_expected_type: is_plain(request, expected),
             payload,
             size: bounds.body_size,
             timeout: bounds.body_timeout,
         }
     }
 
-    /// Reads it to its end, within its size and its time.
+    /// Reads the whole body, within the limits on its size and time. Returns [`Problem::TooLarge`]
+    /// or [`Problem::BodyCutShort`] if it exceeds them or is incomplete.
     pub(super) async fn read(self) -> Result<Bytes, Problem> {
         let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(self.size);
         let body =
@@ -42,11 +43,11 @@ impl Body {
     }
 }
 
-fn is_plain(request: &HttpRequest, wanted: &str) -> bool {
+fn is_plain(request: &HttpRequest, expected: &str) -> bool {
     let plain =
         request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     let of_type = request.mime_type().ok().flatten().is_some_and(|mime| {
-        mime.essence_str() == wanted
+        mime.essence_str() == expected
             && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
     });
     plain && of_type

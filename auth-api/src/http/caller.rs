@@ -1,4 +1,4 @@
-//! Who calls: by an access token in the header, or by a cookie; never by both.
+//! Authenticates the caller, by an access token in the header or by a cookie, but never by both.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,8 +19,8 @@ use crate::limits::{Route, narrowest_network};
 use crate::repeats::Kind;
 use crate::state::{DatabaseError, State, timed};
 
-/// How a session is carried.
-// Named by a text: for an enum serde would take `{"token": null}`, too.
+/// How the credentials of a session are sent.
+// Deserialized from a string: for an enum, serde would also accept `{"token": null}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[serde(try_from = "String")]
@@ -45,7 +45,7 @@ impl TryFrom<String> for Transport {
 }
 
 impl Transport {
-    /// As it stands in answers, metrics and logs.
+    /// Returns the name that responses, metrics, and logs contain.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,24 +54,24 @@ impl Transport {
         }
     }
 
-    /// Of a session.
+    /// Returns the transport of a session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
         if session.cookie.is_some() { Self::Cookie } else { Self::Token }
     }
 }
 
-/// A credential that is genuine and, where it tells its time, has not expired. Its session may be
-/// over.
+/// A credential that this service issued and that, if it contains an expiry time, has not expired.
+/// Its session may have ended.
 pub enum VerifiedCredential {
-    /// By an access token.
+    /// An access token of this session.
     Token(SessionId),
-    /// By a cookie.
+    /// The token from a session cookie.
     Cookie(SessionToken),
 }
 
 impl VerifiedCredential {
-    /// The session that it belongs to.
+    /// Returns the session that the credential belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         match self {
@@ -81,24 +81,25 @@ impl VerifiedCredential {
     }
 }
 
-/// The caller's session, if the credential is genuine, has not expired, and the session stands.
+/// Returns the caller's session, if the credential is valid and the session is live.
 ///
-/// It is counted by its network before the credential is verified, and by its session before the
-/// database is asked.
+/// The request is counted by its network before the credential is verified, and by its session
+/// before the database is queried.
 pub async fn authenticate(
     request: &HttpRequest,
     state: &web::Data<State>,
     route: Route,
 ) -> Result<Session, Problem> {
-    let asked = Instant::now();
+    let arrived = Instant::now();
     let client = Client::of(request, &state.trusted_proxies);
     limit_caller(request, state, route, client.ip)?;
-    // What we never made is refused at once: that tells nothing of any session.
+    // A credential that this service did not issue is rejected at once, which discloses nothing
+    // about any session.
     let credential = verified_credential(request, state)?;
     limit_session(request, state, route, client.ip, credential.session_id())?;
-    let session = session_of(credential, asked, request, state).await;
+    let session = session_of(credential, arrived, request, state).await;
     if matches!(session, Err(Problem::Unauthenticated)) {
-        response_delay::wait(asked).await;
+        response_delay::wait(arrived).await;
     }
     session
 }
@@ -112,7 +113,8 @@ async fn session_of(
     match credential {
         VerifiedCredential::Token(id) => {
             refuse_denied(state, id).await?;
-            // Not denied and yet not live: it has expired, or was revoked this moment.
+            // The session is not denied, but not live either: it has expired, or was revoked a
+            // moment ago.
             find_live(state, id).await?.ok_or(Problem::Unauthenticated)
         }
         VerifiedCredential::Cookie(token) => {
@@ -121,7 +123,8 @@ async fn session_of(
     }
 }
 
-/// What the request shows, if we made it and its own time is not over.
+/// Returns the credential that the request presents, if this service issued it and it has not
+/// expired.
 pub fn verified_credential(
     request: &HttpRequest,
     state: &State,
@@ -147,14 +150,15 @@ pub fn verified_credential(
     }
 }
 
-/// Whether the session of a genuine access token has been ended: Redis says so, or else PostgreSQL.
+/// Returns whether the session of an authentic access token has ended, according to Redis or, if
+/// Redis cannot be trusted, to PostgreSQL.
 pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, Problem> {
     if let Some(denied) = state.denylist.ask_redis(id).await {
         return Ok(denied);
     }
     let shared = Arc::clone(state);
-    let asked = async move { shared.denylist.ask_postgres(&shared.database, id).await };
-    Ok(state.tasks.finish(asked).await??)
+    let lookup = async move { shared.denylist.ask_postgres(&shared.database, id).await };
+    Ok(state.tasks.finish(lookup).await??)
 }
 
 async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Problem> {
@@ -165,7 +169,7 @@ async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Pr
     Ok(())
 }
 
-/// A session that stands, with its account.
+/// Returns a live session with its account.
 pub async fn find_live(
     state: &web::Data<State>,
     id: SessionId,
@@ -181,7 +185,7 @@ pub async fn find_live(
     Ok(found.await??)
 }
 
-/// Refuses a session whose login is older than `STEP_UP_AGE`, where that is set.
+/// Rejects a session whose login is older than `STEP_UP_AGE`, if that is set.
 pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Problem> {
     let Some(max_age) = state.lifetimes.step_up else { return Ok(()) };
     let age = (session.now - session.authenticated_at()).to_std().unwrap_or_default();
@@ -192,7 +196,7 @@ pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Prob
     Ok(())
 }
 
-/// Whether any Authorization header is a Bearer one, well-formed or not.
+/// Returns whether any `Authorization` header has the scheme Bearer, even if it is malformed.
 pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     let scheme = |header: &HeaderValue| {
         let scheme = header.as_bytes().trim_ascii().split(u8::is_ascii_whitespace).next();
@@ -201,7 +205,7 @@ pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     request.headers().get_all(AUTHORIZATION).any(scheme)
 }
 
-/// The token, if there is exactly one Authorization header and it is a Bearer one.
+/// Returns the token if there is exactly one `Authorization` header and its scheme is Bearer.
 pub(crate) fn bearer(request: &impl HttpMessage) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };

@@ -6,24 +6,26 @@ use actix_web::http::header::{FORWARDED, HeaderMap, USER_AGENT, X_FORWARDED_FOR}
 
 use crate::config::{ProxyHeader, TrustedProxies};
 
-/// Where a request comes from, as far as that can be known.
+/// The client of a request, as far as it can be identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The peer, or whom the trusted proxies say that they speak for. Never IPv4 in the clothes of
-    /// IPv6.
+    /// The address of the peer, or the client address that trusted proxies report. Never an
+    /// IPv4-mapped IPv6 address.
     pub ip: IpAddr,
-    /// What it calls itself, cut to a sensible length.
+    /// The `User-Agent` header, truncated to a sensible length.
     pub user_agent: Option<String>,
 }
 
-/// A user agent is a header of the client's making: what a page can show of it is enough.
+/// The maximum length of a user agent, in characters. The client controls this header, and no page
+/// needs to show more of it.
 const USER_AGENT_LENGTH: usize = 256;
 
 impl Client {
-    /// Of this request.
+    /// Returns the client of `request`.
     #[must_use]
     pub fn of(request: &HttpRequest, trusted: &TrustedProxies) -> Self {
-        // A peer without an address would be a Unix socket, on which we do not listen.
+        // A peer without an address would be on a Unix socket, and this service does not listen on
+        // one.
         let peer =
             request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
         let peer = peer.to_canonical();
@@ -37,7 +39,7 @@ impl Client {
     }
 }
 
-/// Whether an address is of this machine or of a private network.
+/// Returns whether an address belongs to this machine or to a private network.
 pub(super) fn is_near(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
@@ -45,22 +47,21 @@ pub(super) fn is_near(ip: IpAddr) -> bool {
     }
 }
 
-/// Tells once of what looks like a proxy that was forgotten: all its clients share one address, and
-/// so one quota.
+/// Warns once about a proxy that appears to be missing from `TRUSTED_PROXIES`: all clients of such
+/// a proxy share one address, and therefore one quota.
 fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
-    static TOLD: Once = Once::new();
-    let speaks_for_others =
-        headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
-    if is_near(peer) && speaks_for_others && !trusted.contain(peer) {
-        TOLD.call_once(
+    static WARNED: Once = Once::new();
+    let was_forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
+    if is_near(peer) && was_forwarded && !trusted.contain(peer) {
+        WARNED.call_once(
             || tracing::warn!(event = "untrusted_proxy", %peer, "request forwarded by a proxy that is not in TRUSTED_PROXIES; its clients share one address"),
         );
     }
 }
 
-/// Warns once of a trusted proxy that names its clients in the header that is ignored: all of them
-/// share its address. A client can cause this warning by sending that header, which is all that it
-/// achieves.
+/// Warns once about a trusted proxy that names its clients in the header that is ignored: all of
+/// its clients share its address. A client can cause this warning by sending that header, but has
+/// no other effect by doing so.
 fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());
@@ -73,36 +74,40 @@ fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedPr
     }
 }
 
-/// A step of the way that a request has come, where it says which address that was.
+/// One hop on the path of a request: an address, or `None` if the header does not contain a valid
+/// one.
 type Hop = Option<IpAddr>;
 
-/// Follows the request back over the proxies that are trusted, through the one header that they
-/// write.
+/// Determines the address of the client by following the request back through the trusted proxies,
+/// using only the header that they write.
 ///
-/// The other header is never looked at: a proxy passes it on as the client sent it, so that a
-/// client could choose its address, or hide behind the proxy's by making the two disagree.
+/// The other header is never read. A proxy forwards it as the client sent it, so a client could use
+/// it to choose its address, or to hide behind the proxy's address by making the two headers
+/// disagree.
 fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
     let hops = match trusted.header() {
         ProxyHeader::XForwardedFor => x_forwarded_for,
         ProxyHeader::Forwarded => forwarded,
     };
-    walk_back(peer, &way(headers, trusted.header(), hops), trusted)
+    walk_back(peer, &path(headers, trusted.header(), hops), trusted)
 }
 
-/// From the peer, which is known, as far back as each that is reached is trusted and names one
-/// before it. Where the chain is malformed, hidden or at its end, it is the last one that was
-/// reached: never what somebody untrusted claims.
-fn walk_back(peer: IpAddr, way: &[Hop], trusted: &TrustedProxies) -> IpAddr {
+/// Follows the path back from the peer, whose address is known, as long as each address that is
+/// reached belongs to a trusted proxy and the hop before it is known. Returns the last address that
+/// was reached when the path ends, is malformed, or hides an address. An address that only an
+/// untrusted host claims is never returned.
+fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     let mut reached = peer;
-    for hop in way.iter().rev() {
+    for hop in path.iter().rev() {
         let (true, Some(before)) = (trusted.contain(reached), hop) else { break };
         reached = before.to_canonical();
     }
     reached
 }
 
-/// All fields of a name make one list (RFC 9110 §5.3), the nearest proxy's word at its end.
-fn way(headers: &HeaderMap, header: ProxyHeader, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
+/// Returns the hops that a header lists, the nearest proxy's last. All fields with the same name
+/// form one list (RFC 9110 §5.3).
+fn path(headers: &HeaderMap, header: ProxyHeader, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
     headers
         .get_all(header.name())
         .flat_map(|value| value.to_str().map_or_else(|_| vec![None], hops))
@@ -114,7 +119,8 @@ fn forwarded(value: &str) -> Vec<Hop> {
     elements.map(|element| element.ok()?.forwarded_for?.ip().copied()).collect()
 }
 
-/// Some proxies write the port, too, and some the brackets without one.
+/// Parses `X-Forwarded-For`. Some proxies also write the port, and some write brackets without a
+/// port.
 fn x_forwarded_for(value: &str) -> Vec<Hop> {
     let address = |text: &str| {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

@@ -1,15 +1,15 @@
-//! The connections of the API port: how many there are, whose they are, and which of them is closed
-//! when there are too many.
+//! Limits the number of connections to the API port, in total and for each network, and chooses the
+//! connection to close when there are too many.
 //!
-//! A network has a share of them, and the port has a bound. A connection without a request under
-//! way can be closed at any time, and HTTP clients expect that (RFC 9112 §9.6). So the connection
-//! that has been idle for longest is closed for a new one: the network's own when the network has
-//! its share, that of anybody when the port is nearly full. Connections with a request under way
-//! are never closed here.
+//! Each network has a share of the connections, and the port has a limit. A connection without a
+//! request in progress can be closed at any time, and HTTP clients expect that (RFC 9112 §9.6). So
+//! the connection that has been idle longest is closed to make room for a new one: a connection of
+//! the same network if that network has reached its share, or of any network if the port is nearly
+//! full. Connections with a request in progress are never closed here.
 //!
-//! The registry contains no file descriptors. It signals the task that watches the connection, and
-//! that task owns a duplicate of the socket ([`bounds`](super::bounds)): a descriptor that was
-//! closed and reused cannot be hit.
+//! The registry contains no file descriptors. It signals the task that watches the connection. That
+//! task owns a duplicate of the socket ([`bounds`](super::bounds)), so it can never shut down a
+//! descriptor that was closed and reused.
 
 mod table;
 
@@ -30,20 +30,21 @@ use crate::repeats::{Kind, Repeats};
 /// All connections of the API port.
 pub struct Connections {
     capacity: Capacity,
-    /// Whether the share holds for trusted proxies and private networks, too.
+    /// Whether the share also applies to trusted proxies and private networks.
     share_of_all: bool,
     trusted: TrustedProxies,
     table: Mutex<Table>,
 }
 
-/// Why a connection is closed, as the metric has it.
+/// Why a connection is closed, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// It was idle for longest, and the port was nearly full.
+    /// It had been idle longest, and the port was nearly full.
     Port,
-    /// It was idle for longest of a network that has its share.
+    /// It had been idle longest among the connections of a network that had reached its share.
     Network,
-    /// It was new, and all others of its network had a request under way.
+    /// It was new, its network had reached its share, and all other connections of the network had
+    /// a request in progress.
     Refused,
 }
 
@@ -66,26 +67,27 @@ impl Closed {
     }
 }
 
-/// A connection's place. It is free again when this is dropped.
+/// The place of a connection in the registry. Dropping it frees the place.
 pub(super) struct Place {
     connections: Arc<Connections>,
     id: u64,
 }
 
 impl Connections {
-    /// None yet.
+    /// Creates an empty registry.
     #[must_use]
     pub fn new(bounds: &Bounds, trusted: TrustedProxies) -> Self {
         let most = bounds.connections;
-        // A twentieth stays free, so that a new connection need not wait until a closed one has
-        // gone.
+        // A twentieth stays free, so that a new connection need not wait for a closed one to
+        // disappear.
         let room = most - (most / 20).max(1);
         let capacity = Capacity { most, room, share: bounds.network_share() };
         let share_of_all = bounds.connections_per_network.is_some();
         Self { capacity, share_of_all, trusted, table: Mutex::default() }
     }
 
-    /// Takes a new connection in; `Err`: there is no place for it, and it must be closed at once.
+    /// Registers a new connection. Returns `Err` if there is no place for it and it must be closed
+    /// immediately.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -118,12 +120,12 @@ impl Connections {
                 );
             }
         }
-        if let Some((network, most_of_one)) = &entered.half {
+        if let Some((network, largest)) = &entered.half {
             tracing::warn!(
                 event = "connections_half",
                 most = self.capacity.most,
                 network = network.as_deref(),
-                of_network = most_of_one,
+                of_network = largest,
                 "half of the connection limit reached"
             );
         }
@@ -134,7 +136,7 @@ impl Connections {
         Closed::Port.count(closed);
     }
 
-    /// Sets the gauges.
+    /// Updates the gauges.
     pub fn report(&self) {
         let (open, idle) = self.table().count();
         for (state, connections) in [("idle", idle), ("busy", open - idle)] {
@@ -155,13 +157,13 @@ fn in_gauge(connections: usize) -> f64 {
 }
 
 impl Place {
-    /// Notes that a request begins. `false`: the connection is being closed, and the request must
-    /// not be executed.
+    /// Records that a request begins. Returns `false` if the connection is being closed. In that
+    /// case, the request must not be executed.
     pub(super) fn begin(&self) -> bool {
         self.connections.table().begin(self.id)
     }
 
-    /// Notes that no request is under way any more.
+    /// Records that no request is in progress anymore.
     pub(super) fn end(&self) {
         self.connections.table().end(self.id);
         self.connections.close_longest_idle();
@@ -184,7 +186,7 @@ mod tests {
         Arc::new(Connections::new(&bounds, TrustedProxies::parse("203.0.113.9").unwrap()))
     }
 
-    /// A connection, and what its watcher sees.
+    /// Registers a connection, and returns it with the progress that its watcher sees.
     fn enter(
         to: &Arc<Connections>,
         peer: &str,
@@ -203,7 +205,7 @@ mod tests {
         let (first, first_seen) = enter(&all, "2001:db8::1");
         let (second, second_seen) = enter(&all, "2001:db8::2");
         let (other, other_seen) = enter(&all, "2001:db8:0:1::1");
-        // The first one was used last.
+        // The first connection was used most recently.
         let first = first.ok().unwrap();
         assert!(first.begin());
         first.end();
@@ -212,7 +214,7 @@ mod tests {
         assert!(!first_seen.borrow().closing && !other_seen.borrow().closing);
         assert!(
             !second.ok().unwrap().begin(),
-            "no request begins on a connection that is being closed"
+            "a request began on a connection that is being closed"
         );
         assert_eq!(open(&all), 3);
         drop((first, third, other));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_without_an_idle_connection_gets_no_other() {
+    fn a_network_without_idle_connections_is_limited_to_its_share() {
         let all = connections(100, Some(1));
         let (busy, busy_seen) = enter(&all, "198.51.100.1");
         let busy = busy.ok().unwrap();
@@ -253,7 +255,11 @@ mod tests {
         }
         let default = connections(20, None);
         let bound: Vec<_> = (0..5).map(|_| enter(&default, "198.51.100.1")).collect();
-        assert_eq!(bound.iter().filter(|(_, seen)| seen.borrow().closing).count(), 3, "a tenth");
+        assert_eq!(
+            bound.iter().filter(|(_, seen)| seen.borrow().closing).count(),
+            3,
+            "the default share is a tenth"
+        );
     }
 
     #[test]
@@ -267,7 +273,7 @@ mod tests {
         assert!(second_seen.borrow().closing && !third_seen.borrow().closing);
         let third = third.ok().unwrap();
         assert!(third.begin());
-        // None is idle but the new one, which stays.
+        // Only the new connection is idle, and it is not closed.
         let (fourth, fourth_seen) = enter(&all, "127.0.0.1");
         assert!(fourth.is_ok() && !fourth_seen.borrow().closing);
         assert!(fourth.ok().unwrap().begin());

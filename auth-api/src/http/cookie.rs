@@ -1,4 +1,4 @@
-//! The cookie that carries a session in a browser.
+//! The session cookie of browsers.
 
 use std::time::Duration;
 
@@ -9,26 +9,27 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::credentials::SessionToken;
 
-/// How the cookie is set and read.
+/// How the session cookie is set and read.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionCookie {
-    /// `COOKIE_INSECURE`: for plain HTTP on this machine.
+    /// `COOKIE_INSECURE`: sets a cookie without `Secure`, for plain HTTP on the local machine.
     pub insecure: bool,
 }
 
-/// What a request has of it.
+/// The session cookie of a request.
 #[derive(Debug)]
 pub enum CookieLookup {
-    /// None.
+    /// The request has no session cookie.
     Absent,
-    /// Its value.
+    /// The value of the session cookie.
     One(Zeroizing<String>),
-    /// More than one of the same name: one of them is somebody else's doing.
+    /// The request has more than one cookie of this name, so another party has set at least one of
+    /// them.
     Several,
 }
 
 impl CookieLookup {
-    /// Whether there is any.
+    /// Returns whether the request has any session cookie.
     #[must_use]
     pub fn is_some(&self) -> bool {
         !matches!(self, Self::Absent)
@@ -36,14 +37,14 @@ impl CookieLookup {
 }
 
 impl SessionCookie {
-    /// `__Host-` makes browsers see to it that it is Secure, of this very host, and for its whole
-    /// path (RFC 6265bis §4.1.3.2).
+    /// Returns the name of the cookie. The prefix `__Host-` makes browsers enforce that the cookie
+    /// is Secure, belongs to exactly this host, and is valid for all paths (RFC 6265bis §4.1.3.2).
     #[must_use]
     pub fn name(self) -> &'static str {
         if self.insecure { "session" } else { "__Host-session" }
     }
 
-    /// The cookie with a token that a browser keeps for `lifetime`.
+    /// Returns a cookie that contains `token`, which a browser keeps for `lifetime`.
     #[must_use]
     pub fn set_cookie(self, token: &SessionToken, lifetime: Duration) -> Cookie<'static> {
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
@@ -52,7 +53,7 @@ impl SessionCookie {
         cookie
     }
 
-    /// What takes it away.
+    /// Returns a cookie that makes a browser delete the session cookie.
     #[must_use]
     pub fn clear(self) -> Cookie<'static> {
         let mut cookie = self.bare(String::new());
@@ -69,7 +70,7 @@ impl SessionCookie {
             .finish()
     }
 
-    /// What a request has of it. Cookies of others, which may be anything at all, are passed over.
+    /// Returns the session cookie of a request. Other cookies are skipped, whatever they contain.
     pub fn presented(self, request: &impl HttpMessage) -> CookieLookup {
         let pairs = request
             .headers()
@@ -82,7 +83,8 @@ impl SessionCookie {
         });
         match (values.next(), values.next()) {
             (None, _) => CookieLookup::Absent,
-            // What is no text is no token of ours, either.
+            // A value that is not UTF-8 cannot be a valid token either; it is rejected when it is
+            // parsed.
             (Some(value), None) => {
                 CookieLookup::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned()))
             }

@@ -1,9 +1,11 @@
-//! Cookie sessions in use: which token is good, when it is replaced, and when an old one is a copy.
+//! Cookie sessions in use: which token is valid, when it is replaced, and when an old token is
+//! treated as a copy.
 //!
-//! A session's token is replaced when its expiry slides. Browsers drop the answer that carries the
-//! new one when a navigation is aborted, so the old token stays good, and brings the same new one
-//! again, until the new one has been presented; then for `REFRESH_REUSE_GRACE`, for what is under
-//! way.
+//! A session's token is replaced when the expiry of the session is extended. If a navigation is
+//! aborted, the browser discards the response that contains the new token. The old token therefore
+//! remains valid, and each request with it returns the same new token again, until a request
+//! presents the new token. After that, the old token remains valid for `REFRESH_REUSE_GRACE`, for
+//! requests that are in progress.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +24,7 @@ use crate::metrics::CookieRenewalOutcome;
 use crate::revocation::{self, Ended};
 use crate::state::{DatabaseError, State, timed};
 
-/// A genuine token, and the request that presents it.
+/// An authentic token, and the request that presents it.
 pub(crate) struct PresentedCookie<'p> {
     pub(crate) token: SessionToken,
     /// When the request arrived.
@@ -30,28 +32,28 @@ pub(crate) struct PresentedCookie<'p> {
     pub(crate) request: &'p HttpRequest,
 }
 
-/// What a token is to its session.
+/// The status of a token in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenStatus {
-    /// The current one.
+    /// The session's current token.
     Current,
-    /// The one before, while it is good.
+    /// The previous token, while it is still valid.
     Previous,
-    /// The one before, after that.
+    /// The previous token, when it is no longer valid.
     Reuse,
-    /// Neither.
+    /// Neither the current token nor the previous one.
     Unknown,
 }
 
-/// A session, and the token that its browser does not have yet.
+/// A session, and its new token if the browser does not have it yet.
 pub(crate) struct Accepted {
     pub(crate) session: Session,
     pub(crate) successor: Option<SessionToken>,
 }
 
 impl PresentedCookie<'_> {
-    /// The live session of the token, if the token is good. One that was good before ends the
-    /// session: two parties have had it.
+    /// Returns the live session of the token, if the token is valid. A token that was valid earlier
+    /// ends the session, because two parties must have had it.
     pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
         let session = find_live(state, self.token.session_id()).await?;
         let Some((session, tokens)) =
@@ -59,7 +61,7 @@ impl PresentedCookie<'_> {
         else {
             return Err(self.refuse());
         };
-        match self.judge(&tokens, session.now) {
+        match self.token_status(&tokens, session.now) {
             TokenStatus::Current => {
                 self.confirm(state, &session, tokens).await;
                 state.last_seen.note(&session);
@@ -78,8 +80,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// [`Self::accept`] for a browser: slides the session, and sets the cookie that it is to have
-    /// from now on.
+    /// Accepts the token like [`Self::accept`], extends the session if that is due, and sets the
+    /// cookie that the browser must use from now on.
     pub(crate) async fn accept_and_renew(
         &self,
         state: &web::Data<State>,
@@ -106,9 +108,9 @@ impl PresentedCookie<'_> {
         Problem::Unauthenticated
     }
 
-    /// Judges as of when the request arrived: what others did while it waited for the database is
-    /// not its client's doing.
-    fn judge(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
+    /// Returns the status of the token at the time at which the request arrived. What other
+    /// requests did while this one waited for the database is not held against its client.
+    fn token_status(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
         if same_hash(tokens.current, presented) {
@@ -133,8 +135,8 @@ impl PresentedCookie<'_> {
             .and_then(|previous| self.token.unseal(&previous.sealed_successor, &state.secrets))
     }
 
-    /// Notes that the current token has reached its browser. If this fails, the next request notes
-    /// it.
+    /// Records that the current token has reached its browser. If this fails, the next request
+    /// records it.
     async fn confirm(&self, state: &web::Data<State>, session: &Session, tokens: CookieTokens) {
         let grace = state.lifetimes.reuse_grace;
         let latest = session.now + TimeDelta::from_std(grace).unwrap_or_default();
@@ -154,8 +156,9 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Browsers say which site a request comes from (Fetch Metadata). One that another site caused
-    /// is no use by the owner.
+    /// Returns whether this request may extend the session. Browsers report which site caused a
+    /// request (`Sec-Fetch-Site`, Fetch Metadata). A request that another site caused is not a use
+    /// of the session by its owner.
     fn may_slide(&self) -> bool {
         let mut sites = self.request.headers().get_all("Sec-Fetch-Site");
         match (sites.next(), sites.next()) {
@@ -166,8 +169,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Slides the session and replaces its token, if that is due. A database that cannot write
-    /// refuses nobody: the next request renews.
+    /// Extends the session and replaces its token, if that is due. If the database cannot be
+    /// written, the request still succeeds, and the next request renews the session.
     async fn renew(
         &self,
         state: &web::Data<State>,
@@ -208,7 +211,7 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Another request of the same browser came first: its token is this one's, too.
+    /// Returns the token of a renewal that another request from the same browser completed first.
     async fn renewed_by_another(
         &self,
         state: &web::Data<State>,
@@ -219,14 +222,15 @@ impl PresentedCookie<'_> {
         let times = Renewed { expires_at: session.expires_at, now: session.now };
         let tokens = session
             .cookie
-            .filter(|tokens| self.judge(tokens, session.now) == TokenStatus::Previous);
+            .filter(|tokens| self.token_status(tokens, session.now) == TokenStatus::Previous);
         Ok(tokens
             .and_then(|tokens| self.open_successor(&tokens, state))
             .map(|successor| (successor, times)))
     }
 
     async fn end_for_reuse(&self, state: &web::Data<State>) -> Result<(), Problem> {
-        // It may have asked another process meanwhile, and have got its answer there.
+        // The client may have retried through another process by now, and received its response
+        // there.
         if Peer::of(self.request).has_hung_up() {
             return Ok(());
         }
@@ -249,13 +253,13 @@ impl PresentedCookie<'_> {
     }
 }
 
-/// Whether the expiry would gain enough, and no earlier token is still good.
+/// Returns whether the expiry would be extended by enough, and no previous token is still valid.
 fn is_due(state: &State, session: &Session) -> bool {
     let previous = session.cookie.as_ref().and_then(|tokens| tokens.previous.as_ref());
     if previous.is_some_and(|previous| previous.good_until > session.now) {
         return false;
     }
-    // The configuration bounds both to years.
+    // The configuration limits both lifetimes to years, so the conversion succeeds.
     let ttl = TimeDelta::from_std(state.lifetimes.session).unwrap_or_default();
     let gained = (session.now + ttl).min(session.absolute_expires_at) - session.expires_at;
     gained

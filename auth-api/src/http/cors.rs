@@ -1,25 +1,27 @@
-//! Which pages of other origins may read our answers (the Fetch standard's CORS protocol).
+//! Allows pages of other origins to read responses (the CORS protocol of the Fetch standard).
 
 use actix_cors::Cors;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 
-/// How long a browser remembers that it may: the most that Chromium does is two hours.
-const REMEMBERED: usize = 600;
+/// How long a browser may cache this permission, in seconds. Chromium caches it for at most two
+/// hours.
+const MAX_AGE_SECONDS: usize = 600;
 
-/// Headers of an answer that pages may read, besides those that they may anyway. With each answer
-/// alike: the middleware would write them in another order in each worker.
+/// Response headers that pages may read in addition to those that they can always read. The value
+/// is a constant that is added to every response, because the CORS middleware would write the
+/// headers in a different order in each worker.
 pub const EXPOSED: &str =
     "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
 
-/// `ALLOWED_ORIGINS` and no others, with credentials.
+/// Allows the origins in `allowed` (`ALLOWED_ORIGINS`) and no others, with credentials.
 pub fn cors(allowed: &[String]) -> Cors {
     let cors = Cors::default()
-        // Of others the browser sees to it: it shows them nothing. What needs an Origin checks it
-        // itself.
+        // The browser hides the response from pages of other origins. Endpoints that depend on the
+        // origin check it themselves.
         .block_on_origin_mismatch(false)
         .allowed_methods(["GET", "POST", "DELETE"])
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
         .supports_credentials()
-        .max_age(REMEMBERED);
+        .max_age(MAX_AGE_SECONDS);
     allowed.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }

@@ -15,27 +15,27 @@ use super::oauth::OAuthError;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The body of a request to introspect or to revoke a token (RFC 7662 §2.1, RFC 7009 §2.1). A
-/// parameter without a value counts as left out, one that is not known is ignored, and none may
-/// stand there twice (RFC 6749 §3.2).
+/// The body of a request to introspect or revoke a token (RFC 7662 §2.1, RFC 7009 §2.1). A
+/// parameter without a value counts as omitted, an unknown parameter is ignored, and no parameter
+/// may be repeated (RFC 6749 §3.2).
 #[derive(Debug)]
 pub struct Form {
-    /// `token`. What `token_type_hint` says of it is not needed: a token shows of what kind it is.
+    /// The parameter `token`. `token_type_hint` is not needed: the token itself shows its type.
     pub token: SecretString,
 }
 
-/// A token that is asked about or is to end.
+/// A token to introspect or revoke.
 #[derive(ToSchema)]
 #[schema(as = TokenForm)]
-#[expect(dead_code, reason = "for the contract alone")]
+#[expect(dead_code, reason = "only the API specification reads it")]
 pub struct FormFields {
-    /// An access token, a refresh token, or the session token that stands in a cookie.
+    /// An access token, a refresh token, or the session token from a cookie.
     #[schema(min_length = 1, examples(json!(example::REFRESH_TOKEN)))]
     token: String,
-    /// Of what kind it is. Not needed: a token shows it.
+    /// The type of the token. Not needed: the token itself shows its type.
     #[schema(value_type = String, required = false, examples("refresh_token"))]
     token_type_hint: Option<String>,
-    /// Others are ignored, as long as none stands there twice.
+    /// Other parameters are ignored, but no parameter may be repeated.
     #[serde(flatten)]
     others: BTreeMap<String, String>,
 }
@@ -47,9 +47,9 @@ impl FromRequest for Form {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = Body::of(request, payload, FORM);
         Box::pin(async move {
-            if !body.as_wanted {
+            if !body.has_expected_type {
                 return Err(invalid(
-                    "The body must be a form: Content-Type: application/x-www-form-urlencoded, in UTF-8.",
+                    "The body must be a form in UTF-8 (Content-Type: application/x-www-form-urlencoded).",
                 ));
             }
             let bytes = body.read().await.map_err(|problem| match problem {
@@ -66,22 +66,23 @@ fn parse(body: &[u8]) -> Result<Form, OAuthError> {
     let mut seen: Vec<Cow<'_, str>> = Vec::new();
     for (name, value) in url::form_urlencoded::parse(body) {
         if seen.contains(&name) {
-            return Err(invalid("A parameter stands there twice."));
+            return Err(invalid("A parameter is repeated."));
         }
         if name == "token" && !value.is_empty() {
             token = Some(value.into_owned().into());
         }
         seen.push(name);
         if seen.len() > MOST_PARAMETERS {
-            return Err(invalid("There are too many parameters."));
+            return Err(invalid("The form has too many parameters."));
         }
     }
-    token.map(|token| Form { token }).ok_or_else(|| invalid("The parameter token is missing."))
+    token.map(|token| Form { token }).ok_or_else(|| invalid("The parameter `token` is missing."))
 }
 
-/// There are four in the standards; more than a handful is not meant well.
+/// The maximum number of parameters. The standards define four, so a form with many more is not
+/// legitimate.
 const MOST_PARAMETERS: usize = 32;
 
-fn invalid(what: &'static str) -> OAuthError {
-    OAuthError::InvalidRequest(what)
+fn invalid(description: &'static str) -> OAuthError {
+    OAuthError::InvalidRequest(description)
 }

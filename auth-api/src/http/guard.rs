@@ -1,5 +1,6 @@
-//! What browsers make necessary: a request that changes something and carries a cookie comes from a
-//! page of ours (cross-site request forgery), and no request carries two credentials.
+//! Protection against cross-site request forgery and ambiguous requests. A request that can change
+//! something and contains a session cookie must come from a page of an allowed origin, and no
+//! request may contain two credentials.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::cookie::Cookie;
@@ -11,10 +12,10 @@ use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use super::{Problem, caller};
 use crate::state::State;
 
-/// A cookie to be set with the answer, whatever it is: the session lives for longer now.
+/// A cookie to set in the response, whatever the status: the session has been extended.
 pub(super) struct Renewal(pub(super) Cookie<'static>);
 
-/// Stands before every endpoint under `/auth`.
+/// Checks each request to an endpoint under `/auth`, and adds the renewed cookie to the response.
 pub async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -28,11 +29,12 @@ pub async fn guard<B: MessageBody>(
     let mut response = next.call(request).await?;
     let renewal = response.request().extensions_mut().remove::<Renewal>();
     if let Some(Renewal(cookie)) = renewal {
-        let answer = response.response_mut();
-        // One that the endpoint has set itself says more: logged out, logged in anew.
-        let settled = answer.cookies().any(|set| set.name() == cookie.name());
-        if !settled {
-            answer.add_cookie(&cookie).map_err(Error::from)?;
+        let inner = response.response_mut();
+        // A cookie that the endpoint itself has set takes precedence: the session was logged out or
+        // replaced by a new login.
+        let already_set = inner.cookies().any(|set| set.name() == cookie.name());
+        if !already_set {
+            inner.add_cookie(&cookie).map_err(Error::from)?;
         }
     }
     Ok(response.map_into_left_body())
@@ -51,19 +53,18 @@ fn check(request: &ServiceRequest, state: &State) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Where a request says that it comes from. Browsers say so, and pages cannot make them say
-/// anything else.
+/// The origin that a request reports. Browsers always report it, and pages cannot forge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It does not say.
+    /// The request has no `Origin` header.
     Missing,
-    /// `PUBLIC_URL`, or one of `ALLOWED_ORIGINS`.
+    /// The origin of `PUBLIC_URL`, or one of `ALLOWED_ORIGINS`.
     Ours,
-    /// Another one, `null`, or more than one.
+    /// Another origin, `null`, or more than one `Origin` header.
     Foreign,
 }
 
-/// The origin of a request.
+/// Returns the origin of a request.
 pub fn origin(request: &impl actix_web::HttpMessage, state: &State) -> Origin {
     let mut origins = request.headers().get_all(ORIGIN);
     match (origins.next(), origins.next()) {

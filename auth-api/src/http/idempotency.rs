@@ -7,13 +7,13 @@ use utoipa::IntoParams;
 
 use super::Problem;
 
-/// The header as the API specification has it.
+/// The header as the API specification describes it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the specification reads it")]
 pub struct IdempotencyHeader {
-    /// A random word for this attempt, stored by the client before it sends and repeated in each
-    /// retry.
+    /// A random string that identifies this attempt. The client stores it before it sends the
+    /// request, and repeats it in each retry.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
@@ -26,16 +26,18 @@ pub struct IdempotencyHeader {
     key: Option<String>,
 }
 
-/// What a client made up for one attempt, and sends with each retry of it: `Idempotency-Key`.
+/// The `Idempotency-Key` header: a random string that a client generates for one attempt and sends
+/// with each retry of it.
 pub struct IdempotencyKey(Zeroizing<String>);
 
 const NAME: &str = "Idempotency-Key";
-/// From 16 characters, which hold 80 random bits or more; up to those of a hash in hex.
+/// The permitted lengths: at least 16 characters, which hold 80 random bits or more, and at most 64
+/// characters, the length of a hash in hex.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
 const CONTEXT: &str = "session-reaper auth-api 2026-11 idempotency key of a refresh";
 
 impl IdempotencyKey {
-    /// The key of a request, if it has one.
+    /// Returns the key of a request, if it has one.
     pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
         let mut values = request.headers().get_all(NAME);
         let Some(value) = values.next() else { return Ok(None) };
@@ -44,13 +46,13 @@ impl IdempotencyKey {
             (Some(key), None) => Ok(Some(Self(Zeroizing::new(key.to_owned())))),
             _ => Err(Problem::malformed(
                 NAME,
-                "Send it once, with 16 to 64 random characters of ASCII and no spaces.",
+                "Send this header once, with 16 to 64 random ASCII characters and no spaces.",
             )),
         }
     }
 
-    /// What is stored of it for the rotation of this generation. A key that is sent with another
-    /// token has another hash.
+    /// Returns the hash that is stored for the rotation of this generation. The same key has a
+    /// different hash when it is sent with another token.
     #[must_use]
     pub fn hash(&self, session_id: SessionId, generation: u32) -> TokenHash {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);

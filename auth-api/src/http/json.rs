@@ -9,14 +9,15 @@ use serde::de::DeserializeOwned;
 use super::Problem;
 use super::body::Body;
 
-/// A JSON body, read strictly: the right content type, at most `MAX_BODY_SIZE`, no unknown and no
-/// repeated field; what is wrong is told with the field's name.
+/// A JSON body, parsed strictly: it must have the right content type, be at most `MAX_BODY_SIZE`
+/// long, and contain no unknown or repeated fields. Errors name the field.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
 const JSON: &str = "application/json";
 
-/// Longer than any field of ours: of an unknown one this much is repeated.
+/// The maximum number of characters of a field name that an error repeats. It is longer than any
+/// field name of this API.
 const LONGEST_NAME: usize = 32;
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
@@ -26,7 +27,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = Body::of(request, payload, JSON);
         Box::pin(async move {
-            if !body.as_wanted {
+            if !body.has_expected_type {
                 return Err(Problem::UnsupportedMediaType);
             }
             parse(&body.read().await?).map(Self)
@@ -34,7 +35,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// The same where there may be no body at all.
+/// A [`Json`] body that may be absent.
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub Option<T>);
 
@@ -45,12 +46,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = Body::of(request, payload, JSON);
         Box::pin(async move {
-            let as_wanted = body.as_wanted;
+            let has_expected_type = body.has_expected_type;
             let bytes = body.read().await?;
             if bytes.is_empty() {
                 return Ok(Self(None));
             }
-            if !as_wanted {
+            if !has_expected_type {
                 return Err(Problem::UnsupportedMediaType);
             }
             parse(&bytes).map(|value| Self(Some(value)))
@@ -59,7 +60,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    // serde would take an array for a struct, its fields in order.
+    // serde would accept an array for a struct, with the fields in order.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Problem::Malformed {
             field: None,
@@ -72,7 +73,7 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
         if error.inner().classify() != serde_json::error::Category::Data {
             return Problem::Malformed {
                 field: None,
-                detail: format!("Not JSON: {message}.").into(),
+                detail: format!("The body is not valid JSON: {message}.").into(),
             };
         }
         let field = if path == "." {
@@ -84,16 +85,16 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|_| Problem::Malformed {
         field: None,
-        detail: "More follows the JSON object.".into(),
+        detail: "The body must end after the JSON object.".into(),
     })?;
     Ok(value)
 }
 
-/// The field that is told to be wrong, cut to a sensible length: an unknown one is of the client's
-/// making.
+/// Returns the field that a message names, truncated to a sensible length: the client chooses the
+/// name of an unknown field.
 ///
-/// serde says "missing field `x`", "unknown field `x`, …" and "duplicate field `x`" of the object,
-/// not of the field.
+/// serde reports "missing field `x`", "unknown field `x`, …", and "duplicate field `x`" as errors
+/// of the object, not of the field.
 pub(super) fn named_field(message: &str) -> Option<String> {
     let (what, rest) = message.split_once(" field `")?;
     let (name, _) = rest.split_once('`')?;
@@ -101,15 +102,15 @@ pub(super) fn named_field(message: &str) -> Option<String> {
         .then(|| name.chars().take(LONGEST_NAME).collect())
 }
 
-/// serde's messages repeat what was sent, which may be a secret in the wrong place: only what was
-/// expected is told.
+/// Returns the part of a serde message that describes what was expected. The rest of the message
+/// repeats what was sent, which may be a secret in the wrong place.
 fn without_values(message: &str) -> String {
     let what = message.split(" field `").next().unwrap_or_default();
     match (what, message.rsplit_once("expected ")) {
-        ("missing", _) => "It is missing.".into(),
-        ("duplicate", _) => "It stands there twice.".into(),
-        ("unknown", Some((_, expected))) => format!("There is no such field; expected {expected}."),
+        ("missing", _) => "This field is missing.".into(),
+        ("duplicate", _) => "This field is repeated.".into(),
+        ("unknown", Some((_, expected))) => format!("Unknown field; expected {expected}."),
         (_, Some((_, expected))) => format!("Expected {expected}."),
-        _ => "Not what is expected here.".into(),
+        _ => "This value is not valid.".into(),
     }
 }

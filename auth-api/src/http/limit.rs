@@ -1,4 +1,4 @@
-//! Requests that come too often, and what each answer says of how many are left.
+//! Applies rate limits to requests, and adds the rate-limit headers to responses.
 
 use std::net::IpAddr;
 
@@ -16,12 +16,15 @@ use crate::metrics;
 use crate::repeats::Kind;
 use crate::state::State;
 
-/// draft-ietf-httpapi-ratelimit-headers-11
+/// The `RateLimit-Policy` header (draft-ietf-httpapi-ratelimit-headers-11).
 const POLICIES: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LEFT: HeaderName = HeaderName::from_static("ratelimit");
+/// The `RateLimit` header, from the same draft.
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Counts a request; refuses it with 429 when a quota is used up. To be called before anything
-/// costly is done for it, with the session that it is about where a genuine token has proved that.
+/// Counts a request and rejects it with 429 if a quota is used up.
+///
+/// Call this before doing anything expensive for the request. `subject` is the session that the
+/// request concerns; pass it only if an authentic token has proved that.
 pub async fn limit(
     request: &HttpRequest,
     state: &State,
@@ -29,11 +32,13 @@ pub async fn limit(
     ip: IpAddr,
     subject: Option<&str>,
 ) -> Result<(), Problem> {
-    obey(request, state, (route, ip, None), state.limits.count(route, ip, subject).await)
+    apply(request, state, (route, ip, None), state.limits.count(route, ip, subject).await)
 }
 
-/// Counts a login, counted by its network before, by the wallet that has signed it. Before its
-/// signature was verified nobody may spend the quota of a wallet, or learn what is left of it.
+/// Counts a login by the wallet that signed it. The login has already been counted by its network.
+///
+/// Call this only after the signature has been verified. Otherwise, anyone could use up the quota
+/// of a wallet, or find out how much of it remains.
 pub async fn limit_wallet(
     request: &HttpRequest,
     state: &State,
@@ -41,20 +46,21 @@ pub async fn limit_wallet(
     wallet: &str,
 ) -> Result<(), Problem> {
     let verdict = state.limits.count_subject(Route::Login, ip, wallet).await;
-    obey(request, state, (Route::Login, ip, Some(wallet)), verdict)
+    apply(request, state, (Route::Login, ip, Some(wallet)), verdict)
 }
 
-/// Counts a request that shows a credential of a session, before the credential is verified.
+/// Counts a request that presents a session's credential, by its network, before the credential is
+/// verified.
 pub fn limit_caller(
     request: &HttpRequest,
     state: &State,
     route: Route,
     ip: IpAddr,
 ) -> Result<(), Problem> {
-    obey(request, state, (route, ip, None), state.limits.count_caller(ip))
+    apply(request, state, (route, ip, None), state.limits.count_caller(ip))
 }
 
-/// Counts a request by the session that its credential belongs to, before the database is asked.
+/// Counts a request by the session of its credential, before the database is queried.
 pub fn limit_session(
     request: &HttpRequest,
     state: &State,
@@ -62,51 +68,53 @@ pub fn limit_session(
     ip: IpAddr,
     session: SessionId,
 ) -> Result<(), Problem> {
-    obey(request, state, (route, ip, None), state.limits.count_session(ip, &session.to_string()))?;
-    // Whoever has a copy of the access token would see when the session is used.
+    apply(request, state, (route, ip, None), state.limits.count_session(ip, &session.to_string()))?;
+    // The remaining quota would show anyone with a copy of the access token when the session is
+    // used.
     hide_session(request);
     Ok(())
 }
 
-/// Counts a request of another service that shows no credentials.
+/// Counts a request from another service that presents no credentials.
 pub fn limit_stranger(
     request: &HttpRequest,
     state: &State,
     route: Route,
     ip: IpAddr,
 ) -> Result<(), Problem> {
-    obey(request, state, (route, ip, None), state.limits.count_stranger(ip))
+    apply(request, state, (route, ip, None), state.limits.count_stranger(ip))
 }
 
-/// Which request was counted: its route, where it comes from, and the wallet where that has signed
-/// it.
+/// The request that was counted: its route, its source address, and the wallet, if the wallet has
+/// signed the request.
 type Counted<'w> = (Route, IpAddr, Option<&'w str>);
 
-fn obey(
+fn apply(
     request: &HttpRequest,
     state: &State,
     counted: Counted<'_>,
     verdict: Option<Verdict>,
 ) -> Result<(), Problem> {
     let Some(verdict) = verdict else { return Ok(()) };
-    let refused = verdict.refused;
+    let rejected = verdict.refused;
     show(request, verdict);
-    let Some((scope, wait)) = refused else { return Ok(()) };
+    let Some((scope, wait)) = rejected else { return Ok(()) };
     count_refused(state, counted, scope);
     Err(Problem::RateLimited { wait })
 }
 
-/// Has the answer's fields tell how the request was counted, this time and before.
+/// Records how the request was counted, this time and earlier, for the rate-limit headers of the
+/// response.
 pub fn show(request: &HttpRequest, verdict: Verdict) {
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {
-        Some(before) => verdict.after(before),
+        Some(earlier) => verdict.after(earlier),
         None => verdict,
     };
     extensions.insert(verdict);
 }
 
-/// Counts a rejected request, and logs it unless it is one of many.
+/// Counts a rejected request in the metrics, and logs it unless it repeats a recent rejection.
 pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Scope) {
     counter!(metrics::RATE_LIMITED, "route" => route.as_str(), "scope" => scope.as_str())
         .increment(1);
@@ -121,20 +129,20 @@ pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Sco
     }
 }
 
-/// Keeps what is left of a session's quota from a client that got no tokens: it would show when
-/// somebody else refreshed.
+/// Removes the session's remaining quota from the response. A client that received no tokens could
+/// otherwise see when another client refreshes the session.
 pub fn hide_session(request: &HttpRequest) {
     if let Some(verdict) = request.extensions_mut().get_mut::<Verdict>() {
         verdict.hide_subject();
     }
 }
 
-/// Adds the header fields that show how the request was counted, whatever became of it.
+/// Adds the headers that show how the request was counted, whatever the result of the request.
 pub fn show_in(response: &mut ServiceResponse<impl MessageBody>) {
     let verdict = response.request().extensions_mut().remove::<Verdict>();
     if let Some(verdict) = verdict {
         let left = verdict.left();
-        for (name, value) in [(POLICIES, verdict.policies), (LEFT, left)] {
+        for (name, value) in [(POLICIES, verdict.policies), (REMAINING, left)] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(name, value);
             }

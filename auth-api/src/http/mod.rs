@@ -1,8 +1,14 @@
-//! HTTP as all endpoints have it: [`Problem`] answers, [`Json`] bodies, who calls ([`caller`],
-//! [`cookie`], [`Client`], [`Peer`]), what other services send and get ([`Form`], [`oauth`]), what
-//! browsers make necessary ([`guard`], [`cors`]), what a 401 says ([`bearer_error`]), the
-//! [`limit`]s, all [`connections`] and the [`bounds`] of each, the request log; and what of that
-//! the contract says of every endpoint ([`documented`]).
+//! The parts of HTTP that all endpoints share:
+//!
+//! - [`Json`] bodies, [`Query`] strings, and [`Problem`] responses;
+//! - authentication of the caller: [`caller`], [`cookie`], [`Client`], [`Peer`];
+//! - requests from other services: [`Form`], [`oauth`];
+//! - protection for browsers: [`guard`], [`cors`];
+//! - the challenge in a 401 response: [`bearer_error`];
+//! - limits on requests ([`limit`]), on the number of [`connections`], and on each connection
+//!   ([`bounds`]);
+//! - the log and the metrics of requests: [`observe`];
+//! - the error responses in the API specification: [`api_spec`].
 
 pub mod api_spec;
 pub mod bearer_error;

@@ -1,5 +1,4 @@
-//! What other services are answered that do not get what they ask for (RFC 6749 §5.2), and who they
-//! are.
+//! Errors for other services (RFC 6749 §5.2), and the authentication of these services.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,41 +23,40 @@ use crate::metrics;
 use crate::repeats::Kind;
 use crate::state::State;
 
-/// A request of another service that is not answered as it should be.
+/// An error in response to a request from another service.
 #[derive(Debug)]
 pub enum OAuthError {
-    /// 400 `invalid_request`: a parameter is missing or repeated, or the body is of another type.
+    /// 400 `invalid_request`: a parameter is missing or repeated, or the body has the wrong type.
     InvalidRequest(&'static str),
-    /// 401 `invalid_client`: no, unknown or wrong credentials of a client.
+    /// 401 `invalid_client`: the client's credentials are missing, unknown, or wrong.
     InvalidClient,
-    /// The body was too large, or did not come to its end: `invalid_request`, and the connection is
-    /// closed.
+    /// `invalid_request`: the body was too large or incomplete. The connection is closed.
     Unread(Problem),
-    /// 429, 503: `temporarily_unavailable`; 500: `server_error`.
+    /// 429 and 503: `temporarily_unavailable`. 500: `server_error`.
     Other(Problem),
 }
 
-/// An error as it is answered.
+/// An error response (RFC 6749 §5.2).
 #[derive(Serialize, ToSchema)]
 #[schema(as = OAuthError)]
 pub struct ErrorDocument {
-    /// What it is, for programs.
+    /// The error code, for programs.
     #[schema(value_type = String, pattern = "^[a-z_]+$")]
     pub(super) error: &'static str,
-    /// What it is, for people.
+    /// The description of the error, for people.
     #[schema(min_length = 1)]
     error_description: String,
 }
 
 impl OAuthError {
-    /// The body of the answer.
+    /// Returns the body of the response.
     #[must_use]
     pub fn document(&self) -> ErrorDocument {
         let (_, error, error_description) = self.parts();
         ErrorDocument { error, error_description }
     }
 
-    /// The header that goes with the status.
+    /// Returns the header that accompanies the status, if there is one.
     pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
             Self::InvalidClient => {
@@ -71,11 +69,11 @@ impl OAuthError {
 
     fn parts(&self) -> (StatusCode, &'static str, String) {
         match self {
-            Self::InvalidRequest(what) => (StatusCode::BAD_REQUEST, "invalid_request", (*what).to_owned()),
+            Self::InvalidRequest(description) => (StatusCode::BAD_REQUEST, "invalid_request", (*description).to_owned()),
             Self::InvalidClient => (
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
-                "The id and secret of a client are needed, by HTTP Basic. `auth-api clients add ID` makes them.".into(),
+                "The request must contain the id and secret of a client (HTTP Basic). `auth-api clients add ID` creates them.".into(),
             ),
             Self::Unread(problem) => (problem.status_code(), "invalid_request", problem.to_string()),
             Self::Other(problem) => {
@@ -118,19 +116,19 @@ impl From<Problem> for OAuthError {
     }
 }
 
-/// The client that a request comes from, by HTTP Basic (RFC 6749 §2.3.1).
+/// Authenticates the client that sent a request, by HTTP Basic (RFC 6749 §2.3.1).
 ///
-/// A client that proves who it is at once is not limited. Wrong credentials are counted against the
-/// limit of their network, and so is a secret that needs an argon2id hash, before the hash is
-/// computed. Requests without credentials are counted by this process alone: there is nothing to
-/// guess with them.
+/// A request whose credentials are valid and can be checked at once is not limited. Wrong
+/// credentials count against the limit of their network. So does a secret that needs an argon2id
+/// hash, before the hash is computed. Requests without credentials are counted only in this
+/// process, because nothing can be guessed with them.
 pub async fn authenticate(
     request: &HttpRequest,
     state: &State,
     route: Route,
 ) -> Result<ClientId, OAuthError> {
     let client = Client::of(request, &state.trusted_proxies);
-    let refuse = |id: Option<&str>| {
+    let reject = |id: Option<&str>| {
         let kind = Kind::Client { route: route.as_str() };
         if state.repeats.is_first(kind, &narrowest_network(client.ip)) {
             audit::client_refused(
@@ -141,16 +139,16 @@ pub async fn authenticate(
         }
         OAuthError::InvalidClient
     };
-    let Some(shown) = basic(request) else {
+    let Some(presented) = basic(request) else {
         limit_stranger(request, state, route, client.ip)?;
-        return Err(refuse(None));
+        return Err(reject(None));
     };
-    let claimed = shown.id.clone();
-    let check = match state.clients.recognise(shown) {
+    let claimed = presented.id.clone();
+    let check = match state.clients.recognise(presented) {
         Recognition::Client(id) => return Ok(id),
         Recognition::Nobody => {
             limit(request, state, route, client.ip, None).await?;
-            return Err(refuse(Some(&claimed)));
+            return Err(reject(Some(&claimed)));
         }
         Recognition::Old(check) => check,
     };
@@ -162,17 +160,17 @@ pub async fn authenticate(
         return Ok(id);
     }
     limit(request, state, route, client.ip, None).await?;
-    turn.check().await.ok_or_else(|| refuse(Some(&claimed)))
+    turn.check().await.ok_or_else(|| reject(Some(&claimed)))
 }
 
-/// Counts what became of a token that was introspected.
+/// Counts the result of a token introspection in the metrics.
 pub(crate) fn count_introspection(active: bool) {
     let outcome = if active { "active" } else { "inactive" };
     counter!(metrics::INTROSPECTIONS, "outcome" => outcome).increment(1);
 }
 
-/// Id and secret, if there is exactly one Authorization header and it is a Basic one. Both were
-/// encoded as in a form before.
+/// Returns the client's id and secret if there is exactly one `Authorization` header and its scheme
+/// is Basic. The header contains both in form encoding.
 fn basic(request: &HttpRequest) -> Option<PresentedSecret> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };

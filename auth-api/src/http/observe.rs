@@ -1,5 +1,6 @@
-//! What is known of each request: a span with its id, a line in the log, its duration in the
-//! metrics. Never its query string, headers or body: they carry credentials.
+//! Records each request: a span with its id, a line in the log, and its duration in the metrics.
+//! The query string, the headers, and the body are never recorded, because they contain
+//! credentials.
 
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ impl RootSpanBuilder for RequestSpan {
     fn on_request_end<B: MessageBody>(_span: Span, _outcome: &Result<ServiceResponse<B>, Error>) {}
 }
 
-/// Measures a request, logs how it ended and gives the answer its id.
+/// Measures a request, logs its result, and adds its id to the response.
 pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -47,8 +48,8 @@ pub async fn observe(
     Ok(response)
 }
 
-/// A request that is being served. Dropping it notes how it ended, also when its client hung up
-/// before.
+/// A request that is being served. Dropping it records its result, even if the client disconnected
+/// first.
 struct Observed {
     started: Instant,
     span: Span,
@@ -82,7 +83,7 @@ impl Drop for Observed {
     }
 }
 
-/// The template of the route, so that the label's values are a closed set.
+/// Returns the template of the route, so that the values of the label are a fixed set.
 fn route(request: &ServiceRequest) -> String {
     metrics::route(method(request.method()), request.match_pattern())
 }

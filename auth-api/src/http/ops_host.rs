@@ -1,4 +1,4 @@
-//! Refuses requests to the operations port that name another host: see [`hardening::ops_hosts`].
+//! Rejects requests to the operations port that name another host; see [`hardening::ops_hosts`].
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -8,7 +8,7 @@ use actix_web::{Error, ResponseError as _, web};
 use super::Problem;
 use crate::state::State;
 
-/// Refuses a request for another host with 421.
+/// Rejects a request for another host with 421.
 pub async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -12,81 +12,83 @@ use super::bearer_error::{CHALLENGE, too_old};
 use crate::credentials::InvalidAddress;
 use crate::state::{CutOff, DatabaseError};
 
-/// Everything but success: a problem document (RFC 9457) with a stable `code`.
+/// An error response: a problem document (RFC 9457) with a stable `code`.
 #[derive(Debug)]
 pub enum Problem {
-    /// 400: JSON, its types, unknown or repeated fields.
+    /// 400: invalid JSON, a value of the wrong type, or an unknown or repeated field.
     Malformed {
-        /// The field that is wrong, where it is one.
+        /// The invalid field, if the error concerns a single field.
         field: Option<String>,
-        /// What is wrong with it.
+        /// The description of the error.
         detail: Cow<'static, str>,
     },
-    /// 400: the body did not come to its end, or not in time. The connection is closed: what may
-    /// still come is no request.
+    /// 400: the body was incomplete or did not arrive in time. The connection is closed, because
+    /// any bytes that may still arrive are not a new request.
     BodyCutShort,
     /// 400: not the address of a wallet that can log in.
     InvalidAddress(InvalidAddress),
-    /// 401: every refused login, one body for all reasons.
+    /// 401: the login was rejected. The body is the same for all reasons.
     LoginRefused,
-    /// 401: every refused refresh, one body for all reasons.
+    /// 401: the refresh was rejected. The body is the same for all reasons.
     RefreshRefused,
-    /// 401: no, bad, expired or revoked credential, one body for all.
+    /// 401: the credential is missing, invalid, expired, or revoked. The body is the same for all
+    /// reasons.
     Unauthenticated,
     /// 401: the login is older than `STEP_UP_AGE` (RFC 9470).
     LoginTooOld {
-        /// How old a login may be, in whole seconds.
+        /// The maximum age of a login, in whole seconds.
         max_age: Duration,
     },
-    /// 400: an access token and a cookie at once: which of the two is meant?
+    /// 400: the request contains both an access token and a session cookie.
     TwoCredentials,
-    /// 403: it carries a cookie, would change something, and comes from a page that is not ours, or
-    /// does not say from where.
+    /// 403: the request contains a session cookie and could change something, but its origin is
+    /// missing or not allowed; or the request would set a session cookie, but its origin is not
+    /// allowed.
     ForbiddenOrigin,
-    /// 404: no such thing here.
+    /// 404: the resource does not exist.
     NotFound,
-    /// 405: something, but not for this method. Which methods it is for.
+    /// 405: the resource does not support this method. Contains the methods that it supports.
     MethodNotAllowed(String),
-    /// 413: a body over the limit. The connection is closed: the rest of it is not waited for.
+    /// 413: the body exceeds the limit. The connection is closed without reading the rest of the
+    /// body.
     TooLarge,
-    /// 415: a body that is not JSON.
+    /// 415: the body is not JSON.
     UnsupportedMediaType,
-    /// 421: the operations port does not answer to this host.
+    /// 421: the operations port does not accept requests for this host.
     Misdirected,
     /// 429: a quota is used up.
     RateLimited {
-        /// Until there is some of it again, in whole seconds.
+        /// The time until the quota allows another request, in whole seconds.
         wait: Duration,
     },
-    /// 503: a store is away or too busy; a second later it may not be.
+    /// 503: a database is unavailable or too busy. The client can retry after one second.
     Unavailable,
-    /// 503: the same, and what would help.
+    /// 503: as [`Self::Unavailable`], with advice in the detail.
     UnavailableUnless(Cow<'static, str>),
-    /// 500: our mistake.
+    /// 500: an internal error.
     Internal,
 }
 
-/// A problem as it is answered (RFC 9457). What to do about it goes by `code`; `detail` is for
-/// people.
+/// An error response (RFC 9457). Programs should act on `code`; `detail` is for people.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document {
-    /// Says no more than the status does.
+    /// Always `about:blank`: the type adds nothing to the status.
     #[schema(value_type = String, pattern = "^about:blank$")]
     r#type: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     #[schema(value_type = String, min_length = 1)]
     title: &'static str,
-    /// The status of the answer.
+    /// The HTTP status code.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What it is, for programs. It does not change between releases.
+    /// The error code, for programs. Codes do not change between releases.
     #[schema(value_type = String, pattern = "^[a-z_]+$")]
     pub(super) code: &'static str,
-    /// What it is, for people.
+    /// The description of the error, for people.
     #[schema(value_type = String, min_length = 1)]
     detail: Cow<'static, str>,
-    /// The field of the body, or the parameter, that is wrong.
+    /// The invalid field of the body, or the invalid parameter.
     #[schema(value_type = String, required = false, max_length = 64, examples("signature"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
@@ -96,12 +98,12 @@ pub struct Document {
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 impl Problem {
-    /// A field of the body that is wrong.
+    /// Creates a problem for an invalid field of the body.
     pub fn malformed(field: &str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Malformed { field: Some(field.to_owned()), detail: detail.into() }
     }
 
-    /// The body of the answer.
+    /// Returns the body of the response.
     #[must_use]
     pub fn document(&self) -> Document {
         let (status, code, detail) = self.parts();
@@ -114,7 +116,7 @@ impl Problem {
         Document { r#type: "about:blank", title, status: status.as_u16(), code, detail, field }
     }
 
-    /// The header that goes with the status.
+    /// Returns the header that accompanies the status, if there is one.
     pub(super) fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         match self {
             Self::Unauthenticated => Some((WWW_AUTHENTICATE, CHALLENGE.into())),
@@ -126,12 +128,12 @@ impl Problem {
         }
     }
 
-    /// Status, code and what it says to people.
+    /// Returns the status, the code, and the description for people.
     fn parts(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
         match self {
             Self::Malformed { detail, .. } => (StatusCode::BAD_REQUEST, "malformed", detail.clone()),
             Self::BodyCutShort => {
-                (StatusCode::BAD_REQUEST, "malformed", "The body ended early, or did not arrive in time.".into())
+                (StatusCode::BAD_REQUEST, "malformed", "The body was incomplete or did not arrive in time.".into())
             }
             Self::InvalidAddress(error) => (StatusCode::BAD_REQUEST, "invalid_address", error.to_string().into()),
             Self::LoginRefused => (
@@ -140,56 +142,56 @@ impl Problem {
                 "The login was refused. Ask for a new challenge, have the wallet sign it, and try again.".into(),
             ),
             Self::RefreshRefused => {
-                (StatusCode::UNAUTHORIZED, "refresh_refused", "The refresh token is not accepted. Log in again.".into())
+                (StatusCode::UNAUTHORIZED, "refresh_refused", "The refresh token was rejected. Log in again.".into())
             }
             Self::Unauthenticated => (
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
-                "A valid credential is needed: Authorization: Bearer …, or the session cookie.".into(),
+                "A valid credential is required: Authorization: Bearer …, or the session cookie.".into(),
             ),
             Self::LoginTooOld { .. } => (
                 StatusCode::UNAUTHORIZED,
                 "insufficient_user_authentication",
-                "This takes a more recent login. Log in again and repeat the request.".into(),
+                "This request requires a more recent login. Log in again and repeat the request.".into(),
             ),
             Self::TwoCredentials => (
                 StatusCode::BAD_REQUEST,
                 "malformed",
-                "An access token and a session cookie came together: send one of them.".into(),
+                "The request contains both an access token and a session cookie. Send only one of them.".into(),
             ),
             Self::ForbiddenOrigin => (
                 StatusCode::FORBIDDEN,
                 "forbidden_origin",
-                "With a session cookie, this is only for pages of an allowed origin.".into(),
+                "A request that uses or sets a session cookie must come from a page of an allowed origin.".into(),
             ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here.".into()),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The requested resource does not exist.".into()),
             Self::MethodNotAllowed(allowed) => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This takes {allowed}.").into())
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("Allowed methods: {allowed}.").into())
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large.".into()),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "The body must be JSON: Content-Type: application/json, not compressed.".into(),
+                "The body must be uncompressed JSON (Content-Type: application/json).".into(),
             ),
             Self::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "misdirected",
-                "This port answers to IP addresses, to localhost and to the names in OPS_HOSTS.".into(),
+                "This port accepts requests only for IP addresses, localhost, and the names in OPS_HOSTS.".into(),
             ),
             Self::RateLimited { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
-                "Too many requests. Retry-After says when to try again.".into(),
+                "Too many requests. Retry after the number of seconds in the Retry-After header.".into(),
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "The service is not able to answer now. Try again shortly.".into(),
+                "The service is temporarily unavailable. Try again shortly.".into(),
             ),
             Self::UnavailableUnless(detail) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.clone()),
             Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.".into())
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "An internal error occurred.".into())
             }
         }
     }

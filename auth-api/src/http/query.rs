@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Problem;
 use super::json::named_field;
 
-/// A query string, read as strictly as a body.
+/// A query string, parsed as strictly as a body.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -20,12 +20,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
         let read = actix_web::web::Query::<T>::from_query(request.query_string());
         ready(read.map(|query| Self(query.into_inner())).map_err(|error| Problem::Malformed {
             field: field_of(&error),
-            detail: "The query string has something that is not expected here.".into(),
+            detail: "The query string contains an unknown, repeated, or invalid parameter.".into(),
         }))
     }
 }
 
-/// Which field is not expected, or repeated.
+/// Returns the name of the parameter that is missing, unknown, or repeated.
 fn field_of(error: &QueryPayloadError) -> Option<String> {
     let QueryPayloadError::Deserialize(error) = error else { return None };
     named_field(&error.to_string())

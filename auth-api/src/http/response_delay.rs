@@ -1,19 +1,20 @@
-//! When a refusal is answered: not before a moment after the question has passed, whatever it is
-//! for. What the stores did meanwhile (a row was there, its account was read, Redis knew already)
-//! would else show in the time that it took.
+//! Delays rejections so that they are sent no sooner than a fixed time after the request arrived.
+//! Without the delay, the response time would show what the lookups found: whether a row exists,
+//! whether its account was read, or whether Redis had the answer.
 
 use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
 
-/// Many times what the look-ups behind a refusal take, so that it hides them on a busy machine,
-/// too; less than anybody notices.
-const AFTER: Duration = Duration::from_millis(3);
+/// The minimum time from the arrival of a request to its rejection. It is several times longer than
+/// the lookups behind a rejection take, so that it hides them on a busy machine, too, and still too
+/// short for a person to notice.
+const MINIMUM: Duration = Duration::from_millis(3);
 
-/// Waits until a question that came at `asked` may be answered with a refusal.
+/// Waits until the minimum delay has passed since `arrived`, the time at which the request arrived.
 ///
-/// Not by tokio's clock, which ticks in milliseconds from when the thread has nothing left to do:
-/// the answer would come whole milliseconds after what was to be hidden.
-pub async fn wait(asked: Instant) {
-    Delay::new((asked + AFTER).saturating_duration_since(Instant::now())).await;
+/// Tokio's timer is not precise enough: it counts whole milliseconds from the moment at which the
+/// thread becomes idle, so the response time would still depend on when the lookups finished.
+pub async fn wait(arrived: Instant) {
+    Delay::new((arrived + MINIMUM).saturating_duration_since(Instant::now())).await;
 }

@@ -1,4 +1,4 @@
-//! Header fields that a response gets for what happened to its request.
+//! Response headers that depend on how the request was handled.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -7,8 +7,8 @@ use actix_web::middleware::Next;
 
 use super::{bearer_error, limit};
 
-/// Adds the error code of a rejected token, and how the request was counted. One middleware for
-/// both, because each layer costs an allocation and a copy of the request.
+/// Adds the error code for a rejected token, and the rate-limit headers. One middleware does both,
+/// because each layer costs an allocation and a copy of the request.
 pub async fn add(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

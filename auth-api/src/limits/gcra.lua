@@ -1,15 +1,17 @@
--- Counts a request against each key in turn, up to the first whose quota is used up. A key holds the time at which its
--- debt is paid, in microseconds by this server's clock; it is forgotten then.
+-- Counts a request against each key in turn, up to the first key whose quota is used up. A key
+-- contains the time at which its debt is paid off, in microseconds by the clock of this server, and
+-- expires at that time.
 --
--- KEYS: who is counted. ARGV, for each key: the share of the time that a request takes, and the most that may be taken
--- ahead, in microseconds. Answers whether the last key counted let the request through (1 or 0), then each one's debt.
+-- KEYS: the keys that the request is counted under. ARGV, for each key: the share of the period
+-- that one request uses, and the maximum debt, both in microseconds. Returns whether the last key
+-- counted allows the request (1 or 0), followed by the debt of each key counted.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local answer = {1}
 for i, key in ipairs(KEYS) do
   local share, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local debt = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
-  -- Nobody can owe more: the clock was set back.
+  -- The debt cannot exceed the limit unless the clock was set back.
   if debt > limit then debt = 0 end
   if debt + share > limit then
     answer[1] = 0

@@ -7,14 +7,15 @@ use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::quota::{Left, Quota};
 
-/// Counts in this process alone: with several processes everybody has the quota in each.
+/// Counts in this process only. With several processes, each of them allows the whole quota.
 pub(super) struct InProcess {
     limiter: RateLimiter<String, Bounded, DefaultClock, StateInformationMiddleware>,
     quota: Quota,
 }
 
-/// States by key, at most so many: six megabytes for each policy. Beyond that all are forgotten,
-/// which gives everybody a fresh quota: better than memory without an end.
+/// States by key, up to [`MOST_KEYS`], which is about six megabytes for each policy. When the
+/// maximum is reached, all states are dropped, which gives every client a fresh quota: that is
+/// better than unbounded memory.
 struct Bounded(HashMapStateStore<String>);
 
 const MOST_KEYS: usize = 50_000;
@@ -29,10 +30,10 @@ impl InProcess {
         Self { limiter, quota }
     }
 
-    /// Counts a request. `Err`: the quota is used up.
+    /// Counts a request. Returns `Err` if the quota is used up.
     pub(super) fn count(&self, key: &str) -> Result<Left, Left> {
         match self.limiter.check_key(&key.to_owned()) {
-            // Up to a share of the time: governor does not tell how much of it has passed.
+            // An upper bound: governor does not report how much of the share has passed.
             Ok(state) => Ok(Left {
                 requests: state.remaining_burst_capacity().into(),
                 one_more: self.quota.share(),
@@ -44,7 +45,7 @@ impl InProcess {
         }
     }
 
-    /// Forgets those who have their whole quota again.
+    /// Drops the state of clients whose whole quota is available again.
     pub(super) fn forget_the_rested(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_has_an_end() {
+    fn memory_is_bounded() {
         let counted = InProcess::new(Quota::parse("1/1h").unwrap());
         assert!(counted.count("first").is_ok());
         assert!(counted.count("first").is_err());
@@ -98,13 +99,13 @@ mod tests {
             assert!(counted.count(&key.to_string()).is_ok());
         }
         assert_eq!(counted.limiter.len(), MOST_KEYS);
-        assert!(counted.count("first").is_err(), "nobody has been forgotten yet");
+        assert!(counted.count("first").is_err(), "no state has been dropped yet");
         assert!(counted.count("one too many").is_ok());
         assert_eq!(counted.limiter.len(), 1);
     }
 
     #[test]
-    fn who_has_rested_is_forgotten() {
+    fn clients_with_a_full_quota_are_forgotten() {
         let counted = InProcess::new(Quota::parse("1000000/1s").unwrap());
         assert!(counted.count("a").is_ok());
         while !counted.limiter.is_empty() {

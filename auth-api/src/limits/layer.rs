@@ -4,8 +4,8 @@ use ipnet::{IpNet, Ipv6Net};
 
 /// A network that a request is counted by.
 ///
-/// A customer of a provider gets a /64 at least, often a /56, and for the asking a /48: so each of
-/// these has a quota, and one /48 has 64 times that of a /64 and not 65,536 times.
+/// A provider assigns at least a /64 to a customer, often a /56, and a /48 on request. So each of
+/// these networks has a quota, and a /48 has 64 times the quota of a /64, not 65,536 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layer {
     /// An IPv4 address, or the /64 of an IPv6 address.
@@ -17,10 +17,10 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    /// All of them, the smallest network first.
+    /// All layers, the smallest network first.
     pub(super) const ALL: [Self; 3] = [Self::Narrowest, Self::V6Slash56, Self::V6Slash48];
 
-    /// The name that clients see.
+    /// Returns the name of the policy, which clients see.
     pub(super) fn policy(self) -> &'static str {
         match self {
             Self::Narrowest => "ip",
@@ -29,7 +29,7 @@ impl Layer {
         }
     }
 
-    /// How many times the quota of the narrowest network it has.
+    /// Returns the factor by which the quota of the narrowest network is multiplied.
     pub(super) fn factor(self) -> u32 {
         match self {
             Self::Narrowest => 1,
@@ -38,7 +38,8 @@ impl Layer {
         }
     }
 
-    /// The network of an address; `None`: IPv4 has no such layer.
+    /// Returns the network of an address, or `None` if this layer does not exist for the address
+    /// (IPv4).
     pub(super) fn network(self, ip: IpAddr) -> Option<String> {
         let slash = |ip, length| Some(Ipv6Net::new(ip, length).ok()?.trunc().to_string());
         match (self, ip.to_canonical()) {
@@ -51,8 +52,8 @@ impl Layer {
     }
 }
 
-/// What a provider gives to one customer at the most, or to one of its sites: the /48 of an IPv6
-/// address, the /24 of an IPv4 address.
+/// Returns the largest network that a provider usually assigns to one customer or site: the /48 of
+/// an IPv6 address, or the /24 of an IPv4 address.
 #[must_use]
 pub fn provider_network(ip: IpAddr) -> String {
     let ip = ip.to_canonical();

@@ -1,19 +1,21 @@
-//! How often one may ask: counted by the network that a request comes from, and by whom it is
-//! about.
+//! Rate limits. Requests are counted by the network that they come from, and by the wallet or
+//! session that they concern (the subject).
 //!
-//! - [`layer`]: the networks that an address is in; whoever has a whole IPv6 prefix does not have a
-//!   quota for each of its /64s;
-//! - [`quota`]: so many in such a time; `gcra.lua` counts in Redis, so that all processes share one
-//!   count, in one round trip for all that a request is counted by and by Redis' clock;
-//! - [`in_process`] counts here while Redis does not answer, so that the limits hold all the same,
-//!   and always what is so cheap that the round trip would cost more: reading one's session;
-//! - [`Verdict`] says how a request fared, and what the client is told (the `RateLimit` fields of
-//!   draft-ietf-httpapi-ratelimit-headers-11).
+//! - [`layer`] defines the networks that an address belongs to. A client with a whole IPv6 prefix
+//!   does not have a separate quota for each of its /64s;
+//! - [`quota`] defines a number of requests in a period. `gcra.lua` counts in Redis, so that all
+//!   processes share one count. It checks all quotas of a request in one round trip, by the clock
+//!   of Redis;
+//! - [`in_process`] counts in this process while Redis is unavailable, so that the limits still
+//!   apply. It also counts all requests that are so cheap that the round trip would cost more, such
+//!   as reading one's own session;
+//! - [`Verdict`] is the result for a request, and contains what the client is shown (the
+//!   `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11).
 //!
-//! A request is counted by network before anything is done for it that costs more: signatures,
-//! PostgreSQL. By whom it is about it is counted only once it has proved to come from there: a
-//! wallet by its signature, a session by a genuine refresh token. Otherwise anybody could use up
-//! the quota of somebody else, and lock a wallet out.
+//! A request is counted by its network before any more expensive work is done for it, such as
+//! verifying a signature or querying PostgreSQL. It is counted by its subject only after it has
+//! proved that it comes from that subject: from a wallet by a signature, or from a session by an
+//! authentic token. Otherwise, anyone could use up another user's quota and lock a wallet out.
 
 mod in_process;
 mod layer;
@@ -34,41 +36,41 @@ pub use quota::{InvalidQuota, Quota};
 pub use route::{Route, Scope};
 pub use verdict::Verdict;
 
-/// `RATE_LIMIT_*`.
+/// The quotas from `RATE_LIMIT_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Challenges, logins, and secrets of clients to be checked, each from one network.
+    /// Challenges, logins, and checks of client secrets, from one network.
     pub ip: Quota,
-    /// Logins of one wallet, counted once its signature has been verified.
+    /// Logins of one wallet, counted after its signature has been verified.
     pub address: Quota,
     /// Refreshes from one network.
     pub refresh_ip: Quota,
     /// Refreshes of one session.
     pub session: Quota,
-    /// Accounts made from one provider's network.
+    /// Accounts created from one provider's network.
     pub new_accounts: Quota,
-    /// Requests with a credential of a session, and requests of other services without
-    /// credentials, each from one network.
+    /// Requests with a session's credential, and requests from other services without credentials,
+    /// from one network.
     pub read_ip: Quota,
     /// Requests with a credential of one session.
     pub read_session: Quota,
 }
 
-/// The limits of each route.
+/// The rate limits of all routes.
 pub struct Limits {
     redis: Arc<Redis>,
-    /// In the order of [`Route::SHARED`]; nothing where `RATE_LIMIT=off`.
+    /// The policies of each route, in the order of [`Route::SHARED`]. Empty if `RATE_LIMIT=off`.
     shared: Vec<Vec<Policy>>,
-    /// What shows a credential of a session and reads the database.
+    /// The policies for requests that present a session's credential and read the database.
     sessions: Vec<Policy>,
-    /// What shows no credentials of a client.
+    /// The policies for requests that do not present a client's credentials.
     strangers: Vec<Policy>,
 }
 
 const SCRIPT: &str = include_str!("gcra.lua");
 
 impl Limits {
-    /// Counts in `redis`; `None` of `quotas` limits nothing.
+    /// Creates limits that are counted in `redis`. If `quotas` is `None`, nothing is limited.
     #[must_use]
     pub fn new(redis: Arc<Redis>, quotas: Option<Quotas>) -> Self {
         let Some(quotas) = quotas else {
@@ -98,39 +100,39 @@ impl Limits {
         }
     }
 
-    /// Counts a request by its network, and by `subject` where it has proved whom it is about: so
-    /// that nobody uses up the quota of somebody else, or fills Redis with keys of his own
-    /// making. `None`: there are no limits.
+    /// Counts a request by its network, and by `subject` if the request has proved that it comes
+    /// from that subject. Without this proof, a client could use up the quota of another, or fill
+    /// Redis with keys that it chooses. Returns `None` if there are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
         self.count_shared(route, Counted { subject, ..Counted::network(ip) }).await
     }
 
-    /// Counts a request that [`count`](Self::count) has counted by its network, once it has proved
-    /// whom it is about.
+    /// Counts a request by its subject, after [`count`](Self::count) has counted it by its network
+    /// and it has proved its subject.
     pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
         self.count_shared(route, Counted::subject(ip, subject)).await
     }
 
-    /// Counts a login that makes an account.
+    /// Counts a login that creates an account.
     pub async fn count_new_account(&self, ip: IpAddr) -> Option<Verdict> {
         self.count_shared(Route::Login, Counted::new_account(ip)).await
     }
 
-    /// Counts a request that shows a credential of a session, by its network: all routes together,
-    /// in this process.
+    /// Counts a request that presents a session's credential, by its network. All routes share this
+    /// count, which is kept in this process.
     #[must_use]
     pub fn count_caller(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.sessions, Counted::network(ip))
     }
 
-    /// Counts a request that [`count_caller`](Self::count_caller) has counted, once its credential
-    /// has proved to be of this session.
+    /// Counts a request by its session, after [`count_caller`](Self::count_caller) has counted it
+    /// by its network and its credential has been verified.
     #[must_use]
     pub fn count_session(&self, ip: IpAddr, session: &str) -> Option<Verdict> {
         count_here(&self.sessions, Counted::subject(ip, session))
     }
 
-    /// Counts a request for other services that shows no credentials, by its network, in this
+    /// Counts a request from another service that presents no credentials, by its network, in this
     /// process.
     #[must_use]
     pub fn count_stranger(&self, ip: IpAddr) -> Option<Verdict> {
@@ -140,19 +142,23 @@ impl Limits {
     async fn count_shared(&self, route: Route, counted: Counted<'_>) -> Option<Verdict> {
         let policies = self.shared.get(route as usize)?;
         let name =
-            |policy: &Policy, who: &str| format!("limit:{}:{}:{who}", route.key(), policy.name);
+            |policy: &Policy, key: &str| format!("limit:{}:{}:{key}", route.key(), policy.name);
         let by: Vec<_> = policies
             .iter()
-            .filter_map(|policy| Some((policy, name(policy, &policy.who(&counted)?))))
+            .filter_map(|policy| Some((policy, name(policy, &policy.key_for(&counted)?))))
             .collect();
-        let fared = match self.count_in_redis(&by).await {
-            Ok(fared) => fared,
+        let results = match self.count_in_redis(&by).await {
+            Ok(results) => results,
             Err(failure) => {
                 tracing::debug!(event = "rate_limit_in_process", error = %failure, "request counted in process instead of Redis");
                 count_in_process(&by)
             }
         };
-        Some(Verdict::new(policies.iter().filter(|policy| policy.is_shown(&counted)), &by, &fared))
+        Some(Verdict::new(
+            policies.iter().filter(|policy| policy.is_shown(&counted)),
+            &by,
+            &results,
+        ))
     }
 
     async fn count_in_redis(
@@ -170,19 +176,19 @@ impl Limits {
         let answer: Answer<(Vec<u64>,)> = self.redis.command("limit", &script).await;
         let (_, (answer,)) = answer?;
         let (passed, debts) = answer.split_first().ok_or(RedisFailure::Nonsense)?;
-        let mut fared: Vec<_> = counted
+        let mut results: Vec<_> = counted
             .iter()
             .zip(debts)
             .map(|((policy, _), debt)| Ok(policy.quota.left(*debt)))
             .collect();
         if *passed == 0 {
-            let last = fared.pop().ok_or(RedisFailure::Nonsense)?;
-            fared.push(last.and_then(Err));
+            let last = results.pop().ok_or(RedisFailure::Nonsense)?;
+            results.push(last.and_then(Err));
         }
-        Ok(fared)
+        Ok(results)
     }
 
-    /// Forgets whom it need not remember; to be called now and then.
+    /// Drops the state of clients whose whole quota is available again. Call this periodically.
     pub fn forget_the_rested(&self) {
         let here = self.sessions.iter().chain(&self.strangers);
         self.shared
@@ -193,16 +199,18 @@ impl Limits {
     }
 }
 
-/// Counts in this process alone: what costs so little that a round trip to Redis would cost more.
+/// Counts in this process only. Used for requests that are so cheap that a round trip to Redis
+/// would cost more.
 fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
     let by: Vec<_> =
-        policies.iter().filter_map(|policy| Some((policy, policy.who(&counted)?))).collect();
-    let fared = count_in_process(&by);
+        policies.iter().filter_map(|policy| Some((policy, policy.key_for(&counted)?))).collect();
+    let results = count_in_process(&by);
     let shown = policies.iter().filter(|policy| policy.is_shown(&counted));
-    (!policies.is_empty()).then(|| Verdict::new(shown, &by, &fared))
+    (!policies.is_empty()).then(|| Verdict::new(shown, &by, &results))
 }
 
-/// The network of an address that is counted first: an IPv4 address, a /64 of IPv6.
+/// Returns the smallest network of an address that requests are counted by: an IPv4 address or an
+/// IPv6 /64.
 #[must_use]
 pub fn narrowest_network(ip: IpAddr) -> String {
     Layer::Narrowest.network(ip).unwrap_or_default()

@@ -5,10 +5,11 @@ use super::layer::{Layer, provider_network};
 use super::quota::{Left, Quota};
 use super::route::Scope;
 
-/// What one quota counts by.
+/// What a quota is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Network(Layer),
+    /// The wallet or session that a request concerns.
     Subject,
     /// The network that a new account comes from.
     NewAccount,
@@ -24,10 +25,10 @@ impl Key {
     }
 }
 
-/// By what a request is counted this time.
+/// What a request is counted by this time.
 #[derive(Clone, Copy)]
 pub(super) struct Counted<'r> {
-    /// Where it comes from.
+    /// The address that the request comes from.
     pub(super) from: IpAddr,
     pub(super) by_network: bool,
     pub(super) subject: Option<&'r str>,
@@ -35,17 +36,17 @@ pub(super) struct Counted<'r> {
 }
 
 impl<'r> Counted<'r> {
-    /// By its network.
+    /// Counts a request by its network.
     pub(super) fn network(from: IpAddr) -> Self {
         Self { from, by_network: true, subject: None, as_new_account: false }
     }
 
-    /// By whom it is about.
+    /// Counts a request by its subject.
     pub(super) fn subject(from: IpAddr, subject: &'r str) -> Self {
         Self { subject: Some(subject), by_network: false, ..Self::network(from) }
     }
 
-    /// As one that makes an account.
+    /// Counts a request as one that creates an account.
     pub(super) fn new_account(from: IpAddr) -> Self {
         Self { as_new_account: true, by_network: false, ..Self::network(from) }
     }
@@ -65,16 +66,18 @@ impl Policy {
         Self { key, name, quota, in_process: InProcess::new(quota) }
     }
 
-    /// The quotas of the networks that an address is in, the smallest network first: a request that
-    /// it refuses is not counted by the larger ones.
+    /// Returns a policy for each network that an address belongs to, the smallest network first. A
+    /// request that the policy of a smaller network rejects is not counted by those of the larger
+    /// networks.
     pub(super) fn networks(quota: Quota) -> impl Iterator<Item = Self> {
         Layer::ALL.into_iter().map(move |layer| {
             Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor()))
         })
     }
 
-    /// Who is counted; `None`: this policy does not apply to it.
-    pub(super) fn who(&self, counted: &Counted<'_>) -> Option<String> {
+    /// Returns the key that a request is counted under, or `None` if this policy does not apply to
+    /// it.
+    pub(super) fn key_for(&self, counted: &Counted<'_>) -> Option<String> {
         match self.key {
             Key::Network(layer) => counted.by_network.then(|| layer.network(counted.from))?,
             Key::Subject => counted.subject.map(str::to_owned),
@@ -82,7 +85,7 @@ impl Policy {
         }
     }
 
-    /// Whether clients see this policy in the answer.
+    /// Returns whether the response shows this policy to the client.
     pub(super) fn is_shown(&self, counted: &Counted<'_>) -> bool {
         match self.key {
             Key::Network(layer) => layer.network(counted.from).is_some(),
@@ -92,15 +95,16 @@ impl Policy {
     }
 }
 
-/// Counts by these policies in this process alone.
+/// Counts a request by these policies in this process only, up to the first one whose quota is used
+/// up.
 pub(super) fn count_in_process(counted: &[(&Policy, String)]) -> Vec<Result<Left, Left>> {
-    let mut fared = Vec::with_capacity(counted.len());
+    let mut results = Vec::with_capacity(counted.len());
     for (policy, name) in counted {
         let left = policy.in_process.count(name);
-        fared.push(left);
+        results.push(left);
         if left.is_err() {
             break;
         }
     }
-    fared
+    results
 }

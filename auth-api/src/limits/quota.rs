@@ -2,40 +2,40 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// So many requests in such a time: all of them at once if one likes, and from then on one whenever
-/// its share of the time has passed (GCRA, a leaky bucket).
+/// A number of requests in a period. All of them may be made at once. After that, one more is
+/// allowed each time its share of the period has passed (GCRA, a leaky bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
     period: Duration,
 }
 
-/// Not a quota.
+/// The text is not a valid quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a quota such as 60/1m: from 1 to 1000000 requests in a time of whole seconds, at most 1h"
+    "expected a quota such as 60/1m: 1 to 1000000 requests in a period of whole seconds, at most 1h"
 )]
 pub struct InvalidQuota;
 
-/// What is left of a quota.
+/// What remains of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
-    /// Requests that would be let through now.
+    /// The number of requests that would be allowed now.
     pub(super) requests: u64,
-    /// Until there is one more.
+    /// The time until one more is allowed.
     pub(super) one_more: Duration,
 }
 
+/// The maximum period.
 const LONGEST: Duration = Duration::from_hours(1);
 
 impl Quota {
-    /// Parses `60/1m`.
+    /// Parses a quota such as `60/1m`.
     pub fn parse(text: &str) -> Result<Self, InvalidQuota> {
         let (requests, period) = text.split_once('/').ok_or(InvalidQuota)?;
         let requests = requests.parse().ok().and_then(NonZeroU32::new).ok_or(InvalidQuota)?;
         let period = humantime::parse_duration(period).map_err(|_| InvalidQuota)?;
-        // It stands in a header that knows whole seconds; and what is counted is forgotten after
-        // it.
+        // The period appears in a header in whole seconds, and counts are kept for one period.
         let sensible = !period.is_zero()
             && period.subsec_nanos() == 0
             && period <= LONGEST
@@ -43,8 +43,8 @@ impl Quota {
         sensible.then_some(Self { requests, period }).ok_or(InvalidQuota)
     }
 
-    /// So many times the requests in the same time; no more than one each microsecond, which is as
-    /// fine as time is counted.
+    /// Returns a quota with `factor` times as many requests in the same period, but with at most
+    /// one request per microsecond, which is the resolution of the counts.
     pub(super) fn times(self, factor: u32) -> Self {
         let most = u32::try_from(self.period.as_micros())
             .ok()
@@ -54,31 +54,33 @@ impl Quota {
         Self { requests: self.requests.saturating_mul(factor).min(most), ..self }
     }
 
-    /// How many requests.
+    /// Returns the number of requests.
     pub(super) fn requests(self) -> NonZeroU32 {
         self.requests
     }
 
-    /// In how many seconds.
+    /// Returns the period in seconds.
     pub(super) fn seconds(self) -> u64 {
         self.period.as_secs()
     }
 
-    /// The share of the time that a request takes, in whole microseconds.
+    /// Returns the share of the period that one request uses, in whole microseconds.
     pub(super) fn share(self) -> Duration {
         Duration::from_micros(self.share_us())
     }
 
-    /// The most that requests may take of the time ahead, in microseconds.
+    /// Returns the maximum time that requests may use in advance, in microseconds.
     pub(super) fn limit_us(self) -> u64 {
         self.share_us() * u64::from(self.requests.get())
     }
 
+    /// Returns the share of the period that one request uses, in microseconds.
     pub(super) fn share_us(self) -> u64 {
         self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
     }
 
-    /// What is left for somebody whose requests have taken so many microseconds of the time ahead.
+    /// Returns what remains for a client whose requests have used `debt_us` microseconds in
+    /// advance.
     pub(super) fn left(self, debt_us: u64) -> Left {
         let (share, free) = (self.share_us(), self.limit_us().saturating_sub(debt_us));
         Left { requests: free / share, one_more: Duration::from_micros(share - free % share) }
@@ -102,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn other_texts_are_no_quotas() {
+    fn only_valid_quotas_are_parsed() {
         for text in [
             "",
             "60",
@@ -126,9 +128,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_is_one_more_when_it_is_said_and_not_before(requests in 1_u32..=5000, seconds in 1_u64..=3600, paid in 0.0..=1.0) {
+        fn one_more_is_allowed_exactly_when_reported(requests in 1_u32..=5000, seconds in 1_u64..=3600, paid in 0.0..=1.0) {
             let quota = Quota::parse(&format!("{requests}/{seconds}s")).unwrap();
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any will do")]
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any debt within the limit will do")]
             let debt = (quota.limit_us() as f64 * paid) as u64;
             let left = quota.left(debt);
             prop_assert!(left.requests <= requests.into());

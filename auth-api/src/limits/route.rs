@@ -1,4 +1,4 @@
-/// What is limited.
+/// A rate-limited route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// POST /auth/challenge
@@ -7,9 +7,9 @@ pub enum Route {
     Login,
     /// POST /auth/refresh
     Refresh,
-    /// POST /oauth/introspect, without the credentials of a client
+    /// POST /oauth/introspect from a client that is not authenticated
     Introspect,
-    /// POST /oauth/revoke, the same
+    /// POST /oauth/revoke from a client that is not authenticated
     Revoke,
     /// POST /auth/logout
     Logout,
@@ -22,7 +22,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// All of them.
+    /// All routes.
     pub const ALL: [Self; 9] = [
         Self::Challenge,
         Self::Login,
@@ -35,11 +35,11 @@ impl Route {
         Self::OneSession,
     ];
 
-    /// Those that all processes count together.
+    /// The routes whose requests all processes count together.
     pub(super) const SHARED: [Self; 5] =
         [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
-    /// Its template, as in the other metrics.
+    /// Returns the template of the route, as the other metrics contain it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Route {
         }
     }
 
-    /// By what its requests are counted.
+    /// Returns the scopes that its requests are counted by.
     #[must_use]
     pub fn scopes(self) -> &'static [Scope] {
         match self {
@@ -72,13 +72,13 @@ impl Route {
     }
 }
 
-/// By what a request is counted, as metrics have it.
+/// What a request is counted by, as a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The network that it comes from: an IPv4 address, or the /64, the /56 and the /48 of an IPv6
-    /// address.
+    /// The network that the request comes from: an IPv4 address, or the /64, the /56, and the /48
+    /// of an IPv6 address.
     Ip,
-    /// Whom it is about: the wallet, or the session.
+    /// The wallet or the session that the request concerns.
     Address,
     /// The network that a new account comes from: the /24 of an IPv4 address, or the /48 of an IPv6
     /// address.
@@ -86,10 +86,10 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Ip, Self::Address, Self::NewAccounts];
 
-    /// The label's value.
+    /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

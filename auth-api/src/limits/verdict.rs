@@ -4,22 +4,23 @@ use super::policy::{Key, Policy};
 use super::quota::Left;
 use super::route::Scope;
 
-/// What is left of one quota.
+/// What remains of one quota.
 #[derive(Debug, PartialEq, Eq)]
 struct Remaining {
-    /// The quota is that of the wallet or the session.
+    /// Whether this is the quota of a wallet or session.
     of_subject: bool,
+    /// The list item in the `RateLimit` header.
     item: String,
 }
 
-/// How a request fared.
+/// The result of counting a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// `RateLimit-Policy`
+    /// The value of the `RateLimit-Policy` header.
     pub policies: String,
-    /// What is left of each quota, for `RateLimit`.
+    /// What remains of each quota, for the `RateLimit` header.
     left: Vec<Remaining>,
-    /// By what it is refused, and when to try again.
+    /// If the request is rejected: the scope whose quota is used up, and how long to wait.
     pub refused: Option<(Scope, Duration)>,
 }
 
@@ -27,7 +28,7 @@ impl Verdict {
     pub(super) fn new<'p>(
         policies: impl Iterator<Item = &'p Policy>,
         counted: &[(&Policy, String)],
-        fared: &[Result<Left, Left>],
+        results: &[Result<Left, Left>],
     ) -> Self {
         let policies = policies.map(|policy| {
             format!(
@@ -37,41 +38,42 @@ impl Verdict {
                 policy.quota.seconds()
             )
         });
-        let left = counted.iter().zip(fared).map(|((policy, _), Ok(left) | Err(left))| Remaining {
-            of_subject: policy.key == Key::Subject,
-            item: format!(
-                "\"{}\";r={};t={}",
-                policy.name,
-                left.requests,
-                in_seconds(left.one_more)
-            ),
-        });
-        let refused = counted.iter().zip(fared).find_map(|((policy, _), fared)| {
-            let left = fared.err()?;
+        let left =
+            counted.iter().zip(results).map(|((policy, _), Ok(left) | Err(left))| Remaining {
+                of_subject: policy.key == Key::Subject,
+                item: format!(
+                    "\"{}\";r={};t={}",
+                    policy.name,
+                    left.requests,
+                    in_seconds(left.one_more)
+                ),
+            });
+        let refused = counted.iter().zip(results).find_map(|((policy, _), result)| {
+            let left = result.err()?;
             Some((policy.key.scope(), Duration::from_secs(in_seconds(left.one_more))))
         });
         Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect(), refused }
     }
 
-    /// This one, of a request that was counted before with that result.
+    /// Adds what an earlier verdict on the same request reported.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
         Self { left: before.left.into_iter().chain(self.left).collect(), ..self }
     }
 
-    /// `RateLimit`
+    /// Returns the value of the `RateLimit` header.
     #[must_use]
     pub fn left(&self) -> String {
         self.left.iter().map(|remaining| remaining.item.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Keeps what is left of the quota of the wallet or the session from the client.
+    /// Removes the remaining quota of the wallet or session from the response.
     pub fn hide_subject(&mut self) {
         self.left.retain(|remaining| !remaining.of_subject);
     }
 }
 
-/// Whole seconds, never too few.
+/// Converts a duration to whole seconds, rounding up.
 fn in_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -6,11 +6,12 @@ use bb8_redis::bb8;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
-/// A multiplexed connection that knows how many came before it.
+/// A multiplexed connection and its number. Connections are numbered from 1 in the order in which
+/// they are made.
 ///
-/// The number is what the denylist's trust hangs on: a Redis behind a new connection may be another
-/// one than before (restarted from an old dump, failed over), so nothing that was believed of it
-/// carries over.
+/// The denylist's trust depends on the number. The Redis server behind a new connection may not be
+/// the same as before (it may have been restarted from an old dump or failed over), so nothing that
+/// was trusted carries over.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
@@ -19,15 +20,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// It is not used again.
-    pub(super) fn give_up(&self) {
+    /// Marks the connection as broken, so that it is not used again.
+    pub(super) fn mark_broken(&self) {
         self.broken.store(true, Ordering::SeqCst);
     }
 }
 
-/// Makes [`Link`]s for bb8. `bb8_redis::RedisConnectionManager` never notices that a connection has
-/// ended (its `has_broken` is always false), and its check on checkout costs a PING each time; here
-/// whoever saw a command fail says so.
+/// Creates [`Link`]s for bb8. `bb8_redis::RedisConnectionManager` never detects that a connection
+/// has ended (its `has_broken` always returns false), and its check at checkout costs a PING each
+/// time. Here, the code that sees a command fail marks the link as broken.
 pub(super) struct LinkManager {
     client: Client,
     made: AtomicU64,
@@ -39,7 +40,7 @@ impl LinkManager {
     }
 }
 
-/// A connection that is not there in this time will not be.
+/// The time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl bb8::ManageConnection for LinkManager {
@@ -47,7 +48,7 @@ impl bb8::ManageConnection for LinkManager {
     type Error = RedisError;
 
     async fn connect(&self) -> Result<Link, RedisError> {
-        // Each command has a bound of its own, at the call.
+        // The caller sets a timeout for each command.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);

@@ -1,10 +1,11 @@
-//! Redis, as all that use it share it: one connection, one prefix, a bound on every command, and a
-//! breaker.
+//! Access to Redis, shared by everything that uses it: one connection, one key prefix, a timeout
+//! for every command, and a circuit breaker.
 //!
-//! A Redis that hangs must not cost more than it once did. The first command that waits in vain
-//! opens the breaker, and from then on no request asks: the denylist is read from PostgreSQL,
-//! limits are counted in process. What goes on asking is the denylist's rebuild, which nobody waits
-//! for; the first answer that it gets closes the breaker.
+//! A Redis server that hangs must delay requests only once. The first command that times out opens
+//! the breaker. While the breaker is open, requests do not contact Redis: the denylist is read from
+//! PostgreSQL, and limits are counted in process. Only the rebuild of the denylist, which no
+//! request waits for, continues to contact Redis. The first response that it receives closes the
+//! breaker.
 
 mod link;
 
@@ -21,37 +22,39 @@ use crate::config::RedisConfig;
 use crate::metrics;
 use link::{Link, LinkManager};
 
-/// What no request waits for may take longer: a busy machine is no reason to give a rebuild up.
-const PATIENCE: u32 = 5;
+/// The factor by which commands that no request waits for may exceed `REDIS_TIMEOUT`: a rebuild
+/// should not fail because the machine is busy.
+const BACKGROUND_FACTOR: u32 = 5;
 
-/// Redis, which may be away, hang, or be another one than a moment ago.
+/// Redis, which may be unavailable, hang, or be replaced by another server at any time.
 pub struct Redis {
     pool: bb8::Pool<LinkManager>,
     prefix: String,
     timeout: Duration,
-    /// Whether requests leave Redis alone.
+    /// Whether the breaker is open, so that requests do not contact Redis.
     open: AtomicBool,
+    /// Notified when the breaker opens.
     opened: Notify,
 }
 
-/// An answer, with the number of the connection that it came over.
+/// A response, with the number of the connection that it came over.
 pub(crate) type Answer<T> = Result<(u64, T), RedisFailure>;
 
-/// Why Redis gave no answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RedisFailure {
-    #[error("no answer within {} ms", .0.as_millis())]
+    #[error("no response within {} ms", .0.as_millis())]
     Timeout(Duration),
-    #[error("it was not asked, because it did not answer a moment ago")]
+    #[error("not contacted, because it did not respond a moment ago")]
     BreakerOpen,
-    #[error("an answer that makes no sense")]
+    #[error("unexpected response")]
     Nonsense,
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
 
 impl RedisFailure {
-    /// Whether it says something of the connection or of who is behind it, and not of one command.
+    /// Returns whether the failure concerns the connection or the server, and not just one command.
     pub(crate) fn is_outage(&self) -> bool {
         self.kind() != "other"
     }
@@ -69,13 +72,13 @@ impl RedisFailure {
 }
 
 impl Redis {
-    /// Connects when it is first used.
+    /// Creates a client that connects when it is first used.
     #[must_use]
     pub fn new(config: &RedisConfig) -> Self {
         let pool = bb8::Pool::builder()
-            // One connection, multiplexed: it is cloned out and given back at once. A second one
-            // might end at another server after a failover, and what is known of the
-            // one would be believed of the other.
+            // One connection, multiplexed: it is cloned and returned to the pool at once. A second
+            // connection might reach another server after a failover, and what is known about one
+            // server would be applied to the other.
             .max_size(1)
             .connection_timeout(config.timeout)
             .idle_timeout(None)
@@ -91,64 +94,65 @@ impl Redis {
         }
     }
 
-    /// The key of this name. The prefix stands in the braces of a hash tag: all keys are in one
-    /// slot of a cluster.
+    /// Returns the key for this name. The prefix is in braces, which makes it a hash tag: all keys
+    /// are in one slot of a cluster.
     pub(crate) fn key(&self, name: impl fmt::Display) -> String {
         format!("{}:{name}", self.prefix)
     }
 
-    /// Asks on behalf of a request: within `REDIS_TIMEOUT`, and not at all while the breaker is
+    /// Sends a command for a request: within `REDIS_TIMEOUT`, and not at all while the breaker is
     /// open.
     pub(crate) async fn command<T: FromRedisValue>(
         &self,
         name: &'static str,
         pipeline: &Pipeline,
     ) -> Answer<T> {
-        if self.is_left_alone() {
+        if self.is_breaker_open() {
             return Err(RedisFailure::BreakerOpen);
         }
         self.send(name, self.timeout, pipeline).await
     }
 
-    /// Asks where no request waits: with more patience, and whether the breaker is open or not. An
-    /// answer that a request would have waited for closes it, one that refuses, too.
+    /// Sends a command that no request waits for, with a longer timeout, whether the breaker is
+    /// open or not. A successful response within `REDIS_TIMEOUT` closes the breaker, and so does an
+    /// error response.
     pub(crate) async fn bypass_breaker<T: FromRedisValue>(
         &self,
         name: &'static str,
         pipeline: &Pipeline,
     ) -> Answer<T> {
-        let asked = Instant::now();
-        let answer = self.send(name, self.timeout * PATIENCE, pipeline).await;
-        let heard = answer
+        let started = Instant::now();
+        let answer = self.send(name, self.timeout * BACKGROUND_FACTOR, pipeline).await;
+        let recovered = answer
             .as_ref()
-            .map_or_else(|failure| !failure.is_outage(), |_| asked.elapsed() <= self.timeout);
-        if heard && self.open.swap(false, Ordering::SeqCst) {
+            .map_or_else(|failure| !failure.is_outage(), |_| started.elapsed() <= self.timeout);
+        if recovered && self.open.swap(false, Ordering::SeqCst) {
             tracing::info!(event = "redis_recovered", "Redis is available again");
         }
         answer
     }
 
-    /// Whether the breaker is open.
-    pub(crate) fn is_left_alone(&self) -> bool {
+    /// Returns whether the breaker is open.
+    pub(crate) fn is_breaker_open(&self) -> bool {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// Waits until the breaker has been opened since the last time.
+    /// Waits until the breaker opens. Returns at once if it has opened since the last call.
     pub(crate) async fn outage(&self) {
         self.opened.notified().await;
     }
 
-    /// Sends a pipeline within `patience`. A connection that did not answer is not used again; one
-    /// that answered with an error (no right, out of memory) is.
+    /// Sends a pipeline and waits up to `timeout`. A connection that did not respond is not used
+    /// again. A connection that returned an error (missing privilege, out of memory) is used again.
     async fn send<T: FromRedisValue>(
         &self,
         name: &'static str,
-        patience: Duration,
+        timeout: Duration,
         pipeline: &Pipeline,
     ) -> Answer<T> {
         let started = Instant::now();
         let mut used = None;
-        let sent = tokio::time::timeout(patience, async {
+        let sent = tokio::time::timeout(timeout, async {
             let link = self.link().await?;
             let mut connection = used.insert(link).connection.clone();
             Ok(pipeline.query_async(&mut connection).await?)
@@ -158,19 +162,19 @@ impl Redis {
         let failure = match sent {
             Ok(Ok(value)) => return Ok((used.map_or(0, |link| link.number), value)),
             Ok(Err(failure)) => failure,
-            Err(_) => RedisFailure::Timeout(patience),
+            Err(_) => RedisFailure::Timeout(timeout),
         };
         counter!(metrics::DENYLIST_ERRORS, "kind" => failure.kind()).increment(1);
         if failure.is_outage() {
             if let Some(link) = used {
-                link.give_up();
+                link.mark_broken();
             }
-            self.break_off(&failure);
+            self.open_breaker(&failure);
         }
         Err(failure)
     }
 
-    fn break_off(&self, failure: &RedisFailure) {
+    fn open_breaker(&self, failure: &RedisFailure) {
         if !self.open.swap(true, Ordering::SeqCst) {
             tracing::warn!(event = "redis_unavailable", error = %failure, "Redis unavailable; continuing without it");
             self.opened.notify_one();

@@ -1,71 +1,73 @@
-//! The headers of answers, described once.
+//! The response headers in the API specification, each described once.
 
 use actix_web::http::header::HeaderName;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Header, Ref, RefOr, Response};
 
-/// A header's name, an example, and what it says.
+/// A header: its name, an example, and its description.
 struct Described(&'static str, &'static str, &'static str);
 
 const ALL: [Described; 7] = [
     Described(
         "X-Request-Id",
         "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e",
-        "The request's id, which stands in the server's log, too.",
+        "The id of the request, which the server's log also contains.",
     ),
-    Described("Cache-Control", "no-store", "Whether and how long the answer may be kept."),
+    Described("Cache-Control", "no-store", "Whether and for how long the response may be cached."),
     Described(
         "RateLimit-Policy",
         r#""ip";q=120;w=60, "address";q=240;w=60"#,
-        "What may be asked: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers-11). Only of what is \
-         limited, and not with `RATE_LIMIT=off`.",
+        "The quotas: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers-11). Present only if the endpoint is \
+         rate-limited and `RATE_LIMIT` is not `off`.",
     ),
     Described(
         "RateLimit",
         r#""ip";r=119;t=1, "address";r=239;t=1"#,
-        "What is left: `r` requests now, and one more in `t` seconds. Only of what is limited, and not with `RATE_LIMIT=off`.",
+        "What remains of the quotas: `r` requests now, and one more in `t` seconds. Present only if the endpoint is \
+         rate-limited and `RATE_LIMIT` is not `off`.",
     ),
-    Described("Retry-After", "12", "Whole seconds to wait before trying again."),
+    Described("Retry-After", "12", "The number of whole seconds to wait before retrying."),
     Described(
         "WWW-Authenticate",
         "Bearer",
-        "How to authenticate. `Bearer` has `error=\"invalid_token\"` where a token came with the request and was not accepted \
-         (RFC 6750), and `error=\"insufficient_user_authentication\"` with a `max_age` in seconds where a more recent login is \
-         needed (RFC 9470).",
+        "How to authenticate. `Bearer` has `error=\"invalid_token\"` if the request contained a token that was not accepted \
+         (RFC 6750), and `error=\"insufficient_user_authentication\"` with a `max_age` in seconds if a more recent login is \
+         required (RFC 9470).",
     ),
     Described(
         "Set-Cookie",
         "__Host-session=ses_…; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=2592000",
-        "The session cookie: set, set again for longer, or taken away.",
+        "Sets, extends, or deletes the session cookie.",
     ),
 ];
 
-/// Of every answer.
+/// Headers of every response.
 pub(super) const OF_ALL: [&str; 2] = ["X-Request-Id", "Cache-Control"];
-/// Of answers to who has a session by a cookie: it may be set for longer with each.
+/// Headers of responses to requests that can authenticate with a cookie, because each response may
+/// extend the cookie.
 pub(super) const OF_COOKIES: [&str; 1] = ["Set-Cookie"];
-/// Of answers to what is limited.
+/// Headers of responses from rate-limited endpoints.
 pub(super) const OF_LIMITS: [&str; 2] = ["RateLimit-Policy", "RateLimit"];
 
-/// The components.
+/// Returns the header components.
 pub(super) fn all() -> impl Iterator<Item = (String, RefOr<Header>)> {
-    ALL.iter().map(|Described(name, example, says)| {
+    ALL.iter().map(|Described(name, example, description)| {
         let schema = ObjectBuilder::new().schema_type(Type::String).examples([*example]);
-        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(*says));
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(*description));
         ((*name).to_owned(), header.build().into())
     })
 }
 
-/// A header's name as it is written here.
+/// Returns the name of a header as this module spells it, or `None` if it is not described here.
 pub(super) fn known(name: &HeaderName) -> Option<&'static str> {
     ALL.iter().map(|Described(known, ..)| *known).find(|known| name == known)
 }
 
-/// Says that an answer has these, unless that is said already.
-pub(super) fn add(answer: &mut Response, names: &[&str]) {
+/// Adds references to these headers to a response that does not have them yet.
+pub(super) fn add(response: &mut Response, names: &[&str]) {
     for name in names {
         let described = || RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
-        answer.headers.entry((*name).to_owned()).or_insert_with(described);
+        response.headers.entry((*name).to_owned()).or_insert_with(described);
     }
 }

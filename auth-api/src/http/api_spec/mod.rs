@@ -1,6 +1,7 @@
-//! What the contract says of answers that are no success. It is made from the very
-//! [`Problem`](super::Problem)s that are answered, so that the two cannot differ: an endpoint names
-//! the groups that it takes part in, and the contract has each answer once.
+//! The error responses in the API specification. They are generated from the
+//! [`Problem`](super::Problem)s that the endpoints return, so the two cannot differ. An endpoint
+//! names the groups of errors that it can return, and the specification contains each response
+//! once.
 
 pub mod example;
 mod headers;
@@ -37,39 +38,40 @@ macro_rules! groups {
             }
         )+
 
-        /// Those of all groups.
+        /// The errors of all groups.
         const ALL: &[&[Refusal]] = &[$(&[$($refusal),+]),+];
     };
 }
 
 groups! {
-    /// Of whatever is asked.
+    /// Errors of all endpoints.
     Anything: HEAD_TOO_LARGE;
-    /// Of what reads credentials and the database: all under `/auth`.
+    /// Errors of endpoints that read credentials and the database: all endpoints under `/auth`.
     Work: MALFORMED, HEAD_TOO_LARGE, INTERNAL, UNAVAILABLE;
-    /// Of what a cookie may change something by.
+    /// Errors of endpoints that can change something for a request with a cookie.
     Change: FORBIDDEN_ORIGIN;
-    /// Of what takes a JSON body.
+    /// Errors of endpoints that accept a JSON body.
     Body: TOO_LARGE, UNSUPPORTED_MEDIA_TYPE;
-    /// Of what one may not do too often.
+    /// Errors of endpoints that are rate-limited.
     Limited: RATE_LIMITED;
-    /// Of what needs a session.
+    /// Errors of endpoints that require a session.
     Authenticated: UNAUTHENTICATED;
-    /// Of what needs a session with a recent login.
+    /// Errors of endpoints that require a session with a recent login.
     SteppedUp: UNAUTHENTICATED_OR_TOO_OLD;
-    /// Of what is looked for by its id.
+    /// Errors of endpoints that look up a resource by its id.
     Named: NOT_FOUND;
-    /// Of a body with an address; after [`Work`], for it takes the place of its 400.
+    /// Errors of endpoints with an address in the body. List this group after [`Work`], because it
+    /// replaces the 400 response of that group.
     Address: MALFORMED_OR_INVALID_ADDRESS;
-    /// Of a login.
+    /// Errors of a login.
     Login: LOGIN_REFUSED;
-    /// Of a refresh.
+    /// Errors of a refresh.
     Refresh: REFRESH_REFUSED;
-    /// Of what operators ask, and have to show that they are some.
+    /// Errors of endpoints for operators, who must authenticate.
     Operators: UNAUTHENTICATED, INTERNAL, UNAVAILABLE;
-    /// Of what may be said wrongly.
+    /// Errors of endpoints with parameters that can be malformed.
     Words: MALFORMED;
-    /// Of what other services ask.
+    /// Errors of endpoints for other services.
     Services: INVALID_REQUEST, INVALID_CLIENT, INVALID_REQUEST_TOO_LARGE, TEMPORARILY_UNAVAILABLE_LIMITED, HEAD_TOO_LARGE,
         SERVER_ERROR, TEMPORARILY_UNAVAILABLE;
 }
@@ -102,7 +104,7 @@ impl Refusal {
     }
 }
 
-/// The schema of all errors, narrowed to the codes of these.
+/// Returns the schema of all errors, narrowed to the codes of these examples.
 fn content(examples: Vec<Example>) -> Content {
     let mut content = ContentBuilder::new();
     if let Some((_, schema, member)) = examples.first().map(|example| example.form) {
@@ -114,14 +116,14 @@ fn content(examples: Vec<Example>) -> Content {
         content = content
             .schema(Some(AllOfBuilder::new().item(Ref::from_schema_name(schema)).item(narrowed)));
     }
-    let examples = examples.into_iter().map(|Example { name, says, body, .. }| {
-        let example = ExampleBuilder::new().summary(says).value(Some(body));
+    let examples = examples.into_iter().map(|Example { name, message, body, .. }| {
+        let example = ExampleBuilder::new().summary(message).value(Some(body));
         (name, example.build())
     });
     content.examples_from_iter(examples).build()
 }
 
-/// Adds to a contract what its endpoints refer to, and the headers that every answer has.
+/// Adds the shared components to an API specification, and the headers that all responses have.
 pub struct Shared;
 
 impl Modify for Shared {
@@ -143,19 +145,19 @@ fn add_headers(operation: &mut Operation) {
     let by_cookie = operation.security.iter().flatten().any(|one| *one == cookie);
     let limited =
         operation.responses.responses.contains_key(StatusCode::TOO_MANY_REQUESTS.as_str());
-    for answer in operation.responses.responses.values_mut() {
-        let RefOr::T(answer) = answer else { continue };
-        headers::add(answer, &headers::OF_ALL);
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        headers::add(response, &headers::OF_ALL);
         if by_cookie {
-            headers::add(answer, &headers::OF_COOKIES);
+            headers::add(response, &headers::OF_COOKIES);
         }
         if limited {
-            headers::add(answer, &headers::OF_LIMITS);
+            headers::add(response, &headers::OF_LIMITS);
         }
     }
 }
 
-/// What may be asked of a path.
+/// Returns the operations of a path.
 pub fn operations(path: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, put, post, delete, head, .. } = path;
     let all = [

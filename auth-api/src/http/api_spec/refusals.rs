@@ -1,4 +1,4 @@
-//! The answers that are no success, each once.
+//! The error responses, each defined once.
 
 use std::time::Duration;
 
@@ -12,50 +12,52 @@ use super::super::oauth::OAuthError;
 use super::super::problem::MEDIA_TYPE;
 use crate::credentials::InvalidAddress;
 
-/// An answer that is no success, as the contract has it.
+/// An error response in the API specification.
 pub(super) struct Refusal {
-    /// The component's name.
+    /// The name of the component.
     pub(super) name: &'static str,
-    /// When it is answered.
+    /// When this response is returned.
     pub(super) when: &'static str,
-    /// Whether an endpoint that is limited may have counted the request before.
+    /// Whether a rate-limited endpoint may have counted the request before it returned this
+    /// response.
     pub(super) counted: bool,
-    /// What may be answered, each under a name. Nothing: there is no body.
+    /// The possible responses, each with a name. Empty if the response has no body.
     pub(super) examples: fn() -> Vec<Example>,
 }
 
-/// What is answered, whoever it is for.
+/// An example of an error response, in either of the two formats.
 pub(super) struct Example {
     pub(super) name: &'static str,
     pub(super) status: StatusCode,
-    /// The error, for programs.
+    /// The error code, for programs.
     pub(super) code: &'static str,
-    /// The error, for people.
-    pub(super) says: String,
-    /// The header that goes with it, besides those that all have.
+    /// The description of the error, for people.
+    pub(super) message: String,
+    /// The header that accompanies this response, besides those that all responses have.
     pub(super) header: Option<HeaderName>,
     pub(super) body: Value,
-    /// Media type, schema, and the member that has the code.
+    /// The media type, the schema, and the member that contains the code.
     pub(super) form: (&'static str, &'static str, &'static str),
 }
 
 fn problem(name: &'static str, problem: &Problem) -> Example {
     let (document, header) = (problem.document(), problem.header().map(|(name, _)| name));
-    let (status, code, says, body) =
+    let (status, code, message, body) =
         (problem.status_code(), document.code, problem.to_string(), json!(document));
-    Example { name, status, code, says, header, body, form: (MEDIA_TYPE, "Problem", "code") }
+    Example { name, status, code, message, header, body, form: (MEDIA_TYPE, "Problem", "code") }
 }
 
-/// Other services have errors of their own (RFC 6749 §5.2).
+/// Creates an example of an error for other services, which have a format of their own (RFC 6749
+/// §5.2).
 fn oauth(name: &'static str, error: &OAuthError) -> Example {
     let (document, header) = (error.document(), error.header().map(|(name, _)| name));
-    let (status, code, says, body) =
+    let (status, code, message, body) =
         (error.status_code(), document.error, error.to_string(), json!(document));
     Example {
         name,
         status,
         code,
-        says,
+        message,
         header,
         body,
         form: ("application/json", "OAuthError", "error"),
@@ -63,11 +65,11 @@ fn oauth(name: &'static str, error: &OAuthError) -> Example {
 }
 
 fn malformed() -> Vec<Example> {
-    let no_object =
+    let not_an_object =
         Problem::Malformed { field: None, detail: "The body must be a JSON object.".into() };
     vec![
-        problem("no_object", &no_object),
-        problem("field", &Problem::malformed("signature", "It is missing.")),
+        problem("no_object", &not_an_object),
+        problem("field", &Problem::malformed("signature", "This field is missing.")),
         problem("two_credentials", &Problem::TwoCredentials),
         problem("cut_short", &Problem::BodyCutShort),
     ]
@@ -86,37 +88,37 @@ const fn limited() -> Problem {
 
 pub(super) const MALFORMED: Refusal = Refusal {
     name: "malformed",
-    when: "The body or the query is not what is expected here, or an access token and a cookie came together.",
+    when: "The body or the query string is malformed, or the request contains both an access token and a session cookie.",
     counted: true,
     examples: malformed,
 };
 pub(super) const MALFORMED_OR_INVALID_ADDRESS: Refusal = Refusal {
     name: "malformed_or_invalid_address",
-    when: "As `malformed`; or the address is not one of a wallet that can log in.",
+    when: "The request is malformed (see `malformed`), or the address does not belong to a wallet that can log in.",
     counted: true,
     examples: malformed_or_invalid_address,
 };
 pub(super) const LOGIN_REFUSED: Refusal = Refusal {
     name: "login_refused",
-    when: "The login is refused; for which reason is not said.",
+    when: "The login was rejected. The response does not disclose the reason.",
     counted: true,
     examples: || vec![problem("login_refused", &Problem::LoginRefused)],
 };
 pub(super) const REFRESH_REFUSED: Refusal = Refusal {
     name: "refresh_refused",
-    when: "The refresh token is not accepted; for which reason is not said.",
+    when: "The refresh token was rejected. The response does not disclose the reason.",
     counted: true,
     examples: || vec![problem("refresh_refused", &Problem::RefreshRefused)],
 };
 pub(super) const UNAUTHENTICATED: Refusal = Refusal {
     name: "unauthenticated",
-    when: "No, bad, expired or revoked credential.",
+    when: "The credential is missing, invalid, expired, or revoked.",
     counted: true,
     examples: || vec![problem("unauthenticated", &Problem::Unauthenticated)],
 };
 pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
     name: "unauthenticated_or_insufficient_user_authentication",
-    when: "As `unauthenticated`; or the login is older than `STEP_UP_AGE` (RFC 9470): log in again.",
+    when: "The credential is not valid (see `unauthenticated`), or the login is older than `STEP_UP_AGE` (RFC 9470) and the user must log in again.",
     counted: false,
     examples: || {
         let too_old = Problem::LoginTooOld { max_age: Duration::from_mins(5) };
@@ -128,58 +130,58 @@ pub(super) const UNAUTHENTICATED_OR_TOO_OLD: Refusal = Refusal {
 };
 pub(super) const FORBIDDEN_ORIGIN: Refusal = Refusal {
     name: "forbidden_origin",
-    when: "It carries a session cookie, or asks for one, and does not come from a page of an allowed origin.",
+    when: "The request contains or requests a session cookie, but does not come from a page of an allowed origin.",
     counted: true,
     examples: || vec![problem("forbidden_origin", &Problem::ForbiddenOrigin)],
 };
 pub(super) const NOT_FOUND: Refusal = Refusal {
     name: "not_found",
-    when: "There is no such thing, or it is somebody else's.",
+    when: "The resource does not exist or belongs to another account.",
     counted: true,
     examples: || vec![problem("not_found", &Problem::NotFound)],
 };
 pub(super) const TOO_LARGE: Refusal = Refusal {
     name: "too_large",
-    when: "The body is over `MAX_BODY_SIZE`. The connection is closed.",
+    when: "The body exceeds `MAX_BODY_SIZE`. The connection is closed.",
     counted: true,
     examples: || vec![problem("too_large", &Problem::TooLarge)],
 };
 pub(super) const UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal {
     name: "unsupported_media_type",
-    when: "The body is not `application/json`, or compressed.",
+    when: "The body is not `application/json`, or it is compressed.",
     counted: true,
     examples: || vec![problem("unsupported_media_type", &Problem::UnsupportedMediaType)],
 };
 pub(super) const RATE_LIMITED: Refusal = Refusal {
     name: "rate_limited",
-    when: "Too many requests, from this network or for this wallet or session; or too many new accounts from this network.",
+    when: "There were too many requests from this network or for this wallet or session, or too many new accounts from this network.",
     counted: true,
     examples: || vec![problem("rate_limited", &limited())],
 };
 pub(super) const HEAD_TOO_LARGE: Refusal = Refusal {
     name: "head_too_large",
-    when: "The head of the request is over `MAX_HEAD_SIZE`. The connection is closed.",
+    when: "The request line and the headers together exceed `MAX_HEAD_SIZE`. The connection is closed.",
     counted: false,
     examples: Vec::new,
 };
 pub(super) const INTERNAL: Refusal = Refusal {
     name: "internal",
-    when: "A mistake of ours. The log has it under the request's id.",
+    when: "An internal error occurred. The server's log contains it under the request's id.",
     counted: true,
     examples: || vec![problem("internal", &Problem::Internal)],
 };
 pub(super) const UNAVAILABLE: Refusal = Refusal {
     name: "unavailable",
-    when: "A store is away or too busy.",
+    when: "A database that the request needs is unavailable or too busy.",
     counted: true,
     examples: || vec![problem("unavailable", &Problem::Unavailable)],
 };
 pub(super) const INVALID_REQUEST: Refusal = Refusal {
     name: "invalid_request",
-    when: "The token is missing, a parameter stands there twice, or the body is no form.",
+    when: "The parameter `token` is missing, a parameter is repeated, or the body is not a form.",
     counted: true,
     examples: || {
-        let missing = OAuthError::InvalidRequest("The parameter token is missing.");
+        let missing = OAuthError::InvalidRequest("The parameter `token` is missing.");
         vec![
             oauth("missing", &missing),
             oauth("cut_short", &OAuthError::Unread(Problem::BodyCutShort)),
@@ -188,7 +190,7 @@ pub(super) const INVALID_REQUEST: Refusal = Refusal {
 };
 pub(super) const INVALID_CLIENT: Refusal = Refusal {
     name: "invalid_client",
-    when: "No, unknown or wrong credentials of a client.",
+    when: "The client's credentials are missing, unknown, or wrong.",
     counted: true,
     examples: || vec![oauth("invalid_client", &OAuthError::InvalidClient)],
 };
@@ -206,7 +208,7 @@ pub(super) const TEMPORARILY_UNAVAILABLE: Refusal = Refusal {
 };
 pub(super) const TEMPORARILY_UNAVAILABLE_LIMITED: Refusal = Refusal {
     name: "temporarily_unavailable_limited",
-    when: "Too many requests from this network whose client is not known yet.",
+    when: "There were too many requests from this network without an authenticated client.",
     counted: true,
     examples: || vec![oauth("temporarily_unavailable", &OAuthError::Other(limited()))],
 };

@@ -1,49 +1,50 @@
-//! Which connections are open, whose they are, and which have been idle for longest. No sockets and
-//! no clock.
+//! Tracks which connections are open, which networks they belong to, and which have been idle
+//! longest. Uses no sockets and no clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Requests of a connection until now, and whether it is to end.
+/// The requests of a connection so far, and whether the connection is to be closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::http) struct Progress {
     pub(in crate::http) begun: u64,
     pub(in crate::http) ended: u64,
-    /// The last answer announced the end of the connection.
-    pub(in crate::http) over: bool,
-    /// Another connection takes its place.
+    /// The last response announced that the connection will be closed.
+    pub(in crate::http) close_announced: bool,
+    /// The connection is being closed to make room for another one.
     pub(in crate::http) closing: bool,
 }
 
-/// How many connections there may be.
+/// The limits on the number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
-    /// At the most.
+    /// The maximum number of connections.
     pub(super) most: usize,
-    /// One connection more than this, and an idle one is closed.
+    /// While more connections than this are open, idle ones are closed.
     pub(super) room: usize,
-    /// Of one network at the most.
+    /// The maximum number of connections from one network.
     pub(super) share: usize,
 }
 
 /// The open connections.
 #[derive(Default)]
 pub(super) struct Table {
-    /// Numbers connections, and the times at which they became idle.
+    /// The last number assigned to a connection, or to a time at which a connection became idle.
     last: u64,
     open: HashMap<u64, Connection>,
-    /// Connections without a request under way, the longest idle one first.
+    /// Connections without a request in progress, the longest idle one first.
     idle: BTreeMap<u64, u64>,
     networks: HashMap<Arc<str>, Network>,
-    /// Half of the connections were taken, and have not been free again since.
+    /// Whether half of the connections were in use and the number has not dropped well below half
+    /// since.
     past_half: bool,
 }
 
 struct Connection {
     network: Option<Arc<str>>,
-    /// Nothing: a request is under way.
+    /// `None` while a request is in progress.
     idle_since: Option<u64>,
     progress: Arc<watch::Sender<Progress>>,
 }
@@ -55,14 +56,16 @@ struct Network {
     idle: BTreeMap<u64, u64>,
 }
 
-/// What a new connection causes.
+/// The effects of a new connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entered {
-    /// Not let in: its network has its share, and none of it is idle.
+    /// The connection was rejected: its network has reached its share, and none of the network's
+    /// connections is idle.
     pub(super) refused: bool,
     pub(super) closed_of_network: usize,
     pub(super) closed_of_port: usize,
-    /// Half of all are taken now: the network that has most of them, and how many.
+    /// Set when half of the connections are in use: the network with the most connections, and
+    /// their number.
     pub(super) half: Option<(Option<Arc<str>>, usize)>,
 }
 
@@ -72,7 +75,7 @@ impl Table {
         self.last
     }
 
-    /// Takes a connection in and returns its number. It is idle.
+    /// Adds a connection, which is idle at first, and returns its number.
     pub(super) fn enter(
         &mut self,
         network: Option<Arc<str>>,
@@ -105,8 +108,8 @@ impl Table {
         (id, entered)
     }
 
-    /// Closes the longest idle connections until no more than `room` are open or none is idle;
-    /// never the one that has just come.
+    /// Closes the longest idle connections until at most `room` are open or none is idle. Never
+    /// closes `newcomer`. Returns the number of connections that were closed.
     pub(super) fn close_longest_idle(&mut self, room: usize, newcomer: Option<u64>) -> usize {
         let mut closed = 0;
         while self.open.len() > room {
@@ -121,7 +124,7 @@ impl Table {
         closed
     }
 
-    /// Notes that a request begins. `false`: the connection is not open any more.
+    /// Records that a request begins. Returns `false` if the connection is no longer open.
     pub(super) fn begin(&mut self, id: u64) -> bool {
         let Some(connection) = self.open.get_mut(&id) else { return false };
         if let Some(since) = connection.idle_since.take() {
@@ -135,7 +138,7 @@ impl Table {
         true
     }
 
-    /// Notes that no request is under way any more.
+    /// Records that no request is in progress anymore.
     pub(super) fn end(&mut self, id: u64) {
         let since = self.next();
         let Some(connection) = self.open.get_mut(&id) else { return };
@@ -154,21 +157,22 @@ impl Table {
         }
     }
 
-    /// A connection has ended.
+    /// Removes a connection that has ended.
     pub(super) fn leave(&mut self, id: u64, capacity: Capacity) {
         drop(self.remove(id));
-        // Not at once below the half, so that a number around it is one warning.
+        // Cleared only well below half, so that a number that fluctuates around half causes one
+        // warning.
         if self.open.len() * 5 < capacity.most * 2 {
             self.past_half = false;
         }
     }
 
-    /// How many there are, and how many of them are idle.
+    /// Returns the number of open connections, and how many of them are idle.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.open.len(), self.idle.len())
     }
 
-    /// Whether nothing is left of any connection.
+    /// Returns whether no trace of any connection remains.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.idle.is_empty() && self.networks.is_empty()
