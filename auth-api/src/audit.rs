@@ -12,7 +12,7 @@ use tracing::field::display;
 use crate::admin::sweep::Done;
 use crate::credentials::clients::ClientId;
 use crate::http::Client;
-use crate::http::caller::Transport;
+use crate::domain::Transport;
 use crate::limits::{Route, Scope};
 use crate::repeats::{Kind, Sum};
 

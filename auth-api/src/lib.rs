@@ -33,6 +33,7 @@ pub mod config;
 pub mod credentials;
 pub mod denylist;
 mod device;
+pub mod domain;
 mod family_keys;
 mod files;
 pub mod http;

@@ -11,8 +11,7 @@ use schema::sessions::RevokedReason;
 
 use crate::clock;
 use crate::credentials::signing_keys::SigningKeys;
-use crate::http::caller::Transport;
-use crate::http::connections::Closed;
+use crate::domain::Transport;
 use crate::limits::Route;
 
 pub(crate) const HTTP_REQUEST: &str = "auth_api_http_request_duration_seconds";
@@ -463,5 +462,35 @@ fn create_for_stores() {
     }
     for state in ["idle", "busy"] {
         gauge!(DB_CONNECTIONS, "state" => state).set(0);
+    }
+}
+
+/// Why a connection of the API port was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It had been idle longest, and the port was nearly full.
+    Port,
+    /// It had been idle longest among the connections of a network that had reached its share.
+    Network,
+    /// It was new, its network had reached its share, and all other connections of the network had
+    /// a request in progress.
+    Refused,
+}
+
+impl Closed {
+    const ALL: [Self; 3] = [Self::Port, Self::Network, Self::Refused];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Port => "port_full",
+            Self::Network => "network_full",
+            Self::Refused => "refused",
+        }
+    }
+
+    pub(crate) fn count(self, connections: usize) {
+        if connections > 0 {
+            counter!(CONNECTIONS_CLOSED, "reason" => self.as_str()).increment(connections as u64);
+        }
     }
 }

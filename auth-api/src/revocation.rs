@@ -8,7 +8,7 @@ use schema::sessions::{RevokedReason, Session};
 use crate::audit::{self, RevokedBy};
 use crate::credentials::{RefreshToken, SessionToken, Token};
 use crate::http::Client;
-use crate::http::caller::VerifiedCredential;
+use crate::http::credential::VerifiedCredential;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::filter::{FilterArgs, InvalidArgument, parse};
 use crate::config::Network;
 use crate::device::device;
-use crate::http::caller::Transport;
+use crate::domain::Transport;
 
 /// The default number of sessions in a page, and the maximum number in the order `activity`. That
 /// order reads all sessions that match, so it gives an overview and has no further pages.

@@ -16,7 +16,7 @@ mod table;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::metrics::{counter, gauge};
+use ::metrics::gauge;
 use tokio::sync::watch;
 
 pub(super) use self::table::Progress;
@@ -24,7 +24,7 @@ use self::table::{Capacity, Entered, Table};
 use super::client::is_near;
 use crate::config::{Bounds, TrustedProxies};
 use crate::limits::narrowest_network;
-use crate::metrics;
+use crate::metrics::{self, Closed};
 use crate::repeats::{Kind, Repeats};
 
 /// All connections of the API port.
@@ -34,37 +34,6 @@ pub struct Connections {
     share_of_all: bool,
     trusted: TrustedProxies,
     table: Mutex<Table>,
-}
-
-/// Why a connection is closed, for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// It had been idle longest, and the port was nearly full.
-    Port,
-    /// It had been idle longest among the connections of a network that had reached its share.
-    Network,
-    /// It was new, its network had reached its share, and all other connections of the network had
-    /// a request in progress.
-    Refused,
-}
-
-impl Closed {
-    pub(crate) const ALL: [Self; 3] = [Self::Port, Self::Network, Self::Refused];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Port => "port_full",
-            Self::Network => "network_full",
-            Self::Refused => "refused",
-        }
-    }
-
-    fn count(self, connections: usize) {
-        if connections > 0 {
-            counter!(metrics::CONNECTIONS_CLOSED, "reason" => self.as_str())
-                .increment(connections as u64);
-        }
-    }
 }
 
 /// The place of a connection in the registry. Dropping it frees the place.

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schema::cookies::{CookieRenewal, CookieTokens, Renewed};
 use schema::sessions::{RevokedReason, Session};
 
-use super::caller::find_live;
+use super::live_session::find_live;
 use super::guard::Renewal;
 use super::{Client, Peer, Problem};
 use crate::audit::{self, RevokedBy};

@@ -9,7 +9,7 @@ use actix_web::http::header::ORIGIN;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 
-use super::{Problem, caller};
+use super::{Problem, bearer};
 use crate::state::State;
 
 /// A cookie to set in the response, whatever the status: the session has been extended.
@@ -44,7 +44,7 @@ fn check(request: &ServiceRequest, state: &State) -> Result<(), Problem> {
     if !state.cookie.presented(request).is_some() {
         return Ok(());
     }
-    if caller::names_bearer(request) {
+    if bearer::names_bearer(request) {
         return Err(Problem::TwoCredentials);
     }
     if !request.method().is_safe() && origin(request, state) != Origin::Ours {

@@ -11,6 +11,7 @@
 //! - the error responses in the API specification: [`api_spec`].
 
 pub mod api_spec;
+pub mod bearer;
 pub mod bearer_error;
 mod body;
 pub mod bounds;
@@ -20,11 +21,13 @@ pub mod connections;
 pub mod cookie;
 pub(crate) mod cookie_session;
 pub mod cors;
+pub mod credential;
 mod form;
 pub mod guard;
 mod idempotency;
 mod json;
 pub mod limit;
+pub mod live_session;
 pub mod oauth;
 pub mod observe;
 pub mod ops_host;

@@ -17,7 +17,7 @@ use crate::credentials::{RefreshToken, Token, same_hash};
 use crate::http::api_spec::example;
 use crate::http::cookie_session::{Accepted, PresentedCookie};
 use crate::http::oauth::{self, OAuthError};
-use crate::http::{Form, FormFields, Problem, api_spec, caller};
+use crate::http::{Form, FormFields, Problem, api_spec, live_session};
 use crate::limits::Route;
 use crate::state::State;
 
@@ -169,7 +169,7 @@ async fn introspect(
 ) -> Result<Option<Active>, Problem> {
     match Token::recognise(text, &state.secrets, &state.access_tokens, state.now()?) {
         Some(Token::Access(claims)) => {
-            let denied = caller::is_denied(state, schema::ids::SessionId(claims.sid)).await?;
+            let denied = live_session::is_denied(state, schema::ids::SessionId(claims.sid)).await?;
             Ok((!denied).then(|| Active::access(claims)))
         }
         Some(Token::Refresh(token)) => refresh(state, &token).await,
@@ -188,7 +188,7 @@ async fn refresh(
     state: &web::Data<State>,
     token: &RefreshToken,
 ) -> Result<Option<Active>, Problem> {
-    let session = caller::find_live(state, token.session_id()).await?;
+    let session = live_session::find_live(state, token.session_id()).await?;
     Ok(session.and_then(|session| {
         let hidden = state.lifetimes.rotation_hidden();
         let (family, times) = (session.family?, session.shown_times(hidden));

@@ -24,7 +24,7 @@ use crate::credentials::{
     AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature, fresh_family_key,
 };
 use crate::http::api_spec::example;
-use crate::http::caller::Transport;
+use crate::domain::Transport;
 use crate::http::cookie::CookieLookup;
 use crate::http::guard::{self, Origin};
 use crate::http::limit::{count_refused, limit, limit_wallet, show};

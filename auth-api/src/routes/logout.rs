@@ -12,7 +12,7 @@ use crate::audit::RevokedBy;
 use crate::credentials::RefreshToken;
 use crate::http::api_spec::example;
 use crate::http::limit::{limit_caller, limit_session};
-use crate::http::{Client, OptionalJson, Problem, api_spec, caller};
+use crate::http::{Client, OptionalJson, Problem, api_spec, credential};
 use crate::limits::Route;
 use crate::revocation::{Ended, Ending, Proof, end_if_issued};
 use crate::state::State;
@@ -58,7 +58,7 @@ pub(super) async fn post(
         Some(request) => {
             let token = RefreshToken::parse(&request.refresh_token, &state.secrets)
                 .map_err(|_| Problem::Unauthenticated)?;
-            let other_session = caller::verified_credential(&http, &state)
+            let other_session = credential::verified_credential(&http, &state)
                 .ok()
                 .map(|credential| credential.session_id());
             if other_session.is_some_and(|id| id != token.session_id()) {
@@ -69,7 +69,7 @@ pub(super) async fn post(
             }
             Proof::Refresh(token)
         }
-        None => caller::verified_credential(&http, &state)?.into(),
+        None => credential::verified_credential(&http, &state)?.into(),
     };
     limit_session(&http, &state, Route::Logout, client.ip, proof.session_id())?;
     let shared = Arc::clone(&state);

@@ -18,7 +18,7 @@ use super::{DELETE, GET, POST, Path, not_found, open};
 use crate::admin::filter::InvalidArgument;
 use crate::audit::{self, RevokedBy};
 use crate::http::observe::{RequestSpan, observe};
-use crate::http::{Client, Problem, bearer_error, caller};
+use crate::http::{Client, Problem, bearer, bearer_error};
 use crate::metrics;
 use crate::state::State;
 
@@ -55,7 +55,7 @@ async fn guard<B: MessageBody>(
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return Ok(request.into_response(Problem::Internal.error_response()).map_into_right_body());
     };
-    let refused = match caller::bearer(&request) {
+    let refused = match bearer::bearer(&request) {
         Some(token) if state.admin.accepts(token) => None,
         Some(_) => Some("another token"),
         None => Some("no token"),

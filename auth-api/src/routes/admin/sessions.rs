@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use crate::admin::filter::FilterArgs;
 use crate::admin::listing::{ListQuery, Listed, Listing};
 use crate::audit::{self, Operator};
-use crate::http::caller::Transport;
+use crate::domain::Transport;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::state::{DatabaseError, State, timed};
 
