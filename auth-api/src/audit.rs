@@ -11,8 +11,8 @@ use tracing::field::display;
 
 use crate::admin::sweep::Done;
 use crate::credentials::clients::ClientId;
-use crate::http::Client;
 use crate::domain::Transport;
+use crate::http::Client;
 use crate::limits::{Route, Scope};
 use crate::repeats::{Kind, Sum};
 

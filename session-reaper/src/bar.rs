@@ -1,4 +1,4 @@
-//! The progress bar of `run`: on standard error, and only where that is a terminal.
+//! The progress bar of `run`, drawn on standard error if that is a terminal.
 
 use std::fmt::Write;
 use std::io::IsTerminal as _;
@@ -9,14 +9,14 @@ use tokio::sync::watch;
 
 use crate::sweep::Progress;
 
-/// How often it moves by itself, so that a long chunk does not look like a hang.
+/// How often the bar moves by itself, so that a long chunk does not look like a hang.
 const TICK: Duration = Duration::from_millis(100);
 
 const KNOWN: &str =
     "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} rows, {rate}, {eta} left";
 const UNKNOWN: &str = "{spinner} {msg} {human_pos} rows, {rate}, {elapsed}";
 
-/// A bar; hidden where nobody would see it.
+/// Creates a progress bar. It is hidden unless standard error is a terminal.
 #[must_use]
 pub fn new() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -25,15 +25,15 @@ pub fn new() -> ProgressBar {
     ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
 }
 
-/// Shows a run until its sender is gone.
+/// Shows the progress of a run until the sender is dropped.
 pub async fn follow(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
         if now.waiting.is_none() && (now.target.is_empty() || (now.due == 0 && now.deleted == 0)) {
-            // Nothing has been counted yet, or there is nothing to show.
+            // Either nothing has been counted yet, or there is nothing to show.
             continue;
         }
-        // More than was counted: the count stopped at its cap, or rows fell due meanwhile.
+        // The count is too low if it stopped at its cap or if rows have become due since.
         let counted = now.due > 0 && !now.due_capped && now.due >= now.deleted;
         let length = counted.then_some(now.due);
         if bar.message().is_empty() || bar.length() != length {

@@ -1,9 +1,9 @@
-//! The command line. Each option is a flag and an environment variable. Their values are taken as
-//! they come: [`crate::config`] reads them, so that one message names every mistake.
+//! The command line. Each option is both a flag and an environment variable. Values are kept as
+//! text; [`crate::config`] parses them, so that one message lists every error.
 
 #![allow(
     clippy::doc_markdown,
-    reason = "these comments are the help on the terminal, where backticks only disturb"
+    reason = "these comments are help texts on the terminal, where backticks are noise"
 )]
 
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Deletes expired and revoked rows from PostgreSQL, in bounded chunks, gently, and says what it
-/// did.
+/// Delete expired and revoked rows from PostgreSQL in small, throttled chunks, and report the
+/// result.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -21,7 +21,7 @@ use clap_complete::Shell;
                   session-reaper run --database-url postgres://session_reaper@db/app"
 )]
 pub struct Cli {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -29,239 +29,263 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Makes the reaper's own tables (reaper_runs, reaper_state), or brings them up to date
+    /// Create or upgrade the reaper's own tables (reaper_runs, reaper_state)
     ///
-    /// It works without them, and keeps no history then. Twice in a row is as good as once.
+    /// Optional: without them no run history is kept. Safe to repeat.
     #[command(
         after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app"
     )]
     Migrate(#[command(flatten)] Common),
-    /// Writes a reaper.toml with every key explained, to begin with
+    /// Write a starter reaper.toml that explains every key
     ///
-    /// It needs no database, and never overwrites a file. For a database that is there, see
-    /// discover.
+    /// Needs no database, and never overwrites a file. For an existing database, use discover.
     #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
                             session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
     Init(Init),
-    /// Proposes a reaper.toml for a database, from what its catalog says; reads no table and
-    /// changes nothing
+    /// Propose a reaper.toml for a database from its catalog and small samples; change nothing
     ///
-    /// What is certain stands in it as it is, what is not is commented out with the reason. Ends
-    /// with 0 also when nothing is found, 1 failed, 69 database unreachable, 78 bad
-    /// configuration.
-    #[command(
-        after_help = "Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
-                            session-reaper discover --output json | jq '.targets[] | select(.live) | .table'"
-    )]
+    /// Targets that are certain are ready to use. All others are commented out, with the reason.
+    #[command(after_help = "Exit codes:\n  \
+                            0   Completed, even if nothing was found\n  \
+                            1   Failed\n  \
+                            2   Invalid usage\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
+                            session-reaper discover --output json | jq '.targets[] | select(.live) | .table'")]
     Discover(Discover),
-    /// Deletes what is due, once
-    ///
-    /// Ends with 0 when done (also when another reaper was at it), 1 failed, 2 usage, 3 partly done
-    /// (a target failed, or a budget ran out with rows left), 65 unsafe, 69 database
-    /// unreachable, 78 bad configuration, 130 or 143 stopped by a signal after finishing its
-    /// chunk.
-    #[command(
-        after_help = "Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
+    /// Delete the due rows once
+    #[command(after_help = "Exit codes:\n  \
+                            0    Completed, or another reaper holds the lock\n  \
+                            1    Failed\n  \
+                            2    Invalid usage\n  \
+                            3    Partly completed: a target failed, or a limit was reached with due rows left\n  \
+                            65   Unsafe: see session-reaper check\n  \
+                            69   Database unreachable\n  \
+                            78   Invalid configuration\n  \
+                            130  Stopped by SIGINT after the current chunk\n  \
+                            143  Stopped by SIGTERM after the current chunk\n\n\
+                            Examples:\n  session-reaper run --database-url postgres://session_reaper@db/app\n  \
                             session-reaper run --max-runtime 5m --output json | jq .outcome\n  \
-                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom"
-    )]
+                            session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom")]
     Run(Run),
-    /// Says whether every target is safe to reap, and what to run where one is not
+    /// Check whether every target is safe to reap, and show how to fix those that are not
     ///
-    /// Looks at tables, indexes, foreign keys, privileges, and the plans of the statements that a
-    /// run uses. Changes nothing. Ends with 0 safe, 2 usage, 65 unsafe, 69 database
-    /// unreachable, 78 bad configuration.
-    #[command(
-        after_help = "Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'"
-    )]
+    /// Examines tables, indexes, foreign keys, privileges and the query plans of a run. Changes
+    /// nothing.
+    #[command(after_help = "Exit codes:\n  \
+                            0   All targets are safe\n  \
+                            2   Invalid usage\n  \
+                            65  A target or the server is unsafe\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
     Check(Check),
-    /// Shows what would go now, by target and reason, and deletes nothing
+    /// Show the rows that a run would delete now, by target and reason; delete nothing
     ///
-    /// Counts on the indexes, up to a cap, and says what a run would refuse. Ends with 0, 2 usage,
-    /// 65 a target would be refused, 69 database unreachable, 78 bad configuration.
-    #[command(
-        after_help = "Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'"
-    )]
+    /// Counts rows on the indexes, up to a cap, and shows which targets a run would refuse.
+    #[command(after_help = "Exit codes:\n  \
+                            0   Completed\n  \
+                            2   Invalid usage\n  \
+                            65  A run would refuse a target\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper plan --sql\n  session-reaper plan --output json | jq '.targets[].due'")]
     Plan(Plan),
-    /// Shows how things stand: the last runs, the backlog, what a run waits for, a pause, the next
-    /// ticks
+    /// Show the status: recent runs, the backlog, throttling, a pause and the next scheduled runs
     ///
-    /// Reads, and changes nothing. What cannot be read is said, and the rest is shown. Ends with 0
-    /// when it could tell, whatever there was to be told (`health` in the JSON says that), 2
-    /// usage, 69 database unreachable, 78 bad configuration.
-    #[command(
-        after_help = "Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
-                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'"
-    )]
+    /// Changes nothing. If some data cannot be read, a note explains why and the rest is shown.
+    /// The exit code does not depend on the health; test the JSON field health for that.
+    #[command(after_help = "Exit codes:\n  \
+                            0   The status was read\n  \
+                            2   Invalid usage\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Examples:\n  session-reaper status --database-url postgres://session_reaper@db/app\n  \
+                            session-reaper status --watch 5s\n  session-reaper status --output json | jq -e '.health == \"ok\"'")]
     Status(Status),
-    /// Makes every reaper of this database wait for a while
+    /// Pause every reaper of this database for a limited time
     ///
-    /// Kept in the database (reaper_state), so that all of them obey: a run under way waits after
-    /// its chunk, one that begins waits before it looks at anything, each as long as
-    /// MAX_THROTTLE allows. Instead of a pause that is set already. Ends with 0, 1 no
-    /// table reaper_state, 69 database unreachable, 78 bad configuration.
-    #[command(
-        after_help = "Examples:\n  session-reaper pause --for 2h --why 'moving to another host'\n  \
-                            session-reaper pause --for 30m --output json | jq .until"
-    )]
+    /// The pause is stored in the database (reaper_state) and applies to all reapers. An active run
+    /// waits after its current chunk; a new run waits before it reads anything. Each waits at most
+    /// MAX_THROTTLE. A new pause replaces the existing one.
+    #[command(after_help = "Exit codes:\n  \
+                            0   The pause is set\n  \
+                            1   The table reaper_state is missing or not writable\n  \
+                            2   Invalid usage\n  \
+                            65  The reaper's tables are unsafe to use\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Examples:\n  session-reaper pause --for 2h --why 'moving to another host'\n  \
+                            session-reaper pause --for 30m --output json | jq .until")]
     Pause(Pause),
-    /// Ends a pause
+    /// End a pause
     ///
-    /// Whoever waits for it goes on within a second. Ends with 0 also when there was none.
-    #[command(
-        after_help = "Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app"
-    )]
+    /// Waiting runs resume within a second.
+    #[command(after_help = "Exit codes:\n  \
+                            0   No pause is set any more, even if there was none\n  \
+                            1   The table reaper_state is missing or not writable\n  \
+                            2   Invalid usage\n  \
+                            65  The reaper's tables are unsafe to use\n  \
+                            69  Database unreachable\n  \
+                            78  Invalid configuration\n\n\
+                            Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
     Resume(Resume),
-    /// Deletes what is due on a schedule, and serves a status page, /status.json, /livez, /readyz
-    /// and /metrics
+    /// Delete due rows on a schedule, and serve a status page, /status.json, /livez, /readyz and
+    /// /metrics
     #[command(
         after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin"
     )]
     Daemon(Daemon),
-    /// Prints what a shell needs to complete the names of commands and options
+    /// Print a shell script that completes commands and options
     #[command(
         after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \
                             session-reaper completions fish > ~/.config/fish/completions/session-reaper.fish"
     )]
     Completions {
-        /// For which shell
+        /// Shell to generate the script for
         shell: Shell,
     },
-    /// Writes manual pages into a directory, one for each command
+    /// Write manual pages to a directory, one per command
     #[command(after_help = "Example:\n  session-reaper man /usr/local/share/man/man1")]
     Man {
-        /// Where to; it is made if it is not there
+        /// Directory to write to; created if it does not exist
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
 }
 
-/// What every command needs.
+/// Options that every command has.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Common {
-    /// The database: postgres://user:password@host/name?sslmode=verify-full
+    /// Database URL: postgres://user:password@host/name?sslmode=verify-full
     #[arg(
         long,
         env = "DATABASE_URL",
         hide_env_values = true,
         value_name = "URL",
-        // Not in the comment, where rustdoc would take it for a link.
-        help = "The database: postgres://user:password@host/name?sslmode=verify-full [required]"
+        // "[required]" is not in the comment: rustdoc would parse it as a link.
+        help = "Database URL: postgres://user:password@host/name?sslmode=verify-full [required]"
     )]
     pub database_url: Option<String>,
-    /// A file that holds DATABASE_URL, instead of it
+    /// File that contains DATABASE_URL; use one or the other
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<String>,
-    /// How logs look on standard error: text or json [default: text]
+    /// Format of the logs on standard error: text or json [default: text]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// What is logged: a level, or directives such as session_reaper=debug [default: warn; for
-    /// daemon info]
+    /// Log filter: a level, or directives such as session_reaper=debug [default: warn; for daemon
+    /// info]
     #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
     pub log_filter: Option<String>,
 }
 
-/// How a run goes about it.
+/// Targets, pace, limits and throttles of a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunOptions {
-    /// What to reap [default: reaper.toml if there is one here, else the tables of auth-api in
-    /// auth-api's database]
+    /// File that lists the targets [default: reaper.toml in the current directory if it exists,
+    /// else the tables of auth-api in auth-api's database]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
-    /// How long a chunk should take; its size follows [default: 5ms]
+    /// Target duration of a chunk; the chunk size adapts to it [default: 5ms]
     #[arg(long, env = "CHUNK_TIME", value_name = "DURATION")]
     pub chunk_time: Option<String>,
-    /// Rows in a chunk at the most [default: 5000]
+    /// Maximum number of rows in a chunk [default: 5000]
     #[arg(long, env = "MAX_CHUNK", value_name = "ROWS")]
     pub max_chunk: Option<String>,
-    /// The share of time to work in, over 0 up to 1; the rest is left to others [default: 0.03]
+    /// Fraction of the time to spend deleting, from 0.01 to 1; the reaper rests for the remainder
+    /// [default: 0.03]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
-    /// How far replicas may be behind before a run waits for them, or off [default: 10s]
+    /// Replication lag above which a run waits, or off [default: 10s]
     #[arg(long, env = "MAX_REPLICA_LAG", value_name = "DURATION")]
     pub max_replica_lag: Option<String>,
-    /// The replicas that count, by application_name, with commas [default: all physical ones]
+    /// Replicas to monitor, as comma-separated application_name values [default: all physical
+    /// replicas]
     #[arg(long, env = "REPLICAS", value_name = "NAMES")]
     pub replicas: Option<String>,
-    /// A query that tells the lag in seconds, instead of pg_stat_replication
+    /// Query that returns the replication lag in seconds, instead of pg_stat_replication
     #[arg(long, env = "REPLICA_LAG_QUERY", value_name = "SQL")]
     pub replica_lag_query: Option<String>,
-    /// Client back ends at work, beyond which a run waits [default: any number]
+    /// Number of active client backends above which a run waits [default: no limit]
     #[arg(long, env = "MAX_ACTIVE_BACKENDS", value_name = "COUNT")]
     pub max_active_backends: Option<String>,
-    /// Whether a run waits for a vacuum of the table it works on: on or off [default: off]
+    /// Whether a run waits while its current table is vacuumed: on or off [default: off]
     #[arg(long, env = "WAIT_FOR_VACUUM", value_name = "SWITCH")]
     pub wait_for_vacuum: Option<String>,
-    /// A query; a run waits while it answers true, a number over 0, or a text
+    /// Query that throttles a run while it returns true, a number greater than 0, or a text
     #[arg(long, env = "THROTTLE_QUERY", value_name = "SQL")]
     pub throttle_query: Option<String>,
-    /// How long a run may wait in a row, for a replica, a pause or what else stands in the way
+    /// Longest uninterrupted wait of a run for a replica, a pause or another throttle
     /// [default: 10m]
     #[arg(long, env = "MAX_THROTTLE", value_name = "DURATION")]
     pub max_throttle: Option<String>,
-    /// How long a run may take [default: until nothing is left]
+    /// Maximum duration of a run [default: until no due rows are left]
     #[arg(long, env = "MAX_RUNTIME", value_name = "DURATION")]
     pub max_runtime: Option<String>,
-    /// How many rows a run may delete [default: all]
+    /// Maximum number of rows that a run deletes [default: all]
     #[arg(long, env = "MAX_ROWS", value_name = "ROWS")]
     pub max_rows: Option<String>,
-    /// How long a chunk waits for a lock before it is given up and tried again [default: 50ms]
+    /// Time that a chunk waits for a lock before it is canceled and retried [default: 50ms]
     #[arg(long, env = "LOCK_TIMEOUT", value_name = "DURATION")]
     pub lock_timeout: Option<String>,
-    /// How long a chunk may take before it is given up and half of it tried [default: 5s]
+    /// Maximum duration of a chunk; a slower one is canceled and retried at half the size
+    /// [default: 5s]
     #[arg(long, env = "STATEMENT_TIMEOUT", value_name = "DURATION")]
     pub statement_timeout: Option<String>,
-    /// Rows of a table that a statement may read from one end to the other [default: 10000]
+    /// Size of the largest table, in rows, that a statement may scan sequentially [default: 10000]
     #[arg(long, env = "MAX_SCAN_ROWS", value_name = "ROWS")]
     pub max_scan_rows: Option<String>,
-    /// The part of a table that its first run may delete without being asked for [default: 0.9]
+    /// Fraction of a table that its first run may delete without confirmation [default: 0.9]
     #[arg(long, env = "MAX_FRACTION", value_name = "SHARE")]
     pub max_fraction: Option<String>,
-    /// How long to keep sessions that have expired [default: 1d]
+    /// How long to keep expired sessions [default: 1d]
     #[arg(long, env = "KEEP_EXPIRED", value_name = "DURATION")]
     pub keep_expired: Option<String>,
-    /// How long to keep sessions that were revoked, at least 1h [default: 7d]
+    /// How long to keep revoked sessions, at least 1h [default: 7d]
     #[arg(long, env = "KEEP_REVOKED", value_name = "DURATION")]
     pub keep_revoked: Option<String>,
-    /// How long to keep login challenges after they expired, at least 10m [default: 10m]
+    /// How long to keep expired login challenges, at least 10m [default: 10m]
     #[arg(long, env = "KEEP_CHALLENGES", value_name = "DURATION")]
     pub keep_challenges: Option<String>,
-    /// How long to keep accounts that have no session and were not logged in to, at least 1h
-    /// [default: for ever]
+    /// How long to keep accounts without sessions after their last login, at least 1h
+    /// [default: forever]
     #[arg(long, env = "KEEP_ACCOUNTS", value_name = "DURATION")]
     pub keep_accounts: Option<String>,
-    /// How long to keep the history of runs [default: 30d]
+    /// How long to keep the run history [default: 30d]
     #[arg(long, env = "KEEP_RUNS", value_name = "DURATION")]
     pub keep_runs: Option<String>,
 }
 
-/// For commands that people and programs read.
+/// Options of commands that print results for people or programs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Printing {
-    /// What to print on standard output: text or json [default: text]
+    /// Format of standard output: text or json [default: text]
     #[arg(long, env = "OUTPUT", value_name = "FORMAT")]
     pub output: Option<String>,
 }
 
-/// Where a run's numbers go when it is over. (A daemon is scraped: it takes none of these.)
+/// Destinations of a run's metrics. A daemon has none of these options: it is scraped.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
-    /// A file for node_exporter's textfile collector, written when the run is over; daemon has
-    /// none: it is scraped
+    /// File for node_exporter's textfile collector, written when the run ends; run only, a daemon
+    /// exposes /metrics
     #[arg(long, env = "TEXTFILE", value_name = "FILE")]
     pub textfile: Option<String>,
-    /// A Prometheus Pushgateway to push to when the run is over, http://user:password@host:9091; daemon has none: it is scraped
+    /// Prometheus Pushgateway to push to when the run ends, http://user:password@host:9091; run
+    /// only, a daemon exposes /metrics
     #[arg(long, env = "PUSHGATEWAY", hide_env_values = true, value_name = "URL")]
     pub pushgateway: Option<String>,
 }
 
-/// Where spans go.
+/// Destination of spans.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tracing {
-    /// An OpenTelemetry collector to send spans of runs, targets and chunks to, http://host:4318 [default: none is sent]
+    /// OpenTelemetry collector that receives spans of runs, targets and chunks, http://host:4318
+    /// [default: spans are not sent]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
@@ -284,11 +308,11 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are
-    /// slow
+    /// Reap targets that check reports as unsafe because an index or a privilege is missing, or
+    /// because they are slow
     #[arg(long)]
     pub force_unsafe: bool,
-    /// It is meant that nearly all of a table goes in its first run
+    /// Confirm that the first run may delete most of a table
     #[arg(long)]
     pub yes: bool,
 }
@@ -305,7 +329,7 @@ pub struct Plan {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
-    /// Show the statements, too
+    /// Also show the SQL statements
     #[arg(long)]
     pub sql: bool,
 }
@@ -322,10 +346,10 @@ pub struct Status {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
-    /// Show it again and again, until it is interrupted [default: every 2s]
+    /// Refresh at this interval until interrupted; 2s if no interval is given
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
     pub watch: Option<String>,
-    /// How many of the last runs to show [default: 10]
+    /// Number of recent runs to show [default: 10]
     #[arg(long, value_name = "RUNS")]
     pub last: Option<String>,
 }
@@ -364,10 +388,10 @@ pub struct Pause {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub printing: Printing,
-    /// How long, from now on [default: 1h]
+    /// Duration of the pause from now [default: 1h]
     #[arg(long = "for", value_name = "DURATION")]
     pub length: Option<String>,
-    /// What for: everybody who looks why nothing goes is told
+    /// Reason for the pause, shown wherever the pause is reported
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
 }
@@ -386,10 +410,10 @@ pub struct Resume {
 /// `init`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Init {
-    /// What to write; - for standard output
+    /// File to write; - for standard output
     #[arg(value_name = "FILE", default_value = "reaper.toml")]
     pub file: String,
-    /// A preset to put into it, may be given more than once [default: auth-api]
+    /// Preset to include; may be repeated [default: auth-api]
     #[arg(long, value_name = "NAME")]
     pub preset: Vec<String>,
 }
@@ -406,26 +430,27 @@ pub struct Daemon {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// When to run: five fields as in crontab(5), six with seconds in front, or @hourly and the
-    /// like [default: */15 * * * *]
+    /// When to run: five crontab(5) fields, six with a leading seconds field, or a nickname such as
+    /// @hourly [default: */15 * * * *]
     #[arg(long, env = "SCHEDULE", value_name = "CRON")]
     pub schedule: Option<String>,
-    /// The time zone of the schedule, by its IANA name [default: UTC]
+    /// IANA time zone of the schedule [default: UTC]
     #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// A random wait of up to so long before each run, shorter than the schedule's shortest gap
+    /// Maximum random delay before each run, shorter than the shortest interval of the schedule
     /// [default: 0s]
     #[arg(long, env = "JITTER", value_name = "DURATION")]
     pub jitter: Option<String>,
-    /// Where to serve the status page, /livez, /readyz and /metrics [default: 127.0.0.1:9081]
+    /// Address on which to serve the status page, /livez, /readyz and /metrics [default:
+    /// 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
-    /// Names, comma-separated, by which the operations port may be reached besides IP addresses
-    /// and localhost; a request with another Host is refused [default: none]
+    /// Comma-separated host names that the operations port accepts besides IP addresses and
+    /// localhost; a request with another Host is rejected [default: none]
     #[arg(long, env = "OPS_HOSTS", value_name = "NAMES")]
     pub ops_hosts: Option<String>,
-    /// Reap targets that `check` calls unsafe for want of an index or a right, or because they are
-    /// slow
+    /// Reap targets that check reports as unsafe because an index or a privilege is missing, or
+    /// because they are slow
     #[arg(long)]
     pub force_unsafe: bool,
 }

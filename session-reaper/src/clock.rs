@@ -1,21 +1,21 @@
-//! This host's clock, in one place. It decides when a scheduled run starts and stamps metrics. What
-//! is due is decided by the database's clock alone.
+//! The clock of this host. It determines when a scheduled run starts, and the timestamps of
+//! metrics. Whether a row is due depends on the clock of the database only.
 
 use chrono::{DateTime, Utc};
 
-/// Now.
+/// Returns the current time.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Now, as Prometheus wants it: seconds since 1970.
+/// Returns the current time in seconds since 1970, for Prometheus.
 #[must_use]
 pub fn timestamp() -> f64 {
     seconds_since_1970(now())
 }
 
-/// A time as Prometheus wants it.
+/// Converts a time to seconds since 1970, for Prometheus.
 #[must_use]
 pub fn seconds_since_1970(time: DateTime<Utc>) -> f64 {
     time.signed_duration_since(DateTime::UNIX_EPOCH).as_seconds_f64()

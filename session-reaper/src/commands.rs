@@ -1,4 +1,4 @@
-//! One file a subcommand.
+//! The subcommands, one file each.
 
 pub mod check;
 pub mod completions;
@@ -22,18 +22,18 @@ use tokio_postgres::Client;
 
 use crate::exit::Exit;
 
-/// Prints to standard output. Whoever closed it early (`| head`) does not want the rest.
+/// Prints to standard output. Errors are ignored: a closed pipe (`| head`) needs no more output.
 fn print(text: &str) {
     let _ = printed(text);
 }
 
-/// The same; `false` when nobody reads it any more.
+/// Does the same, and returns `false` if standard output is closed.
 fn printed(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// A connection for a question or two about the reaper's own tables, each of which is bounded.
+/// Connects for a few queries on the reaper's own tables, with timeouts.
 async fn connected(connect: &ConnectOptions) -> Result<(Client, OwnTables), Exit> {
     let connect = connect.clone().set("statement_timeout", "5s").set("lock_timeout", "2s");
     let connected = async {

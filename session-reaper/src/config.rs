@@ -1,5 +1,5 @@
-//! The configuration: the one place that reads what was given, checks it, and says everything that
-//! is wrong at once.
+//! The configuration: the one place that parses and validates options, and reports all errors at
+//! once.
 
 mod command_line;
 mod common;
@@ -35,139 +35,140 @@ use crate::export::Exports;
 use crate::sweep::Sweep;
 use crate::telemetry::{LogConfig, SpanReceiver};
 
-/// What is reaped where there is no file.
+/// The preset that is used without a configuration file.
 const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Longer is a slip of the pen; and PostgreSQL's calendar has a beginning.
+/// The longest retention. A longer one is a typing error, and PostgreSQL's timestamps have a lower
+/// limit.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
 
-/// Of `migrate`.
+/// Configuration of `migrate`.
 #[derive(Debug)]
 pub struct MigrateConfig {
-    /// Where.
+    /// The database.
     pub connect: ConnectOptions,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `discover`.
+/// Configuration of `discover`.
 #[derive(Debug)]
 pub struct DiscoverConfig {
-    /// Where.
+    /// The database.
     pub connect: ConnectOptions,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `pause`.
+/// Configuration of `pause`.
 #[derive(Debug)]
 pub struct PauseConfig {
-    /// Where.
+    /// The database.
     pub connect: ConnectOptions,
-    /// How long.
+    /// Duration of the pause.
     pub length: Duration,
-    /// What for.
+    /// Reason for the pause.
     pub why: Option<String>,
-    /// Who says so.
+    /// The host and process that set the pause.
     pub instance: String,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `resume`.
+/// Configuration of `resume`.
 #[derive(Debug)]
 pub struct ResumeConfig {
-    /// Where.
+    /// The database.
     pub connect: ConnectOptions,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `init`.
+/// Configuration of `init`.
 #[derive(Debug)]
 pub struct InitConfig {
-    /// What to write; none for standard output.
+    /// The file to write; `None` for standard output.
     pub file: Option<PathBuf>,
-    /// The names of the presets in it.
+    /// The names of the presets to include.
     pub presets: Vec<&'static str>,
 }
 
-/// Of `run`.
+/// Configuration of `run`.
 #[derive(Debug)]
 pub struct RunConfig {
-    /// What to do.
+    /// The run.
     pub sweep: Sweep,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Where its numbers go.
+    /// Destinations of the run's metrics.
     pub exports: Exports,
-    /// Where its spans go.
+    /// Destination of the run's spans.
     pub spans: Option<SpanReceiver>,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `check`.
+/// Configuration of `check`.
 #[derive(Debug)]
 pub struct CheckConfig {
-    /// What would be done.
+    /// The run to examine.
     pub sweep: Sweep,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `plan`.
+/// Configuration of `plan`.
 #[derive(Debug)]
 pub struct PlanConfig {
-    /// What would be done.
+    /// The run to examine.
     pub sweep: Sweep,
-    /// Show statements.
+    /// Whether to show the SQL statements.
     pub sql: bool,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `status`.
+/// Configuration of `status`.
 #[derive(Debug)]
 pub struct StatusConfig {
-    /// What is looked at.
+    /// The database and the targets.
     pub sweep: Sweep,
-    /// How many of the last runs.
+    /// Number of recent runs to show.
     pub last: i64,
-    /// How long between two looks; `None` for one look.
+    /// Refresh interval; `None` to print the status once.
     pub watch: Option<Duration>,
-    /// How to tell.
+    /// Format of the output.
     pub output: Output,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
-/// Of `daemon`.
+/// Configuration of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
-    /// What it is for.
+    /// What the daemon does, and when.
     pub service: Service,
-    /// Where spans go.
+    /// Destination of spans.
     pub spans: Option<SpanReceiver>,
-    /// Logs.
+    /// Logging.
     pub log: LogConfig,
 }
 
 impl MigrateConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Common) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(given, "warn", &mut config_errors);
@@ -179,7 +180,7 @@ impl MigrateConfig {
 }
 
 impl DiscoverConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Discover) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&given.common, "warn", &mut config_errors);
@@ -192,7 +193,7 @@ impl DiscoverConfig {
 }
 
 impl PauseConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(options: &Pause) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&options.common, "warn", &mut config_errors);
@@ -200,12 +201,12 @@ impl PauseConfig {
         let length = DurationRange {
             least: Duration::from_secs(1),
             most: 30 * 24 * HOUR,
-            because: "what is due grows meanwhile; to stop for good, stop the reaper",
+            because: "due rows accumulate during a pause; to stop permanently, stop the reaper",
         };
         let length = config_errors.duration("--for", options.length.as_ref(), HOUR, &length);
         let why = given(options.why.as_ref()).map(str::to_owned);
         if why.as_ref().is_some_and(|why| why.contains(char::is_control)) {
-            config_errors.add_unquoted("--why", "one line of text, without control characters");
+            config_errors.add_unquoted("--why", "must be one line without control characters");
         }
         match database(&options.common, &mut config_errors) {
             Some(connect) if config_errors.is_empty() => {
@@ -217,7 +218,7 @@ impl PauseConfig {
 }
 
 impl ResumeConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(options: &Resume) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&options.common, "warn", &mut config_errors);
@@ -230,7 +231,7 @@ impl ResumeConfig {
 }
 
 impl InitConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Init) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let mut chosen = Vec::new();
@@ -254,7 +255,7 @@ impl InitConfig {
 }
 
 impl RunConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Run) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&given.common, "warn", &mut config_errors);
@@ -276,7 +277,7 @@ impl RunConfig {
 }
 
 impl PlanConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Plan) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&given.common, "warn", &mut config_errors);
@@ -291,7 +292,7 @@ impl PlanConfig {
 }
 
 impl StatusConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Status) -> Result<Self, ConfigErrors> {
         const LAST: i64 = 10;
         let mut config_errors = ConfigErrors::default();
@@ -300,7 +301,7 @@ impl StatusConfig {
         let range = DurationRange {
             least: Duration::from_millis(500),
             most: HOUR,
-            because: "each look asks the database some questions",
+            because: "each refresh queries the database",
         };
         let watch = given.watch.as_ref();
         let watch =
@@ -309,7 +310,7 @@ impl StatusConfig {
             "--last",
             given.last.as_ref(),
             1..=1_000,
-            "the rest is in the table reaper_runs",
+            "older runs are in the table reaper_runs",
         );
         let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(LAST);
         match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
@@ -320,7 +321,7 @@ impl StatusConfig {
 }
 
 impl CheckConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(given: &Check) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&given.common, "warn", &mut config_errors);
@@ -333,7 +334,7 @@ impl CheckConfig {
 }
 
 impl DaemonConfig {
-    /// Reads it, or says everything that is wrong.
+    /// Parses the options, or returns every error in them.
     pub fn read(options: &Daemon) -> Result<Self, ConfigErrors> {
         let mut config_errors = ConfigErrors::default();
         let log = log(&options.common, "info", &mut config_errors);

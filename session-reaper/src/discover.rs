@@ -1,10 +1,10 @@
-//! From a database's catalog to a proposed `reaper.toml`.
+//! Derives a proposed `reaper.toml` from the catalog of a database.
 //!
-//! [`discover`] is the recipe. The [`catalog`] lists the tables, in one read-only transaction, and
-//! the [`sample`] shows what their columns hold; [`recognise`] finds those of presets; [`judge`]
-//! goes through the columns of all others by the [`signs`], the [`nouns`] and what stands
-//! [`beside`], which are data, and collects the [`doubts`]; [`proposal`] writes the file. What
-//! cannot be known is commented out, with the reason.
+//! [`discover`] performs all steps. [`catalog`] lists the tables in one read-only transaction, and
+//! [`sample`] reads sample values of their columns. [`recognise`] finds the tables of presets.
+//! [`judge`] evaluates the columns of all other tables with the rules in [`signs`], [`nouns`] and
+//! [`beside`], which are data, and collects the [`doubts`]. [`proposal`] writes the file, in which
+//! uncertain targets are commented out, with the reason.
 
 mod beside;
 mod catalog;
@@ -33,12 +33,12 @@ pub use findings::Findings;
 use crate::config::presets;
 use findings::Unrecognised;
 
-/// Finds what could be reaped.
+/// Finds tables that could be reaped.
 pub async fn discover(connect: &ConnectOptions) -> Result<Findings, DiscoverError> {
     let presets = presets();
     let catalog = catalog::read(connect, &recognise::wanted(&presets)).await?;
     let mut presets = recognise::presets(&presets, &catalog);
-    // Tables of a preset that is only perhaps meant are judged by themselves, too.
+    // The tables of an uncertain preset are also evaluated on their own.
     let taken: HashSet<u32> = presets
         .iter()
         .filter(|found| found.live())

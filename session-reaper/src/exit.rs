@@ -1,38 +1,37 @@
-//! What the process ends with: an interface for supervisors and scripts. Usage errors end with 2,
-//! by clap.
+//! Exit codes: an interface for service managers and scripts. clap exits with 2 on usage errors.
 
 use std::process::ExitCode;
 
 use crate::stop::Signal;
 
-/// An exit code, by its meaning.
+/// The meaning of an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; also when another reaper was at it.
+    /// Completed, or another reaper holds the lock.
     Done,
     /// Failed.
     Failed,
-    /// Partly done: a target failed, or the budget ran out with rows left.
+    /// Partly completed: a target failed, or a budget was used up with due rows left.
     Partly,
-    /// It would not be safe to go on.
+    /// Continuing would be unsafe.
     Unsafe,
-    /// The database cannot be reached.
+    /// The database is unreachable.
     Unreachable,
-    /// The configuration has errors, or there is none for this database.
+    /// The configuration is invalid, or there is none for this database.
     Misconfigured,
-    /// A signal asked for it.
+    /// Stopped by a signal.
     Stopped(Signal),
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the numeric exit code.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Partly => 3,
-            // EX_DATAERR, EX_UNAVAILABLE, EX_CONFIG of sysexits.h.
+            // EX_DATAERR, EX_UNAVAILABLE and EX_CONFIG in sysexits.h.
             Self::Unsafe => 65,
             Self::Unreachable => 69,
             Self::Misconfigured => 78,

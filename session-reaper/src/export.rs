@@ -1,6 +1,6 @@
-//! What a single run leaves behind for Prometheus, which cannot scrape what is over: a file for
-//! `node_exporter` ([`textfile`]), a push to a Pushgateway ([`pushgateway`]). Neither changes what
-//! the run ended with.
+//! Exports the metrics of a single run, which Prometheus cannot scrape after its end: to a file for
+//! `node_exporter` ([`textfile`]) and to a Pushgateway ([`pushgateway`]). Neither affects the
+//! result of the run.
 
 mod exposition;
 mod pushgateway;
@@ -14,7 +14,7 @@ pub use pushgateway::Pushgateway;
 use crate::metrics::{self, Exporter};
 use crate::sweep::Sweep;
 
-/// Where the numbers go.
+/// The destinations of the metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Exports {
     /// A file for `node_exporter`'s textfile collector.
@@ -24,7 +24,7 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// Starts measuring, if anybody is going to read it. To be asked before the run begins.
+    /// Starts measuring if there is a destination. Must be called before the run starts.
     #[must_use]
     pub fn measure(&self, sweep: &Sweep) -> Option<PrometheusHandle> {
         if self.textfile.is_none() && self.pushgateway.is_none() {
@@ -40,8 +40,8 @@ impl Exports {
             .ok()
     }
 
-    /// Hands the numbers on. What fails is told and counted, and that is all: the run is over.
-    pub async fn hand_on(&self, measured: &PrometheusHandle, sweep: &Sweep) {
+    /// Exports the metrics. Failures are only logged and counted, because the run is over.
+    pub async fn send(&self, measured: &PrometheusHandle, sweep: &Sweep) {
         if let Some(pushgateway) = &self.pushgateway {
             match pushgateway.push(&measured.render()).await {
                 Ok(()) => tracing::info!(
@@ -61,7 +61,7 @@ impl Exports {
                 }
             }
         }
-        // Last, so that it counts what failed before.
+        // Last, so that the file includes the failure count of the push.
         if let Some(path) = &self.textfile {
             let targets: Vec<&str> =
                 sweep.targets.iter().map(|target| target.name.as_str()).collect();

@@ -1,29 +1,30 @@
-//! session-reaper deletes expired and revoked rows from PostgreSQL, in bounded chunks, and says
-//! what it did.
+//! session-reaper deletes expired and revoked rows from PostgreSQL in bounded chunks, and reports
+//! the result.
 //!
-//! Read [`sweep`] first: it is what one run does, from the advisory lock to the report. The rest is
-//! around it.
+//! Read [`sweep`] first: it implements one run, from the advisory lock to the report. The other
+//! modules configure, schedule and observe runs.
 //!
 //! ```text
 //! main ─→ cli, config ─→ commands::run ────┬─→ sweep ─→ schema
-//!                     └→ commands::daemon ─┤      sweep::run     the recipe of a run
-//!                        schedule  when    │      sweep::stint   one target
-//!                        ops       /readyz │      sweep::pass    one reason: the loop
-//!                        ops::page /       └→ status: how things stand, for commands::status and the page
+//!                     └→ commands::daemon ─┤      sweep::run         the steps of a run
+//!                        schedule  when    │      sweep::target_run  one target
+//!                        ops       /readyz │      sweep::pass        one reason: the loop
+//!                        ops::page /       └→ status: shown by commands::status and the page
 //! ```
 //!
-//! - [`cli`] is the command line, [`config`] the one place that reads and checks what was given
-//!   there.
-//! - [`commands`] has one file a subcommand; [`exit`] the codes that they end with.
-//! - [`discover`] reads a catalog and proposes targets, which the subcommand of that name prints.
-//! - [`schedule`], [`ops`] and [`notify`] are the daemon's: when to run, what operators see, what
-//!   its service manager is told.
-//! - [`status`] puts together what `status` and the daemon's page show; [`registration`] is where a
-//!   daemon says when it runs next, [`recent_runs`] what a process remembers of its own runs.
-//! - [`stop`] is being asked to stop, passed down as a value; [`clock`] this host's clock;
-//!   [`nearest`] what a misspelt name may mean.
-//! - [`metrics`] has the metrics, [`export`] hands those of a single run on, [`telemetry`] has the
-//!   logs and spans, [`bar`] the progress bar, [`summary`] what `run` prints.
+//! - [`cli`] defines the command line; [`config`] is the one place that parses and validates it.
+//! - [`commands`] has one file per subcommand; [`exit`] defines their exit codes.
+//! - [`discover`] reads a catalog and proposes targets, which the subcommand `discover` prints.
+//! - [`schedule`], [`ops`] and [`notify`] belong to the daemon: when to run, the operations port,
+//!   and the messages to the service manager.
+//! - [`status`] assembles the status that the subcommand `status` and the daemon's page show.
+//!   [`registration`] stores the time of a daemon's next run, and [`recent_runs`] keeps the runs of
+//!   this process in memory.
+//! - [`stop`] passes shutdown signals down as a value; [`clock`] reads the clock of this host;
+//!   [`nearest`] suggests a correction for a misspelled name.
+//! - [`metrics`] defines the metrics, [`export`] pushes or writes those of a single run,
+//!   [`telemetry`] sets up logs and spans, [`bar`] draws the progress bar, and [`summary`] formats
+//!   the output of `run`.
 
 pub mod bar;
 pub mod cli;

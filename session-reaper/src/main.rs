@@ -1,4 +1,4 @@
-//! The program: configuration, logs, the command, its exit code.
+//! The program: reads the configuration, starts logging, runs the command, returns its exit code.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -14,15 +14,15 @@ use session_reaper::exit::Exit;
 use session_reaper::stop::Stop;
 use session_reaper::{bar, commands, telemetry};
 
-/// Two threads: one for the loop, one for what goes on beside it.
+/// Runs on two worker threads: one for the deletion loop and one for everything else.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let cli = match command_line() {
         Ok(cli) => cli,
         Err(config_errors) => return refuse(&config_errors, Exit::Misconfigured).into(),
     };
-    // As a task: the thread that is here now is none of the two, and would be woken for each answer
-    // of the database.
+    // A spawned task runs on a worker thread. The main thread is not one, and would be woken for
+    // each response of the database.
     match tokio::spawn(command(cli)).await {
         Ok(exit) => exit.into(),
         Err(error) => refuse(&error, Exit::Failed).into(),
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 
 async fn command(cli: Cli) -> Exit {
     match cli.command {
-        // A signal ends this one at once, as it does any program: a migration is a transaction.
+        // A signal ends `migrate` immediately: each migration is a transaction.
         Command::Migrate(options) => match MigrateConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -39,7 +39,7 @@ async fn command(cli: Cli) -> Exit {
             }
             Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
-        // Nor is there anything to finish here: it only reads.
+        // A signal ends `check` immediately: it only reads.
         Command::Check(options) => match CheckConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -84,7 +84,7 @@ async fn command(cli: Cli) -> Exit {
             Ok(()) => Exit::Done,
             Err(why) => refuse(&why, Exit::Failed),
         },
-        // As with `migrate`: it changes nothing that a signal could leave half done.
+        // A signal ends `discover` immediately: it only reads.
         Command::Discover(options) => match DiscoverConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -135,7 +135,7 @@ async fn command(cli: Cli) -> Exit {
     }
 }
 
-/// Said before there are logs.
+/// Prints an error that occurs before logging is configured, and returns the exit code.
 fn refuse(why: &dyn Display, exit: Exit) -> Exit {
     let _ = writeln!(std::io::stderr(), "session-reaper: {why}");
     exit

@@ -1,10 +1,10 @@
-//! Metrics: one function for each thing that is measured; [`series`] has their names and help,
-//! [`labels`] the closed sets of their labels. Where nobody reads them (a `run` without
-//! `--textfile` and `--pushgateway`) no recorder is installed and all of this does nothing.
+//! Metrics: one function per measurement. [`series`] defines their names and help texts, [`labels`]
+//! the closed sets of their labels. Without an export (a `run` without `--textfile` and
+//! `--pushgateway`), no recorder is installed and these functions do nothing.
 //!
-//! Labels come from closed sets, and every value is there from the start, so that a rate is defined
-//! before the first event. Points in time are exported as such, not as ages: an age freezes when
-//! its job dies.
+//! Labels have closed sets of values. Every series exists from the start, so that a rate is defined
+//! before the first event. Times are exported as timestamps, not as ages, because an age freezes
+//! when its job dies.
 
 mod labels;
 mod series;
@@ -31,7 +31,7 @@ use crate::clock;
 use crate::recent_runs;
 use crate::sweep::{Target, ThrottleCause};
 
-/// Installs the daemon's recorder and creates every series that these targets will have.
+/// Installs the recorder of a daemon and creates every series of these targets.
 pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
     let handle = recorder()?;
     series::create_counts(targets);
@@ -39,9 +39,9 @@ pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Installs the recorder of a single run. A gauge is there once it has been measured: what this run
-/// did not come to (the backlog, where the database could not be reached) is not to be told as 0 in
-/// place of what the run before had seen.
+/// Installs the recorder of a single run. A gauge is created when it is first measured. Otherwise a
+/// value that this run did not measure, such as the backlog of an unreachable database, would be 0
+/// and replace the value of the previous run.
 pub fn install_for_one_run(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
     let handle = recorder()?;
     series::create_counts(targets);
@@ -57,8 +57,8 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// What is known of runs before this process: when one last succeeded, and when one last ended.
-/// Without it a daemon that was restarted would look like one that has never succeeded.
+/// Sets the times of the last success and the last end of runs before this process. Without them, a
+/// restarted daemon would look as if it had never succeeded.
 pub(crate) fn runs_before(success: Option<DateTime<Utc>>, completion: Option<DateTime<Utc>>) {
     for (name, time) in [(LAST_SUCCESS, success), (LAST_COMPLETION, completion)] {
         if let Some(time) = time {
@@ -67,45 +67,45 @@ pub(crate) fn runs_before(success: Option<DateTime<Utc>>, completion: Option<Dat
     }
 }
 
-/// Something that was to be handed on was not.
+/// Counts a failed export.
 pub(crate) fn export_failed(exporter: Exporter) {
     counter!(EXPORT_FAILURES, "exporter" => exporter.as_str()).increment(1);
 }
 
-/// The schedule's longest gap.
+/// Sets the longest interval between two scheduled runs.
 pub(crate) fn interval(interval: Duration) {
     gauge!(INTERVAL).set(interval);
 }
 
-/// Times of the schedule that came while a run was going.
+/// Counts scheduled runs that were skipped because a run was active.
 pub(crate) fn ticks_skipped(ticks: usize) {
     counter!(TICKS_SKIPPED).increment(ticks as u64);
 }
 
-/// A try at a chunk that came to nothing, or is about to be made again.
+/// Counts an attempt at a chunk.
 pub(crate) fn chunk(target: &str, outcome: ChunkOutcome) {
     counter!(CHUNKS, "target" => target.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A chunk that was committed, and the size of the next.
+/// Records a committed chunk and the size of the next one.
 pub(crate) fn chunk_done(target: &str, elapsed: Duration, next_size: u32) {
     chunk(target, ChunkOutcome::Done);
     histogram!(CHUNK_DURATION, "target" => target.to_owned()).record(elapsed);
     gauge!(CHUNK_SIZE, "target" => target.to_owned()).set(next_size);
 }
 
-/// Rows that went.
+/// Counts deleted rows.
 pub(crate) fn deleted(target: &str, reason: &str, rows: u64) {
     counter!(ROWS_DELETED, "target" => target.to_owned(), "reason" => reason.to_owned())
         .increment(rows);
 }
 
-/// Due rows that somebody held.
+/// Counts due rows that were skipped because they were locked.
 pub(crate) fn skipped_locked(target: &str, rows: u64) {
     counter!(ROWS_SKIPPED, "target" => target.to_owned()).increment(rows);
 }
 
-/// The backlog of a target, one count a reason.
+/// Sets the backlog of a target, with one count per reason.
 pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let name = &target.name;
     for (reason, rows) in target.reasons.iter().zip(rows) {
@@ -118,8 +118,8 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     recent_runs::keep_backlog(target, rows, capped, oldest_due);
 }
 
-/// Time waited for `cause`. Counters are whole numbers: what is not a whole second yet is kept for
-/// the next time.
+/// Counts time spent waiting for `cause`. Counters are whole numbers, so the fraction of a second
+/// is carried over to the next call.
 pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
     static MICROSECONDS: [AtomicU64; ThrottleCause::ALL.len()] =
         [const { AtomicU64::new(0) }; ThrottleCause::ALL.len()];
@@ -128,32 +128,32 @@ pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
     counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(total / 1_000_000);
 }
 
-/// Whether a run waits for `cause`.
+/// Sets whether a run waits for `cause`.
 pub(crate) fn throttled(cause: ThrottleCause, waits: bool) {
     gauge!(THROTTLED, "cause" => cause.as_str()).set(u8::from(waits));
 }
 
-/// How far a replica is behind.
+/// Sets the lag of a replica.
 pub(crate) fn replica_lag(replica: &str, lag: Duration) {
     gauge!(REPLICA_LAG, "replica" => replica.to_owned()).set(lag);
 }
 
-/// A look at whether a target is safe.
+/// Counts a preflight check of a target.
 pub(crate) fn checked(target: &str, safe: bool) {
     counter!(CHECKS, "target" => target.to_owned(), "result" => if safe { "safe" } else { "unsafe" }).increment(1);
 }
 
-/// A try for a lock.
+/// Counts an attempt to acquire a lock.
 pub(crate) fn lock_attempt(result: LockAttempt) {
     counter!(LOCK_ATTEMPTS, "result" => result.as_str()).increment(1);
 }
 
-/// Whether we hold the lock of a target.
+/// Sets whether this process holds the lock of a target.
 pub(crate) fn lock_held(target: &str, held: bool) {
     gauge!(LOCK_HELD, "target" => target.to_owned()).set(u8::from(held));
 }
 
-/// The end of a run, with the rows that it deleted by target.
+/// Records the end of a run, with the number of deleted rows per target.
 pub(crate) fn run_ended<'a>(
     outcome: Outcome,
     elapsed: Duration,

@@ -1,10 +1,10 @@
-//! What somebody may have meant who misspelt a name.
+//! Finds the correct spelling of a misspelled name.
 
-/// Less alike than this is not a slip of the pen.
+/// Minimum similarity of a misspelled name.
 const ALIKE: f64 = 0.6;
 
-/// What belongs to the likeliest of the names, when one is like `wanted` at all; capitals do not
-/// count.
+/// Returns the value of the name that is most similar to `wanted`, if any is similar enough. Case
+/// is ignored.
 #[must_use]
 pub fn nearest<T, N: AsRef<str>>(
     wanted: &str,
@@ -13,8 +13,8 @@ pub fn nearest<T, N: AsRef<str>>(
     let wanted = wanted.to_lowercase();
     let alike = |name: &str| {
         let name = name.to_lowercase();
-        // The first knows a common beginning, the second two letters of a short name in the wrong
-        // order.
+        // Jaro-Winkler favors a common prefix; Damerau-Levenshtein recognizes two swapped letters
+        // of a short name.
         strsim::jaro_winkler(&wanted, &name)
             .max(strsim::normalized_damerau_levenshtein(&wanted, &name))
     };
@@ -31,12 +31,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_pen_is_understood_and_nothing_else() {
+    fn only_similar_names_are_found() {
         let near =
             |wanted| nearest(wanted, ["due", "expires_at", "revoked_at"].map(|name| (name, name)));
-        let told = ["deu", "expire_at", "EXPIRES", "revokd", "fam", "q"].map(near);
+        let found = ["deu", "expire_at", "EXPIRES", "revokd", "fam", "q"].map(near);
         assert_eq!(
-            told,
+            found,
             [Some("due"), Some("expires_at"), Some("expires_at"), Some("revoked_at"), None, None]
         );
     }

@@ -1,5 +1,5 @@
-//! What the service manager is told, where one has asked for it (`sd_notify(3)`): that the daemon
-//! is ready, what it does, that its loop is alive, and that it stops.
+//! Notifies the service manager, if it supports `sd_notify(3)`: that the daemon is ready, what it
+//! does, that its loop is alive, and that it stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,35 +14,35 @@ use crate::summary::grouped;
 use crate::sweep::{LONGEST_REST, Progress, StatementBounds};
 use crate::watchdog;
 
-/// People read the status; a run may go through a hundred chunks in a second.
+/// Minimum interval between status messages; a run may process a hundred chunks per second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// In a watchdog's time the loop is looked at so often: one look that comes late does no harm.
+/// Number of checks of the loop per watchdog timeout, so that a late check does no harm.
 const LOOKS: u32 = 4;
 
-/// Steps of a run that may be silent one after the other and still be well: a statement that takes
-/// all of its time, the rest that it has earned, and a connection that is given up.
+/// Number of consecutive steps of a healthy run that may report no progress: a statement that takes
+/// its full timeout, the rest after it, and a connection that is abandoned.
 const SILENT_STEPS: u32 = 4;
 
-/// For the way to the server and back, on top of what a statement may take.
+/// Time for the network round trip, added to the timeout of a statement.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The service manager that has started this process.
+/// The service manager that started this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supervisor {
-    /// It ends a process that gives no sign of life for so long.
+    /// The watchdog timeout, after which it ends a process without a sign of life.
     pub watchdog: Option<Duration>,
 }
 
 impl Supervisor {
-    /// How often the loop has to wake up while it has nothing to do.
+    /// Returns how often an idle loop must wake up.
     #[must_use]
     pub fn wake_every(self) -> Option<Duration> {
         self.watchdog.map(|watchdog| watchdog / LOOKS)
     }
 
-    /// Says so when a slow statement would be taken for a hung process.
-    pub fn warn_of_haste(self, bounds: StatementBounds) {
+    /// Logs a warning if the watchdog timeout is shorter than a slow statement may take.
+    pub fn warn_if_too_short(self, bounds: StatementBounds) {
         let least = ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST);
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
             let (watchdog_s, least_s) = (watchdog.as_secs_f64(), least.as_secs_f64());
@@ -56,10 +56,10 @@ impl Supervisor {
     }
 }
 
-/// Says that the daemon is ready, and what it does, until somebody asks it to stop; then that.
-pub async fn tell(mut live: Live, stop: Stop) {
-    let mut told = status(&live.progress.borrow_and_update(), *live.next.borrow_and_update());
-    send(vec![NotifyState::Ready, NotifyState::Status(&told)]).await;
+/// Sends that the daemon is ready, then its status until it stops, then that it stops.
+pub async fn report(mut live: Live, stop: Stop) {
+    let mut sent = status(&live.progress.borrow_and_update(), *live.next.borrow_and_update());
+    send(vec![NotifyState::Ready, NotifyState::Status(&sent)]).await;
     loop {
         let over = async {
             tokio::select! {
@@ -75,23 +75,20 @@ pub async fn tell(mut live: Live, stop: Stop) {
             break;
         }
         let now = status(&live.progress.borrow_and_update(), *live.next.borrow_and_update());
-        if now != told {
+        if now != sent {
             send(vec![NotifyState::Status(&now)]).await;
-            told = now;
+            sent = now;
         }
         tokio::select! {
             () = tokio::time::sleep(AT_MOST_EVERY) => {}
             _ = stop.wait() => {}
         }
     }
-    send(vec![
-        NotifyState::Stopping,
-        NotifyState::Status("stopping, after the chunk that is under way"),
-    ])
-    .await;
+    send(vec![NotifyState::Stopping, NotifyState::Status("stopping after the current chunk")])
+        .await;
 }
 
-/// Feeds the watchdog for as long as the loop gives signs of life.
+/// Feeds the watchdog as long as the loop makes progress.
 pub async fn feed(watchdog: Duration, mut progress: watch::Receiver<Progress>) {
     let mut seen = watchdog::signs();
     loop {
@@ -105,7 +102,7 @@ pub async fn feed(watchdog: Duration, mut progress: watch::Receiver<Progress>) {
     }
 }
 
-/// Beside the loop: the other end may be slow to read.
+/// Sends on a blocking thread, because the service manager may be slow to read.
 async fn send(states: Vec<NotifyState<'_>>) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let sent = tokio::task::spawn_blocking(move || {
@@ -113,23 +110,23 @@ async fn send(states: Vec<NotifyState<'_>>) {
         sd_notify::notify(&states)
     });
     if let Ok(Err(error)) = sent.await
-        && !SAID.swap(true, Ordering::Relaxed)
+        && !LOGGED.swap(true, Ordering::Relaxed)
     {
         tracing::warn!(event = "notify_failed", %error, "service manager not notified");
     }
 }
 
-/// Whether it has been said that nobody listens.
-static SAID: AtomicBool = AtomicBool::new(false);
+/// Whether a failed notification has been logged.
+static LOGGED: AtomicBool = AtomicBool::new(false);
 
-/// One line. What others wrote into it cannot begin another.
+/// Returns the status as one line, without control characters.
 fn status(progress: &Progress, next: Option<DateTime<Utc>>) -> String {
     let text = match (&progress.run, &progress.waiting, next) {
         (Some(_), Some(waiting), _) => {
             format!("waiting: {} ({})", waiting.cause.as_str(), waiting.why)
         }
         (Some(_), None, _) if progress.target.is_empty() => {
-            "a run begins: looking at what is due".to_owned()
+            "starting a run: counting due rows".to_owned()
         }
         (Some(_), None, _) => {
             let target = progress.targets.iter().find(|target| target.target == progress.target);

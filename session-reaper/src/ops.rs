@@ -1,5 +1,5 @@
-//! What the daemon serves to operators: `/livez`, `/readyz`, `/metrics`, and the status page at `/`
-//! with its `/status.json`.
+//! The operations port of the daemon: `/livez`, `/readyz`, `/metrics`, the status page at `/` and
+//! its data at `/status.json`.
 
 mod board;
 mod guard;
@@ -25,22 +25,22 @@ use page::Page;
 
 use crate::sweep::{Progress, Sweep};
 
-/// How long an answer about the database stands: probes may come as often as they like, connections
-/// are made once a second.
+/// How long the result of a readiness check is cached: however frequent the probes are, at most one
+/// connection per second is made.
 const READY_FOR: Duration = Duration::from_secs(1);
 
-/// Probes give up after a second or a few; the answer has to come before.
+/// Timeout of a readiness check, shorter than the usual timeout of probes.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-/// Scrapers and supervisors finish their few requests well within it.
+/// Time for open requests of scrapers and supervisors to finish at shutdown.
 const DRAIN_SECONDS: u64 = 5;
 
-/// What the daemon is doing now.
+/// The current activity of the daemon.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The run under way.
+    /// The progress of the active run.
     pub progress: watch::Receiver<Progress>,
-    /// When the next one is due, by this host's clock.
+    /// The time of the next run, by the clock of this host.
     pub next: watch::Receiver<Option<DateTime<Utc>>>,
 }
 
@@ -48,13 +48,13 @@ struct Ops {
     metrics: PrometheusHandle,
     hosts: OpsHosts,
     connect: ConnectOptions,
-    /// Whether the database answered, and when. Held while it is asked, so that only one asks.
+    /// The last readiness check and its time. Locked during a check, so that only one runs.
     ready: Mutex<Option<(Instant, bool)>>,
     board: Board,
     page: Page,
 }
 
-/// Binds, and returns the server with the address that it really has.
+/// Binds the port, and returns the server with its actual address.
 pub fn serve(
     bind: SocketAddr,
     hosts: &OpsHosts,
@@ -85,19 +85,19 @@ pub fn serve(
     Ok((server.run(), address))
 }
 
-/// For questions beside the work: a server process that is given up ends by itself soon, also one
-/// that waits for a lock.
+/// Returns connection options for queries outside runs. Their timeouts end an abandoned backend
+/// soon, even one that waits for a lock.
 #[must_use]
 pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
     connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")
 }
 
-/// The process is there.
+/// Reports that the process is alive.
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// The database can be reached.
+/// Reports whether the database is reachable.
 async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
     let mut ready = ops.ready.lock().await;
     let reachable = match *ready {
@@ -123,12 +123,12 @@ async fn render(ops: web::Data<Ops>) -> HttpResponse {
         .body(ops.metrics.render())
 }
 
-/// The status page.
+/// Serves the status page.
 async fn index(ops: web::Data<Ops>) -> HttpResponse {
     ops.page.answer()
 }
 
-/// What it shows.
+/// Serves the data of the status page.
 async fn status(ops: web::Data<Ops>) -> HttpResponse {
     let shown = ops.board.show().await;
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(shown)

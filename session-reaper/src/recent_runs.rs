@@ -1,8 +1,8 @@
-//! What this process remembers of its own runs: the last count of each backlog, and how the runs of
-//! the last day ended. The daemon's status page shows it, so that looking at the page counts
-//! nothing, and where no history is kept.
+//! Keeps the recent runs of this process in memory: the last count of each backlog, and the results
+//! of the runs of the last day. The daemon's status page uses them, so that viewing the page counts
+//! no rows, and works without a run history.
 //!
-//! Like the metrics, beside which it is written, it is one for the process.
+//! Like the metrics, which are updated at the same places, it is global to the process.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -14,35 +14,35 @@ use serde_json::Value;
 use crate::clock;
 use crate::sweep::{Report, Target};
 
-/// Runs that are kept: some days of a quarter of an hour each, and a few hundred kilobytes.
+/// Maximum number of runs: several days with a run every 15 minutes, a few hundred kilobytes.
 const RUNS: usize = 500;
 
-/// Runs of before are of no matter to a page that shows a day.
+/// Maximum age of a run. The status page shows one day.
 const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// A count of a backlog.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Rows, by reason.
+    /// Rows by reason.
     pub rows: Vec<(String, u64)>,
-    /// There were more.
+    /// Whether there were more rows.
     pub capped: bool,
-    /// When the oldest fell due.
+    /// When the oldest row fell due.
     pub oldest_due: Option<DateTime<Utc>>,
-    /// By this host's clock.
+    /// The time, by the clock of this host.
     pub at: DateTime<Utc>,
 }
 
 /// A run of this process that has ended.
 #[derive(Clone, Debug)]
 pub struct Ran {
-    /// Who ran it.
+    /// The host and process of the run.
     pub instance: String,
-    /// What set it off.
+    /// What triggered the run.
     pub trigger: Trigger,
-    /// What it did.
+    /// The report of the run.
     pub report: Value,
-    /// By this host's clock.
+    /// The time, by the clock of this host.
     pub finished_at: DateTime<Utc>,
 }
 
@@ -55,11 +55,11 @@ static MEMORY: Mutex<Memory> =
     Mutex::new(Memory { samples: BTreeMap::new(), runs: VecDeque::new() });
 
 fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
-    // What a thread left that panicked here is whole: each change is one statement.
+    // After a panic the data is consistent: each change is one statement.
     work(&mut MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps a count of the backlog of `target`, one a reason; `oldest_due` in seconds since 1970.
+/// Keeps a count of the backlog of `target`, by reason; `oldest_due` is in seconds since 1970.
 pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let rows = target
         .reasons
@@ -69,7 +69,7 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
         .collect();
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "`as` saturates; what is out of range is no date"
+        reason = "`as` saturates; a value that is out of range is not a date"
     )]
     let oldest_due =
         oldest_due.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64));
@@ -77,7 +77,7 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
     with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
 }
 
-/// Keeps how a run ended.
+/// Keeps the report of a run.
 pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
     let report = serde_json::to_value(report).unwrap_or_default();
     let ran = Ran { instance: instance.to_owned(), trigger, report, finished_at: clock::now() };
@@ -87,7 +87,7 @@ pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
     });
 }
 
-/// Keeps that a run could not begin.
+/// Keeps a run that could not start.
 pub(crate) fn keep_failure(instance: &str, why: &str) {
     let report = Report {
         run_id: RunId::generate().0,
@@ -100,13 +100,13 @@ pub(crate) fn keep_failure(instance: &str, why: &str) {
     keep_run(instance, Trigger::Schedule, &report);
 }
 
-/// The last count of a backlog.
+/// Returns the last count of a backlog.
 #[must_use]
 pub fn backlog(target: &str) -> Option<Sample> {
     with(|recent_runs| recent_runs.samples.get(target).cloned())
 }
 
-/// The runs of the last day, newest first.
+/// Returns the runs of the last day, newest first.
 #[must_use]
 pub fn runs() -> Vec<Ran> {
     let oldest = clock::now() - KEPT_FOR;
@@ -115,7 +115,7 @@ pub fn runs() -> Vec<Ran> {
     })
 }
 
-/// The last run that has ended.
+/// Returns the last run that has ended.
 #[must_use]
 pub fn last_run() -> Option<Ran> {
     with(|recent_runs| recent_runs.runs.front().cloned())

@@ -1,5 +1,4 @@
-//! When a daemon runs next is known to it alone: it says so in `reaper_state`, where `status` finds
-//! it.
+//! Registers a daemon and the time of its next run in `reaper_state`, where `status` reads it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,41 +13,42 @@ use crate::ops::questions;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
-/// What its keys in `reaper_state` begin with; the instance follows.
+/// The prefix of its keys in `reaper_state`; the instance follows.
 pub const PREFIX: &str = "daemon:";
 
-/// A daemon that has not said a new time so long after its last one is dead, or at work: that shows
-/// in its run.
+/// How long after its next run a daemon without a newer registration counts as dead, unless one of
+/// its runs is active.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
-/// A daemon says again that it is there, so that one which was killed is not announced for days.
-const AGAIN: Duration = Duration::from_mins(1);
+/// How often a daemon renews its registration, so that a killed daemon is not listed for days.
+const RENEW_EVERY: Duration = Duration::from_mins(1);
 
-/// One that has not done so for so long is dead.
+/// Age of a registration after which the daemon counts as dead.
 pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
-/// What takes longer is given up until the next time changes; at its end the daemon waits for it.
-const WITHIN: Duration = Duration::from_secs(5);
+/// Timeout of an update. An update that fails is retried at the next one. At shutdown the daemon
+/// waits for the removal.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A schedule may tick each second: that often nobody looks.
+/// Minimum interval between updates; a schedule may run every second.
 const NOT_SOONER: Duration = Duration::from_secs(1);
 
-/// What a daemon says of itself.
+/// The registration of a daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Registration {
-    /// The next tick of its schedule, by its host's clock.
+    /// The time of its next run, by the clock of its host.
     pub next_at: DateTime<Utc>,
-    /// As in crontab(5).
+    /// The schedule, in the format of crontab(5).
     pub schedule: String,
-    /// Of the schedule.
+    /// The time zone of the schedule.
     pub timezone: String,
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
-    /// Where its status page is, as seen from its host.
+    /// The URL of its status page, as seen from its host.
     pub page: String,
 }
 
-/// Says so after each change of the next time, until the sender is gone; then it takes it back.
+/// Updates the registration after each change of `next`. Removes it when the sender is dropped.
 pub fn publish(
     sweep: &Sweep,
     schedule: &Schedule,
@@ -59,8 +59,8 @@ pub fn publish(
     let (schedule, timezone) = schedule.written();
     let page = format!("http://{ops}/");
     async move {
-        // The first time it is told at once, later each minute and whenever it changes.
-        while !matches!(tokio::time::timeout(AGAIN, next.changed()).await, Ok(Err(_))) {
+        // The first update is immediate; later ones follow each change, and at least every minute.
+        while !matches!(tokio::time::timeout(RENEW_EVERY, next.changed()).await, Ok(Err(_))) {
             let Some(next_at) = *next.borrow_and_update() else { continue };
             let registration = Registration {
                 next_at,
@@ -69,18 +69,18 @@ pub fn publish(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 page: page.clone(),
             };
-            say(&sweep, &key, Some(&registration)).await;
+            store(&sweep, &key, Some(&registration)).await;
             tokio::time::sleep(NOT_SOONER).await;
         }
-        say(&sweep, &key, None).await;
+        store(&sweep, &key, None).await;
     }
 }
 
-/// Says it, or takes back what was said.
-async fn say(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
+/// Stores the registration, or removes it if it is `None`.
+async fn store(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
     let work = async {
         let client = questions(&sweep.connect).connect().await?;
-        let said = async {
+        let stored = async {
             let own = sweep.own_tables(&client).await?;
             let Some(registration) = registration else {
                 return state::remove(&client, &own, key).await;
@@ -89,9 +89,9 @@ async fn say(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
                 .await?;
             state::forget_old(&client, &own, PREFIX, "next_at").await.map(drop)
         };
-        said.await.map_err(|error| ConnectError::Connect(chain(&error)))
+        stored.await.map_err(|error| ConnectError::Connect(chain(&error)))
     };
-    match tokio::time::timeout(WITHIN, work).await {
+    match tokio::time::timeout(TIMEOUT, work).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::debug!(event = "next_run_not_stored", %error, "time of the next run not stored in reaper_state");

@@ -1,10 +1,10 @@
-//! When to run: crontab(5) in a time zone, also when its clocks change.
+//! Schedules in the format of crontab(5), in a time zone with daylight saving time.
 //!
-//! As Vixie cron and its descendants have it, there are two kinds of schedules. One whose seconds,
-//! minutes or hours begin with `*` is an *interval*: it goes on in real time, and comes whenever
-//! the clock on the wall shows one of its times. Any other has *fixed times*: each comes once a
-//! day, those that clocks skip as soon as they have, and those that clocks show twice the first
-//! time.
+//! As in Vixie cron and its descendants, there are two kinds of schedules. A schedule whose
+//! seconds, minutes or hours field begins with `*` is an *interval*: it follows real time and
+//! matches whenever local time matches. Any other schedule has *fixed times*: each matches once a
+//! day. If a clock change skips a fixed time, it matches immediately after the change; if a clock
+//! change repeats it, the first occurrence matches.
 
 mod fields;
 mod gaps;
@@ -24,24 +24,24 @@ pub use ticks::{Tick, Ticks};
 /// A schedule that has a next time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// As it was given.
+    /// The text of the schedule.
     given: String,
     cron: Cron,
     zone: Tz,
-    /// Of the two kinds, this one.
+    /// Whether it is an interval, see the module documentation.
     interval: bool,
 }
 
-/// Times that are counted before it is said that there were so many at the least: a laptop may
-/// sleep for weeks, and a schedule may come every second.
+/// Maximum number of times to count: a laptop may be suspended for weeks, and a schedule may match
+/// every second.
 const COUNTED: usize = 10_000;
 
 impl Schedule {
-    /// Reads five fields as crontab(5) has them, six with seconds before them, or `@hourly` and the
-    /// like.
+    /// Parses five crontab(5) fields, six with a leading seconds field, or a nickname such as
+    /// `@hourly`.
     ///
-    /// Says what is wrong with others, and with a schedule that never comes, such as the 31st of
-    /// February.
+    /// Returns an error message for invalid text and for a schedule that never matches, such as
+    /// February 31.
     pub fn new(cron: &str, zone: Tz) -> Result<Self, String> {
         let Fields { pattern, interval, both_days } = Fields::read(cron)?;
         let parser = CronParser::builder()
@@ -58,13 +58,13 @@ impl Schedule {
         }
     }
 
-    /// As it was given, and its time zone.
+    /// Returns the text of the schedule and its time zone.
     #[must_use]
     pub fn written(&self) -> (String, &'static str) {
         (self.given.clone(), self.zone.name())
     }
 
-    /// The first time after `from`.
+    /// Returns the first time after `from`.
     #[must_use]
     pub fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = from.with_timezone(&self.zone);
@@ -72,8 +72,8 @@ impl Schedule {
             let next = self.cron.find_next_occurrence(&local, false).ok()?;
             return Some(next.with_timezone(&Utc));
         }
-        // croner takes only those with one single time for fixed, and loses some that fall into a
-        // gap across midnight.
+        // croner treats only schedules with a single time of day as fixed, and misses some times
+        // that fall into a gap across midnight.
         let mut wall = local.naive_local();
         loop {
             wall = self.next_on_the_wall(wall)?;
@@ -84,13 +84,13 @@ impl Schedule {
         }
     }
 
-    /// The first time after `wall` on a clock that never changes.
+    /// Returns the first local time after `wall`, ignoring clock changes.
     fn next_on_the_wall(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
         Some(self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc())
     }
 
-    /// When the clock on the wall shows this for the first time; where it never does, when it has
-    /// gone past it.
+    /// Returns when the local time `wall` first occurs, or the time of the clock change that skips
+    /// it.
     fn first_at(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let time = match self.zone.from_local_datetime(&wall) {
             MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time,
@@ -99,8 +99,7 @@ impl Schedule {
         Some(time.with_timezone(&Utc))
     }
 
-    /// How many times it comes after `from`, up to and with `to`; beyond some thousands they are
-    /// not counted any more.
+    /// Returns the number of times after `from`, up to and including `to`; at most 10,000.
     #[must_use]
     pub fn times_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
         self.times_after(from).take_while(|time| *time <= to).take(COUNTED).count()

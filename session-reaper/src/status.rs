@@ -1,9 +1,9 @@
-//! What `status` shows and the daemon's page is fed with: one object, from the tables that reapers
-//! share.
+//! The status: one object, derived from the tables that reapers share. The subcommand `status` and
+//! the daemon's page show it.
 //!
-//! [`mod@read`] asks the database for what stands there; [`Status::new`] puts it together with the
-//! backlogs, whoever counted them; [`mod@judge`] says in a word whether all is well. The backlog
-//! and the tables come from two sides, so that each is shown where the other is missing.
+//! [`mod@read`] reads the shared tables. [`Status::new`] combines them with backlogs that were
+//! counted elsewhere, and [`mod@judge`] summarizes the health. Each part is shown even if another
+//! is not available.
 
 mod judge;
 mod read;
@@ -21,72 +21,72 @@ pub use read::{Snapshot, read};
 pub use run::RunStatus;
 pub use schema::pause::Pause;
 
-/// How things stand. The names and the order of its members are an interface.
+/// The status. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// Whether somebody has to look.
+    /// Whether an operator has to act.
     pub health: Health,
-    /// Why, in words.
+    /// The reason, as a sentence.
     pub summary: String,
-    /// When this was put together, by the database's clock; by this host's when the database was
-    /// not reached.
+    /// When the status was assembled, by the clock of the database, or of this host if the database
+    /// was not reached.
     pub at: DateTime<Utc>,
-    /// Whether the database answered.
+    /// Whether the database responded.
     pub database: Database,
-    /// Whether there is a history to be read.
+    /// Whether the run history could be read.
     pub history: bool,
-    /// The last runs, newest first; those under way among them.
+    /// The last runs, including active ones, newest first.
     pub runs: Vec<RunStatus>,
-    /// The backlog, in the order of the configuration.
+    /// The backlog of each target, in the order of the configuration.
     pub targets: Vec<BacklogSnapshot>,
-    /// What runs under way wait for.
+    /// The active runs that are throttled.
     pub waiting: Vec<Waiting>,
-    /// Nobody is to delete.
+    /// The pause, if one is set.
     pub pause: Option<Pause>,
-    /// Daemons, and when they run next.
+    /// The daemons and their next runs.
     pub daemons: Vec<Daemon>,
-    /// What could not be read, and what to do about it.
+    /// Data that could not be read, and how to fix that.
     pub notes: Vec<String>,
 }
 
-/// Whether the database answered.
+/// Whether the database responded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Database {
-    /// It did.
+    /// Whether it responded.
     pub reachable: bool,
-    /// Why it did not.
+    /// Why it did not respond.
     pub why: Option<String>,
-    /// When it last did.
+    /// When it last responded.
     pub seen_at: Option<DateTime<Utc>>,
 }
 
-/// A run under way that waits before it goes on.
+/// An active run that is throttled.
 #[derive(Clone, Debug, Serialize)]
 pub struct Waiting {
-    /// Which run.
+    /// The ID of the run.
     pub run_id: String,
-    /// Of whom.
+    /// The host and process of the run.
     pub instance: String,
-    /// As in the metrics' label `cause`.
+    /// The throttle reason, a value of the metric label `cause`.
     pub cause: String,
-    /// With what was seen.
+    /// A description with the measured values.
     pub why: String,
-    /// Since when, by the clock of the run's host.
+    /// The start of the wait, by the clock of the run's host.
     pub since: Option<DateTime<Utc>>,
 }
 
 /// A daemon.
 #[derive(Clone, Debug, Serialize)]
 pub struct Daemon {
-    /// Which process on which host.
+    /// The host and process of the daemon.
     pub instance: String,
-    /// What it says of itself.
+    /// Its registration.
     #[serde(flatten)]
     pub registration: Registration,
 }
 
 impl Status {
-    /// Puts it together. `seen` is what the database said, or why it did not.
+    /// Assembles the status. `seen` is the data in the database, or the reason why it was not read.
     #[must_use]
     pub fn new(
         seen: Result<&Snapshot, &str>,
@@ -114,7 +114,7 @@ impl Status {
         status
     }
 
-    /// Draws what follows from the rest, after that was changed.
+    /// Updates the derived members after the others were changed.
     pub(crate) fn conclude(&mut self) {
         self.pause = self.pause.take().filter(|pause| pause.until > self.at);
         self.waiting = self.runs.iter().filter_map(RunStatus::waits).collect();
@@ -122,7 +122,7 @@ impl Status {
     }
 }
 
-/// A text that may be missing.
+/// Returns a string that may be absent.
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }

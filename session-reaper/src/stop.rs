@@ -1,20 +1,20 @@
-//! Being asked to stop, as a value that is passed down: the first signal ends the work after its
-//! chunk, the second at once.
+//! Shutdown signals, as a value that is passed down. The first signal stops the work after the
+//! current chunk, the second one immediately.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// A signal that asks to stop.
+/// A signal that requests a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT: Ctrl-C.
     Interrupt,
-    /// SIGTERM: a supervisor.
+    /// SIGTERM: from a service manager.
     Terminate,
 }
 
 impl Signal {
-    /// 128 and the signal's number, as a shell would say it.
+    /// Returns 128 plus the signal number, as shells do.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -33,46 +33,46 @@ impl std::fmt::Display for Signal {
     }
 }
 
-/// Whether somebody has asked to stop.
+/// Whether a shutdown has been requested.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<Signal>>);
 
 impl Stop {
-    /// Listens for SIGINT and SIGTERM from now on. The second of them ends the process where it
-    /// stands: what is under way on the server is rolled back.
+    /// Listens for SIGINT and SIGTERM. The second signal ends the process immediately, and the
+    /// server rolls back the open transaction.
     pub fn on_signals() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let (asked, stop) = watch::channel(None);
+        let (requested, stop) = watch::channel(None);
         tokio::spawn(async move {
             loop {
                 let signal = tokio::select! {
                     _ = interrupt.recv() => Signal::Interrupt,
                     _ = terminate.recv() => Signal::Terminate,
                 };
-                if asked.borrow().is_some() {
+                if requested.borrow().is_some() {
                     tracing::warn!(event = "shutdown_forced", %signal, "second signal received; stopping immediately");
                     std::process::exit(signal.exit_code().into());
                 }
                 tracing::info!(event = "shutdown_started", %signal, "shutting down: finishing the current chunk");
-                asked.send_replace(Some(signal));
+                requested.send_replace(Some(signal));
             }
         });
         Ok(Self(stop))
     }
 
-    /// The signal that asked, if one has.
+    /// Returns the first signal, if one was received.
     #[must_use]
     pub fn requested(&self) -> Option<Signal> {
         *self.0.borrow()
     }
 
-    /// Waits until somebody asks.
+    /// Waits for the first signal.
     pub async fn wait(&self) -> Signal {
-        let mut asked = self.0.clone();
-        match asked.wait_for(Option::is_some).await.map(|signal| *signal) {
+        let mut requested = self.0.clone();
+        match requested.wait_for(Option::is_some).await.map(|signal| *signal) {
             Ok(Some(signal)) => signal,
-            // Nobody is left who could ask.
+            // The sender is gone, so no signal can arrive.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }

@@ -1,4 +1,4 @@
-//! What `run` prints for people: a line for each target and reason, and why it ended.
+//! The text output of `run`: a line per target and reason, and why the run ended.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use crate::sweep::{Report, TargetReport};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
 
-/// Columns of words; the others are numbers and stand to the right.
+/// Columns of text, aligned left; the others are numbers, aligned right.
 const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
 
-/// The whole summary, with a newline at its end.
+/// Returns the whole summary, with a trailing newline.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let rows: Vec<Vec<String>> = report.targets.iter().flat_map(target_rows).collect();
     let mut text = columns(HEAD, WORDS, &rows);
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
         "\n{} after {}, {} rows deleted: {}",
@@ -28,8 +28,7 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-/// Lines of cells below each other, each column as wide as its widest cell; words stand to the
-/// left.
+/// Formats a table. Each column is as wide as its widest cell; columns of text are aligned left.
 pub(crate) fn columns<const N: usize>(
     head: [&str; N],
     words: [bool; N],
@@ -50,7 +49,7 @@ pub(crate) fn columns<const N: usize>(
     text
 }
 
-/// One line a reason. What is counted for the target as a whole stands on the first.
+/// Returns one line per reason. The first line also contains the values of the whole target.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
     let remaining =
         format!("{}{}", grouped(target.remaining), if target.remaining_capped { "+" } else { "" });
@@ -75,7 +74,7 @@ fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
     target.deleted.iter().chain(&children).enumerate().map(line).collect()
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -88,7 +87,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Milliseconds for what is short, else as one would say it.
+/// Formats a duration in milliseconds with units that suit its length.
 pub(crate) fn time(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_fit_to_be_read() {
+    fn numbers_and_durations_are_readable() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([7, 1_240, 61_500].map(time), ["7ms", "1.2s", "1m 1s"]);
     }

@@ -1,7 +1,7 @@
-//! Logs, on standard error; and spans, sent to an OpenTelemetry collector.
+//! Logs on standard error, and spans sent to an OpenTelemetry collector.
 //!
-//! A span is only for the collector: where none is named its callsite is off for good, and costs
-//! one relaxed load.
+//! Spans exist only for the collector. If none is configured, their call sites are permanently
+//! disabled and cost one relaxed load.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -20,39 +20,39 @@ use tracing_subscriber::{EnvFilter, Layer, filter, fmt};
 
 use crate::sweep::SPANS;
 
-/// How logs look.
+/// Format of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What and how to log.
+/// Logging configuration.
 #[derive(Debug)]
 pub struct LogConfig {
-    /// How.
+    /// The format.
     pub format: LogFormat,
-    /// What.
+    /// The filter.
     pub filter: EnvFilter,
-    /// Whether colours are welcome (<https://no-color.org>).
+    /// Whether colors are allowed (<https://no-color.org>).
     pub colour: bool,
 }
 
-/// Where spans are sent.
+/// The OpenTelemetry collector that receives spans.
 #[derive(Clone, Debug)]
 pub struct SpanReceiver {
-    /// Without the signal's path.
+    /// The base URL, without the path of the signal (`/v1/traces`).
     pub endpoint: Url,
 }
 
-/// Starts logging. Lines are written around `bar`, so that neither garbles the other.
+/// Starts logging. `bar` is hidden while a line is written.
 pub fn init(log: LogConfig, bar: ProgressBar) {
     tracing_subscriber::registry().with(logs(log, bar)).init();
 }
 
-/// The same, and sends spans where somebody wants them. What is returned has to be asked to finish.
+/// Starts logging and, if `receiver` is set, sending spans. Call [`Spans::finish`] at the end.
 #[must_use]
 pub fn init_with_spans(log: LogConfig, bar: ProgressBar, receiver: Option<&SpanReceiver>) -> Spans {
     let Some(receiver) = receiver else {
@@ -62,7 +62,7 @@ pub fn init_with_spans(log: LogConfig, bar: ProgressBar, receiver: Option<&SpanR
     send(log, bar, receiver)
 }
 
-/// Spans that are on their way.
+/// The exporter of spans.
 #[derive(Default)]
 pub struct Spans {
     #[cfg(feature = "otlp")]
@@ -100,7 +100,7 @@ fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
 }
 
 impl Spans {
-    /// Sends what is left, within a few seconds.
+    /// Sends the remaining spans, within a few seconds.
     #[cfg_attr(
         not(feature = "otlp"),
         allow(clippy::unused_async, reason = "without the feature there is nothing to wait for")
@@ -126,14 +126,14 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    // With a hint, lest the other's is lost: what is below the level is to cost nothing.
+    // Without a hint, the other filter's level would be lost and disabled events would cost time.
     let no_span =
         filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
     layer.with_filter(without_values(log.filter).and(no_span))
 }
 
-/// The driver logs parameters, which are keys of rows, and what triggers raise as notices: never
-/// below a warning.
+/// Limits the logs of the database driver to warnings. Below that level it logs parameters, which
+/// contain keys of rows, and notices raised by triggers.
 fn without_values(filter: EnvFilter) -> EnvFilter {
     match "tokio_postgres=warn".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -141,7 +141,7 @@ fn without_values(filter: EnvFilter) -> EnvFilter {
     }
 }
 
-/// Standard error, with the progress bar out of the way while a line is written.
+/// Standard error. The progress bar is hidden while a line is written.
 #[derive(Clone)]
 struct AroundBar(ProgressBar);
 
@@ -177,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_the_level_of_the_log_is_off_as_a_whole() {
+    fn events_below_the_log_level_are_disabled_globally() {
         assert_eq!(logging("warn").max_level_hint(), Some(LevelFilter::WARN));
     }
 
     #[test]
-    fn a_span_is_off_where_nobody_collects_it() {
+    fn spans_are_disabled_without_a_collector() {
         let subscriber = logging("trace");
         tracing::subscriber::with_default(subscriber, || {
             assert!(!tracing::info_span!("any other").is_disabled());

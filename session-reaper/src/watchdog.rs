@@ -1,16 +1,16 @@
-//! Signs of life of the loop, for a watchdog: one wherever it has come a step further. What is not
-//! at work gives none, be it that it hangs in a statement, or that nobody wakes it up any more.
+//! Counts the progress of the loop, for a watchdog. The count does not change if the loop hangs,
+//! whether in a statement or because its task is never woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static SIGNS: AtomicU64 = AtomicU64::new(0);
 
-/// The loop goes on.
+/// Records that the loop has made progress.
 pub(crate) fn sign() {
     SIGNS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many there were.
+/// Returns how often the loop has made progress.
 pub(crate) fn signs() -> u64 {
     SIGNS.load(Ordering::Relaxed)
 }

@@ -55,6 +55,11 @@ fn shows(page: &mut Page<'_>, selector: &str, text: &str) {
     ));
 }
 
+/// Waits until the page shows this health, by the attribute `data-health`.
+fn health_is(page: &mut Page<'_>, health: &str) {
+    page.wait_for(&format!("document.querySelector('#word').dataset.health === {health:?}"));
+}
+
 /// What holds for the page whatever it shows, on every kind of screen.
 fn is_sound(page: &mut Page<'_>, ops: &str) {
     page.is_sound(&format!("http://{ops}/"));
@@ -90,7 +95,7 @@ async fn with_one_target_it_says_that_all_is_well() {
             .await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
-    page.wait_for("document.querySelector('#word').textContent.includes('ll is well')");
+    health_is(&mut page, "healthy");
     page.wait_for("document.querySelectorAll('#targets tbody tr').length === 1");
     page.wait_for("document.querySelector('#targets tbody').innerText.includes('none due')");
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 1");
@@ -128,7 +133,7 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
     page.wait_for("document.querySelectorAll('#targets tbody tr')[3].innerText.includes('300')");
     page.wait_for("document.querySelectorAll('#targets tbody tr')[3].innerText.includes('8 h')");
     page.wait_for("document.querySelector('#sentence').textContent.includes('links_4: rows fell due 8 hours ago')");
-    shows(&mut page, "#word", "Needs a look");
+    health_is(&mut page, "attention");
     let names = page
         .evaluate(
             "[...document.querySelectorAll('#targets tbody th')].map((cell) => cell.textContent)",
@@ -147,7 +152,7 @@ async fn with_no_target_and_no_run_it_says_so() {
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
-    shows(&mut page, "#word", "Nothing known yet");
+    health_is(&mut page, "unknown");
     shows(&mut page, "#runs", "There has been no run yet.");
     // No configuration is without a target today: what the daemon says is changed on its way.
     page.evaluate(
@@ -173,7 +178,7 @@ async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
             .await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
-    page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
+    health_is(&mut page, "failing");
     page.wait_for("document.querySelector('#sentence').textContent.includes('auth-api')");
     shows(&mut page, "#callouts", "session-reaper migrate");
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 0");
@@ -203,7 +208,7 @@ async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() 
         told.contains("ada@db-1") && told.contains("migration <script>document.title"),
         "{told}"
     );
-    shows(&mut page, "#word", "Needs a look");
+    health_is(&mut page, "attention");
     assert!(!page.evaluate("document.title").as_str().unwrap().contains("taken"));
     is_sound(&mut page, &daemon.ops);
 
@@ -235,13 +240,13 @@ async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tell
     page.wait_for("document.querySelector('#deleted').innerText.startsWith('500')");
 
     proxy.cut();
-    page.wait_for("document.querySelector('#word').textContent === 'In trouble'");
+    health_is(&mut page, "failing");
     page.wait_for("document.querySelector('#sentence').textContent.includes('the database cannot be reached')");
     assert!(
         page.evaluate("document.querySelectorAll('#runs tbody tr').length").as_u64().unwrap() > 0
     );
     proxy.restore();
-    page.wait_for("document.querySelector('#word').textContent.startsWith('All is well')");
+    health_is(&mut page, "healthy");
 
     daemon.program.signal("KILL");
     daemon.program.wait().await;
@@ -396,6 +401,6 @@ async fn screenshots() {
     pictures(
         "trouble",
         &daemon.url(),
-        "document.querySelector('#word').textContent === 'In trouble'",
+        "document.querySelector('#word').dataset.health === 'failing'",
     );
 }

@@ -15,8 +15,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schema::cookies::{CookieRenewal, CookieTokens, Renewed};
 use schema::sessions::{RevokedReason, Session};
 
-use super::live_session::find_live;
 use super::guard::Renewal;
+use super::live_session::find_live;
 use super::{Client, Peer, Problem};
 use crate::audit::{self, RevokedBy};
 use crate::credentials::{SessionToken, same_hash};

@@ -23,8 +23,8 @@ use crate::credentials::access_token::Grant;
 use crate::credentials::{
     AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature, fresh_family_key,
 };
-use crate::http::api_spec::example;
 use crate::domain::Transport;
+use crate::http::api_spec::example;
 use crate::http::cookie::CookieLookup;
 use crate::http::guard::{self, Origin};
 use crate::http::limit::{count_refused, limit, limit_wallet, show};

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::audit::{self, RevokedBy};
 use crate::device::device;
-use crate::http::api_spec::example;
 use crate::domain::Transport;
+use crate::http::api_spec::example;
 use crate::http::caller;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::limits::Route;

@@ -1,4 +1,4 @@
-//! `check`: whether every target is safe to reap, and what to run where one is not.
+//! `check`: shows whether every target is safe to reap, and how to fix those that are not.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,13 @@ use crate::config::Output;
 use crate::exit::Exit;
 use crate::sweep::{Checked, Finding, Level, Sweep};
 
-/// Looks, and tells on standard output what there is to say.
+/// Checks all targets and prints the findings.
 pub async fn check(sweep: &Sweep, output: Output) -> Exit {
     match sweep.check().await {
         Ok(checked) => {
             match output {
                 Output::Text => print(&text(&checked)),
-                // From the value itself: a `Value` in between would sort its members.
+                // Serialized directly, because a `Value` would sort its members.
                 Output::Json => {
                     print(&format!("{}\n", serde_json::to_string(&checked).unwrap_or_default()));
                 }
@@ -27,11 +27,11 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
     }
 }
 
-/// A block for the server, when there is something to say of it, and one for each target.
+/// Returns a block for the server, if it has findings, and one for each target.
 fn text(checked: &Checked) -> String {
     let mut text = String::new();
     if !checked.server.findings.is_empty() {
-        block(&mut text, "the server", checked.server.safe, &checked.server.findings);
+        block(&mut text, "server", checked.server.safe, &checked.server.findings);
     }
     for target in &checked.targets {
         let name = if target.target == target.table {
@@ -55,7 +55,7 @@ fn text(checked: &Checked) -> String {
 }
 
 fn block(text: &mut String, name: &str, safe: bool, findings: &[Finding]) {
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(text, "{name}: {}", if safe { "safe" } else { "unsafe" });
     for finding in findings {
         let level = match finding.level {

@@ -1,4 +1,4 @@
-//! `daemon`: a run at each time of the schedule, one after the other, until somebody asks to stop.
+//! `daemon`: scheduled runs, one at a time, until a signal stops the process.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use crate::stop::Stop;
 use crate::sweep::{Progress, Sweep, SweepError};
 use crate::{clock, metrics, notify, recent_runs, watchdog};
 
-/// How often histograms are drained; what waits in them until then is memory.
+/// How often histograms are drained. Until then their samples use memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep without a look at the clock, which may be set, or jump after the machine has
-/// slept.
+/// The longest sleep before the clock is read again. It may be set, or jump after the machine was
+/// suspended.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
-/// A run that begins so late was missed, and not just held up for a moment.
+/// Delay from which a run counts as missed, not merely as delayed.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
-/// Of a look into the history before the first run, which has to wait for it.
-const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
+/// Timeout of the history query, for which the first run waits.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves and runs until it is stopped.
+/// Serves the operations port and runs on schedule until it is stopped.
 pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let Service { sweep, schedule, jitter, ops_bind: bind, ops_hosts, supervisor } = service;
     let metrics = match metrics::install(&sweep.targets) {
@@ -60,9 +60,9 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let feeder = supervisor
         .and_then(|supervisor| supervisor.watchdog)
         .map(|watchdog| tokio::spawn(notify::feed(watchdog, live.progress.clone())));
-    let told = supervisor.map(|supervisor| {
-        supervisor.warn_of_haste(sweep.bounds);
-        tokio::spawn(notify::tell(live, stop.clone()))
+    let notifier = supervisor.map(|supervisor| {
+        supervisor.warn_if_too_short(sweep.bounds);
+        tokio::spawn(notify::report(live, stop.clone()))
     });
     let registration = tokio::spawn(registration::publish(sweep, schedule, address, next_watched));
     remember(sweep).await;
@@ -76,13 +76,13 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
             return Exit::Failed;
         }
     };
-    // Those who watch see the end of it.
+    // Dropping the senders ends the tasks that watch them.
     drop(rounds);
-    if let Some(told) = told {
-        let _ = told.await;
+    if let Some(notifier) = notifier {
+        let _ = notifier.await;
     }
     handle.stop(true).await;
-    // It takes back what it said, within its bound.
+    // It removes the registration, within its timeout.
     let _ = registration.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
@@ -90,8 +90,8 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     exit
 }
 
-/// Tells the metrics what the history knows of runs before this process. Without a history, or a
-/// database for now, they begin with 0 until its own first run.
+/// Initializes the metrics from the history of earlier runs. Without a history or a reachable
+/// database, they are 0 until the first run of this process.
 async fn remember(sweep: &Sweep) {
     let asking = async {
         let client =
@@ -99,7 +99,7 @@ async fn remember(sweep: &Sweep) {
         let ended = async { runs::last_ended(&client, &sweep.own_tables(&client).await?).await };
         ended.await.map_err(|error| chain(&error))
     };
-    match tokio::time::timeout(REMEMBER_WITHIN, asking).await {
+    match tokio::time::timeout(HISTORY_TIMEOUT, asking).await {
         Ok(Ok((success, completion))) => metrics::runs_before(success, completion),
         Ok(Err(error)) => {
             tracing::debug!(event = "history_read_failed", error, "run history not read");
@@ -108,20 +108,20 @@ async fn remember(sweep: &Sweep) {
     }
 }
 
-/// What a daemon does again and again.
+/// The loop of a daemon.
 struct Rounds<'a> {
     sweep: &'a Sweep,
     stop: &'a Stop,
     progress: watch::Sender<Progress>,
-    /// When the next run is, for those who watch.
+    /// Publishes the time of the next run.
     next: watch::Sender<Option<DateTime<Utc>>>,
-    /// How often to look at the clock while there is nothing to do.
+    /// How often to read the clock while waiting.
     look_every: Duration,
 }
 
 impl Rounds<'_> {
-    /// Runs at each time of the schedule until somebody asks to stop, or there is no configuration
-    /// for this database.
+    /// Runs at each time of the schedule until a signal is received, or until an error shows that
+    /// there is no configuration for this database.
     async fn keep(&self, mut ticks: Ticks<'_>) -> Exit {
         if let Err(error) = self.applicable().await {
             return Self::give_up(&error);
@@ -129,7 +129,7 @@ impl Rounds<'_> {
         let mut upcoming = ticks.next(clock::now());
         while self.stop.requested().is_none() {
             let Some(tick) = upcoming else {
-                // It had a next time when it was read, and years pass slowly.
+                // Unlikely: the schedule had a next time when it was parsed.
                 tracing::error!(event = "schedule_ended", "schedule has no further runs");
                 return Exit::Done;
             };
@@ -172,15 +172,15 @@ impl Rounds<'_> {
         Exit::Done
     }
 
-    /// Fails when the database is not one that the targets apply to. Without an answer in time the
-    /// runs find out.
+    /// Returns an error if the targets do not apply to this database. Without a response in time,
+    /// the runs will detect it.
     async fn applicable(&self) -> Result<(), SweepError> {
-        let asked = tokio::time::timeout(REMEMBER_WITHIN, self.sweep.is_applicable());
-        let asked = tokio::select! {
-            asked = asked => asked,
+        let check = tokio::time::timeout(HISTORY_TIMEOUT, self.sweep.is_applicable());
+        let checked = tokio::select! {
+            checked = check => checked,
             _ = self.stop.wait() => return Ok(()),
         };
-        match asked {
+        match checked {
             Ok(Err(error @ SweepError::NotAuthApi(_))) => Err(error),
             Ok(Err(error)) => {
                 tracing::debug!(event = "database_not_identified", %error, "database not identified yet");
@@ -190,13 +190,13 @@ impl Rounds<'_> {
         }
     }
 
-    /// A later run would find the same: a supervisor is not to start the daemon again.
+    /// Logs an error that later runs would repeat, and returns its exit code.
     fn give_up(error: &SweepError) -> Exit {
         tracing::error!(event = error.event(), %error, "daemon stopping after an error");
         error.exit()
     }
 
-    /// Waits by the clock as it is, which may be set meanwhile.
+    /// Waits for a scheduled run by the current clock, which may be set in the meantime.
     async fn wait_for(&self, tick: Tick, ticks: &Ticks<'_>) -> Waited {
         loop {
             watchdog::sign();
@@ -212,7 +212,7 @@ impl Rounds<'_> {
         }
     }
 
-    /// Runs once. Fails when no later run could do better.
+    /// Runs once. Returns an error only if later runs would fail for the same reason.
     async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
         let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else {
@@ -229,12 +229,12 @@ impl Rounds<'_> {
     }
 }
 
-/// How a wait has ended.
+/// The result of a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waited {
-    /// It is time.
+    /// The run is due.
     Due,
-    /// The clock was set back, and another time is nearer.
+    /// The clock was set back, and an earlier scheduled time comes first.
     Overtaken,
 }
 

@@ -1,4 +1,4 @@
-//! `discover`: a proposal on standard output.
+//! `discover`: prints a proposed `reaper.toml`.
 
 use schema::connect::ConnectOptions;
 
@@ -7,7 +7,7 @@ use crate::config::Output;
 use crate::discover::{self, DiscoverError};
 use crate::exit::Exit;
 
-/// Prints what could be reaped.
+/// Prints the proposed targets.
 pub async fn discover(connect: &ConnectOptions, output: Output) -> Exit {
     match discover::discover(connect).await {
         Ok(findings) => {

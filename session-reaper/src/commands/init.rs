@@ -1,4 +1,4 @@
-//! `init`: a `reaper.toml` to begin with.
+//! `init`: writes a starter `reaper.toml`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::print;
 use crate::config::{InitConfig, presets};
 
-/// Examples in it are what the reader of the file accepts: a test takes their `#` away.
+/// The template. A test uncomments its examples and parses them.
 const TEMPLATE: &str = include_str!("../../init.toml");
 
-/// Writes the file, or says why not.
+/// Writes the file. The error is a message for people.
 pub fn init(config: &InitConfig) -> Result<(), String> {
     let text = text(&config.presets);
     let Some(path) = &config.file else {
@@ -19,7 +19,7 @@ pub fn init(config: &InitConfig) -> Result<(), String> {
     };
     write(path, &text).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => format!(
-            "{0} is already there and stays as it is: name another file, or print with `session-reaper init -` and compare",
+            "{0} is already there and stays as it is: choose another file, or print the text with `session-reaper init -`",
             path.display()
         ),
         _ => format!("{} cannot be written: {error}", path.display()),
@@ -28,7 +28,7 @@ pub fn init(config: &InitConfig) -> Result<(), String> {
     Ok(())
 }
 
-/// The file with these presets.
+/// Returns the text of the file with these presets.
 fn text(chosen: &[&str]) -> String {
     let known = presets();
     let names = known.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
@@ -50,7 +50,7 @@ fn text(chosen: &[&str]) -> String {
         .replace("{table}", &table)
 }
 
-/// Writes a file that was not there before, whole or not at all.
+/// Writes a new file, completely or not at all. Returns an error if it exists.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| {

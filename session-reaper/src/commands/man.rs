@@ -1,4 +1,4 @@
-//! `man`: manual pages.
+//! `man`: writes manual pages.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,18 +7,18 @@ use clap::CommandFactory as _;
 
 use crate::cli::Cli;
 
-/// Pages that could not be written.
+/// An error while writing the manual pages.
 #[derive(Debug, thiserror::Error)]
-#[error("{directory}: the manual pages cannot be written there: {why}")]
+#[error("cannot write the manual pages to {directory}: {why}")]
 pub struct Unwritten {
     directory: PathBuf,
     why: io::Error,
 }
 
-/// Writes one page for each command, `session-reaper.1` for all together.
+/// Writes one page per subcommand, and `session-reaper.1` for the program.
 pub fn man(directory: &Path) -> Result<(), Unwritten> {
     fs::create_dir_all(directory)
-        // `help` needs no page: each command has one.
+        // The subcommand `help` needs no page.
         .and_then(|()| {
             clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), directory)
         })

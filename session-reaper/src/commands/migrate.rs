@@ -1,4 +1,4 @@
-//! `migrate`: the reaper's own tables.
+//! `migrate`: creates or upgrades the reaper's own tables.
 
 use schema::connect::ConnectOptions;
 use schema::migrate::{self, MigrateError, MigrationSet};
@@ -6,7 +6,7 @@ use schema::migrate::{self, MigrateError, MigrationSet};
 use super::print;
 use crate::exit::Exit;
 
-/// Applies what is missing, and says what that was.
+/// Applies the missing migrations and prints their versions.
 pub async fn migrate(connect: &ConnectOptions) -> Exit {
     match migrate::run(connect, MigrationSet::Reaper).await {
         Ok(applied) if applied.is_empty() => {

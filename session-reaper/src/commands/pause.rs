@@ -1,4 +1,4 @@
-//! `pause`: somebody's word that no reaper is to delete for a while.
+//! `pause`: stops all reapers of a database for a limited time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{connected, print};
 use crate::config::Output;
 use crate::exit::Exit;
 
-/// Sets one and says until when.
+/// Sets a pause and prints when it ends.
 pub async fn pause(
     connect: &ConnectOptions,
     length: Duration,
@@ -30,14 +30,16 @@ pub async fn pause(
     match output {
         Output::Text => {
             let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
-            print(&format!("paused until {until}; `session-reaper resume` ends it before\n"));
+            print(&format!(
+                "paused until {until}; `session-reaper resume` ends the pause earlier\n"
+            ));
         }
         Output::Json => print(&format!("{}\n", serde_json::to_string(&pause).unwrap_or_default())),
     }
     Exit::Done
 }
 
-/// There is no place for it, or no right to it.
+/// Logs that the pause could not be stored, because of a missing table or another error.
 pub(super) fn not_kept(error: &Error) -> Exit {
     if schema::runs::is_absent(error) {
         tracing::error!(

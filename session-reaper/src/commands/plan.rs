@@ -1,4 +1,4 @@
-//! `plan`: what would go now, and why.
+//! `plan`: shows the rows that a run would delete now.
 
 use std::fmt::Write as _;
 
@@ -13,16 +13,16 @@ use crate::sweep::{Plan, PlannedReason, PlannedTarget, Sweep};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
 
-/// Columns of words; the others are numbers and stand to the right.
+/// Columns of text, aligned left; the others are numbers, aligned right.
 const WORDS: [bool; 8] = [true, true, false, true, true, false, false, false];
 
-/// Counts, and tells on standard output.
+/// Counts the due rows and prints the plan.
 pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
     match sweep.plan(sql).await {
         Ok(plan) => {
             match output {
                 Output::Text => print(&text(&plan)),
-                // From the value itself: a `Value` in between would sort its members.
+                // Serialized directly, because a `Value` would sort its members.
                 Output::Json => {
                     print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default()));
                 }
@@ -45,12 +45,12 @@ fn text(plan: &Plan) -> String {
     let mut text = columns(HEAD, WORDS, &rows);
     let capped = plan.targets.iter().flat_map(|target| &target.due).any(|reason| reason.capped);
     if capped {
-        text.push_str("\n+ there are more: counting stopped there, and chunks and time are for what was counted\n");
+        text.push_str("\n+ counting stopped at the cap and there are more rows; CHUNKS and TIME cover the counted rows\n");
     }
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     for target in &plan.targets {
         for finding in &target.refused {
-            let _ = writeln!(text, "\n{} would be left alone: {}", target.target, finding.what);
+            let _ = writeln!(text, "\n{} would be skipped: {}", target.target, finding.what);
             if let Some(remedy) = &finding.remedy {
                 let _ = writeln!(text, "  → {remedy}");
             }
@@ -59,10 +59,13 @@ fn text(plan: &Plan) -> String {
     for target in plan.targets.iter().filter(|target| !target.sql.is_empty()) {
         let _ = writeln!(
             text,
-            "\n-- {}: where a chunk ends, and what takes it (which deletes only by the reaper's own",
+            "\n-- {}: the statements that find the end of a chunk and delete the chunk. The deletion works",
             target.target
         );
-        let _ = writeln!(text, "-- connection: the pid is another one elsewhere)");
+        let _ = writeln!(
+            text,
+            "-- only on the reaper's own connection, because other connections have another pid."
+        );
         for statement in &target.sql {
             let _ = writeln!(text, "{statement}");
         }
@@ -71,7 +74,7 @@ fn text(plan: &Plan) -> String {
     text
 }
 
-/// One line a reason. What is told of the target as a whole stands on the first.
+/// Returns one line per reason. The first line also contains the values of the whole target.
 fn target_rows(target: &PlannedTarget) -> Vec<Vec<String>> {
     if target.due.is_empty() {
         let mut cells = vec![String::new(); HEAD.len()];

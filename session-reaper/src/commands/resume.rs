@@ -1,4 +1,4 @@
-//! `resume`: the end of a pause.
+//! `resume`: ends a pause.
 
 use schema::connect::ConnectOptions;
 use schema::pause;
@@ -8,7 +8,7 @@ use super::{connected, print};
 use crate::config::Output;
 use crate::exit::Exit;
 
-/// Ends it, if there is one.
+/// Ends the pause, if there is one.
 pub async fn resume(connect: &ConnectOptions, output: Output) -> Exit {
     let (client, own) = match connected(connect).await {
         Ok(connected) => connected,

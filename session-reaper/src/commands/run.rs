@@ -1,4 +1,4 @@
-//! `run`: one run, its summary, its exit code, and what it leaves behind for Prometheus.
+//! `run`: performs one run, prints the summary, exports the metrics and returns the exit code.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::summary;
 use crate::sweep::{Progress, Sweep};
 use crate::telemetry::Spans;
 
-/// Runs once and tells on standard output what that came to.
+/// Runs once and prints the result.
 pub async fn run(
     sweep: &Sweep,
     output: Output,
@@ -32,13 +32,13 @@ pub async fn run(
     let shown = tokio::spawn(bar::follow(bar, progress));
     let finished = sweep.run(Trigger::Manual, stop, &sender).await;
     drop(sender);
-    // The bar is gone before anything else is printed.
+    // Clear the progress bar before printing anything else.
     let _ = shown.await;
     let exit = match finished {
         Ok(finished) => {
             match output {
                 Output::Text => print(&summary::text(&finished.report)),
-                // From the report itself: a `Value` in between would sort its members.
+                // Serialized directly, because a `Value` would sort its members.
                 Output::Json => print(&format!(
                     "{}\n",
                     serde_json::to_string(&finished.report).unwrap_or_default()
@@ -53,10 +53,10 @@ pub async fn run(
             error.exit()
         }
     };
-    // Spans first: the numbers say whether they were sent.
+    // Spans first, because the metrics count failed exports of spans.
     spans.finish().await;
     if let Some(measured) = measured {
-        exports.hand_on(&measured, sweep).await;
+        exports.send(&measured, sweep).await;
     }
     exit
 }

@@ -1,4 +1,4 @@
-//! `status`: how things stand, once or again and again.
+//! `status`: prints the status once or repeatedly.
 
 mod text;
 
@@ -16,19 +16,19 @@ use crate::status::{Snapshot, Status, read};
 use crate::stop::Stop;
 use crate::sweep::{BacklogSnapshot, Sweep, SweepError};
 
-/// While watching, the backlog is counted no more often: it moves with the runs, and its count is
-/// the dear part.
+/// Minimum interval between two counts of the backlog with `--watch`. It changes only with the
+/// runs, and counting it is the expensive part.
 const RECOUNT: Duration = Duration::from_secs(10);
 
-/// What reapers share is read in milliseconds; a server that takes this long does not answer.
+/// Timeout of reading the shared tables, which takes milliseconds on a responsive server.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Up to the top left, and what was there is cleared line by line: nothing flickers.
+/// Moves the cursor to the top left. Lines are then cleared one by one, which avoids flicker.
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// Shows how things stand.
+/// Prints the status.
 pub async fn status(
     sweep: &Sweep,
     last: i64,
@@ -36,10 +36,10 @@ pub async fn status(
     output: Output,
     stop: &Stop,
 ) -> Exit {
-    let mut backlog = Backlog { standings: Vec::new(), note: None, counted: None };
+    let mut backlog = Backlog { snapshots: Vec::new(), note: None, counted: None };
     let Some(interval) = watch else {
         return tokio::select! {
-            looked = look(sweep, last, &mut backlog) => told_once(looked, output),
+            status = read_status(sweep, last, &mut backlog) => print_once(status, output),
             signal = stop.wait() => Exit::Stopped(signal),
         };
     };
@@ -49,28 +49,28 @@ pub async fn status(
     }
     let mut first = true;
     loop {
-        // As `watch` does: who has seen enough has not been failed.
-        let looked = tokio::select! {
-            looked = look(sweep, last, &mut backlog) => looked,
+        // Exit with 0 on a signal, like watch(1).
+        let status = tokio::select! {
+            status = read_status(sweep, last, &mut backlog) => status,
             _ = stop.wait() => return Exit::Done,
         };
-        let status = match looked {
+        let status = match status {
             Err(error) if first => return unreachable(&error),
             Err(error) => {
-                Status::new(Err(&error.to_string()), backlog.standings.clone(), clock::now())
+                Status::new(Err(&error.to_string()), backlog.snapshots.clone(), clock::now())
             }
             Ok(status) => status,
         };
         first = false;
-        let block = told(&status, output);
-        let read = if redraws {
+        let block = formatted(&status, output);
+        let is_open = if redraws {
             let lines = block.replace('\n', &format!("{CLEAR_LINE}\n"));
             printed(&format!("{HOME}{lines}{CLEAR_BELOW}"))
         } else {
             let end = if output == Output::Text { "\n" } else { "" };
             printed(&format!("{block}{end}"))
         };
-        if !read {
+        if !is_open {
             return Exit::Done;
         }
         tokio::select! {
@@ -80,20 +80,20 @@ pub async fn status(
     }
 }
 
-fn told_once(looked: Result<Status, ConnectError>, output: Output) -> Exit {
-    match looked {
+fn print_once(status: Result<Status, ConnectError>, output: Output) -> Exit {
+    match status {
         Ok(status) => {
-            print(&told(&status, output));
+            print(&formatted(&status, output));
             Exit::Done
         }
         Err(error) => unreachable(&error),
     }
 }
 
-fn told(status: &Status, output: Output) -> String {
+fn formatted(status: &Status, output: Output) -> String {
     match output {
         Output::Text => text::text(status),
-        // From the value itself: a `Value` in between would sort its members.
+        // Serialized directly, because a `Value` would sort its members.
         Output::Json => format!("{}\n", serde_json::to_string(status).unwrap_or_default()),
     }
 }
@@ -103,28 +103,32 @@ fn unreachable(error: &ConnectError) -> Exit {
     Exit::Unreachable
 }
 
-/// The backlog, as it was last counted.
+/// The last count of the backlog.
 struct Backlog {
-    standings: Vec<BacklogSnapshot>,
+    snapshots: Vec<BacklogSnapshot>,
     note: Option<String>,
     counted: Option<Instant>,
 }
 
-async fn look(sweep: &Sweep, last: i64, backlog: &mut Backlog) -> Result<Status, ConnectError> {
+async fn read_status(
+    sweep: &Sweep,
+    last: i64,
+    backlog: &mut Backlog,
+) -> Result<Status, ConnectError> {
     let seen = shared(sweep, last).await?;
     if backlog.counted.is_none_or(|counted| counted.elapsed() >= RECOUNT) {
         match sweep.standings().await {
-            Ok(standings) => (backlog.standings, backlog.note) = (standings, None),
-            // What reapers share is shown without a configuration, too.
+            Ok(snapshots) => (backlog.snapshots, backlog.note) = (snapshots, None),
+            // The shared tables are also shown without a configuration.
             Err(error @ SweepError::NotAuthApi(_)) => {
-                (backlog.standings, backlog.note) =
-                    (Vec::new(), Some(format!("no backlog was counted: {error}")));
+                (backlog.snapshots, backlog.note) =
+                    (Vec::new(), Some(format!("the backlog was not counted: {error}")));
             }
             Err(error) => backlog.note = Some(format!("the backlog could not be counted: {error}")),
         }
         backlog.counted = Some(Instant::now());
     }
-    let mut status = Status::new(Ok(&seen), backlog.standings.clone(), seen.at);
+    let mut status = Status::new(Ok(&seen), backlog.snapshots.clone(), seen.at);
     status.notes.extend(backlog.note.clone());
     Ok(status)
 }

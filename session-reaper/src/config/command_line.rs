@@ -1,4 +1,4 @@
-//! The command line as it was given, without secrets.
+//! Parses the command line and rejects secrets in it.
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use hardening::secret_flags;
@@ -7,8 +7,8 @@ use schema::connect::has_password;
 use super::values::ConfigErrors;
 use crate::cli::Cli;
 
-/// Reads the command line. Like [`clap::Parser::parse`] it ends the process for `--help` and for a
-/// usage error. Secrets in flags are mistakes.
+/// Parses the command line. Like [`clap::Parser::parse`], it ends the process for `--help` and for
+/// usage errors. A secret in a flag is a configuration error.
 pub fn command_line() -> Result<Cli, ConfigErrors> {
     let command = Cli::command();
     let matches = command.clone().get_matches();

@@ -1,4 +1,4 @@
-//! What every command reads: where the database is, how to log, how to tell.
+//! Options of every command: the database, logging and the output format.
 
 use schema::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
@@ -7,12 +7,12 @@ use super::values::{ConfigErrors, given};
 use crate::cli::{Common, Printing};
 use crate::telemetry::{LogConfig, LogFormat};
 
-/// What `run` prints.
+/// Format of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A table.
     Text,
-    /// The report as one object.
+    /// One JSON object.
     Json,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn log(
         config_errors.add(
             "RUST_LOG",
             text,
-            format!("a level or directives, such as info,session_reaper=debug ({error})"),
+            format!("must be a level or directives, such as info,session_reaper=debug ({error})"),
         );
         EnvFilter::default()
     });
@@ -58,13 +58,13 @@ pub(super) fn database(
     {
         (Some(_), Some(_)) => {
             config_errors
-                .add_unquoted(NAME, "given, and DATABASE_URL_FILE too: leave one of them out");
+                .add_unquoted(NAME, "set together with DATABASE_URL_FILE: leave one of them out");
             return None;
         }
         (None, None) => {
             config_errors.add_unquoted(
                 NAME,
-                "not given: postgres://user@host/database, or DATABASE_URL_FILE with a file that holds it",
+                "not given: set it to postgres://user@host/database, or set DATABASE_URL_FILE to a file that contains it",
             );
             return None;
         }
@@ -83,7 +83,8 @@ pub(super) fn database(
     };
     ConnectOptions::new(&url, env!("CARGO_PKG_NAME"))
         .map_err(|error| {
-            config_errors.add_unquoted(NAME, format!("{error}: postgres://user@host/database"));
+            config_errors
+                .add_unquoted(NAME, format!("{error}; example: postgres://user@host/database"));
         })
         .ok()
 }

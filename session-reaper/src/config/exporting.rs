@@ -1,4 +1,4 @@
-//! Where numbers and spans go that nobody fetches.
+//! Destinations of metrics and spans that are pushed or written, not scraped.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> 
         config_errors.add(
             "TEXTFILE",
             &path.to_string_lossy(),
-            "a file, such as /var/lib/node_exporter/session_reaper.prom",
+            "must be a file, such as /var/lib/node_exporter/session_reaper.prom",
         );
     }
     let pushgateway =
@@ -27,7 +27,7 @@ pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> 
             Err(why) => {
                 config_errors.add_unquoted(
                     "PUSHGATEWAY",
-                    format!("{why}: a URL such as http://pushgateway:9091"),
+                    format!("{why}; example: http://pushgateway:9091"),
                 );
                 None
             }
@@ -38,9 +38,9 @@ pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> 
 pub(super) fn spans(options: &Tracing, config_errors: &mut ConfigErrors) -> Option<SpanReceiver> {
     let text = given(options.otlp_endpoint.as_ref())?;
     match text.parse::<Url>() {
-        // It stands in error messages of the client.
+        // The client's error messages contain the URL.
         Ok(endpoint) if !endpoint.username().is_empty() || endpoint.password().is_some() => {
-            let right = "no user and no password in it: OTEL_EXPORTER_OTLP_HEADERS=authorization=… is the place for them";
+            let right = "must not contain a user or a password: set OTEL_EXPORTER_OTLP_HEADERS=authorization=… instead";
             config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
             None
         }
@@ -48,7 +48,7 @@ pub(super) fn spans(options: &Tracing, config_errors: &mut ConfigErrors) -> Opti
             Some(SpanReceiver { endpoint })
         }
         _ => {
-            let right = "a URL such as http://collector:4318 (OTLP over HTTP; gRPC is not spoken)";
+            let right = "must be a URL such as http://collector:4318 (OTLP over HTTP; gRPC is not supported)";
             config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);
             None
         }

@@ -1,5 +1,4 @@
-//! `reaper.toml`: what stands in it, checked for itself. What it means beside presets is
-//! [`super::targets`]'s.
+//! Parses and validates one `reaper.toml`. [`super::targets`] combines it with presets.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,36 +10,33 @@ use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
 use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
 
-/// As `MAX_CHUNK`.
+/// The same range as `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
 const DUE: &str =
-    r#"an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }] is wanted"#;
+    r#"expected an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }]"#;
 
-const CHILDREN: &str =
-    r#"an array such as [{ table = "tokens", column = "session_id" }] is wanted"#;
+const CHILDREN: &str = r#"expected an array such as [{ table = "tokens", column = "session_id" }]"#;
 
-const TABLE: &str =
-    r#"a name such as sessions, auth.sessions or "Session" in its quotes is wanted"#;
+const TABLE: &str = r#"expected a name such as sessions, auth.sessions or "Session" (quoted)"#;
 
-const COLUMN: &str =
-    r#"the name of a column is wanted; one with capitals in quotes of its own: '"userId"'"#;
+const COLUMN: &str = r#"expected a column name; quote a name with capital letters: '"userId"'"#;
 
-/// What a file says.
+/// The contents of a file.
 pub(super) struct File {
-    /// Names and texts.
+    /// Names and texts of the presets.
     pub(super) presets: Vec<(&'static str, &'static str)>,
     pub(super) entries: Vec<Entry>,
 }
 
-/// A `[[target]]`. A key that was not given is `None`; a `filter` or `group` may have been taken
-/// away by "".
+/// A `[[target]]`. A key that is absent is `None`; the empty string removes the `filter` or `group`
+/// of a preset.
 #[derive(Clone)]
 pub(super) struct Entry {
-    /// The byte where it begins.
+    /// The byte offset of its first character.
     pub(super) at: usize,
     pub(super) table: TableName,
-    /// The table of a preset that is elsewhere, or called otherwise, here.
+    /// The table of a preset that has another schema or another name in this database.
     pub(super) replaces: Option<TableName>,
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,
@@ -53,7 +49,7 @@ pub(super) struct Entry {
     pub(super) confirmed: Option<bool>,
 }
 
-/// Reads a file. What is wrong is noted in the source, and left out here.
+/// Parses a file. Errors are recorded in the source; invalid entries are omitted from the result.
 pub(super) fn read(source: &mut Source<'_>) -> File {
     let mut file = File { presets: Vec::new(), entries: Vec::new() };
     let Some(table) = source.parse() else { return file };
@@ -62,14 +58,14 @@ pub(super) fn read(source: &mut Source<'_>) -> File {
         file.presets = presets(source, &found);
     }
     for (at, table) in
-        source.tables(target, "is written [[target]], once for each table").unwrap_or_default()
+        source.tables(target, "expected [[target]], once for each table").unwrap_or_default()
     {
         file.entries.extend(entry(source, at, table));
     }
     file
 }
 
-/// One name, or an array of them.
+/// Reads one name or an array of names.
 fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static str, &'static str)> {
     let values: Vec<&Spanned<DeValue<'_>>> = match found.value.get_ref() {
         DeValue::Array(array) => array.iter().collect(),
@@ -80,7 +76,7 @@ fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static s
         let Some(name) = value.get_ref().as_str() else {
             source.wrong(
                 value.span().start,
-                "preset: the name of a preset, or an array of names, is wanted",
+                "preset: expected the name of a preset or an array of names",
             );
             continue;
         };
@@ -121,12 +117,9 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
         |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
     let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
-    let ancient = source.read(ancient, ancient_of, r#""refuse", "keep" or "due" is wanted"#);
-    let order = source.read(
-        order,
-        order_of,
-        r#""index" or "heap" is wanted; without it each pass chooses"#,
-    );
+    let ancient = source.read(ancient, ancient_of, r#"expected "refuse", "keep" or "due""#);
+    let order =
+        source.read(order, order_of, r#"expected "index" or "heap"; if absent, each pass chooses"#);
     let (enabled, chunk) = (source.truth(enabled), source.whole(chunk, CHUNK));
     let confirmed = source.truth(confirmed);
     let table = table?;
@@ -164,10 +157,8 @@ fn reasons_of<'s>(
     for (at, table) in tables {
         let Some(reason) = reason(source, *at, table) else { continue };
         if reasons.iter().any(|other| other.name == reason.name) {
-            source.wrong(
-                *at,
-                format!("reason = {:?}: the second of this name in one target", reason.name),
-            );
+            source
+                .wrong(*at, format!("reason = {:?}: duplicate reason in one target", reason.name));
         }
         reasons.push(reason);
     }
@@ -189,23 +180,23 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
         (!text.is_empty() && text.chars().all(fit)).then(|| text.to_owned())
     };
     let name =
-        source.read(name, plain, "a word of letters, digits, _ and - is wanted; it is a label");
+        source.read(name, plain, "expected letters, digits, _ and -; the reason is a metric label");
     let column = source.read(
         column,
         Ident::parse,
-        r#"the name of a column is wanted, '"expiresAt"' for one with capitals"#,
+        r#"expected a column name; quote a name with capital letters: '"expiresAt"'"#,
     );
     let keep =
-        source.read(keep, duration, "a duration from 0s to 36525d is wanted, such as 1d or 36h");
+        source.read(keep, duration, "expected a duration from 0s to 36525d, such as 1d or 36h");
     let zone = source.read(
         zone,
         |text| text.parse().ok(),
-        "a name of the IANA time zone database, such as UTC, is wanted",
+        "expected the name of an IANA time zone, such as UTC",
     );
     let unit = source.read(
         unit,
         |text| UNITS.iter().find(|(known, _)| *known == text).map(|(_, unit)| *unit),
-        r#""s", "ms" or "us" is wanted"#,
+        r#"expected "s", "ms" or "us""#,
     );
     Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
 }
@@ -252,7 +243,7 @@ fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|duration| *duration <= LONGEST_KEEP)
 }
 
-/// How long auth-api still needs the rows of a table after the time in a column.
+/// The minimum retention that auth-api requires for a table and column.
 pub(super) struct Floor {
     table: &'static str,
     column: &'static str,
@@ -265,36 +256,36 @@ const FLOORS: [Floor; 4] = [
         table: "sessions",
         column: "expires_at",
         least: HOUR,
-        because: "the denylist is rebuilt from revoked sessions, expired ones among them",
+        because: "the denylist is rebuilt from revoked sessions, including expired ones",
     },
     Floor {
         table: "sessions",
         column: "revoked_at",
         least: HOUR,
-        because: "the denylist is rebuilt from sessions that were revoked lately",
+        because: "the denylist is rebuilt from recently revoked sessions",
     },
     Floor {
         table: "consumed_challenges",
         column: "expires_at",
         least: Duration::from_mins(10),
-        because: "a challenge whose use is forgotten could be used again",
+        because: "a challenge whose use is no longer recorded could be used again",
     },
     Floor {
         table: "accounts",
         column: "last_login_at",
         least: HOUR,
-        because: "a login may be under way",
+        because: "a login may be in progress",
     },
 ];
 
-/// What auth-api needs of this table and column.
+/// Returns the minimum retention of this table and column, if there is one.
 pub(super) fn floor(table: &TableName, column: &Ident) -> Option<&'static Floor> {
     FLOORS
         .iter()
         .find(|floor| table.name.as_str() == floor.table && column.as_str() == floor.column)
 }
 
-/// Notes what is kept for less time than auth-api needs it, whoever says so.
+/// Records an error for each reason whose retention is shorter than auth-api requires.
 pub(super) fn least_retentions(
     source: &mut Source<'_>,
     at: usize,

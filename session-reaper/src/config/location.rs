@@ -1,5 +1,4 @@
-//! Reading a TOML file value by value, so that every mistake in it is told with its line and
-//! column.
+//! Reads a TOML file value by value, so that every error is reported with its line and column.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -7,21 +6,21 @@ use toml::de::{DeTable, DeValue};
 use super::values::ConfigErrors;
 use crate::nearest::nearest;
 
-/// A file, and what is wrong with it.
+/// A file and the errors found in it.
 pub(super) struct Source<'s> {
     pub(super) name: &'s str,
     pub(super) text: &'s str,
     pub(super) config_errors: &'s mut ConfigErrors,
 }
 
-/// A value and the key that it stands under.
+/// A value and its key.
 pub(super) struct KeyValue<'v, 's> {
     pub(super) key: &'v str,
     pub(super) value: &'v Spanned<DeValue<'s>>,
 }
 
 impl<'s> Source<'s> {
-    /// The whole file; `None` when it is not TOML, of which all is told.
+    /// Parses the whole file. Returns `None` and records all syntax errors if it is not valid TOML.
     pub(super) fn parse(&mut self) -> Option<DeTable<'s>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -30,13 +29,13 @@ impl<'s> Source<'s> {
         errors.is_empty().then(|| table.into_inner())
     }
 
-    /// Notes a mistake at a byte of the text.
+    /// Records an error at a byte offset of the text.
     pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
         let location = self.location(at);
         self.config_errors.add_at(location, what);
     }
 
-    /// The file, the line and the column of a byte of the text.
+    /// Returns the file, line and column of a byte offset.
     pub(super) fn location(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
@@ -44,7 +43,7 @@ impl<'s> Source<'s> {
         format!("{}:{line}:{column}", self.name)
     }
 
-    /// Notes that a value cannot be what it is.
+    /// Records that a value is invalid.
     pub(super) fn wrong_value(&mut self, found: &KeyValue<'_, '_>, right: impl std::fmt::Display) {
         let shown = match found.value.get_ref() {
             DeValue::String(text) => format!(" = {text:?}"),
@@ -55,8 +54,8 @@ impl<'s> Source<'s> {
         self.wrong(found.value.span().start, format!("{}{shown}: {right}", found.key));
     }
 
-    /// The values of the known keys of a table, in their order; what else is there is told, with
-    /// the nearest of them.
+    /// Returns the values of the known keys of a table, in the order of `known`. Records an error
+    /// with the most similar known key for each unknown key.
     pub(super) fn keys<'v, const N: usize>(
         &mut self,
         table: &'v DeTable<'s>,
@@ -75,17 +74,17 @@ impl<'s> Source<'s> {
         known.map(|key| table.get(key).map(|value| KeyValue { key, value }))
     }
 
-    /// A text.
+    /// Returns a string.
     pub(super) fn text<'v>(&mut self, found: Option<KeyValue<'v, 's>>) -> Option<&'v str> {
         let found = found?;
         let text = found.value.get_ref().as_str();
         if text.is_none() {
-            self.wrong_value(&found, "a text in quotes is wanted");
+            self.wrong_value(&found, "expected a quoted string");
         }
         text
     }
 
-    /// A text that `read` can make something of; else `right` says what would be.
+    /// Returns a string parsed by `read`. If it cannot be parsed, the error contains `right`.
     pub(super) fn read<T>(
         &mut self,
         found: Option<KeyValue<'_, 's>>,
@@ -100,7 +99,7 @@ impl<'s> Source<'s> {
         value
     }
 
-    /// A whole number within a range.
+    /// Returns a whole number within a range.
     pub(super) fn whole(
         &mut self,
         found: Option<KeyValue<'_, 's>>,
@@ -114,23 +113,23 @@ impl<'s> Source<'s> {
         if number.is_none() {
             self.wrong_value(
                 &found,
-                format!("a whole number from {} to {} is wanted", range.start(), range.end()),
+                format!("expected a whole number from {} to {}", range.start(), range.end()),
             );
         }
         number
     }
 
-    /// `true` or `false`.
+    /// Returns `true` or `false`.
     pub(super) fn truth(&mut self, found: Option<KeyValue<'_, 's>>) -> Option<bool> {
         let found = found?;
         let truth = found.value.get_ref().as_bool();
         if truth.is_none() {
-            self.wrong_value(&found, "true or false is wanted");
+            self.wrong_value(&found, "expected true or false");
         }
         truth
     }
 
-    /// The tables of an array.
+    /// Returns the tables of an array, each with its byte offset.
     pub(super) fn tables<'v>(
         &mut self,
         found: Option<KeyValue<'v, 's>>,

@@ -1,10 +1,10 @@
-//! The presets, in the format of `reaper.toml`. What each takes and why is in `docs/presets/`.
+//! The presets, in the format of `reaper.toml`. `docs/presets/` documents each preset.
 
 use crate::nearest::nearest;
 
 macro_rules! presets {
     ($($name:literal),* $(,)?) => {
-        /// Their names and texts.
+        /// Names and texts of all presets.
         pub(super) const PRESETS: &[(&str, &str)] =
             &[$(($name, include_str!(concat!("../../presets/", $name, ".toml")))),*];
     };
@@ -24,7 +24,7 @@ presets!(
     "tower-sessions",
 );
 
-/// The preset of this name; else says which may have been meant, and which there are.
+/// Returns the preset of this name; the error suggests a similar name and lists all presets.
 pub(super) fn find(name: &str) -> Result<(&'static str, &'static str), String> {
     if let Some(preset) = PRESETS.iter().find(|(known, _)| *known == name) {
         return Ok(*preset);

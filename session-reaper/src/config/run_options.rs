@@ -1,4 +1,4 @@
-//! How a run goes about it: bounds, pace, budgets, and what is safe.
+//! Options of a run: timeouts, pace, budgets and safety limits.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use super::{HOUR, LONGEST_KEEP, MINUTE, target_source, throttle};
 use crate::cli::{Common, RunOptions};
 use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep, Watermarks};
 
-/// Half of what a request may wait for without its user noticing, and far below PostgreSQL's
-/// `deadlock_timeout` of one second: should we and a request ever wait for each other, we are the
-/// ones who give way.
+/// Half of the delay that a user does not notice in a request, and far below PostgreSQL's
+/// `deadlock_timeout` of one second. If a chunk and a request ever wait for each other, the chunk
+/// is canceled.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Hundreds of times what a chunk aims at. A chunk that takes longer holds its rows for too long.
+/// A thousand times the target duration of a chunk. A slower chunk locks its rows for too long.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A few thousand rows of ours. Chunks of 2 ms spend half of it on what every chunk costs
+/// A few thousand rows of auth-api's tables. Chunks of 2 ms spend half of the time on fixed costs
 /// (docs/decisions/0006).
 const CHUNK_TIME: Duration = Duration::from_millis(5);
 
-/// Beyond it chunks get longer and not faster: 500 to 720 thousand rows a second from 5,000 to
-/// 50,000.
+/// Larger chunks take longer without a significantly higher throughput: 500,000 to 720,000 rows per
+/// second for chunks of 5,000 to 50,000 rows.
 const MAX_CHUNK: u32 = 5_000;
 
-/// About 20,000 rows a second where they are as large as ours, which is more than any application
-/// logs in. So few of the transactions beside it meet a chunk that their 99th percentile hardly
-/// moves (docs/decisions/0006).
+/// About 20,000 rows per second for rows as large as auth-api's, which exceeds the login rate of
+/// any application. So few concurrent transactions meet a chunk that their 99th percentile hardly
+/// changes (docs/decisions/0006).
 const DUTY_CYCLE: f64 = 0.03;
 
-/// Some megabytes, which are read in milliseconds.
+/// A few megabytes, which are read in milliseconds.
 const MAX_SCAN_ROWS: u64 = 10_000;
 
-/// A table of sessions that has not been reaped for long has mostly dead ones; one of which nearly
-/// all would go looks like a wrong column.
+/// Most rows of a sessions table that has not been reaped for a long time are due. If nearly all
+/// rows are due, the configured column is probably wrong.
 const MAX_FRACTION: f64 = 0.9;
 
-/// What somebody said on the command line, and nowhere else, so that it is not left standing.
+/// Confirmations that only the command line accepts, so that they do not become permanent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Consent {
     pub(super) force_unsafe: bool,
@@ -56,7 +56,7 @@ pub(super) fn sweep(
     let any = DurationRange {
         least: Duration::from_secs(1),
         most: LONGEST_KEEP,
-        because: "a run that may take no time does nothing",
+        because: "a shorter run cannot delete anything",
     };
     let runtime = options.max_runtime.as_ref();
     let budget = BudgetLimits {
@@ -65,14 +65,14 @@ pub(super) fn sweep(
             "MAX_ROWS",
             options.max_rows.as_ref(),
             1..=u64::MAX >> 1,
-            "leave it out for all rows",
+            "leave it unset to delete all due rows",
         ),
     };
     let scan = config_errors.whole(
         "MAX_SCAN_ROWS",
         options.max_scan_rows.as_ref(),
         0..=u64::MAX >> 1,
-        "a table of more rows is not read from one end to the other",
+        "larger tables are not scanned sequentially",
     );
     let preflight =
         Rules { max_scan_rows: scan.unwrap_or(MAX_SCAN_ROWS), force_unsafe: consent.force_unsafe };
@@ -84,7 +84,7 @@ pub(super) fn sweep(
             config_errors.add(
                 "MAX_FRACTION",
                 text,
-                "a part of a table from 0 to 1; 1 lets all of it go without a word",
+                "must be a fraction from 0 to 1; with 1 the first run may delete a whole table without confirmation",
             );
             MAX_FRACTION
         }
@@ -110,12 +110,12 @@ fn bounds(options: &RunOptions, config_errors: &mut ConfigErrors) -> StatementBo
     let statement = DurationRange {
         least: Duration::from_millis(100),
         most: HOUR,
-        because: "a chunk takes milliseconds, and holds its rows meanwhile",
+        because: "a chunk locks its rows and normally takes milliseconds",
     };
     let lock = DurationRange {
         least: Duration::from_millis(1),
         most: MINUTE,
-        because: "it bounds how long others wait behind a chunk that waits",
+        because: "other sessions may queue behind a chunk that waits for a lock",
     };
     StatementBounds {
         statement: config_errors.duration(
@@ -141,14 +141,14 @@ fn pace(
     let chunk_time = DurationRange {
         least: Duration::from_millis(1),
         most: bounds.statement / 2,
-        because: "a chunk has to fit into STATEMENT_TIMEOUT with room to spare",
+        because: "it must be at most half of STATEMENT_TIMEOUT",
     };
     let max_chunk = config_errors
         .whole(
             "MAX_CHUNK",
             options.max_chunk.as_ref(),
             1..=100_000,
-            "larger chunks are longer and no faster",
+            "larger chunks take longer without a higher throughput",
         )
         .and_then(|rows| u32::try_from(rows).ok());
     let duty_cycle =
@@ -158,7 +158,7 @@ fn pace(
                 config_errors.add(
                     "DUTY_CYCLE",
                     text,
-                    "a share of time from 0.01 to 1; 1 leaves no pause between chunks",
+                    "must be a fraction from 0.01 to 1; with 1 there is no rest between chunks",
                 );
                 DUTY_CYCLE
             }
@@ -175,12 +175,12 @@ fn pace(
     }
 }
 
-/// Which process on which host, for the history.
+/// Returns the host name and the process ID, for the run history.
 pub(super) fn instance() -> String {
     format!("{}:{}", host(), std::process::id())
 }
 
-/// This machine's name.
+/// Returns the host name.
 pub(super) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()

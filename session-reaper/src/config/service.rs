@@ -1,4 +1,4 @@
-//! What is the daemon's alone: when it runs, where operators look, who supervises it.
+//! Options of the daemon: the schedule, the operations port and the service manager.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::notify::Supervisor;
 use crate::schedule::Schedule;
 use crate::sweep::Sweep;
 
-/// Every quarter of an hour: a tick that finds nothing costs a few milliseconds.
+/// Every 15 minutes. A run without due rows takes a few milliseconds.
 const SCHEDULE: &str = "*/15 * * * *";
 
 const OPS_BIND: SocketAddr =
@@ -25,17 +25,17 @@ const DAY: Duration = Duration::from_hours(24);
 /// What a daemon does, and when.
 #[derive(Debug)]
 pub struct Service {
-    /// What to do.
+    /// The run.
     pub sweep: Sweep,
-    /// When.
+    /// When to run.
     pub schedule: Schedule,
-    /// A random wait of up to so long before each run; shorter than the schedule's shortest gap.
+    /// Maximum random delay before each run; shorter than the shortest interval of the schedule.
     pub jitter: Duration,
-    /// Where operators look.
+    /// Address of the operations port.
     pub ops_bind: SocketAddr,
-    /// The hosts that this port answers to.
+    /// Host names that the operations port accepts.
     pub ops_hosts: OpsHosts,
-    /// Who wants to hear how it goes.
+    /// The service manager to notify, if there is one.
     pub supervisor: Option<Supervisor>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn service(options: &Daemon, config_errors: &mut ConfigErrors) -> Opt
             config_errors.add(
                 "OPS_BIND",
                 text,
-                format!("an address and a port, such as {OPS_BIND}"),
+                format!("must be an address and a port, such as {OPS_BIND}"),
             );
             OPS_BIND
         }
@@ -81,7 +81,7 @@ fn schedule(options: &Daemon, config_errors: &mut ConfigErrors) -> Option<Schedu
         config_errors.add(
             "TIMEZONE",
             zone,
-            "a name of the IANA time zone database, such as UTC or Europe/Berlin",
+            "must be the name of an IANA time zone, such as UTC or Europe/Berlin",
         );
     });
     let cron = given(options.schedule.as_ref()).unwrap_or(SCHEDULE);
@@ -90,7 +90,7 @@ fn schedule(options: &Daemon, config_errors: &mut ConfigErrors) -> Option<Schedu
             config_errors.add(
                 "SCHEDULE",
                 cron,
-                format!("five fields as in crontab(5), such as {SCHEDULE} ({why})"),
+                format!("must be five crontab(5) fields, such as {SCHEDULE} ({why})"),
             );
         })
         .ok()
@@ -108,7 +108,7 @@ fn jitter(
     let range = DurationRange {
         least: Duration::ZERO,
         most: DAY,
-        because: "all instances are spread out well by less",
+        because: "a shorter delay spreads out all instances",
     };
     let jitter = config_errors.duration("JITTER", given_jitter, MINUTE, &range);
     let Some(schedule) = schedule.filter(|_| config_errors.count() == before) else {
@@ -120,16 +120,14 @@ fn jitter(
         config_errors.add(
             "JITTER",
             text,
-            format!(
-                "a duration shorter than {gap}, the shortest time between two runs of SCHEDULE"
-            ),
+            format!("must be shorter than {gap}, the shortest time between two runs of SCHEDULE"),
         );
     }
     jitter
 }
 
-/// The service manager tells its children by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`
-/// that it listens.
+/// Returns the service manager, if it has set `NOTIFY_SOCKET`. The watchdog timeout comes from
+/// `WATCHDOG_USEC` and `WATCHDOG_PID`.
 fn supervisor() -> Option<Supervisor> {
     let listens = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     let watchdog = || sd_notify::watchdog_enabled().filter(|watchdog| !watchdog.is_zero());

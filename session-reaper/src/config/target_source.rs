@@ -1,5 +1,5 @@
-//! What is reaped: what the file says; without a file the preset `auth-api`, with the retentions of
-//! the environment.
+//! Chooses the targets: those of the configuration file, or without a file those of the preset
+//! `auth-api` with the retentions from the environment.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use super::{DEFAULT_PRESET, LONGEST_KEEP, presets, targets};
 use crate::cli::RunOptions;
 use crate::sweep::{Target, history};
 
-/// In the working directory.
+/// The default configuration file, in the working directory.
 const CONFIG: &str = "reaper.toml";
 
-/// How long the reaper's own history is kept.
+/// Default retention of the run history.
 const KEEP_RUNS: Duration = Duration::from_hours(24 * 30);
 
-/// What is reaped.
+/// The targets and where they come from.
 pub(super) struct TargetSource {
     pub(super) targets: Vec<Target>,
-    /// Nobody named the targets: they are those of auth-api's database, and of no other.
+    /// Whether no file was given. The targets then apply to auth-api's database only.
     pub(super) built_in: bool,
 }
 
-/// A variable that changes how long the built-in targets keep rows.
+/// An environment variable that changes the retention of a built-in target.
 struct Keep<'a> {
     name: &'static str,
     value: &'a Option<String>,
@@ -30,7 +30,7 @@ struct Keep<'a> {
     column: &'static str,
 }
 
-/// The targets, and the reaper's own history.
+/// Returns the targets, including the reaper's own run history.
 pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> TargetSource {
     let keeps = keeps(options);
     let named = given(options.config.as_ref());
@@ -43,7 +43,7 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
                 config_errors.add_unquoted(
                     name,
                     format!(
-                        "given, but {file} says what is kept: leave it out, and change `keep` there"
+                        "given, but {file} sets the retention: leave it unset, and change `keep` there"
                     ),
                 );
             }
@@ -60,7 +60,7 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
     let any = DurationRange {
         least: Duration::ZERO,
         most: LONGEST_KEEP,
-        because: "it is the reaper's own history",
+        because: "it is the retention of the reaper's run history",
     };
     let own =
         history(config_errors.duration("KEEP_RUNS", options.keep_runs.as_ref(), KEEP_RUNS, &any));
@@ -99,8 +99,8 @@ fn keeps(options: &RunOptions) -> [Keep<'_>; 4] {
     ]
 }
 
-/// The preset `auth-api`. Whoever says how long rows of a table are kept also switches its target
-/// on.
+/// Returns the targets of the preset `auth-api`. Setting the retention of a table also enables its
+/// target.
 fn built_in(keeps: &[Keep<'_>], config_errors: &mut ConfigErrors) -> Vec<Target> {
     let Ok(preset) = presets::find(DEFAULT_PRESET) else { return Vec::new() };
     targets::of_preset(preset, config_errors, |entry, config_errors| {
@@ -199,7 +199,7 @@ mod tests {
             .unwrap();
         let (map, _) = map.split_once("---").unwrap();
         assert_eq!(format!("{:?}", of(map)), preset);
-        // With its examples: those are indented by other than the one space of prose.
+        // Uncomment the examples: prose is indented by exactly one space, examples are not.
         let whole: Vec<&str> = file
             .lines()
             .map(|line| {

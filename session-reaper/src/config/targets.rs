@@ -1,5 +1,5 @@
-//! From files and presets to targets: a preset's come first, and are changed key by key by what the
-//! file says of them.
+//! Combines files and presets into targets. The targets of presets come first; entries of the file
+//! override them key by key.
 
 use super::file::{self, Entry};
 use super::location::Source;
@@ -7,34 +7,33 @@ use super::presets::PRESETS;
 use super::values::ConfigErrors;
 use crate::sweep::{Absent, Ident, Reason, TableName, Target};
 
-/// What a preset says of one table, whether it is switched on or not.
+/// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]
 pub struct PresetTarget {
-    /// The table, as its project names it.
+    /// The table, as the project names it.
     pub table: TableName,
-    /// Why its rows go.
+    /// The reasons for which its rows are due.
     pub reasons: Vec<Reason>,
     /// The condition on the row `t`.
     pub filter: Option<String>,
-    /// What keeps rows together.
+    /// The column whose equal values keep rows together.
     pub group: Option<Ident>,
-    /// Whether it is reaped unless somebody says otherwise.
+    /// Whether it is reaped by default.
     pub enabled: bool,
-    /// How it is written, from `[[target]]` on.
+    /// Its TOML text, starting with `[[target]]`.
     pub text: &'static str,
 }
 
 /// A preset.
 #[derive(Clone, Debug)]
 pub struct Preset {
-    /// What it is called in `preset = "…"`.
+    /// Its name in `preset = "…"`.
     pub name: &'static str,
-    /// Its tables; one may be there twice.
+    /// Its targets; two of them may have the same table.
     pub targets: Vec<PresetTarget>,
 }
 
-/// All presets, for those who look for their tables or show them. That each can be read is a test's
-/// to say.
+/// Returns all presets. A unit test verifies that each of them is valid.
 #[must_use]
 pub fn presets() -> Vec<Preset> {
     PRESETS
@@ -55,22 +54,22 @@ fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
             filter: entry.filter,
             group: entry.group.as_deref().and_then(Ident::parse),
             enabled: entry.enabled != Some(false),
-            // What stands between is about the next one.
+            // A comment between two targets belongs to the second.
             text: text.rsplit_once("\n\n").map_or(text, |(own, _)| own).trim_end(),
         }
     };
     entries.into_iter().zip(ends).map(of).collect()
 }
 
-/// The targets of the text of a `reaper.toml`, or everything that is wrong with it. `name` is what
-/// the file is called.
+/// Returns the targets of a `reaper.toml`, or all errors in it. `name` is the file name in error
+/// messages.
 pub fn targets_of(name: &str, text: &str) -> Result<Vec<Target>, ConfigErrors> {
     let mut config_errors = ConfigErrors::default();
     let targets = read(name, text, &mut config_errors);
     if config_errors.is_empty() { Ok(targets) } else { Err(config_errors) }
 }
 
-/// The targets of a preset after `adjust` has changed its entries.
+/// Returns the targets of a preset after applying `adjust` to its entries.
 pub(super) fn of_preset(
     (name, text): (&'static str, &'static str),
     config_errors: &mut ConfigErrors,
@@ -88,7 +87,7 @@ pub(super) fn of_preset(
     targets
 }
 
-/// The targets of a file.
+/// Returns the targets of a file.
 pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> Vec<Target> {
     let mut source = Source { name, text, config_errors };
     let file = file::read(&mut source);
@@ -98,8 +97,8 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         entries
             .extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
     }
-    // A preset may have a table twice: the first entry for it changes the first, the second the
-    // second.
+    // A preset may contain a table twice: the first entry for the table overrides the first target,
+    // and the second entry overrides the second.
     let mut changed = vec![false; entries.len()];
     for entry in file.entries {
         let wanted = entry.replaces.as_ref().unwrap_or(&entry.table);
@@ -108,7 +107,7 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         match location {
             Some(index) => {
                 changed[index] = true;
-                // What is kept may come from the preset, for another table than this one.
+                // The retention may be inherited from a preset target of another table.
                 let inherited = entry.due.is_none();
                 let entry = change(&mut entries[index].0, entry);
                 if let (true, Some(due)) = (inherited, &entry.due) {
@@ -118,7 +117,10 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
             None if entry.replaces.is_some() => {
                 source.wrong(
                     entry.at,
-                    format!("replaces = {:?}: no preset of this file has it", wanted.quoted()),
+                    format!(
+                        "replaces = {:?}: no preset of this file has this table",
+                        wanted.quoted()
+                    ),
                 );
             }
             None => entries.push((entry, None)),
@@ -128,8 +130,8 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
     for (index, (entry, preset)) in entries.into_iter().enumerate() {
         if entry.due.is_none() {
             source.wrong(entry.at, format!(
-                    "[[target]] {} without `due`, and no preset has it; one in another schema, or by another name, takes \
-                     `replaces`",
+                    "[[target]] {} without `due`, and no preset has this table; for a preset's table with another \
+                     schema or name, set `replaces`",
                     entry.table.quoted()
                 ));
         }
@@ -165,7 +167,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
     let quoted = entry.table.quoted();
     let same = before.iter().filter(|target| target.table == entry.table).count();
     Target {
-        // Two targets may be of one table; their names tell them apart.
+        // Two targets may have the same table; a suffix makes their names unique.
         name: if same == 0 { quoted } else { format!("{quoted}#{}", same + 1) },
         table: entry.table,
         reasons: entry.due.unwrap_or_default(),
@@ -202,25 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_each_target_of_a_preset_says_all_of_it() {
+    fn target_texts_of_a_preset_are_complete() {
         for preset in presets() {
             let whole =
                 preset.targets.iter().map(|target| target.text).collect::<Vec<_>>().join("\n");
             let whole =
                 targets(&whole).unwrap_or_else(|why| panic!("{}: {why}\n{whole}", preset.name));
             let loaded = targets(&format!("preset = {:?}", preset.name)).unwrap();
-            let told = |targets: &[Target]| {
+            let described = |targets: &[Target]| {
                 targets
                     .iter()
                     .map(|t| format!("{:?}", (&t.name, &t.reasons, &t.filter, &t.group)))
                     .collect::<Vec<_>>()
             };
-            assert_eq!(told(&whole), told(&loaded), "{}", preset.name);
+            assert_eq!(described(&whole), described(&loaded), "{}", preset.name);
         }
     }
 
     #[test]
-    fn a_preset_is_changed_key_by_key() {
+    fn file_overrides_preset_key_by_key() {
         let changed = targets(
             "preset = ['tower-sessions', 'doorkeeper']
              [[target]]
@@ -238,19 +240,19 @@ mod tests {
              chunk = 7",
         )
         .unwrap();
-        let told: Vec<(&str, &str)> = changed
+        let names: Vec<(&str, &str)> = changed
             .iter()
             .map(|target| (target.name.as_str(), target.reasons[0].name.as_str()))
             .collect();
         assert_eq!(
-            told,
+            names,
             [("mine.session", "expired"), ("oauth_access_tokens", "revoked"), ("codes", "expired")]
         );
         assert_eq!((changed[2].filter.as_deref(), changed[2].chunk), (None, Some(7)));
     }
 
     #[test]
-    fn a_table_of_the_same_name_elsewhere_is_another_table() {
+    fn same_table_name_in_other_schema_is_a_new_target() {
         let both = targets(
             "preset = 'supabase-auth'
              [[target]]
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_holds_under_another_name_too() {
+    fn minimum_retention_applies_to_renamed_tables() {
         let due = "due = [{ reason = 'revoked', column = 'revoked_at', keep = '1m' }]";
         for table in ["table = 'auth.sessions'", "table = 'logins'\nreplaces = 'sessions'"] {
             let why =
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn two_targets_of_one_table_have_two_names() {
+    fn targets_of_the_same_table_have_unique_names() {
         let names: Vec<String> = targets("preset = 'doorkeeper'")
             .unwrap()
             .into_iter()
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_place() {
+    fn every_error_is_reported_with_its_location() {
         let why = targets(
             r#"
 presett = "django"
@@ -313,7 +315,7 @@ due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
 "#,
         )
         .unwrap_err();
-        for told in [
+        for expected in [
             "reaper.toml:2:1: unknown key `presett`; did you mean `preset`?",
             "reaper.toml:3:10: preset = \"djngo\": there is none; did you mean \"django\"?",
             "reaper.toml:5:9: table = \"two words\":",
@@ -330,7 +332,7 @@ due = [{ reason = "revoked", column = "revoked_at", keep = "59m" }]
             "reaper.toml:14:1: [[target]] u without `due`",
             "reaper.toml:18:7: keep = \"59m\" of revoked_at: at least 1h for sessions",
         ] {
-            assert!(why.contains(told), "{told}\n{why}");
+            assert!(why.contains(expected), "{expected}\n{why}");
         }
         let broken = targets("preset = \n[[target]\n").unwrap_err();
         assert!(broken.contains("reaper.toml:1:"), "{broken}");

@@ -1,4 +1,4 @@
-//! What a run makes way for.
+//! Throttle options of a run.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use super::values::{ConfigErrors, DurationRange, given};
 use crate::cli::RunOptions;
 use crate::sweep::{ReplicaLimit, ThrottleLimits};
 
-/// More than what a replica is behind after a large commit or a short query that it must not
-/// disturb, and less than what its readers would take for wrong. In the long run a reaper at its
-/// default pace writes some megabytes a second.
+/// More than the usual lag after a large commit or a short conflicting query on the replica, and
+/// less than readers of the replica would notice. A reaper at its default pace writes a few
+/// megabytes per second on average.
 const MAX_REPLICA_LAG: Duration = Duration::from_secs(10);
 
-/// A run every quarter of an hour is over before the next one. What stands in the way for longer is
-/// somebody's business.
+/// A run every 15 minutes ends before the next one starts. A longer obstruction requires an
+/// operator.
 const MAX_THROTTLE: Duration = Duration::from_mins(10);
 
 pub(super) fn limits(options: &RunOptions, config_errors: &mut ConfigErrors) -> ThrottleLimits {
@@ -22,7 +22,7 @@ pub(super) fn limits(options: &RunOptions, config_errors: &mut ConfigErrors) -> 
         most: 24 * HOUR,
         because: "a run that waits for longer looks hung",
     };
-    let active = "leave it out to let any number work";
+    let active = "leave it unset for no limit";
     let active = config_errors.whole(
         "MAX_ACTIVE_BACKENDS",
         options.max_active_backends.as_ref(),
@@ -58,7 +58,7 @@ fn replicas(options: &RunOptions, config_errors: &mut ConfigErrors) -> Option<Re
         config_errors.add(
             "REPLICA_LAG_QUERY",
             query,
-            "given, and REPLICAS too: leave one of them out",
+            "set together with REPLICAS: leave one of them out",
         );
     }
     if lag == Some("off") {
@@ -66,14 +66,14 @@ fn replicas(options: &RunOptions, config_errors: &mut ConfigErrors) -> Option<Re
             config_errors.add(
                 "REPLICA_LAG_QUERY",
                 query,
-                "given, and MAX_REPLICA_LAG=off: leave one of them out",
+                "set together with MAX_REPLICA_LAG=off: leave one of them out",
             );
         }
         if !names.is_empty() {
             config_errors.add(
                 "REPLICAS",
                 &names.join(","),
-                "given, and MAX_REPLICA_LAG=off: leave one of them out",
+                "set together with MAX_REPLICA_LAG=off: leave one of them out",
             );
         }
         return None;
@@ -81,7 +81,7 @@ fn replicas(options: &RunOptions, config_errors: &mut ConfigErrors) -> Option<Re
     let range = DurationRange {
         least: Duration::from_millis(100),
         most: 24 * HOUR,
-        because: "off lets replicas lag as they will; how far one is behind is looked at once a second",
+        because: "off lets replicas lag by any amount; the lag is measured once per second",
     };
     let asked_for = lag.is_some() || !names.is_empty() || query.is_some();
     let lag = config_errors.duration(

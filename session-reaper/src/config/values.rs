@@ -1,14 +1,14 @@
-//! Reading one value of each kind. What is wrong is collected, so that all of it is told at once.
+//! Parses single values. Errors are collected, so that all of them are reported at once.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// Everything that is wrong with a configuration.
+/// All errors of a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
-/// A name, what was given for it (not for a secret), and what would be right.
+/// The name of an option, its value unless that is a secret, and the expected value.
 #[derive(Debug, PartialEq, Eq)]
 struct ConfigError {
     name: Cow<'static, str>,
@@ -17,7 +17,7 @@ struct ConfigError {
 }
 
 impl ConfigErrors {
-    /// Notes that `name` cannot be `given`.
+    /// Records that `given` is not a valid value of `name`.
     pub(super) fn add(&mut self, name: &'static str, given: &str, right: impl Into<String>) {
         self.0.push(ConfigError {
             name: name.into(),
@@ -26,12 +26,12 @@ impl ConfigErrors {
         });
     }
 
-    /// Notes something about `name` whose value is a secret, or which has none.
+    /// Records an error of `name` without its value, which is a secret or absent.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
         self.0.push(ConfigError { name: name.into(), given: None, right: right.into() });
     }
 
-    /// Notes something at a place in a file.
+    /// Records an error at a location in a file.
     pub(super) fn add_at(&mut self, location: String, right: impl Into<String>) {
         self.0.push(ConfigError { name: location.into(), given: None, right: right.into() });
     }
@@ -61,21 +61,21 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What was given, if anything was: a variable that is set to nothing is not set.
+/// Returns the trimmed value; an empty value counts as unset.
 pub(super) fn given(value: Option<&String>) -> Option<&str> {
     value.map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// A range of durations, and why it is that.
+/// A range of durations, and the reason for its limits.
 pub(super) struct DurationRange {
     pub(super) least: Duration,
     pub(super) most: Duration,
-    /// Said when a duration is out of range.
+    /// Appended to the error when a duration is out of range.
     pub(super) because: &'static str,
 }
 
 impl ConfigErrors {
-    /// A duration within a range; the default when nothing was given.
+    /// Returns a duration within a range, or the default if the value is unset.
     pub(super) fn duration(
         &mut self,
         name: &'static str,
@@ -109,7 +109,7 @@ impl ConfigErrors {
         }
     }
 
-    /// A whole number within a range, if one was given.
+    /// Returns a whole number within a range, if one is set.
     pub(super) fn whole(
         &mut self,
         name: &'static str,
@@ -131,7 +131,7 @@ impl ConfigErrors {
         }
     }
 
-    /// One of a few words.
+    /// Returns one of several choices, or the default if the value is unset.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,

@@ -1,12 +1,12 @@
-//! Columns beside a time that decide, or may decide, whether it counts. As data.
+//! Other columns of a row that decide, or may decide, whether its time counts; as data.
 
 use super::names::{self, words};
 use super::table::{Column, Table};
 
-/// Leading words of flags, which say nothing.
+/// Leading words of flags, which are ignored.
 const VERBS: &[&str] = &["is", "was", "has", "does"];
 
-/// Flags that keep a row while they are true, run together, without one of [`VERBS`].
+/// Flags that keep a row while they are true, without separators and without a word of [`VERBS`].
 #[rustfmt::skip]
 const KEEPS_WHEN_TRUE: &[&str] = &[
     "neverexpires", "neverexpire", "neverexpiring", "expiresnever", "noexpiry", "noexpiration", "noexpire", "nonexpiring",
@@ -23,26 +23,26 @@ const KEEPS_WHEN_FALSE: &[&str] = &[
     "useexpiry", "temporary", "ephemeral", "transient", "deletable", "purgeable", "autodelete",
 ];
 
-/// Flags that do not keep a row beyond its time.
+/// Flags that do not keep a row after it is due.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
     "used", "consumed", "redeemed", "revoked", "invalidated", "invalid", "blacklisted", "deleted", "loggedout", "rotated",
     "secure", "httponly", "admin", "staff", "superuser", "mobile",
 ];
 
-/// Columns beside a time that make what it says doubtful, run together.
+/// Columns that make the meaning of a time doubtful, without separators.
 const DOUBTFUL: &[(&str, &str)] = &[
-    ("validfrom", "a validity from … to is often a record of what was valid when"),
-    ("effectivefrom", "a validity from … to is often a record of what was valid when"),
+    ("validfrom", "a validity period is often a historical record"),
+    ("effectivefrom", "a validity period is often a historical record"),
     ("startsat", APPOINTMENT),
     ("startdate", APPOINTMENT),
     ("status", STATE),
     ("state", STATE),
-    ("acceptedat", "an accepted row may be a record of who came by whom"),
+    ("acceptedat", "an accepted row may be a record of who invited whom"),
     ("approvedat", "an approved row may be a record"),
     ("completedat", "a completed row may be a record"),
-    ("confirmedat", "a confirmed row may be the proof of it"),
-    ("verifiedat", "a verified row may be the proof of it"),
+    ("confirmedat", "a confirmed row may be the proof of the confirmation"),
+    ("verifiedat", "a verified row may be the proof of the verification"),
     ("paidat", "a paid row is a record"),
     ("deliveredat", "a delivered row is a record"),
     ("amount", MONEY),
@@ -59,7 +59,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("expiresin", LIFETIME),
 ];
 
-/// Words that make a column doubtful wherever in its name they occur.
+/// Words that make the meaning of a time doubtful wherever they occur in a column name.
 const DOUBTFUL_WORDS: &[(&str, &str)] = &[
     ("refresh", REFRESH),
     ("replaced", CHAIN),
@@ -73,30 +73,28 @@ const DOUBTFUL_WORDS: &[(&str, &str)] = &[
     ("hold", KEPT),
     ("retain", KEPT),
     ("retention", KEPT),
-    ("until", "a row may be needed until then"),
+    ("until", "a row may be needed until that time"),
 ];
 
-const APPOINTMENT: &str = "with a beginning and an end a row may be an appointment";
-const STATE: &str = "a row with a state may be a record of what came of it";
+const APPOINTMENT: &str = "a row with a start and an end may be an appointment";
+const STATE: &str = "a row with a state may be a record of its outcome";
 const MONEY: &str = "a row about money may be a record";
-const CHAIN: &str =
-    "rows that follow one another may be needed to recognise the reuse of an earlier one";
-const LIFETIME: &str = "a row may expire by this lifetime and another time";
-const EXTENDED: &str = "a row may have been extended beyond its time";
-const KEPT: &str = "a row may have to be kept beyond its time";
-// The tokens of another service, by which it may be used for as long as the refresh token is valid.
-const REFRESH: &str =
-    "the time may be that of an access token, which the refresh token in the same row outlives";
+const CHAIN: &str = "the rows of a chain may be needed to detect the reuse of an earlier one";
+const LIFETIME: &str = "the expiry may be this lifetime added to another time";
+const EXTENDED: &str = "the row may have been extended beyond this time";
+const KEPT: &str = "the row may have to be kept beyond this time";
+// Such rows store tokens of another service, usable for as long as the refresh token is valid.
+const REFRESH: &str = "the time may be the expiry of an access token, which the refresh token in the same row outlives";
 
-/// What the columns beside a time mean for it.
+/// Conclusions from the other columns of a row.
 #[derive(Debug, Default)]
 pub(super) struct ColumnContext {
-    /// Conditions that keep the rows which a flag exempts from expiry.
+    /// Conditions that keep rows which a flag exempts from expiry.
     pub(super) conditions: Vec<String>,
     pub(super) doubts: Vec<String>,
 }
 
-/// Looks through columns, of which `times` are the times themselves.
+/// Evaluates `columns`, except the time columns `times`.
 pub(super) fn look<'a>(
     table: &Table,
     columns: impl Iterator<Item = &'a Column>,
@@ -117,10 +115,11 @@ pub(super) fn look<'a>(
             (KEEPS_WHEN_TRUE.contains(&flag), KEEPS_WHEN_FALSE.contains(&flag));
         let whole_name = DOUBTFUL.iter().find(|(doubtful, _)| *doubtful == whole);
         let a_word = DOUBTFUL_WORDS.iter().find(|(doubtful, _)| {
-            // In `refresh_tokens` the `refresh_token` is the row's own.
+            // In a table `refresh_tokens`, `refresh_token` is the token of the row itself.
             words.iter().any(|word| word == doubtful) && !own.iter().any(|word| word == doubtful)
         });
-        let doubtful = whole_name.or(a_word).map(|(_, why)| format!("there is {name}, and {why}"));
+        let doubtful =
+            whole_name.or(a_word).map(|(_, why)| format!("there is a column {name}, and {why}"));
         let time = matches!(
             column.sql_type.as_str(),
             "timestamp with time zone" | "timestamp without time zone" | "date"
@@ -134,7 +133,7 @@ pub(super) fn look<'a>(
                 .push(format!("{name} is a flag that may decide whether a row expires")),
             _ if doubtful.is_some() => beside.doubts.extend(doubtful),
             _ if !time && (true_keeps || false_keeps) => {
-                beside.doubts.push(format!("{name} may say that a row does not expire"));
+                beside.doubts.push(format!("{name} may mean that a row does not expire"));
             }
             _ => {}
         }

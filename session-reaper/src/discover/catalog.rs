@@ -1,4 +1,4 @@
-//! Reads the catalog: one read-only transaction, a few queries.
+//! Reads the catalog with a few queries in one read-only transaction.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use super::values::Known;
 use super::{names, reading, sample};
 use crate::sweep::{Ident, TableName};
 
-/// Catalogs of hundreds of tables are read in milliseconds; this is the bound for those of a
-/// hundred thousand.
+/// The timeout. Catalogs of hundreds of tables are read in milliseconds; this suffices for a
+/// hundred thousand tables.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// One snapshot for all queries. The catalog's own locks are the only ones.
+/// Starts one snapshot for all queries. They lock nothing but the catalog.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
-/// Operators and functions that somebody has planted along the configured path are never found.
-/// `pg_stats` is read as UTC and ISO.
+/// Prevents the queries from finding operators and functions that an attacker has created in the
+/// configured `search_path`. The values in `pg_stats` are read as UTC and ISO.
 const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
-/// Why nothing is known.
+/// Why the catalog could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// The database was not reached, or the connection was lost.
@@ -39,7 +39,7 @@ pub enum DiscoverError {
 impl From<Error> for DiscoverError {
     fn from(error: Error) -> Self {
         let text = chain(&error);
-        // An error without a code is the end of the connection.
+        // An error without a code means that the connection was lost.
         if error.code().is_none() {
             ConnectError::Connect(text).into()
         } else {
@@ -48,7 +48,7 @@ impl From<Error> for DiscoverError {
     }
 }
 
-/// The tables of a database, and what the catalog says about those that matter.
+/// The tables of a database, with details of the relevant ones.
 pub(super) struct Catalog {
     pub(super) database: String,
     pub(super) role: String,
@@ -61,10 +61,10 @@ pub(super) struct Catalog {
 /// A foreign key that points at a table.
 pub(super) struct Reference {
     pub(super) from: TableName,
-    /// Its column, when it has only one.
+    /// Its column; `None` if it has several.
     pub(super) column: Option<Ident>,
     pub(super) to_itself: bool,
-    /// As `pg_constraint.confdeltype` has it.
+    /// The value of `pg_constraint.confdeltype`.
     pub(super) on_delete: String,
 }
 
@@ -91,13 +91,13 @@ impl Catalog {
     }
 }
 
-/// What presets name: their tables are candidates, and their columns are looked up.
+/// The tables and columns of presets. The tables are candidates, and the columns are examined.
 pub(super) struct Wanted {
     pub(super) tables: Vec<Ident>,
     pub(super) columns: Vec<Ident>,
 }
 
-/// Reads all that is needed.
+/// Reads the catalog, statistics and samples.
 pub(super) async fn read(
     connect: &ConnectOptions,
     wanted: &Wanted,
@@ -108,7 +108,7 @@ pub(super) async fn read(
     read.map_err(|_| DiscoverError::from(ConnectError::Timeout))?
 }
 
-/// Without named statements: behind a pooler the next client would find them.
+/// Reads the catalog without named statements, which a pooler would leak to other clients.
 async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
     client.batch_execute(BEGIN).await?;
     let row = client.query_typed_one(include_str!("visible.sql"), &[]).await?;

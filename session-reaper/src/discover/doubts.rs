@@ -1,5 +1,5 @@
-//! What speaks against deleting rows of a table by a column. Each doubt takes a step from how sure
-//! it is.
+//! Doubts: reasons against deleting the rows of a table by a column. Each doubt lowers the
+//! confidence by one step.
 
 use chrono::DateTime;
 
@@ -12,16 +12,16 @@ use super::toml_string::quoted;
 use super::values::{Known, Times, UNITS};
 use crate::sweep::Unit;
 
-/// Among fewer rows it says little that none expires in the future.
+/// With fewer rows, the absence of future expiry times is not significant.
 const ENOUGH_ROWS: f64 = 20.0;
 
-/// Clocks of applications differ from the database's by less.
+/// The maximum expected clock difference between an application and the database, in seconds.
 const CLOCKS: f64 = 60.0;
 
-/// A time without zone may be that of any place on earth.
+/// The maximum offset of a time without a zone, in seconds: it may be a local time anywhere.
 const ZONES: f64 = 14.0 * 3600.0;
 
-/// What speaks against the name of the table.
+/// Returns doubts about the name of a table.
 pub(super) fn of_name(table: &Table) -> Vec<String> {
     let words_of_table = words(table.name.name.as_str());
     match nouns::rows(&words_of_table) {
@@ -32,35 +32,35 @@ pub(super) fn of_name(table: &Table) -> Vec<String> {
     }
 }
 
-/// What deleting a row of the table would do to others.
+/// Returns doubts about the effects of deleting rows on other rows.
 pub(super) fn of_rows(table: &Table, catalog: &Catalog) -> Vec<String> {
     let referred = (!catalog.references(table).is_empty())
-        .then(|| "other rows refer to these, see above".to_owned());
+        .then(|| "other rows reference these rows (see above)".to_owned());
     let named = named(table, catalog).next().map(of_named);
     referred.into_iter().chain(named).chain(of_deleting(table)).collect()
 }
 
-/// What deleting from the table sets off.
+/// Returns doubts about triggers, rules and inheritance.
 pub(super) fn of_deleting(table: &Table) -> impl Iterator<Item = String> {
     let acts =
-        table.acts_on_delete.then(|| "a trigger or a rule acts when a row is deleted".to_owned());
+        table.acts_on_delete.then(|| "a trigger or a rule runs when a row is deleted".to_owned());
     let inherited = (table.kind == Kind::Parent)
-        .then(|| "other tables inherit from it, and their rows are deleted, too".to_owned());
+        .then(|| "other tables inherit from it, and their rows are deleted too".to_owned());
     acts.into_iter().chain(inherited)
 }
 
-/// A column that is named after the rows.
+/// Returns the doubt about a column that is named after the rows.
 pub(super) fn of_named(named: &Named) -> String {
     let (column, of) = (names::ident(&named.column), names::table(&named.table));
-    format!("{column} of {of} seems to refer to these rows, without a foreign key")
+    format!("{column} of {of} seems to reference these rows without a foreign key")
 }
 
-/// How many of a unit make a second; a time is in seconds already.
+/// Returns the number of units per second; a timestamp is already in seconds.
 pub(super) fn per_second(unit: Option<Unit>) -> f64 {
     UNITS.iter().find(|(_, of, _)| Some(*of) == unit).map_or(1.0, |(.., per_second)| *per_second)
 }
 
-/// Columns of other tables that are named after this one's rows and have no foreign key.
+/// Returns columns of other tables that are named after these rows and have no foreign key.
 pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator<Item = &'a Named> {
     let own = words(table.name.name.as_str());
     let schema = |named: &Named| named.table.schema.clone();
@@ -83,12 +83,12 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
         };
         let of_a_key = matches!(named.sql_type.as_str(), "uuid" | "integer" | "bigint");
         named.oid != table.oid
-            // `token` alone is more often a token than a reference to one.
+            // A column `token` is more often a token than a reference to one.
             && (refers == Refers::ById || (of_a_key && key_type == Some(named.sql_type.as_str())))
-            // Where each tenant has a schema of the same tables, each refers to its own.
+            // If each tenant has a schema with the same tables, references stay within a schema.
             && (named.table.schema == table.name.schema
                 || !in_schema(named, &|other| other.name.name == table.name.name))
-            // `session_id` means `sessions` where there is such a table, and not `user_sessions`.
+            // `session_id` references `sessions` if that table exists, not `user_sessions`.
             && !(last_word && in_schema(named, &|other| {
                 let other = words(other.name.name.as_str());
                 matches!(names::refers(named.column.as_str(), &other), Some((_, false)))
@@ -96,16 +96,16 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
     })
 }
 
-/// What the values of a column mean for it.
+/// Conclusions from the values of a column.
 #[derive(Default)]
 pub(super) struct OfValues {
     pub(super) doubts: Vec<String>,
     pub(super) notes: Vec<String>,
-    /// Some lie before the year 2000, or it is an integer, in which 0 is a common "never".
+    /// Whether some values are before 2000, or it is an integer, where 0 often means "never".
     pub(super) ancient: bool,
 }
 
-/// Looks at what is known of the values of a column, an integer of which may count the units given.
+/// Evaluates the known values of a column; `units` are the possible units of an integer.
 pub(super) fn of_values(
     column: &Column,
     reading: &Reading,
@@ -119,8 +119,8 @@ pub(super) fn of_values(
         Known::Values(values) => values,
         Known::Nothing | Known::Empty if integer => {
             doubts.push(
-                "no values are known, and they may be no times (a lifetime, or 0 for never): run ANALYZE as its \
-                 owner once there are rows, then discover again"
+                "its values are not known and may not be times (a lifetime, or 0 for never): run ANALYZE as the \
+                 owner when the table has rows, then run discover again"
                     .to_owned(),
             );
             return of_values;
@@ -128,8 +128,8 @@ pub(super) fn of_values(
         Known::Nothing | Known::Empty => {
             if reading.weak {
                 doubts.push(
-                    "no values are known, and a column of this name may hold the last use: run ANALYZE as its owner \
-                     once there are rows, then discover again"
+                    "its values are not known, and a column with this name may store the last use: run ANALYZE as the \
+                     owner when the table has rows, then run discover again"
                         .to_owned(),
                 );
             }
@@ -145,7 +145,7 @@ pub(super) fn of_values(
             let median =
                 values.median().map_or_else(|| "0".to_owned(), |median| format!("{median:.0}"));
             doubts.push(format!(
-                "its values, with a median of {median}, are no times from 2000 to 2100: they may be lifetimes"
+                "its values (median {median}) are not times between 2000 and 2100; they may be lifetimes"
             ));
             return of_values;
         }
@@ -160,12 +160,12 @@ pub(super) fn of_values(
         doubts.extend(of_expiry(reading, times));
     }
     if times.small && integer {
-        doubts.push("some of its values are too small for times, and may be lifetimes".to_owned());
+        doubts.push("some of its values are too small to be times and may be lifetimes".to_owned());
     }
     if let Some(ancient) = times.ancient {
         of_values.ancient = true;
         of_values.notes.push(format!(
-            "some of its values, such as {}, may mean \"never\": these rows stay",
+            "some of its values, such as {}, may mean \"never\": these rows are kept",
             date(ancient)
         ));
     }
@@ -174,11 +174,11 @@ pub(super) fn of_values(
 
 fn of_expiry(reading: &Reading, times: Times) -> Option<String> {
     if times.rows <= 0.0 {
-        return Some("none of its values is a time since 2000".to_owned());
+        return Some("none of its values is a time after the year 2000".to_owned());
     }
     let enough = times.rows >= ENOUGH_ROWS || reading.weak;
     (enough && times.ahead <= 0.0).then(|| {
-        "none of its values lay in the future when they were seen: it may hold the last use"
+        "none of its values was in the future when it was read: the column may store the last use"
             .to_owned()
     })
 }
@@ -189,7 +189,7 @@ fn date(time: f64) -> String {
     day.map_or_else(|| "-infinity".to_owned(), |time| time.date_naive().to_string())
 }
 
-/// What the foreign keys that point at a table mean for deleting its rows.
+/// Returns notes on the foreign keys that reference a table.
 pub(super) fn references(table: &Table, catalog: &Catalog) -> Vec<String> {
     let mut notes: Vec<String> = catalog.references(table).iter().map(note).collect();
     notes.dedup();
@@ -202,20 +202,20 @@ fn note(reference: &Reference) -> String {
         if reference.to_itself { "its own rows".to_owned() } else { format!("rows of {from}") };
     let children = reference.column.as_ref().filter(|_| !reference.to_itself).map(|column| {
         let (table, column) = (quoted(&from), quoted(&names::ident(column)));
-        format!(", in chunks of their own by children = [{{ table = {table}, column = {column} }}]")
+        format!("; delete them in separate chunks by children = [{{ table = {table}, column = {column} }}]")
     });
     let children = children.unwrap_or_default();
     match reference.on_delete.as_str() {
         "c" => format!(
-            "{rows} refer to it by ON DELETE CASCADE and are deleted with it, due or not{children}"
+            "{rows} refer to it by ON DELETE CASCADE and are deleted with its rows, due or not{children}"
         ),
         "n" | "d" => {
             format!(
-                "{rows} refer to it, and are changed when theirs is deleted (ON DELETE SET NULL or DEFAULT)"
+                "{rows} refer to it and are changed when its rows are deleted (ON DELETE SET NULL or DEFAULT)"
             )
         }
         _ => format!(
-            "{rows} refer to it, and a row that is referred to cannot be deleted; exclude it in `where`, or delete them first{children}"
+            "{rows} refer to it, and a row that is referenced cannot be deleted; exclude it in `where`, or delete the referencing rows first{children}"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What was found, as data: the proposal is written from it, and `--output json` prints it.
+//! The findings, as data. The proposal is derived from them, and `--output json` prints them.
 
 use serde::Serialize;
 
@@ -9,34 +9,34 @@ use super::table::{Kind, Table};
 use super::{names, reading};
 use crate::sweep::Ident;
 
-/// Everything that was found.
+/// All findings.
 #[derive(Debug, Serialize)]
 pub struct Findings {
     pub(super) database: String,
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
-    /// Tables whose names speak of sessions and the like, without a column by which their rows
-    /// could go.
+    /// Tables whose names suggest sessions, tokens or codes, but which have no column by which
+    /// their rows could be deleted.
     pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
 }
 
-/// How tables come to be those of a preset.
+/// How certain it is that tables belong to a preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum How {
-    /// More than half of its tables are there.
+    /// More than half of the preset's tables exist.
     Certain,
-    /// As certain, in one more schema: the preset stands for those in another, and these are
-    /// written out.
+    /// The same in another schema. The preset itself covers the tables of one schema; the targets
+    /// of this schema are written in full.
     Again,
-    /// Some of its tables are there, or what looks like them.
+    /// Some tables exist that are, or look like, those of the preset.
     Perhaps,
 }
 
-/// A preset of which tables are there, all in one schema.
+/// A preset that has tables in one schema.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundPreset {
     pub(super) preset: &'static str,
@@ -48,60 +48,60 @@ pub(super) struct FoundPreset {
 /// A target of a preset.
 #[derive(Debug, Serialize)]
 pub(super) struct PresetTable {
-    /// As the preset names it.
+    /// The name in the preset.
     pub(super) table: String,
-    /// As it is named here; none where it is missing.
+    /// The name in this database; `None` if the table is missing.
     pub(super) found: Option<String>,
     pub(super) rows: Option<u64>,
-    /// Switched off unless somebody asks for it.
+    /// Whether the preset disables the target by default.
     pub(super) off: bool,
-    /// The preset's name for it does not lead to it: it takes `replaces`.
+    /// Whether the preset's name does not resolve to the table, so that `replaces` is required.
     pub(super) elsewhere: bool,
-    /// Its condition, or its children, names other tables without their schema, which elsewhere
-    /// may be those of somebody else.
+    /// Whether its condition or children name other tables without a schema. In another schema
+    /// these names may resolve to unrelated tables.
     pub(super) names_others: bool,
-    /// What refers to it.
+    /// Foreign keys that reference the table.
     pub(super) notes: Vec<String>,
-    /// What is here and not in the project: with any of these it is switched off.
+    /// Differences from the project's table. Any of them disables the target.
     pub(super) doubts: Vec<String>,
-    /// What is proposed for times from before the year 2000, where there are any.
+    /// The proposed handling of times before the year 2000, if there are any.
     pub(super) ancient: Option<&'static str>,
-    /// Indexes that are to be created first.
+    /// Indexes to create before the first run.
     pub(super) missing_indexes: Vec<String>,
     #[serde(skip)]
     pub(super) oid: Option<u32>,
-    /// How the preset writes it.
+    /// The TOML text in the preset.
     #[serde(skip)]
     pub(super) text: &'static str,
 }
 
-/// A table of no preset, with columns by which its rows might go.
+/// A table that belongs to no preset and has columns by which its rows might be deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundTarget {
     pub(super) table: String,
     pub(super) rows: Option<u64>,
-    /// Certain enough to be proposed as it is.
+    /// Whether it is certain enough to be active in the proposal.
     pub(super) live: bool,
     pub(super) columns: Vec<FoundColumn>,
     pub(super) group: Option<Group>,
-    /// What exempts rows from these reasons.
+    /// The condition that excludes exempt rows.
     #[serde(rename = "where")]
     pub(super) filter: Option<String>,
-    /// What is proposed for times from before the year 2000, where there are or may be any.
+    /// The proposed handling of times before the year 2000, if there are or may be any.
     pub(super) ancient: Option<&'static str>,
     pub(super) notes: Vec<String>,
 }
 
-/// A table that looks like one of sessions, and has no column that is recognised.
+/// A table that looks like sessions but has no recognized column.
 #[derive(Debug, Serialize)]
 pub(super) struct Unrecognised {
     pub(super) table: String,
     pub(super) rows: Option<u64>,
-    /// Columns that seem to say when a row may go, in types that cannot be used, with these types.
+    /// Columns that seem to store when a row is due but have unsupported types, with these types.
     pub(super) unusable: Vec<String>,
 }
 
-/// A column by which rows might go.
+/// A column by which rows might be deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundColumn {
     pub(super) column: String,
@@ -111,16 +111,16 @@ pub(super) struct FoundColumn {
     pub(super) reason: String,
     pub(super) keep: &'static str,
     pub(super) zone: Option<&'static str>,
-    /// What it counts; for integers of which that is not known, each that may be.
+    /// The unit of an integer; all possible units if it is not known.
     pub(super) unit: Vec<&'static str>,
     pub(super) sureness: Sureness,
     pub(super) why: Vec<String>,
-    /// Stands in the target as it is, be the target itself commented out or not.
+    /// Whether the column is active in its target, which itself may be commented out.
     pub(super) chosen: bool,
     pub(super) missing_index: Option<String>,
 }
 
-/// A column in which rows that belong together are alike.
+/// A column whose value is the same in rows that belong together.
 #[derive(Debug, Serialize)]
 pub(super) struct Group {
     pub(super) column: String,
@@ -144,7 +144,7 @@ impl FoundPreset {
         self.how != How::Perhaps
     }
 
-    /// Its tables, and those beside them whose rows it accounts for.
+    /// Returns the OIDs of its tables and of the referencing tables that it covers.
     pub(super) fn oids<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = u32> + 'a {
         let beside = catalog.tables.iter().filter(|table| {
             table.schema() == self.schema && REFERRERS.contains(&table.name.name.as_str())
@@ -161,7 +161,7 @@ impl Unrecognised {
     }
 }
 
-/// The index that a pass or a group takes, when there is none.
+/// Returns the statement that creates the index for a pass or a group, if the index is missing.
 pub(super) fn missing_index(
     catalog: &Catalog,
     table: &Table,
@@ -174,7 +174,7 @@ pub(super) fn missing_index(
     let column = names::ident(column);
     let key = table.key.iter().filter(|part| with_key && **part != column);
     let columns: Vec<&str> = [&column].into_iter().chain(key).map(String::as_str).collect();
-    // A partitioned table takes no CONCURRENTLY.
+    // PostgreSQL does not support CONCURRENTLY on a partitioned table.
     let concurrently = if table.kind == Kind::Partitioned { "" } else { " CONCURRENTLY" };
     Some(format!(
         "CREATE INDEX{concurrently} ON {} ({})",

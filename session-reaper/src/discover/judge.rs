@@ -1,5 +1,5 @@
-//! Goes through the columns of a table by the signs: what each says, how sure that is, and what
-//! speaks against it.
+//! Evaluates the columns of a table by the signs: the meaning of each column, the confidence and
+//! the doubts.
 
 use super::beside::{self, ColumnContext};
 use super::catalog::Catalog;
@@ -13,12 +13,12 @@ use super::table::{Column, Facts, Kind, Table};
 use super::values::{Known, UNITS};
 use crate::sweep::Unit;
 
-/// The targets that a table may be, if any of its columns says something: one, or two where a
-/// condition is only for one of them.
+/// Returns the possible targets of a table: none, one, or two if a condition applies to some of the
+/// reasons only.
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();
-    // That a row has changed, or is old, says little beside anything else.
+    // The times of creation and change are ignored if there is any other column.
     for little in [Meaning::Creation, Meaning::Change] {
         if readings.iter().any(|(_, reading)| reading.consequence.meaning != little) {
             readings.retain(|(_, reading)| reading.consequence.meaning != little);
@@ -29,7 +29,7 @@ pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     }
     let times: Vec<&Column> = readings.iter().map(|(column, _)| *column).collect();
     let beside = beside::look(table, table.columns.iter(), &times);
-    // A row that does not expire may be revoked all the same: the condition is not for the other
+    // A row that does not expire may still be revoked, so the condition does not apply to the other
     // reasons.
     let (exempt, others): (Vec<_>, Vec<_>) = readings
         .into_iter()
@@ -64,7 +64,8 @@ fn target(
         let values = doubts::of_values(column, reading, facts, &found.unit);
         ancient |= values.ancient;
         let other = expiries.iter().find(|other| reading.is_expiry() && other.name != column.name);
-        let other = other.map(|other| format!("{} says the same", names::ident(&other.name)));
+        let other =
+            other.map(|other| format!("{} has the same meaning", names::ident(&other.name)));
         for doubt in of_table.iter().chain(&of_rows).chain(&values.doubts).chain(&other) {
             found.sureness = found.sureness.lowered();
             found.why.push(format!("but {doubt}"));
@@ -85,7 +86,7 @@ fn target(
     let mut notes = notes(table, catalog);
     if split && group.is_some() {
         notes
-            .push("it is two targets, and rows that belong together stay until all are due by the same one".to_owned());
+            .push("the table has two targets; rows that belong together are kept until all of them are due by the same target".to_owned());
     }
     FoundTarget {
         table: names::table(&table.name),
@@ -102,24 +103,23 @@ fn target(
 fn notes(table: &Table, catalog: &Catalog) -> Vec<String> {
     let mut notes = vec![match nouns::rows(&words(table.name.name.as_str())) {
         (Rows::Fleeting, Some(noun)) => {
-            format!("its name contains {noun:?}: such rows are meant to be deleted")
+            format!("its name contains {noun:?}: such rows are usually temporary")
         }
         (Rows::Lasting, Some(noun)) => {
-            format!("its name contains {noun:?}: such rows are often meant to stay")
+            format!("its name contains {noun:?}: such rows are often permanent")
         }
-        _ => "its name does not say whether its rows are meant to be deleted".to_owned(),
+        _ => "its name does not show whether its rows are temporary".to_owned(),
     }];
     notes.extend(doubts::references(table, catalog));
     if table.kind == Kind::Partitioned {
         notes.push(
-            "it is partitioned: where whole partitions are due, dropping them is cheaper"
-                .to_owned(),
+            "it is partitioned: if whole partitions are due, dropping them is cheaper".to_owned(),
         );
     }
     notes
 }
 
-/// A target has each name of a reason once.
+/// Makes the names of the reasons in a target unique.
 fn name_apart(columns: &mut [FoundColumn]) {
     let names: Vec<String> = columns.iter().map(|column| column.reason.clone()).collect();
     for (index, column) in columns.iter_mut().enumerate() {
@@ -134,27 +134,25 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
     let consequence = reading.consequence;
     let mut why = Vec::new();
     if !reading.of_row {
-        why.push(
-            "but it may say that about something in the row, and not about the row".to_owned(),
-        );
+        why.push("but it may describe a part of the row, not the row itself".to_owned());
     }
     let facts = catalog.facts(table, &column.name);
     let zone = (column.sql_type == "timestamp without time zone").then_some("UTC");
     if zone.is_some() {
         why.push(
-            "it has no time zone: UTC is a guess, at most 14 hours wrong, which `keep` covers"
+            "it has no time zone: UTC is assumed; the error is at most 14 hours, which `keep` covers"
                 .to_owned(),
         );
     }
     if column.nullable {
-        why.push("a row in which it is null stays".to_owned());
+        why.push("rows in which it is null are kept".to_owned());
     }
     if facts.indexed {
-        why.push("an index begins with it".to_owned());
+        why.push("it is the first column of an index".to_owned());
     }
     let unit = if is_integer(column) { unit(column, reading.unit, facts) } else { Vec::new() };
     if let [unit] = unit.as_slice() {
-        why.push(format!("its values, its name or its type say that it counts {unit} since 1970"));
+        why.push(format!("its unit is {unit} since 1970, according to its values, name or type"));
     }
     FoundColumn {
         column: names::ident(&column.name),
@@ -171,18 +169,18 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
     }
 }
 
-/// The units that an integer may count: by its values, its name, its type.
+/// Returns the possible units of an integer, by its values, name and type.
 fn unit(column: &Column, named: Option<Unit>, facts: &Facts) -> Vec<&'static str> {
     let all = || UNITS.iter().map(|(name, ..)| *name).collect();
     match &facts.values {
-        // Values that are no times in any unit gainsay the name.
+        // Values that are not times in any unit contradict the name.
         Known::Values(values) if values.median().is_some() => {
             return values.unit().map_or_else(all, |(name, ..)| vec![*name]);
         }
         _ => {}
     }
     let named = UNITS.iter().find(|(_, unit, _)| Some(*unit) == named);
-    // Milliseconds have no room in 32 bits.
+    // Milliseconds since 1970 do not fit into 32 bits.
     let typed = UNITS.first().filter(|_| column.sql_type == "integer");
     named.or(typed).map_or_else(all, |(name, ..)| vec![*name])
 }

@@ -1,9 +1,9 @@
-//! Names taken apart into words, however their project writes them.
+//! Splits names into words, independently of the naming convention.
 
 use crate::sweep::{Ident, TableName};
 
-/// A name as SQL and `reaper.toml` take it: with quotes where they are needed, and with whatever
-/// characters it has.
+/// Returns a name as SQL and `reaper.toml` require it: quoted if necessary. It may contain any
+/// characters.
 pub(super) fn ident(name: &Ident) -> String {
     if Ident::parse(name.as_str()).is_some_and(|parsed| parsed == *name) {
         name.as_str().to_owned()
@@ -12,13 +12,13 @@ pub(super) fn ident(name: &Ident) -> String {
     }
 }
 
-/// The same for a table, with its schema.
+/// Returns the same for a table, with its schema.
 pub(super) fn table(name: &TableName) -> String {
     let schema = name.schema.as_ref().map(|schema| format!("{}.", ident(schema)));
     schema.unwrap_or_default() + &ident(&name.name)
 }
 
-/// The words of `expires_at`, `expiresAt`, `ExpiresAt` and `EXPIRES_AT`, in lower case.
+/// Returns the words of `expires_at`, `expiresAt`, `ExpiresAt` or `EXPIRES_AT` in lower case.
 pub(super) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut before = ' ';
@@ -28,7 +28,7 @@ pub(super) fn words(name: &str) -> Vec<String> {
             before = ' ';
             continue;
         }
-        // JSONToken is two words, and so is expiresAt.
+        // JSONToken and expiresAt are two words each.
         let humps = letter.is_uppercase()
             && (before.is_lowercase() || letters.peek().is_some_and(|c| c.is_lowercase()));
         if before == ' ' || humps {
@@ -42,23 +42,23 @@ pub(super) fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The name without what tells its words apart: `expiresAt`, `expires_at` and `expiresat` are one.
+/// Returns the name without separators and case: `expiresAt`, `expires_at`, `expiresat` are equal.
 pub(super) fn run_together(name: &str) -> String {
     name.to_lowercase().replace('_', "")
 }
 
-/// Whether a word is a noun or its plural.
+/// Returns whether a word is a noun or its plural.
 pub(super) fn is_noun(word: &str, noun: &str) -> bool {
     let ending = word.strip_prefix(noun);
     matches!(ending, Some("" | "s" | "es"))
         || noun.strip_suffix('y').is_some_and(|stem| word.strip_suffix("ies") == Some(stem))
 }
 
-/// What a column is called that refers to a row, after the noun.
+/// Words after the noun in the name of a column that references a row.
 const REFERS: &[&str] = &["id", "uuid", "key", "fk", "ref", "pk"];
 
-/// The nouns for one row of a table, in the forms that its plural may have, and whether it is the
-/// last word of several: `user_sessions` has `usersession` and, as its last word, `session`.
+/// Returns the possible singular nouns for a row of a table, and whether each is only the last of
+/// several words: `user_sessions` has `usersession` and, as its last word, `session`.
 fn nouns(table: &[String]) -> Vec<(String, bool)> {
     let Some((last, before)) = table.split_last() else { return Vec::new() };
     let plural = last.ends_with('s') && !last.ends_with("ss");
@@ -70,11 +70,11 @@ fn nouns(table: &[String]) -> Vec<(String, bool)> {
     let whole: Vec<(String, bool)> =
         singular.iter().map(|last| (format!("{before}{last}"), false)).collect();
     let last = singular.into_iter().filter(|_| !before.is_empty()).map(|last| (last, true));
-    // A letter or two are no noun.
+    // One or two letters are not a noun.
     whole.into_iter().chain(last).filter(|(noun, _)| noun.len() > 2).collect()
 }
 
-/// How the names of columns end, run together, that may refer to rows of a table with this name.
+/// Returns the endings, without separators, of columns that may reference rows of this table.
 pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
     let mut ends = Vec::new();
     for (noun, _) in nouns(table) {
@@ -84,7 +84,7 @@ pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
     ends
 }
 
-/// How a column speaks of the rows of a table.
+/// How a column name refers to the rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refers {
     /// `session_id`, `last_session_key`
@@ -93,11 +93,11 @@ pub(super) enum Refers {
     ByNoun,
 }
 
-/// Whether and how the name of a column speaks of the rows of a table: by its whole name, or by its
-/// last word (`true`).
+/// Returns whether and how a column name refers to the rows of a table, and whether it matches only
+/// the last word of the table's name (`true`).
 pub(super) fn refers(column: &str, table: &[String]) -> Option<(Refers, bool)> {
     let words = words(column);
-    // The last words of the column's name, run together.
+    // All suffixes of the column name, without separators.
     let tails: Vec<String> = (0..words.len()).map(|from| words[from..].concat()).collect();
     nouns(table).into_iter().find_map(|(noun, last)| {
         let by_id = REFERS.iter().any(|refers| tails.contains(&format!("{noun}{refers}")));
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_the_same_words_however_it_is_written() {
+    fn naming_conventions_yield_the_same_words() {
         for name in [
             "token_expires_at",
             "tokenExpiresAt",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plural_is_its_noun() {
+    fn plural_matches_its_noun() {
         for (word, noun) in [
             ("session", "session"),
             ("sessions", "session"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_refers_to_the_table_that_it_names() {
+    fn column_refers_to_the_table_in_its_name() {
         for (column, table, expected) in [
             ("session_id", "sessions", Some((Refers::ById, false))),
             ("lastSessionId", "sessions", Some((Refers::ById, false))),

@@ -1,16 +1,16 @@
-//! What the name of a table says about its rows, as data: for how long they are meant to be there.
+//! Nouns in table names that show how long the rows are meant to exist; as data.
 
 use super::names::is_noun;
 
-/// How long rows of a table are meant to be there.
+/// How long the rows of a table are meant to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
-    /// A short time: sessions, tokens, codes.
+    /// For a short time: sessions, tokens, codes.
     Fleeting,
-    /// The name does not say.
+    /// The name gives no indication.
     Plain,
-    /// They are somebody's, or a record: accounts, orders, coupons. That something in them expires
-    /// is no reason to delete them.
+    /// Permanently, because they are records or belong to a user: accounts, orders, coupons. An
+    /// expiry in such a row is no reason to delete it.
     Lasting,
 }
 
@@ -18,14 +18,14 @@ pub(super) enum Rows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Anywhere,
-    /// The last word: what the rows are. `user_sessions` are sessions, `session_users` are users.
+    /// Only the last word counts: `user_sessions` are sessions, `session_users` are users.
     Last,
 }
 
-/// Nouns in the names of tables, looked through in this order.
+/// Nouns in table names, in order of precedence.
 #[rustfmt::skip]
 const TABLES: &[(Place, Rows, &[&str])] = &[
-    // Codes, tokens and sessions of another kind, or that their owner keeps.
+    // Codes, tokens and sessions of other kinds, or that their owners keep.
     (Place::Anywhere, Rows::Lasting, &[
         "promo", "promotion", "discount", "coupon", "voucher", "gift", "referral", "checkout", "cart", "booking",
         "reservation", "appointment", "zip", "postal", "country", "currency", "error", "qr", "tax", "training", "course",
@@ -50,7 +50,7 @@ const TABLES: &[(Place, Rows, &[&str])] = &[
     ]),
 ];
 
-/// Words beside a fleeting noun that leave it what it is. Any other may make the rows something else: a `parking_session`.
+/// Words that do not change the meaning of a fleeting noun. Any other word may: `parking_session`.
 #[rustfmt::skip]
 const BESIDE: &[&str] = &[
     "user", "account", "customer", "member", "admin", "administrator", "staff", "operator", "client", "web", "http",
@@ -62,26 +62,26 @@ const BESIDE: &[&str] = &[
     "forgot", "forgotten", "change", "exchange", "device", "identity", "credential", "secret", "security",
 ];
 
-/// Nouns that say enough only beside a word of [`BESIDE`]: a code, an activation or a confirmation
-/// may be one of anything.
+/// Nouns that are sufficient only together with a word of [`BESIDE`]: a code, an activation or a
+/// confirmation may belong to anything.
 const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
 
-/// Schemas in whose names these occur hold copies and records.
+/// Words in the names of schemas that contain copies and records.
 const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
 
-/// Fleeting rows that are asked for long after they have expired.
+/// Fleeting rows that may be needed long after they have expired.
 const ASKED_FOR: &[(&str, &str)] = &[
-    ("invite", "who invited whom may be asked for later"),
-    ("invitation", "who invited whom may be asked for later"),
+    ("invite", "the record of who invited whom may be needed later"),
+    ("invitation", "the record of who invited whom may be needed later"),
 ];
 
-/// A noun of so many letters counts at the end of a word, too: `refreshtoken`.
+/// Minimum length of a noun that is also recognized at the end of a word: `refreshtoken`.
 const LONG_NOUN: usize = 5;
 
-/// The reaper's own tables, which every run maintains.
+/// The reaper's own tables, which every run cleans up.
 pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
 
-/// What a table's name says about its rows, and the noun that does.
+/// Returns how long the rows are meant to exist, and the noun that shows it.
 pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     for (place, rows, nouns) in TABLES {
         let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };
@@ -94,8 +94,8 @@ pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     (Rows::Plain, None)
 }
 
-/// What stands before a noun in the same word: nothing in `tokens`, `refresh` in `refreshtokens`;
-/// `None` if the word has another one.
+/// Returns the part of a word before the noun: empty for `tokens`, `refresh` for `refreshtokens`,
+/// `None` if the word does not end with the noun.
 fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
     let at_end = |word: &'a str| word.strip_suffix(noun).filter(|_| noun.len() >= LONG_NOUN);
     if is_noun(word, noun) {
@@ -105,7 +105,7 @@ fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
     }
 }
 
-/// What speaks against the name of a table with fleeting rows, or against that of its schema.
+/// Returns doubts about the name of a table with fleeting rows and about the name of its schema.
 pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<String> {
     let mut doubts = Vec::new();
     let known = |word: &str| {
@@ -120,14 +120,15 @@ pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<Str
     };
     if let Some(word) = table.iter().find(|word| !known(word)) {
         doubts.push(format!(
-            "the word {word:?} in the table's name may make these rows something else"
+            "the word {word:?} in the table's name may change the meaning of its rows"
         ));
     }
     if VAGUE.contains(&noun) && table.iter().all(|word| is_noun(word, noun)) {
-        doubts.push(format!("the table's name does not say what its {noun}s are for"));
+        doubts.push(format!("the table's name does not show what its {noun}s are for"));
     }
     if let Some(word) = schema.iter().find(|word| KEPT.iter().any(|kept| is_noun(word, kept))) {
-        doubts.push(format!("its schema speaks of {word:?}: the rows may be copies or records"));
+        doubts
+            .push(format!("its schema name contains {word:?}: the rows may be copies or records"));
     }
     doubts.extend(
         ASKED_FOR
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_word_in_a_name_is_a_doubt() {
+    fn unknown_word_in_a_name_is_a_doubt() {
         let doubted = |table: &str| {
             let words = words(table);
             let (rows, noun) = rows(&words);

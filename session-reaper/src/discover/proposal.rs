@@ -1,4 +1,4 @@
-//! The proposal as a `reaper.toml`.
+//! Formats the findings as a `reaper.toml`.
 
 use std::fmt::Write as _;
 
@@ -6,15 +6,15 @@ use super::findings::{Findings, FoundColumn, FoundPreset, FoundTarget, How, Pres
 use super::toml_string::{plain, quoted};
 
 const SKELETON: &str = r#"
-# Nothing was found that looks like an expiry or a revocation. This is how a target is written (docs/reaper-toml.md has every key):
+# No column was found that looks like an expiry or a revocation. This is an example of a target (docs/reaper-toml.md documents all keys):
 #
 #[[target]]
 #table = "app.login_links"
 #due = [{ reason = "expired", column = "expires_at", keep = "1d" }]
 "#;
 
-/// Lines of a file. Names come from a database where anybody may have made them up: none of them
-/// ends a comment or a text.
+/// Lines of a file. Names come from a database in which an attacker may have chosen them, so none
+/// of them may end a comment or a string.
 #[derive(Default)]
 struct Lines(String);
 
@@ -24,7 +24,7 @@ impl Lines {
     }
 
     fn line(&mut self, off: bool, text: &str) {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(self.0, "{}{}", if off { "#" } else { "" }, plain(text));
     }
 
@@ -33,11 +33,11 @@ impl Lines {
     }
 }
 
-/// The whole file.
+/// Returns the whole file.
 pub(super) fn text(findings: &Findings) -> String {
     let mut lines = Lines::default();
     lines.comment(&format!(
-        "What could be reaped in the database {:?}, by its catalog as {:?} sees it and by small samples. Nothing was changed.",
+        "Proposed targets for the database {:?}, derived by role {:?} from the catalog and small samples. Nothing was changed.",
         findings.database, findings.role
     ));
     if findings.presets.is_empty() && findings.targets.is_empty() {
@@ -45,8 +45,8 @@ pub(super) fn text(findings: &Findings) -> String {
         return lines.0 + SKELETON;
     }
     for text in [
-        "What is certain stands here as it is. What is not is commented out, with how sure it is and why: remove one # from each",
-        "line of a [[target]] to use it. Read all of it, decide on each `keep`, and create the indexes, before the first run.",
+        "Targets that are certain are active. Others are commented out, with the confidence and the reasons. To activate one,",
+        "remove one # from each line of its [[target]]. Before the first run, review all targets and each `keep`, and create the indexes.",
     ] {
         lines.comment(text);
     }
@@ -54,7 +54,7 @@ pub(super) fn text(findings: &Findings) -> String {
         && !findings.targets.iter().any(|target| target.live)
     {
         lines.comment(
-            "Nothing is certain here: until something is uncommented there is nothing to run.",
+            "Nothing is certain here: a run has nothing to do until you activate a target.",
         );
     }
     lines.blank();
@@ -81,13 +81,13 @@ fn unrecognised(lines: &mut Lines, findings: &Findings) {
     for found in &findings.unrecognised {
         lines.blank();
         lines.comment(&format!(
-            "{}: {}; looks like sessions, no column recognised",
+            "{}: {}; looks like sessions, no column recognized",
             found.table,
             rows(found.rows)
         ));
         for column in &found.unusable {
             lines.comment(&format!(
-                "- {column} has a type that cannot be used: it takes a time, a date or an integer"
+                "- the type of {column} is not supported; supported are timestamps, dates and integers"
             ));
         }
     }
@@ -97,12 +97,12 @@ fn preset(lines: &mut Lines, found: &FoundPreset) {
     lines.blank();
     let FoundPreset { preset, schema, how, tables } = found;
     lines.comment(&match how {
-        How::Certain => format!("Preset {preset}; docs/presets/{preset}.md says what it deletes and why."),
+        How::Certain => format!("Preset {preset}; docs/presets/{preset}.md documents what it deletes and why."),
         How::Again => {
-            format!("The tables of preset {preset} once more, in the schema {schema}, as the preset has them.")
+            format!("The tables of preset {preset} also exist in the schema {schema}. These are the preset's targets for that schema.")
         }
         How::Perhaps => format!(
-            "Perhaps preset {preset}, of which too little is here to be sure, or too much else. If it is: preset = {}.",
+            "Possibly preset {preset}: too few of its tables match, or some differ from the project's. If it is the right preset, use preset = {}.",
             quoted(preset)
         ),
     });
@@ -113,9 +113,9 @@ fn preset(lines: &mut Lines, found: &FoundPreset) {
 
 fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     lines.comment(&match &table.found {
-        None => format!("- {}: not here", table.table),
+        None => format!("- {}: not found", table.table),
         Some(name) => {
-            let off = if table.off { "; skipped without enabled = true" } else { "" };
+            let off = if table.off { "; skipped unless enabled = true" } else { "" };
             format!("- {}: {name}, {}{off}", table.table, rows(table.rows))
         }
     });
@@ -136,7 +136,7 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     }
     let Some(name) = &table.found else { return };
     if table.names_others && (preset.how == How::Again || table.elsewhere) {
-        lines.comment("    Its `where` or `children` names other tables without their schema: copy it and add the schema before you use this.");
+        lines.comment("    Its `where` or `children` names other tables without a schema. Before you use this target, copy that key and add the schema.");
     }
     if preset.how == How::Again {
         again(lines, table, name);
@@ -145,7 +145,7 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     }
 }
 
-/// A table of a preset in one more schema, written out.
+/// Writes the target of a preset for another schema, in full.
 fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     let off = table.names_others || !table.doubts.is_empty();
     for line in table.text.lines() {
@@ -159,14 +159,14 @@ fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     ancient(lines, off, table.ancient);
 }
 
-/// What is different here about a table of a preset.
+/// Writes the keys that override those of the preset.
 fn change(lines: &mut Lines, table: &PresetTable, name: &str) {
     let doubtful = !table.doubts.is_empty();
     if !table.elsewhere && !doubtful && table.ancient.is_none() {
         return;
     }
     if doubtful {
-        lines.comment("    Switched off: remove `enabled` once you have settled that.");
+        lines.comment("    Disabled: remove `enabled` after you have resolved these doubts.");
     }
     let off = table.names_others && table.elsewhere && !doubtful;
     lines.line(off, "[[target]]");
@@ -187,7 +187,7 @@ fn ancient(lines: &mut Lines, off: bool, ancient: Option<&str>) {
     if let Some(ancient) = ancient {
         lines.line(
             off,
-            "# Times from before the year 2000, such as 0 or 0001-01-01, often mean \"never\": such rows stay.",
+            "# Times before the year 2000, such as 0 or 0001-01-01, often mean \"never\": such rows are kept.",
         );
         lines.line(off, &format!("ancient = {}", quoted(ancient)));
     }
@@ -208,14 +208,14 @@ fn target(lines: &mut Lines, found: &FoundTarget) {
     }
     lines.line(off, "]");
     if let Some(filter) = &found.filter {
-        lines.line(off, "# Rows that a flag exempts from expiry stay.");
+        lines.line(off, "# Rows that a flag exempts from expiry are kept.");
         lines.line(off, &format!("where = {}", quoted(filter)));
     }
     ancient(lines, off, found.ancient);
     if let Some(group) = &found.group {
         lines.line(
             off,
-            "# Rows with the same value stay until all of them are due, so that reuse of a rotated token is still recognised.",
+            "# Rows with the same value are kept until all of them are due, so that reuse of a rotated token is still detected.",
         );
         if let Some(index) = &group.missing_index {
             lines.line(off, &format!("# first: {index};"));
@@ -228,7 +228,7 @@ fn due(lines: &mut Lines, off: bool, column: &FoundColumn) {
     let (sureness, sql_type) = (column.sureness.as_str(), &column.sql_type);
     lines.line(
         off,
-        &format!("  # {sureness}: {} ({sql_type}) says {}", column.column, column.tells),
+        &format!("  # {sureness}: {} ({sql_type}) stores {}", column.column, column.tells),
     );
     for why in &column.why {
         lines.line(off, &format!("  #   {why}"));
@@ -251,7 +251,7 @@ fn due(lines: &mut Lines, off: bool, column: &FoundColumn) {
     }
     text.push_str(" },");
     if column.unit.len() > 1 {
-        text.push_str(r#" # "s" of today has 10 digits, "ms" 13, "us" 16"#);
+        text.push_str(r#" # a current time has 10 digits in "s", 13 in "ms", 16 in "us""#);
     }
     lines.line(off, &if column.chosen { text } else { format!("  #{}", text.trim_start()) });
 }

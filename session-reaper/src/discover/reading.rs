@@ -1,4 +1,4 @@
-//! What the name and the type of a column indicate.
+//! Interprets the name and the type of a column.
 
 use super::names::{is_noun, run_together, words};
 use super::nouns::{self, Rows};
@@ -6,13 +6,13 @@ use super::signs::{COLUMNS, CONSEQUENCES, ColumnSign, Consequence, Meaning, NOIS
 use super::table::{Column, Table};
 use crate::sweep::Unit;
 
-/// What the name of a column says.
+/// The interpretation of a column name.
 pub(super) struct Reading {
     pub(super) consequence: &'static Consequence,
     pub(super) sureness: Sureness,
-    /// It says it about the row, not about something in it.
+    /// Whether it describes the row, not a part of it.
     pub(super) of_row: bool,
-    /// The name alone does not say enough.
+    /// Whether the name alone is not sufficient.
     pub(super) weak: bool,
     pub(super) unit: Option<Unit>,
 }
@@ -23,17 +23,17 @@ impl Reading {
     }
 }
 
-/// Whether all columns of a table are worth being read.
+/// Returns whether all columns of a table should be read.
 pub(super) fn is_candidate(table: &Table) -> bool {
     is_fleeting(table) || table.columns.iter().any(|column| may_matter(table, column))
 }
 
-/// Whether a table's name speaks of sessions, tokens, codes and the like.
+/// Returns whether a table's name suggests sessions, tokens, codes or similar rows.
 pub(super) fn is_fleeting(table: &Table) -> bool {
     nouns::rows(&words(table.name.name.as_str())).0 == Rows::Fleeting
 }
 
-/// Whether a column is worth being looked up.
+/// Returns whether a column should be examined.
 pub(super) fn may_matter(table: &Table, column: &Column) -> bool {
     read(table, column).is_some() || table.group() == Some(&column.name)
 }
@@ -49,13 +49,13 @@ fn is_time(column: &Column) -> bool {
     )
 }
 
-/// Whether a column has a type in which it can be due.
+/// Returns whether a due column can have this type.
 pub(super) fn is_usable(column: &Column) -> bool {
     is_integer(column) || is_time(column)
 }
 
-/// The sign that a column's name has, whether it has it as a whole, the words before it, and the
-/// unit that the name gives.
+/// Returns the sign of a column's name, whether the whole name matches, the words before the sign,
+/// and the unit in the name.
 pub(super) fn sign(
     column: &Column,
 ) -> Option<(&'static ColumnSign, bool, Vec<String>, Option<Unit>)> {
@@ -84,7 +84,7 @@ pub(super) fn read(table: &Table, column: &Column) -> Option<Reading> {
     }
     let (sign, exact, before, unit) = sign(column)?;
     let table_words = words(table.name.name.as_str());
-    // In `login_tokens` the `token_expires_at` is the row's own, and the `login_expires_at` is not.
+    // In `login_tokens`, `token_expires_at` describes the row, and `login_expires_at` does not.
     let own = |word: &String| {
         table_words.last().is_some_and(|last| is_noun(last, word) || last.ends_with(word.as_str()))
     };
@@ -101,7 +101,7 @@ pub(super) fn read(table: &Table, column: &Column) -> Option<Reading> {
     Some(Reading { consequence, sureness, of_row, weak: sign.weak, unit })
 }
 
-/// The columns of a table by which its rows could go, had they another type.
+/// Returns the columns by which rows could be deleted if their types were supported.
 pub(super) fn of_other_types(table: &Table) -> impl Iterator<Item = &Column> {
     let other = |column: &Column| !is_usable(column) && column.sql_type != "boolean";
     table.columns.iter().filter(move |column| other(column) && sign(column).is_some())

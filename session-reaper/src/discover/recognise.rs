@@ -1,6 +1,5 @@
-//! Finds the tables of presets: by their names, by the columns that the preset names, and, where
-//! the name is a common one, by the rest of the columns. What a preset deletes stands in its file
-//! alone.
+//! Finds the tables of presets by their names, by the columns that the preset uses and, if the name
+//! is a common one, by the other columns. Only the preset's file defines what it deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,7 +13,7 @@ use super::{beside, names};
 use crate::config::{Preset, PresetTarget};
 use crate::sweep::{Ident, Reason};
 
-/// The tables and columns that presets name.
+/// Returns the tables and columns that presets use.
 pub(super) fn wanted(presets: &[Preset]) -> Wanted {
     let targets = || presets.iter().flat_map(|preset| &preset.targets);
     let columns: BTreeSet<String> =
@@ -23,7 +22,7 @@ pub(super) fn wanted(presets: &[Preset]) -> Wanted {
     Wanted { tables, columns: columns.into_iter().map(Ident::new).collect() }
 }
 
-/// Each preset of which tables are there, once a schema.
+/// Returns the presets that have tables in the database, once per schema.
 pub(super) fn presets(presets: &[Preset], catalog: &Catalog) -> Vec<FoundPreset> {
     presets.iter().flat_map(|preset| in_schemas(preset, catalog)).collect()
 }
@@ -35,7 +34,7 @@ fn in_schemas(preset: &Preset, catalog: &Catalog) -> Vec<FoundPreset> {
     let schemas: BTreeSet<&str> = catalog.tables.iter().filter(fits).map(Table::schema).collect();
     let mut found: Vec<FoundPreset> =
         schemas.into_iter().map(|schema| in_schema(preset, schema, catalog)).collect();
-    // The preset stands for the tables that its names lead to, where there are any.
+    // The preset itself covers the tables that its names resolve to, if there are any.
     found.sort_by_key(|found| found.tables.iter().any(|table| table.elsewhere));
     for again in found.iter_mut().filter(|found| found.how == How::Certain).skip(1) {
         again.how = How::Again;
@@ -84,8 +83,8 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
         }
     };
     let tables: Vec<PresetTable> = preset.targets.iter().map(of).collect();
-    // A project adds tables in one version and drops them in another; but one table of two may be
-    // anybody's `sessions`.
+    // Versions of a project differ in their tables, so not all of them are required. One table of
+    // two is not enough: it may be an unrelated `sessions`.
     let wanted: HashSet<&str> =
         tables.iter().filter(|table| !table.off).map(|table| table.table.as_str()).collect();
     let there: HashSet<&str> = tables
@@ -99,8 +98,8 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
     FoundPreset { preset: preset.name, schema: schema.to_owned(), how, tables }
 }
 
-/// The name is the same, and so is every column that the preset names, in a type that it can mean;
-/// and a table of a common name has enough of the other columns.
+/// Returns whether a table matches a target: it has the same name and all columns that the preset
+/// uses, with suitable types, and a table with a common name has enough of the other columns.
 fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
     let has = |name: &&&str| table.column(&Ident::new(**name)).is_some();
     let shaped = |shape: &Shape| shape.columns.iter().filter(has).count() >= shape.least;
@@ -112,8 +111,8 @@ fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
         })
 }
 
-/// What is here and not in the project: it may keep rows that the preset would delete, or lose
-/// others with them.
+/// Returns differences from the project's table because of which the preset might delete rows that
+/// must be kept.
 fn doubts_of(
     preset: &Preset,
     table: &Table,
@@ -131,7 +130,10 @@ fn doubts_of(
         .iter()
         .find(|reference| !reference.to_itself && !own(&reference.from));
     found.extend(foreign.map(|foreign| {
-        format!("{} refers to these rows, and is not the preset's", names::table(&foreign.from))
+        format!(
+            "{} references these rows and does not belong to the preset",
+            names::table(&foreign.from)
+        )
     }));
     let mut named = doubts::named(table, catalog);
     let named = named.find(|named| same_schema(&named.table) && !own(&named.table));
@@ -154,7 +156,7 @@ fn doubts_of(
     found
 }
 
-/// Whether a due column holds times from before the year 2000.
+/// Returns whether a due column contains times before the year 2000.
 fn has_ancient(table: &Table, target: &PresetTarget, catalog: &Catalog) -> bool {
     target.reasons.iter().any(|reason| match &catalog.facts(table, &reason.column).values {
         Known::Values(values) => {
@@ -172,16 +174,16 @@ fn may_be(reason: &Reason, sql_type: &str) -> bool {
     }
 }
 
-/// Those of its reasons, its group, and its condition, in which the row is called `t`.
+/// Returns the columns in the reasons, the group and the condition, which names the row `t`.
 fn columns(target: &PresetTarget) -> impl Iterator<Item = Ident> {
-    let spoken_of = target.filter.as_deref().map(of_row).unwrap_or_default();
+    let in_filter = target.filter.as_deref().map(of_row).unwrap_or_default();
     let named: Vec<Ident> = target
         .reasons
         .iter()
         .map(|reason| reason.column.clone())
         .chain(target.group.clone())
         .collect();
-    named.into_iter().chain(spoken_of)
+    named.into_iter().chain(in_filter)
 }
 
 fn of_row(filter: &str) -> Vec<Ident> {
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_speaks_of_the_columns_of_its_row() {
+    fn columns_of_the_row_are_found_in_a_condition() {
         let filter = r#"NOT EXISTS (SELECT FROM other o WHERE o.id = t.id) AND (t."userId") > 0 AND t.a::text <> 't.b'"#;
         assert_eq!(of_row(filter), ["id", "userId", "a", "b"].map(Ident::new));
     }

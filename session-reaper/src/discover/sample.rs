@@ -1,9 +1,9 @@
-//! What is known of the values of columns: from a small sample of the rows where that is safe, else
-//! from `pg_stats`.
+//! Reads values of columns from a small sample of the rows if that is safe, otherwise from
+//! `pg_stats`.
 //!
-//! A table is read only if its owner could act as the current role anyway: to plan a query may run
-//! functions that the owner has put into indexes and constraints. No lock is waited for, and row
-//! security makes a read fail instead of running policies.
+//! A table is read only if its owner could act as the current role anyway, because planning a query
+//! may run functions that the owner has added to indexes and constraints. Locks are never waited
+//! for, and row security makes a read fail instead of running policies.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -18,15 +18,15 @@ use super::table::{Column, Facts, Table, keys, name};
 use super::values::{Known, Values};
 use crate::sweep::TableName;
 
-/// Blocks that are read of a table: under a megabyte, and up to some ten thousand rows.
+/// Number of blocks to read per table: less than a megabyte, and up to about ten thousand rows.
 const BLOCKS: f64 = 100.0;
 
-/// Partitions of a table that are read: the oldest and the newest by their oids, which are given in
-/// turn.
+/// Maximum number of partitions to read per table: the oldest and the newest by their OIDs, which
+/// PostgreSQL assigns in ascending order.
 const PARTITIONS: usize = 8;
 
-/// No further table is read after this long. There is a database with thousands of tables behind
-/// it, whose statistics have to do.
+/// Time after which no further table is read. In a database with thousands of tables, the
+/// statistics must suffice for the rest.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
@@ -40,7 +40,7 @@ pub(super) struct Relation {
     name: TableName,
 }
 
-/// What ANALYZE has left.
+/// Reads the statistics that ANALYZE has stored.
 pub(super) async fn statistics(
     client: &Client,
     tables: &[Table],
@@ -53,7 +53,7 @@ pub(super) async fn statistics(
     client.batch_execute("SET LOCAL enable_nestloop = off").await?;
     let rows: HashMap<u32, Option<u64>> =
         tables.iter().map(|table| (table.oid, table.rows)).collect();
-    // An empty table has no statistics, and nothing that they could say.
+    // An empty table has no statistics and needs none.
     let empty = |(table, column): &(&Table, &Column)| {
         ((table.oid, column.name.as_str().to_owned()), Known::Empty)
     };
@@ -71,7 +71,7 @@ pub(super) async fn statistics(
     Ok(known)
 }
 
-/// Where the rows of the tables are that may be read.
+/// Returns the relations that contain the rows of the tables that may be read.
 pub(super) async fn relations(
     client: &Client,
     asked: &[(&Table, &Column)],
@@ -95,7 +95,7 @@ pub(super) async fn relations(
     Ok(relations.into_values().flat_map(some).collect())
 }
 
-/// Puts what a sample shows in the place of the statistics.
+/// Replaces the statistics with values from samples.
 pub(super) async fn samples(
     client: &Client,
     relations: &[Relation],
@@ -120,8 +120,8 @@ pub(super) async fn samples(
         client.batch_execute("ROLLBACK").await?;
         let sample = match sample {
             Ok(sample) => sample,
-            // It is locked, gone, not ours to read, or takes too long. Without a code, the
-            // connection is gone.
+            // The table is locked, dropped, not readable or too slow. An error without a code means
+            // that the connection was lost.
             Err(error) if error.code().is_some() => {
                 tracing::debug!(
                     event = "sample_failed",
@@ -136,7 +136,7 @@ pub(super) async fn samples(
         for (index, column) in columns.iter().enumerate() {
             let more = sample.as_ref().and_then(|sample| sample.get(index));
             let all = seen.entry(key(column)).or_insert_with(|| Some(Values::default()));
-            // What is not known of one partition is not known of the table.
+            // If the values of one partition are unknown, those of the table are unknown.
             match (&mut *all, more) {
                 (Some(all), Some(more)) => {
                     all.as_of = more.as_of;
@@ -155,7 +155,7 @@ pub(super) async fn samples(
     Ok(())
 }
 
-/// The values of each column in some blocks, and the first one in its index.
+/// Returns the values of each column in a few blocks, and the lowest value in its index.
 async fn sample(
     client: &Client,
     relation: &Relation,
@@ -196,18 +196,18 @@ async fn sample(
             "SELECT {number} FROM ONLY {name} AS t WHERE t.{name_of} IS NOT NULL ORDER BY t.{name_of} LIMIT 1"
         );
         if let Some(row) = client.query_typed(&text, &[]).await?.first() {
-            // One of many: it says what there is, and has no weight.
+            // A single extreme value: it shows that such values exist, and has no weight.
             values.seen.extend(row.try_get::<_, Option<f64>>(0)?.map(|value| (value, 0.0)));
         }
     }
     Ok(Some(values))
 }
 
-/// A value in seconds since 1970, or as it is for an integer.
+/// Returns an expression for a value in seconds since 1970, or for an unchanged integer.
 fn number(column: &Column) -> String {
     let name = &column.name;
     match column.sql_type.as_str() {
-        // Dates go further than timestamps, into which some could not be cast.
+        // The range of dates exceeds that of timestamps, so a cast could fail.
         "date" => format!(
             "CASE WHEN isfinite(t.{name}::date) THEN (t.{name}::date - '1970-01-01'::date)::float8 * 86400::float8 \
              ELSE t.{name}::text::float8 END"

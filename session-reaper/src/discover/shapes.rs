@@ -1,7 +1,7 @@
-//! What the tables of presets look like whose names anybody may have chosen, as data. Presets with
-//! names of their own need none.
+//! The columns of preset tables that have common names, as data. Presets with distinctive table
+//! names need no shape.
 
-/// Tables beside a preset's targets whose foreign keys point at them: it accounts for their rows.
+/// Tables of a preset's project that reference its targets. The preset covers their rows.
 pub(super) const REFERRERS: &[&str] =
     &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
 
@@ -9,9 +9,9 @@ pub(super) const REFERRERS: &[&str] =
 pub(super) struct Shape {
     preset: &'static str,
     table: &'static str,
-    /// All that it has in the versions that the preset is for.
+    /// All columns of the table in the versions that the preset supports.
     pub(super) columns: &'static [&'static str],
-    /// So many of these have to be there.
+    /// The minimum number of these columns that must exist.
     pub(super) least: usize,
 }
 
@@ -29,7 +29,7 @@ const SHAPES: &[Shape] = &[
         columns: &["id", "identifier", "value", "expiresAt", "createdAt", "updatedAt"],
     },
     Shape { preset: "connect-pg-simple", table: "session", least: 3, columns: &["sid", "sess", "expire"] },
-    // A pattern and no project: the names of the other columns are anybody's.
+    // This is a pattern, not a project: the names of the other columns vary.
     Shape {
         preset: "prisma-refresh-tokens", table: "refresh_tokens", least: 3,
         columns: &["id", "user_id", "token_hash", "family", "expires_at", "revoked_at", "created_at"],
@@ -37,7 +37,7 @@ const SHAPES: &[Shape] = &[
     Shape { preset: "tower-sessions", table: "session", least: 3, columns: &["id", "data", "expiry_date"] },
 ];
 
-/// The shape of a preset's table, if it has one.
+/// Returns the shape of a preset's table, if it has one.
 pub(super) fn shape(preset: &str, table: &str) -> Option<&'static Shape> {
     SHAPES.iter().find(|shape| shape.preset == preset && shape.table == table)
 }

@@ -1,8 +1,8 @@
-//! What the names of columns say about a time, and what follows from it, as data.
+//! Column names that identify the meaning of a time, and the proposals that follow, as data.
 
 use crate::sweep::Unit;
 
-/// What a time in a row says of it.
+/// The meaning of a time in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Expiry,
@@ -16,7 +16,7 @@ pub(super) enum Meaning {
     Creation,
 }
 
-/// How sure it is that rows should go by a column.
+/// Confidence that rows should be deleted by a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Sureness {
@@ -34,20 +34,20 @@ impl Sureness {
         }
     }
 
-    /// A doubt takes one step.
+    /// Returns the next lower confidence. Each doubt lowers it by one step.
     pub(super) fn lowered(self) -> Self {
         if self == Self::High { Self::Medium } else { Self::Low }
     }
 }
 
-/// The name of a column, and its meaning.
+/// The name of a column and its meaning.
 pub(super) struct ColumnSign {
     pub(super) words: &'static [&'static str],
     pub(super) meaning: Meaning,
-    /// It holds for integers, too: `revoked` may be 0 or 1, `used` a count.
+    /// Whether it also applies to integers. An integer `revoked` may be 0 or 1, and `used` a count.
     pub(super) integers: bool,
-    /// The name alone does not say enough: there are columns of this name that hold the last use.
-    /// Values have to bear it out.
+    /// Whether the name alone is not sufficient, because some columns of this name store the last
+    /// use. The values must confirm the meaning.
     pub(super) weak: bool,
 }
 
@@ -63,7 +63,7 @@ const fn weak(words: &'static [&'static str], meaning: Meaning) -> ColumnSign {
     ColumnSign { words, meaning, integers: true, weak: true }
 }
 
-/// Without the words of [`NOISE`]: `expiry_date` is here as `expiry`.
+/// Column names without the words of [`NOISE`]: `expiry_date` is listed as `expiry`.
 #[rustfmt::skip]
 pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["expires", "at"], Meaning::Expiry),
@@ -138,8 +138,8 @@ pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["iat"], Meaning::Creation),
 ];
 
-/// At the end of a column's name, where they say no more than that it is a time; some tell what an
-/// integer counts.
+/// Words at the end of a column name that only identify it as a time. Some of them identify the
+/// unit of an integer.
 pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("date", None),
     ("time", None),
@@ -158,20 +158,19 @@ pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("micros", Some(Unit::Microseconds)),
 ];
 
-/// What follows from a meaning.
+/// The proposal for a meaning.
 pub(super) struct Consequence {
     pub(super) meaning: Meaning,
     /// The name of the reason in `due`.
     pub(super) reason: &'static str,
-    /// On the long side of what anybody keeps: it can be shortened at any time, and what is
-    /// deleted is gone.
+    /// The proposed retention. It is long, because it can be shortened at any time, but deleted
+    /// rows cannot be restored.
     pub(super) keep: &'static str,
-    /// What the column says.
+    /// Describes the contents of the column.
     pub(super) tells: &'static str,
-    /// For rows that are fleeting, plain, lasting.
+    /// Confidence for fleeting, plain and lasting rows.
     pub(super) of_row: [Option<Sureness>; 3],
-    /// The same, when the column says it about something in the row, such as
-    /// `reset_token_expires_at`.
+    /// The same, if the column describes a part of the row, such as `reset_token_expires_at`.
     pub(super) of_part: [Option<Sureness>; 3],
 }
 
@@ -184,7 +183,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Expiry,
         reason: "expired",
         keep: "30d",
-        tells: "when a row expires",
+        tells: "the time when a row expires",
         of_row: [HIGH, MEDIUM, LOW],
         of_part: [MEDIUM, LOW, None],
     },
@@ -192,7 +191,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Revocation,
         reason: "revoked",
         keep: "90d",
-        tells: "when a row was revoked; reuse of a rotated token is recognised only while its row is there",
+        tells: "the time when a row was revoked; reuse of a rotated token is detected only while its row exists",
         of_row: [MEDIUM, LOW, None],
         of_part: [LOW, None, None],
     },
@@ -200,7 +199,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Use,
         reason: "used",
         keep: "90d",
-        tells: "when a row was used; a second use is recognised only while the row is there",
+        tells: "the time when a row was used; a second use is detected only while the row exists",
         of_row: [MEDIUM, LOW, None],
         of_part: [LOW, None, None],
     },
@@ -208,7 +207,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::End,
         reason: "ended",
         keep: "90d",
-        tells: "when a row ended; somebody may want the record of it",
+        tells: "the time when a row ended; the row may be needed as a record",
         of_row: [MEDIUM, LOW, None],
         of_part: [LOW, None, None],
     },
@@ -216,7 +215,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Rotation,
         reason: "rotated",
         keep: "90d",
-        tells: "when a row was rotated; one that is rotated in place is valid after it, and reuse is recognised only while the row is there",
+        tells: "the time when a row was rotated; a row that is rotated in place remains valid, and reuse is detected only while the row exists",
         of_row: [LOW, None, None],
         of_part: [LOW, None, None],
     },
@@ -224,7 +223,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Deletion,
         reason: "deleted",
         keep: "365d",
-        tells: "when a row was marked as deleted; ask who may want it back, and which law requires it to be kept",
+        tells: "the time when a row was marked as deleted; check whether it may have to be restored, and whether a law requires it to be kept",
         of_row: [LOW, LOW, LOW],
         of_part: [None, None, None],
     },
@@ -232,7 +231,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Rest,
         reason: "unused",
         keep: "365d",
-        tells: "when a row was last used; only the application knows how long it may remain unused",
+        tells: "the time when a row was last used; how long it may remain unused depends on the application",
         of_row: [LOW, None, None],
         of_part: [LOW, None, None],
     },
@@ -240,7 +239,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Change,
         reason: "unchanged",
         keep: "365d",
-        tells: "when a row was last changed; only the application knows how long it may remain unchanged",
+        tells: "the time when a row was last changed; how long it may remain unchanged depends on the application",
         of_row: [LOW, None, None],
         of_part: [None, None, None],
     },
@@ -248,12 +247,12 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
         meaning: Meaning::Creation,
         reason: "old",
         keep: "365d",
-        tells: "when a row was made, and nothing says when it expires; only the application knows how old it may become",
+        tells: "the time when a row was created, and no column stores when it expires; how old it may become depends on the application",
         of_row: [LOW, None, None],
         of_part: [None, None, None],
     },
 ];
 
-/// Columns in which the rows of one chain of rotated tokens are alike.
+/// Columns whose value is the same in all rows of one chain of rotated tokens.
 pub(super) const GROUPS: &[&str] =
     &["family", "familyid", "tokenfamily", "tokenfamilyid", "sessionfamily", "chainid"];

@@ -7,32 +7,32 @@ use super::signs::GROUPS;
 use super::values::Known;
 use crate::sweep::{Ident, TableName};
 
-/// A table. It has all of its columns if it is a candidate, otherwise only those that could be a
+/// A table. All columns are listed if it is a candidate, otherwise only those that could contain a
 /// time.
 pub(super) struct Table {
     pub(super) oid: u32,
-    /// With its schema.
+    /// The name, with the schema.
     pub(super) name: TableName,
-    /// The configured `search_path` leads to it by its name alone.
+    /// Whether its unqualified name resolves to it with the configured `search_path`.
     pub(super) visible: bool,
     pub(super) kind: Kind,
-    /// A trigger or a rule acts when a row is deleted.
+    /// Whether a trigger or a rule runs when a row is deleted.
     pub(super) acts_on_delete: bool,
-    /// As of the last VACUUM or ANALYZE; none before the first.
+    /// The estimate of the last VACUUM or ANALYZE; `None` before the first.
     pub(super) rows: Option<u64>,
     pub(super) columns: Vec<Column>,
-    /// In quotes where SQL wants them.
+    /// The columns of the primary key, quoted where SQL requires it.
     pub(super) key: Vec<String>,
 }
 
-/// Which other tables have rows of a table.
+/// The other tables that contain rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// None.
+    /// No other table.
     Plain,
-    /// Its partitions, and it has none itself.
+    /// Its partitions; the table itself has no rows.
     Partitioned,
-    /// Those that inherit from it, beside its own.
+    /// Tables that inherit from it, in addition to its own rows.
     Parent,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Column {
     pub(super) nullable: bool,
 }
 
-/// What is looked up only for columns that matter.
+/// Details that are read only for relevant columns.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) indexed: bool,
@@ -59,7 +59,7 @@ impl Table {
         self.name.schema.as_ref().map(Ident::as_str).unwrap_or_default()
     }
 
-    /// The column that keeps rows together.
+    /// Returns the column whose equal values keep rows together.
     pub(super) fn group(&self) -> Option<&Ident> {
         let group =
             |column: &&Column| GROUPS.contains(&names::run_together(column.name.as_str()).as_str());
@@ -67,13 +67,13 @@ impl Table {
     }
 }
 
-/// The schema of a table in one column, its name in the next.
+/// Returns a table name from the schema in one result column and the name in the next.
 pub(super) fn name(row: &Row, at: usize) -> Result<TableName, Error> {
     let (schema, name): (String, String) = (row.try_get(at)?, row.try_get(at + 1)?);
     Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
 }
 
-/// The oids and names of columns, as statements take them.
+/// Returns the table OIDs and the names of columns, as parameters of a statement.
 pub(super) fn keys(asked: &[(&Table, &Column)]) -> (Vec<u32>, Vec<String>) {
     asked.iter().map(|(table, column)| (table.oid, column.name.as_str().to_owned())).unzip()
 }

@@ -1,69 +1,70 @@
-//! What the values of a column say. The median decides what they are: a few zeros, infinities and
-//! times in the far future, which mean "never", do not. That there are such values is reported.
+//! Interprets the values of a column. The median determines their unit, so that a few zeros,
+//! infinities and times in the far future, which mean "never", have no effect. Such values are
+//! reported separately.
 
 use crate::sweep::Unit;
 
-/// No session, token or code is older than the year 2000, in seconds since 1970. Earlier values are
-/// the zeros of many a language.
+/// The start of the year 2000, in seconds since 1970. No session, token or code is older; earlier
+/// values are usually the zero value of a programming language.
 pub(super) const OLDEST: f64 = 946_684_800.0;
 
-/// 2100. A later time in one unit is an early one in the next.
+/// The year 2100. A later time in one unit is an early time in the next larger unit.
 const LATEST: f64 = 4_102_444_800.0;
 
-/// Twenty years: nothing that expires is meant to live longer. Later times mean "never".
+/// Twenty years, in seconds. No lifetime is longer; later times mean "never".
 const LIFETIME: f64 = 20.0 * 365.25 * 86_400.0;
 
-/// The largest integers of 31 and 32 bits mean "never", too, though they are times of 2038 and
-/// 2106.
+/// The largest integers of 31 and 32 bits. They also mean "never", although they are times in 2038
+/// and 2106.
 const NEVER: [f64; 2] = [2_147_483_647.0, 4_294_967_295.0];
 
-/// What integers may count: the name in a target, the unit, and how many make a second.
+/// Units of integers: the name in a target, the unit, and the number of units per second.
 pub(super) const UNITS: [(&str, Unit, f64); 3] =
     [("s", Unit::Seconds, 1.0), ("ms", Unit::Milliseconds, 1e3), ("us", Unit::Microseconds, 1e6)];
 
-/// What is known of the values of a column.
+/// Knowledge about the values of a column.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Known {
-    /// They were not seen.
+    /// The values could not be read.
     #[default]
     Nothing,
-    /// There are none.
+    /// The column has no values.
     Empty,
     Values(Values),
 }
 
-/// Values, each with the number of rows that it stands for.
+/// Values, each with the number of rows that it represents.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
-    /// When they were seen, in seconds since 1970.
+    /// The time at which they were read, in seconds since 1970.
     pub(super) as_of: f64,
-    /// In seconds since 1970, or as they are for integers.
+    /// Values with weights: timestamps in seconds since 1970, integers unchanged.
     pub(super) seen: Vec<(f64, f64)>,
 }
 
 /// The values of a column as times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// How many rows have one that is neither ancient nor never.
+    /// The number of rows whose time is neither ancient nor "never".
     pub(super) rows: f64,
-    /// How many of these lie after the moment at which they were seen.
+    /// The number of these rows whose time was in the future when it was read.
     pub(super) ahead: f64,
-    /// The earliest of those before the year 2000.
+    /// The earliest time before the year 2000.
     pub(super) ancient: Option<f64>,
-    /// Some are numbers above zero that are no times in this unit.
+    /// Whether some values are positive but too small to be times in this unit.
     pub(super) small: bool,
 }
 
 impl Values {
-    /// What integers count, by their median; `None` when that is no time in any unit.
+    /// Returns the unit of integers, by their median; `None` if it is not a time in any unit.
     pub(super) fn unit(&self) -> Option<&'static (&'static str, Unit, f64)> {
         let median = self.median()?;
         UNITS.iter().find(|(_, _, per_second)| within(median, *per_second))
     }
 
-    /// The median of the integers that may be times or lifetimes.
+    /// Returns the median of the integers that may be times or lifetimes.
     pub(super) fn median(&self) -> Option<f64> {
-        // Between two units: too late for the one, too early for the other.
+        // Values between two units are too late for one and too early for the other.
         let gap = |value: f64| {
             UNITS
                 .windows(2)
@@ -87,8 +88,8 @@ impl Values {
         })
     }
 
-    /// The values as times, of which so many make a second. A time counts as ahead when it is later
-    /// by more than `margin` seconds.
+    /// Interprets the values as times with `per_second` units per second. A time counts as ahead if
+    /// it is more than `margin` seconds in the future.
     pub(super) fn times(&self, per_second: f64, margin: f64) -> Times {
         let mut times = Times { rows: 0.0, ahead: 0.0, ancient: None, small: false };
         for &(value, weight) in &self.seen {
@@ -135,7 +136,7 @@ mod tests {
             f64::NEG_INFINITY,
         ];
         for (per_second, name) in [(1.0, "s"), (1e3, "ms"), (1e6, "us")] {
-            // One time among rows that mean "never".
+            // One time among values that mean "never".
             let seen =
                 never.map(|value| (value, 100.0)).into_iter().chain([(NOW * per_second, 1.0)]);
             assert_eq!(unit(seen), Some(name));
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_are_no_times_even_beside_one() {
+    fn lifetimes_next_to_a_time_are_not_times() {
         let lifetimes = (1..=99).map(|n| (f64::from(n) * 60.0, 1.0));
         assert_eq!(unit(lifetimes.clone().chain([(NOW, 1.0)])), None);
         assert_eq!(unit(lifetimes.chain([(NOW, 100.0)])), Some("s"));
     }
 
     #[test]
-    fn times_are_counted_apart_from_never_and_ancient() {
+    fn never_and_ancient_are_not_counted_as_times() {
         let times = values([
             (NOW - 1.0, 3.0),
             (NOW + 30.0, 4.0),

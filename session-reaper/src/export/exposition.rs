@@ -1,5 +1,5 @@
-//! Prometheus' text format, as far as our own metrics use it: to choose from it, and to go on from
-//! what stood there before.
+//! Prometheus' text format, as far as session-reaper's metrics use it. Supports selecting metrics
+//! and continuing from earlier values.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::metrics;
 
-/// Metrics with their series, in the order in which they stood.
+/// Metrics with their series, in the order of the text.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Exposition(Vec<Family>);
 
@@ -16,12 +16,12 @@ struct Family {
     name: String,
     help: String,
     kind: String,
-    /// Name with labels, and value.
+    /// The name with labels, and the value.
     series: Vec<(String, String)>,
 }
 
 impl Exposition {
-    /// Reads it. What it does not understand it leaves out: the file may be somebody else's.
+    /// Parses the text. Unknown lines are ignored, because the file may belong to another program.
     pub(super) fn parse(text: &str) -> Self {
         let mut families: Vec<Family> = Vec::new();
         for line in text.lines() {
@@ -52,23 +52,21 @@ impl Exposition {
         Self(families)
     }
 
-    /// Without what says nothing once the process is gone.
+    /// Removes metrics that are meaningful only while the process exists.
     pub(super) fn lasting(mut self) -> Self {
         self.0.retain(|family| !metrics::is_momentary(&family.name));
         self
     }
 
-    /// Without what grows from one run to the next: a counter that begins with each run anew is no
-    /// counter.
+    /// Removes counters and histograms: they would restart with each run.
     pub(super) fn gauges(mut self) -> Self {
         self.0.retain(|family| family.kind == "gauge");
         self
     }
 
-    /// Goes on from `before`: counters and histograms are added to what they were, and a gauge that
-    /// this run did not come to measure keeps its value, unless its target is none of these any
-    /// more.
-    pub(super) fn going_on_from(mut self, before: &Self, targets: &[&str]) -> Self {
+    /// Continues from `before`. Counters and histograms are added to their earlier values. A gauge
+    /// that this run did not measure keeps its value, unless its target no longer exists.
+    pub(super) fn continued_from(mut self, before: &Self, targets: &[&str]) -> Self {
         let same_version = self
             .family(metrics::BUILD_INFO)
             .is_some_and(|info| before.family(metrics::BUILD_INFO) == Some(info));
@@ -78,7 +76,7 @@ impl Exposition {
                 continue;
             };
             if family.kind != "gauge" {
-                // Another version may have other buckets. To Prometheus it is a restart.
+                // Another version may have other buckets, so its counters restart.
                 if same_version {
                     family.add(old);
                 }
@@ -107,7 +105,7 @@ impl Exposition {
         for Family { name, help, kind, series } in
             self.0.iter().filter(|family| !family.series.is_empty())
         {
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (series, value) in series {
                 let _ = writeln!(text, "{series} {value}");
@@ -145,7 +143,7 @@ impl Family {
     }
 }
 
-/// The value of the label `target`, as it stands there.
+/// Returns the escaped value of the label `target`.
 fn target_of(series: &str) -> Option<&str> {
     let (_, rest) = series.split_once("target=\"")?;
     let mut escape = false;
@@ -196,9 +194,9 @@ session_reaper_runs_total{outcome=\"failed\"} 1
 ";
 
     #[test]
-    fn it_goes_on_from_what_was_there() {
+    fn counters_and_gauges_continue_from_the_file() {
         let text = Exposition::parse(NOW)
-            .going_on_from(&Exposition::parse(BEFORE), &["a \"b\"", "c"])
+            .continued_from(&Exposition::parse(BEFORE), &["a \"b\"", "c"])
             .text();
         assert_eq!(
             text,
@@ -221,9 +219,9 @@ session_reaper_backlog_capped{target=\"a \\\"b\\\"\"} 1
     }
 
     #[test]
-    fn another_version_counts_anew_and_keeps_what_was_measured() {
+    fn another_version_resets_counters_and_keeps_gauges() {
         let before = BEFORE.replace("version=\"1\"", "version=\"0\"");
-        let text = Exposition::parse(NOW).going_on_from(&Exposition::parse(&before), &[]).text();
+        let text = Exposition::parse(NOW).continued_from(&Exposition::parse(&before), &[]).text();
         assert!(
             text.contains("{outcome=\"success\"} 0\n")
                 && text.contains("timestamp_seconds 1000.5\n"),
@@ -233,7 +231,7 @@ session_reaper_backlog_capped{target=\"a \\\"b\\\"\"} 1
     }
 
     #[test]
-    fn what_it_reads_it_writes_again() {
+    fn parsed_text_is_written_unchanged() {
         assert_eq!(Exposition::parse(NOW).text(), NOW);
     }
 }

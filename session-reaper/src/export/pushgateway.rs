@@ -1,8 +1,8 @@
-//! A push to a Prometheus Pushgateway.
+//! Pushes metrics to a Prometheus Pushgateway.
 //!
-//! It is a POST, which replaces only metrics of the names that are in it (a PUT would replace all
-//! of the group): a failed run leaves out when the last one succeeded, and what it did not measure,
-//! so that both stay as they are.
+//! The request is a POST, which replaces only the metrics that it contains. (A PUT would replace
+//! the whole group.) A failed run contains neither the time of the last success nor values that it
+//! did not measure, so both remain unchanged.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use schema::connect::chain;
 
 use super::exposition::Exposition;
 
-/// Of all tries together. A run is over when this begins, and whoever waits for its end (a unit, a
-/// pod) waits for this too; a Pushgateway stands near by and answers in milliseconds.
+/// Timeout of all attempts together. They start after the end of the run and delay the end of the
+/// process; a Pushgateway nearby responds in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Of one try: so that one that hangs leaves time for another.
-const TRY_WITHIN: Duration = Duration::from_secs(4);
+/// Timeout of one attempt, so that a hanging one leaves time for another.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(4);
 
-/// How often it is tried again, at first after this long, then after twice as long: a restart of
-/// the Pushgateway is over by then.
-const TRIES_AGAIN: usize = 3;
-const STAND_BACK: Duration = Duration::from_millis(500);
+/// Number of retries, and the delay before the first; the delay doubles each time. This covers a
+/// restart of the Pushgateway.
+const MAX_RETRIES: usize = 3;
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// Where to push to. The URL may carry a password.
+/// A Pushgateway. Its URL may contain a password.
 #[derive(Clone)]
 pub struct Pushgateway {
     url: Url,
@@ -39,24 +39,24 @@ impl fmt::Debug for Pushgateway {
     }
 }
 
-/// Why a push came to nothing.
+/// Why an attempt failed.
 enum Refused {
-    /// Nobody answered.
+    /// There was no response.
     NoAnswer(reqwest::Error),
-    /// Or with this, and these words.
+    /// The response had this status and body.
     Answer(StatusCode, String),
 }
 
 impl Pushgateway {
-    /// From the URL of the Pushgateway, in the group of the job `session_reaper` and this
-    /// `instance`; or, where the URL has a group (`…/metrics/job/…`), in that.
+    /// Creates a destination from the URL of the Pushgateway. The group is that of the job
+    /// `session_reaper` and this `instance`, unless the URL contains one (`…/metrics/job/…`).
     pub fn new(url: &str, instance: &str) -> Result<Self, String> {
         let mut url: Url = url.parse().map_err(|error| format!("not a URL ({error})"))?;
         if !["http", "https"].contains(&url.scheme()) {
             return Err("not http:// or https://".to_owned());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err("a Pushgateway's URL has no ? and no #".to_owned());
+            return Err("the URL must have no ? and no #".to_owned());
         }
         if !url.path().contains("/metrics/job/")
             && let Ok(mut path) = url.path_segments_mut()
@@ -66,7 +66,7 @@ impl Pushgateway {
         Ok(Self { url })
     }
 
-    /// Without what is nobody's business.
+    /// Returns the URL without user and password.
     pub(super) fn shown(&self) -> String {
         let mut url = self.url.clone();
         let _ = url.set_username("");
@@ -74,20 +74,19 @@ impl Pushgateway {
         url.into()
     }
 
-    /// Pushes what was measured.
+    /// Pushes the measured metrics.
     pub(super) async fn push(&self, measured: &str) -> Result<(), String> {
         let body = Exposition::parse(measured).lasting().gauges().text();
-        // It stands in one's own network: a proxy that the environment names for what is outside
-        // would only see what is none of its business. And what answers with a redirect is
-        // no Pushgateway.
+        // A Pushgateway is in the local network, so a proxy from the environment is not used. It
+        // never redirects, so redirects are not followed.
         let client =
-            Client::builder().no_proxy().redirect(Policy::none()).timeout(TRY_WITHIN).build();
+            Client::builder().no_proxy().redirect(Policy::none()).timeout(ATTEMPT_WITHIN).build();
         let client = client.map_err(|error| chain(&error))?;
         let backoff = ExponentialBuilder::default()
-            .with_min_delay(STAND_BACK)
-            .with_max_times(TRIES_AGAIN)
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(MAX_RETRIES)
             .with_jitter();
-        let pushing = (|| self.try_once(&client, &body)).retry(backoff).when(Refused::may_pass);
+        let pushing = (|| self.try_once(&client, &body)).retry(backoff).when(Refused::is_transient);
         match tokio::time::timeout(WITHIN, pushing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => Err(refused.to_string()),
@@ -107,14 +106,14 @@ impl Pushgateway {
         if status.is_success() {
             return Ok(());
         }
-        let words = answer.text().await.unwrap_or_default();
-        Err(Refused::Answer(status, words.trim().chars().take(200).collect()))
+        let body_text = answer.text().await.unwrap_or_default();
+        Err(Refused::Answer(status, body_text.trim().chars().take(200).collect()))
     }
 }
 
 impl Refused {
-    /// The same once more may come to something.
-    fn may_pass(&self) -> bool {
+    /// Returns whether a retry may succeed.
+    fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
             Self::Answer(status, _) => {
@@ -128,8 +127,12 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer(error) => f.write_str(&chain(error)),
-            Self::Answer(status, words) if words.is_empty() => write!(f, "it answered {status}"),
-            Self::Answer(status, words) => write!(f, "it answered {status}: {words}"),
+            Self::Answer(status, body_text) if body_text.is_empty() => {
+                write!(f, "the response status was {status}")
+            }
+            Self::Answer(status, body_text) => {
+                write!(f, "the response status was {status}: {body_text}")
+            }
         }
     }
 }

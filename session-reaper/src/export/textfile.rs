@@ -1,4 +1,4 @@
-//! A file for `node_exporter`'s textfile collector.
+//! Writes a file for `node_exporter`'s textfile collector.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
@@ -11,23 +11,23 @@ use tempfile::Builder;
 
 use super::exposition::Exposition;
 
-/// The collector runs as somebody else, and there are no secrets in it.
+/// The file mode. The collector runs as another user, and the file contains no secrets.
 const READABLE: u32 = 0o644;
 
-/// How often to look whether another run is done with the file, and how long in between: it takes
-/// one some milliseconds.
+/// Number of attempts to lock the file, and the delay between them. Another run holds the lock for
+/// a few milliseconds.
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Writes what was measured, going on from what is in the file. Aside, under a name that the
-/// collector does not read, and then renamed: nobody sees half of it.
+/// Writes the measured metrics, added to those in the file. The file is written under a name that
+/// the collector ignores and then renamed, so that a partial file is never visible.
 pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Held from the look at the old numbers to the new ones: another run's success between the two
-    // would be lost.
+    // Locked from reading the old values to writing the new ones. Otherwise the values of another
+    // run that ends in between would be lost.
     let held = File::open(directory).map_err(|error| {
         io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
     })?;
@@ -40,14 +40,14 @@ pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result
             Exposition::default()
         }
     };
-    let text = Exposition::parse(measured).lasting().going_on_from(&before, targets).text();
+    let text = Exposition::parse(measured).lasting().continued_from(&before, targets).text();
 
     let mut aside =
         Builder::new().prefix(".session-reaper.").suffix(".tmp").tempfile_in(directory)?;
     aside.write_all(text.as_bytes())?;
-    // In spite of the umask.
+    // Set explicitly, regardless of the umask.
     aside.as_file().set_permissions(Permissions::from_mode(READABLE))?;
-    // Else a machine that crashes may come back with an empty file of that name.
+    // Otherwise a crash of the machine may leave an empty file with this name.
     aside.as_file().sync_all()?;
     aside.persist(path)?;
     held.sync_all()
@@ -61,5 +61,5 @@ fn lock(directory: &File) -> io::Result<()> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "somebody else keeps its directory locked"))
+    Err(io::Error::new(io::ErrorKind::TimedOut, "another process keeps the directory locked"))
 }

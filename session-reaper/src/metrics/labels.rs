@@ -1,9 +1,9 @@
-//! The closed sets of labels.
+//! The closed sets of label values.
 
-/// The `reason` of rows that went because they referred to a due one.
+/// The `reason` of rows that were deleted because they referenced a due row.
 pub(crate) const CHILDREN: &str = "children";
 
-/// What became of a try at a chunk.
+/// The outcome of an attempt at a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ChunkOutcome {
     Done,
@@ -25,7 +25,7 @@ impl ChunkOutcome {
     }
 }
 
-/// What became of a try for a target's lock.
+/// The result of an attempt to acquire the lock of a target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LockAttempt {
     Acquired,
@@ -45,7 +45,7 @@ impl LockAttempt {
     }
 }
 
-/// Where numbers or spans go that nobody fetches.
+/// A destination of exported metrics or spans.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Exporter {
     Textfile,

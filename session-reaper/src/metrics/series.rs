@@ -1,4 +1,4 @@
-//! The metrics' names, their help, and every series that is there from the start.
+//! The names and help texts of the metrics, and the series that exist from the start.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use schema::runs::Outcome;
@@ -32,58 +32,58 @@ pub(super) const LOCK_HELD: &str = "session_reaper_lock_held";
 pub(super) const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
 pub(super) const EXPORT_FAILURES: &str = "session_reaper_export_failures_total";
 
-/// Around the 10 ms that a chunk aims at, up to the statement timeout.
+/// Buckets around the target duration of a chunk, up to the default statement timeout.
 pub(super) const CHUNK_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// From an idle tick to an hour.
+/// Buckets from a run without due rows to an hour.
 pub(super) const RUN_BUCKETS: [f64; 12] =
     [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0];
 
 pub(super) fn describe() {
-    describe_gauge!(BUILD_INFO, "Always 1; its labels say what is running.");
-    describe_gauge!(INTERVAL, "Longest time between two runs of the schedule.");
+    describe_gauge!(BUILD_INFO, "Always 1; the labels identify the running version.");
+    describe_gauge!(INTERVAL, "Longest time between two scheduled runs.");
     describe_gauge!(
         LAST_SUCCESS,
-        "When the last run ended with nothing failed and nothing left by a budget; 0 before the first."
+        "When the last run completed without failures and without reaching a limit; 0 before the first."
     );
     describe_gauge!(
         LAST_COMPLETION,
-        "When the last run ended, whatever its outcome; 0 before the first."
+        "When the last run ended, with any outcome; 0 before the first."
     );
-    describe_gauge!(LAST_RUN_DURATION, "How long the last run took.");
-    describe_gauge!(LAST_RUN_DELETED, "Rows that the last run deleted.");
-    describe_counter!(RUNS, "Runs that ended, by outcome.");
-    describe_histogram!(RUN_DURATION, "Wall time of runs.");
-    describe_counter!(ROWS_DELETED, "Rows deleted, by the reason for which they were due.");
-    describe_counter!(ROWS_SKIPPED, "Due rows passed over because somebody held them.");
-    describe_counter!(CHUNKS, "Chunks tried, by what became of them.");
-    describe_histogram!(CHUNK_DURATION, "From asking where a chunk ends to its commit.");
-    describe_gauge!(CHUNK_SIZE, "Rows that the next chunk asks for.");
-    describe_gauge!(BACKLOG, "Rows due when the backlog was last looked at, counted up to a cap.");
-    describe_gauge!(BACKLOG_CAPPED, "1 when the count of the backlog stopped at its cap.");
-    describe_gauge!(BACKLOG_OLDEST, "When the oldest row of the backlog fell due; 0 without one.");
+    describe_gauge!(LAST_RUN_DURATION, "Duration of the last run.");
+    describe_gauge!(LAST_RUN_DELETED, "Rows deleted by the last run.");
+    describe_counter!(RUNS, "Ended runs, by outcome.");
+    describe_histogram!(RUN_DURATION, "Wall-clock time of runs.");
+    describe_counter!(ROWS_DELETED, "Deleted rows, by the reason for which they were due.");
+    describe_counter!(ROWS_SKIPPED, "Due rows skipped because they were locked.");
+    describe_counter!(CHUNKS, "Attempted chunks, by outcome.");
+    describe_histogram!(
+        CHUNK_DURATION,
+        "Duration of chunks, from finding the end of a chunk to its commit."
+    );
+    describe_gauge!(CHUNK_SIZE, "Maximum number of rows in the next chunk.");
+    describe_gauge!(BACKLOG, "Due rows when the backlog was last counted, up to a cap.");
+    describe_gauge!(BACKLOG_CAPPED, "1 if the count of the backlog stopped at its cap.");
+    describe_gauge!(
+        BACKLOG_OLDEST,
+        "When the oldest row of the backlog fell due; 0 if no row is due."
+    );
     describe_gauge!(
         BACKLOG_SAMPLED,
-        "When the backlog was last looked at; 0 before the first time."
+        "When the backlog was last counted; 0 before the first count."
     );
-    describe_counter!(LOCK_ATTEMPTS, "Tries for the lock of a target, by result.");
-    describe_counter!(CHECKS, "Looks at whether a target is safe to work on, by result.");
-    describe_counter!(THROTTLE_SECONDS, "Time waited before a chunk, by what for.");
-    describe_gauge!(THROTTLED, "1 while a run waits, by what for.");
-    describe_gauge!(REPLICA_LAG, "Replay lag last seen, by the replica's application_name.");
-    describe_counter!(
-        TICKS_SKIPPED,
-        "Times of the schedule that were left out because a run was going."
-    );
-    describe_counter!(
-        EXPORT_FAILURES,
-        "Numbers or spans that could not be handed on, by where they were to go."
-    );
+    describe_counter!(LOCK_ATTEMPTS, "Attempts to acquire the lock of a target, by result.");
+    describe_counter!(CHECKS, "Preflight checks of a target, by result.");
+    describe_counter!(THROTTLE_SECONDS, "Time spent waiting before chunks, by cause.");
+    describe_gauge!(THROTTLED, "1 while a run waits, by cause.");
+    describe_gauge!(REPLICA_LAG, "Last measured replay lag, by the replica's application_name.");
+    describe_counter!(TICKS_SKIPPED, "Scheduled runs skipped because another run was active.");
+    describe_counter!(EXPORT_FAILURES, "Failed exports of metrics or spans, by destination.");
     describe_gauge!(LOCK_HELD, "1 while this process holds the lock of a target.");
 }
 
-/// Counters and histograms: they begin with 0, whoever reads them.
+/// Creates the counters and histograms, which start at 0.
 pub(super) fn create_counts(targets: &[Target]) {
     let revision = option_env!("SESSION_REAPER_REVISION").unwrap_or("unknown");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
@@ -120,7 +120,7 @@ pub(super) fn create_counts(targets: &[Target]) {
     }
 }
 
-/// Gauges, for whoever comes before they have been measured; and what only a daemon counts.
+/// Creates the gauges, so that they exist before they are measured, and the counters of a daemon.
 pub(super) fn create_gauges(targets: &[Target]) {
     counter!(TICKS_SKIPPED).absolute(0);
     for name in [INTERVAL, LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
@@ -140,13 +140,13 @@ pub(super) fn create_gauges(targets: &[Target]) {
     }
 }
 
-/// Whether a metric of this name is one of session-reaper's.
+/// Returns whether session-reaper defines a metric with this name.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with("session_reaper_")
 }
 
-/// Whether a gauge says something only while its process is there: what a run that is over does now
-/// is nothing.
+/// Returns whether a gauge is meaningful only while its process exists, and not after a run has
+/// ended.
 pub(crate) fn is_momentary(name: &str) -> bool {
     [INTERVAL, LOCK_HELD, THROTTLED, REPLICA_LAG, CHUNK_SIZE].contains(&name)
 }

@@ -1,5 +1,6 @@
-//! What the status page shows: what the database says, asked at most every few seconds however many
-//! look, over what this process knows by itself, which is all there is while the database is away.
+//! The data of the status page. It combines the data in the database, which is read at most every
+//! few seconds for all viewers together, with the data of this process, which is all that is
+//! available while the database is unreachable.
 
 use std::time::{Duration, Instant};
 
@@ -17,42 +18,42 @@ use crate::recent_runs;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use crate::sweep::{BacklogSnapshot, Sweep, Target, partial_report};
 
-/// How long an answer of the database's stands: what moves faster, a run's progress, is not asked
-/// there.
-const STANDS_FOR: Duration = Duration::from_secs(2);
+/// How long data from the database is cached. The progress of a run, which changes faster, comes
+/// from this process.
+const CACHED_FOR: Duration = Duration::from_secs(2);
 
-/// Its questions take milliseconds. A page that polls each few seconds is not to wait longer.
+/// Timeout of the queries, which take milliseconds. The page polls every few seconds.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs in the table of the page.
+/// Number of runs in the table of the page.
 const RUNS: usize = 20;
 
-/// Runs in its plots: 24 hours of one every three minutes; of one each second it is the last
-/// minutes, which is said.
+/// Number of runs in the plots: 24 hours with a run every three minutes. With a run every second,
+/// the plots cover the last minutes, and the page states since when.
 const PLOTTED: usize = 480;
 
 pub(super) struct Board {
     connect: ConnectOptions,
     sweep: Sweep,
     live: Live,
-    /// Held while the database is asked, so that only one asks.
-    asked: Mutex<Cached>,
+    /// Locked during the queries, so that only one viewer triggers them.
+    cached: Mutex<Cached>,
 }
 
-/// What was asked, and what came of it.
+/// The cached result of the queries.
 #[derive(Default)]
 struct Cached {
     at: Option<Instant>,
     failed: Option<String>,
-    /// The last good answer, however old, and when it came.
+    /// The last successful result, however old, and when it was read.
     answer: Option<(Instant, Snapshot)>,
     run_summaries: Vec<RunSummary>,
-    /// The newest run that has ended when the deeds were read: they change with it.
-    deeds_of: Option<(String, Option<DateTime<Utc>>)>,
+    /// The newest ended run when the run summaries were read; they change only with it.
+    summaries_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
-/// The object of `status --output json`, and what only a daemon knows. The names of its members are
-/// an interface.
+/// The object of `status --output json`, extended by data of the daemon. The names of its members
+/// are an interface.
 #[derive(Serialize)]
 pub(super) struct StatusView {
     #[serde(flatten)]
@@ -66,18 +67,18 @@ struct LiveView {
     instance: String,
     version: &'static str,
     next_at: Option<DateTime<Utc>>,
-    /// The report of the run under way, up to now.
+    /// The partial report of the active run.
     run: Option<Value>,
 }
 
 #[derive(Serialize)]
 struct Activity {
-    /// From here to `at`.
+    /// The start of the period, which ends at `at`.
     since: DateTime<Utc>,
-    /// There were more runs than are shown, or this process was started later and there is no
-    /// history: nothing is known before this.
+    /// The time since which the runs are complete. Set if there were more runs in the period than
+    /// are listed.
     complete_since: Option<DateTime<Utc>>,
-    /// Oldest first.
+    /// The runs, oldest first.
     runs: Vec<Plotted>,
 }
 
@@ -96,32 +97,32 @@ impl Board {
             connect: super::questions(&sweep.connect),
             sweep: sweep.clone(),
             live,
-            asked: Mutex::default(),
+            cached: Mutex::default(),
         }
     }
 
     pub(super) async fn show(&self) -> StatusView {
-        let mut asked = self.asked.lock().await;
-        if asked.at.is_none_or(|at| at.elapsed() >= STANDS_FOR) {
-            self.ask(&mut asked).await;
-            asked.at = Some(Instant::now());
+        let mut cached = self.cached.lock().await;
+        if cached.at.is_none_or(|at| at.elapsed() >= CACHED_FOR) {
+            self.refresh(&mut cached).await;
+            cached.at = Some(Instant::now());
         }
-        let seen = asked.answer.as_ref().map(|(_, seen)| seen);
-        // By the database's clock, as long as it is known.
-        let now = asked.answer.as_ref().map_or_else(clock::now, |(came, seen)| {
+        let seen = cached.answer.as_ref().map(|(_, seen)| seen);
+        // The clock of the database, if it is known.
+        let now = cached.answer.as_ref().map_or_else(clock::now, |(came, seen)| {
             seen.at + TimeDelta::from_std(came.elapsed()).unwrap_or_default()
         });
         let run_summaries = if seen.is_some_and(|seen| seen.history) {
-            plotted(&asked.run_summaries)
+            plotted(&cached.run_summaries)
         } else {
             remembered()
         };
-        let none = "it has not answered yet";
+        let none = "it has not responded yet";
         let mut status = Status::new(seen.ok_or(none), Vec::new(), now);
-        status.database.reachable = asked.failed.is_none() && seen.is_some();
+        status.database.reachable = cached.failed.is_none() && seen.is_some();
         status.database.why =
-            asked.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));
-        drop(asked);
+            cached.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));
+        drop(cached);
 
         add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
@@ -132,8 +133,8 @@ impl Board {
             status.runs.insert(0, shown);
         }
         let last = recent_runs::last_run();
-        let there = self.sweep.targets.iter().filter(|target| !is_left_out(target, last.as_ref()));
-        status.targets = there.map(|target| standing(target, &status.runs)).collect();
+        let present = self.sweep.targets.iter().filter(|target| !is_skipped(target, last.as_ref()));
+        status.targets = present.map(|target| snapshot(target, &status.runs)).collect();
         status.conclude();
         let live = LiveView {
             instance: self.sweep.instance.clone(),
@@ -151,17 +152,17 @@ impl Board {
         (run.trigger.as_str(), partial_report(&progress, elapsed))
     }
 
-    async fn ask(&self, asked: &mut Cached) {
+    async fn refresh(&self, cached: &mut Cached) {
         let answer = async {
             let (client, driver) =
                 self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
             let _ended = EndOnDrop(driver);
-            let questions = async {
+            let queries = async {
                 let own = self.sweep.own_tables(&client).await?;
                 let seen = read(&client, &own, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
                 let ended = seen.runs.iter().find(|run| !run.is_running());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));
-                let run_summaries = if newest.is_some() && newest != asked.deeds_of {
+                let run_summaries = if newest.is_some() && newest != cached.summaries_of {
                     Some(
                         runs::recent(&client, &own, i64::try_from(PLOTTED).unwrap_or(i64::MAX))
                             .await?,
@@ -171,31 +172,31 @@ impl Board {
                 };
                 Ok((seen, run_summaries, newest))
             };
-            questions.await.map_err(|error: tokio_postgres::Error| chain(&error))
+            queries.await.map_err(|error: tokio_postgres::Error| chain(&error))
         };
         let answer = tokio::time::timeout(WITHIN, answer).await;
-        match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+        match answer.unwrap_or_else(|_| Err("no response in time".to_owned())) {
             Ok((seen, run_summaries, newest)) => {
                 if let Some(run_summaries) = run_summaries {
-                    (asked.run_summaries, asked.deeds_of) = (run_summaries, newest);
+                    (cached.run_summaries, cached.summaries_of) = (run_summaries, newest);
                 }
-                asked.answer = Some((Instant::now(), seen));
-                asked.failed = None;
+                cached.answer = Some((Instant::now(), seen));
+                cached.failed = None;
             }
-            Err(why) => asked.failed = Some(why),
+            Err(why) => cached.failed = Some(why),
         }
     }
 }
 
-/// The last run of this process did not find its table, and had nothing to do there.
-fn is_left_out(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
+/// Returns whether the last run of this process skipped the target because its table is missing.
+fn is_skipped(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
     let targets =
         last.and_then(|ran| ran.report["targets"].as_array()).filter(|targets| !targets.is_empty());
     targets.is_some_and(|targets| !targets.iter().any(|of| of["target"] == target.name.as_str()))
 }
 
-/// The last count of a backlog: by this process, or as the newest report has it that counted it.
-fn standing(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
+/// Returns the last count of a backlog: of this process, or of the newest report that has one.
+fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {
         let at = run.finished_at?;
@@ -203,7 +204,7 @@ fn standing(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
             run.targets.as_array()?.iter().find(|of| of["target"] == target.name.as_str())?;
         let (rows, capped) =
             (of_target["remaining"].as_u64()?, of_target["remaining_capped"].as_bool()?);
-        // Capped at nothing: nobody looked.
+        // A count that is capped at zero means that the backlog was not counted.
         (rows > 0 || !capped).then_some((rows, capped, at))
     });
     match (sample, reported) {
@@ -216,7 +217,7 @@ fn standing(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     }
 }
 
-/// A connection that is given up is ended, or it would wait for a server that does not answer.
+/// Ends an abandoned connection, which would otherwise wait for an unresponsive server.
 struct EndOnDrop(AbortHandle);
 
 impl Drop for EndOnDrop {
@@ -225,14 +226,14 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Between the count of a backlog and the end of the run that counted it, by two clocks.
+/// Maximum time between the count of a backlog and the end of its run, by two different clocks.
 const SAME_RUN: TimeDelta = TimeDelta::seconds(30);
 
-/// Runs of this process that the database does not tell of.
+/// Adds the runs of this process that the database does not contain.
 fn add_remembered(runs: &mut Vec<RunStatus>) {
     for run in recent_runs::runs().iter().filter_map(RunStatus::remembered) {
         match runs.iter_mut().find(|known| known.run_id == run.run_id) {
-            // What the database said last may be of before its end.
+            // The database may have been read before the end of the run.
             Some(known) => *known = run,
             None => runs.push(run),
         }
@@ -242,17 +243,17 @@ fn add_remembered(runs: &mut Vec<RunStatus>) {
 }
 
 fn plotted(run_summaries: &[RunSummary]) -> Vec<Plotted> {
-    let plotted = |deed: &RunSummary| Plotted {
-        started_at: deed.started_at,
-        outcome: deed.outcome.clone().unwrap_or_else(|| "running".to_owned()),
-        deleted: u64::try_from(deed.deleted).unwrap_or(0),
-        chunk_ms_mean: deed.chunk_ms_mean,
-        chunk_ms_max: deed.chunk_ms_max,
+    let plotted = |run: &RunSummary| Plotted {
+        started_at: run.started_at,
+        outcome: run.outcome.clone().unwrap_or_else(|| "running".to_owned()),
+        deleted: u64::try_from(run.deleted).unwrap_or(0),
+        chunk_ms_mean: run.chunk_ms_mean,
+        chunk_ms_max: run.chunk_ms_max,
     };
     run_summaries.iter().map(plotted).collect()
 }
 
-/// The same, of this process's own runs.
+/// Returns the same for the runs of this process.
 fn remembered() -> Vec<Plotted> {
     let plotted = |ran: &recent_runs::Ran| {
         let run = RunStatus::remembered(ran)?;
@@ -280,7 +281,7 @@ fn remembered() -> Vec<Plotted> {
     recent_runs::runs().iter().filter_map(plotted).collect()
 }
 
-/// Of runs that are newest first.
+/// Returns the activity of the last 24 hours. The given runs are newest first.
 fn activity(mut runs: Vec<Plotted>, now: DateTime<Utc>) -> Activity {
     let since = now - TimeDelta::hours(24);
     runs.retain(|run| run.started_at > since);

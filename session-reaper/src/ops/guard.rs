@@ -1,4 +1,4 @@
-//! Refuses requests that are not for this port, and heads that are too large, before anything else
+//! Rejects requests for other hosts and requests with too large headers, before any other handler
 //! reads them.
 
 use actix_web::body::{EitherBody, MessageBody};
@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::Ops;
 
-/// Refuses a request for another host with 421, and a head over [`request_head::MAX_SIZE`] with 431
-/// and the connection's end.
+/// Rejects a request for another host with status 421. Rejects request headers larger than
+/// [`request_head::MAX_SIZE`] with status 431 and closes the connection.
 pub(super) async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -29,7 +29,7 @@ pub(super) async fn check<B: MessageBody>(
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
-/// A problem document (RFC 9457), as auth-api answers on its ports.
+/// Returns a problem document (RFC 9457), the same as on the ports of auth-api.
 fn misdirected() -> HttpResponse {
     let status = StatusCode::MISDIRECTED_REQUEST;
     HttpResponse::build(status).content_type("application/problem+json").json(json!({
@@ -37,6 +37,6 @@ fn misdirected() -> HttpResponse {
         "title": status.canonical_reason(),
         "status": status.as_u16(),
         "code": "misdirected",
-        "detail": "This port answers to IP addresses, to localhost and to the names in OPS_HOSTS. Add this host to OPS_HOSTS to allow it.",
+        "detail": "This port accepts requests for IP addresses, localhost and the names in OPS_HOSTS. Add this host to OPS_HOSTS to allow it.",
     }))
 }

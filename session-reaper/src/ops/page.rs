@@ -1,4 +1,4 @@
-//! The status page: one file in the binary, which loads nothing but `/status.json`.
+//! The status page: a single file in the binary that loads only `/status.json`.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -9,14 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 const HTML: &str = include_str!("page.html");
 
-/// The page, with the policy that it is served under.
+/// The page and its content security policy.
 pub(super) struct Page {
     policy: String,
 }
 
 impl Page {
-    /// Only its own script and style run, by their hashes: were a text of the database's ever taken
-    /// for markup, nothing in it would run, load or be sent anywhere.
+    /// Creates the policy. It allows only the page's own script and style, by their hashes. If text
+    /// from the database were ever parsed as markup, it could not run, load or send anything.
     pub(super) fn new() -> Self {
         let (script, style) = (hash("<script>", "</script>"), hash("<style>", "</style>"));
         let policy = format!(
@@ -36,7 +36,7 @@ impl Page {
     }
 }
 
-/// Of what stands in the page between the first two of these, as a browser takes it.
+/// Returns the hash of the text between the first `open` and the next `close`, as in CSP sources.
 fn hash(open: &str, close: &str) -> String {
     let inner = HTML
         .split_once(open)

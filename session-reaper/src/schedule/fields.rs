@@ -1,18 +1,20 @@
-//! Reading a schedule as crontab(5) has it, into the words of croner, which finds its times.
+//! Parses a schedule in the format of crontab(5) and translates it for croner, which finds its
+//! times.
 //!
-//! croner reads more than a crontab has, and takes some of it for something else: a name in any
-//! field (`0 0 * MON *` is January), an empty item (`,` is "never"), `*/2` for a day field that is
-//! restricted. So each field is read here first, and what is wrong with it is told with its name.
+//! croner accepts more than crontab(5) and interprets some input differently: it allows names in
+//! any field (`0 0 * MON *` is January) and empty items (`,` is "never"), and treats a day field
+//! `*/2` as restricted. Each field is therefore validated here first, and errors contain the name
+//! of the field.
 
-/// What a schedule says.
+/// A parsed schedule.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fields {
-    /// Six fields in numbers.
+    /// Six numeric fields.
     pub(super) pattern: String,
-    /// One of the times of day is `*` or a step of it, or names every value: it goes on in real
-    /// time when clocks change.
+    /// Whether the seconds, minutes or hours field is `*`, a step of `*`, or the full range. Such a
+    /// schedule follows real time when clocks change.
     pub(super) interval: bool,
-    /// One of the day fields begins with `*`: a day has to satisfy both. Otherwise either will do.
+    /// Whether a day field begins with `*`. A day must then match both fields, otherwise either.
     pub(super) both_days: bool,
 }
 
@@ -20,7 +22,7 @@ struct Field {
     name: &'static str,
     least: u8,
     most: u8,
-    /// Of the values from the first on.
+    /// The names of the values, starting with the least.
     names: &'static [&'static str],
 }
 
@@ -41,7 +43,7 @@ const WEEKDAY: Field = Field {
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
 };
 
-/// What crontab(5) calls extensions.
+/// Nicknames, which crontab(5) lists as extensions.
 const NICKNAMES: [(&str, &str); 7] = [
     ("@HOURLY", "0 * * * *"),
     ("@DAILY", "0 0 * * *"),
@@ -53,21 +55,21 @@ const NICKNAMES: [(&str, &str); 7] = [
 ];
 
 impl Fields {
-    /// Reads five fields, six with seconds in front of them, or a nickname; or says what is wrong.
+    /// Parses five fields, six with a leading seconds field, or a nickname.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let upper = text.trim().to_uppercase();
         let text = if upper.starts_with('@') { nickname(&upper)? } else { upper.as_str() };
         let mut given: Vec<&str> = text.split_whitespace().collect();
         if given.iter().any(|field| field.contains('=')) {
-            return Err("the time zone is not set here, but by TIMEZONE".to_owned());
+            return Err("the time zone cannot be set here, only by TIMEZONE".to_owned());
         }
         match given.len() {
             5 => given.insert(0, "0"),
             6 => {}
             fields => {
                 return Err(format!(
-                    "it has {fields} fields: minute, hour, day of month, month, day of week; with six the first is \
-                     seconds. There is no year, and no command"
+                    "it has {fields} fields; expected minute, hour, day of month, month, day of week, or six \
+                     fields with seconds first. There is no year, and no command"
                 ));
             }
         }
@@ -88,7 +90,7 @@ impl Fields {
 fn nickname(upper: &str) -> Result<&'static str, String> {
     if upper == "@REBOOT" {
         return Err(
-            "@reboot is no time: a daemon that has just started runs at its first time. For a run at each boot \
+            "@reboot is not supported: a daemon waits for its first scheduled time. To run at each boot, \
                     start `session-reaper run`"
                 .to_owned(),
         );
@@ -100,8 +102,8 @@ fn nickname(upper: &str) -> Result<&'static str, String> {
     })
 }
 
-/// A field with croner's extensions: `L` the last day, `LW` the last working day, `15W` the working
-/// day next to the 15th.
+/// Parses a day field with croner's extensions: `L` is the last day, `LW` the last weekday, `15W`
+/// the weekday nearest to the 15th.
 fn day(text: &str) -> Result<String, String> {
     let read = |item: &str| match item.strip_suffix('W') {
         _ if item == "L" || item == "LW" => Ok(item.to_owned()),
@@ -111,8 +113,8 @@ fn day(text: &str) -> Result<String, String> {
     DAY.list(&text.replace('?', "*"), read)
 }
 
-/// A field with croner's extensions: `FRI#2` the second Friday of the month, `FRIL` or `5L` the
-/// last.
+/// Parses a day-of-week field with croner's extensions: `FRI#2` is the second Friday of the month,
+/// `FRIL` or `5L` the last one.
 fn weekday(text: &str) -> Result<String, String> {
     let read =
         |item: &str| match item.split_once('#').or_else(|| Some((item.strip_suffix('L')?, "L"))) {
@@ -120,7 +122,7 @@ fn weekday(text: &str) -> Result<String, String> {
                 Ok(format!("{}#{nth}", WEEKDAY.value(day, item)?))
             }
             Some((_, nth)) => Err(format!(
-                "day of week: in \"{item}\" {nth} is not from 1 to 5, or L for the last"
+                "day of week: in \"{item}\", {nth} is not from 1 to 5, or L for the last"
             )),
             None => WEEKDAY.item(item),
         };
@@ -132,7 +134,7 @@ impl Field {
         self.list(text, |item| self.item(item))
     }
 
-    /// Items with commas between them.
+    /// Parses comma-separated items.
     fn list(
         &self,
         text: &str,
@@ -146,18 +148,18 @@ impl Field {
         Ok(if every { "*".to_owned() } else { items.join(",") })
     }
 
-    /// Nobody chose one of its values.
+    /// Returns whether the field does not restrict its values.
     fn is_open(&self, list: &str) -> bool {
         list.starts_with('*') || *list == format!("{}-{}", self.least, self.most)
     }
 
-    /// `*`, a value, a range, each but a value alone with a step.
+    /// Parses `*`, a value or a range; `*` and a range may have a step.
     fn item(&self, text: &str) -> Result<String, String> {
         let Some((of, step)) = text.split_once('/') else { return self.range(text) };
         if of != "*" && !of.contains('-') {
             let (name, most) = (self.name, self.most);
             return Err(format!(
-                "{name}: \"{text}\" has a step, and no range to step through: {of}-{most}/{step}"
+                "{name}: \"{text}\" has a step but no range to step through: write {of}-{most}/{step}"
             ));
         }
         let range = self.range(of)?;
@@ -166,7 +168,7 @@ impl Field {
                 Ok(format!("{range}/{step}"))
             }
             _ => Err(format!(
-                "{}: in \"{text}\" a step is from 1 to {}",
+                "{}: in \"{text}\", the step is not from 1 to {}",
                 self.name,
                 self.most - self.least
             )),
@@ -186,14 +188,14 @@ impl Field {
         }
         if first > last {
             return Err(format!(
-                "{}: the range \"{text}\" ends before it begins; give both parts of it, as a list",
+                "{}: the range \"{text}\" ends before it begins; write both parts as a list",
                 self.name
             ));
         }
         Ok(format!("{first}-{last}"))
     }
 
-    /// A number, or a name where there are some. `within` is what it stands in.
+    /// Parses a number or, if the field has names, a name. `within` is the surrounding item.
     fn value(&self, text: &str, within: &str) -> Result<u8, String> {
         let named = self.names.iter().zip(self.least..).find(|(name, _)| **name == text);
         if let Some((_, value)) = named {
@@ -216,9 +218,9 @@ impl Field {
             }
             _ => String::new(),
         };
-        let random = if text.contains('~') { "; for a random time see JITTER" } else { "" };
+        let random = if text.contains('~') { "; for a random time, use JITTER" } else { "" };
         format!(
-            "{name}: \"{text}\" is none of: a value ({least} to {most}{named}), a range of them (a-b), a list (a,b), *, or \
+            "{name}: \"{text}\" is none of: a value ({least} to {most}{named}), a range (a-b), a list (a,b), *, or \
              steps (*/n, a-b/n){random}"
         )
     }

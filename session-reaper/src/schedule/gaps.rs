@@ -1,4 +1,4 @@
-//! How far apart the times of a schedule are.
+//! Computes the intervals between the times of a schedule.
 
 use std::time::Duration;
 
@@ -6,16 +6,14 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::Schedule;
 
-/// How far ahead they are looked at: beyond it a schedule does not change any more, and its times
-/// are slow to find.
+/// How far ahead to examine the schedule. Later times repeat the pattern and are slow to find.
 const HORIZON: TimeDelta = TimeDelta::days(370);
 
-/// Times that are gone through one by one on a day on which clocks change: every minute of it. Of a
-/// schedule that comes more often the times of day are taken as they stand in it: an hour more or
-/// less twice a year is not looked for.
+/// Maximum number of times per day that are examined one by one on a day with a clock change: one
+/// per minute. For more frequent schedules, clock changes are ignored.
 const WALKED: usize = 1_440;
 
-/// Between two times of a schedule that follow each other.
+/// Intervals between consecutive times of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gaps {
     /// The shortest.
@@ -34,11 +32,11 @@ impl Gaps {
 }
 
 impl Schedule {
-    /// The gaps in the year from `from` on; where there are none, the first one.
+    /// Returns the gaps in the year after `from`, or the first gap if it is longer than a year.
     ///
-    /// Times of day are the same on each day that has some: their gaps are looked at once, and then
-    /// only those from one such day to the next, and the days on which clocks change. That is
-    /// some hundred steps, also for a schedule that comes every second.
+    /// The times of day are the same on every day that has any, so the gaps within a day are
+    /// examined once. Apart from that, only the gaps between days and the days with clock changes
+    /// are examined. This takes a few hundred steps, even for a schedule that matches every second.
     #[must_use]
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
         let day = self.times_of_day();
@@ -88,7 +86,7 @@ impl Schedule {
         times.collect()
     }
 
-    /// Of the zone from UTC.
+    /// Returns the offset of the zone from UTC.
     fn offset(&self, time: DateTime<Utc>) -> TimeDelta {
         time.with_timezone(&self.zone).naive_local() - time.naive_utc()
     }

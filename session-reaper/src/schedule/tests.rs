@@ -18,7 +18,7 @@ fn times(cron: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
     all.times_after(at(from)).take(count).map(|time| time.format("%FT%TZ").to_string()).collect()
 }
 
-/// As the clock on the wall shows them, with the offset from UTC, on one date of the zone.
+/// Returns the local times with the UTC offset on one date in the zone.
 fn day(cron: &str, zone: &str, date: &str) -> Vec<String> {
     let (all, zone): (Schedule, Tz) = (schedule(cron, zone), zone.parse().unwrap());
     let from = at(&format!("{date}T00:00:00Z")) - TimeDelta::days(1) - TimeDelta::seconds(1);
@@ -35,9 +35,9 @@ const QUARTERS: &str = "*/15 * * * *";
 const HOURLY: &str = "0 * * * *";
 
 #[test]
-fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
-    // Zone, date, what its clocks do; when half past two comes; quarters of an hour and hours of
-    // that day; and when, in the hours around, a quarter of an hour comes.
+fn times_of_a_day_with_and_without_daylight_saving() {
+    // Zone, date, times of HALF_PAST_TWO, numbers of QUARTERS and HOURLY times of that day, and
+    // consecutive times of QUARTERS around the clock change.
     type Day = (
         &'static str,
         &'static str,
@@ -55,7 +55,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             24,
             &["02:00 +00:00", "02:15 +00:00", "02:30 +00:00"],
         ),
-        // 02:00 is 03:00.
+        // 02:00 becomes 03:00.
         (
             "Europe/Berlin",
             "2026-03-29",
@@ -64,7 +64,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             23,
             &["01:45 +01:00", "03:00 +02:00", "03:15 +02:00"],
         ),
-        // 03:00 is 02:00.
+        // 03:00 becomes 02:00.
         (
             "Europe/Berlin",
             "2026-10-25",
@@ -97,7 +97,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             25,
             &["01:45 -04:00", "01:00 -05:00"],
         ),
-        // 02:00 is 02:30: half past two is there, and no earlier.
+        // 02:00 becomes 02:30: 02:30 exists, earlier times after 02:00 do not.
         (
             "Australia/Lord_Howe",
             "2026-10-04",
@@ -106,7 +106,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             23,
             &["01:45 +10:30", "02:30 +11:00"],
         ),
-        // 02:00 is 01:30: two o'clock comes once, half past two too.
+        // 02:00 becomes 01:30: 02:00 and 02:30 occur once.
         (
             "Australia/Lord_Howe",
             "2026-04-05",
@@ -123,7 +123,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
             24,
             &["02:00 +05:30", "02:15 +05:30", "02:30 +05:30"],
         ),
-        // No daylight saving since 2019; before, 00:00 was 01:00, and the other way round.
+        // No daylight saving time since 2019; before, 00:00 became 01:00 or 23:00.
         (
             "America/Sao_Paulo",
             "2026-10-18",
@@ -155,7 +155,7 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
         assert_eq!(all.len(), quarters, "{zone} {date}: {all:?}");
         assert!(all.windows(in_a_row.len()).any(|some| some == in_a_row), "{zone} {date}: {all:?}");
         assert_eq!(day(HOURLY, zone, date).len(), hours, "{zone} {date}");
-        // In real time: there is no quarter of an hour without one.
+        // In real time, the interval is always 15 minutes.
         let (each, from) =
             (schedule(QUARTERS, zone), at(&format!("{date}T00:00:00Z")) - TimeDelta::days(1));
         let times: Vec<_> = each.times_after(from).take(3 * 96).collect();
@@ -167,8 +167,8 @@ fn a_day_of_schedule_in_time_zones_with_and_without_daylight_saving() {
 }
 
 #[test]
-fn several_fixed_times_a_day_are_made_up_for_and_come_once_each_as_one_does() {
-    // Those that were skipped come together, when clocks have gone past them.
+fn skipped_fixed_times_are_made_up_for_once() {
+    // Skipped times match together, at the time of the clock change.
     assert_eq!(day("0,30 2 * * *", "Europe/Berlin", "2026-03-29"), ["03:00 +02:00"]);
     assert_eq!(
         day("30 1-4 * * *", "Europe/Berlin", "2026-03-29"),
@@ -178,15 +178,15 @@ fn several_fixed_times_a_day_are_made_up_for_and_come_once_each_as_one_does() {
         day("30 1-3 * * *", "Europe/Berlin", "2026-10-25"),
         ["01:30 +02:00", "02:30 +02:00", "03:30 +01:00"]
     );
-    // The hour before midnight is skipped: what was Saturday's comes at the first moment of Sunday.
+    // The hour before midnight is skipped: Saturday's time matches at the first moment of Sunday.
     assert_eq!(
         times("30 23 * * 6", "America/Nuuk", "2026-03-28T12:00:00Z", 1),
         ["2026-03-29T01:00:00Z"]
     );
 }
 
-/// What cron(8) does, minute by minute: Vixie's main loop, which compares the clock on the wall
-/// with a "virtual time".
+/// Simulates cron(8) minute by minute: Vixie's main loop, which compares local time with a "virtual
+/// time".
 fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateTime<Utc>> {
     let (schedule, zone): (Schedule, Tz) = (schedule(cron, zone), zone.parse().unwrap());
     let matches = |wall: NaiveDateTime| schedule.cron.is_time_matching(&wall.and_utc()).unwrap();
@@ -213,7 +213,7 @@ fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateT
 }
 
 #[test]
-fn it_comes_when_cron_itself_would_come() {
+fn times_match_those_of_vixie_cron() {
     let schedules = [
         "30 2 * * *",
         "*/15 * * * *",
@@ -270,7 +270,7 @@ fn it_comes_when_cron_itself_would_come() {
 }
 
 #[test]
-fn it_is_read_as_crontab_has_it() {
+fn crontab_syntax_is_accepted() {
     let from = "2026-11-21T00:30:00Z"; // a Saturday
     for (cron, first) in [
         ("@hourly", "2026-11-21T01:00:00Z"),
@@ -293,12 +293,12 @@ fn it_is_read_as_crontab_has_it() {
         ("7-59/10 * * * *", "2026-11-21T00:37:00Z"),
         ("*/40 * * * *", "2026-11-21T00:40:00Z"),
         ("0 0 29 2 *", "2028-02-29T00:00:00Z"),
-        // Either day will do, unless one of them begins with an asterisk: then both are wanted.
+        // Either day field matches, unless one begins with an asterisk: then both must match.
         ("0 0 13 * 5", "2026-11-27T00:00:00Z"),
         ("0 0 */2 * 1", "2026-11-23T00:00:00Z"),
         ("0 0 23 * */2", "2027-01-23T00:00:00Z"),
         ("0 0 30 * *", "2026-11-30T00:00:00Z"),
-        // Seconds in front.
+        // Leading seconds field.
         ("*/2 * * * * *", "2026-11-21T00:30:02Z"),
         ("30 0 * * * *", "2026-11-21T01:00:30Z"),
         // croner's extensions.
@@ -316,7 +316,7 @@ fn it_is_read_as_crontab_has_it() {
 }
 
 #[test]
-fn what_is_no_schedule_is_refused_with_what_would_be_right() {
+fn invalid_schedules_are_rejected_with_a_hint() {
     for (cron, why) in [
         ("", "it has 0 fields"),
         ("often", "it has 1 fields"),
@@ -332,15 +332,15 @@ fn what_is_no_schedule_is_refused_with_what_would_be_right() {
         ("0 0 * * JAN", "day of week: \"JAN\" is none of: a value (0 to 7 or SUN to SAT)"),
         ("0 0 * * MONDAY", "\"MONDAY\" is none of"),
         ("0 JAN * * *", "hour: \"JAN\" is none of: a value (0 to 23)"),
-        ("x * * * *", "a range of them (a-b), a list (a,b), *, or steps (*/n, a-b/n)"),
+        ("x * * * *", "a range (a-b), a list (a,b), *, or steps (*/n, a-b/n)"),
         (", * * * *", "minute: \",\" is none of"),
         ("1,,2 * * * *", "minute: \"1,,2\" is none of"),
         ("30-10 * * * *", "the range \"30-10\" ends before it begins"),
-        ("0/15 * * * *", "no range to step through: 0-59/15"),
-        ("*/0 * * * *", "in \"*/0\" a step is from 1 to 59"),
-        ("*/90 * * * *", "in \"*/90\" a step is from 1 to 59"),
+        ("0/15 * * * *", "no range to step through: write 0-59/15"),
+        ("*/0 * * * *", "in \"*/0\", the step is not from 1 to 59"),
+        ("*/90 * * * *", "in \"*/90\", the step is not from 1 to 59"),
         ("-5 * * * *", "minute: \"-5\" is none of"),
-        ("0~59 * * * *", "for a random time see JITTER"),
+        ("0~59 * * * *", "for a random time, use JITTER"),
         ("0 0 * * FRI#6", "6 is not from 1 to 5"),
         ("@reboot", "start `session-reaper run`"),
         (
@@ -356,7 +356,7 @@ fn what_is_no_schedule_is_refused_with_what_would_be_right() {
 }
 
 #[test]
-fn the_gaps_of_a_schedule_are_those_of_a_whole_year() {
+fn gaps_cover_a_whole_year() {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
@@ -365,13 +365,13 @@ fn the_gaps_of_a_schedule_are_those_of_a_whole_year() {
         ("* * * * * *", "Europe/Berlin", 1, 1),
         ("*/15 * * * *", "Europe/Berlin", 15 * MINUTE, 15 * MINUTE),
         ("0 9-17 * * 1-5", "UTC", HOUR, 64 * HOUR),
-        // 97 gaps a day until the weekend comes, and 28,800 of them.
+        // 97 and 28,800 gaps per day before the weekend.
         ("*/5 9-17 * * 1-5", "UTC", 5 * MINUTE, 63 * HOUR + 5 * MINUTE),
         ("* * 9-17 * * 1-5", "UTC", 1, 63 * HOUR + 1),
         ("0 3 * * *", "UTC", DAY, DAY),
-        // The days on which clocks change are longer and shorter.
+        // Days with clock changes are longer or shorter.
         ("0 3 * * *", "Europe/Berlin", 23 * HOUR, 25 * HOUR),
-        // Half past two made up for at three.
+        // 02:30 is made up for at 03:00.
         ("30 2,3 * * *", "Europe/Berlin", 30 * MINUTE, 23 * HOUR),
         ("0 * * * *", "Australia/Lord_Howe", HOUR, 90 * MINUTE),
         ("0 0 1 * *", "UTC", 28 * DAY, 31 * DAY),
@@ -385,7 +385,7 @@ fn the_gaps_of_a_schedule_are_those_of_a_whole_year() {
 }
 
 #[test]
-fn times_that_were_missed_are_counted_up_to_some_thousands() {
+fn missed_times_are_counted_up_to_a_limit() {
     let quarters = schedule(QUARTERS, "UTC");
     assert_eq!(quarters.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:14:59Z")), 0);
     assert_eq!(quarters.times_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:30:00Z")), 2);
@@ -397,43 +397,44 @@ fn times_that_were_missed_are_counted_up_to_some_thousands() {
 }
 
 #[test]
-fn a_clock_that_is_corrected_brings_no_time_back_and_one_that_is_set_back_waits_for_no_hours() {
+fn clock_corrections_repeat_no_run_and_larger_changes_restart() {
     let quarters = schedule(QUARTERS, "UTC");
     let mut ticks = Ticks::new(&quarters, Duration::ZERO);
     let noon = ticks.next(at("2026-11-21T11:50:00Z")).unwrap();
     assert_eq!((noon.time, noon.run_at), (at("2026-11-21T12:00:00Z"), at("2026-11-21T12:00:00Z")));
     assert_eq!(ticks.begin(noon, at("2026-11-21T12:00:00Z")), 0);
     assert_eq!(ticks.end(at("2026-11-21T12:00:02Z")), 0);
-    // Corrected by some seconds, noon has been.
+    // After a correction by a few seconds, noon does not recur.
     assert_eq!(ticks.next(at("2026-11-21T11:59:30Z")).unwrap().time, at("2026-11-21T12:15:00Z"));
-    // Set back by hours, the schedule goes on where the clock is, also for one who waits already.
+    // Set back by hours, the clock restarts the schedule from the current time, even while waiting.
     let quarter = ticks.next(at("2026-11-21T12:00:02Z")).unwrap();
     assert!(!ticks.is_overtaken(quarter, at("2026-11-21T12:14:59Z")));
     assert!(ticks.is_overtaken(quarter, at("2026-11-21T09:10:00Z")));
     assert_eq!(ticks.next(at("2026-11-21T09:10:00Z")).unwrap().time, at("2026-11-21T09:15:00Z"));
-    // Set forward, it is due at once, and told how many others were.
+    // After being set forward, the run is due at once, and 12 other times have passed.
     assert_eq!(ticks.begin(quarter, at("2026-11-21T15:20:00Z")), 12);
-    // What comes while it is going.
+    // One scheduled time passes during the run.
     assert_eq!(ticks.end(at("2026-11-21T15:31:00Z")), 1);
     assert_eq!(ticks.next(at("2026-11-21T15:31:00Z")).unwrap().time, at("2026-11-21T15:45:00Z"));
 }
 
 #[test]
-fn jitter_puts_a_run_off_and_never_past_the_next_time() {
+fn jitter_never_delays_past_the_next_time() {
     let quarters = schedule(QUARTERS, "UTC");
     let jitter = Duration::from_mins(14);
     let ticks = Ticks::new(&quarters, jitter);
-    let puts: Vec<_> = (0..200)
+    let delays: Vec<_> = (0..200)
         .map(|_| {
             let tick = ticks.next(at("2026-11-21T11:50:00Z")).unwrap();
             assert_eq!(tick.time, at("2026-11-21T12:00:00Z"));
             (tick.run_at - tick.time).to_std().unwrap()
         })
         .collect();
-    assert!(puts.iter().all(|put| *put <= jitter));
-    // All over the range: of 200 none in a quarter of it comes once in 10^25 tests.
+    assert!(delays.iter().all(|delay| *delay <= jitter));
+    // Spread over the range: an empty quarter of 200 delays occurs once in 10^25 tests.
     assert!(
-        puts.iter().any(|put| *put < jitter / 4) && puts.iter().any(|put| *put > jitter * 3 / 4)
+        delays.iter().any(|delay| *delay < jitter / 4)
+            && delays.iter().any(|delay| *delay > jitter * 3 / 4)
     );
     assert_eq!(
         Ticks::new(&quarters, Duration::ZERO)

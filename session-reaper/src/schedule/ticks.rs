@@ -1,4 +1,4 @@
-//! Which time of the schedule is next, by a clock that may be set.
+//! Determines the next scheduled run by a clock that may be set.
 
 use std::time::Duration;
 
@@ -6,39 +6,39 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Schedule;
 
-/// A clock that is set back by less does not bring back the time that has just been: corrections
-/// are of this order, and a run twice in a minute helps nobody. Set back by more, the schedule is
-/// begun anew where the clock now is: else a daemon would wait for hours until the clock has come
-/// to where it was.
+/// Maximum size of a clock correction. If the clock is set back by no more than this, the last
+/// scheduled time does not recur, because a second run within a minute is useless. If it is set
+/// back further, the schedule restarts from the current time; otherwise a daemon would wait for
+/// hours until the clock reaches the old time again.
 const CORRECTION: TimeDelta = TimeDelta::minutes(1);
 
-/// The times of a schedule as they are come to, each put off by a random while.
+/// The scheduled runs, each with a random delay.
 #[derive(Debug)]
 pub struct Ticks<'a> {
     schedule: &'a Schedule,
     jitter: Duration,
-    /// The time that was run last.
+    /// The time of the last run.
     last: Option<DateTime<Utc>>,
 }
 
-/// A time of the schedule.
+/// A scheduled run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// By the schedule.
+    /// The scheduled time.
     pub time: DateTime<Utc>,
-    /// When to run: not before `time`, and before the one after it.
+    /// When to run: not before `time`, and before the next scheduled time.
     pub run_at: DateTime<Utc>,
 }
 
 impl<'a> Ticks<'a> {
-    /// With a wait of up to `jitter` before each run, which is shorter than the schedule's shortest
-    /// gap.
+    /// Creates the scheduled runs with a random delay of up to `jitter`, which must be shorter than
+    /// the shortest interval of the schedule.
     #[must_use]
     pub fn new(schedule: &'a Schedule, jitter: Duration) -> Self {
         Self { schedule, jitter, last: None }
     }
 
-    /// The one to wait for when the clock shows `now`; `None` when there is none any more.
+    /// Returns the next run at the time `now`; `None` if there are no more.
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Option<Tick> {
         let time = self.time_after(now)?;
@@ -46,20 +46,20 @@ impl<'a> Ticks<'a> {
         Some(Tick { time, run_at: time + wait })
     }
 
-    /// Whether the clock was set back so far that another time comes before this one.
+    /// Returns whether the clock was set back so far that another run comes before `tick`.
     #[must_use]
     pub fn is_overtaken(&self, tick: Tick, now: DateTime<Utc>) -> bool {
         self.time_after(now).is_some_and(|time| time < tick.time)
     }
 
-    /// Notes that it is run, and says how many times after it have come and gone already at `now`.
+    /// Records the start of a run. Returns the number of later scheduled times that have passed.
     pub fn begin(&mut self, tick: Tick, now: DateTime<Utc>) -> usize {
         let missed = self.schedule.times_between(tick.time, now);
         self.last = Some(tick.time.max(now));
         missed
     }
 
-    /// Notes that the run has ended at `now`, and says how many times came while it was going.
+    /// Records the end of a run. Returns the number of scheduled times that passed during it.
     pub fn end(&mut self, now: DateTime<Utc>) -> usize {
         let Some(began) = self.last else { return 0 };
         let skipped = self.schedule.times_between(began, now);
@@ -73,9 +73,9 @@ impl<'a> Ticks<'a> {
     }
 }
 
-/// From 0 up to 1.
+/// Returns a random number from 0 to 1.
 fn random_share() -> f64 {
-    // Without randomness all instances run at the very time, which is what they do without jitter.
+    // Without randomness all instances run at the scheduled time, as they do without jitter.
     let random = getrandom::u32().unwrap_or(0);
     f64::from(random) / f64::from(u32::MAX)
 }

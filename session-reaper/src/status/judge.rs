@@ -1,4 +1,4 @@
-//! Whether all is well, in a word and a sentence.
+//! Summarizes the status as a health value and a sentence.
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -6,42 +6,43 @@ use serde::Serialize;
 use super::{RunStatus, Status};
 use crate::sweep::time;
 
-/// Whether somebody has to look. Later ones are worse.
+/// Whether an operator has to act. Later variants are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All is well, or being seen to.
+    /// Healthy, or recovering by itself.
     Ok,
-    /// There is nothing to tell it by.
+    /// There is no data yet.
     Unknown,
-    /// It makes way, stands still by somebody's word, or has left something undone.
+    /// A run is throttled, a pause is set, or work is left undone.
     Attention,
-    /// It does not do its work.
-    DbError,
+    /// The reaper does not work.
+    #[serde(rename = "trouble")]
+    Failing,
 }
 
 impl Health {
-    /// As in JSON.
+    /// Returns the name, the same as in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Unknown => "unknown",
             Self::Attention => "attention",
-            Self::DbError => "trouble",
+            Self::Failing => "trouble",
         }
     }
 }
 
-/// A row that has been due for longer has been passed by for many runs: what the alert on a growing
-/// backlog goes by, too.
+/// Rows that have been due for longer were skipped by many runs. The alert on a growing backlog
+/// uses the same limit.
 const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 
-/// The worst of what there is to say; of equals the first.
+/// Returns the worst finding, and the first one among equals.
 pub(super) fn judge(status: &Status) -> (Health, String) {
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     if let Some(why) = &status.database.why {
-        said.push((Health::DbError, format!("the database cannot be reached: {why}")));
+        found.push((Health::Failing, format!("the database cannot be reached: {why}")));
     }
     if let Some(pause) = &status.pause {
         let why = pause
@@ -50,46 +51,47 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
             .filter(|why| !why.is_empty())
             .map(|why| format!(": {why}"))
             .unwrap_or_default();
-        said.push((Health::Attention, format!("paused until {}{why}", time(pause.until))));
+        found.push((Health::Attention, format!("paused until {}{why}", time(pause.until))));
     }
-    // What is left to others between any two chunks is no reason to look.
+    // The rest between chunks is normal.
     for waiting in status.waiting.iter().filter(|waiting| waiting.cause != "duty_cycle") {
-        said.push((Health::Attention, format!("waiting for {}: {}", waiting.cause, waiting.why)));
+        found.push((Health::Attention, format!("waiting for {}: {}", waiting.cause, waiting.why)));
     }
     if let Some(run) = status.runs.iter().find(|run| run.is_running()) {
-        said.push((Health::Ok, format!("at work: {}", run.why)));
+        found.push((Health::Ok, format!("at work: {}", run.why)));
     }
-    said.extend(last_run(status));
-    // A run that is at work and does not wait sees to it.
+    found.extend(last_run(status));
+    // An active run that does not wait will delete them.
     if !status.runs.iter().any(|run| run.is_running() && run.waiting.is_none()) {
-        said.extend(long_due(status));
+        found.extend(long_due(status));
     }
-    said.into_iter()
+    found
+        .into_iter()
         .rev()
         .max_by_key(|(health, _)| *health)
-        .unwrap_or_else(|| (Health::Unknown, "no run is known yet".to_owned()))
+        .unwrap_or_else(|| (Health::Unknown, "no run has been recorded yet".to_owned()))
 }
 
-/// The last run that could have done something tells; one that found another reaper at work, or a
-/// pause, does not.
+/// Evaluates the last run that could delete rows. Runs that were skipped because of another
+/// reaper's lock or a pause are ignored, unless there are no others.
 fn last_run(status: &Status) -> Option<(Health, String)> {
     let ended = || status.runs.iter().filter(|run| !run.is_running());
-    let tells = |run: &&RunStatus| !matches!(run.outcome.as_str(), "skipped_lock" | "paused");
-    let Some(run) = ended().find(tells) else {
-        let left_out = ended().next()?;
-        let works = status.runs.iter().any(RunStatus::is_running);
-        return Some(if works {
-            (Health::Ok, left_out.why.clone())
+    let could_run = |run: &&RunStatus| !matches!(run.outcome.as_str(), "skipped_lock" | "paused");
+    let Some(run) = ended().find(could_run) else {
+        let skipped = ended().next()?;
+        let active = status.runs.iter().any(RunStatus::is_running);
+        return Some(if active {
+            (Health::Ok, skipped.why.clone())
         } else {
-            (Health::Attention, format!("the last runs were left out: {}", left_out.why))
+            (Health::Attention, format!("the last runs were skipped: {}", skipped.why))
         });
     };
     let why = &run.why;
     Some(match run.outcome.as_str() {
         "success" => (Health::Ok, format!("the last run succeeded: {why}")),
-        "partial" => (Health::Attention, format!("the last run did a part of its work: {why}")),
-        "interrupted" => (Health::Attention, format!("the last run was cut short: {why}")),
-        _ => (Health::DbError, format!("the last run failed: {why}")),
+        "partial" => (Health::Attention, format!("the last run was partial: {why}")),
+        "interrupted" => (Health::Attention, format!("the last run was interrupted: {why}")),
+        _ => (Health::Failing, format!("the last run failed: {why}")),
     })
 }
 

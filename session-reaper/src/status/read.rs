@@ -1,5 +1,5 @@
-//! What stands in the tables that reapers share. What is missing or refused becomes a note, and the
-//! rest is read.
+//! Reads the tables that reapers share. A note is added for each table that is missing or cannot be
+//! read.
 
 use chrono::{DateTime, Utc};
 use schema::connect::chain;
@@ -11,27 +11,27 @@ use tokio_postgres::{Client, Error};
 use super::{Daemon, Pause, RunStatus};
 use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 
-/// Daemons that are shown: more than anybody has on one database.
+/// Maximum number of daemons, more than any database has.
 const DAEMONS: i64 = 50;
 
-/// What the database said.
+/// The data in the database.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// By its clock.
+    /// The time, by the clock of the database.
     pub at: DateTime<Utc>,
-    /// `reaper_runs` could be read.
+    /// Whether `reaper_runs` could be read.
     pub history: bool,
     /// The last runs, newest first.
     pub runs: Vec<RunStatus>,
-    /// The one that is set; it may end before it is asked for again.
+    /// The pause that is set. It may end before the next read.
     pub pause: Option<Pause>,
-    /// Those that are alive.
+    /// The daemons that are alive.
     pub daemons: Vec<Daemon>,
-    /// What could not be read.
+    /// Data that could not be read.
     pub notes: Vec<String>,
 }
 
-/// Reads it, with the last `count` runs. Fails when the connection does.
+/// Reads the data, with the last `count` runs. Returns an error if the connection fails.
 pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapshot, Error> {
     let at: DateTime<Utc> =
         client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
@@ -51,19 +51,19 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
         Some(pause::PauseLookup::Pause(pause)) => Some(pause),
         Some(pause::PauseLookup::Unreadable(error)) => {
             notes.push(format!(
-                "the pause in reaper_state cannot be understood, and holds every run: {error}"
+                "the pause in reaper_state is invalid and blocks every run: {error}"
             ));
             None
         }
         Some(pause::PauseLookup::None) | None => None,
     };
-    let at_work =
+    let is_running =
         |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
-    let daemon = |(key, value, said_at): (String, Value, DateTime<Utc>)| {
+    let daemon = |(key, value, renewed_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let registration: Registration = serde_json::from_value(value).ok()?;
-        let alive =
-            said_at + SILENT > at && (registration.next_at + OVERDUE > at || at_work(&instance));
+        let alive = renewed_at + SILENT > at
+            && (registration.next_at + OVERDUE > at || is_running(&instance));
         alive.then_some(Daemon { instance, registration })
     };
     let mut daemons: Vec<Daemon> =
@@ -72,7 +72,7 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     Ok(Snapshot { at, history, runs, pause, daemons, notes })
 }
 
-/// `None`, with a note, when the server refused; an error when there is no answer.
+/// Returns `None` with a note if the server rejects the query, or an error if it is unreachable.
 fn or_note<T>(
     table: &str,
     result: Result<T, Error>,
@@ -81,7 +81,7 @@ fn or_note<T>(
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if runs::is_absent(&error) => {
-            notes.push(format!("there is no table {table}: `session-reaper migrate` makes it"));
+            notes.push(format!("there is no table {table}: `session-reaper migrate` creates it"));
             Ok(None)
         }
         Err(error) if error.code().is_some() && !error.is_closed() => {

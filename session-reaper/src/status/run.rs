@@ -1,4 +1,4 @@
-//! A run, as `status` shows it.
+//! A run in the status.
 
 use chrono::{DateTime, Utc};
 use schema::runs::Run;
@@ -12,35 +12,35 @@ use crate::sweep::{RUNNING, of_killed};
 /// A run. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunStatus {
-    /// Its row in `reaper_runs`.
+    /// The ID of its row in `reaper_runs`.
     pub run_id: String,
-    /// Which process on which host.
+    /// The host and process of the reaper.
     pub instance: String,
-    /// Of the program.
+    /// The version of the reaper.
     pub version: String,
     /// `manual` or `schedule`.
     pub trigger: String,
-    /// When it began.
+    /// When it started.
     pub started_at: DateTime<Utc>,
-    /// Its last sign of life.
+    /// Its last heartbeat.
     pub heartbeat_at: DateTime<Utc>,
-    /// When it ended; none while it works, and when it was killed.
+    /// When it ended; `None` while it is active and if it was killed.
     pub finished_at: Option<DateTime<Utc>>,
-    /// As in reports, or `running`. One that was killed is `interrupted`.
+    /// The outcome as in reports, or `running`. A run that was killed is `interrupted`.
     pub outcome: String,
-    /// In words.
+    /// The reason, as a sentence.
     pub why: String,
-    /// Rows deleted, of all targets and reasons; so far, while it works.
+    /// Deleted rows of all targets and reasons; the current number while it is active.
     pub deleted: u64,
-    /// Rows that were due when it began, while it works.
+    /// Rows that were due at its start; set only while it is active.
     pub due: Option<u64>,
-    /// There were more.
+    /// Whether more rows were due.
     pub due_capped: bool,
-    /// Wall time; so far, while it works.
+    /// Wall-clock time; the current value while it is active.
     pub elapsed_ms: u64,
-    /// As in its report.
+    /// The targets as in its report.
     pub targets: Value,
-    /// What it waits for: `cause`, `why` and `since`.
+    /// The current throttle: `cause`, `why` and `since`.
     pub waiting: Option<Value>,
 }
 
@@ -66,8 +66,7 @@ impl RunStatus {
         if run.finished_at.is_some() || run.alive {
             seen.fill(run.report.as_ref().unwrap_or(&Value::Null));
             if seen.why.is_empty() {
-                let why =
-                    if run.alive { "it has begun" } else { "nothing is known of what it did" };
+                let why = if run.alive { "it has started" } else { "its report is not available" };
                 why.clone_into(&mut seen.why);
             }
         } else {
@@ -80,7 +79,7 @@ impl RunStatus {
         seen
     }
 
-    /// One that this process remembers.
+    /// Creates the status of an ended run that this process keeps in memory.
     pub(crate) fn remembered(ran: &Ran) -> Option<Self> {
         let started_at = ran.report["started_at"].as_str()?.parse().ok()?;
         let mut seen = Self {
@@ -104,7 +103,7 @@ impl RunStatus {
         Some(seen)
     }
 
-    /// One that is under way in this process, by its [`crate::sweep::partial_report`] report.
+    /// Creates the status of this process's active run from its [`crate::sweep::partial_report`].
     pub(crate) fn live(
         report: &Value,
         instance: &str,
@@ -132,7 +131,7 @@ impl RunStatus {
         Some(seen)
     }
 
-    /// Takes over what a report says.
+    /// Copies the values of a report.
     fn fill(&mut self, report: &Value) {
         self.why = text(&report["why"]).unwrap_or_default();
         self.elapsed_ms = report["elapsed_ms"].as_u64().unwrap_or(self.elapsed_ms);
@@ -147,7 +146,7 @@ impl RunStatus {
         }
     }
 
-    /// It is under way.
+    /// Returns whether the run is active.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.outcome == RUNNING
@@ -165,7 +164,7 @@ impl RunStatus {
     }
 }
 
-/// Rows that a report says were deleted.
+/// Returns the number of deleted rows in a report.
 pub(crate) fn deleted(report: &Value) -> u64 {
     let targets = report["targets"].as_array().into_iter().flatten();
     targets

@@ -1,8 +1,8 @@
-//! Spans, sent over OTLP in batches by a thread of their own. Nothing here holds a run: the queue
-//! is bounded (what does not fit is dropped), a request is, and so is the end.
+//! Sends spans over OTLP in batches on a separate thread. A run never waits for it: the queue is
+//! bounded and drops spans when it is full, and requests and the shutdown have timeouts.
 //!
-//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and
-//! `OTEL_EXPORTER_OTLP_HEADERS` are read by the SDK.
+//! The SDK reads `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`,
+//! `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,28 +25,28 @@ use tracing_subscriber::registry::LookupSpan;
 use super::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
-/// Of a request: a collector stands near by. Short enough for a second batch before the end's
-/// bound.
+/// Timeout of a request, for a collector nearby. Short enough to send a second batch before
+/// [`END_WITHIN`] has passed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
-/// Of the end, whatever is left in the queue: a run is over by then, and somebody waits for its
-/// exit code.
+/// Timeout of the shutdown, even if spans are left in the queue: the run is over, and its caller
+/// waits for the exit code.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A collector that is being sent to.
+/// A connection to a collector.
 pub(super) struct Sent {
     provider: SdkTracerProvider,
 }
 
 impl Sent {
     pub(super) fn to(receiver: &SpanReceiver) -> Result<Self, String> {
-        // A blocking client cannot be made on a thread that drives tasks, and the batches have a
-        // thread without a reactor.
+        // The batch thread has no async reactor and requires a blocking client, which must not be
+        // created on a thread of the async runtime.
         let client = thread::spawn(|| {
-            // As for the Pushgateway: no proxy, no redirects.
+            // No proxy and no redirects, as for the Pushgateway.
             Client::builder().no_proxy().redirect(Policy::none()).timeout(REQUEST_WITHIN).build()
         });
-        let client = client.join().map_err(|_| "the HTTP client could not be made".to_owned())?;
+        let client = client.join().map_err(|_| "cannot create the HTTP client".to_owned())?;
         let client = client.map_err(|error| error.to_string())?;
         let base = receiver.endpoint.as_str().trim_end_matches('/').to_owned();
         let exporter = Otlp::builder()
@@ -87,8 +87,8 @@ impl Sent {
     }
 }
 
-/// What the spans come from. The SDK reads the environment, and calls us unknown where nothing is
-/// said there.
+/// Returns the source of the spans. If the environment sets no service name, the SDK would use
+/// `unknown_service`.
 fn resource() -> Resource {
     let found = Resource::builder().build();
     let name = found.get(&Key::from_static_str("service.name"));
@@ -105,7 +105,7 @@ fn resource() -> Resource {
     resource.build()
 }
 
-/// Counts what fails, and says so once until it works again.
+/// Counts failed exports, and logs the first failure and the recovery.
 #[derive(Debug)]
 struct Logged {
     exporter: Otlp,

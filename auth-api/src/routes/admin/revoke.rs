@@ -10,8 +10,8 @@ use super::record_ended;
 use crate::admin::filter::FilterArgs;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator};
-use crate::http::api_spec::example;
 use crate::domain::Transport;
+use crate::http::api_spec::example;
 use crate::http::{Client, Json, Problem, api_spec};
 use crate::state::{DatabaseError, State, timed};
 

@@ -1,4 +1,4 @@
-//! `status` for people: to be read at a glance on a hundred columns.
+//! The text output of `status`, designed for a terminal of 100 columns.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use crate::status::{RunStatus, Status};
 use crate::summary::{columns, grouped, time};
 use crate::sweep::BacklogSnapshot;
 
-/// Longer lines are cut: the JSON has all of them.
+/// Maximum line length. Longer lines are truncated; the JSON output is complete.
 const WIDTH: usize = 100;
 
-/// Writing to a String cannot fail: the results are left aside.
+/// Returns the text. Results of writing to a `String` are ignored, because it cannot fail.
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ =
@@ -30,7 +30,7 @@ pub(super) fn text(status: &Status) -> String {
             _ => Ok(()),
         };
         let why = pause.why.as_ref().map(|why| format!(": {}", escaped(why))).unwrap_or_default();
-        let _ = writeln!(text, "{why}\n`session-reaper resume` ends it");
+        let _ = writeln!(text, "{why}\n`session-reaper resume` ends the pause");
     }
     for waiting in &status.waiting {
         let since = waiting
@@ -52,7 +52,7 @@ pub(super) fn text(status: &Status) -> String {
             format!("in {}", age(registration.next_at, status.at))
         } else if status.runs.iter().any(|run| run.is_running() && run.instance == daemon.instance)
         {
-            "after the run under way".to_owned()
+            "after the active run".to_owned()
         } else {
             "late".to_owned()
         };
@@ -69,7 +69,7 @@ pub(super) fn text(status: &Status) -> String {
         let _ = writeln!(text, "note: {}", escaped(note));
     }
     let _ = writeln!(text, "as of {}", moment(status.at));
-    // What others wrote must not move the cursor, or worse.
+    // Text from the database must not contain terminal control characters.
     text.replace(|letter: char| is_hidden(letter) && letter != '\n', " ")
 }
 
@@ -107,7 +107,7 @@ fn backlog(status: &Status) -> String {
         return String::new();
     }
     let rows: Vec<Vec<String>> =
-        status.targets.iter().flat_map(|target| standing(target, status.at)).collect();
+        status.targets.iter().flat_map(|target| snapshot(target, status.at)).collect();
     let mut text =
         columns(["BACKLOG", "REASON", "DUE", "OLDEST FELL DUE"], [true, true, false, true], &rows);
     text.push('\n');
@@ -122,7 +122,7 @@ fn backlog(status: &Status) -> String {
     text
 }
 
-fn standing(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
+fn snapshot(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
     if target.due.is_empty() {
         return vec![vec![
             target.target.clone(),
@@ -149,7 +149,7 @@ fn moment(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// How much later the one is, in its two largest units.
+/// Returns the difference of two times in its two largest units.
 fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
     let seconds = (later - earlier).num_seconds().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
