@@ -1,12 +1,12 @@
-//! The target that is off unless it is asked for: accounts that nobody logs in to any more.
+//! The `accounts` target, which is off by default and deletes accounts that are no longer used.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{Database, Reaped, reap, reap_by};
 
-/// What deploy/postgres/roles.sql is told.
+/// The setting that makes deploy/postgres/roles.sql grant the privileges for this target.
 const KEEP_ACCOUNTS: &str = "SET session_reaper.keep_accounts = 'on'";
 
-/// Accounts by name: last login so many days ago; whether it has a session; whether it is disabled.
+/// Inserts accounts, given as (name, days since the last login, has a session, is disabled).
 async fn accounts(database: &Database, accounts: &[(&str, i64, bool, bool)]) {
     for (name, days, session, disabled) in accounts {
         let disabled = if *disabled { "now()" } else { "NULL" };
@@ -47,7 +47,7 @@ const ALL: [(&str, i64, bool, bool); 4] = [
 ];
 
 #[tokio::test]
-async fn unless_asked_for_every_account_stays() {
+async fn accounts_are_kept_by_default() {
     let database = Database::create().await;
     accounts(&database, &ALL).await;
     let reaped = reap(&database, &[]).await;
@@ -57,17 +57,17 @@ async fn unless_asked_for_every_account_stays() {
 }
 
 #[tokio::test]
-async fn accounts_without_sessions_go_after_their_last_login_and_disabled_ones_stay() {
+async fn unused_accounts_are_deleted_and_disabled_ones_kept() {
     let database = Database::create().await;
     database.apply_roles(KEEP_ACCOUNTS).await;
     accounts(&database, &ALL).await;
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
     assert_eq!(reaped.target("accounts")["deleted"]["unused"], 1, "{}", reaped.report);
-    assert_eq!(reaped.target("accounts")["remaining"], 0, "kept ones are not due");
+    assert_eq!(reaped.target("accounts")["remaining"], 0, "accounts that are kept are not due");
     assert_eq!(left(&database).await, "disabled live recent");
 
-    // What had a session goes once that is gone: the same run deletes it first.
+    // An account whose session has expired is deleted too: the same run deletes the session first.
     database.execute("UPDATE sessions SET expires_at = now() - interval '2 days'").await;
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
     assert_eq!(reaped.target("accounts")["deleted"]["unused"], 1, "{}", reaped.report);
@@ -75,7 +75,7 @@ async fn accounts_without_sessions_go_after_their_last_login_and_disabled_ones_s
 }
 
 #[tokio::test]
-async fn the_preset_keeps_disabled_accounts_too() {
+async fn preset_keeps_disabled_accounts() {
     let database = Database::create().await;
     accounts(&database, &ALL).await;
     let enabled = "preset = 'auth-api'\n[[target]]\ntable = 'accounts'\nenabled = true\n\
@@ -92,7 +92,7 @@ async fn the_preset_keeps_disabled_accounts_too() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_logged_in_to_meanwhile_stays() {
+async fn account_with_a_concurrent_login_is_kept() {
     let database = Database::create().await;
     database.apply_roles(KEEP_ACCOUNTS).await;
     accounts(&database, &[("returning", 31, false, false), ("unused", 31, false, false)]).await;
@@ -112,7 +112,7 @@ async fn an_account_that_is_logged_in_to_meanwhile_stays() {
 }
 
 #[tokio::test]
-async fn without_the_right_it_is_refused_with_what_to_grant() {
+async fn missing_privilege_fails_with_the_grant_to_run() {
     let database = Database::create().await;
     accounts(&database, &ALL).await;
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
@@ -126,7 +126,7 @@ async fn without_the_right_it_is_refused_with_what_to_grant() {
 }
 
 #[tokio::test]
-async fn with_many_sessions_each_account_is_one_look_into_their_index() {
+async fn each_account_costs_one_index_lookup_in_sessions() {
     let database = Database::create().await;
     database.apply_roles(KEEP_ACCOUNTS).await;
     database
@@ -140,7 +140,7 @@ async fn with_many_sessions_each_account_is_one_look_into_their_index() {
              ANALYZE",
         )
         .await;
-    // Such a NOT EXISTS is hashed where it can be: all of sessions, for each chunk.
+    // PostgreSQL would hash this NOT EXISTS if it could, and read all of `sessions` for each chunk.
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d"), ("MAX_CHUNK", "5000")]).await;
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     assert_eq!(reaped.target("accounts")["deleted"]["unused"], 2000, "{}", reaped.report);

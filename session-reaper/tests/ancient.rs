@@ -9,8 +9,8 @@
 use serde_json::Value;
 use testkit::{Database, Program, Reaped, binary, reap_by};
 
-/// The kinds of due column: its type, the keys of its reason, a value that means "never", and one
-/// that is `n` days old.
+/// Due columns: the SQL type, the keys of the reason, a value that means "never", and a value that
+/// is `n` days old.
 const KINDS: [(&str, &str, &str, &str); 8] = [
     ("bigint", "unit = 's'", "0", "extract(epoch FROM now())::bigint - n * 86400"),
     ("integer", "unit = 's'", "-1", "extract(epoch FROM now())::integer - n * 86400"),
@@ -43,7 +43,7 @@ fn target(keys: &str, ancient: &str) -> String {
     )
 }
 
-/// 30 live rows, 40 due ones, and 20 that never expire.
+/// Creates `t` with 30 live rows, 40 due rows, and 20 rows that never expire.
 async fn filled(sql_type: &str, never: &str, value: &str) -> Database {
     let database = Database::empty().await;
     database
@@ -57,7 +57,7 @@ async fn filled(sql_type: &str, never: &str, value: &str) -> Database {
     database
 }
 
-async fn of(database: &Database, command: &str, config: &str) -> (Option<i32>, Value) {
+async fn run_json(database: &Database, command: &str, config: &str) -> (Option<i32>, Value) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
     let (url, path) = (database.url(), file.path().to_str().unwrap());
@@ -82,19 +82,19 @@ fn codes(findings: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_target_with_ancient_times_is_unsafe_by_default() {
+async fn ancient_times_are_unsafe_by_default() {
     for (sql_type, keys, never, value) in KINDS {
         let database = filled(sql_type, never, value).await;
         for more in ["", "ancient = 'refuse'"] {
             let config = target(keys, more);
-            let (code, checked) = of(&database, "check", &config).await;
+            let (code, checked) = run_json(&database, "check", &config).await;
             let found = codes(&checked["targets"][0]["findings"]);
             assert_eq!(
                 (code, found.contains(&"ancient")),
                 (Some(65), true),
                 "{sql_type} {never}: {checked}"
             );
-            let (code, plan) = of(&database, "plan", &config).await;
+            let (code, plan) = run_json(&database, "plan", &config).await;
             assert_eq!(
                 (code, codes(&plan["targets"][0]["refused"])),
                 (Some(65), vec!["ancient"]),
@@ -118,12 +118,12 @@ async fn a_target_with_ancient_times_is_unsafe_by_default() {
 }
 
 #[tokio::test]
-async fn ancient_rows_are_kept_in_both_orders() {
+async fn ancient_rows_can_be_kept_in_both_scan_orders() {
     for (sql_type, keys, never, value) in KINDS {
         for order in ["order = 'index'", "order = 'heap'"] {
             let database = filled(sql_type, never, value).await;
             let config = target(keys, &format!("ancient = 'keep'\n{order}"));
-            let (code, plan) = of(&database, "plan", &config).await;
+            let (code, plan) = run_json(&database, "plan", &config).await;
             let planned = &plan["targets"][0];
             assert_eq!(
                 (code, &planned["due"][0]["rows"]),
@@ -133,15 +133,15 @@ async fn ancient_rows_are_kept_in_both_orders() {
             assert!((planned["share"].as_f64().unwrap() - 40.0 / 90.0).abs() < 1e-9, "{plan}");
             assert!(planned["due"][0]["oldest_due"].as_str().unwrap() > "2020", "{plan}");
             let reaped = reap_by(&database, &config, &[("MAX_CHUNK", "7")]).await;
-            let told = reaped.target("t");
+            let result = reaped.target("t");
             assert_eq!(
-                (reaped.code, &told["deleted"]["old"]),
+                (reaped.code, &result["deleted"]["old"]),
                 (Some(0), &40.into()),
                 "{}",
                 reaped.stderr
             );
             assert_eq!(
-                (&told["remaining"], rows(&database).await),
+                (&result["remaining"], rows(&database).await),
                 (&0.into(), (20, 0)),
                 "{sql_type} {never} {order}"
             );
@@ -150,11 +150,11 @@ async fn ancient_rows_are_kept_in_both_orders() {
 }
 
 #[tokio::test]
-async fn ancient_rows_are_due_where_the_target_says_so() {
+async fn ancient_rows_are_due_when_configured() {
     for (sql_type, keys, never, value) in KINDS {
         let database = filled(sql_type, never, value).await;
         let config = target(keys, "ancient = 'due'");
-        let (_, plan) = of(&database, "plan", &config).await;
+        let (_, plan) = run_json(&database, "plan", &config).await;
         assert_eq!(plan["targets"][0]["due"][0]["rows"], 60, "{sql_type} {never}: {plan}");
         let Reaped { code, stderr, .. } = reap_by(&database, &config, &[]).await;
         assert_eq!(
@@ -166,7 +166,7 @@ async fn ancient_rows_are_due_where_the_target_says_so() {
 }
 
 #[tokio::test]
-async fn each_reason_is_looked_at_and_kept_by_itself() {
+async fn each_due_reason_handles_ancient_times_separately() {
     let database = Database::empty().await;
     database
         .execute(
@@ -178,7 +178,7 @@ async fn each_reason_is_looked_at_and_kept_by_itself() {
         .await;
     let due = "[{ reason = 'old', column = 'due', keep = '1d' }, { reason = 'ended', column = 'ended', keep = '1d' }]";
     let config = |ancient: &str| format!("[[target]]\ntable = 't'\ndue = {due}\n{ancient}");
-    let (_, checked) = of(&database, "check", &config("")).await;
+    let (_, checked) = run_json(&database, "check", &config("")).await;
     let found = codes(&checked["targets"][0]["findings"]);
     assert_eq!(found.iter().filter(|code| **code == "ancient").count(), 2, "{checked}");
 
@@ -189,7 +189,7 @@ async fn each_reason_is_looked_at_and_kept_by_itself() {
 }
 
 #[tokio::test]
-async fn an_ancient_row_keeps_its_group() {
+async fn ancient_row_keeps_its_group() {
     let database = Database::empty().await;
     database
         .execute(
@@ -207,7 +207,7 @@ async fn an_ancient_row_keeps_its_group() {
 }
 
 #[tokio::test]
-async fn an_ancient_time_in_any_partition_is_found() {
+async fn ancient_time_in_any_partition_is_found() {
     let database = Database::empty().await;
     database
         .execute(
@@ -223,10 +223,10 @@ async fn an_ancient_time_in_any_partition_is_found() {
     assert_eq!((reaped.code, rows(&database).await), (Some(0), (1, 0)), "{}", reaped.stderr);
 }
 
-/// The rows that never expire are behind the first condition of the index: neither a count nor a
-/// chunk reads them.
+/// Rows that never expire lie outside the index range that is scanned, so neither counts nor chunks
+/// read them.
 #[tokio::test]
-async fn kept_rows_are_not_read() {
+async fn kept_ancient_rows_are_not_read() {
     let database = Database::empty().await;
     database
         .execute(
@@ -240,7 +240,7 @@ async fn kept_rows_are_not_read() {
         reap_by(&database, &target("unit = 's'", "ancient = 'keep'\norder = 'index'"), &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 100, "{}", reaped.stderr);
     let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 't'";
-    testkit::eventually("the run is in the statistics", async || {
+    testkit::eventually("the statistics include the run", async || {
         database.one::<i64>(read).await > 0
     })
     .await;
@@ -249,7 +249,7 @@ async fn kept_rows_are_not_read() {
 }
 
 #[tokio::test]
-async fn a_row_that_becomes_ancient_in_a_run_stays() {
+async fn row_that_becomes_ancient_during_a_run_is_kept() {
     let database = Database::empty().await;
     database
         .execute(
@@ -273,7 +273,7 @@ async fn a_row_that_becomes_ancient_in_a_run_stays() {
 }
 
 #[tokio::test]
-async fn a_plan_shows_the_oldest_finite_time() {
+async fn plan_shows_the_oldest_finite_time() {
     for (sql_type, keys, earliest) in [
         ("timestamptz", "", "2025-01-03T00:00:00Z"),
         ("timestamp", ", zone = 'UTC'", "2025-01-03T00:00:00Z"),
@@ -290,7 +290,7 @@ async fn a_plan_shows_the_oldest_finite_time() {
             let config = format!(
                 "[[target]]\ntable = 't'\ndue = [{{ reason = 'old', column = 'due', keep = '2d'{keys} }}]\nancient = 'due'\n{more}"
             );
-            let (code, plan) = of(&database, "plan", &config).await;
+            let (code, plan) = run_json(&database, "plan", &config).await;
             let due = &plan["targets"][0]["due"][0];
             assert_eq!(
                 (code, &due["oldest_due"]),

@@ -1,4 +1,4 @@
-//! Cascades that delete rows which a target keeps.
+//! Cascades that would delete rows that a target keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -31,7 +31,7 @@ fn has(checked: &Value, target: usize, code: &str) -> bool {
 const T: &str =
     "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
 
-/// What makes a cascade lead back to `t`, each in another way.
+/// Statements that make a cascade lead back to `t`, each in a different way.
 const CYCLES: [&str; 4] = [
     "ALTER TABLE t ADD FOREIGN KEY (parent) REFERENCES t ON DELETE CASCADE",
     "CREATE TABLE u (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON u (t_id);
@@ -57,13 +57,13 @@ async fn with(more: &str) -> Database {
 }
 
 fn config(cycle: usize, more: &str) -> String {
-    // In the third the children are deleted by the reaper, and cascade back.
+    // In the third cycle the reaper deletes the children, and their deletion cascades back to `t`.
     let children = if cycle == 2 { "children = [{ table = 'u', column = 't_id' }]\n" } else { "" };
     format!("{T}{children}{more}")
 }
 
 #[tokio::test]
-async fn cascade_to_itself_is_unsafe_with_where_or_group() {
+async fn self_cascade_is_unsafe_with_where_or_group() {
     for (number, cycle) in CYCLES.iter().enumerate() {
         let database = with(cycle).await;
         for more in ["where = 't.kind = 1'", "group = 'kind'"] {
@@ -97,13 +97,13 @@ async fn rows_kept_by_where_are_not_lost_to_a_cascade() {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 200);
 
     let reaped = reap_by(&database, T, &[]).await;
-    let told = reaped.target("t");
-    assert_eq!((reaped.code, &told["deleted"]["old"]), (Some(0), &1.into()), "{}", reaped.stderr);
-    assert_eq!(told["uncounted_cascades"], serde_json::json!(["public.t"]), "{told}");
+    let result = reaped.target("t");
+    assert_eq!((reaped.code, &result["deleted"]["old"]), (Some(0), &1.into()), "{}", reaped.stderr);
+    assert_eq!(result["uncounted_cascades"], serde_json::json!(["public.t"]), "{result}");
 }
 
 #[tokio::test]
-async fn cascade_to_itself_that_only_clears_is_harmless() {
+async fn self_reference_with_set_null_or_default_is_safe() {
     for action in ["SET NULL", "SET DEFAULT"] {
         let database = with(&format!(
             "ALTER TABLE t ADD FOREIGN KEY (parent) REFERENCES t ON DELETE {action}"

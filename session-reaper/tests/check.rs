@@ -1,5 +1,5 @@
-//! `check`, and the gate that each run passes: what is unsafe is found and told with what to run,
-//! and left alone.
+//! The `check` command and the preflight checks of each run. An unsafe target is reported with the
+//! statement that fixes it, and a run skips it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,13 +19,14 @@ const ROWS: &str =
     "INSERT INTO t (id, due) SELECT n, now() + (n - 2000) * interval '1 hour' - interval '1 day'
                     FROM generate_series(1, 20000) AS n";
 
-/// A database with the table `t` and what else `sql` makes.
+/// Creates a database with the table `t`, and executes the statements in `sql`, which are separated
+/// by `;;`.
 async fn with_t(columns: &str, sql: &str) -> Database {
     let database = Database::empty().await;
     database
         .execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz {columns})"))
         .await;
-    // One by one: some may not stand in a transaction.
+    // One at a time: some statements cannot run in a transaction.
     let client = database.client().await;
     for statement in sql.split(";;") {
         client
@@ -46,7 +47,7 @@ async fn check_with(url: &str, config: &str, args: &[&str]) -> (Option<i32>, Str
     (code, program.stdout(), program.stderr())
 }
 
-/// What is found of the first target, with the exit code.
+/// Returns the exit code and the report on the first target.
 async fn check_as(url: &str, config: &str) -> (Option<i32>, Value) {
     let (code, stdout, stderr) = check_with(url, config, &["--output", "json"]).await;
     let found: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
@@ -58,8 +59,8 @@ async fn check(database: &Database, config: &str) -> (Option<i32>, Value) {
     check_as(&database.url(), config).await
 }
 
-/// Everything that was found of one level, as `code: what → remedy`.
-fn told(target: &Value, level: &str) -> Vec<String> {
+/// Returns all findings of one level, as `code: what → remedy`.
+fn findings_at(target: &Value, level: &str) -> Vec<String> {
     let findings =
         target["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == level);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -75,11 +76,11 @@ fn told(target: &Value, level: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asserts that nothing but this is unsafe: a finding for each, and in it its parts.
+/// Asserts that the unsafe findings are exactly the expected ones. Each must contain all its parts.
 async fn is_unsafe(database: &Database, config: &str, expected: &[&[&str]]) {
     let (code, target) = check(database, config).await;
     assert_eq!(code, Some(65), "{target}");
-    let found = told(&target, "unsafe");
+    let found = findings_at(&target, "unsafe");
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, parts) in found.iter().zip(expected) {
         for part in *parts {
@@ -90,7 +91,7 @@ async fn is_unsafe(database: &Database, config: &str, expected: &[&[&str]]) {
 
 async fn is_safe(database: &Database, config: &str) -> Value {
     let (code, target) = check(database, config).await;
-    assert_eq!((code, told(&target, "unsafe")), (Some(0), Vec::new()), "{target}");
+    assert_eq!((code, findings_at(&target, "unsafe")), (Some(0), Vec::new()), "{target}");
     target
 }
 
@@ -104,7 +105,7 @@ async fn run_with(database: &Database, config: &str, args: &[&str]) -> Reaped {
 }
 
 #[tokio::test]
-async fn the_tables_of_auth_api_are_safe_for_the_role_that_comes_with_them() {
+async fn auth_api_tables_are_safe_for_the_session_reaper_role() {
     let database = Database::create().await;
     expired_sessions(&database, 20_000).await;
     database.execute("ANALYZE").await;
@@ -118,16 +119,16 @@ async fn the_tables_of_auth_api_are_safe_for_the_role_that_comes_with_them() {
     assert_eq!(names, ["sessions", "consumed_challenges", "reaper_runs"]);
     assert_eq!(found["server"]["safe"], true);
     for target in found["targets"].as_array().unwrap() {
-        assert!(told(target, "warning").is_empty(), "{target}");
+        assert!(findings_at(target, "warning").is_empty(), "{target}");
     }
-    // What is told is the one table that goes along, and nothing that the role has beyond its need.
-    let notes = told(&found["targets"][0], "note");
+    // The only note is about the one cascading table: the role has no excess privileges.
+    let notes = findings_at(&found["targets"][0], "note");
     assert!(notes.len() == 1 && notes[0].starts_with("cascade: "), "{notes:?}");
     assert!(notes[0].contains("public.token_families"), "{notes:?}");
 }
 
 #[tokio::test]
-async fn the_object_has_its_members_in_their_order() {
+async fn json_report_has_members_in_documented_order() {
     let database = with_t("", "CREATE INDEX ON t (due)").await;
     let (code, stdout, _) = check_with(&database.url(), T, &["--output", "json"]).await;
     assert_eq!(code, Some(0), "{stdout}");
@@ -137,7 +138,7 @@ async fn the_object_has_its_members_in_their_order() {
 }
 
 #[tokio::test]
-async fn the_text_says_what_to_run() {
+async fn text_report_contains_the_fix() {
     let database = with_t("", "").await;
     let (code, stdout, _) = check_with(&database.url(), T, &[]).await;
     assert_eq!(code, Some(65));
@@ -147,7 +148,7 @@ async fn the_text_says_what_to_run() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
+async fn invalid_target_is_unsafe_and_suggests_the_nearest_name() {
     let database = with_t(
         ", note text, small integer",
         "CREATE INDEX ON t (due);; CREATE VIEW seen AS TABLE t",
@@ -158,7 +159,7 @@ async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
         (T.replace("'due'", "'deu'"), ["unfit: ", "did you mean due?"]),
         (T.replace("'due'", "'note'"), ["unfit: ", "note is text: a due column is"]),
         (T.replace("'t'", "'seen'"), ["unfit: ", "seen is a view"]),
-        // The start of the run, less what is kept, does not fit into the column.
+        // The time of the run minus the retention does not fit in the column.
         (
             T.replace("'due',", "'small', unit = 'ms',"),
             ["unfit: ", "small is integer, which has no room for such a time"],
@@ -172,7 +173,7 @@ async fn what_cannot_be_a_target_is_unsafe_and_the_nearest_name_is_told() {
 }
 
 #[tokio::test]
-async fn an_index_has_to_be_there_whatever_the_size_of_the_table() {
+async fn due_column_needs_an_index_at_any_table_size() {
     let database = with_t("", "CREATE INDEX mine ON t (due, id)").await;
     is_safe(&database, T).await;
     database.execute("DROP INDEX mine").await;
@@ -183,7 +184,7 @@ async fn an_index_has_to_be_there_whatever_the_size_of_the_table() {
         ("ON t (id, due)", "in public.mine it is not the first column"),
         ("ON t USING brin (due)", "public.mine is of the kind brin"),
         ("ON t USING hash (due)", "public.mine is of the kind hash"),
-        // ORDER BY due has its nulls at the end: the rows would be sorted.
+        // ORDER BY due puts nulls last, so the rows would have to be sorted.
         ("ON t (due NULLS FIRST)", "public.mine has nulls where ORDER BY has not"),
         ("ON t (due DESC NULLS LAST)", "public.mine has nulls where ORDER BY has not"),
     ] {
@@ -194,11 +195,11 @@ async fn an_index_has_to_be_there_whatever_the_size_of_the_table() {
 }
 
 #[tokio::test]
-async fn an_index_may_be_descending_or_leave_out_what_is_never_due() {
+async fn descending_and_not_null_indexes_are_accepted() {
     for index in ["(due DESC)", "(due DESC NULLS FIRST, id)", "(due) WHERE due IS NOT NULL"] {
         let database = with_t("", &format!("CREATE INDEX ON t {index};; {ROWS};; ANALYZE t")).await;
         is_safe(&database, T).await;
-        // As it says, so it is.
+        // A run confirms the result.
         let run = run_with(&database, T, &[]).await;
         assert_eq!(
             (run.code, &run.target("t")["deleted"]["old"]),
@@ -210,7 +211,7 @@ async fn an_index_may_be_descending_or_leave_out_what_is_never_due() {
 }
 
 #[tokio::test]
-async fn a_partial_index_that_misses_due_rows_does_not_do() {
+async fn partial_index_that_misses_due_rows_is_unsafe() {
     let database = with_t(", kind text", "CREATE INDEX mine ON t (due) WHERE kind = 'a'").await;
     let expected = [
         "partial-index: the index public.mine on public.t (due) is partial",
@@ -218,14 +219,14 @@ async fn a_partial_index_that_misses_due_rows_does_not_do() {
         "CREATE INDEX CONCURRENTLY ON public.t (due, id)",
     ];
     is_unsafe(&database, T, &[&expected]).await;
-    // Where it cannot be proved from the due column alone, `where` does not help: stretches are
-    // found without it.
+    // The target's `where` does not help: key ranges are determined without it, so the due column
+    // alone must imply the predicate of the index.
     is_unsafe(&database, &format!("{T}where = \"t.kind = 'a'\""), &[&expected]).await;
     database
         .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due > '2020-01-01'")
         .await;
     is_unsafe(&database, T, &[&["partial-index: "]]).await;
-    // This one has every due row for years to come, and PostgreSQL can prove it.
+    // This index contains every due row for decades, and PostgreSQL can prove it.
     database
         .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due < '2100-01-01'")
         .await;
@@ -233,7 +234,7 @@ async fn a_partial_index_that_misses_due_rows_does_not_do() {
 }
 
 #[tokio::test]
-async fn an_index_that_failed_is_told_with_what_mends_it() {
+async fn invalid_index_is_reported_with_the_fix() {
     let database = with_t("", "INSERT INTO t VALUES (1, '2020-01-01'), (2, '2020-01-01')").await;
     let client = database.client().await;
     client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY mine ON t (due)").await.unwrap_err();
@@ -250,7 +251,7 @@ async fn an_index_that_failed_is_told_with_what_mends_it() {
 }
 
 #[tokio::test]
-async fn a_group_needs_an_index_of_its_own() {
+async fn group_column_needs_its_own_index() {
     let config = format!("{T}group = 'fam'");
     let database = with_t(", fam text", "CREATE INDEX ON t (due, id)").await;
     let create = "CREATE INDEX CONCURRENTLY ON public.t (fam)";
@@ -267,7 +268,7 @@ async fn a_group_needs_an_index_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
+async fn referencing_foreign_key_needs_an_index() {
     let database = with_t(
         "",
         "CREATE INDEX ON t (due, id);;
@@ -278,7 +279,7 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
         "foreign-key-not-indexed: the foreign key mine of public.\"Child\" points at public.t",
         "CREATE INDEX CONCURRENTLY ON public.\"Child\" (t_id)",
     ];
-    // No row is in either: whatever the size.
+    // Both tables are empty: the index is required at any size.
     is_unsafe(&database, T, &[&expected]).await;
     for (index, good) in [
         ("(id, t_id)", false),
@@ -290,7 +291,7 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
         database.execute(&format!("CREATE INDEX other ON \"Child\" {index}")).await;
         if good {
             let target = is_safe(&database, T).await;
-            let notes = told(&target, "note");
+            let notes = findings_at(&target, "note");
             assert!(
                 notes
                     .iter()
@@ -302,7 +303,7 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
         }
         database.execute("DROP INDEX other").await;
     }
-    // An invalid one is none.
+    // An invalid index does not count.
     database
         .execute("INSERT INTO t VALUES (1, now()); INSERT INTO \"Child\" VALUES (1, 1), (2, 1)")
         .await;
@@ -320,7 +321,7 @@ async fn a_foreign_key_that_points_at_the_table_needs_an_index() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_is_followed_where_it_cascades_and_back_to_its_own_table() {
+async fn cascades_and_self_references_are_followed() {
     let database = with_t(
         ", parent bigint REFERENCES t ON DELETE SET NULL",
         "CREATE INDEX ON t (due, id);;
@@ -337,21 +338,21 @@ async fn a_foreign_key_is_followed_where_it_cascades_and_back_to_its_own_table()
     is_unsafe(&database, T, &[&further, &own]).await;
     database.execute("CREATE INDEX ON t (parent); CREATE INDEX ON b (a_id)").await;
     let target = is_safe(&database, T).await;
-    let warnings = told(&target, "warning");
+    let warnings = findings_at(&target, "warning");
     assert!(
         warnings.len() == 1
             && warnings[0].starts_with("foreign-key-holds: public.b (a_id) refers to public.a"),
         "{warnings:?}"
     );
     assert_eq!(
-        told(&target, "note").iter().filter(|note| note.starts_with("cascade: ")).count(),
+        findings_at(&target, "note").iter().filter(|note| note.starts_with("cascade: ")).count(),
         2,
         "{target}"
     );
 }
 
 #[tokio::test]
-async fn a_foreign_key_of_several_columns_needs_all_of_them_first() {
+async fn multicolumn_foreign_key_needs_all_columns_first_in_index() {
     let database = with_t(
         ", tenant int, UNIQUE (tenant, id)",
         "CREATE INDEX ON t (due, id);;
@@ -374,7 +375,7 @@ async fn a_foreign_key_of_several_columns_needs_all_of_them_first() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_of_a_partitioned_table_needs_an_index_on_all_of_it() {
+async fn foreign_key_of_a_partitioned_table_needs_a_full_index() {
     let database = with_t(
         "",
         "CREATE INDEX ON t (due, id);;
@@ -396,7 +397,7 @@ async fn a_foreign_key_of_a_partitioned_table_needs_an_index_on_all_of_it() {
 }
 
 #[tokio::test]
-async fn many_rows_that_go_along_are_told() {
+async fn large_cascade_is_a_warning() {
     let database = with_t(
         "",
         "CREATE INDEX ON t (due, id);; INSERT INTO t VALUES (1, now()), (2, now());;
@@ -404,7 +405,7 @@ async fn many_rows_that_go_along_are_told() {
          INSERT INTO a SELECT 1 + n % 2 FROM generate_series(1, 1000) AS n;; ANALYZE t, a",
     )
     .await;
-    let warnings = told(&is_safe(&database, T).await, "warning");
+    let warnings = findings_at(&is_safe(&database, T).await, "warning");
     assert!(
         warnings.len() == 1
             && warnings[0]
@@ -418,7 +419,7 @@ async fn many_rows_that_go_along_are_told() {
 }
 
 #[tokio::test]
-async fn what_a_role_may_not_do_is_told_with_the_grant() {
+async fn missing_privilege_is_reported_with_the_grant() {
     let database = Database::create().await;
     let client = database.client().await;
     client
@@ -430,13 +431,13 @@ async fn what_a_role_may_not_do_is_told_with_the_grant() {
         .unwrap();
     let config = T.replace("'t'", "'app.t'");
     let url = database.url_as("session_reaper");
-    // Each time what is told is granted, and no more.
+    // Each step grants exactly what the finding names.
     for grant in [
         "GRANT USAGE ON SCHEMA app TO session_reaper",
         "GRANT SELECT (ctid, tableoid, due, id), DELETE, UPDATE (due) ON app.t TO session_reaper",
     ] {
         let (code, target) = check_as(&url, &config).await;
-        let found = told(&target, "unsafe");
+        let found = findings_at(&target, "unsafe");
         assert!(
             code == Some(65) && found.len() == 1 && found[0].starts_with("privilege-missing: "),
             "{found:?}"
@@ -446,7 +447,7 @@ async fn what_a_role_may_not_do_is_told_with_the_grant() {
     }
     let (code, target) = check_as(&url, &config).await;
     assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
-    // One right at a time, and one of a table that `where` reads.
+    // Revoke one privilege at a time.
     for (revoke, grant) in [
         ("SELECT", "GRANT SELECT (ctid, tableoid, due, id) ON app.t TO session_reaper"),
         ("SELECT (id)", "GRANT SELECT (id) ON app.t TO session_reaper"),
@@ -458,24 +459,24 @@ async fn what_a_role_may_not_do_is_told_with_the_grant() {
             .batch_execute(&format!("REVOKE {revoke} ON app.t FROM session_reaper"))
             .await
             .unwrap();
-        let found = told(&check_as(&url, &config).await.1, "unsafe");
+        let found = findings_at(&check_as(&url, &config).await.1, "unsafe");
         assert!(found.len() == 1 && found[0].ends_with(&format!(" → {grant}")), "{found:?}");
         client.batch_execute(grant).await.unwrap();
     }
-    // A column that only `where` reads, and another table.
+    // `where` reads another column and another table.
     let reads =
         format!("{config}where = 'EXISTS (SELECT FROM app.more m WHERE m.id = t.other OFFSET 0)'");
-    let found = told(&check_as(&url, &reads).await.1, "unsafe");
+    let found = findings_at(&check_as(&url, &reads).await.1, "unsafe");
     let grant = "GRANT SELECT (other, xmax) ON app.t TO session_reaper; GRANT SELECT (id) ON app.more TO session_reaper";
     assert!(found.len() == 1 && found[0].ends_with(&format!(" → {grant}")), "{found:?}");
     client.batch_execute(grant).await.unwrap();
-    assert_eq!(told(&check_as(&url, &reads).await.1, "unsafe"), Vec::<String>::new());
-    // What is more than it needs.
+    assert_eq!(findings_at(&check_as(&url, &reads).await.1, "unsafe"), Vec::<String>::new());
+    // A note reports excess privileges.
     client
         .batch_execute("GRANT INSERT, TRUNCATE, UPDATE ON app.t TO session_reaper")
         .await
         .unwrap();
-    let notes = told(&check_as(&url, &config).await.1, "note");
+    let notes = findings_at(&check_as(&url, &config).await.1, "note");
     assert!(
         notes.len() == 1
             && notes[0].contains("REVOKE INSERT, UPDATE, TRUNCATE ON app.t FROM session_reaper"),
@@ -495,28 +496,28 @@ async fn row_level_security_that_may_hide_rows_is_unsafe() {
         .await;
     let url = database.url_as("session_reaper");
     let policy = "CREATE POLICY session_reaper ON public.t TO session_reaper USING (true)";
-    let found = told(&check_as(&url, T).await.1, "unsafe");
+    let found = findings_at(&check_as(&url, T).await.1, "unsafe");
     assert!(
         found.len() == 1 && found[0].starts_with("row-security: ") && found[0].contains(policy),
         "{found:?}"
     );
-    // It may see all rows, and delete some.
+    // The role can see all rows but can delete only some of them.
     database.execute(&policy.replace("session_reaper ON public.t", "reads ON t FOR SELECT")).await;
     assert_eq!(check_as(&url, T).await.0, Some(65));
     database.execute(policy).await;
     assert_eq!(check_as(&url, T).await.0, Some(0));
     database.execute("CREATE POLICY never ON t AS RESTRICTIVE USING (id > 5)").await;
-    let found = told(&check_as(&url, T).await.1, "unsafe");
+    let found = findings_at(&check_as(&url, T).await.1, "unsafe");
     assert!(
         found.len() == 1 && found[0].contains("BYPASSRLS") && found[0].contains("never"),
         "{found:?}"
     );
-    // Whoever sees everything has nothing to fear.
+    // A role that bypasses row-level security is safe.
     is_safe(&database, T).await;
 }
 
 #[tokio::test]
-async fn what_else_happens_when_a_row_goes_is_told() {
+async fn delete_trigger_and_disabled_autovacuum_are_warnings() {
     let database = with_t(
         "",
         "CREATE INDEX ON t (due, id);;
@@ -527,7 +528,7 @@ async fn what_else_happens_when_a_row_goes_is_told() {
          ALTER TABLE t SET (autovacuum_enabled = false)",
     )
     .await;
-    let warnings = told(&is_safe(&database, T).await, "warning");
+    let warnings = findings_at(&is_safe(&database, T).await, "warning");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings[0].starts_with("delete-trigger: triggers of public.t fire on delete: audit → "),
@@ -540,29 +541,29 @@ async fn what_else_happens_when_a_row_goes_is_told() {
 }
 
 #[tokio::test]
-async fn rows_of_one_time_are_told_when_nothing_orders_them() {
+async fn equal_due_times_without_a_key_in_the_index_warn() {
     let database = with_t(
         "",
         "CREATE INDEX mine ON t (due);;
          INSERT INTO t SELECT n, '2020-01-01'::timestamptz FROM generate_series(1, 20000) AS n;; ANALYZE t",
     )
     .await;
-    let warnings = told(&is_safe(&database, T).await, "warning");
+    let warnings = findings_at(&is_safe(&database, T).await, "warning");
     assert!(
         warnings.len() == 1 && warnings[0].starts_with("index-without-key: about 20000 rows"),
         "{warnings:?}"
     );
     database.execute("DROP INDEX mine; CREATE INDEX ON t (due, id)").await;
-    assert_eq!(told(&is_safe(&database, T).await, "warning"), Vec::<String>::new());
+    assert_eq!(findings_at(&is_safe(&database, T).await, "warning"), Vec::<String>::new());
     database
         .execute("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL")
         .await;
-    let warnings = told(&is_safe(&database, T).await, "warning");
+    let warnings = findings_at(&is_safe(&database, T).await, "warning");
     assert!(warnings.len() == 1 && warnings[0].starts_with("no-key: "), "{warnings:?}");
 }
 
 #[tokio::test]
-async fn a_condition_that_reads_a_large_table_is_unsafe_and_one_that_reads_a_small_one_is_not() {
+async fn condition_that_scans_a_large_table_is_unsafe() {
     let database = with_t(
         ", other bigint",
         &format!(
@@ -576,7 +577,7 @@ async fn a_condition_that_reads_a_large_table_is_unsafe_and_one_that_reads_a_sma
     is_unsafe(&database, &scan, &[&["would read public.big, about 20000 rows", "OFFSET 0"]]).await;
     is_safe(&database, &config("NOT EXISTS (SELECT FROM big b WHERE b.id = t.other OFFSET 0)"))
         .await;
-    // The same table, when so many rows may be read.
+    // The same condition is safe if --max-scan-rows allows that many rows.
     let (code, stdout, _) = check_with(&database.url(), &scan, &["--max-scan-rows", "20000"]).await;
     assert_eq!(code, Some(0), "{stdout}");
     database
@@ -586,7 +587,7 @@ async fn a_condition_that_reads_a_large_table_is_unsafe_and_one_that_reads_a_sma
 }
 
 #[tokio::test]
-async fn a_run_leaves_an_unsafe_target_alone_and_works_on_the_others() {
+async fn run_skips_an_unsafe_target_and_processes_the_others() {
     let database = with_t("", ROWS).await;
     database.execute("CREATE TABLE u (id bigint PRIMARY KEY, due timestamptz); CREATE INDEX ON u (due, id); INSERT INTO u TABLE t").await;
     let both = format!("{T}{}", T.replace("'t'", "'u'"));
@@ -617,7 +618,7 @@ async fn a_run_leaves_an_unsafe_target_alone_and_works_on_the_others() {
 }
 
 #[tokio::test]
-async fn what_is_forced_is_done_and_stands_in_the_record() {
+async fn forced_finding_is_overridden_and_recorded() {
     let database = Database::create().await;
     database
         .execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz); {ROWS}"))
@@ -636,7 +637,7 @@ async fn what_is_forced_is_done_and_stands_in_the_record() {
         .await;
     assert_eq!(recorded, r#"["no-index"]"#);
 
-    // What cannot be done cannot be forced.
+    // A finding that makes deletion impossible cannot be forced.
     let run = run_with(&database, &T.replace("'due'", "'id'"), &["--force-unsafe"]).await;
     assert_eq!(
         (run.code, &run.target("t")["deleted"]["old"]),
@@ -647,7 +648,7 @@ async fn what_is_forced_is_done_and_stands_in_the_record() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_delete_is_unsafe_for_every_target() {
+async fn read_only_server_is_unsafe_for_every_target() {
     let database = Database::create().await;
     let url =
         format!("{}%20-c%20default_transaction_read_only%3Don", database.url_as("session_reaper"));
@@ -665,7 +666,7 @@ async fn a_server_that_cannot_delete_is_unsafe_for_every_target() {
 }
 
 #[tokio::test]
-async fn an_index_on_what_is_mostly_null_need_not_have_the_nulls() {
+async fn mostly_null_column_needs_only_a_partial_index() {
     let database =
         with_t("", "INSERT INTO t SELECT n FROM generate_series(1, 1000) AS n;; ANALYZE t").await;
     let create = "CREATE INDEX CONCURRENTLY ON public.t (due, id) WHERE due IS NOT NULL";
@@ -674,14 +675,13 @@ async fn an_index_on_what_is_mostly_null_need_not_have_the_nulls() {
     is_safe(&database, T).await;
 }
 
-/// Blocks of the table and its indexes that were looked at until now, by connections that have
-/// ended.
+/// Returns how many blocks of `t` and its indexes were read by connections that have ended.
 async fn blocks_read(database: &Database) -> i64 {
     let sql = "SELECT (heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit, 0) + coalesce(idx_blks_read, 0))::bigint
                FROM pg_statio_user_tables WHERE relname = 't'";
-    // Until the server has counted what the last one looked at.
+    // The server counts the reads of a connection when the connection ends.
     let at_work = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'session-reaper'";
-    testkit::eventually("the last check has gone", async || {
+    testkit::eventually("the connection of the last check has ended", async || {
         database.one::<i64>(at_work).await == 0
     })
     .await;
@@ -689,7 +689,7 @@ async fn blocks_read(database: &Database) -> i64 {
 }
 
 #[tokio::test]
-async fn two_million_rows_are_checked_by_a_look_at_a_few_blocks() {
+async fn checking_two_million_rows_reads_few_blocks() {
     let database = with_t(
         ", kind text",
         "INSERT INTO t (id, due, kind) SELECT n, now() - n * interval '1 s', 'x' FROM generate_series(1, 2000000) AS n;;
@@ -700,18 +700,17 @@ async fn two_million_rows_are_checked_by_a_look_at_a_few_blocks() {
     let config = format!("{T}group = 'kind'\nwhere = \"t.kind <> 'y'\"");
     let before = blocks_read(&database).await;
     is_safe(&database, &config).await;
-    let looked_at = blocks_read(&database).await - before;
-    assert!(looked_at < blocks / 50, "{looked_at} of {blocks}");
+    let read = blocks_read(&database).await - before;
+    assert!(read < blocks / 50, "{read} of {blocks} blocks were read");
     database.execute("DROP INDEX t_due_id_idx").await;
     let before = blocks_read(&database).await;
     is_unsafe(&database, &config, &[&["no-index: "]]).await;
-    let looked_at = blocks_read(&database).await - before;
-    assert!(looked_at < blocks / 50, "{looked_at} of {blocks}");
+    let read = blocks_read(&database).await - before;
+    assert!(read < blocks / 50, "{read} of {blocks} blocks were read");
 }
 
 #[tokio::test]
-async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_which_are_those_of_its_page()
- {
+async fn every_preset_is_safe_with_the_indexes_on_its_page() {
     let folder = |path: &str| format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     let mut presets: Vec<String> = std::fs::read_dir(folder("tests/presets"))
         .unwrap()
@@ -752,7 +751,7 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
         for remedy in &remedies {
             let (_, on) = remedy.split_once(" ON ").unwrap();
             let on = on.trim_start_matches("public.");
-            assert!(page.contains(on), "{preset}: {remedy} is not on its page");
+            assert!(page.contains(on), "{preset}: its page does not contain {remedy}");
             client
                 .batch_execute(remedy)
                 .await
@@ -762,11 +761,11 @@ async fn the_tables_of_every_preset_are_safe_with_the_indexes_that_are_told_whic
         let (code, stdout, _) = check_with(&url, &config, &[]).await;
         assert_eq!(code, Some(0), "{preset}: {stdout}");
     }
-    assert!(missing > 10, "{missing} were missing");
+    assert!(missing > 10, "only {missing} indexes were missing");
 }
 
 #[tokio::test]
-async fn each_partition_needs_its_index_and_its_rights() {
+async fn each_partition_needs_its_index_and_privileges() {
     let database = Database::create().await;
     database
         .execute(
@@ -778,7 +777,7 @@ async fn each_partition_needs_its_index_and_its_rights() {
         )
         .await;
     let (config, url) = (T.replace("'t'", "'p'"), database.url_as("session_reaper"));
-    let found = |target: &Value| told(target, "unsafe");
+    let found = |target: &Value| findings_at(target, "unsafe");
     let (_, target) = check_as(&url, &config).await;
     assert!(
         found(&target).len() == 1 && found(&target)[0].ends_with("ON public.p2 (due)"),
@@ -793,7 +792,7 @@ async fn each_partition_needs_its_index_and_its_rights() {
             && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
         "{target}"
     );
-    // What refers to the whole refers to each partition; it is said once.
+    // A foreign key to the partitioned table refers to each partition, and is reported once.
     database
         .execute(
             "GRANT DELETE ON p1 TO session_reaper; ALTER TABLE p ADD PRIMARY KEY (id, due);
@@ -809,7 +808,7 @@ async fn each_partition_needs_its_index_and_its_rights() {
 }
 
 #[tokio::test]
-async fn a_run_does_not_tell_the_same_of_every_partition() {
+async fn run_error_lists_five_findings_and_counts_the_rest() {
     let database = Database::empty().await;
     database
         .execute(
@@ -827,11 +826,11 @@ async fn a_run_does_not_tell_the_same_of_every_partition() {
         "{why}"
     );
     assert!(why.ends_with("; and 15 more, which `session-reaper check` tells"), "{why}");
-    assert_eq!(told(&check(&database, T).await.1, "unsafe").len(), 20);
+    assert_eq!(findings_at(&check(&database, T).await.1, "unsafe").len(), 20);
 }
 
 #[tokio::test]
-async fn children_need_an_index_and_rights_of_their_own() {
+async fn child_tables_need_their_own_index_and_privileges() {
     let database = Database::create().await;
     database
         .execute(
@@ -845,7 +844,7 @@ async fn children_need_an_index_and_rights_of_their_own() {
         "{T}children = [{{ table = 'c', column = 't_id' }}, {{ table = 'free', column = 't_id' }}]"
     );
     let (code, target) = check_as(&url, &config).await;
-    let found = told(&target, "unsafe");
+    let found = findings_at(&target, "unsafe");
     assert!(code == Some(65) && found.len() == 3, "{found:#?}");
     assert!(
         found[0].starts_with("foreign-key-not-indexed: ")
@@ -863,12 +862,12 @@ async fn children_need_an_index_and_rights_of_their_own() {
         .execute(&format!("CREATE INDEX ON c (t_id); CREATE INDEX ON free (t_id); {grant}"))
         .await;
     let (code, target) = check_as(&url, &config).await;
-    // That c holds its parents is no matter when it goes first.
+    // The foreign key of `c` does not block the parents, because rows of `c` are deleted first.
     assert_eq!((code, target["findings"].as_array().map(Vec::len)), (Some(0), Some(0)), "{target}");
 }
 
 #[tokio::test]
-async fn a_table_that_is_locked_is_told_and_is_no_danger() {
+async fn locked_table_is_reported_by_check_and_fails_a_run() {
     let database = with_t("", &format!("CREATE INDEX ON t (due, id);; {ROWS}")).await;
     let config = format!("{T}where = 't.id > 0'");
     let holder = database.client().await;
@@ -889,7 +888,7 @@ async fn a_table_that_is_locked_is_told_and_is_no_danger() {
     let (code, program) = Program::run(binary("session-reaper"), &["run"], &env).await;
     assert_eq!(code, Some(1), "{}", program.stderr());
     holder.batch_execute("COMMIT; BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
-    // Who lets others read lets us look at nearly everything.
+    // A lock that permits reads permits nearly all checks.
     let target = is_safe(&database, &config).await;
-    assert!(told(&target, "warning")[0].starts_with("plan-unseen: "), "{target}");
+    assert!(findings_at(&target, "warning")[0].starts_with("plan-unseen: "), "{target}");
 }

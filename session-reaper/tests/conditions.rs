@@ -1,4 +1,4 @@
-//! `where` is read once by PostgreSQL, and only what PostgreSQL makes of it is used.
+//! `where` conditions: PostgreSQL parses each condition once, and only the parsed form is used.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,7 @@
 use serde_json::Value;
 use testkit::{Database, Program, Reaped, binary, reap_by};
 
-/// The table `t` with 20 due rows, half of the kind `go`, and 80 live ones.
+/// Creates `t` with 20 due rows, half of them of the kind `go`, and 80 live rows.
 async fn with_t() -> Database {
     let database = Database::create().await;
     database
@@ -37,7 +37,7 @@ async fn check(url: &str, config: &str, args: &[&str]) -> Value {
     serde_json::from_str(&program.stdout()).unwrap_or_else(|_| panic!("{}", program.stderr()))
 }
 
-/// The finding of this code about the first target.
+/// Returns the finding with this code on the first target.
 fn finding<'a>(checked: &'a Value, code: &str) -> Option<&'a Value> {
     checked["targets"][0]["findings"]
         .as_array()
@@ -46,7 +46,7 @@ fn finding<'a>(checked: &'a Value, code: &str) -> Option<&'a Value> {
         .find(|finding| finding["code"] == code)
 }
 
-/// The codes of what is unsafe about the first target.
+/// Returns the codes of the unsafe findings on the first target.
 fn unsafe_codes(checked: &Value) -> Vec<&str> {
     let findings = checked["targets"][0]["findings"].as_array().unwrap().iter();
     findings
@@ -60,7 +60,7 @@ fn deleted(reaped: &Reaped) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_condition_cannot_leave_its_brackets() {
+async fn condition_cannot_escape_its_parentheses() {
     let database = with_t().await;
     for condition in [
         "true) THEN true ELSE true END OR CASE WHEN (true",
@@ -91,8 +91,9 @@ async fn a_condition_cannot_leave_its_brackets() {
 }
 
 #[tokio::test]
-async fn a_comment_and_a_closed_or_stay_what_they_are() {
-    // What closes a bracket and opens another is one expression, and means what it says.
+async fn valid_conditions_keep_their_meaning() {
+    // A condition that closes a parenthesis and opens another is still one expression with its
+    // usual meaning.
     for (condition, left) in [
         ("t.kind = 'go' -- and null is not", 90),
         ("t.kind = 'go' /* or 'stay' */", 90),
@@ -122,9 +123,10 @@ async fn a_comment_and_a_closed_or_stay_what_they_are() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_stranger_is_not_called() {
+async fn objects_of_untrusted_owners_are_not_used() {
     let database = with_t().await;
-    // The classic: no operator of pg_catalog compares two varchars, and theirs matches best.
+    // The classic attack: pg_catalog has no operator that compares two varchars, so the planted
+    // operator matches best.
     database
         .execute(
             "CREATE TABLE called (what text); GRANT INSERT, SELECT ON called TO PUBLIC; GRANT CREATE ON SCHEMA public TO auth_api;
@@ -156,19 +158,19 @@ async fn what_belongs_to_a_stranger_is_not_called() {
         );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM called").await, 0);
-    // With exact types it is PostgreSQL's own.
+    // With exact types, PostgreSQL's own operator matches.
     let exact = config("t.kind::text = 'go'");
     assert_eq!(unsafe_codes(&check(&database.url(), &exact, &[]).await), Vec::<&str>::new());
     assert_eq!(deleted(&reap_by(&database, &exact, &[]).await), Some(10));
     assert_eq!(database.one::<i64>("SELECT count(*) FROM called").await, 0);
-    // What belongs to the table's owner could run in any case.
+    // Functions of the table's owner are allowed: the owner can run code on the table anyway.
     let client = database.client().await;
     client.batch_execute("ALTER TABLE t OWNER TO auth_api").await.unwrap();
     assert_eq!(deleted(&reap_by(&database, &config("public.always()"), &[]).await), Some(10));
 }
 
 #[tokio::test]
-async fn names_in_functions_are_looked_up_on_the_roles_path() {
+async fn functions_resolve_names_on_the_search_path_of_the_role() {
     let database = with_t().await;
     let name = database.name();
     database
@@ -195,7 +197,7 @@ async fn names_in_functions_are_looked_up_on_the_roles_path() {
 }
 
 #[tokio::test]
-async fn without_temporary_or_a_writable_role_it_is_refused() {
+async fn condition_needs_temporary_privilege_and_write_access() {
     let database = with_t().await;
     let name = database.name();
     database
@@ -207,7 +209,7 @@ async fn without_temporary_or_a_writable_role_it_is_refused() {
     assert_eq!(unsafe_codes(&checked), ["condition-refused"], "{checked}");
     let remedy = finding(&checked, "condition-refused").unwrap()["remedy"].as_str().unwrap();
     assert_eq!(remedy, format!("GRANT TEMPORARY ON DATABASE {name} TO session_reaper"));
-    // Without a condition it takes no such privilege.
+    // A target without a condition does not need the privilege.
     let plain = config("").replace("where = ''''''\n", "");
     assert_eq!(
         unsafe_codes(&check(&database.url_as("session_reaper"), &plain, &[]).await),
@@ -222,10 +224,10 @@ async fn without_temporary_or_a_writable_role_it_is_refused() {
 }
 
 #[tokio::test]
-async fn children_of_a_table_and_their_own_columns_are_reaped() {
+async fn inheritance_children_and_their_columns_are_reaped() {
     let database = with_t().await;
-    // Another order of columns, one that was dropped, and one of the child's own that is called
-    // like one in the sub-select.
+    // The child has its columns in a different order, a dropped column, and a column of its own
+    // with the same name as a column in the subquery.
     database
         .execute(
             "CREATE TABLE kept (of bigint, note text); INSERT INTO kept VALUES (1002, 'x');

@@ -1,4 +1,4 @@
-//! Configuration, and what is wrong before a run begins.
+//! Configuration, and errors that end the program before a run starts.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -7,7 +7,7 @@
 
 use testkit::{Database, Program, binary, free_port, reap};
 
-/// Nobody listens there.
+/// A database URL with a port on which no server listens.
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nowhere";
 
 async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -17,7 +17,7 @@ async fn fails_to_start(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, St
 }
 
 #[tokio::test]
-async fn an_unreachable_database_ends_with_69() {
+async fn unreachable_database_exits_with_69() {
     let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/nowhere", free_port());
     for command in ["run", "check", "migrate"] {
         let (code, stderr) = fails_to_start(&[command], &[("DATABASE_URL", &url)]).await;
@@ -30,7 +30,7 @@ async fn an_unreachable_database_ends_with_69() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
+async fn invalid_configuration_exits_with_78_and_lists_every_error() {
     let wrong = [
         ("DATABASE_URL", "mysql://user:hunter2@host/name"),
         ("CHUNK_TIME", "soon"),
@@ -59,7 +59,7 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
         assert!(stderr.contains(&format!("\n  {name}={value}: ")), "{name}: {stderr}");
     }
     assert!(stderr.contains("\n  DATABASE_URL: ") && !stderr.contains("hunter2"), "{stderr}");
-    // The reasons of the bounds that protect auth-api.
+    // The messages explain the bounds that protect auth-api.
     assert!(
         stderr.contains("the denylist is rebuilt from") && stderr.contains("could be used again"),
         "{stderr}"
@@ -67,10 +67,10 @@ async fn a_bad_configuration_ends_with_78_and_every_mistake_is_named() {
 }
 
 #[tokio::test]
-async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
+async fn jitter_as_long_as_the_interval_is_rejected() {
     for (schedule, zone, jitter, why) in [
         ("*/15 * * * *", "UTC", "15m", "shorter than 15m, the shortest time between two runs"),
-        // The day on which clocks are put forward has an hour less.
+        // The day on which daylight saving time begins has 23 hours.
         (
             "0 3 * * *",
             "Europe/Berlin",
@@ -92,7 +92,7 @@ async fn a_jitter_that_reaches_the_next_run_is_a_mistake_that_names_the_gap() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
+async fn schedule_error_names_the_invalid_field() {
     for (schedule, why) in [
         ("0 24 * * *", "hour: 24 is not from 0 to 23"),
         ("@reboot", "start `session-reaper run`"),
@@ -109,7 +109,7 @@ async fn what_is_wrong_with_a_schedule_is_told_with_its_field() {
 }
 
 #[tokio::test]
-async fn a_secret_on_the_command_line_is_refused() {
+async fn secret_on_the_command_line_is_rejected() {
     let secrets = [
         ("run", "DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1/db"),
         (
@@ -152,9 +152,9 @@ async fn a_secret_on_the_command_line_is_refused() {
     }
 }
 
-/// With peer authentication, a client certificate or `trust` there is no password.
+/// A URL contains no password with peer authentication, a client certificate or `trust`.
 #[tokio::test]
-async fn a_database_url_without_a_password_may_be_a_flag() {
+async fn database_url_without_password_is_accepted_as_flag() {
     for url in [
         NOWHERE,
         "postgres://nobody@127.0.0.1:1,127.0.0.1:1/nowhere",
@@ -170,12 +170,12 @@ async fn a_database_url_without_a_password_may_be_a_flag() {
 }
 
 #[tokio::test]
-async fn an_unknown_option_is_a_usage_error() {
+async fn unknown_option_is_a_usage_error() {
     assert_eq!(fails_to_start(&["run", "--fast"], &[]).await.0, Some(2));
 }
 
 #[tokio::test]
-async fn the_database_url_may_stand_in_a_file_but_not_twice() {
+async fn database_url_can_come_from_a_file_but_not_twice() {
     let database = Database::create().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{}\n", database.url_as("session_reaper"))).unwrap();

@@ -1,7 +1,7 @@
-//! What is fuzzed, without the fuzzer: `reaper.toml` over its corpus, which was kept because each
-//! file of it reaches something that no other does.
+//! Runs the fuzz target for `reaper.toml` over its corpus, without the fuzzer. Each file of the
+//! corpus was kept because it reaches code that no other file reaches.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "the target is the fuzzer's, too")]
+#![allow(unreachable_pub, reason = "the fuzzer uses the target, too")]
 
 #[path = "../../fuzz/targets/session_reaper/mod.rs"]
 mod targets;
@@ -9,14 +9,14 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
-/// Every file of a directory.
+/// Runs the target on every file of a directory.
 fn replay(directory: &Path) {
     let mut files = 0;
     for entry in
         fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
     {
         let path = entry.unwrap().path();
-        // Seen when it fails: the last is the one.
+        // When the test fails, the last path printed is the file that failed.
         eprintln!("{}", path.display());
         targets::reaper_toml(&fs::read(path).unwrap());
         files += 1;
@@ -25,11 +25,11 @@ fn replay(directory: &Path) {
 }
 
 #[test]
-fn the_configuration_holds_over_its_corpus() {
+fn parser_accepts_or_rejects_every_corpus_file() {
     replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/reaper_toml"));
 }
 
 #[test]
-fn and_over_the_presets() {
+fn parser_accepts_or_rejects_every_preset() {
     replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join("presets"));
 }

@@ -1,4 +1,4 @@
-//! `daemon`: its schedule, its end, and what it serves to operators.
+//! `daemon`: its schedule, its shutdown, and its endpoints for operators.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,9 +11,9 @@ use testkit::{
     Database, ParkAt, Parking, Program, Proxy, eventually, expired_sessions, start_reaper,
 };
 
-/// Every second; a run of nothing takes some milliseconds.
+/// Runs every second; a run with nothing to delete takes a few milliseconds.
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
-/// Not while a test is watching.
+/// Schedules no run during a test.
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
 
 struct Daemon {
@@ -33,7 +33,7 @@ impl Daemon {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// The value of one series.
+    /// Returns the value of one series.
     async fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
         let line = text
@@ -44,7 +44,7 @@ impl Daemon {
     }
 
     async fn has_run(&self) {
-        eventually("a run has ended well", async || {
+        eventually("a run has succeeded", async || {
             self.metric("session_reaper_runs_total{outcome=\"success\"}").await >= 1.0
         })
         .await;
@@ -56,7 +56,7 @@ fn equal(left: f64, right: f64) -> bool {
 }
 
 #[tokio::test]
-async fn it_runs_on_its_schedule_and_measures_what_it_did() {
+async fn scheduled_runs_are_measured() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     database
@@ -119,10 +119,10 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
         let ended = now().await;
         assert!(
             (begun - 1.0..ended + 1.0).contains(&at),
-            "{series} is {at}, not from {begun} to {ended}"
+            "{series} is {at}, not between {begun} and {ended}"
         );
     }
-    // Row 100 expired ten days ago and fell due a day later.
+    // Row 100 expired ten days ago and became due a day later.
     let due: f64 = database
         .one("SELECT extract(epoch FROM expires_at + interval '1 day')::float8 FROM sessions")
         .await;
@@ -134,7 +134,7 @@ async fn it_runs_on_its_schedule_and_measures_what_it_did() {
 }
 
 #[tokio::test]
-async fn every_series_is_there_before_the_first_run_with_help() {
+async fn every_series_exists_with_help_before_the_first_run() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let (status, text) = daemon.get("/metrics").await;
@@ -169,7 +169,7 @@ async fn every_series_is_there_before_the_first_run_with_help() {
 }
 
 #[tokio::test]
-async fn sigterm_finishes_the_chunk_and_is_a_clean_end() {
+async fn sigterm_finishes_the_chunk_and_exits_cleanly() {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
@@ -187,7 +187,7 @@ async fn sigterm_finishes_the_chunk_and_is_a_clean_end() {
 }
 
 #[tokio::test]
-async fn sigterm_between_runs_ends_it_at_once() {
+async fn sigterm_between_runs_exits_immediately() {
     let database = Database::create().await;
     let mut daemon = Daemon::start(&database, &[NEVER]).await;
     daemon.program.signal("TERM");
@@ -195,7 +195,7 @@ async fn sigterm_between_runs_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_signal_stops_at_once() {
+async fn second_signal_exits_immediately() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '5'").await;
@@ -209,14 +209,15 @@ async fn a_second_signal_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
+async fn scheduled_run_during_an_active_run_is_skipped_and_logged() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '5'").await;
     let parking = Parking::at(&database, ParkAt::Row).await;
     let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
     parking.wait_for_arrival().await;
-    // Two seconds by the clock that both go by: at least one more time has come.
+    // Two seconds on the clock that the daemon and the test share: at least one more scheduled time
+    // has passed.
     let began = std::time::Instant::now();
     eventually("two seconds have passed", async || began.elapsed().as_secs() >= 2).await;
     parking.open().await;
@@ -227,13 +228,15 @@ async fn a_time_that_comes_while_a_run_is_going_is_left_out_and_told() {
 }
 
 #[tokio::test]
-async fn jitter_puts_runs_off_by_less_than_a_gap() {
+async fn jitter_delays_runs_by_less_than_the_interval() {
     let database = Database::create().await;
     let env = [EVERY_SECOND, ("JITTER", "900ms"), ("RUST_LOG", "session_reaper=debug")];
     let daemon = Daemon::start(&database, &env).await;
-    eventually("runs have ended", async || daemon.program.log_events("run_ended").len() >= 12)
-        .await;
-    // When each run was to begin, as chrono prints it: whole seconds without jitter.
+    eventually("twelve runs have ended", async || {
+        daemon.program.log_events("run_ended").len() >= 12
+    })
+    .await;
+    // The planned start of each run, in chrono's `Display` format: whole seconds without jitter.
     let waits = daemon.program.log_events("next_run");
     let times = waits
         .iter()
@@ -241,7 +244,7 @@ async fn jitter_puts_runs_off_by_less_than_a_gap() {
     let times: Vec<DateTime<Utc>> = times.map(|time| time.parse().unwrap()).collect();
     assert!(times.iter().any(|time| time.timestamp_subsec_millis() >= 300), "{times:?}");
     assert!(times.iter().all(|time| time.timestamp_subsec_millis() < 900), "{times:?}");
-    // Never two of one second, and none begins before its time.
+    // No two runs are planned for the same second, and no run starts before its planned time.
     assert!(times.windows(2).all(|two| two[0].timestamp() < two[1].timestamp()), "{times:?}");
     let started: Vec<DateTime<Utc>> =
         database.one("SELECT array_agg(started_at ORDER BY started_at) FROM reaper_runs").await;
@@ -252,7 +255,7 @@ async fn jitter_puts_runs_off_by_less_than_a_gap() {
 }
 
 #[tokio::test]
-async fn it_outlives_a_database_that_goes_away_and_says_so() {
+async fn daemon_survives_and_reports_a_database_outage() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let daemon = Daemon::start(&database, &[("DATABASE_URL", &url), EVERY_SECOND]).await;
@@ -262,26 +265,26 @@ async fn it_outlives_a_database_that_goes_away_and_says_so() {
     daemon.has_run().await;
 
     proxy.cut();
-    // A run that was under way tries to go on; one that begins has nothing to go on with.
-    eventually("it says so", async || {
-        let said = |message| !daemon.program.log_events(message).is_empty();
-        said("database_unreachable") || said("lock_connection_lost")
+    // A run in progress tries to reconnect; a new run cannot start.
+    eventually("the outage is logged", async || {
+        let logged = |message| !daemon.program.log_events(message).is_empty();
+        logged("database_unreachable") || logged("lock_connection_lost")
     })
     .await;
-    eventually("it is not ready", async || daemon.get("/readyz").await.0 == 503).await;
+    eventually("the daemon is not ready", async || daemon.get("/readyz").await.0 == 503).await;
     assert_eq!(daemon.get("/livez").await.0, 200);
 
     proxy.restore();
     expired_sessions(&database, 10).await;
-    eventually("it works again", async || {
+    eventually("the daemon deletes rows again", async || {
         database.one::<i64>("SELECT count(*) FROM sessions").await == 0
     })
     .await;
-    eventually("it is ready again", async || daemon.get("/readyz").await.0 == 200).await;
+    eventually("the daemon is ready again", async || daemon.get("/readyz").await.0 == 200).await;
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_told() {
+async fn ops_address_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let database = Database::create().await;
     let address = taken.local_addr().unwrap().to_string();
@@ -291,14 +294,14 @@ async fn an_address_that_is_taken_is_told() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_counted_is_not_shown_as_nothing() {
+async fn failed_count_does_not_reset_the_backlog_metric() {
     let database = Database::create().await;
     expired_sessions(&database, 50).await;
     let mut client = database.client().await;
     let holder = client.transaction().await.unwrap();
-    // The delete is parked, so that there is a backlog to count; then, in the middle of the run,
-    // the table cannot be read. A run that finds the table locked at its start skips the target
-    // and does not count.
+    // The delete is parked while there is a backlog to count; then, in the middle of the run, the
+    // table becomes unreadable. A run that finds the table locked at its start skips the target and
+    // counts nothing.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 50 }).await;
     let daemon = Daemon::start(&database, &[EVERY_SECOND, ("LOCK_TIMEOUT", "50ms")]).await;
     let backlog = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
@@ -307,8 +310,8 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     })
     .await;
     parking.wait_for_arrival().await;
-    // The lock is next in line when the delete is cancelled; the run tries again in vain, and
-    // counts what is left.
+    // The lock is granted when the delete is canceled; the run retries without success, and then
+    // counts the remaining rows.
     tokio::join!(holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"), async {
         let other = database.client().await;
         testkit::waits_for_a_lock(&other, "testkit").await;
@@ -318,7 +321,7 @@ async fn what_could_not_be_counted_is_not_shown_as_nothing() {
     })
     .0
     .unwrap();
-    testkit::eventually("the count has failed", async || {
+    testkit::eventually("a count has failed", async || {
         !daemon.program.log_events("backlog_count_failed").is_empty()
     })
     .await;

@@ -1,5 +1,5 @@
-//! `discover`: what is recognised, what is proposed and how surely, and that a proposal is a file
-//! that `run` obeys.
+//! `discover`: which tables it recognizes, what it proposes and with what certainty, and that `run`
+//! accepts a proposal as its configuration file.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,7 +32,7 @@ async fn discover(url: &str) -> Value {
     let found: Value = serde_json::from_str(&program.stdout()).unwrap();
     let (code, program) =
         Program::run(binary("session-reaper"), &["discover"], &[("DATABASE_URL", url)]).await;
-    // The server may analyse a table in between.
+    // The server may analyze a table between the two calls.
     assert_eq!(
         (code, without_rows(&program.stdout())),
         (Some(0), without_rows(config(&found))),
@@ -42,7 +42,7 @@ async fn discover(url: &str) -> Value {
     found
 }
 
-/// A proposal without the numbers of rows.
+/// Returns a proposal without the row counts.
 fn without_rows(config: &str) -> String {
     let words = config.replace("never analysed", "about 0 rows");
     words
@@ -56,8 +56,8 @@ fn config(found: &Value) -> &str {
     found["config"].as_str().unwrap()
 }
 
-/// A run by the proposal, or by what somebody has made of it, once the indexes that it names are
-/// there.
+/// Creates the indexes that a proposal names, and runs with the proposal, or with an edited version
+/// of it, as the configuration.
 async fn reap_by(database: &Database, config: &str) -> Reaped {
     let client = database.client().await;
     for index in config.lines().filter_map(|line| Some(line.split_once("first: ")?.1)) {
@@ -66,7 +66,8 @@ async fn reap_by(database: &Database, config: &str) -> Reaped {
     testkit::reap_by(database, config, &[]).await
 }
 
-/// The proposal with one # removed from each line of a target, which ends with an empty line.
+/// Returns the proposal with one `#` removed from each line of each target. A target ends with an
+/// empty line.
 fn uncommented(config: &str) -> String {
     let blocks = config.split("\n\n").map(|block| match block.find("#[[target]]") {
         Some(at) => {
@@ -77,7 +78,8 @@ fn uncommented(config: &str) -> String {
     blocks.collect::<Vec<_>>().join("\n\n")
 }
 
-/// Each preset by its name, how sure it is, and its tables with where they are.
+/// Returns each preset with its name, its certainty, and its tables with the names under which they
+/// were found.
 fn presets(found: &Value) -> Vec<(String, String, BTreeMap<String, Option<String>>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let tables = |preset: &Value| {
@@ -92,7 +94,7 @@ fn presets(found: &Value) -> Vec<(String, String, BTreeMap<String, Option<String
         .collect()
 }
 
-/// The columns of a table, with how sure each is; and whether the table is live.
+/// Returns whether a table is live, and the certainty of each of its columns.
 fn judged(found: &Value, table: &str) -> Option<(bool, Vec<(String, String)>)> {
     let target =
         found["targets"].as_array().unwrap().iter().find(|target| target["table"] == table)?;
@@ -121,7 +123,7 @@ async fn with_preset(preset: &str) -> Database {
 }
 
 #[tokio::test]
-async fn the_tables_of_each_preset_are_recognised_as_its_and_as_no_other() {
+async fn each_preset_is_recognized_only_as_itself() {
     let mut names = Vec::new();
     for file in std::fs::read_dir(format!("{}/presets", env!("CARGO_MANIFEST_DIR"))).unwrap() {
         let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
@@ -146,7 +148,7 @@ async fn the_tables_of_each_preset_are_recognised_as_its_and_as_no_other() {
             .as_array()
             .unwrap_or_else(|| panic!("{name}: {}", reaped.stderr));
         assert!(!targets.is_empty());
-        // All that keeps it from running is the index that the preset's page tells to create first.
+        // A target may fail only for lack of an index that the preset's page lists.
         for target in targets.iter().filter(|target| target["outcome"] != "success") {
             assert!(
                 target["why"].as_str().unwrap().contains("CREATE INDEX CONCURRENTLY"),
@@ -159,8 +161,8 @@ async fn the_tables_of_each_preset_are_recognised_as_its_and_as_no_other() {
 }
 
 #[tokio::test]
-async fn indexes_that_are_there_are_not_asked_for() {
-    // Of auth-api one is for `revoked_at IS NOT NULL` alone.
+async fn existing_indexes_are_not_reported_as_missing() {
+    // One index of auth-api is partial: `WHERE revoked_at IS NOT NULL`.
     let found = discover(&Database::create().await.url()).await;
     for table in found["presets"][0]["tables"]
         .as_array()
@@ -173,7 +175,7 @@ async fn indexes_that_are_there_are_not_asked_for() {
     let database = with_preset("connect-pg-simple").await;
     let missing = |found: &Value| found["presets"][0]["tables"][0]["missing_indexes"].clone();
     assert_eq!(missing(&discover(&database.url()).await), json!([]));
-    // None of these serves a pass.
+    // A pass can use none of these indexes.
     for index in [
         "(sid, expire)",
         "(expire) WHERE sid > 'a'",
@@ -190,7 +192,7 @@ async fn indexes_that_are_there_are_not_asked_for() {
 }
 
 #[tokio::test]
-async fn a_preset_in_another_schema_is_proposed_with_what_it_replaces() {
+async fn preset_in_another_schema_is_proposed_with_replaces() {
     let database = with_preset("connect-pg-simple").await;
     database
         .execute(
@@ -203,9 +205,9 @@ async fn a_preset_in_another_schema_is_proposed_with_what_it_replaces() {
         )
         .await;
     let found = discover(&database.url()).await;
-    let told: Vec<String> =
+    let summary: Vec<String> =
         presets(&found).into_iter().map(|(name, how, _)| format!("{name} {how}")).collect();
-    assert_eq!(told, ["better-auth certain", "connect-pg-simple certain"]);
+    assert_eq!(summary, ["better-auth certain", "connect-pg-simple certain"]);
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     assert_eq!(database.one::<String>("SELECT string_agg(sid, ',') FROM session").await, "live");
@@ -216,7 +218,7 @@ async fn a_preset_in_another_schema_is_proposed_with_what_it_replaces() {
 }
 
 #[tokio::test]
-async fn a_preset_in_several_schemas_is_written_out_for_each() {
+async fn preset_in_several_schemas_is_proposed_for_each() {
     let database = with_preset("django").await;
     for schema in ["one", "two"] {
         database
@@ -227,14 +229,14 @@ async fn a_preset_in_several_schemas_is_written_out_for_each() {
             .await;
     }
     let found = discover(&database.url()).await;
-    let told: Vec<_> = presets(&found)
+    let matches: Vec<_> = presets(&found)
         .into_iter()
         .map(|(_, how, tables)| (how, tables["django_session"].clone()))
         .collect();
-    let told: Vec<_> =
-        told.iter().map(|(how, table)| (how.as_str(), table.as_deref().unwrap())).collect();
+    let matches: Vec<_> =
+        matches.iter().map(|(how, table)| (how.as_str(), table.as_deref().unwrap())).collect();
     assert_eq!(
-        told,
+        matches,
         [
             ("certain", "public.django_session"),
             ("again", "one.django_session"),
@@ -249,7 +251,7 @@ async fn a_preset_in_several_schemas_is_written_out_for_each() {
 }
 
 #[tokio::test]
-async fn a_condition_that_names_other_tables_is_not_taken_to_another_schema() {
+async fn condition_on_other_tables_is_not_moved_to_another_schema() {
     let database = with_preset("django-oauth-toolkit").await;
     database
         .execute(
@@ -271,7 +273,7 @@ async fn a_condition_that_names_other_tables_is_not_taken_to_another_schema() {
 }
 
 #[tokio::test]
-async fn one_table_of_a_preset_that_may_be_anybodys_is_told_and_not_taken_for_it() {
+async fn ambiguous_table_is_not_taken_for_a_preset() {
     let database = Database::empty().await;
     database
         .execute("CREATE TABLE sessions (id int PRIMARY KEY, expires_at timestamptz, revoked_at timestamptz)")
@@ -281,12 +283,12 @@ async fn one_table_of_a_preset_that_may_be_anybodys_is_told_and_not_taken_for_it
     assert_eq!((preset.as_str(), how.as_str()), ("auth-api", "perhaps"));
     assert!(!config(&found).contains("\npreset ="), "{}", config(&found));
     let (live, columns) = judged(&found, "public.sessions").unwrap();
-    let told: Vec<_> =
+    let certainties: Vec<_> =
         columns.iter().map(|(column, sure)| (column.as_str(), sure.as_str())).collect();
     assert!(live);
-    assert_eq!(told, [("expires_at", "high"), ("revoked_at", "medium")]);
+    assert_eq!(certainties, [("expires_at", "high"), ("revoked_at", "medium")]);
 
-    // The columns decide, too.
+    // The columns must match, too.
     let database = Database::empty().await;
     database
         .execute("CREATE TABLE django_session (session_key text PRIMARY KEY, expire_date text)")
@@ -295,7 +297,7 @@ async fn one_table_of_a_preset_that_may_be_anybodys_is_told_and_not_taken_for_it
 }
 
 #[tokio::test]
-async fn by_a_proposal_exactly_the_due_rows_go() {
+async fn proposal_deletes_exactly_the_due_rows() {
     let database = Database::empty().await;
     database
         .execute(
@@ -308,7 +310,7 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
                CREATE TABLE orders (id int PRIMARY KEY, delivered_at timestamptz);
                CREATE TABLE users (id int PRIMARY KEY, created_at timestamptz);
                CREATE TABLE products (id int PRIMARY KEY, expires_at timestamptz);
-               -- Ten days between two rows, the first of them in thirty days: 0 to 6 are within what is kept.
+               -- Rows are ten days apart, the first 35 days in the future: 0 to 6 are within the retention.
                INSERT INTO app.login_tokens SELECT n, now() + (35 - n * 10) * interval '1 day', now() - interval '9 years' FROM generate_series(0, 19) n;
                INSERT INTO "Auth"."SessionTokens" SELECT id, expires_at AT TIME ZONE 'UTC', CASE id % 2 WHEN 0 THEN id / 4 END FROM app.login_tokens;
                INSERT INTO app.nonces SELECT id, extract(epoch FROM expires_at) * 1000 FROM app.login_tokens;
@@ -329,7 +331,7 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
     ];
     assert_eq!(live(&found), expected, "{}", config(&found));
 
-    // 0 came after ANALYZE, and means never.
+    // 0 means "never", and is inserted after ANALYZE.
     database
         .execute("INSERT INTO app.nonces VALUES (100, 0); INSERT INTO app.otps VALUES (100, 0)")
         .await;
@@ -337,7 +339,7 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for (table, left) in [
         ("app.login_tokens", "0,1,2,3,4,5,6"),
-        // 7 has no family; that of 4 and 6 has none that is due, and 8 and 10 are one.
+        // Row 7 has no family. Rows 4 and 6 are a family without due rows; 8 and 10 are a family.
         (r#""Auth"."SessionTokens""#, "0,1,2,3,4,5,6"),
         ("app.nonces", "0,1,2,3,4,5,6,100"),
         ("app.otps", "0,1,2,3,4,5,6,100"),
@@ -347,17 +349,17 @@ async fn by_a_proposal_exactly_the_due_rows_go() {
         ("products", "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19"),
     ] {
         let key = if table.contains('"') { "\"Id\"" } else { "id" };
-        let told: String = database
+        let remaining: String = database
             .one(&format!("SELECT string_agg({key}::text, ',' ORDER BY {key}) FROM {table}"))
             .await;
-        assert_eq!(told, left, "{table}\n{}", config(&found));
+        assert_eq!(remaining, left, "{table}\n{}", config(&found));
     }
 }
 
 #[tokio::test]
-async fn how_sure_it_is_follows_from_names_and_from_what_stands_beside() {
+async fn certainty_depends_on_names_and_other_columns() {
     let database = Database::empty().await;
-    for (columns, table, told) in [
+    for (columns, table, expected) in [
         ("expires_at timestamptz", "upload_tickets", Some("medium")),
         ("expires_at timestamptz", "accounts", Some("low")),
         ("expires_at timestamptz", "promo_codes", Some("low")),
@@ -384,13 +386,13 @@ async fn how_sure_it_is_follows_from_names_and_from_what_stands_beside() {
         let found = discover(&database.url()).await;
         let sure =
             judged(&found, &format!("public.{table}")).map(|(_, columns)| columns[0].1.clone());
-        assert_eq!(sure.as_deref(), told, "{table} ({columns}): {}", config(&found));
+        assert_eq!(sure.as_deref(), expected, "{table} ({columns}): {}", config(&found));
         database.execute(&format!("DROP TABLE {table}")).await;
     }
 }
 
 #[tokio::test]
-async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
+async fn foreign_keys_to_a_table_are_reported_and_lower_certainty() {
     let database = Database::empty().await;
     database
         .execute(
@@ -402,14 +404,14 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
     let (certain, _) = judged(&found, "public.login_tokens").unwrap();
     assert!(!certain);
     let children = r#"by children = [{ table = "public.letters", column = "token" }]"#;
-    for told in [
+    for expected in [
         children,
         "# - rows of public.letters refer to it by ON DELETE CASCADE",
         "# - its own rows refer to it, and a row that",
     ] {
-        assert!(config(&found).contains(told), "{told}\n{}", config(&found));
+        assert!(config(&found).contains(expected), "{expected}\n{}", config(&found));
     }
-    // Of a preset's, too.
+    // The same applies to tables of a preset.
     let database = with_preset("django").await;
     database
         .execute("CREATE TABLE carts (session text REFERENCES django_session ON DELETE CASCADE)")
@@ -425,7 +427,7 @@ async fn what_refers_to_a_table_is_told_and_makes_it_less_sure() {
 }
 
 #[tokio::test]
-async fn what_is_commented_out_can_be_used_as_it_stands() {
+async fn commented_out_targets_work_when_uncommented() {
     let database = Database::empty().await;
     database
         .execute(
@@ -449,7 +451,7 @@ async fn what_is_commented_out_can_be_used_as_it_stands() {
 }
 
 #[tokio::test]
-async fn no_name_can_write_into_the_file() {
+async fn no_name_can_inject_configuration() {
     let database = Database::empty().await;
     database
         .execute(
@@ -472,7 +474,7 @@ async fn no_name_can_write_into_the_file() {
     );
     let used = uncommented(config(&found));
     assert_eq!(used.lines().filter(|line| line.starts_with("[[target]]")).count(), 1, "{used}");
-    // In a comment the names are escaped; as they are, they stand in the JSON.
+    // Comments contain the names escaped; the JSON contains them unchanged.
     let target = &found["targets"][0];
     for index in [&target["columns"][0]["missing_index"], &target["group"]["missing_index"]] {
         database.execute(index.as_str().unwrap()).await;
@@ -483,7 +485,7 @@ async fn no_name_can_write_into_the_file() {
 }
 
 #[tokio::test]
-async fn it_answers_whoever_asks_and_waits_for_no_lock() {
+async fn discover_needs_no_privileges_and_waits_for_no_lock() {
     let database = Database::create().await;
     database.execute("CREATE TABLE login_tokens (id int, expires_at timestamptz)").await;
     let holder = database.client().await;
@@ -498,7 +500,7 @@ async fn it_answers_whoever_asks_and_waits_for_no_lock() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_users_own_table_is_left_out() {
+async fn partitions_and_views_are_skipped() {
     let database = Database::create().await;
     database
         .execute(
@@ -512,7 +514,7 @@ async fn what_is_not_a_users_own_table_is_left_out() {
         found["targets"].as_array().unwrap().iter().map(|target| &target["table"]).collect();
     assert_eq!(tables, ["public.tokens"]);
     assert_eq!(found["targets"][0]["rows"], 2);
-    // A partitioned table takes no CONCURRENTLY.
+    // PostgreSQL cannot create an index concurrently on a partitioned table.
     assert_eq!(
         found["targets"][0]["columns"][0]["missing_index"],
         "CREATE INDEX ON public.tokens (expires_at)"
@@ -529,7 +531,7 @@ async fn what_is_not_a_users_own_table_is_left_out() {
 }
 
 #[tokio::test]
-async fn of_an_empty_database_it_says_that_nothing_is_there() {
+async fn empty_database_yields_an_empty_proposal() {
     let database = Database::empty().await;
     let found = discover(&database.url()).await;
     assert_eq!((&found["presets"], &found["targets"]), (&json!([]), &json!([])));
@@ -542,7 +544,7 @@ async fn of_an_empty_database_it_says_that_nothing_is_there() {
 }
 
 #[tokio::test]
-async fn its_exit_code_tells_what_was_in_the_way() {
+async fn exit_code_identifies_the_error() {
     let run = async |args: &[&str]| {
         let (code, program) =
             Program::run(binary("session-reaper"), &[&["discover"], args].concat(), &[]).await;
@@ -553,7 +555,7 @@ async fn its_exit_code_tells_what_was_in_the_way() {
     assert_eq!(code, Some(69), "{stderr}");
     let (code, stderr) = run(&["--output", "xml"]).await;
     assert_eq!(code, Some(78));
-    for told in ["DATABASE_URL: not given", "OUTPUT=xml: text or json"] {
-        assert!(stderr.contains(told), "{told}\n{stderr}");
+    for expected in ["DATABASE_URL: not given", "OUTPUT=xml: text or json"] {
+        assert!(stderr.contains(expected), "{expected}\n{stderr}");
     }
 }

@@ -1,4 +1,4 @@
-//! `run --textfile` and `run --pushgateway`: what a single run leaves behind for Prometheus.
+//! `run --textfile` and `run --pushgateway`: the metrics that a single run exports to Prometheus.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,7 +20,7 @@ const DELETED: &str = "session_reaper_last_run_deleted_rows{target=\"sessions\"}
 const ALL_DELETED: &str =
     "session_reaper_rows_deleted_total{target=\"sessions\",reason=\"expired\"}";
 
-/// The value of a series, if it is there.
+/// Returns the value of a series, or `None` if it does not exist.
 fn value(text: &str, series: &str) -> Option<f64> {
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(value.parse().unwrap())
@@ -44,7 +44,7 @@ fn path(directory: &TempDir) -> (std::path::PathBuf, String) {
 }
 
 #[tokio::test]
-async fn a_run_writes_a_file_that_anybody_may_read_and_nothing_beside_it() {
+async fn textfile_is_world_readable_and_the_only_file_left() {
     let database = Database::create().await;
     expired_sessions(&database, 150).await;
     let directory = TempDir::new().unwrap();
@@ -63,7 +63,7 @@ async fn a_run_writes_a_file_that_anybody_may_read_and_nothing_beside_it() {
         let age = now - value(&written, series).unwrap();
         assert!((-1.0..120.0).contains(&age), "{series} is {age} s old");
     }
-    // What says something only about a process that is there.
+    // Metrics that describe only a running process are not exported.
     for name in ["throttled", "lock_held", "interval_seconds", "chunk_size_rows"] {
         assert!(!written.contains(&format!("session_reaper_{name}")), "{name}: {written}");
     }
@@ -76,7 +76,7 @@ async fn a_run_writes_a_file_that_anybody_may_read_and_nothing_beside_it() {
 }
 
 #[tokio::test]
-async fn counters_go_on_from_the_run_before_and_gauges_are_those_of_the_last() {
+async fn counters_accumulate_and_gauges_are_from_the_last_run() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
@@ -95,7 +95,7 @@ async fn counters_go_on_from_the_run_before_and_gauges_are_those_of_the_last() {
 }
 
 #[tokio::test]
-async fn a_run_that_fails_keeps_the_last_success_and_what_it_did_not_measure() {
+async fn failed_run_keeps_last_success_and_unmeasured_values() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     let holder = database.client().await;
@@ -125,7 +125,7 @@ async fn a_run_that_fails_keeps_the_last_success_and_what_it_did_not_measure() {
 }
 
 #[tokio::test]
-async fn a_first_run_that_fails_claims_no_success() {
+async fn failed_first_run_exports_no_success() {
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
     let url = format!("postgres://nobody@127.0.0.1:{}/nowhere", free_port());
@@ -142,14 +142,14 @@ async fn a_first_run_that_fails_claims_no_success() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_written_is_told_and_changes_nothing_else() {
+async fn unwritable_file_is_logged_and_does_not_fail_the_run() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let missing = directory.path().join("not/there.prom");
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let below_a_file = file.join("metrics.prom");
-    // Root may write into what nobody may.
+    // Not even root can create a file in /proc.
     let read_only = Path::new("/proc/session_reaper.prom");
     let pushgateway = Receiver::answering(&[(200, "")]).await;
     let push = format!("http://{}", pushgateway.address());
@@ -159,11 +159,11 @@ async fn a_file_that_cannot_be_written_is_told_and_changes_nothing_else() {
         let run = reap(&database, &[("TEXTFILE", text), ("PUSHGATEWAY", &push)]).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.report["outcome"], "success");
-        let told: Vec<&str> =
+        let logged: Vec<&str> =
             run.stderr.lines().filter(|line| line.contains("metrics_write_failed")).collect();
-        assert!(told.len() == 1 && told[0].contains(text), "{}", run.stderr);
+        assert!(logged.len() == 1 && logged[0].contains(text), "{}", run.stderr);
     }
-    assert_eq!(pushgateway.received().len(), 3, "one failure is not another's");
+    assert_eq!(pushgateway.received().len(), 3, "a failed file export does not affect the push");
 }
 
 async fn expired_sessions_again(database: &Database) {
@@ -172,7 +172,7 @@ async fn expired_sessions_again(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_name_that_the_collector_does_not_read_is_warned_of() {
+async fn file_name_without_prom_suffix_causes_a_warning() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     for (name, warned) in [("reaper.prom", false), ("reaper.txt", true)] {
@@ -185,7 +185,7 @@ async fn a_name_that_the_collector_does_not_read_is_warned_of() {
 }
 
 #[tokio::test]
-async fn a_file_with_something_else_in_it_is_replaced() {
+async fn file_with_other_content_is_replaced() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
@@ -212,13 +212,13 @@ async fn pushed(
 }
 
 #[tokio::test]
-async fn a_run_pushes_its_gauges_into_its_group() {
+async fn run_pushes_its_gauges_to_its_group() {
     let database = Database::create().await;
     expired_sessions(&database, 30).await;
     let (run, received) = pushed(&database, &[(200, "")], &[]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let [push] = received.as_slice() else { panic!("{received:?}") };
-    assert_eq!(push.method, "POST", "a PUT would take away what a run that fails leaves out");
+    assert_eq!(push.method, "POST", "a PUT would delete the series that a failed run omits");
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(push.path, format!("/metrics/job/session_reaper/instance/{}", host.trim()));
     assert_eq!(push.header("content-type"), Some("text/plain; version=0.0.4"));
@@ -232,7 +232,7 @@ async fn a_run_pushes_its_gauges_into_its_group() {
 }
 
 #[tokio::test]
-async fn a_failed_run_does_not_push_over_the_last_success() {
+async fn failed_run_does_not_overwrite_the_last_success() {
     let gateway = Receiver::answering(&[(202, "")]).await;
     let database = format!("postgres://nobody@127.0.0.1:{}/nowhere", free_port());
     let url = format!("http://{}/metrics/job/mine/instance/db-1", gateway.address());
@@ -253,7 +253,7 @@ async fn a_failed_run_does_not_push_over_the_last_success() {
 }
 
 #[tokio::test]
-async fn a_password_in_the_url_is_used_and_never_told() {
+async fn password_in_the_url_is_sent_and_never_logged() {
     let database = Database::create().await;
     for answer in [(200, ""), (403, "go away")] {
         let gateway = Receiver::answering(&[answer]).await;
@@ -282,7 +282,7 @@ async fn a_password_in_the_url_is_used_and_never_told() {
 }
 
 #[tokio::test]
-async fn a_push_that_is_refused_is_told_with_the_answer_and_not_repeated() {
+async fn rejected_push_is_logged_and_not_retried() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let (path, text) = path(&directory);
@@ -296,7 +296,7 @@ async fn a_push_that_is_refused_is_told_with_the_answer_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_pushgateway_that_is_restarting_is_tried_again() {
+async fn restarting_pushgateway_is_retried() {
     let database = Database::create().await;
     let (run, received) = pushed(&database, &[(503, ""), (500, ""), (200, "")], &[]).await;
     assert_eq!(run.code, Some(0));
@@ -305,7 +305,7 @@ async fn a_pushgateway_that_is_restarting_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_pushgateway_that_is_not_there_or_never_answers_has_an_end() {
+async fn unreachable_or_silent_pushgateway_times_out() {
     let database = Database::create().await;
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let run = reap(&database, &[("PUSHGATEWAY", &nobody)]).await;
@@ -316,7 +316,7 @@ async fn a_pushgateway_that_is_not_there_or_never_answers_has_an_end() {
         run.stderr
     );
 
-    // The bound is the program's own; this would not end without it.
+    // The program has its own timeout, without which this would never end.
     let (run, received) = pushed(&database, &[], &[]).await;
     assert_eq!(run.code, Some(0));
     assert!(run.stderr.contains("no answer within 10s"), "{}", run.stderr);
@@ -324,7 +324,7 @@ async fn a_pushgateway_that_is_not_there_or_never_answers_has_an_end() {
 }
 
 #[tokio::test]
-async fn a_proxy_in_the_environment_is_not_asked() {
+async fn proxy_in_the_environment_is_ignored() {
     let database = Database::create().await;
     let proxy = Receiver::answering(&[(200, "")]).await;
     let url = format!("http://{}", proxy.address());
@@ -334,7 +334,7 @@ async fn a_proxy_in_the_environment_is_not_asked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_exported_to_is_told_before_the_run() {
+async fn invalid_export_destination_is_rejected_before_the_run() {
     let directory = TempDir::new().unwrap();
     for (variable, value, right) in [
         ("PUSHGATEWAY", "pushgateway", "http://pushgateway:9091"),

@@ -1,5 +1,5 @@
-//! A million tokens in families, half of which live: what is kept makes no statement read more
-//! blocks than it did at first.
+//! A million tokens in families, half of which are live: rows that are kept do not make any
+//! statement read more blocks than it did at first.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,7 +8,7 @@
 )]
 
 #[path = "presets/tables.rs"]
-#[allow(dead_code, reason = "the presets' tests use the rest")]
+#[allow(dead_code, reason = "the preset tests use the rest")]
 mod tables;
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use serde_json::Value;
 use tables::{indexed, write_tables};
 use testkit::{Database, Server, reap};
 
-/// 100,000 families of ten tokens, in the order of time: of each all but the newest were rotated
-/// long ago, and the newest one lives in every other family.
+/// 100,000 families of ten tokens, in chronological order. All tokens of a family except the newest
+/// were rotated long ago, and the newest is live in every other family.
 const FILL: &str = "
     INSERT INTO users VALUES ('u');
     INSERT INTO refresh_tokens (id, user_id, token_hash, family, expires_at, revoked_at)
@@ -29,8 +29,8 @@ const FILL: &str = "
         FROM generate_series(1, 10) AS n, generate_series(1, 100000) AS f, LATERAL (SELECT n * 100000 + f) AS r (i);
     ANALYZE refresh_tokens;";
 
-/// How many blocks each execution of each statement of the reaper's read, in the order of their
-/// ends.
+/// Returns how many blocks each execution of each statement of the reaper read, in the order in
+/// which the executions ended.
 fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
     let mut read: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut lines = log.lines().peekable();
@@ -43,7 +43,7 @@ fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
             plan.push_str(more);
         }
         let plan: Value = serde_json::from_str(&plan).unwrap();
-        // What was explained and not executed has none.
+        // A statement that was only explained has no block counts.
         let blocks =
             ["Shared Hit Blocks", "Shared Read Blocks"].map(|kind| plan["Plan"][kind].as_u64());
         if let [Some(hit), Some(read_in)] = blocks {
@@ -55,11 +55,11 @@ fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
     read
 }
 
-/// No execution of a statement reads three times as many blocks as its first nine on a whole chunk,
-/// in the median: a pass begins with smaller ones. To walk over all that is kept, or that was
-/// deleted, takes thousands. What is executed a few times only is not part of the loop: looks into
-/// the catalog, and counts of the backlog.
-fn nothing_reads_more(log: &str, at_least: usize) {
+/// Asserts that no execution of a statement reads more than three times the median of its first
+/// nine full chunks. A pass starts with smaller chunks, which are ignored. Reading all kept or all
+/// deleted rows would take thousands of blocks. Statements that are executed only a few times are
+/// not part of the loop: they read the catalog or count the backlog.
+fn assert_no_statement_reads_more(log: &str, at_least: usize) {
     const SMALLER: usize = 4;
     let mut deletes = 0;
     for (statement, read) in
@@ -68,18 +68,20 @@ fn nothing_reads_more(log: &str, at_least: usize) {
         let mut first = read[SMALLER..SMALLER + 9].to_vec();
         first.sort_unstable();
         let (first, most) = (first[4], read.iter().copied().max().unwrap_or(0));
-        let told =
-            format!("{} times: {first} blocks at first, then {most}: {statement:.70}", read.len());
-        eprintln!("{told}");
-        assert!(most <= (3 * first).max(100), "{told}");
+        let summary = format!(
+            "{} executions: {first} blocks at first, at most {most}: {statement:.70}",
+            read.len()
+        );
+        eprintln!("{summary}");
+        assert!(most <= (3 * first).max(100), "{summary}");
         if statement.contains("DELETE FROM") {
             deletes += read.len();
         }
     }
-    assert!(deletes >= at_least, "{deletes} deletes are in the log");
+    assert!(deletes >= at_least, "the log contains only {deletes} deletes");
 }
 
-/// Runs the preset in this order, in chunks of a thousand rows, and returns how many went.
+/// Runs the preset in this scan order, in chunks of 1,000 rows. Returns the number of deleted rows.
 async fn deleted(database: &Database, order: &str) -> i64 {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
@@ -93,7 +95,7 @@ async fn deleted(database: &Database, order: &str) -> i64 {
     ];
     let run = reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
     assert_eq!(run.code, Some(0), "{}{}", run.report, run.stderr);
-    // Else there were statements that came to no end, of which the log has nothing.
+    // A retried chunk would mean that statements were canceled, which the log does not contain.
     assert!(!run.stderr.contains("chunk_retried"), "{}", run.stderr);
     let reasons = run.target("refresh_tokens")["deleted"].as_object().unwrap();
     reasons.values().map(|rows| rows.as_i64().unwrap()).sum()
@@ -101,7 +103,7 @@ async fn deleted(database: &Database, order: &str) -> i64 {
 
 #[tokio::test]
 async fn group_of_a_million_rows_is_deleted_at_a_constant_cost() {
-    // Nobody vacuums meanwhile: what was deleted stays in the way.
+    // Without autovacuum, dead rows stay in the indexes.
     let settings = [
         ("autovacuum", "off"),
         ("shared_buffers", "512MB"),
@@ -115,8 +117,8 @@ async fn group_of_a_million_rows_is_deleted_at_a_constant_cost() {
         ("log_line_prefix", "%a "),
     ];
     let server = Server::start(&settings).await;
-    // With the reaper's own tables, which know of the first run when the second one would empty the
-    // table.
+    // The database has the reaper's own tables, which record the first run. Otherwise the second
+    // run, which empties the table, would be refused.
     let database = server.database().await;
     write_tables(&database, "prisma-refresh-tokens").await;
     database.execute(FILL).await;
@@ -128,10 +130,10 @@ async fn group_of_a_million_rows_is_deleted_at_a_constant_cost() {
     assert_eq!(database.one::<i64>(of_live_families).await, 500_000);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens").await, 500_000);
     let log = server.log();
-    nothing_reads_more(&log, 1_000);
+    assert_no_statement_reads_more(&log, 1_000);
 
     database.execute("UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE expires_at > now()").await;
     assert_eq!(deleted(&database, "heap").await, 500_000);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM refresh_tokens").await, 0);
-    nothing_reads_more(&server.log()[log.len()..], 100);
+    assert_no_statement_reads_more(&server.log()[log.len()..], 100);
 }

@@ -1,4 +1,4 @@
-//! Rows that go by what other rows hold, while somebody writes those.
+//! Rows whose deletion depends on other rows, while other transactions write to those rows.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -30,7 +30,7 @@ fn deleted(run: &Reaped) -> u64 {
 }
 
 #[tokio::test]
-async fn group_stays_whole_while_a_sibling_is_held() {
+async fn group_is_kept_whole_while_a_member_is_locked() {
     for order in ["index", "heap"] {
         for held in [
             "UPDATE tokens SET expires_at = now() + interval '1 day' WHERE id = 2",
@@ -54,7 +54,7 @@ async fn group_stays_whole_while_a_sibling_is_held() {
             assert_eq!(run.target("tokens")["remaining"], 2, "{order}, {held}");
             holder.batch_execute("COMMIT").await.unwrap();
 
-            // One that lives again keeps its group.
+            // A row that was extended keeps its group.
             let run = reap_by(&database, &target(order), &[]).await;
             let extended = held.starts_with("UPDATE");
             assert_eq!(
@@ -68,7 +68,7 @@ async fn group_stays_whole_while_a_sibling_is_held() {
 }
 
 #[tokio::test]
-async fn group_that_spans_partitions_stays_whole_while_a_sibling_is_held() {
+async fn group_across_partitions_is_kept_while_a_member_is_locked() {
     let database = Database::create().await;
     database
         .execute(
@@ -90,12 +90,12 @@ async fn group_that_spans_partitions_stays_whole_while_a_sibling_is_held() {
 }
 
 #[tokio::test]
-async fn groups_of_a_chunk_with_more_rows_than_are_locked_at_once_all_go() {
+async fn groups_larger_than_one_lock_batch_are_all_deleted() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
         database.execute(TOKENS).await;
-        // One due time each, so that a chunk has one row of each of 300 groups, which have 12,000
-        // rows.
+        // The n-th rows of all groups share a due time, so a chunk contains one row of each of the
+        // 300 groups, which have 12,000 rows in total.
         database
             .execute(
                 "INSERT INTO tokens SELECT g + 1000 * n, g, now() - interval '10 days' + n * interval '1 min'
@@ -108,7 +108,7 @@ async fn groups_of_a_chunk_with_more_rows_than_are_locked_at_once_all_go() {
 }
 
 #[tokio::test]
-async fn large_group_goes_as_a_whole_or_stays_while_somebody_writes() {
+async fn large_group_is_kept_during_writes_and_deleted_after() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
         database.execute(TOKENS).await;
@@ -118,8 +118,8 @@ async fn large_group_goes_as_a_whole_or_stays_while_somebody_writes() {
                  INSERT INTO tokens SELECT n, n, now() - interval '10 days' FROM generate_series(20001, 20010) AS n; ANALYZE tokens",
             )
             .await;
-        // Whoever writes to the table keeps the lock away that a large group is decided under;
-        // small ones go all the same.
+        // A large group is decided under a table lock, which the writer prevents. Small groups are
+        // deleted regardless.
         let writer = database.client().await;
         writer
             .batch_execute("BEGIN; INSERT INTO tokens VALUES (99999, 99, now() + interval '1 day')")
@@ -136,7 +136,7 @@ async fn large_group_goes_as_a_whole_or_stays_while_somebody_writes() {
 }
 
 #[tokio::test]
-async fn large_group_with_a_row_that_lives_stays() {
+async fn large_group_with_a_live_row_is_kept() {
     let database = Database::create().await;
     database.execute(TOKENS).await;
     database
@@ -149,7 +149,7 @@ async fn large_group_with_a_row_that_lives_stays() {
 }
 
 #[tokio::test]
-async fn group_is_compared_as_its_type_compares() {
+async fn group_column_uses_the_equality_of_its_type() {
     let database = Database::create().await;
     database
         .execute(
@@ -165,8 +165,8 @@ async fn group_is_compared_as_its_type_compares() {
     assert_eq!(ids(&database).await, "1 2");
 }
 
-/// Accounts without orders, whose orders go with them.
-const ACCOUNTS: &str = "
+/// Tokens, and orders that are deleted with them by a cascade.
+const TOKENS_AND_ORDERS: &str = "
     CREATE TABLE tokens (id bigint PRIMARY KEY, expires_at timestamptz NOT NULL);
     CREATE INDEX ON tokens (expires_at, id);
     CREATE TABLE orders (id bigint PRIMARY KEY, token_id bigint NOT NULL REFERENCES tokens ON DELETE CASCADE);
@@ -174,12 +174,12 @@ const ACCOUNTS: &str = "
     INSERT INTO tokens SELECT n, now() - interval '10 days' + n * interval '1 ms' FROM generate_series(1, 3) AS n;";
 
 #[tokio::test]
-async fn row_stays_when_what_the_condition_reads_was_written_before_its_lock() {
+async fn row_is_kept_if_its_condition_changes_before_the_lock() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
-        database.execute(ACCOUNTS).await;
-        // The order comes between the snapshot of the statement that locks and the lock: while the
-        // condition is looked at.
+        database.execute(TOKENS_AND_ORDERS).await;
+        // The order is inserted between the snapshot of the locking statement and the lock, while
+        // the condition is evaluated.
         database
             .execute(
                 "CREATE EXTENSION dblink;

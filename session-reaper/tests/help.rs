@@ -1,5 +1,4 @@
-//! What the program says of itself: help with examples that work, completions, manual pages,
-//! colours.
+//! Help texts with working examples, completions, manual pages, and colored output.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,7 +13,7 @@ use clap::{Command, CommandFactory as _, Parser as _};
 use session_reaper::cli::Cli;
 use testkit::{Program, binary, free_port};
 
-/// Itself and all that are below it, each with the words that call it.
+/// Returns a command and all its subcommands, each with the words that invoke it.
 fn commands(command: &Command, words: &str) -> Vec<(String, Command)> {
     let words = format!("{words} {}", command.get_name()).trim().to_owned();
     let below = command.get_subcommands().filter(|below| below.get_name() != "help");
@@ -29,7 +28,7 @@ async fn stdout(args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn every_help_has_an_example_that_the_command_line_takes() {
+async fn every_help_has_an_example_that_parses() {
     for (words, _) in commands(&Cli::command(), "") {
         let args: Vec<&str> = words.split(' ').skip(1).chain(["--help"]).collect();
         let help = stdout(&args).await;
@@ -42,9 +41,9 @@ async fn every_help_has_an_example_that_the_command_line_takes() {
             .collect();
         assert!(!lines.is_empty(), "{words}: no example");
         for line in lines {
-            assert!(line.starts_with(&words), "{words}: {line:?} is not about it");
-            let shell =
-                shlex::split(line).unwrap_or_else(|| panic!("{words}: {line:?} is not closed"));
+            assert!(line.starts_with(&words), "{words}: {line:?} is an example of another command");
+            let shell = shlex::split(line)
+                .unwrap_or_else(|| panic!("{words}: {line:?} has an unclosed quote"));
             let own =
                 shell.into_iter().take_while(|word| !["|", ">", "&&"].contains(&word.as_str()));
             if let Err(error) = Cli::try_parse_from(own) {
@@ -55,11 +54,11 @@ async fn every_help_has_an_example_that_the_command_line_takes() {
 }
 
 #[tokio::test]
-async fn completions_for_each_shell_know_each_command() {
+async fn completions_for_each_shell_include_each_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&["completions", shell]).await;
         for (words, command) in commands(&Cli::command(), "") {
-            assert!(script.contains(command.get_name()), "{shell} does not know {words}");
+            assert!(script.contains(command.get_name()), "{shell} completions lack {words}");
         }
         assert!(script.contains("textfile"), "{shell}");
     }
@@ -80,7 +79,7 @@ async fn completions_for_each_shell_know_each_command() {
 }
 
 #[tokio::test]
-async fn completions_for_a_shell_that_there_is_not_is_a_usage_error() {
+async fn unknown_shell_for_completions_is_a_usage_error() {
     let (code, program) =
         Program::run(binary("session-reaper"), &["completions", "tcsh"], &[]).await;
     assert_eq!(code, Some(2));
@@ -88,7 +87,7 @@ async fn completions_for_a_shell_that_there_is_not_is_a_usage_error() {
 }
 
 #[tokio::test]
-async fn manual_pages_are_written_one_for_each_command() {
+async fn one_manual_page_is_written_for_each_command() {
     let directory = tempfile::tempdir().unwrap();
     let man = directory.path().join("share/man/man1");
     assert_eq!(stdout(&["man", man.to_str().unwrap()]).await, "");
@@ -97,7 +96,7 @@ async fn manual_pages_are_written_one_for_each_command() {
         let text = std::fs::read_to_string(&page)
             .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         assert!(text.contains(".SH SYNOPSIS") && text.contains("Example"), "{words}: {text}");
-        // Where it is there it finds what is wrong with a page.
+        // If groff is installed, it checks the page.
         if let Ok(groff) =
             Process::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(&page).output()
         {
@@ -111,7 +110,7 @@ async fn manual_pages_are_written_one_for_each_command() {
 }
 
 #[tokio::test]
-async fn manual_pages_that_cannot_be_written_are_told_with_the_place() {
+async fn unwritable_manual_page_is_reported_with_its_path() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below_a_file = file.path().join("man1");
     let (code, program) =
@@ -120,7 +119,7 @@ async fn manual_pages_that_cannot_be_written_are_told_with_the_place() {
     assert!(program.stderr().contains(below_a_file.to_str().unwrap()), "{}", program.stderr());
 }
 
-/// What a person would see of a command, in a terminal of util-linux's script.
+/// Returns the output of a command in a terminal, which `script` of util-linux provides.
 async fn in_a_terminal(command: &str, env: &[(&str, &str)]) -> String {
     let command = format!("{} {command}", binary("session-reaper").display());
     let all = [&[("TERM", "xterm-256color")], env].concat();
@@ -129,10 +128,10 @@ async fn in_a_terminal(command: &str, env: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_and_for_those_who_want_them() {
+async fn colors_are_used_on_terminals_unless_no_color_is_set() {
     let escape = '\u{1b}';
     let url = format!("postgres://nobody@127.0.0.1:{}/nowhere", free_port());
-    // Help, a mistake on the command line, a line of the log.
+    // Help, a usage error, and a log line.
     for command in ["run --help", "run --fast", "run"] {
         let database = ("DATABASE_URL", url.as_str());
         let shown = in_a_terminal(command, &[database]).await;

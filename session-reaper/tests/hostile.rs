@@ -1,4 +1,4 @@
-//! A role that may create objects in a schema of the search path runs nothing as the reaper.
+//! A role that may create objects in a schema on the search path cannot run code as the reaper.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,8 +14,8 @@ use tokio_postgres::Client;
 
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 
-/// Twenty due rows and eighty live ones in `app.t`, which `session_reaper` may reap, and families
-/// and children of some.
+/// Creates `app.t` and `app.h` with the same 20 due rows and 80 live rows, and a child of each row
+/// of `app.h`. `session_reaper` may reap them.
 async fn with_tables() -> Database {
     let database = Database::create().await;
     database
@@ -35,8 +35,8 @@ async fn with_tables() -> Database {
     database
 }
 
-/// Every kind of statement: a condition, a group, children, both orders, two reasons of different
-/// types.
+/// A configuration that uses every kind of statement: a condition, a group, children, both scan
+/// orders, and two reasons of different types.
 const CONFIG: &str = r#"
 preset = "auth-api"
 [[target]]
@@ -63,7 +63,7 @@ async fn command_with(url: &str, config: &str, args: &[&str]) -> (Option<i32>, P
     let env = [
         ("DATABASE_URL", url),
         ("REAPER_CONFIG", file.path().to_str().unwrap()),
-        // Without the privilege to see others, a run would wait.
+        // Without the privilege to see other sessions, a run would throttle.
         ("MAX_ACTIVE_BACKENDS", if url.contains("role") { "" } else { "1000" }),
         ("WAIT_FOR_VACUUM", "on"),
         ("THROTTLE_QUERY", "SELECT OPERATOR(pg_catalog.-) 1"),
@@ -71,7 +71,7 @@ async fn command_with(url: &str, config: &str, args: &[&str]) -> (Option<i32>, P
     Program::run(binary("session-reaper"), args, &env).await
 }
 
-/// Each command that talks to the database, a daemon with its page among them.
+/// Runs every command that connects to the database, and a daemon with its status page.
 async fn all_commands(database: &Database, url: &str, config: &str) {
     for args in [
         &["check"] as &[&str],
@@ -101,10 +101,10 @@ async fn all_commands(database: &Database, url: &str, config: &str) {
 }
 
 #[tokio::test]
-async fn a_planted_operator_runs_nothing_as_the_reaper() {
+async fn planted_operator_is_never_called() {
     let database = with_tables().await;
-    // As in CVE-2018-1058: no operator of pg_catalog takes just these types, so that theirs would
-    // be the best.
+    // As in CVE-2018-1058: pg_catalog has no operator for exactly these types, so the planted one
+    // would be the best match.
     database
         .execute(
             "CREATE TABLE public.called (who text, what text); GRANT INSERT ON public.called TO PUBLIC;
@@ -125,15 +125,11 @@ async fn a_planted_operator_runs_nothing_as_the_reaper() {
     let called: Vec<String> =
         database.one("SELECT coalesce(array_agg(DISTINCT what), '{}') FROM public.called").await;
     assert_eq!(called, Vec::<String>::new());
-    assert_eq!(
-        database.one::<i64>("SELECT count(*) FROM app.t").await,
-        80,
-        "what is live is there"
-    );
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM app.t").await, 80, "live rows are kept");
 }
 
 #[tokio::test]
-async fn a_strangers_history_is_neither_read_nor_written() {
+async fn history_table_of_another_owner_is_not_used() {
     let database = with_tables().await;
     let name = database.name();
     database
@@ -176,8 +172,7 @@ async fn a_strangers_history_is_neither_read_nor_written() {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM public.called").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM app.t").await, 100, "nothing was deleted");
 
-    // The role that owns a target could run triggers as the reaper in any case; and so may own its
-    // history.
+    // The owner of a target can run triggers as the reaper anyway, so it may also own the history.
     database
         .execute("DROP TRIGGER pwn ON app.reaper_runs; ALTER TABLE app.t OWNER TO auth_api")
         .await;
@@ -187,7 +182,7 @@ async fn a_strangers_history_is_neither_read_nor_written() {
 }
 
 #[tokio::test]
-async fn a_strangers_trigger_and_an_open_schema_are_told() {
+async fn foreign_trigger_and_open_schema_are_warnings() {
     let database = with_tables().await;
     database
         .execute(
@@ -223,48 +218,49 @@ async fn a_strangers_trigger_and_an_open_schema_are_told() {
 }
 
 /// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of
-/// every table. On a search path that begins with it, each name without a schema means the copy.
+/// every table. On a search path that starts with it, each unqualified name refers to the copy.
 const PLANTED: &str = include_str!("hostile/planted.sql");
 
 #[tokio::test]
-async fn no_statement_leaves_a_name_to_the_search_path() {
+async fn every_statement_qualifies_all_names() {
     let database = with_tables().await;
     let (proxy, url) = Proxy::before(&database.url()).await;
     assert_eq!(command(&url, &["migrate"]).await.0, Some(0));
     all_commands(&database, &url, CONFIG).await;
     let client = database.client().await;
     client.batch_execute(PLANTED).await.unwrap();
-    // What it would find.
+    // The check detects unqualified names.
     let left =
         "SELECT now(), nullif(1, 2), 'x'::text FROM pg_class c WHERE c.relname IN ('a', 'b')";
-    let left = names_left(&client, left, &[]).await;
+    let left = unqualified_names(&client, left, &[]).await;
     assert_eq!(left.len(), 5, "{left:?}");
     let mut found = BTreeSet::new();
-    let mut looked_at = 0;
+    let mut statements = 0;
     for statement in proxy.statements() {
         for sql in split(&statement.text) {
-            let Some(sql) = analysed(&sql) else { continue };
-            looked_at += 1;
-            for name in names_left(&client, sql, &statement.types).await {
+            let Some(sql) = analyzed(&sql) else { continue };
+            statements += 1;
+            for name in unqualified_names(&client, sql, &statement.types).await {
                 found.insert(format!("{name}\n    in {sql}"));
             }
         }
     }
-    assert!(looked_at > 60, "{looked_at}");
+    assert!(statements > 60, "{statements}");
     assert!(
         found.is_empty(),
-        "{} of {looked_at}\n{}",
+        "{} unqualified names in {statements} statements\n{}",
         found.len(),
         found.into_iter().collect::<Vec<_>>().join("\n")
     );
 }
 
 #[tokio::test]
-async fn nothing_that_is_planted_is_called() {
+async fn planted_objects_are_never_called() {
     let database = with_tables().await;
     database.execute(PLANTED).await;
     let name = database.name();
-    // Tables that a configuration names without a schema are looked up there, of course.
+    // Unqualified tables in a configuration are looked up on the search path, so the planted views
+    // with their names are dropped.
     let tables = "DO $$ DECLARE r record; BEGIN
         FOR r IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
             EXECUTE format('DROP VIEW planted.%I', r.relname);
@@ -275,15 +271,15 @@ async fn nothing_that_is_planted_is_called() {
             "ALTER DATABASE {name} SET search_path = planted, pg_catalog, public, app"
         ))
         .await;
-    // A condition means what it means on the search path: it would call what is planted.
+    // A condition is resolved on the search path, so it would call planted objects.
     let without_condition: Vec<&str> =
         CONFIG.lines().filter(|line| !line.starts_with("where")).collect();
     all_commands(&database, &database.url(), &without_condition.join("\n")).await;
     assert_eq!(database.one::<i64>("SELECT pg_catalog.count(*) FROM app.t").await, 80);
 }
 
-/// The statements of a message; our strings and names contain no quotes of the other kind with a
-/// semicolon between.
+/// Splits a message into statements. The reaper's strings and names never contain a semicolon
+/// between quotes of the other kind.
 fn split(message: &str) -> Vec<String> {
     let (mut statements, mut quote) = (vec![String::new()], None);
     let without_comments = message.lines().filter(|line| !line.trim_start().starts_with("--"));
@@ -303,8 +299,9 @@ fn split(message: &str) -> Vec<String> {
     statements
 }
 
-/// What there is to analyse of a statement: nothing where it has no expression, or is not ours.
-fn analysed(sql: &str) -> Option<&str> {
+/// Returns the part of a statement to analyze, or `None` if it has no expression or is not the
+/// reaper's own.
+fn analyzed(sql: &str) -> Option<&str> {
     let sql = sql.trim();
     let sql = sql
         .strip_prefix("EXPLAIN (")
@@ -313,24 +310,23 @@ fn analysed(sql: &str) -> Option<&str> {
     let first = sql.split_whitespace().next().unwrap_or_default();
     match first {
         "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" => {}
-        // The condition as it was configured, which means what it means on the search path.
+        // The configured condition, which is resolved on the search path.
         "CREATE" if sql.starts_with("CREATE TEMPORARY VIEW session_reaper_") => return None,
-        // What migrations do; they are the first that may write to these tables, whose owner is
-        // checked before.
+        // Statements of migrations, which write only to tables whose owner was checked before.
         "CREATE" | "COMMENT" | "ALTER" => return None,
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "RELEASE" | "SAVEPOINT" | "SET" | "RESET"
         | "DISCARD" | "LOCK" => {
             return None;
         }
-        _ => panic!("what is this? {sql}"),
+        _ => panic!("unexpected statement: {sql}"),
     }
-    // Diesel's own, on a table whose owner was checked.
+    // Statements of Diesel, on a table whose owner was checked.
     (!sql.contains("__diesel_schema_migrations")).then_some(sql)
 }
 
-/// The names that the server looked up on the search path to understand a statement: a function of
-/// which it is the body depends on what they mean.
-async fn names_left(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
+/// Returns the objects that the server found through the search path for a statement. A function
+/// with the statement as its body depends on them.
+async fn unqualified_names(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
     const NAMES: &str = "SELECT coalesce(string_agg(format('%I.%I', n.nspname, y.typname), ', ' ORDER BY i), '')
         FROM unnest($1::oid[]) WITH ORDINALITY AS of (oid, i) JOIN pg_type y ON y.oid = of.oid JOIN pg_namespace n ON n.oid = y.typnamespace";
     client.batch_execute("RESET search_path").await.unwrap();
@@ -348,7 +344,7 @@ async fn names_left(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
     let created = client.batch_execute(&body).await;
     client.batch_execute("RESET search_path").await.unwrap();
     if let Err(error) = created {
-        return vec![format!("cannot be analysed: {error:?}")];
+        return vec![format!("cannot be analyzed: {error:?}")];
     }
     let rows = client
         .query(

@@ -1,4 +1,4 @@
-//! `init`.
+//! The `init` command.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -10,22 +10,23 @@ use std::path::Path;
 
 use testkit::{Program, binary};
 
-/// Nobody listens there: who comes so far has understood its configuration.
+/// A database URL with a port on which no server listens. A program that fails to connect to it has
+/// accepted its configuration.
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nowhere";
 
 async fn init(args: &[&str]) -> (Option<i32>, Program) {
     Program::run(binary("session-reaper"), &[&["init"], args].concat(), &[]).await
 }
 
-/// What the reader of the file has against it; nothing when it got as far as the database.
-async fn mistakes(file: &Path) -> Option<String> {
+/// Returns the errors in a configuration file, or `None` if `run` accepts the file.
+async fn config_errors(file: &Path) -> Option<String> {
     let args = ["run", "--database-url", NOWHERE, "--config", file.to_str().unwrap()];
     let (code, program) = Program::run(binary("session-reaper"), &args, &[]).await;
     (code != Some(69)).then(|| program.stderr())
 }
 
 #[tokio::test]
-async fn the_file_is_one_that_run_reads_with_and_without_its_examples() {
+async fn generated_file_is_valid_with_and_without_examples() {
     let directory = tempfile::tempdir().unwrap();
     for presets in [
         &["auth-api"][..],
@@ -39,7 +40,7 @@ async fn the_file_is_one_that_run_reads_with_and_without_its_examples() {
         let (code, program) = init(&args).await;
         assert_eq!(code, Some(0), "{}", program.stderr());
         assert_eq!(program.stdout(), format!("wrote {}\n", file.display()));
-        assert_eq!(mistakes(&file).await, None);
+        assert_eq!(config_errors(&file).await, None);
 
         let text = fs::read_to_string(&file).unwrap();
         assert!(presets.iter().all(|preset| text.contains(&format!("{preset:?}"))), "{text}");
@@ -48,23 +49,23 @@ async fn the_file_is_one_that_run_reads_with_and_without_its_examples() {
         assert!(text.lines().filter(example).count() > 10, "{text}");
         let all = text.lines().map(|line| if example(&line) { &line[1..] } else { line });
         fs::write(&file, all.collect::<Vec<_>>().join("\n")).unwrap();
-        assert_eq!(mistakes(&file).await, None);
+        assert_eq!(config_errors(&file).await, None);
     }
 }
 
 #[tokio::test]
-async fn every_key_that_the_reader_knows_is_explained() {
+async fn generated_file_explains_every_known_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("wrong.toml");
     fs::write(&file, "q = 1\n[[target]]\nq = 1\ntable = 't'\ndue = [{ q = 1 }]\n").unwrap();
-    let told = mistakes(&file).await.unwrap();
-    let known: Vec<&str> = told
+    let errors = config_errors(&file).await.unwrap();
+    let known: Vec<&str> = errors
         .lines()
         .filter(|line| line.contains("unknown key"))
         .filter_map(|line| line.split_once("(known: ")?.1.strip_suffix(')'))
         .flat_map(|keys| keys.split(", "))
         .collect();
-    assert!(["preset", "table", "keep"].iter().all(|key| known.contains(key)), "{told}");
+    assert!(["preset", "table", "keep"].iter().all(|key| known.contains(key)), "{errors}");
     let (_, program) = init(&["-"]).await;
     for key in known {
         let written = [format!("{key} = "), format!("[[{key}]]")];
@@ -73,14 +74,14 @@ async fn every_key_that_the_reader_knows_is_explained() {
 }
 
 #[tokio::test]
-async fn without_a_preset_it_is_the_one_that_is_reaped_without_a_file() {
+async fn default_preset_is_auth_api() {
     let (code, program) = init(&["-"]).await;
     assert_eq!(code, Some(0));
     assert!(program.stdout().contains("\npreset = \"auth-api\"\n"), "{}", program.stdout());
 }
 
 #[tokio::test]
-async fn a_file_that_is_there_stays_as_it_is() {
+async fn existing_file_is_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("reaper.toml");
     fs::write(&file, "mine").unwrap();
@@ -99,18 +100,18 @@ async fn a_file_that_is_there_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_preset_that_there_is_not_is_told_with_the_nearest() {
+async fn unknown_preset_is_rejected_with_the_nearest_name() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("reaper.toml");
     let (code, program) =
         init(&[file.to_str().unwrap(), "--preset", "djano", "--preset", "doorkeper"]).await;
     assert_eq!(code, Some(78));
-    for told in [
+    for expected in [
         "2 mistakes",
         "--preset=djano: there is none; did you mean \"django\"?",
         "did you mean \"doorkeeper\"?",
     ] {
-        assert!(program.stderr().contains(told), "{told}\n{}", program.stderr());
+        assert!(program.stderr().contains(expected), "{expected}\n{}", program.stderr());
     }
     assert!(!file.exists());
 }

@@ -1,4 +1,4 @@
-//! Runs that are cut short, and runs that meet each other: whole chunks are done and nothing else.
+//! Interrupted runs and concurrent runs: only whole chunks are committed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,11 +17,11 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a
-/// trigger may keep one, and where it deletes without.
+/// Positions in the middle of the third chunk of 500 rows: where the reaper locks rows first,
+/// because a trigger may keep one, and where it deletes without locking first.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
-/// 500 due sessions, of which the third chunk of 100 stops in its middle.
+/// Starts a run over 500 due sessions that stops in the middle of the third chunk of 100 rows.
 async fn parked_in_the_third_chunk(place: ParkAt) -> (Database, Parking, Program) {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
@@ -32,8 +32,8 @@ async fn parked_in_the_third_chunk(place: ParkAt) -> (Database, Parking, Program
     (database, parking, program)
 }
 
-/// The server has noticed that its client is gone, and has undone what it had not committed.
-async fn nobody_at_work(database: &Database) {
+/// Waits until the server has noticed that its clients are gone, and has rolled back their work.
+async fn no_connections_left(database: &Database) {
     let client = database.client().await;
     eventually("the reaper's connections have ended", async || {
         let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
@@ -44,7 +44,7 @@ async fn nobody_at_work(database: &Database) {
 }
 
 #[tokio::test]
-async fn of_two_reapers_at_once_one_works_and_the_other_says_so() {
+async fn second_reaper_skips_targets_while_the_first_runs() {
     for place in PLACES {
         let (database, parking, first) = parked_in_the_third_chunk(place).await;
         let second = reap(&database, &[]).await;
@@ -69,7 +69,7 @@ async fn of_two_reapers_at_once_one_works_and_the_other_says_so() {
 }
 
 #[tokio::test]
-async fn of_many_that_start_at_once_each_row_goes_once() {
+async fn concurrent_runs_delete_each_row_once() {
     let database = Database::create().await;
     expired_sessions(&database, 1_000).await;
     let programs: Vec<Program> = (0..6).map(|_| start_reaper(&database, &JSON, &[])).collect();
@@ -85,14 +85,14 @@ async fn of_many_that_start_at_once_each_row_goes_once() {
             .collect();
         assert!(
             outcomes == ["success"; 3] || outcomes == ["skipped_lock"; 3],
-            "all or nothing: {outcomes:?}"
+            "a run holds all locks or none: {outcomes:?}"
         );
         deleted += run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
     }
     assert_eq!(deleted, 1_000);
 }
 
-/// Holds what a reaper holds while it takes its locks.
+/// Takes the lock that a reaper holds while it acquires its other locks.
 async fn taking_locks(database: &Database) -> tokio_postgres::Client {
     let holder = database.client().await;
     holder
@@ -103,7 +103,7 @@ async fn taking_locks(database: &Database) -> tokio_postgres::Client {
 }
 
 #[tokio::test]
-async fn the_locks_are_taken_when_nobody_else_is_taking_them() {
+async fn lock_acquisition_waits_for_another_reaper() {
     let database = Database::create().await;
     let holder = taking_locks(&database).await;
     let program = start_reaper(&database, &JSON, &[]);
@@ -118,7 +118,7 @@ async fn the_locks_are_taken_when_nobody_else_is_taking_them() {
 }
 
 #[tokio::test]
-async fn who_takes_its_locks_for_ever_is_another_reaper_at_work() {
+async fn blocked_lock_acquisition_ends_with_skipped_lock() {
     let database = Database::create().await;
     let _holder = taking_locks(&database).await;
     let run = reap(&database, &[]).await;
@@ -131,12 +131,12 @@ async fn who_takes_its_locks_for_ever_is_another_reaper_at_work() {
 }
 
 #[tokio::test]
-async fn kill_9_inside_a_chunk_undoes_that_chunk_and_leaves_whole_ones() {
+async fn sigkill_inside_a_chunk_rolls_back_only_that_chunk() {
     for place in PLACES {
         let (database, parking, mut program) = parked_in_the_third_chunk(place).await;
         program.signal("KILL");
         program.wait().await;
-        nobody_at_work(&database).await;
+        no_connections_left(&database).await;
         assert_eq!(left(&database).await, 300);
         assert!(
             database
@@ -151,22 +151,22 @@ async fn kill_9_inside_a_chunk_undoes_that_chunk_and_leaves_whole_ones() {
 }
 
 #[tokio::test]
-async fn kill_9_between_chunks_leaves_whole_ones() {
+async fn sigkill_between_chunks_keeps_committed_chunks() {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
-    // The third chunk's statement has begun and has done nothing.
+    // The statement of the third chunk has started and has deleted nothing.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 300 }).await;
     let mut program = start_reaper(&database, &JSON, &[]);
     parking.wait_for_arrival().await;
     program.signal("KILL");
     program.wait().await;
-    nobody_at_work(&database).await;
+    no_connections_left(&database).await;
     assert_eq!(left(&database).await, 300);
     parking.open().await;
     assert_eq!(reap(&database, &[]).await.target("sessions")["deleted"]["expired"], 300);
 }
 
-async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
+async fn signal_finishes_the_chunk(signal: &str, code: i32) {
     for place in PLACES {
         let (database, parking, mut program) = parked_in_the_third_chunk(place).await;
         program.signal(signal);
@@ -183,7 +183,7 @@ async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
         assert_eq!(
             run.target("sessions")["deleted"]["expired"],
             300,
-            "the chunk under way was finished"
+            "the current chunk was finished"
         );
         assert_eq!(run.target("sessions")["remaining"], 200);
         assert_eq!(left(&database).await, 200);
@@ -193,30 +193,30 @@ async fn a_signal_finishes_the_chunk(signal: &str, code: i32) {
 
 #[tokio::test]
 async fn sigterm_finishes_the_chunk() {
-    a_signal_finishes_the_chunk("TERM", 143).await;
+    signal_finishes_the_chunk("TERM", 143).await;
 }
 
 #[tokio::test]
 async fn sigint_finishes_the_chunk() {
-    a_signal_finishes_the_chunk("INT", 130).await;
+    signal_finishes_the_chunk("INT", 130).await;
 }
 
 #[tokio::test]
-async fn a_second_signal_stops_at_once() {
+async fn second_signal_exits_immediately() {
     for place in PLACES {
         let (database, _parking, mut program) = parked_in_the_third_chunk(place).await;
         program.signal("TERM");
         program.log_event("shutdown_started").await;
         program.signal("TERM");
-        // It does not wait for the chunk: nobody has opened the barrier.
+        // The program does not wait for the chunk: the parking barrier is still closed.
         assert_eq!(program.wait().await.code(), Some(143));
-        nobody_at_work(&database).await;
+        no_connections_left(&database).await;
         assert_eq!(left(&database).await, 300);
     }
 }
 
 #[tokio::test]
-async fn the_lock_is_free_the_moment_a_run_has_ended() {
+async fn lock_is_released_when_a_run_ends() {
     let database = Database::create().await;
     for _ in 0..5 {
         assert_eq!(reap(&database, &[]).await.report["outcome"], "success");
@@ -224,16 +224,16 @@ async fn the_lock_is_free_the_moment_a_run_has_ended() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_given_up() {
+async fn silent_server_is_abandoned() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let env = [
         ("DATABASE_URL", url.as_str()),
-        // Above what a slow machine takes for its other statements.
+        // Longer than the other statements take on a slow machine.
         ("STATEMENT_TIMEOUT", "5s"),
         ("LOCK_TIMEOUT", "500ms"),
         ("CHUNK_TIME", "1s"),
-        // Without this bound the run tries for a minute to reconnect.
+        // Without this limit the run tries to reconnect for a minute.
         ("MAX_RUNTIME", "45s"),
     ];
     expired_sessions(&database, 300).await;
@@ -242,20 +242,20 @@ async fn a_server_that_falls_silent_is_given_up() {
     let program = start_reaper(&database, &JSON, &env);
     parking.wait_for_arrival().await;
     proxy.stall();
-    // Nothing that it asks is answered any more, for ever.
+    // From here on, the run receives no more responses.
     let run = reaped(program).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(run.stderr.contains("server_timeout"), "{}", run.stderr);
     parking.open().await;
-    // The proxy kept the server's half open.
+    // The proxy has kept the server's side of the connections open.
     proxy.cut();
-    nobody_at_work(&database).await;
+    no_connections_left(&database).await;
     assert_eq!(reap(&database, &[]).await.code, Some(0));
     assert_eq!(left(&database).await, 0);
 }
 
 #[tokio::test]
-async fn a_run_that_lost_its_second_connection_is_in_the_history_all_the_same() {
+async fn run_is_recorded_after_losing_its_second_connection() {
     for place in PLACES {
         let (database, parking, program) = parked_in_the_third_chunk(place).await;
         database

@@ -1,5 +1,4 @@
-//! How a target's rows lie: in partitions, in tables that inherit, with children, in the order of
-//! the heap.
+//! Table layouts: partitions, inheritance, children, and the heap scan order.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +20,7 @@ async fn with(sql: &str) -> Database {
     database
 }
 
-/// A range of times each, one more level below the third, and one for what fits nowhere.
+/// Partitions by time range, the third of which has subpartitions, and a default partition.
 const PARTITIONED: &str = "
     CREATE TABLE t (id int, due timestamptz, family int) PARTITION BY RANGE (due);
     CREATE SCHEMA parts;
@@ -35,9 +34,9 @@ const PARTITIONED: &str = "
     CREATE INDEX ON t (due, id); CREATE INDEX ON t (family);";
 
 #[tokio::test]
-async fn a_partitioned_table_is_reaped_partition_by_partition() {
+async fn partitioned_table_is_reaped_in_every_partition() {
     let database = with(PARTITIONED).await;
-    // 1,000 each in 2019, 2020, 2021, and 500 live ones.
+    // 1,000 rows each in 2019, 2020 and 2021, and 500 live rows.
     database
         .execute(
             "INSERT INTO t SELECT n, timestamptz '2019-01-01Z' + (n % 3) * interval '1 year' + n * interval '1 minute'
@@ -54,9 +53,9 @@ async fn a_partitioned_table_is_reaped_partition_by_partition() {
         .unwrap();
     let reaped = reap_by(&database, &target(""), &[]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
-    let told = reaped.target("t");
+    let result = reaped.target("t");
     assert_eq!(
-        (&told["deleted"]["old"], &told["skipped_locked"], &told["remaining"]),
+        (&result["deleted"]["old"], &result["skipped_locked"], &result["remaining"]),
         (&2993.into(), &7.into(), &7.into())
     );
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE due > now()").await, 500);
@@ -64,7 +63,7 @@ async fn a_partitioned_table_is_reaped_partition_by_partition() {
 }
 
 #[tokio::test]
-async fn a_group_is_whole_across_partitions() {
+async fn group_is_decided_across_partitions() {
     let database = with(PARTITIONED).await;
     // Family 1 has a live row in another partition; family 2 has none.
     database
@@ -79,7 +78,7 @@ async fn a_group_is_whole_across_partitions() {
 }
 
 #[tokio::test]
-async fn a_partition_that_is_dropped_meanwhile_is_no_failure() {
+async fn partition_dropped_during_a_run_is_skipped() {
     let database = with(PARTITIONED).await;
     database
         .execute(
@@ -93,7 +92,7 @@ async fn a_partition_that_is_dropped_meanwhile_is_no_failure() {
     holder.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
     let dropper = async {
         testkit::waits_for_a_lock(&holder, "session-reaper").await;
-        // The catalog was read when this partition was there.
+        // The partition existed when the run read the catalog.
         holder.batch_execute("DROP TABLE t3; SELECT pg_advisory_unlock(4711)").await.unwrap();
     };
     let config = target("");
@@ -104,8 +103,8 @@ async fn a_partition_that_is_dropped_meanwhile_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_row_in_a_table_that_inherits_is_not_taken_for_another() {
-    // The same places (ctid) in both tables: due rows in one, live ones in the other.
+async fn rows_with_equal_ctids_in_inheriting_tables_are_distinct() {
+    // Both tables use the same ctids: due rows in one, live rows in the other.
     let database = with(
         "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (t);
          CREATE INDEX ON t (due); CREATE INDEX ON heir (due);
@@ -125,7 +124,7 @@ async fn a_row_in_a_table_that_inherits_is_not_taken_for_another() {
 }
 
 #[tokio::test]
-async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded() {
+async fn heap_order_deletes_only_due_rows_in_bounded_chunks() {
     let database = with(
         "CREATE TABLE t (id int PRIMARY KEY, due timestamptz, kind text); CREATE INDEX ON t (due);
          INSERT INTO t SELECT n, now() - (n % 4) * interval '20 hours', CASE WHEN n % 3 = 0 THEN 'stay' END FROM generate_series(1, 20000) AS n;
@@ -140,10 +139,10 @@ async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded
     let config = target("order = 'heap'\nwhere = \"t.kind IS DISTINCT FROM 'stay'\"");
     let reaped = reap_by(&database, &config, &[]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
-    let told = reaped.target("t");
-    // 2, 10007 are due and not kept, and held.
+    let result = reaped.target("t");
+    // Rows 2 and 10007 are due, not kept by the condition, and locked.
     assert_eq!(
-        (&told["skipped_locked"], &told["remaining"]),
+        (&result["skipped_locked"], &result["remaining"]),
         (&2.into(), &2.into()),
         "{}",
         reaped.stderr
@@ -163,12 +162,12 @@ async fn in_the_order_of_the_heap_exactly_the_due_rows_go_and_chunks_are_bounded
         0
     );
     // MAX_CHUNK is 100.
-    let deleted = told["deleted"]["old"].as_u64().unwrap();
-    assert!(told["chunks"].as_u64().unwrap() >= deleted / 100, "{told}");
+    let deleted = result["deleted"]["old"].as_u64().unwrap();
+    assert!(result["chunks"].as_u64().unwrap() >= deleted / 100, "{result}");
 }
 
 #[tokio::test]
-async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by_time() {
+async fn heap_order_is_for_large_backlogs_and_index_order_for_small() {
     let database = with(
         "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
          INSERT INTO t SELECT n, now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * (interval '2 days' + n * interval '1 min') FROM generate_series(1, 120000) AS n;
@@ -196,7 +195,7 @@ async fn a_large_backlog_all_over_the_table_is_taken_by_block_and_a_small_one_by
 }
 
 #[tokio::test]
-async fn a_crowd_at_one_time_that_the_index_cannot_tell_apart_is_taken_by_block() {
+async fn many_rows_with_the_same_due_time_use_heap_order() {
     let (from_statistics, from_the_first_chunk) = (
         r#""order":"heap","why":"too many rows share one time"#,
         "going on in the order of the heap",
@@ -206,7 +205,7 @@ async fn a_crowd_at_one_time_that_the_index_cannot_tell_apart_is_taken_by_block(
         ("", "", from_the_first_chunk),
         ("PRIMARY KEY", "; ANALYZE t", from_statistics),
     ] {
-        // Autovacuum would collect the statistics of its own accord, sooner or later.
+        // Autovacuum would eventually collect the statistics by itself.
         let database = with(&format!(
             "CREATE TABLE t (id int {key}, due timestamptz) WITH (autovacuum_enabled = off); CREATE INDEX ON t (due);
              INSERT INTO t SELECT n, date_trunc('day', now()) - interval '9 days' FROM generate_series(1, 40000) AS n;
@@ -218,7 +217,7 @@ async fn a_crowd_at_one_time_that_the_index_cannot_tell_apart_is_taken_by_block(
         assert_eq!(reaped.target("t")["deleted"]["old"], 40_000, "{}", reaped.stderr);
         assert!(reaped.stderr.contains(expected), "{key}{analyze}: {}", reaped.stderr);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
-        // No chunk had more than a thousand of them.
+        // No chunk deleted more than 1,000 rows.
         assert!(reaped.target("t")["chunks"].as_u64().unwrap() >= 40, "{}", reaped.report);
     }
 }
@@ -230,12 +229,12 @@ const FAMILIES: &str = "
     INSERT INTO kids SELECT n, p FROM generate_series(1, 400) AS p, generate_series(1, CASE p WHEN 7 THEN 5000 WHEN 350 THEN 500 ELSE p % 4 END) AS n;";
 
 #[tokio::test]
-async fn children_go_first_in_chunks_that_count_them() {
+async fn children_are_deleted_first_and_count_toward_chunks() {
     for order in ["", "order = 'heap'"] {
         let database = with(FAMILIES).await;
         let due: i64 = database.one("SELECT count(*) FROM kids WHERE parent <= 300").await;
         let all: i64 = database.one("SELECT count(*) FROM kids").await;
-        // What goes in one transaction, of both tables together.
+        // Record the rows of both tables that each transaction deletes.
         database
             .execute(
                 "CREATE TABLE gone (xid bigint, rows int);
@@ -249,26 +248,26 @@ async fn children_go_first_in_chunks_that_count_them() {
             target(&format!("children = [{{ table = 'kids', column = 'parent' }}]\n{order}"));
         let reaped = reap_by(&database, &config, &[]).await;
         assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
-        let told = reaped.target("t");
+        let result = reaped.target("t");
         assert_eq!(
-            (&told["deleted"]["old"], &told["remaining"]),
+            (&result["deleted"]["old"], &result["remaining"]),
             (&300.into(), &0.into()),
             "{}",
             reaped.stderr
         );
-        assert_eq!(told["children"], due, "{}", reaped.stderr);
+        assert_eq!(result["children"], due, "{}", reaped.stderr);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM kids").await, all - due);
         assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
         let largest: i64 = database
             .one("SELECT max(n) FROM (SELECT count(*) AS n FROM gone GROUP BY xid) AS chunks")
             .await;
-        // MAX_CHUNK is 100, of parents and of children.
+        // MAX_CHUNK is 100, for parents and for children.
         assert!(largest <= 200, "{order} {largest}");
     }
 }
 
 #[tokio::test]
-async fn children_of_a_parent_that_is_held_or_kept_stay() {
+async fn children_of_locked_or_kept_parents_are_kept() {
     let database = with(FAMILIES).await;
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM t WHERE id = 7 FOR UPDATE").await.unwrap();
@@ -291,14 +290,14 @@ async fn children_without_a_foreign_key_refer_to_the_primary_key() {
 }
 
 #[tokio::test]
-async fn children_that_cannot_be_are_refused_with_what_is_wrong() {
+async fn invalid_children_are_rejected_with_the_reason() {
     let database = with(
         "CREATE TABLE t (id int, due timestamptz); CREATE INDEX ON t (due);
          CREATE TABLE kids (parent int); CREATE TABLE parted (parent int) PARTITION BY HASH (parent);
          INSERT INTO t VALUES (1, now() - interval '9 days')",
     )
     .await;
-    for (table, column, told) in [
+    for (table, column, expected) in [
         ("kidz", "parent", "children: there is no table kidz; did you mean public.kids?"),
         ("kids", "parents", "did you mean parent?"),
         ("kids", "parent", "no foreign key says what kids.parent refers to"),
@@ -307,14 +306,14 @@ async fn children_that_cannot_be_are_refused_with_what_is_wrong() {
         let config = target(&format!("children = [{{ table = '{table}', column = '{column}' }}]"));
         let reaped = reap_by(&database, &config, &[]).await;
         let why = reaped.target("t")["why"].as_str().unwrap();
-        assert!(why.contains(told), "{told}\n{why}");
+        assert!(why.contains(expected), "{expected}\n{why}");
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1);
 }
 
 #[tokio::test]
-async fn a_child_that_a_trigger_keeps_keeps_its_parent() {
-    // Without a foreign key nothing else would.
+async fn child_kept_by_a_trigger_keeps_its_parent() {
+    // There is no foreign key that would keep the parent.
     let database = with(FAMILIES).await;
     database
         .execute(
@@ -342,7 +341,7 @@ async fn a_child_that_a_trigger_keeps_keeps_its_parent() {
 }
 
 #[tokio::test]
-async fn a_budget_of_rows_is_never_exceeded() {
+async fn row_budget_is_never_exceeded() {
     for more in ["children = [{ table = 'kids', column = 'parent' }]", "order = 'heap'", ""] {
         let database = with(FAMILIES).await;
         let before: i64 =
@@ -359,7 +358,7 @@ async fn a_budget_of_rows_is_never_exceeded() {
         };
         assert_eq!(gone, 137, "{more}");
     }
-    // Rows of one time that nothing tells apart.
+    // Rows with the same time and without a key.
     let database = with(
         "CREATE TABLE t (due timestamptz); CREATE INDEX ON t (due);
          INSERT INTO t SELECT date_trunc('day', now()) - interval '9 days' FROM generate_series(1, 9000)",
@@ -370,7 +369,7 @@ async fn a_budget_of_rows_is_never_exceeded() {
 }
 
 #[tokio::test]
-async fn by_blocks_too_a_row_whose_cascade_is_held_is_passed_over() {
+async fn heap_order_skips_rows_with_a_locked_cascade() {
     let database = with(FAMILIES).await;
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM kids WHERE parent = 299 FOR UPDATE").await.unwrap();
@@ -386,7 +385,7 @@ async fn by_blocks_too_a_row_whose_cascade_is_held_is_passed_over() {
 }
 
 #[tokio::test]
-async fn rows_that_a_trigger_keeps_are_not_said_to_be_gone() {
+async fn rows_kept_by_a_trigger_are_not_counted_as_deleted() {
     for order in ["order = 'index'", "order = 'heap'"] {
         let database = with(
             "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);

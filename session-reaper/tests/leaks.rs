@@ -1,4 +1,4 @@
-//! No value of a row leaves the database, and no text from it does anything to a terminal.
+//! No value of a row leaves the database, and text from the database cannot control a terminal.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,7 +12,7 @@ use testkit::{Database, Program, binary, start_reaper};
 const CONFIG: &str =
     "[[target]]\ntable = 'session'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
 
-/// A due row, whose key is a secret.
+/// Creates a due row whose key is a secret.
 async fn with_session() -> Database {
     let database = Database::create().await;
     database
@@ -25,7 +25,7 @@ async fn with_session() -> Database {
 }
 
 #[tokio::test]
-async fn values_of_rows_are_in_no_report_log_or_page() {
+async fn row_values_never_appear_in_reports_logs_or_pages() {
     let database = with_session().await;
     for (name, made) in [
         (
@@ -64,7 +64,7 @@ async fn values_of_rows_are_in_no_report_log_or_page() {
         let mut daemon = start_reaper(&database, &["daemon"], &env);
         let address = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
         let ended = daemon.log_event("run_ended").await;
-        // The other target is the history.
+        // The other target is the history, and succeeds.
         assert_eq!(ended["outcome"], "partial", "{name}: {ended}");
         let page = reqwest::get(format!("http://{address}/status.json")).await.unwrap().text().await.unwrap();
         daemon.signal("TERM");
@@ -79,9 +79,9 @@ async fn values_of_rows_are_in_no_report_log_or_page() {
 }
 
 #[tokio::test]
-async fn text_from_the_server_does_nothing_to_a_terminal() {
+async fn server_text_is_escaped_on_a_terminal() {
     let database = with_session().await;
-    // An error of a trigger, and what a colleague wrote about a pause.
+    // The error of a trigger and the reason of a pause contain control characters.
     database
         .execute(
             "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
@@ -111,14 +111,14 @@ async fn text_from_the_server_does_nothing_to_a_terminal() {
         .await;
     let throttled = [env.as_slice(), &[("MAX_THROTTLE", "1s")]].concat();
     let (_, waiting) = Program::run(binary("session-reaper"), &["run"], &throttled).await;
-    let (code, stands) = Program::run(binary("session-reaper"), &["status"], &env).await;
-    assert_eq!(code, Some(0), "{}", stands.stderr());
-    let outputs = [run, status, waiting, stands];
+    let (code, paused) = Program::run(binary("session-reaper"), &["status"], &env).await;
+    assert_eq!(code, Some(0), "{}", paused.stderr());
+    let outputs = [run, status, waiting, paused];
     for text in outputs.iter().flat_map(|program| [program.stdout(), program.stderr()]) {
         assert!(!text.contains(['\x1b', '\x07', '\u{202e}']), "{text:?}");
         assert!(!text.lines().any(|line| line.starts_with("ERROR forged")), "{text:?}");
     }
-    let told: Value =
+    let report: Value =
         database.one("SELECT report FROM reaper_runs ORDER BY started_at LIMIT 1").await;
-    assert!(told["targets"][0]["why"].as_str().unwrap().contains(r"\u{1b}"), "{told}");
+    assert!(report["targets"][0]["why"].as_str().unwrap().contains(r"\u{1b}"), "{report}");
 }

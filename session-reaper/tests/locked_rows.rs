@@ -1,4 +1,4 @@
-//! Rows that somebody else holds or writes while the reaper is at work.
+//! Rows that other transactions lock or write while the reaper runs.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,7 +11,7 @@ use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_r
 const JSON: [&str; 4] = ["run", "--yes", "--output", "json"];
 
 #[tokio::test]
-async fn a_row_whose_family_is_held_is_passed_over_and_the_others_go() {
+async fn row_with_a_locked_family_is_skipped() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     let mut client = database.client().await;
@@ -31,10 +31,10 @@ async fn a_row_whose_family_is_held_is_passed_over_and_the_others_go() {
 }
 
 #[tokio::test]
-async fn a_row_locked_elsewhere_is_skipped_and_told_and_goes_next_time() {
+async fn locked_row_is_reported_and_deleted_by_the_next_run() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
-    // Due for both reasons: it is one row all the same.
+    // The row is due for both reasons, but counts only once.
     database
         .execute(
             "UPDATE sessions SET revoked_at = now() - interval '8 days' WHERE user_agent = '42'",
@@ -64,7 +64,7 @@ async fn a_row_locked_elsewhere_is_skipped_and_told_and_goes_next_time() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_let_go_while_the_pass_is_under_way_goes_at_its_end() {
+async fn row_unlocked_during_a_pass_is_deleted_at_its_end() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     let holder = database.client().await;
@@ -87,7 +87,7 @@ async fn a_row_that_is_let_go_while_the_pass_is_under_way_goes_at_its_end() {
 }
 
 #[tokio::test]
-async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_time() {
+async fn locked_rows_in_many_key_ranges_are_counted() {
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
     let holder = database.client().await;
@@ -95,7 +95,7 @@ async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_ti
         .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE")
         .await
         .unwrap();
-    // 150 stretches, more than are remembered one by one.
+    // 150 key ranges, more than are remembered individually.
     let first = reap(&database, &[("MAX_CHUNK", "20")]).await;
     assert_eq!(first.target("sessions")["deleted"]["expired"], 2_000);
     assert_eq!(first.target("sessions")["skipped_locked"], 1_000);
@@ -105,7 +105,7 @@ async fn a_thousand_locked_rows_in_many_stretches_are_counted_and_all_go_next_ti
 }
 
 #[tokio::test]
-async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_they_are_let_go() {
+async fn unlocked_rows_in_many_key_ranges_are_deleted_at_the_end() {
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
     let holder = database.client().await;
@@ -113,8 +113,8 @@ async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_th
         .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE")
         .await
         .unwrap();
-    // When the first look comes to its last stretches, a few more than the thousand that are locked
-    // are left.
+    // When the initial attempt reaches its last key ranges, slightly more rows are left than the
+    // thousand that are locked.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 1_020 }).await;
     let run = start_reaper(&database, &JSON, &[("MAX_CHUNK", "20")]);
     parking.wait_for_arrival().await;
@@ -127,8 +127,8 @@ async fn locked_rows_in_more_stretches_than_are_remembered_go_at_the_end_once_th
     assert_eq!(target["remaining"], 0);
 }
 
-/// The statement is parked with its snapshot taken and no row looked at; what is committed then it
-/// learns only from the rows themselves, when it locks them.
+/// Parks the statement after it has taken its snapshot and before it reads a row, and commits
+/// `update`. The statement sees the update only when it locks the rows.
 async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {
     let database = Database::create().await;
     let strict = format!(
@@ -146,7 +146,7 @@ async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Da
 }
 
 #[tokio::test]
-async fn a_row_extended_between_snapshot_and_lock_survives() {
+async fn row_extended_between_snapshot_and_lock_is_kept() {
     let (run, database) = written_between_snapshot_and_lock(
         "UPDATE sessions SET expires_at = now() + interval '1 day', absolute_expires_at = now() + interval '1 day'
          WHERE user_agent IN ('1', '20', '50')",
@@ -159,12 +159,12 @@ async fn a_row_extended_between_snapshot_and_lock_survives() {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 3);
     let target = run.target("sessions");
     assert_eq!(target["deleted"]["expired"], 47);
-    assert_eq!(target["skipped_locked"], 0, "nobody holds them, and they are not due");
+    assert_eq!(target["skipped_locked"], 0, "the rows are neither locked nor due");
     assert_eq!(target["remaining"], 0);
 }
 
 #[tokio::test]
-async fn a_row_only_touched_between_snapshot_and_lock_goes_at_the_second_look() {
+async fn row_touched_between_snapshot_and_lock_is_retried() {
     let (run, database) = written_between_snapshot_and_lock(
         "UPDATE sessions SET last_seen_at = now() WHERE user_agent = '20'",
     )
@@ -174,24 +174,24 @@ async fn a_row_only_touched_between_snapshot_and_lock_goes_at_the_second_look() 
 }
 
 #[tokio::test]
-async fn rows_that_are_taken_all_at_once_between_two_chunks_are_counted() {
+async fn rows_locked_all_at_once_between_chunks_are_counted() {
     let database = Database::create().await;
     expired_sessions(&database, 200).await;
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 100 }).await;
     let holder = database.client().await;
     let work = async {
         parking.wait_for_arrival().await;
-        // The newest transaction of all, and none ends after it until the chunk has passed over
-        // everything.
+        // This is the newest transaction, and no transaction ends after it until the chunk has
+        // skipped all rows.
         holder.batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE").await.unwrap();
         parking.open().await;
     };
     let env = [("MAX_CHUNK", "100")];
     let (reaped, ()) = tokio::join!(reap(&database, &env), work);
-    let told = reaped.target("sessions");
-    assert_eq!(told["deleted"]["expired"], 100, "{}", reaped.stderr);
+    let result = reaped.target("sessions");
+    assert_eq!(result["deleted"]["expired"], 100, "{}", reaped.stderr);
     assert_eq!(
-        (&told["skipped_locked"], &told["remaining"]),
+        (&result["skipped_locked"], &result["remaining"]),
         (&100.into(), &100.into()),
         "{}",
         reaped.stderr

@@ -1,5 +1,5 @@
-//! The daemon's metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has
-//! them, whether they outlive a restart. What each of them measures is told where it happens.
+//! The daemon's metrics as a whole: Prometheus accepts them, docs/metrics.md documents them, and
+//! they survive a restart. Other tests check what each metric measures.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,7 +15,7 @@ use testkit::{
     start_reaper,
 };
 
-/// Not while a test is watching.
+/// Schedules no run during a test.
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
 
 fn repository() -> PathBuf {
@@ -39,19 +39,19 @@ impl Daemon {
     }
 }
 
-/// The value of a series that is there.
+/// Returns the value of a series, which must exist.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
 }
 
 #[tokio::test]
-async fn promtool_finds_nothing_to_say_about_a_scrape() {
+async fn promtool_accepts_a_scrape() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let daemon = Daemon::start(&database, &[("SCHEDULE", "* * * * * *")]).await;
     let first = daemon.scrape().await;
-    eventually("a run has ended well", async || {
+    eventually("a run has succeeded", async || {
         value(&daemon.scrape().await, "session_reaper_runs_total{outcome=\"success\"}") >= 1.0
     })
     .await;
@@ -61,29 +61,29 @@ async fn promtool_finds_nothing_to_say_about_a_scrape() {
 }
 
 #[test]
-fn the_alerts_are_rules_that_prometheus_takes_and_do_what_their_tests_say() {
+fn alert_rules_are_valid_and_pass_their_tests() {
     for args in [
         ["check", "rules", "deploy/prometheus/alerts.yml"],
         ["test", "rules", "deploy/prometheus/alerts_test.yml"],
     ] {
-        let (passed, told) = promtool(&args, "");
-        assert!(passed, "{args:?}: {told}");
+        let (passed, output) = promtool(&args, "");
+        assert!(passed, "{args:?}: {output}");
     }
 }
 
 #[tokio::test]
-async fn the_page_of_metrics_has_what_a_scrape_has() {
+async fn metrics_page_matches_a_scrape() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let mut documented = documented("session_reaper_");
-    // There from the first look at a replica, under its name.
+    // This metric exists once a replica has been checked, with its name as the label.
     let lag = documented.remove("session_reaper_replica_lag_seconds");
     assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
     assert_eq!(scraped(&daemon.scrape().await), documented);
 }
 
 #[test]
-fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook() {
+fn alerts_have_runbooks_and_use_existing_metrics() {
     let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
     let (alerts, runbook) = (read("deploy/prometheus/alerts.yml"), read("docs/operations.md"));
     let names: Vec<&str> =
@@ -92,11 +92,11 @@ fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook
     for name in names {
         assert!(
             runbook.contains(&format!("\n### {name}\n")),
-            "docs/operations.md says nothing of {name}"
+            "docs/operations.md has no section on {name}"
         );
         assert!(
             alerts.contains(&format!("docs/operations.md#{}\n", name.to_lowercase())),
-            "{name} names no runbook"
+            "{name} has no link to its runbook"
         );
     }
     let mut documented = documented("session_reaper_");
@@ -119,7 +119,7 @@ fn each_alert_and_each_panel_is_about_metrics_that_there_are_and_has_its_runbook
 }
 
 #[tokio::test]
-async fn a_daemon_that_was_restarted_knows_when_a_run_last_succeeded() {
+async fn restarted_daemon_exports_the_last_success() {
     let database = Database::create().await;
     assert_eq!(reap(&database, &[]).await.code, Some(0));
     database

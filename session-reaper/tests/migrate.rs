@@ -1,4 +1,4 @@
-//! `migrate`.
+//! The `migrate` command.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -8,7 +8,7 @@
 use testkit::{Database, Program, binary};
 
 #[tokio::test]
-async fn migrating_twice_says_that_nothing_was_missing() {
+async fn second_migration_applies_nothing() {
     let database = Database::empty().await;
     let url = database.url();
     let migrate = async || {
@@ -25,23 +25,26 @@ async fn migrating_twice_says_that_nothing_was_missing() {
 }
 
 #[tokio::test]
-async fn of_two_that_migrate_at_once_one_does_the_work() {
+async fn concurrent_migrations_apply_changes_once() {
     let database = Database::empty().await;
     let url = database.url();
     let start =
         || Program::start(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", &url)]);
     let mut both = [start(), start()];
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     for program in &mut both {
         assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
-        said.push(program.stdout());
+        outputs.push(program.stdout());
     }
-    said.sort();
-    assert!(said[0].starts_with("applied ") && said[1] == "nothing was missing\n", "{said:?}");
+    outputs.sort();
+    assert!(
+        outputs[0].starts_with("applied ") && outputs[1] == "nothing was missing\n",
+        "{outputs:?}"
+    );
 }
 
 #[tokio::test]
-async fn without_the_right_to_make_tables_it_fails() {
+async fn missing_create_privilege_fails() {
     let database = Database::empty().await;
     database.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let url = database.url_as("session_reaper");

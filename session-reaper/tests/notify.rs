@@ -1,4 +1,4 @@
-//! What the daemon tells its service manager over `NOTIFY_SOCKET`.
+//! Messages from the daemon to its service manager over `NOTIFY_SOCKET`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,15 +17,15 @@ use tokio::net::UnixDatagram;
 
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
-/// The first run may delete all of the table.
-const ALL_MAY_GO: (&str, &str) = ("MAX_FRACTION", "1");
-/// Looked after every 100 ms.
+/// Allows the first run to delete the whole table.
+const ALLOW_ALL: (&str, &str) = ("MAX_FRACTION", "1");
+/// A watchdog timeout of 400 ms, for which the daemon sends a keep-alive every 100 ms.
 const WATCHDOG: (&str, &str) = ("WATCHDOG_USEC", "400000");
-/// Row by row: a run that lasts.
+/// Deletes row by row, so that a run takes long.
 const SLOWLY: [(&str, &str); 3] =
     [("MAX_CHUNK", "1"), ("CHUNK_TIME", "10ms"), ("DUTY_CYCLE", "0.2")];
 
-/// Stands where systemd does: a socket, and what came in at it, line by line.
+/// A stand-in for systemd: a socket, and the lines received from it.
 struct Manager {
     directory: TempDir,
     lines: Arc<Mutex<Vec<String>>>,
@@ -36,12 +36,12 @@ impl Manager {
         let directory = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = Arc::clone(&lines);
+        let received = Arc::clone(&lines);
         tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(length) = socket.recv(&mut buffer).await {
                 let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
-                heard.lock().unwrap().extend(text.lines().map(str::to_owned));
+                received.lock().unwrap().extend(text.lines().map(str::to_owned));
             }
         });
         Self { directory, lines }
@@ -51,83 +51,84 @@ impl Manager {
         self.directory.path().join("notify").to_str().unwrap().to_owned()
     }
 
-    fn heard(&self) -> Vec<String> {
+    fn received(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 
-    fn feedings(&self) -> usize {
-        self.heard().iter().filter(|line| *line == "WATCHDOG=1").count()
+    fn keep_alives(&self) -> usize {
+        self.received().iter().filter(|line| *line == "WATCHDOG=1").count()
     }
 
-    async fn hears(&self, line: &str) {
-        eventually(&format!("{line} is told"), async || {
-            self.heard().iter().any(|heard| heard == line)
+    async fn receives(&self, line: &str) {
+        eventually(&format!("{line} is received"), async || {
+            self.received().iter().any(|received| received == line)
         })
         .await;
     }
 
-    async fn is_fed(&self, times: usize) {
-        let before = self.feedings();
-        eventually("the watchdog is fed", async || self.feedings() >= before + times).await;
+    async fn receives_keep_alives(&self, times: usize) {
+        let before = self.keep_alives();
+        eventually("the daemon sends keep-alives", async || self.keep_alives() >= before + times)
+            .await;
     }
 }
 
 #[tokio::test]
-async fn ready_is_told_when_the_operations_port_answers_then_what_it_does_then_that_it_stops() {
+async fn ready_status_and_stopping_are_sent_in_order() {
     let (database, manager) = (Database::create().await, Manager::listen());
     let ops = format!("127.0.0.1:{}", free_port());
     let env = [NEVER, ("NOTIFY_SOCKET", &manager.path()), ("OPS_BIND", &ops)];
     let mut daemon = start_reaper(&database, &["daemon"], &env);
-    manager.hears("READY=1").await;
+    manager.receives("READY=1").await;
     assert_eq!(reqwest::get(format!("http://{ops}/livez")).await.unwrap().status(), 200);
     let year: i32 =
         database.one("SELECT extract(year FROM now() AT TIME ZONE 'UTC')::int4 + 1").await;
-    manager.hears(&format!("STATUS=waiting for the next run at {year}-01-01T00:00:00Z")).await;
+    manager.receives(&format!("STATUS=waiting for the next run at {year}-01-01T00:00:00Z")).await;
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
-    manager.hears("STOPPING=1").await;
-    // Nobody asked for a watchdog.
-    assert_eq!(manager.feedings(), 0, "{:?}", manager.heard());
+    manager.receives("STOPPING=1").await;
+    // No watchdog is configured.
+    assert_eq!(manager.keep_alives(), 0, "{:?}", manager.received());
 }
 
 #[tokio::test]
-async fn ready_is_not_told_by_one_that_cannot_begin() {
+async fn failed_start_does_not_send_ready() {
     let (database, manager) = (Database::create().await, Manager::listen());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let env = [NEVER, ("NOTIFY_SOCKET", &manager.path()), ("OPS_BIND", &address)];
     assert_eq!(start_reaper(&database, &["daemon"], &env).wait().await.code(), Some(1));
-    assert_eq!(manager.heard(), [""; 0]);
+    assert_eq!(manager.received(), [""; 0]);
 }
 
 #[tokio::test]
-async fn the_status_says_what_a_run_is_at() {
+async fn status_shows_the_progress_of_a_run() {
     let (database, manager) = (Database::create().await, Manager::listen());
     expired_sessions(&database, 2_500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '2050'").await;
     let parking = Parking::at(&database, ParkAt::Row).await;
-    let env = [EVERY_SECOND, ALL_MAY_GO, ("NOTIFY_SOCKET", &manager.path())];
+    let env = [EVERY_SECOND, ALLOW_ALL, ("NOTIFY_SOCKET", &manager.path())];
     let mut daemon = start_reaper(&database, &["daemon"], &env);
     parking.wait_for_arrival().await;
-    manager.hears("STATUS=deleting from sessions: 2,000 rows").await;
+    manager.receives("STATUS=deleting from sessions: 2,000 rows").await;
     daemon.signal("TERM");
-    manager.hears("STOPPING=1").await;
-    assert!(!daemon.has_ended(), "it finishes its chunk");
+    manager.receives("STOPPING=1").await;
+    assert!(!daemon.has_ended(), "the daemon finishes its chunk");
     parking.open().await;
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
 }
 
 #[tokio::test]
-async fn the_watchdog_is_fed_while_there_is_nothing_to_do() {
+async fn idle_daemon_sends_watchdog_keep_alives() {
     let (database, manager) = (Database::create().await, Manager::listen());
     let path = manager.path();
     let _daemon =
         start_reaper(&database, &["daemon"], &[NEVER, WATCHDOG, ("NOTIFY_SOCKET", &path)]);
-    manager.is_fed(5).await;
+    manager.receives_keep_alives(5).await;
 }
 
 #[tokio::test]
-async fn a_watchdog_is_fed_by_the_process_that_it_is_meant_for_alone() {
+async fn only_the_process_in_watchdog_pid_sends_keep_alives() {
     let (database, manager) = (Database::create().await, Manager::listen());
     let (url, path) = (database.url_as("session_reaper"), manager.path());
     let env = [
@@ -138,7 +139,7 @@ async fn a_watchdog_is_fed_by_the_process_that_it_is_meant_for_alone() {
         EVERY_SECOND,
         WATCHDOG,
     ];
-    // The shell's process becomes the daemon's.
+    // The shell's process becomes the daemon.
     let program = binary("session-reaper").display().to_string();
     let start = |pid: &str| {
         Program::start(
@@ -148,17 +149,17 @@ async fn a_watchdog_is_fed_by_the_process_that_it_is_meant_for_alone() {
         )
     };
     let mut another = start("1");
-    // Some seconds: dozens of feedings, were it meant.
-    eventually("some runs have ended", async || another.log_events("run_ended").len() >= 3).await;
+    // Three runs take seconds, enough for dozens of keep-alives if the daemon sent any.
+    eventually("three runs have ended", async || another.log_events("run_ended").len() >= 3).await;
     another.signal("TERM");
     another.wait().await;
-    assert_eq!(manager.feedings(), 0);
-    let _meant = start("$$");
-    manager.is_fed(3).await;
+    assert_eq!(manager.keep_alives(), 0);
+    let _intended = start("$$");
+    manager.receives_keep_alives(3).await;
 }
 
 #[tokio::test]
-async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
+async fn keep_alives_are_sent_during_a_run_unless_it_hangs() {
     let (database, manager) = (Database::create().await, Manager::listen());
     expired_sessions(&database, 20_000).await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
@@ -166,7 +167,7 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
     let mut env = vec![
         EVERY_SECOND,
         WATCHDOG,
-        ALL_MAY_GO,
+        ALLOW_ALL,
         ("DATABASE_URL", url.as_str()),
         ("NOTIFY_SOCKET", &path),
     ];
@@ -174,34 +175,37 @@ async fn the_watchdog_is_fed_while_a_run_goes_on_and_not_when_it_hangs() {
     env.extend([("STATEMENT_TIMEOUT", "5s"), ("LOCK_TIMEOUT", "50ms")]);
     let mut daemon = start_reaper(&database, &["daemon"], &env);
     let deleting = || {
-        manager.heard().iter().rposition(|line| line.starts_with("STATUS=deleting from sessions"))
+        manager
+            .received()
+            .iter()
+            .rposition(|line| line.starts_with("STATUS=deleting from sessions"))
     };
-    eventually("it deletes", async || deleting().is_some()).await;
-    manager.is_fed(5).await;
+    eventually("the daemon deletes rows", async || deleting().is_some()).await;
+    manager.receives_keep_alives(5).await;
     assert!(
         database.one::<bool>("SELECT bool_and(finished_at IS NULL) FROM reaper_runs").await,
-        "one run, and at it"
+        "the only run is still active"
     );
     assert!(daemon.stderr().contains("watchdog_too_short"), "{}", daemon.stderr());
 
     proxy.stall();
-    let before = manager.feedings();
+    let before = manager.keep_alives();
     daemon.log_event("server_timeout").await;
-    // It hung for longer than STATEMENT_TIMEOUT, in which a clock would have fed it fifty times;
-    // what it had done before may still count.
-    let fed = manager.feedings() - before;
-    assert!(fed <= 2, "fed {fed} times while it hung");
+    // The run hung for longer than STATEMENT_TIMEOUT, in which a timer would have sent fifty
+    // keep-alives. Progress made before that may still cause some.
+    let sent = manager.keep_alives() - before;
+    assert!(sent <= 2, "{sent} keep-alives were sent while the run hung");
     proxy.restore();
-    manager.is_fed(5).await;
+    manager.receives_keep_alives(5).await;
 }
 
 #[tokio::test]
-async fn a_manager_that_is_not_there_is_told_once_and_no_reason_to_stop() {
+async fn missing_notify_socket_is_logged_once_and_tolerated() {
     let database = Database::create().await;
     let mut daemon =
         start_reaper(&database, &["daemon"], &[EVERY_SECOND, ("NOTIFY_SOCKET", "/nowhere/notify")]);
     daemon.log_event("notify_failed").await;
-    eventually("some runs have ended", async || daemon.log_events("run_ended").len() >= 3).await;
+    eventually("three runs have ended", async || daemon.log_events("run_ended").len() >= 3).await;
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
     assert_eq!(daemon.log_events("notify_failed").len(), 1);

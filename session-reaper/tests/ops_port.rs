@@ -1,5 +1,5 @@
-//! What the daemon's operations port does about browsers that were led to it, and about requests
-//! that are too large.
+//! Protection of the daemon's operations port against requests that another site makes a browser
+//! send, and against requests that are too large.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -10,7 +10,7 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use testkit::{Database, Program, eventually, start_reaper};
 
-/// Not while a test is watching.
+/// Schedules no run during a test.
 const NEVER: (&str, &str) = ("SCHEDULE", "0 0 1 1 *");
 
 const PATHS: [&str; 5] = ["/", "/status.json", "/metrics", "/livez", "/readyz"];
@@ -38,7 +38,7 @@ impl Daemon {
     }
 }
 
-/// Fails unless an answer has the headers that all have, and the one that only HTML pages have.
+/// Asserts that a response has the headers of all responses, and only HTML pages have their own.
 #[track_caller]
 fn is_safe(answer: &Response, html: bool) {
     let value = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
@@ -47,7 +47,7 @@ fn is_safe(answer: &Response, html: bool) {
         ("referrer-policy", Some("no-referrer")),
         ("cross-origin-resource-policy", Some("same-origin")),
         ("cross-origin-opener-policy", html.then_some("same-origin")),
-        // The port speaks no TLS.
+        // The port does not use TLS.
         ("strict-transport-security", None),
     ] {
         assert_eq!(value(name), expected, "{name}: {answer:?}");
@@ -60,7 +60,7 @@ fn is_safe(answer: &Response, html: bool) {
 }
 
 #[tokio::test]
-async fn every_answer_has_its_security_headers() {
+async fn every_response_has_security_headers() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[]).await;
     for path in PATHS.into_iter().chain(["/nothing"]) {
@@ -73,7 +73,7 @@ async fn every_answer_has_its_security_headers() {
 }
 
 #[tokio::test]
-async fn a_rebound_name_reads_nothing() {
+async fn rebound_host_name_is_rejected() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[]).await;
     let rebound = [
@@ -102,7 +102,7 @@ async fn a_rebound_name_reads_nothing() {
 }
 
 #[tokio::test]
-async fn addresses_localhost_and_ops_hosts_are_answered() {
+async fn addresses_localhost_and_ops_hosts_are_accepted() {
     let database = Database::create().await;
     let daemon =
         Daemon::start(&database, &[("OPS_HOSTS", "ops.example.test, Reaper.internal")]).await;
@@ -127,13 +127,13 @@ async fn addresses_localhost_and_ops_hosts_are_answered() {
 }
 
 #[tokio::test]
-async fn a_refused_host_is_logged() {
+async fn rejected_host_is_logged() {
     let database = Database::create().await;
     let mut program = start_reaper(&database, &["daemon"], &[NEVER]);
     let ops = program.log_event("listening").await["ops"].as_str().unwrap().to_owned();
     let request = Client::new().get(format!("http://{ops}/")).header("host", "rebound.example");
     assert_eq!(request.send().await.unwrap().status(), 421);
-    eventually("the refusal is logged", async || {
+    eventually("the rejection is logged", async || {
         let log = program.stderr();
         let refused = log.lines().find(|line| line.contains("\"event\":\"ops_host_refused\""));
         refused.is_some_and(|line| line.contains("127.0.0.1"))
@@ -142,7 +142,7 @@ async fn a_refused_host_is_logged() {
 }
 
 #[tokio::test]
-async fn a_large_head_is_refused() {
+async fn large_request_headers_are_rejected() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[]).await;
     assert_eq!(daemon.get("/livez", ("x", &"x".repeat(16_000))).await.status(), 200);

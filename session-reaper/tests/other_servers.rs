@@ -1,4 +1,4 @@
-//! What stands at the other end, or in between, is not always a PostgreSQL server of one's own.
+//! Connections to something other than a PostgreSQL primary: a connection pooler or a replica.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,14 +20,14 @@ async fn through(pooler: &PgBouncer) -> Client {
     client
 }
 
-/// What was set on the server connections of a pooler, but for what it sets itself for each of its
-/// clients.
+/// Returns the settings that were changed on the server connections of a pooler, except those that
+/// the pooler sets for each client.
 async fn set_behind(pooler: &PgBouncer) -> Vec<String> {
     let (one, other) = (through(pooler).await, through(pooler).await);
     let mut found = Vec::new();
     let mut processes = Vec::new();
     for client in [&one, &other] {
-        // A transaction that stays open keeps its server connection from the other.
+        // An open transaction keeps its server connection from the other client.
         client.batch_execute("BEGIN").await.unwrap();
         let set = "SELECT name FROM pg_settings WHERE source = 'session' AND name <> ALL ($1)";
         found.extend(
@@ -41,7 +41,7 @@ async fn set_behind(pooler: &PgBouncer) -> Vec<String> {
         processes
             .push(client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0));
     }
-    assert_ne!(processes[0], processes[1], "both of its server connections were looked at");
+    assert_ne!(processes[0], processes[1], "both server connections of the pooler are checked");
     found
 }
 
@@ -57,7 +57,7 @@ async fn advisory_locks(database: &Database) -> i64 {
         .await
 }
 
-/// `check` ends with 65 for one thing of the server: what it is, and what to do.
+/// Asserts that `check` exits 65 with only this finding on the server. Returns its text and remedy.
 async fn refused_by_check(url: &str, code: &str) -> String {
     let args = ["check", "--output", "json"];
     let (exit, program) =
@@ -76,11 +76,11 @@ async fn refused_by_check(url: &str, code: &str) -> String {
 }
 
 #[tokio::test]
-async fn behind_pgbouncer_in_transaction_mode_a_run_is_refused_and_leaves_nothing_behind() {
+async fn pgbouncer_in_transaction_mode_is_refused_without_traces() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let pooler = PgBouncer::before(&database, PoolMode::Transaction).await;
-    // Both of its server connections are there before the run.
+    // Both server connections exist before the run.
     assert!(set_behind(&pooler).await.is_empty());
 
     let run = reap(&database, &[("DATABASE_URL", pooler.url())]).await;
@@ -100,7 +100,7 @@ async fn behind_pgbouncer_in_transaction_mode_a_run_is_refused_and_leaves_nothin
 }
 
 #[tokio::test]
-async fn through_pgbouncer_in_session_mode_a_run_works() {
+async fn pgbouncer_in_session_mode_works() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let pooler = PgBouncer::before(&database, PoolMode::Session).await;
@@ -113,7 +113,7 @@ async fn through_pgbouncer_in_session_mode_a_run_works() {
 }
 
 #[tokio::test]
-async fn a_streaming_replica_is_refused_with_where_to_connect_instead() {
+async fn streaming_replica_is_refused_with_the_remedy() {
     let primary = Server::start(&[]).await;
     let database = primary.database().await;
     expired_sessions(&database, 250).await;

@@ -1,4 +1,4 @@
-//! Spans of runs, targets and chunks, as an OpenTelemetry collector gets them.
+//! Spans of runs, targets and chunks, as received by an OpenTelemetry collector.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -35,7 +35,7 @@ mod sent {
         pairs.iter().map(|pair| (pair.key.clone(), text(pair))).collect()
     }
 
-    /// What came, with the resource that it came from.
+    /// Returns the received spans, and the attributes of their resource.
     fn collected(receiver: &Receiver) -> (Vec<Span>, Attributes) {
         let (mut spans, mut resource) = (Vec::new(), Attributes::new());
         for request in receiver.received() {
@@ -60,7 +60,7 @@ mod sent {
     }
 
     #[tokio::test]
-    async fn a_collector_gets_the_run_with_its_targets_and_their_chunks() {
+    async fn collector_receives_the_run_its_targets_and_chunks() {
         let database = Database::create().await;
         expired_sessions(&database, 250).await;
         let collector = Receiver::answering(&[(200, "")]).await;
@@ -69,7 +69,7 @@ mod sent {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=mine"),
-            // What is logged is another matter.
+            // The log level does not affect spans.
             ("RUST_LOG", "error"),
         ];
         let run = reap(&database, &env).await;
@@ -127,7 +127,7 @@ mod sent {
     }
 
     #[tokio::test]
-    async fn a_run_that_fails_is_an_error_with_its_reason() {
+    async fn failed_run_is_an_error_span_with_its_reason() {
         let database = Database::create().await;
         let collector = Receiver::answering(&[(200, "")]).await;
         let endpoint = format!("http://{}", collector.address());
@@ -149,11 +149,11 @@ mod sent {
     }
 
     #[tokio::test]
-    async fn a_daemon_sends_what_it_has_when_it_is_stopped() {
+    async fn daemon_sends_pending_spans_on_shutdown() {
         let database = Database::create().await;
         let collector = Receiver::answering(&[(200, "")]).await;
         let endpoint = format!("http://{}", collector.address());
-        // None of them is sent before its end.
+        // No span is sent before the daemon stops.
         let env = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
@@ -167,9 +167,8 @@ mod sent {
         assert!(!named(&spans, "run").is_empty(), "{spans:?}");
     }
 
-    /// A run with a collector of which nothing good comes: it ends well, says so once, and counts
-    /// it.
-    async fn is_not_held_by(endpoint: &str) {
+    /// Asserts that a run with a failing collector succeeds, logs the loss once, and counts it.
+    async fn succeeds_despite(endpoint: &str) {
         let database = Database::create().await;
         expired_sessions(&database, 250).await;
         let directory = TempDir::new().unwrap();
@@ -183,8 +182,8 @@ mod sent {
         let run = reap(&database, &env).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.report["outcome"], "success");
-        let told = run.stderr.lines().filter(|line| line.contains("spans_lost")).count();
-        assert_eq!(told, 1, "{}", run.stderr);
+        let logged = run.stderr.lines().filter(|line| line.contains("spans_lost")).count();
+        assert_eq!(logged, 1, "{}", run.stderr);
         let written = std::fs::read_to_string(path).unwrap();
         let series = "session_reaper_export_failures_total{exporter=\"otlp\"} ";
         let failures: f64 =
@@ -193,25 +192,24 @@ mod sent {
     }
 
     #[tokio::test]
-    async fn a_collector_that_hangs_does_not_hold_a_run() {
+    async fn hanging_collector_does_not_block_a_run() {
         let collector = Receiver::answering(&[]).await;
-        // Its own bound ends it: nothing else would, with a batch for each span and none of them
-        // answered.
-        is_not_held_by(&format!("http://{}", collector.address())).await;
+        // Only the exporter's own timeout ends the run: each span is a batch, and none is answered.
+        succeeds_despite(&format!("http://{}", collector.address())).await;
         assert!(collector.received().len() < 5, "{:?}", collector.received().len());
     }
 
     #[tokio::test]
-    async fn a_collector_that_is_not_there_or_refuses_does_not_fail_a_run() {
-        is_not_held_by(&format!("http://127.0.0.1:{}", free_port())).await;
+    async fn failing_collector_does_not_fail_a_run() {
+        succeeds_despite(&format!("http://127.0.0.1:{}", free_port())).await;
         let collector = Receiver::answering(&[(503, "")]).await;
-        is_not_held_by(&format!("http://{}", collector.address())).await;
+        succeeds_despite(&format!("http://{}", collector.address())).await;
     }
 }
 
 #[cfg(not(feature = "otlp"))]
 #[tokio::test]
-async fn a_build_without_the_feature_says_so_when_spans_are_wanted() {
+async fn build_without_otlp_warns_that_spans_are_unsupported() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     let collector = Receiver::answering(&[(200, "")]).await;

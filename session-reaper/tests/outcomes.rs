@@ -1,4 +1,4 @@
-//! How a run ends, what it ends with, and what it says.
+//! Outcomes of runs: exit codes, reports and summaries.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,14 +20,14 @@ async fn left(database: &Database) -> i64 {
 }
 
 #[tokio::test]
-async fn the_report_is_one_object_and_stands_in_the_history_too() {
+async fn report_is_one_object_and_is_stored_in_the_history() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let program = start_reaper(&database, &JSON, &[]);
     let id = program.id();
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // serde_json sorts what it reads; the order is the unit test's to know.
+    // serde_json sorts members when it parses them; a unit test checks their order.
     assert_eq!(
         members(&run.report),
         ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]
@@ -73,7 +73,7 @@ async fn the_report_is_one_object_and_stands_in_the_history_too() {
 }
 
 #[tokio::test]
-async fn the_summary_for_people_says_what_went_and_why_it_ended() {
+async fn text_summary_shows_deleted_rows_and_the_reason() {
     let database = Database::create().await;
     expired_sessions(&database, 1_250).await;
     let mut program = start_reaper(&database, &["run", "--yes"], &[]);
@@ -106,7 +106,7 @@ async fn the_summary_for_people_says_what_went_and_why_it_ended() {
 }
 
 #[tokio::test]
-async fn a_budget_of_rows_is_kept_to_the_row_and_ends_partly_done() {
+async fn row_budget_is_exact_and_ends_partial() {
     let database = Database::create().await;
     expired_sessions(&database, 1_000).await;
     let run = reap(&database, &[("MAX_ROWS", "250")]).await;
@@ -116,12 +116,16 @@ async fn a_budget_of_rows_is_kept_to_the_row_and_ends_partly_done() {
     assert_eq!(run.target("sessions")["outcome"], "partial");
     assert_eq!(run.target("sessions")["deleted"]["expired"], 250);
     assert_eq!(run.target("sessions")["remaining"], 750);
-    assert_eq!(run.target("consumed_challenges")["outcome"], "success", "nothing was due there");
+    assert_eq!(
+        run.target("consumed_challenges")["outcome"],
+        "success",
+        "the target has no due rows"
+    );
     assert_eq!(left(&database).await, 750);
 }
 
 #[tokio::test]
-async fn a_budget_that_is_just_enough_ends_well() {
+async fn row_budget_that_is_just_enough_ends_in_success() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let run = reap(&database, &[("MAX_ROWS", "250")]).await;
@@ -129,7 +133,7 @@ async fn a_budget_that_is_just_enough_ends_well() {
     assert_eq!(run.report["outcome"], "success");
 }
 
-/// Deleting a session takes this long.
+/// Makes the deletion of each session take this long.
 async fn slow_delete(database: &Database, seconds: f64) {
     database
         .execute(&format!(
@@ -140,7 +144,7 @@ async fn slow_delete(database: &Database, seconds: f64) {
         .await;
 }
 
-/// A statement that deletes more than so many of the first 100 sessions does this instead.
+/// Makes a statement that deletes more than `rows` of the first 100 sessions execute `instead`.
 async fn refuse_more_than(database: &Database, rows: u32, instead: &str) {
     database
         .execute(&format!(
@@ -158,7 +162,7 @@ async fn refuse_more_than(database: &Database, rows: u32, instead: &str) {
 }
 
 #[tokio::test]
-async fn a_budget_of_time_ends_partly_done() {
+async fn exhausted_time_budget_ends_partial() {
     let database = Database::create().await;
     expired_sessions(&database, 1_000).await;
     slow_delete(&database, 0.005).await;
@@ -171,9 +175,9 @@ async fn a_budget_of_time_ends_partly_done() {
 }
 
 #[tokio::test]
-async fn a_run_at_work_says_so_in_its_row() {
+async fn active_run_updates_its_heartbeat() {
     let database = Database::create().await;
-    // Far more than is deleted before somebody has looked.
+    // Far more rows than are deleted before the test reads the heartbeat.
     expired_sessions(&database, 20_000).await;
     slow_delete(&database, 0.05).await;
     let program = start_reaper(&database, &JSON, &[("MAX_CHUNK", "20")]);
@@ -189,22 +193,22 @@ async fn a_run_at_work_says_so_in_its_row() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_takes_too_long_is_tried_with_half_of_it_until_it_fits() {
+async fn chunk_that_times_out_is_halved_until_it_fits() {
     let database = Database::create().await;
     expired_sessions(&database, 100).await;
     refuse_more_than(&database, 30, "PERFORM pg_sleep(3600)").await;
     let run = reap(&database, &[("STATEMENT_TIMEOUT", "3s"), ("CHUNK_TIME", "1s")]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // Neither 100 rows fit nor 50.
+    // Chunks of 100 rows and of 50 rows both time out.
     assert!(run.stderr.matches("STATEMENT_TIMEOUT reached").count() >= 2, "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 100);
 }
 
 #[tokio::test]
-async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
+async fn halved_chunk_grows_again() {
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
-    // As a statement that STATEMENT_TIMEOUT ends, whatever the machine.
+    // The same error as from STATEMENT_TIMEOUT, independent of the speed of the machine.
     refuse_more_than(&database, 50, "RAISE EXCEPTION 'too long' USING ERRCODE = 'query_canceled'")
         .await;
     let env = [("MAX_CHUNK", "400"), ("RUST_LOG", "session_reaper=debug")];
@@ -220,7 +224,7 @@ async fn a_chunk_that_was_halved_grows_again_when_rows_are_quick() {
 }
 
 #[tokio::test]
-async fn a_target_whose_every_row_takes_too_long_fails_and_says_where_to_look() {
+async fn target_with_only_slow_rows_fails_with_a_hint() {
     let database = Database::create().await;
     expired_sessions(&database, 2).await;
     slow_delete(&database, 3600.0).await;
@@ -235,12 +239,12 @@ async fn a_target_whose_every_row_takes_too_long_fails_and_says_where_to_look() 
 }
 
 #[tokio::test]
-async fn a_lock_on_the_table_is_waited_out() {
+async fn run_waits_for_a_table_lock() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     let holder = database.client().await;
     holder.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
-    // Tried a dozen times, each for so long, and that is enough for whoever lets go.
+    // The chunk is tried a dozen times with this timeout, long enough for the lock to be released.
     let mut program = start_reaper(&database, &JSON, &[("LOCK_TIMEOUT", "3s")]);
     let again = program.log_event("chunk_retried").await;
     assert_eq!(again["why"], "LOCK_TIMEOUT reached");
@@ -251,7 +255,7 @@ async fn a_lock_on_the_table_is_waited_out() {
 }
 
 #[tokio::test]
-async fn one_targets_failure_does_not_stop_the_others() {
+async fn failed_target_does_not_stop_the_others() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     database
@@ -272,7 +276,7 @@ async fn one_targets_failure_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn without_its_own_tables_it_works_and_warns_that_it_keeps_no_history() {
+async fn missing_history_tables_cause_one_warning() {
     let database = Database::create().await;
     database.execute("DROP TABLE reaper_runs, reaper_state").await;
     expired_sessions(&database, 10).await;
@@ -284,17 +288,17 @@ async fn without_its_own_tables_it_works_and_warns_that_it_keeps_no_history() {
 }
 
 #[tokio::test]
-async fn a_preset_without_any_of_its_tables_fails() {
+async fn preset_without_any_of_its_tables_fails() {
     let database = Database::empty().await;
     let run = reap_by(&database, "preset = 'auth-api'", &[]).await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.report["outcome"], "failed");
 }
 
-/// A transaction-pooling proxy, as the reaper sees it: after some statements it meets other server
-/// processes. The function itself is replaced, in this one database, because statements look
-/// nowhere but in `pg_catalog`.
-async fn refuses_a_pooler_that_shows_after(statements: u32) {
+/// Asserts that a run is refused behind a simulated transaction-pooling proxy, which switches
+/// server processes after this many statements. `pg_backend_pid` itself is replaced, in this
+/// database only, because the reaper's statements use only `pg_catalog`.
+async fn refuses_a_pooler_detected_after(statements: u32) {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     database
@@ -316,17 +320,17 @@ async fn refuses_a_pooler_that_shows_after(statements: u32) {
 }
 
 #[tokio::test]
-async fn a_pooler_that_shows_at_once_is_refused_before_anything_is_set() {
-    refuses_a_pooler_that_shows_after(2).await;
+async fn pooler_detected_on_connect_is_refused_before_settings() {
+    refuses_a_pooler_detected_after(2).await;
 }
 
 #[tokio::test]
-async fn a_pooler_that_shows_at_the_locks_is_refused_before_one_is_taken() {
-    refuses_a_pooler_that_shows_after(4).await;
+async fn pooler_detected_at_locking_is_refused_before_a_lock() {
+    refuses_a_pooler_detected_after(4).await;
 }
 
 #[tokio::test]
-async fn a_pooler_that_shows_later_is_refused_by_the_chunk() {
-    // Two looks at each connection, and one for each of the three locks.
-    refuses_a_pooler_that_shows_after(4 + 3).await;
+async fn pooler_detected_later_is_refused_by_the_chunk() {
+    // Two checks of each of the two connections, and one check for each of the three locks.
+    refuses_a_pooler_detected_after(4 + 3).await;
 }

@@ -1,4 +1,4 @@
-//! Targets that overlap: a partitioned table and one of its partitions, and tables with the same
+//! Overlapping targets: a partitioned table and one of its partitions, and tables with the same
 //! `children`.
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ fn target(table: &str) -> String {
     format!("[[target]]\ntable = '{table}'\n{DUE}")
 }
 
-/// `t` with the partitions `p1` to `p3`, in each of which 20 rows are due.
+/// Creates `t` with the partitions `p1` to `p3`, each of which has 20 due rows.
 async fn partitioned() -> Database {
     let database = Database::empty().await;
     database
@@ -33,15 +33,15 @@ async fn partitioned() -> Database {
     database
 }
 
-/// Another reaper, as others see it, at work on a table.
-async fn at_work_on(database: &Database, table: &str) -> Client {
+/// Takes the lock that another reaper would hold while it processes a table.
+async fn other_reaper_on(database: &Database, table: &str) -> Client {
     let client = database.client().await;
     let sql = format!("SELECT pg_advisory_lock({LOCK_CLASS}, '{table}'::regclass::oid::int)");
     client.execute(&sql, &[]).await.unwrap();
     client
 }
 
-/// Starts a reaper; a statement that a test holds waits for a lock.
+/// Starts a reaper with timeouts that are long enough for a statement that a test blocks.
 fn start(database: &Database, config: &tempfile::NamedTempFile) -> Program {
     let (url, path) = (database.url(), config.path().to_str().unwrap().to_owned());
     let env = [
@@ -62,44 +62,47 @@ fn file(config: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn partition_of_another_reaper_is_skipped_in_detail() {
+async fn partition_locked_by_another_reaper_is_skipped() {
     let database = partitioned().await;
-    let other = at_work_on(&database, "p2").await;
+    let other = other_reaper_on(&database, "p2").await;
     let run = reap_by(&database, &target("t"), &[]).await;
-    let told = run.target("t");
+    let result = run.target("t");
     assert_eq!(
-        (run.code, &told["outcome"], &told["deleted"]["old"]),
+        (run.code, &result["outcome"], &result["deleted"]["old"]),
         (Some(0), &json!("success"), &json!(40)),
         "{}",
         run.stderr
     );
-    assert_eq!(told["detail"], json!([{ "table": "public.p2", "outcome": "skipped_lock" }]));
+    assert_eq!(result["detail"], json!([{ "table": "public.p2", "outcome": "skipped_lock" }]));
     assert_eq!(
-        (&told["remaining"], database.one::<i64>("SELECT count(*) FROM p2").await),
+        (&result["remaining"], database.one::<i64>("SELECT count(*) FROM p2").await),
         (&json!(20), 20)
     );
     drop(other);
     let lock = format!(
         "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND locktype = 'advisory'"
     );
-    eventually("the other reaper has gone", async || database.one::<i64>(&lock).await == 0).await;
+    eventually("the lock of the other reaper is released", async || {
+        database.one::<i64>(&lock).await == 0
+    })
+    .await;
     let run = reap_by(&database, &target("t"), &[]).await;
     assert_eq!(run.target("t")["deleted"]["old"], 20, "{}", run.stderr);
     assert!(run.target("t").get("detail").is_none());
 }
 
 #[tokio::test]
-async fn target_of_which_every_table_is_taken_is_skipped() {
+async fn target_with_every_partition_locked_is_skipped() {
     let database = partitioned().await;
     let others = [
-        at_work_on(&database, "p1").await,
-        at_work_on(&database, "p2").await,
-        at_work_on(&database, "p3").await,
+        other_reaper_on(&database, "p1").await,
+        other_reaper_on(&database, "p2").await,
+        other_reaper_on(&database, "p3").await,
     ];
     let run = reap_by(&database, &target("t"), &[]).await;
-    let told = run.target("t");
+    let result = run.target("t");
     assert_eq!(
-        (run.code, &told["outcome"], &told["remaining"]),
+        (run.code, &result["outcome"], &result["remaining"]),
         (Some(0), &json!("skipped_lock"), &json!(60)),
         "{}",
         run.stderr
@@ -108,7 +111,7 @@ async fn target_of_which_every_table_is_taken_is_skipped() {
 }
 
 #[tokio::test]
-async fn partition_is_taken_while_it_is_worked_on_and_no_longer() {
+async fn partition_is_locked_only_while_it_is_processed() {
     let database = partitioned().await;
     database
         .execute(
@@ -122,7 +125,7 @@ async fn partition_is_taken_while_it_is_worked_on_and_no_longer() {
     holder.execute("SELECT pg_advisory_lock(2)", &[]).await.unwrap();
     let (whole, second, first) = (file(&target("t")), file(&target("p2")), file(&target("p1")));
     let running = start(&database, &whole);
-    eventually("the run has come to p2", async || {
+    eventually("the run has reached p2", async || {
         let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 2)";
         database.one::<bool>(waiting).await
     })
@@ -134,7 +137,7 @@ async fn partition_is_taken_while_it_is_worked_on_and_no_longer() {
     let locks = format!(
         "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND objid <> 0 AND locktype = 'advisory'"
     );
-    assert_eq!(database.one::<i64>(&locks).await, 2, "of t and p2");
+    assert_eq!(database.one::<i64>(&locks).await, 2, "the locks of t and p2");
     holder.execute("SELECT pg_advisory_unlock(2)", &[]).await.unwrap();
     let run = reaped(running).await;
     assert_eq!(
@@ -146,7 +149,7 @@ async fn partition_is_taken_while_it_is_worked_on_and_no_longer() {
 }
 
 #[tokio::test]
-async fn lost_connection_takes_the_partition_again() {
+async fn partition_is_locked_again_after_a_lost_connection() {
     let database = partitioned().await;
     database
         .execute(
@@ -161,20 +164,20 @@ async fn lost_connection_takes_the_partition_again() {
     let whole = file(&target("t"));
     let running = start(&database, &whole);
     let waiting = "FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7";
-    eventually("the run has come to p2", async || {
+    eventually("the run has reached p2", async || {
         database.one::<bool>(&format!("SELECT EXISTS (SELECT {waiting})")).await
     })
     .await;
     database.execute(&format!("SELECT pg_terminate_backend(pid) {waiting}")).await;
     holder.execute("SELECT pg_advisory_unlock(7)", &[]).await.unwrap();
     let run = reaped(running).await;
-    let told = run.target("t");
-    assert_eq!((run.code, &told["deleted"]["old"]), (Some(0), &json!(60)), "{}", run.stderr);
-    assert!(told.get("detail").is_none(), "{told}");
+    let result = run.target("t");
+    assert_eq!((run.code, &result["deleted"]["old"]), (Some(0), &json!(60)), "{}", run.stderr);
+    assert!(result.get("detail").is_none(), "{result}");
 }
 
 #[tokio::test]
-async fn targets_with_the_same_children_take_turns() {
+async fn targets_with_the_same_children_exclude_each_other() {
     let database = Database::empty().await;
     database
         .execute(
@@ -184,7 +187,7 @@ async fn targets_with_the_same_children_take_turns() {
         )
         .await;
     let config = format!("{}children = [{{ table = 'c', column = 't_id' }}]", target("t"));
-    let other = at_work_on(&database, "c").await;
+    let other = other_reaper_on(&database, "c").await;
     let run = reap_by(&database, &config, &[]).await;
     assert_eq!(
         (run.code, &run.target("t")["outcome"]),
@@ -203,7 +206,7 @@ async fn targets_with_the_same_children_take_turns() {
 }
 
 #[tokio::test]
-async fn many_partitions_need_few_locks_at_once() {
+async fn many_partitions_need_only_two_locks_at_once() {
     let database = Database::empty().await;
     database
         .execute(
@@ -233,6 +236,6 @@ async fn many_partitions_need_few_locks_at_once() {
     assert_eq!(
         database.one::<i64>("SELECT max(locks) FROM held").await,
         2,
-        "of the target and of one partition"
+        "one lock of the target and one of a partition"
     );
 }

@@ -1,4 +1,4 @@
-//! The status page, looked at by a browser.
+//! The status page in a browser.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,14 +41,14 @@ impl Daemon {
     }
 }
 
-/// The page has drawn what it was told.
+/// Opens the page and waits until it has rendered the status.
 fn shown<'b>(browser: &'b mut Browser, url: &str, screen: Screen) -> Page<'b> {
     let mut page = browser.open(url, screen);
     page.wait_for("document.body?.dataset.shown === 'true'");
     page
 }
 
-/// The text comes to be in the element: at first a slow answer may still be on its way.
+/// Waits until the element contains the text, because a slow response may still be pending.
 fn shows(page: &mut Page<'_>, selector: &str, text: &str) {
     page.wait_for(&format!(
         "document.querySelector({selector:?})?.textContent.includes({text:?}) ?? false"
@@ -60,15 +60,15 @@ fn health_is(page: &mut Page<'_>, health: &str) {
     page.wait_for(&format!("document.querySelector('#word').dataset.health === {health:?}"));
 }
 
-/// What holds for the page whatever it shows, on every kind of screen.
+/// Asserts what holds for the page in every state and on every screen.
 fn is_sound(page: &mut Page<'_>, ops: &str) {
     page.is_sound(&format!("http://{ops}/"));
     assert_eq!(page.evaluate("document.querySelectorAll('button, form, input, select').length"), 0);
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
-/// A file that names these tables, each with a column `gone_at`, and nothing else but the reaper's
-/// own.
+/// Creates a configuration with these tables, each with a column `gone_at`, as the only targets
+/// except the reaper's own.
 fn file_of(tables: &[String]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let target = |table: &String| {
@@ -85,7 +85,7 @@ async fn status_of(url: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_one_target_it_says_that_all_is_well() {
+async fn healthy_page_shows_its_only_target() {
     let database = Database::create().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let own = "[[target]]\ntable = \"reaper_runs\"\ndue = [{ reason = \"expired\", column = \"started_at\", keep = \"30d\" }]\n";
@@ -105,7 +105,7 @@ async fn with_one_target_it_says_that_all_is_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
+async fn each_of_twelve_targets_has_a_row_and_names_are_escaped() {
     let database = Database::create().await;
     let mut tables: Vec<String> = (1..=10).map(|n| format!("links_{n}")).collect();
     tables.push(r#""<img src=x onerror=document.title=1>""#.to_owned());
@@ -120,7 +120,7 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
     }
     let file = file_of(&tables);
     let url = database.url();
-    // Held by somebody: they stay, and are counted.
+    // Locked rows are kept, and are counted as backlog.
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM links_4 FOR UPDATE").await.unwrap();
     let path = file.path().to_str().unwrap();
@@ -147,14 +147,14 @@ async fn with_twelve_targets_each_has_its_line_and_names_are_never_markup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_no_target_and_no_run_it_says_so() {
+async fn page_reports_missing_targets_and_runs() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), WIDE);
     health_is(&mut page, "unknown");
     shows(&mut page, "#runs", "There has been no run yet.");
-    // No configuration is without a target today: what the daemon says is changed on its way.
+    // Every configuration has a target, so the test removes the targets from the response.
     page.evaluate(
         "(() => { const ask = fetch; window.fetch = async (...what) => {
              const status = await (await ask(...what)).json(); status.targets = [];
@@ -167,7 +167,7 @@ async fn with_no_target_and_no_run_it_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
+async fn failed_run_is_shown_with_its_reason_without_history() {
     let database = Database::empty().await;
     let url = database.url();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -188,7 +188,7 @@ async fn a_failed_run_is_seen_at_once_with_its_reason_also_without_a_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() {
+async fn active_pause_is_shown_with_its_reason_escaped() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let pause = |hours: i32| {
@@ -203,10 +203,10 @@ async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() 
     let mut browser = Browser::start();
     let mut page = shown(&mut browser, &daemon.url(), PHONE);
     page.wait_for("document.querySelector('#pause') !== null");
-    let told = page.text("#pause");
+    let banner = page.text("#pause");
     assert!(
-        told.contains("ada@db-1") && told.contains("migration <script>document.title"),
-        "{told}"
+        banner.contains("ada@db-1") && banner.contains("migration <script>document.title"),
+        "{banner}"
     );
     health_is(&mut page, "attention");
     assert!(!page.evaluate("document.title").as_str().unwrap().contains("taken"));
@@ -217,8 +217,7 @@ async fn a_pause_is_shown_with_its_reason_as_text_and_one_that_is_over_is_not() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tells_when_the_daemon_is_gone()
- {
+async fn page_follows_a_run_and_reports_outages() {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
@@ -256,7 +255,7 @@ async fn a_run_under_way_is_followed_and_the_page_outlives_the_database_and_tell
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hidden_page_asks_nothing() {
+async fn hidden_page_sends_no_requests() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let mut browser = Browser::start();
@@ -274,19 +273,19 @@ async fn a_hidden_page_asks_nothing() {
              document.dispatchEvent(new Event('visibilitychange'))"
         )
     };
-    // What it asked before it was hidden is answered first.
+    // Requests that the page sent before it was hidden are answered first.
     page.evaluate(&hide(true));
     page.wait_for("window.asked === window.answered");
     let before = page.evaluate("window.asked").as_u64().unwrap();
-    // Two and a half times as long as it waits between two requests.
+    // Two and a half times the interval between two requests.
     page.evaluate("new Promise((after) => setTimeout(() => after(true), 7500))");
     assert_eq!(page.evaluate("window.asked"), before);
-    // In the turn in which it is shown again, before any timer.
+    // The page sends a request as soon as it is visible again, before any timer fires.
     assert_eq!(page.evaluate(&format!("{}; window.asked", hide(false))), before + 1);
 }
 
 #[tokio::test]
-async fn it_is_served_under_a_strict_policy_and_only_to_be_read() {
+async fn page_is_read_only_and_has_a_strict_policy() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let client = reqwest::Client::new();
@@ -314,18 +313,18 @@ async fn it_is_served_under_a_strict_policy_and_only_to_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_viewers_cost_what_one_does() {
+async fn a_hundred_viewers_cost_no_more_than_one() {
     let database = Database::create().await;
     let (proxy, through) = Proxy::before(&database.url_as("session_reaper")).await;
     let daemon = Daemon::start(&database, &[("DATABASE_URL", &through), NEVER]).await;
-    // What the daemon asks for itself at its start is over.
-    testkit::eventually("it has said when it runs next", async || {
+    // Wait until the daemon's own queries at startup are over.
+    testkit::eventually("the daemon has registered its next run", async || {
         database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key LIKE 'daemon:%'").await
             == 1
     })
     .await;
     let before = proxy.connections();
-    // A client that is slow to send its request is sent away: all share one that is there already.
+    // The daemon disconnects clients that are slow to send a request, so all viewers share one.
     let client = reqwest::Client::new();
     let began = std::time::Instant::now();
     let mut viewers = tokio::task::JoinSet::new();
@@ -336,24 +335,27 @@ async fn a_hundred_viewers_cost_what_one_does() {
             status["database"]["reachable"].is_boolean()
         });
     }
-    assert!(viewers.join_all().await.iter().all(|told| *told));
-    let asked = proxy.connections() - before;
-    // Two requests are two seconds apart, however many look and however long they have to wait.
-    // Beside them the daemon says each minute that it is there.
+    assert!(viewers.join_all().await.iter().all(|reachable| *reachable));
+    let connections = proxy.connections() - before;
+    // The daemon reads the status at most every two seconds, regardless of the number of viewers
+    // and of their waiting times. In addition, it renews its registration every minute.
     let seconds = began.elapsed().as_secs();
     let most = seconds / 2 + 1 + seconds / 60;
-    assert!(asked >= 1 && asked <= most, "{asked} connections in {seconds} s, not {most}");
+    assert!(
+        connections >= 1 && connections <= most,
+        "{connections} connections in {seconds} s, not {most}"
+    );
 }
 
-/// Makes docs/images, by deploy/local/screenshots.
+/// Creates docs/images; deploy/local/screenshots runs this.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it makes pictures, which are looked at by people"]
+#[ignore = "it creates screenshots, which people have to check"]
 async fn screenshots() {
-    let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS names the directory for them");
+    let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS must name the output directory");
     let database = Database::create().await;
     history::of_a_day(&database).await;
     expired_sessions(&database, 4_180).await;
-    // They fell due since the last of those runs.
+    // The sessions have become due since the last of those runs.
     database
         .execute(
             "UPDATE sessions SET expires_at = expires_at + interval '8 days 23 hours 46 min', absolute_expires_at = now(),
@@ -385,7 +387,7 @@ async fn screenshots() {
         database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE finished_at IS NULL").await == 0
     })
     .await;
-    // A chunk that was stopped for its picture is not what chunks are like.
+    // The times of the chunk that was stopped for its screenshot are not typical.
     let last = "started_at = (SELECT max(started_at) FROM reaper_runs)";
     let times = "jsonb_set(report, '{targets,0,chunk_ms}', '{\"mean\": 7.9, \"max\": 18.2}')";
     let touched = "finished_at = finished_at + interval '1 ms'";

@@ -1,4 +1,5 @@
-//! `plan`: what would go, counted and not done; and the guard before a first run.
+//! `plan`, which counts the rows that would be deleted without deleting them, and the first-run
+//! guard.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +10,8 @@
 use serde_json::Value;
 use testkit::{Database, Program, Reaped, binary, expired_sessions, reaped, start_reaper};
 
-/// `session-reaper ARGS...` by a file; its exit code, standard output and standard error.
+/// Runs `session-reaper ARGS...` with a configuration file. Returns the exit code, standard output
+/// and standard error.
 async fn reaper(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
@@ -38,7 +40,8 @@ async fn run(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, 
 
 const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }, { reason = 'ended', column = 'ended_at', keep = '2h' }]\n";
 
-/// 4,000 rows: 1,000 old, of which 400 ended as well, 200 that only ended, 2,800 live.
+/// Creates 4,000 rows: 1,000 old rows, 400 of which have also ended, 200 rows that have only ended,
+/// and 2,800 live rows.
 async fn filled() -> Database {
     let database = Database::empty().await;
     database
@@ -54,21 +57,21 @@ async fn filled() -> Database {
 }
 
 #[tokio::test]
-async fn a_plan_counts_by_reason_and_deletes_nothing() {
+async fn plan_counts_by_reason_and_deletes_nothing() {
     let database = filled().await;
     let (code, plan) = plan(&database, T).await;
     assert_eq!(code, Some(0), "{plan}");
     let target = &plan["targets"][0];
-    let told = |reason: usize, what: &str| target["due"][reason][what].clone();
-    assert_eq!((told(0, "reason"), told(0, "rows")), ("old".into(), 1000.into()));
-    // What is due for both is counted under the first.
+    let member = |reason: usize, what: &str| target["due"][reason][what].clone();
+    assert_eq!((member(0, "reason"), member(0, "rows")), ("old".into(), 1000.into()));
+    // A row that is due for both reasons is counted under the first.
     assert_eq!(
-        (told(1, "reason"), told(1, "rows"), told(1, "capped")),
+        (member(1, "reason"), member(1, "rows"), member(1, "capped")),
         ("ended".into(), 200.into(), false.into())
     );
-    // A day after the time of the row.
+    // One day after the time in the row.
     assert_eq!(
-        (told(0, "oldest_due"), told(0, "newest_due")),
+        (member(0, "oldest_due"), member(0, "newest_due")),
         ("2026-01-02T00:00:01Z".into(), "2026-01-02T00:16:40Z".into())
     );
     assert_eq!((&target["rows"], &target["rows_estimated"]), (&4000.into(), &false.into()));
@@ -80,12 +83,12 @@ async fn a_plan_counts_by_reason_and_deletes_nothing() {
 
     let (code, text, _) = reaper(&database, T, &["plan", "--sql"]).await;
     assert_eq!(code, Some(0));
-    for told in
+    for expected in
         ["1,000", "30.0 %", "nothing was deleted", "FOR UPDATE SKIP LOCKED", "OFFSET 999 LIMIT 1"]
     {
-        assert!(text.contains(told), "{told}\n{text}");
+        assert!(text.contains(expected), "{expected}\n{text}");
     }
-    // As they are shown they can be run, and delete nothing on another connection.
+    // The statements can be run as shown, and delete nothing on another connection.
     let client = database.client().await;
     for statement in
         text.lines().filter(|line| line.starts_with("SELECT ") || line.starts_with("WITH "))
@@ -96,9 +99,9 @@ async fn a_plan_counts_by_reason_and_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn a_plan_waits_for_nobody_and_nobody_waits_for_it() {
+async fn plan_counts_locked_rows_without_waiting() {
     let database = filled().await;
-    // Rows that somebody holds are due all the same.
+    // Locked rows are due, too.
     let holder = database.client().await;
     holder
         .batch_execute("BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE; SELECT FROM t FOR UPDATE")
@@ -109,7 +112,7 @@ async fn a_plan_waits_for_nobody_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn what_a_run_would_refuse_is_told_and_not_counted() {
+async fn plan_reports_a_refused_target_and_does_not_count_it() {
     let database = filled().await;
     database.execute("DROP INDEX t_due_id_idx").await;
     let (code, plan) = plan(&database, T).await;
@@ -126,7 +129,7 @@ async fn what_a_run_would_refuse_is_told_and_not_counted() {
 }
 
 #[tokio::test]
-async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
+async fn estimate_is_based_on_the_last_large_run() {
     let database = Database::create().await;
     expired_sessions(&database, 3000).await;
     let env = [("MAX_ROWS", "2000"), ("DUTY_CYCLE", "1")];
@@ -145,15 +148,16 @@ async fn an_estimate_goes_by_the_last_run_that_deleted_many() {
         (&1000.into(), &"history".into()),
         "{plan}"
     );
-    // The run before took chunks of 100.
+    // The previous run used chunks of 100 rows.
     assert_eq!(sessions["chunks"], 10, "{plan}");
 }
 
-/// Seconds that are taken for milliseconds lie in 1970: `ancient` would say so first.
+/// Seconds that are interpreted as milliseconds are times in 1970. Without `ancient = 'due'`, they
+/// would be reported as ancient first.
 const ALL: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\nancient = 'due'\n";
 
-/// Milliseconds that are taken for seconds are far in the future; seconds that are taken for
-/// milliseconds are all due.
+/// Creates rows with times in seconds. Interpreted as milliseconds, all of them are due. (Times in
+/// milliseconds that are interpreted as seconds would be far in the future.)
 async fn of_seconds(rows: i32) -> Database {
     let database = Database::empty().await;
     database
@@ -166,25 +170,25 @@ async fn of_seconds(rows: i32) -> Database {
 }
 
 #[tokio::test]
-async fn a_first_run_that_would_take_nearly_all_is_refused_until_it_is_confirmed() {
+async fn first_run_of_nearly_all_rows_needs_confirmation() {
     let database = of_seconds(1001).await;
     let wrong = ALL.replace("'s'", "'ms'");
     let (code, report) = run(&database, &wrong, &[]).await;
     assert_eq!(code, Some(65), "{report}");
     let why = report["targets"][0]["why"].as_str().unwrap();
-    for told in [
+    for expected in [
         "would delete 1001 of the 1001 rows of t",
         "more than 0.9",
         "run --yes",
         "confirmed = true",
     ] {
-        assert!(why.contains(told), "{told}\n{why}");
+        assert!(why.contains(expected), "{expected}\n{why}");
     }
     assert_eq!(plan(&database, &wrong).await.0, Some(65));
     assert_eq!(
         run(&database, &wrong, &["--force-unsafe"]).await.0,
         Some(65),
-        "that is not what it is for"
+        "--force-unsafe does not confirm a first run"
     );
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1001);
 
@@ -198,7 +202,7 @@ async fn a_first_run_that_would_take_nearly_all_is_refused_until_it_is_confirmed
 }
 
 #[tokio::test]
-async fn a_small_table_and_a_share_that_is_not_too_large_need_no_word() {
+async fn small_table_or_small_share_needs_no_confirmation() {
     let small = of_seconds(1000).await;
     assert_eq!(run(&small, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(0));
     let database = of_seconds(2000).await;
@@ -208,22 +212,22 @@ async fn a_small_table_and_a_share_that_is_not_too_large_need_no_word() {
 }
 
 #[tokio::test]
-async fn a_target_that_has_run_is_trusted_until_it_goes_by_another_column() {
+async fn target_is_trusted_until_its_due_column_changes() {
     let database = of_seconds(2000).await;
     let url = database.url();
     let (code, _) =
         Program::run(binary("session-reaper"), &["migrate"], &[("DATABASE_URL", url.as_str())])
             .await;
     assert_eq!(code, Some(0));
-    assert_eq!(run(&database, ALL, &[]).await.0, Some(0), "nothing was due");
-    // That says nothing about the unit.
+    assert_eq!(run(&database, ALL, &[]).await.0, Some(0), "no row is due");
+    // A run that deleted nothing does not confirm the unit.
     assert_eq!(run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0, Some(65));
     database.execute("UPDATE t SET due = due - 7 * 86400 WHERE id = 1").await;
     assert_eq!(run(&database, ALL, &[]).await.0, Some(0));
     assert_eq!(
         run(&database, &ALL.replace("'s'", "'ms'"), &[]).await.0,
         Some(65),
-        "nor does what went by another"
+        "a run with another unit does not confirm this unit"
     );
     database.execute("UPDATE t SET due = due - 7 * 86400; ALTER TABLE t ADD made bigint; UPDATE t SET made = due; CREATE INDEX ON t (made)").await;
     assert_eq!(
@@ -246,8 +250,8 @@ async fn migrate(database: &Database) {
     assert_eq!(code, Some(0));
 }
 
-/// 2,000 rows with a key, of which every one is due by `made` and one in 200 is by `due`; the
-/// second half is of kind 1.
+/// Creates 3,000 rows: even rows are nine days old and of kind 0, odd rows are one day old and of
+/// kind 1.
 async fn of_kinds() -> Database {
     let database = Database::empty().await;
     database
@@ -265,11 +269,11 @@ const KINDS: &str =
     "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '2d' }]\n";
 
 #[tokio::test]
-async fn a_target_that_decides_by_something_else_has_a_first_run() {
+async fn changed_target_needs_a_new_confirmation() {
     let database = of_kinds().await;
     assert_eq!(run(&database, &format!("{KINDS}where = 't.id <= 10'\n"), &[]).await.0, Some(0));
     database.execute("UPDATE t SET due = now() - interval '9 days'").await;
-    // Each of these would delete all of the 2,990 rows or more.
+    // Each of these targets would delete all of the 2,995 rows.
     for changed in [
         KINDS.to_owned(),
         KINDS.replace("2d", "1h"),
@@ -285,10 +289,10 @@ async fn a_target_that_decides_by_something_else_has_a_first_run() {
 }
 
 #[tokio::test]
-async fn a_confirmation_is_kept_for_what_it_confirms() {
+async fn confirmation_applies_only_to_the_confirmed_target() {
     for (more, args) in [("", &["--yes"][..]), ("confirmed = true\n", &[])] {
         let database = of_kinds().await;
-        // Nothing is due yet, so that no run has deleted anything.
+        // No row is due yet, so the confirmed run deletes nothing.
         database.execute("UPDATE t SET due = now()").await;
         assert_eq!(run(&database, &format!("{KINDS}{more}"), args).await.0, Some(0));
         database.execute("UPDATE t SET due = now() - interval '9 days'").await;
@@ -299,7 +303,7 @@ async fn a_confirmation_is_kept_for_what_it_confirms() {
     }
 }
 
-/// Three runs, each of which deletes 100 rows of 20,000.
+/// Makes three runs, each of which deletes 100 of more than 20,000 rows.
 async fn after_three_runs(config: &str) -> Database {
     let database = Database::empty().await;
     migrate(&database).await;
@@ -324,7 +328,7 @@ async fn after_three_runs(config: &str) -> Database {
 }
 
 #[tokio::test]
-async fn nearly_all_of_a_table_after_runs_that_took_little_is_held() {
+async fn unusually_large_share_is_refused_until_confirmed() {
     let database = after_three_runs(KINDS).await;
     database.execute("UPDATE t SET due = now() - interval '9 days'").await;
     let (code, plan) = plan(&database, KINDS).await;
@@ -342,14 +346,14 @@ async fn nearly_all_of_a_table_after_runs_that_took_little_is_held() {
         );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
-    // A confirmed run that does not come to its end is enough for those after it.
+    // A confirmed run is sufficient for later runs even if it does not finish.
     assert_eq!(run(&database, KINDS, &["--yes", "--max-rows", "50"]).await.0, Some(3));
     assert_eq!(run(&database, KINDS, &[]).await.0, Some(0));
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);
 }
 
 #[tokio::test]
-async fn what_is_few_or_usual_or_confirmed_is_not_held() {
+async fn small_usual_or_confirmed_share_is_not_refused() {
     let few = after_three_runs(KINDS).await;
     few.execute("DELETE FROM t WHERE id > 9999; UPDATE t SET due = now() - interval '9 days'")
         .await;
@@ -363,7 +367,7 @@ async fn what_is_few_or_usual_or_confirmed_is_not_held() {
     confirmed.execute("UPDATE t SET due = now() - interval '9 days'").await;
     assert_eq!(run(&confirmed, &format!("{KINDS}confirmed = true\n"), &[]).await.0, Some(0));
 
-    // Each of the last three took all there was.
+    // The run over 9,000 rows deletes more than half of the table, so the next run is not unusual.
     let usual = after_three_runs(KINDS).await;
     for rows in [9_000, 15_000] {
         usual
@@ -376,9 +380,9 @@ async fn what_is_few_or_usual_or_confirmed_is_not_held() {
 }
 
 #[tokio::test]
-async fn a_share_of_a_large_table_is_seen_by_sampling() {
+async fn share_of_a_large_table_is_estimated_by_sampling() {
     let database = Database::empty().await;
-    // 300,000 rows of 100 bytes: more blocks than are looked at. Statistics are of an empty table.
+    // 300,000 rows of 100 bytes fill more blocks than are sampled. ANALYZE saw an empty table.
     database
         .execute(
             "CREATE TABLE t (id int PRIMARY KEY, due bigint, pad text) WITH (autovacuum_enabled = off); CREATE INDEX ON t (due, id);

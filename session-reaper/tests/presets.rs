@@ -1,5 +1,5 @@
-//! Each preset on tables as the project that it is for makes them: exactly the due rows go. What is
-//! due stands here in SQL of its own, written from the preset's page in `docs/presets/`.
+//! Each preset on tables as its project creates them: exactly the due rows are deleted. Separate
+//! SQL, written from the preset's page in `docs/presets/`, determines the due rows.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,10 +10,10 @@
 #[path = "presets/tables.rs"]
 mod tables;
 
-use tables::{Case, as_written, exactly_the_due_rows_go, indexed, reap_by};
+use tables::{Case, as_written, deletes_exactly_the_due_rows, indexed, reap_by};
 use testkit::{Database, expired_sessions};
 
-/// The tables of a preset, and the indexes that its page tells to create.
+/// Creates the tables of a preset, and the indexes that its page lists.
 async fn made(preset: &str) -> Database {
     let database = as_written(preset).await;
     indexed(&database, preset).await;
@@ -21,11 +21,11 @@ async fn made(preset: &str) -> Database {
 }
 
 async fn on_tables_as_written(case: Case) {
-    exactly_the_due_rows_go(&made(case.preset).await, case).await;
+    deletes_exactly_the_due_rows(&made(case.preset).await, case).await;
 }
 
 #[tokio::test]
-async fn connect_pg_simple() {
+async fn connect_pg_simple_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "connect-pg-simple",
         tables: &[("public", "session")],
@@ -36,7 +36,7 @@ async fn connect_pg_simple() {
 }
 
 #[tokio::test]
-async fn django() {
+async fn django_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "django",
         tables: &[("public", "django_session")],
@@ -47,7 +47,7 @@ async fn django() {
 }
 
 #[tokio::test]
-async fn tower_sessions() {
+async fn tower_sessions_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "tower-sessions",
         tables: &[("tower_sessions", "session")],
@@ -58,7 +58,7 @@ async fn tower_sessions() {
 }
 
 #[tokio::test]
-async fn better_auth() {
+async fn better_auth_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "better-auth",
         tables: &[("public", "session"), ("public", "verification")],
@@ -70,7 +70,7 @@ async fn better_auth() {
 }
 
 #[tokio::test]
-async fn authjs() {
+async fn authjs_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "authjs",
         tables: &[("public", "sessions"), ("public", "verification_token")],
@@ -82,7 +82,7 @@ async fn authjs() {
 }
 
 #[tokio::test]
-async fn prisma_refresh_tokens() {
+async fn prisma_refresh_tokens_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "prisma-refresh-tokens",
         tables: &[("public", "refresh_tokens")],
@@ -96,7 +96,7 @@ async fn prisma_refresh_tokens() {
 }
 
 #[tokio::test]
-async fn doorkeeper() {
+async fn doorkeeper_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "doorkeeper",
         tables: &[("public", "oauth_access_tokens"), ("public", "oauth_access_grants")],
@@ -114,7 +114,7 @@ async fn doorkeeper() {
 }
 
 #[tokio::test]
-async fn django_oauth_toolkit() {
+async fn django_oauth_toolkit_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "django-oauth-toolkit",
         tables: &[
@@ -150,7 +150,7 @@ async fn django_oauth_toolkit() {
 }
 
 #[tokio::test]
-async fn supabase_auth() {
+async fn supabase_auth_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "supabase-auth",
         tables: &[
@@ -181,7 +181,7 @@ async fn supabase_auth() {
 }
 
 #[tokio::test]
-async fn ory_hydra() {
+async fn ory_hydra_preset_deletes_exactly_the_due_rows() {
     on_tables_as_written(Case {
         preset: "ory-hydra",
         tables: &[
@@ -213,7 +213,7 @@ async fn ory_hydra() {
 }
 
 #[tokio::test]
-async fn the_tables_of_auth_api() {
+async fn auth_api_preset_deletes_sessions_and_unused_accounts() {
     let database = Database::create().await;
     expired_sessions(&database, 250).await;
     let reaped = reap_by(&database, "preset = 'auth-api'").await;
@@ -222,10 +222,10 @@ async fn the_tables_of_auth_api() {
     assert_eq!(
         database.one::<i64>("SELECT count(*) FROM accounts").await,
         1,
-        "off unless asked for"
+        "the accounts target is off by default"
     );
 
-    // A live session holds its account; without one the account goes.
+    // A live session keeps its account; an account without one is deleted.
     database
         .execute(
             "CREATE INDEX ON accounts (last_login_at, id);
@@ -247,10 +247,10 @@ async fn the_tables_of_auth_api() {
 }
 
 #[tokio::test]
-async fn a_rotated_token_stays_while_its_family_lives() {
+async fn rotated_token_is_kept_while_its_family_is_live() {
     let database = made("prisma-refresh-tokens").await;
-    // Forty families of fifty tokens, all rotated long ago but for the newest of each, which is
-    // live in every other.
+    // Forty families of fifty tokens. All tokens of a family except the newest were rotated long
+    // ago, and the newest is live in every other family.
     database
         .execute(
             "INSERT INTO users VALUES ('u');
@@ -264,7 +264,7 @@ async fn a_rotated_token_stays_while_its_family_lives() {
         .await;
     let first = reap_by(&database, "preset = 'prisma-refresh-tokens'").await;
     assert_eq!(first.target("refresh_tokens")["deleted"]["expired"], 20 * 50, "{}", first.stderr);
-    assert_eq!(first.target("refresh_tokens")["remaining"], 0, "what is kept is not due");
+    assert_eq!(first.target("refresh_tokens")["remaining"], 0, "rows that are kept are not due");
     assert_eq!(first.target("refresh_tokens")["skipped_locked"], 0);
     assert_eq!(
         database.one::<i64>("SELECT count(*) FROM refresh_tokens WHERE family::int % 2 = 0").await,
@@ -278,7 +278,7 @@ async fn a_rotated_token_stays_while_its_family_lives() {
 }
 
 #[tokio::test]
-async fn tables_of_a_preset_may_be_missing_but_not_all_of_them() {
+async fn preset_fails_only_if_all_its_tables_are_missing() {
     let database = made("authjs").await;
     database.execute("DROP TABLE verification_token").await;
     let some = reap_by(&database, "preset = 'authjs'").await;

@@ -1,5 +1,5 @@
-//! Presets on tables that the real packages make, from `npm`, `PyPI` and `crates.io`, and with
-//! sessions of theirs: see `tests/packages/`. `deploy/local/real-packages` gets them.
+//! Presets on tables and sessions that the real packages from `npm`, `PyPI` and `crates.io` create:
+//! see `tests/packages/`. `deploy/local/real-packages` installs the packages.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,7 @@ mod tables;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use tables::{Case, as_written, exactly_the_due_rows_go, indexed, reap_by};
+use tables::{Case, as_written, deletes_exactly_the_due_rows, indexed, reap_by};
 use testkit::{Database, Program, binary};
 
 /// A program in `tests/packages/` that uses the package as an application does.
@@ -24,10 +24,10 @@ struct Package {
     env: Vec<(&'static str, String)>,
 }
 
-/// Where `deploy/local/real-packages` has put it.
+/// Returns the path at which `deploy/local/real-packages` has installed a package.
 fn installed(path: &str) -> PathBuf {
     let directory =
-        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES is not set: run `make test`");
     PathBuf::from(directory).join(path)
 }
 
@@ -68,7 +68,7 @@ impl Package {
     }
 }
 
-/// A table's columns and indexes.
+/// Returns a description of a table's columns and indexes.
 async fn described(database: &Database, schema: &str, table: &str) -> String {
     let sql = format!(
         "SELECT (SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
@@ -82,16 +82,16 @@ async fn described(database: &Database, schema: &str, table: &str) -> String {
     database.one(&sql).await
 }
 
-/// The package makes its tables, like those that stand in `tests/presets/`, and four sessions;
-/// 50,000 more rows come by SQL; the preset runs. Exactly the due rows are gone, and what the
-/// package still knows is what it would know without us.
-async fn the_package_loses_nothing_that_it_could_still_read(
+/// Lets the package create its tables, which must equal those in `tests/presets/`, and four
+/// sessions; inserts 50,000 more rows with SQL; and runs the preset. Asserts that exactly the due
+/// rows are deleted, and that the package can read the same sessions as without the reaper.
+async fn package_keeps_every_readable_session(
     package: Package,
     case: Case,
     key: &str,
 ) {
     let database = Database::empty().await;
-    // Where times have no zone they are in the server's.
+    // Times without a zone are in the server's time zone.
     database.execute(&format!("ALTER DATABASE {} SET TimeZone = 'UTC'", database.name())).await;
     let hours = ["-72", "-2", "2", "72"];
     let made = package.run(&database, "make", &hours).await;
@@ -104,14 +104,14 @@ async fn the_package_loses_nothing_that_it_could_still_read(
     let there = format!("SELECT count(*) FROM {schema}.{table} WHERE {key}::text IN ({list})");
     assert_eq!(database.one::<i64>(&there).await, 4);
 
-    exactly_the_due_rows_go(&database, case).await;
+    deletes_exactly_the_due_rows(&database, case).await;
 
     let known = package.run(&database, "read", &ids).await;
     assert_eq!(ids.map(|id| known[id].as_str()), [None, None, Some("2"), Some("72")]);
     assert_eq!(
         database.one::<i64>(&there).await,
         3,
-        "the one that ended two hours ago is kept for a day"
+        "the session that expired two hours ago is kept for a day"
     );
     let newest = package.run(&database, "make", &["1"]).await;
     let newest = newest["1"].as_str().unwrap();
@@ -119,41 +119,41 @@ async fn the_package_loses_nothing_that_it_could_still_read(
 }
 
 #[tokio::test]
-async fn connect_pg_simple_loses_nothing_that_it_could_still_read() {
+async fn connect_pg_simple_keeps_every_readable_session() {
     let case = Case {
         preset: "connect-pg-simple",
         tables: &[("public", "session")],
         columns: &[],
         due: "DELETE FROM session WHERE expire < :utc - interval '1 day'",
     };
-    the_package_loses_nothing_that_it_could_still_read(Package::connect_pg_simple(), case, "sid")
+    package_keeps_every_readable_session(Package::connect_pg_simple(), case, "sid")
         .await;
 }
 
 #[tokio::test]
-async fn django_loses_nothing_that_it_could_still_read() {
+async fn django_keeps_every_readable_session() {
     let case = Case {
         preset: "django",
         tables: &[("public", "django_session")],
         columns: &[],
         due: "DELETE FROM django_session WHERE expire_date < :now - interval '1 day'",
     };
-    the_package_loses_nothing_that_it_could_still_read(Package::django(), case, "session_key")
+    package_keeps_every_readable_session(Package::django(), case, "session_key")
         .await;
 }
 
 #[tokio::test]
-async fn tower_sessions_loses_nothing_that_it_could_still_read() {
+async fn tower_sessions_keeps_every_readable_session() {
     let case = Case {
         preset: "tower-sessions",
         tables: &[("tower_sessions", "session")],
         columns: &[],
         due: "DELETE FROM session WHERE expiry_date < :now - interval '1 day'",
     };
-    the_package_loses_nothing_that_it_could_still_read(Package::tower_sessions(), case, "id").await;
+    package_keeps_every_readable_session(Package::tower_sessions(), case, "id").await;
 }
 
-/// What `check` finds unsafe of the tables as the package makes them, with its exit code.
+/// Returns the exit code of `check`, and its unsafe findings on the tables that a package created.
 async fn checked(database: &Database, preset: &str) -> (Option<i32>, Vec<Value>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("preset = {preset:?}")).unwrap();
@@ -168,7 +168,7 @@ async fn checked(database: &Database, preset: &str) -> (Option<i32>, Vec<Value>)
 }
 
 #[tokio::test]
-async fn connect_pg_simple_and_django_are_safe_as_they_come() {
+async fn connect_pg_simple_and_django_tables_are_safe() {
     for (package, preset) in
         [(Package::connect_pg_simple(), "connect-pg-simple"), (Package::django(), "django")]
     {
@@ -179,7 +179,7 @@ async fn connect_pg_simple_and_django_are_safe_as_they_come() {
 }
 
 #[tokio::test]
-async fn tower_sessions_is_refused_as_it_comes_until_the_index_that_is_told_has_been_created() {
+async fn tower_sessions_is_refused_until_its_index_is_created() {
     let database = Database::empty().await;
     Package::tower_sessions().run(&database, "make", &["-72", "1"]).await;
     let (code, found) = checked(&database, "tower-sessions").await;

@@ -1,5 +1,5 @@
-//! Tables, columns and partitions that become others while a run is under way: what was not looked
-//! at is not deleted.
+//! Tables, columns and partitions that are replaced during a run: rows of objects that were not
+//! checked are never deleted.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,7 @@
 
 use testkit::{Database, ParkAt, Parking, Reaped, eventually, reaped, start_reaper};
 
-/// 400 rows, all due.
+/// A table with 400 rows, all of which are due.
 const CARTS: &str = "
     CREATE TABLE carts (id bigint PRIMARY KEY, expires_at timestamptz NOT NULL, owner bigint);
     CREATE INDEX ON carts (expires_at, id);
@@ -22,8 +22,8 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// Runs with chunks of 100 rows, and carries out `change` while the chunk is under way that begins
-/// with 300 rows. A change that has to wait for that chunk is the first to go on after it.
+/// Runs with chunks of 100 rows, and executes `change` during the chunk that starts with 300 rows
+/// left. If the change has to wait for that chunk, it is the first to continue after it.
 async fn changed(database: &Database, config: &str, order: &str, change: &str) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{config}\norder = \"{order}\"\n")).unwrap();
@@ -56,7 +56,7 @@ async fn count(database: &Database, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn rows_of_a_table_that_took_the_name_stay() {
+async fn rows_of_a_table_that_is_swapped_in_are_kept() {
     for order in ["index", "heap"] {
         let database = Database::create().await;
         database.execute(CARTS).await;
@@ -72,7 +72,7 @@ async fn rows_of_a_table_that_took_the_name_stay() {
 }
 
 #[tokio::test]
-async fn rows_of_a_table_whose_schema_took_the_name_stay() {
+async fn rows_of_a_table_in_a_swapped_schema_are_kept() {
     let database = Database::create().await;
     database.execute(&format!("CREATE SCHEMA app; SET search_path = app; {CARTS}")).await;
     database
@@ -80,7 +80,7 @@ async fn rows_of_a_table_whose_schema_took_the_name_stay() {
         .await;
     database.execute("INSERT INTO app_new.carts TABLE app.carts").await;
     let config = TARGET.replace("\"carts\"", "\"app.carts\"");
-    // The parking's table is the one in `app`.
+    // The parking must find the table in `app`.
     let name: String = database.one("SELECT current_database()").await;
     database.execute(&format!("ALTER DATABASE {name} SET search_path = app, public")).await;
     let swap =
@@ -91,9 +91,9 @@ async fn rows_of_a_table_whose_schema_took_the_name_stay() {
 }
 
 #[tokio::test]
-async fn rows_stay_when_a_column_of_the_name_is_another_one() {
+async fn rows_are_kept_after_a_column_is_replaced() {
     for change in [
-        // All of it would be due by the new column.
+        // All rows would be due by the new column.
         "BEGIN; ALTER TABLE carts RENAME expires_at TO expired_at;
          ALTER TABLE carts ADD expires_at timestamptz NOT NULL DEFAULT '2001-01-01'; COMMIT",
         "ALTER TABLE carts ALTER expires_at TYPE timestamp USING expires_at - interval '10 years'",
@@ -108,7 +108,7 @@ async fn rows_stay_when_a_column_of_the_name_is_another_one() {
 }
 
 #[tokio::test]
-async fn a_column_that_does_not_matter_may_come_and_go() {
+async fn unused_column_can_be_added_or_dropped() {
     let database = Database::create().await;
     database.execute(CARTS).await;
     let run =
@@ -117,7 +117,7 @@ async fn a_column_that_does_not_matter_may_come_and_go() {
     assert_eq!(count(&database, "carts").await, 0);
 }
 
-/// Two partitions; the older one has 400 rows.
+/// Two partitions: `carts` with 400 rows and `newer` with 300 rows.
 const PARTITIONED: &str = "
     CREATE TABLE all_carts (id bigint, expires_at timestamptz NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id);
     CREATE TABLE carts PARTITION OF all_carts FOR VALUES FROM (0) TO (1000);
@@ -128,7 +128,7 @@ const PARTITIONED: &str = "
     CREATE TABLE elsewhere (id bigint, expires_at timestamptz NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id);";
 
 #[tokio::test]
-async fn rows_of_a_partition_stay_once_it_is_detached() {
+async fn rows_of_a_detached_partition_are_kept() {
     for (change, of_carts, of_newer) in [
         ("ALTER TABLE all_carts DETACH PARTITION newer", 0, 300),
         ("ALTER TABLE all_carts DETACH PARTITION carts", 200, 0),
@@ -150,7 +150,7 @@ async fn rows_of_a_partition_stay_once_it_is_detached() {
 }
 
 #[tokio::test]
-async fn rows_of_a_child_table_that_took_the_name_stay() {
+async fn rows_of_a_child_table_that_is_swapped_in_are_kept() {
     let database = Database::create().await;
     database.execute(CARTS).await;
     database
@@ -169,17 +169,17 @@ async fn rows_of_a_child_table_that_took_the_name_stay() {
 }
 
 #[tokio::test]
-async fn rows_stay_when_what_the_condition_reads_is_another_table() {
+async fn rows_are_kept_after_a_table_in_the_condition_is_swapped() {
     let database = Database::create().await;
     database.execute(CARTS).await;
-    // Each cart has an order, which the table that takes the name does not have.
+    // Carts 101 to 400 have orders; the table that is swapped in has none.
     database
         .execute(
             "CREATE TABLE orders (cart_id bigint PRIMARY KEY); INSERT INTO orders SELECT n FROM generate_series(101, 400) AS n;
              CREATE TABLE orders_new (LIKE orders INCLUDING ALL)",
         )
         .await;
-    // The first hundred go; the parking is in the chunk after them.
+    // The first hundred carts are deleted; the parking is in the next chunk.
     let config =
         format!("{TARGET}where = \"NOT EXISTS (SELECT FROM orders o WHERE o.cart_id = t.id)\"");
     let swap = "BEGIN; ALTER TABLE orders RENAME TO orders_old; ALTER TABLE orders_new RENAME TO orders; COMMIT";

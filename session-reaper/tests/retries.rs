@@ -1,4 +1,4 @@
-//! What may go better the next time is tried again, with an end; everything else is told.
+//! Transient errors are retried a limited number of times; all other errors are reported.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,12 +17,12 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// In the middle of the third chunk of 500 rows: where the reaper locks rows first, because a
-/// trigger may keep one, and where it deletes without.
+/// Positions in the middle of the third chunk of 500 rows: where the reaper locks rows first,
+/// because a trigger may keep one, and where it deletes without locking first.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
-/// 500 due sessions, of which the third chunk of 100 stops in its middle; how often each row went
-/// is noted.
+/// Starts a run over 500 due sessions that stops in the middle of the third chunk of 100 rows, and
+/// records how often each row is deleted.
 async fn parked_in_the_third_chunk(
     database: &Database,
     place: ParkAt,
@@ -30,14 +30,14 @@ async fn parked_in_the_third_chunk(
 ) -> (Parking, Program) {
     expired_sessions(database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
-    note_what_goes(database).await;
+    record_deletes(database).await;
     let parking = Parking::at(database, place).await;
     let program = start_reaper(database, &JSON, env);
     parking.wait_for_arrival().await;
     (parking, program)
 }
 
-async fn note_what_goes(database: &Database) {
+async fn record_deletes(database: &Database) {
     database
         .execute(
             "CREATE TABLE gone (id uuid);
@@ -48,14 +48,14 @@ async fn note_what_goes(database: &Database) {
         .await;
 }
 
-async fn each_went_once(database: &Database) {
+async fn each_row_was_deleted_once(database: &Database) {
     let counts: Vec<i64> =
         database.one("SELECT ARRAY[count(*), count(DISTINCT id)] FROM gone").await;
     assert_eq!(counts, [500, 500]);
 }
 
-/// Every delete of a session raises this error, as long as the condition holds.
-async fn raising(database: &Database, code: &str, condition: &str) {
+/// Makes every delete from `sessions` raise this error while the condition holds.
+async fn raise_on_delete(database: &Database, code: &str, condition: &str) {
     database
         .execute(&format!(
             "CREATE SEQUENCE tries; GRANT USAGE ON SEQUENCE tries TO session_reaper;
@@ -69,24 +69,24 @@ async fn raising(database: &Database, code: &str, condition: &str) {
 }
 
 #[tokio::test]
-async fn a_conflict_is_tried_again_until_it_goes() {
+async fn conflict_is_retried_until_it_succeeds() {
     for code in ["40001", "40P01"] {
         let database = Database::create().await;
         expired_sessions(&database, 300).await;
-        raising(&database, code, "nextval('tries') <= 3").await;
+        raise_on_delete(&database, code, "nextval('tries') <= 3").await;
         let run = reap(&database, &[]).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
-        assert_eq!(run.target("sessions")["chunks"], 3, "the chunks are as large as they were");
+        assert_eq!(run.target("sessions")["chunks"], 3, "the chunk size did not change");
         assert_eq!(run.stderr.matches("chunk_retried").count(), 3, "{}", run.stderr);
     }
 }
 
 #[tokio::test]
-async fn a_conflict_that_does_not_end_fails_its_target_and_no_other() {
+async fn permanent_conflict_fails_only_its_target() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    raising(&database, "40001", "true").await;
+    raise_on_delete(&database, "40001", "true").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     let why = run.target("sessions")["why"].as_str().unwrap();
@@ -96,10 +96,10 @@ async fn a_conflict_that_does_not_end_fails_its_target_and_no_other() {
 }
 
 #[tokio::test]
-async fn anything_else_fails_its_target_at_once() {
+async fn other_error_fails_its_target_immediately() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    raising(&database, "P0001", "true").await;
+    raise_on_delete(&database, "P0001", "true").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(run.target("sessions")["why"].as_str().unwrap().contains("not now"));
@@ -108,7 +108,7 @@ async fn anything_else_fails_its_target_at_once() {
 }
 
 #[tokio::test]
-async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_once() {
+async fn run_reconnects_and_deletes_each_row_once() {
     for place in PLACES {
         let database = Database::create().await;
         let (parking, mut program) = parked_in_the_third_chunk(&database, place, &[]).await;
@@ -122,8 +122,8 @@ async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_
             )
             .await;
         assert_eq!(ended, 1);
-        let said = program.log_event("lock_connection_lost").await;
-        assert!(said["why"].as_str().unwrap().contains("terminating connection"), "{said}");
+        let logged = program.log_event("lock_connection_lost").await;
+        assert!(logged["why"].as_str().unwrap().contains("terminating connection"), "{logged}");
         parking.open().await;
         let run = reaped(program).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -134,24 +134,24 @@ async fn a_run_whose_connection_is_ended_goes_on_with_another_and_each_row_goes_
             database.one::<Vec<String>>("SELECT array_agg(outcome) FROM reaper_runs").await,
             ["success"]
         );
-        each_went_once(&database).await;
+        each_row_was_deleted_once(&database).await;
     }
 }
 
 #[tokio::test]
-async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
+async fn run_survives_a_temporary_outage() {
     for place in PLACES {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
         let (parking, program) =
             parked_in_the_third_chunk(&database, place, &[("DATABASE_URL", &url)]).await;
         proxy.cut();
-        eventually("it has tried in vain", async || {
-            let said = program.log_events("lock_connection_lost");
-            said.last().is_some_and(|said| said["tries"].as_u64() > Some(2))
+        eventually("the run has failed to reconnect", async || {
+            let logged = program.log_events("lock_connection_lost");
+            logged.last().is_some_and(|logged| logged["tries"].as_u64() > Some(2))
         })
         .await;
-        // It gives up after some tries: meanwhile it makes none.
+        // The run makes a limited number of attempts, so it is stopped until the server is back.
         program.signal("STOP");
         parking.open().await;
         proxy.restore();
@@ -159,12 +159,12 @@ async fn a_run_outlives_a_server_that_cannot_be_reached_for_a_while() {
         let run = reaped(program).await;
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(run.target("sessions")["deleted"]["expired"], 500);
-        each_went_once(&database).await;
+        each_row_was_deleted_once(&database).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_stays_away_ends_the_run_with_what_was_done() {
+async fn permanent_outage_fails_the_run_and_reports_deletions() {
     for place in PLACES {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
@@ -184,14 +184,15 @@ async fn a_server_that_stays_away_ends_the_run_with_what_was_done() {
 }
 
 #[tokio::test]
-async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
+async fn lock_taken_during_an_outage_stays_with_its_holder() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let (parking, mut first) =
         parked_in_the_third_chunk(&database, ParkAt::Row, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
     first.log_event("lock_connection_lost").await;
-    // It tries a few times, for a while. Until the other one has the lock it does not get to run.
+    // The first reaper makes a limited number of attempts, so it is stopped until the second one
+    // has the lock.
     first.signal("STOP");
     let client = database.client().await;
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int::oid
@@ -207,14 +208,18 @@ async fn a_reaper_that_took_the_lock_meanwhile_keeps_it() {
     let target = first.target("sessions");
     assert_eq!(target["outcome"], "partial", "{}", first.report);
     assert_eq!(target["why"], "another reaper took the lock while the connection was lost");
-    assert_eq!(first.target("sessions")["deleted"]["expired"], 200, "what it did before is told");
+    assert_eq!(
+        first.target("sessions")["deleted"]["expired"],
+        200,
+        "earlier deletions are reported"
+    );
     parking.open().await;
     assert_eq!(reaped(second).await.target("sessions")["deleted"]["expired"], 300);
-    each_went_once(&database).await;
+    each_row_was_deleted_once(&database).await;
 }
 
-/// Deleting this session ends the server process that does it.
-async fn ends_its_process(database: &Database, user_agent: &str) {
+/// Makes the deletion of this session terminate the server process that executes it.
+async fn terminate_on_delete(database: &Database, user_agent: &str) {
     database
         .execute(&format!(
             "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
@@ -225,10 +230,10 @@ async fn ends_its_process(database: &Database, user_agent: &str) {
 }
 
 #[tokio::test]
-async fn a_row_that_ends_each_connection_does_not_do_so_for_ever() {
+async fn row_that_ends_every_connection_fails_its_target() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    ends_its_process(&database, "150").await;
+    terminate_on_delete(&database, "150").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     let why = run.target("sessions")["why"].as_str().unwrap();
@@ -238,23 +243,23 @@ async fn a_row_that_ends_each_connection_does_not_do_so_for_ever() {
     assert_eq!(
         run.target("consumed_challenges")["outcome"],
         "success",
-        "the others are not to blame"
+        "other targets are not affected"
     );
     assert_eq!(database.one::<String>("SELECT outcome FROM reaper_runs").await, "partial");
 }
 
 #[tokio::test]
-async fn passes_that_find_nothing_do_not_begin_the_count_of_lost_connections_anew() {
+async fn empty_passes_do_not_reset_the_lost_connection_count() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
-    // Nothing is due in the first pass; the row is the second's.
+    // No row is due in the first pass; the rows are due in the second pass.
     database
         .execute(
             "UPDATE sessions SET revoked_at = now() - interval '9 days', expires_at = now() + interval '1 day',
                   absolute_expires_at = now() + interval '1 day'",
         )
         .await;
-    ends_its_process(&database, "5").await;
+    terminate_on_delete(&database, "5").await;
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(
@@ -266,7 +271,7 @@ async fn passes_that_find_nothing_do_not_begin_the_count_of_lost_connections_ane
 }
 
 #[tokio::test]
-async fn what_was_tried_again_is_counted() {
+async fn retried_chunks_are_counted() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     let holder = database.client().await;
@@ -282,10 +287,10 @@ async fn what_was_tried_again_is_counted() {
         let value = text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok());
         value.unwrap_or_else(|| panic!("no {series} in\n{text}"))
     };
-    eventually("a chunk is tried again", async || counted("retried").await >= 2).await;
+    eventually("a chunk is retried", async || counted("retried").await >= 2).await;
     assert!(counted("timeout").await >= 2);
     assert_eq!(counted("done").await, 0);
     holder.batch_execute("COMMIT").await.unwrap();
-    eventually("it went", async || counted("done").await >= 1).await;
+    eventually("a chunk is done", async || counted("done").await >= 1).await;
     assert_eq!(left(&database).await, 0);
 }

@@ -1,4 +1,4 @@
-//! Which rows go, and which stay.
+//! Which rows are deleted, and which are kept.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,8 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use testkit::{Database, Reaped, expired_sessions, reap};
 use tokio::runtime::Runtime;
 
-/// A time as SQL, near the cutoff of `days` ago: on the microsecond, within the moment that the
-/// test takes, far off, at either infinity. Few of them, so that many rows share one.
+/// Generates a time as SQL around the cutoff `days` ago: a few microseconds from it, within the
+/// duration of the test, far away, or infinite. There are few values, so that many rows share one.
 fn time_around(days: i64) -> impl Strategy<Value = String> {
     let offset = prop_oneof![
         (-3_i64..=3).prop_map(|us| format!("interval '{us} us'")),
@@ -52,8 +52,9 @@ async fn fill(database: &Database, rows: &[(String, Option<String>)]) {
     client.batch_execute("CREATE TABLE before AS TABLE sessions").await.unwrap();
 }
 
-/// What the report must say, from the rows as they were and the start of the run: expired, revoked
-/// alone.
+/// Returns the counts that the report must contain, from the original rows and the start of the
+/// run: expired rows, and rows that are only revoked. Asserts that exactly the due rows were
+/// deleted.
 async fn due(database: &Database, reaped: &Reaped) -> (i64, i64) {
     let started_at = reaped.report["started_at"].as_str().unwrap();
     let client = database.client().await;
@@ -73,13 +74,13 @@ async fn due(database: &Database, reaped: &Reaped) -> (i64, i64) {
         )
         .await
         .unwrap();
-    assert_eq!(row.get::<_, i64>(2), 0, "due rows are still there");
-    assert_eq!(row.get::<_, i64>(3), 0, "rows went that were not due");
+    assert_eq!(row.get::<_, i64>(2), 0, "due rows were not deleted");
+    assert_eq!(row.get::<_, i64>(3), 0, "rows that were not due were deleted");
     (row.get(0), row.get(1))
 }
 
 #[test]
-fn exactly_the_due_rows_go_whatever_their_times_and_the_chunk() {
+fn exactly_the_due_rows_are_deleted_for_any_times_and_chunk() {
     let runtime = Runtime::new().unwrap();
     let database = runtime.block_on(Database::create());
     let mut runner =
@@ -104,7 +105,7 @@ fn exactly_the_due_rows_go_whatever_their_times_and_the_chunk() {
 }
 
 #[tokio::test]
-async fn a_session_takes_its_family_along_and_leaves_its_account() {
+async fn session_is_deleted_with_its_family_but_not_its_account() {
     let database = Database::create().await;
     expired_sessions(&database, 3).await;
     assert_eq!(reap(&database, &[]).await.code, Some(0));
@@ -113,7 +114,7 @@ async fn a_session_takes_its_family_along_and_leaves_its_account() {
 }
 
 #[tokio::test]
-async fn challenges_and_old_runs_go_when_they_are_due() {
+async fn due_challenges_and_runs_are_deleted() {
     let database = Database::create().await;
     database
         .execute(
@@ -124,19 +125,19 @@ async fn challenges_and_old_runs_go_when_they_are_due() {
         )
         .await;
     let reaped = reap(&database, &[]).await;
-    // Those of exactly 10 minutes and 30 days ago have become due since.
+    // The rows from exactly 10 minutes and 30 days ago have become due since.
     assert_eq!(reaped.target("consumed_challenges")["deleted"]["expired"], 21);
     assert_eq!(reaped.target("reaper_runs")["deleted"]["expired"], 11);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM consumed_challenges").await, 9);
     assert_eq!(
         database.one::<i64>("SELECT count(*) FROM reaper_runs").await,
         29 + 1,
-        "and the run itself"
+        "29 runs that are kept, and the run itself"
     );
 }
 
 #[tokio::test]
-async fn retention_is_what_was_asked_for() {
+async fn configured_retention_is_used() {
     let database = Database::create().await;
     expired_sessions(&database, 5).await;
     let kept = reap(&database, &[("KEEP_EXPIRED", "11d")]).await;
@@ -147,7 +148,7 @@ async fn retention_is_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn many_rows_of_one_time_are_no_trap() {
+async fn many_rows_with_the_same_time_are_each_read_once() {
     let database = Database::create().await;
     expired_sessions(&database, 20_000).await;
     database
@@ -157,13 +158,13 @@ async fn many_rows_of_one_time_are_no_trap() {
     assert_eq!(reaped.code, Some(0));
     let target = reaped.target("sessions");
     assert_eq!(target["deleted"]["expired"], 20_000);
-    // 100, 200, 400, and 500 from there on: nothing was looked at twice.
+    // Chunks of 100, 200, 400, and then 500 rows: no row was read twice.
     assert_eq!(target["chunks"], 42);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
 }
 
 #[tokio::test]
-async fn minus_infinity_goes_and_infinity_and_null_stay() {
+async fn minus_infinity_is_due_but_infinity_and_null_are_not() {
     let database = Database::create().await;
     expired_sessions(&database, 4).await;
     database
@@ -184,7 +185,7 @@ async fn minus_infinity_goes_and_infinity_and_null_stay() {
 }
 
 #[tokio::test]
-async fn a_row_with_the_least_key_of_all_is_not_forgotten() {
+async fn row_with_the_smallest_key_is_deleted() {
     let database = Database::create().await;
     expired_sessions(&database, 2).await;
     database
@@ -200,7 +201,7 @@ async fn a_row_with_the_least_key_of_all_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn a_chunk_commits_without_waiting_for_the_disk_and_its_connection_has_its_bounds() {
+async fn chunk_commits_asynchronously_with_timeouts_set() {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;
     database
@@ -223,12 +224,11 @@ async fn a_chunk_commits_without_waiting_for_the_disk_and_its_connection_has_its
     let held = holder.transaction().await.unwrap();
     held.batch_execute("SELECT FROM sessions WHERE user_agent = '5' FOR UPDATE").await.unwrap();
     assert_eq!(reap(&database, &env).await.target("sessions")["deleted"]["expired"], 9);
-    // What was tried first, and met the held row, is not among them: it was undone.
-    let told: String = database.one(seen).await;
-    assert!(told.contains("off 5min 70ms 3s 200ms"), "{told}");
+    // The first attempt, which met the locked row, left no record because it was rolled back.
+    let settings: String = database.one(seen).await;
+    assert!(settings.contains("off 5min 70ms 3s 200ms"), "{settings}");
     held.commit().await.unwrap();
-    // While nobody holds a row, one would be waited for for 10 ms, or for less where that is the
-    // bound.
+    // As long as no row is locked, the lock timeout is 10 ms, or LOCK_TIMEOUT if that is shorter.
     for (bound, expected) in [("70ms", "10ms"), ("4ms", "4ms")] {
         database.execute("TRUNCATE seen").await;
         database

@@ -1,4 +1,4 @@
-//! `status`, and what a run's row says while it works and when it was killed.
+//! `status`, and the contents of a run's row while the run is active and after it was killed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -25,7 +25,7 @@ async fn text(database: &Database) -> String {
     program.stdout()
 }
 
-/// A run that stands still in its third chunk of a hundred rows, of five.
+/// Starts a run that is parked in the third of five chunks of 100 rows.
 async fn parked() -> (Database, Parking, Program) {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
@@ -33,7 +33,7 @@ async fn parked() -> (Database, Parking, Program) {
     let parking = Parking::at(&database, ParkAt::Row).await;
     let program = start_reaper(&database, &["run", "--yes"], &[]);
     parking.wait_for_arrival().await;
-    eventually("the row says how far it is", async || {
+    eventually("the row contains the progress", async || {
         database
             .one::<bool>(
                 "SELECT coalesce(report #>> '{targets,0,chunks}' = '2', false) FROM reaper_runs",
@@ -44,9 +44,9 @@ async fn parked() -> (Database, Parking, Program) {
     (database, parking, program)
 }
 
-/// What a killed run leaves behind on the server is gone.
+/// Waits until the server has released the lock of a run that has ended.
 async fn unlocked(database: &Database) {
-    eventually("nobody holds the lock of a run", async || {
+    eventually("no run holds its lock", async || {
         database
             .one::<bool>(
                 "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527275'::int::oid
@@ -58,7 +58,7 @@ async fn unlocked(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_run_under_way_says_in_its_row_how_far_it_is_and_ends_as_ever() {
+async fn active_run_reports_its_progress_and_then_its_outcome() {
     let (database, parking, mut program) = parked().await;
     let report: Value = database.one("SELECT report FROM reaper_runs WHERE outcome IS NULL").await;
     assert_eq!(report["outcome"], "running");
@@ -93,7 +93,7 @@ async fn a_run_under_way_says_in_its_row_how_far_it_is_and_ends_as_ever() {
 }
 
 #[tokio::test]
-async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
+async fn killed_run_is_interrupted_and_closed_by_a_later_run() {
     let (database, parking, mut program) = parked().await;
     program.signal("KILL");
     program.wait().await;
@@ -109,8 +109,8 @@ async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
     assert_eq!(seen["runs"][0]["targets"][0]["outcome"], "interrupted");
     parking.open().await;
 
-    // A run that lost its connection a moment ago looks the same, and may come back: its row is
-    // left alone for a minute.
+    // A run that has just lost its connection looks the same and may reconnect, so its row is not
+    // closed for a minute.
     let run = reap(&database, &[]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(
@@ -135,7 +135,7 @@ async fn a_killed_run_shows_as_interrupted_and_the_next_run_closes_its_row() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_alive_is_never_closed_however_old_its_heartbeat() {
+async fn live_run_with_an_old_heartbeat_is_not_closed() {
     let (database, parking, mut program) = parked().await;
     database.execute("UPDATE reaper_runs SET heartbeat_at = now() - interval '1 hour'").await;
     let other = reap(&database, &[]).await;
@@ -154,7 +154,7 @@ async fn a_run_that_is_alive_is_never_closed_however_old_its_heartbeat() {
 }
 
 #[tokio::test]
-async fn the_backlog_is_counted_by_target_and_reason_with_its_oldest_row() {
+async fn backlog_is_counted_by_target_and_reason() {
     let database = Database::create().await;
     expired_sessions(&database, 40).await;
     database
@@ -175,7 +175,7 @@ async fn the_backlog_is_counted_by_target_and_reason_with_its_oldest_row() {
     };
     assert_eq!(rows(0), ("expired".into(), 10.into()));
     assert_eq!(rows(1), ("revoked".into(), 30.into()));
-    // It expired ten days ago and is kept for one.
+    // The row expired ten days ago and is kept for one day.
     let due: chrono::DateTime<chrono::Utc> = database
         .one("SELECT min(expires_at) + interval '1 day' FROM sessions WHERE revoked_at IS NULL")
         .await;
@@ -193,7 +193,7 @@ async fn the_backlog_is_counted_by_target_and_reason_with_its_oldest_row() {
 }
 
 #[tokio::test]
-async fn without_its_tables_and_without_rights_it_says_so_and_shows_the_rest() {
+async fn missing_tables_and_privileges_are_noted() {
     let database = Database::create().await;
     expired_sessions(&database, 7).await;
     database
@@ -224,7 +224,7 @@ async fn without_its_tables_and_without_rights_it_says_so_and_shows_the_rest() {
 }
 
 #[tokio::test]
-async fn a_table_without_an_index_is_not_read_to_be_counted() {
+async fn table_without_an_index_is_not_counted() {
     let database = Database::create().await;
     database.execute("DROP INDEX sessions_expires_at_id_idx; INSERT INTO accounts (id, issuer, subject) VALUES (gen_random_uuid(), 'i', 's');
         INSERT INTO sessions (id, account_id, expires_at, absolute_expires_at)
@@ -238,7 +238,7 @@ async fn a_table_without_an_index_is_not_read_to_be_counted() {
 }
 
 #[tokio::test]
-async fn a_pause_is_shown_until_it_is_over_by_the_databases_clock() {
+async fn pause_is_shown_until_it_ends_by_the_database_clock() {
     let database = Database::create().await;
     let pause = |until: &str| {
         format!(
@@ -259,9 +259,9 @@ async fn a_pause_is_shown_until_it_is_over_by_the_databases_clock() {
 }
 
 #[tokio::test]
-async fn what_a_run_waits_for_is_shown_since_when() {
+async fn throttle_of_a_run_is_shown_with_its_start() {
     let database = Database::create().await;
-    // The row of a run that is alive: this test holds its lock.
+    // The run of this row counts as live, because the test holds its lock.
     let holder = database.client().await;
     holder
         .batch_execute(
@@ -280,7 +280,7 @@ async fn what_a_run_waits_for_is_shown_since_when() {
     );
     assert_eq!(seen["summary"], "waiting for replica_lag: replica a is 12 s behind");
     drop(holder);
-    eventually("a run whose lock is gone waits for nothing", async || {
+    eventually("a run without its lock is not waiting", async || {
         let seen = status(&database, &[]).await;
         seen["waiting"] == Value::Array(Vec::new()) && seen["runs"][0]["outcome"] == "interrupted"
     })
@@ -288,14 +288,14 @@ async fn what_a_run_waits_for_is_shown_since_when() {
 }
 
 #[tokio::test]
-async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
+async fn daemon_registers_its_next_run_until_it_stops() {
     let database = Database::create().await;
     let mut daemon = start_reaper(
         &database,
         &["daemon"],
         &[("SCHEDULE", "30 4 * * *"), ("TIMEZONE", "Europe/Berlin")],
     );
-    eventually("its next run is known", async || {
+    eventually("the next run is registered", async || {
         status(&database, &[]).await["daemons"].as_array().unwrap().len() == 1
     })
     .await;
@@ -317,13 +317,13 @@ async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
     daemon.signal("TERM");
     assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
     assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
-    // One that was killed says it for ever; it is not believed, and after a day another daemon
-    // clears it away.
+    // The registration of a killed daemon remains. It is ignored, and after a day another daemon
+    // deletes it.
     database.execute("INSERT INTO reaper_state (key, value) VALUES ('daemon:dead:1',
         '{\"next_at\": \"2026-01-01T00:00:00Z\", \"schedule\": \"@daily\", \"timezone\": \"UTC\", \"version\": \"0\", \"page\": \"\"}')").await;
     assert_eq!(status(&database, &[]).await["daemons"], Value::Array(Vec::new()));
     let _daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "30 4 * * *")]);
-    eventually("the dead one is forgotten", async || {
+    eventually("the stale registration is deleted", async || {
         database.one::<i64>("SELECT count(*) FROM reaper_state WHERE key = 'daemon:dead:1'").await
             == 0
     })
@@ -331,14 +331,14 @@ async fn a_daemon_says_when_it_runs_next_and_takes_that_back_at_its_end() {
 }
 
 #[tokio::test]
-async fn watched_it_prints_an_object_a_line_until_it_is_interrupted() {
+async fn watch_prints_one_json_object_per_line_until_interrupted() {
     let database = Database::create().await;
     let mut program = start_reaper(
         &database,
         &["status", "--output", "json", "--watch", "500ms", "--last", "1"],
         &[],
     );
-    eventually("three lines are there", async || program.stdout().lines().count() >= 3).await;
+    eventually("three lines are printed", async || program.stdout().lines().count() >= 3).await;
     program.signal("INT");
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
     for line in program.stdout().lines() {
@@ -347,9 +347,9 @@ async fn watched_it_prints_an_object_a_line_until_it_is_interrupted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_said_by_the_exit_code() {
+async fn exit_code_identifies_the_error() {
     let database = Database::create().await;
-    for (args, env, code, said) in [
+    for (args, env, code, expected) in [
         (
             &["status", "--watch", "1ms"][..],
             &[][..],
@@ -373,7 +373,7 @@ async fn what_cannot_be_told_is_said_by_the_exit_code() {
     ] {
         let mut program = start_reaper(&database, args, env);
         assert_eq!(program.wait().await.code(), Some(code), "{args:?}: {}", program.stderr());
-        assert!(program.stderr().contains(said), "{args:?}: {}", program.stderr());
+        assert!(program.stderr().contains(expected), "{args:?}: {}", program.stderr());
         assert_eq!(program.stdout(), "");
     }
 }

@@ -1,4 +1,5 @@
-//! Tables of any kind, told of in `reaper.toml`: what can be reaped, and what is refused and why.
+//! Targets in `reaper.toml` on tables of any kind: which can be reaped, and which are refused and
+//! why.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,7 +9,7 @@
 
 use testkit::{Database, Program, binary, reap_by};
 
-/// A database with the table `t` of these columns and an index on `due`.
+/// Creates a database with a table `t` that has these columns and an index on `due`.
 async fn with_table(columns: &str) -> Database {
     let database = Database::empty().await;
     database.execute(&format!("CREATE TABLE t ({columns}); CREATE INDEX ON t (due)")).await;
@@ -24,15 +25,15 @@ fn target(due: &str, more: &str) -> String {
 async fn why(database: &Database, config: &str) -> String {
     let reaped = reap_by(database, config, &[]).await;
     let why = reaped.report["targets"][0]["why"].as_str().unwrap().to_owned();
-    // A table that is not there is no danger, only a failure.
+    // A missing table is a failure, not an unsafe target.
     let code = if why.contains("there is no table") { 1 } else { 65 };
     assert_eq!(reaped.code, Some(code), "{}", reaped.stderr);
     why
 }
 
 #[tokio::test]
-async fn a_time_may_be_of_any_kind() {
-    // Each with an hour, or a day, on either side of the cutoff.
+async fn due_column_can_have_any_time_type() {
+    // Each table has rows an hour apart on both sides of the cutoff.
     for (sql_type, keys, value) in [
         ("timestamptz", "", "now() - n * interval '1 hour'"),
         ("timestamptz", ", zone = 'Asia/Tokyo'", "now() - n * interval '1 hour'"),
@@ -74,7 +75,7 @@ async fn a_time_may_be_of_any_kind() {
 }
 
 #[tokio::test]
-async fn a_day_is_over_at_its_end_in_its_zone() {
+async fn date_is_due_after_its_end_in_its_time_zone() {
     let database = with_table("id bigint PRIMARY KEY, due date").await;
     database
         .execute(
@@ -87,7 +88,7 @@ async fn a_day_is_over_at_its_end_in_its_zone() {
 }
 
 #[tokio::test]
-async fn keys_may_be_of_several_columns_and_of_text_or_missing() {
+async fn key_can_be_composite_or_text_or_missing() {
     for key in [
         ", a text, b int, PRIMARY KEY (a, b)",
         ", a varchar(40) COLLATE \"C\" PRIMARY KEY, b int",
@@ -95,7 +96,7 @@ async fn keys_may_be_of_several_columns_and_of_text_or_missing() {
         ", a text, b int",
     ] {
         let database = with_table(&format!("due timestamptz{key}")).await;
-        // Seven rows of each time.
+        // Seven rows share each time.
         database
             .execute("INSERT INTO t SELECT now() - (n / 7) * interval '1 hour', 'k ''\" ' || n, n FROM generate_series(0, 699) AS n")
             .await;
@@ -113,7 +114,7 @@ async fn keys_may_be_of_several_columns_and_of_text_or_missing() {
 }
 
 #[tokio::test]
-async fn a_table_may_be_in_another_schema_under_any_name() {
+async fn table_can_have_any_name_and_schema() {
     let database = Database::empty().await;
     database
         .execute(
@@ -138,7 +139,7 @@ due = [{ reason = "old", column = '"due at"', keep = "4d 12h" }]"#;
 }
 
 #[tokio::test]
-async fn what_a_condition_keeps_is_neither_locked_nor_left() {
+async fn rows_kept_by_a_condition_are_neither_locked_nor_remaining() {
     let database = with_table("id bigint PRIMARY KEY, due timestamptz, kind text").await;
     database
         .execute("INSERT INTO t SELECT n, now() - interval '2 days', CASE n % 3 WHEN 0 THEN 'go' WHEN 1 THEN 'stay' END FROM generate_series(1, 3000) AS n")
@@ -146,20 +147,20 @@ async fn what_a_condition_keeps_is_neither_locked_nor_left() {
     let reaped =
         reap_by(&database, &target("", "where = \"t.kind = 'go' -- and null is not\""), &[]).await;
     assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
-    let told = reaped.target("t");
+    let result = reaped.target("t");
     assert_eq!(
-        (&told["deleted"]["old"], &told["skipped_locked"], &told["remaining"]),
+        (&result["deleted"]["old"], &result["skipped_locked"], &result["remaining"]),
         (&1000.into(), &0.into(), &0.into())
     );
-    // A hundred rows each were looked at, whatever was kept of them.
-    assert_eq!(told["chunks"], 30);
-    assert_eq!(told["why"], "every due row is gone");
+    // Each chunk read a hundred rows, no matter how many of them were kept.
+    assert_eq!(result["chunks"], 30);
+    assert_eq!(result["why"], "every due row is gone");
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE kind = 'go'").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 2000);
 }
 
 #[tokio::test]
-async fn a_row_that_is_held_is_counted_when_the_condition_lets_it_go() {
+async fn locked_row_is_counted_only_if_its_condition_holds() {
     let database = with_table("id bigint PRIMARY KEY, due timestamptz, kind text").await;
     database
         .execute("INSERT INTO t SELECT n, now() - interval '2 days', CASE WHEN n % 2 = 0 THEN 'go' ELSE 'stay' END FROM generate_series(1, 400) AS n")
@@ -167,15 +168,15 @@ async fn a_row_that_is_held_is_counted_when_the_condition_lets_it_go() {
     let holder = database.client().await;
     holder.batch_execute("BEGIN; SELECT FROM t WHERE id <= 10 FOR UPDATE").await.unwrap();
     let reaped = reap_by(&database, &target("", "where = \"t.kind = 'go'\""), &[]).await;
-    let told = reaped.target("t");
+    let result = reaped.target("t");
     assert_eq!(
-        (&told["deleted"]["old"], &told["skipped_locked"], &told["remaining"]),
+        (&result["deleted"]["old"], &result["skipped_locked"], &result["remaining"]),
         (&195.into(), &5.into(), &5.into())
     );
 }
 
 #[tokio::test]
-async fn a_row_without_a_group_is_one_by_itself() {
+async fn row_without_a_group_is_its_own_group() {
     let database = with_table("id bigint PRIMARY KEY, due timestamptz, fam int").await;
     database
         .execute(
@@ -193,7 +194,7 @@ async fn a_row_without_a_group_is_one_by_itself() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
+async fn invalid_target_is_refused_with_a_suggestion() {
     let database = with_table("id bigint PRIMARY KEY, due timestamptz, note text").await;
     database
         .execute(
@@ -206,7 +207,7 @@ async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
             .replace("'t'", &format!("'{table}'"))
             .replace("'due'", &format!("'{column}'"))
     };
-    for (config, told) in [
+    for (config, expected) in [
         (named("t", "deu"), "has no column \"deu\"; did you mean due?"),
         (named("t", "note"), "note is text: a due column is"),
         (named("parte", "due"), "did you mean public.parted?"),
@@ -217,15 +218,15 @@ async fn what_cannot_be_reaped_is_refused_with_what_would_be_right() {
         (target("", "group = 'fam'"), "has no column \"fam\""),
     ] {
         let why = why(&database, &config).await;
-        assert!(why.contains(told), "{told}\n{why}");
-        // Its place in the file.
+        assert!(why.contains(expected), "{expected}\n{why}");
+        // The location of the target in the file.
         assert!(why.contains(":1:1: "), "{why}");
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 1);
 }
 
 #[tokio::test]
-async fn every_mistake_in_the_file_is_told_at_the_start() {
+async fn every_error_in_the_file_is_reported_at_startup() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "preset = 'djano'\n[[target]]\ntabel = 't'\n").unwrap();
     let path = file.path().to_str().unwrap();
@@ -234,7 +235,7 @@ async fn every_mistake_in_the_file_is_told_at_the_start() {
     let (code, program) = Program::run(binary("session-reaper"), &args, &[]).await;
     let stderr = program.stderr();
     assert_eq!(code, Some(78), "{stderr}");
-    for told in [
+    for expected in [
         "has 4 mistakes",
         ":1:10: ",
         "did you mean \"django\"?",
@@ -242,7 +243,7 @@ async fn every_mistake_in_the_file_is_told_at_the_start() {
         "did you mean `table`?",
         "KEEP_EXPIRED: given, but",
     ] {
-        assert!(stderr.contains(told), "{told}\n{stderr}");
+        assert!(stderr.contains(expected), "{expected}\n{stderr}");
     }
     let args = ["run", "--database-url", url, "--config", "/no/such/reaper.toml"];
     let (code, program) = Program::run(binary("session-reaper"), &args, &[]).await;
@@ -255,14 +256,14 @@ async fn every_mistake_in_the_file_is_told_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_condition_does_not_get_out_of_its_brackets() {
+async fn condition_applies_only_to_due_rows() {
     let database = with_table("id bigint PRIMARY KEY, due timestamptz, used boolean").await;
     database
         .execute(
             "INSERT INTO t SELECT n, now() + (n - 100) * interval '1 day', n % 2 = 0 FROM generate_series(1, 900) AS n",
         )
         .await;
-    // Even so it decides about due rows alone.
+    // Even this condition applies only to due rows.
     let reaped = reap_by(&database, &target("", "where = 't.used) OR (t.used'"), &[]).await;
     assert_eq!(reaped.target("t")["deleted"]["old"], 49, "{}", reaped.stderr);
     assert_eq!(

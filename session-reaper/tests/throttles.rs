@@ -1,4 +1,4 @@
-//! What a run makes way for: it waits, says why, goes on; and not for ever.
+//! Throttles: a run waits, logs the reason, and continues, or ends after `MAX_THROTTLE`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,15 +18,15 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// What it says that it waits for.
+/// Waits until the run is throttled for this cause. Returns the logged reason.
 async fn waits_for(program: &mut Program, cause: &str) -> String {
-    let said = program.log_event("throttled").await;
-    assert_eq!(said["cause"], cause, "{said}");
-    said["why"].as_str().unwrap().to_owned()
+    let fields = program.log_event("throttled").await;
+    assert_eq!(fields["cause"], cause, "{fields}");
+    fields["why"].as_str().unwrap().to_owned()
 }
 
-/// `pause` or `resume`, as one who holds the pager would: with the reaper's own role.
-async fn tell(database: &Database, args: &[&str]) -> Value {
+/// Runs `pause` or `resume` as an operator would: with the reaper's own role.
+async fn run_command(database: &Database, args: &[&str]) -> Value {
     let url = database.url_as("session_reaper");
     let (code, program) =
         Program::run(binary("session-reaper"), args, &[("DATABASE_URL", &url), ("OUTPUT", "json")])
@@ -35,8 +35,9 @@ async fn tell(database: &Database, args: &[&str]) -> Value {
     serde_json::from_str(&program.stdout()).unwrap()
 }
 
-/// It ended with 3 and deleted nothing; why, as it stands in the report and in the history.
-async fn gave_up(database: &Database, run: &Reaped, outcome: &str) -> String {
+/// Asserts that the run exited 3 and deleted nothing. Returns the reason, which must be the same in
+/// the report and in the history.
+async fn abandoned(database: &Database, run: &Reaped, outcome: &str) -> String {
     assert_eq!(run.code, Some(3), "{}{}", run.report, run.stderr);
     assert_eq!(run.report["outcome"], outcome, "{}", run.report);
     assert_eq!(run.target("sessions")["outcome"], outcome, "{}", run.report);
@@ -50,10 +51,11 @@ async fn gave_up(database: &Database, run: &Reaped, outcome: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_pause_holds_back_a_run_that_begins_until_it_is_over() {
+async fn pause_delays_a_starting_run_until_resume() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    let pause = tell(&database, &["pause", "--for", "2h", "--why", "moving to another host"]).await;
+    let pause =
+        run_command(&database, &["pause", "--for", "2h", "--why", "moving to another host"]).await;
     assert_eq!(pause["why"], "moving to another host");
     let until: chrono::DateTime<chrono::Utc> = pause["until"].as_str().unwrap().parse().unwrap();
     let since: chrono::DateTime<chrono::Utc> = pause["since"].as_str().unwrap().parse().unwrap();
@@ -66,32 +68,32 @@ async fn a_pause_holds_back_a_run_that_begins_until_it_is_over() {
         "{why}"
     );
     assert_eq!(left(&database).await, 300);
-    // Nothing is held meanwhile.
+    // The run holds no locks while it waits.
     let locks =
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(database.one::<i64>(locks).await, 0);
 
-    assert_eq!(tell(&database, &["resume"]).await["was_paused"], true);
+    assert_eq!(run_command(&database, &["resume"]).await["was_paused"], true);
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
     assert!(run.stderr.contains("throttle_cleared"), "{}", run.stderr);
-    assert_eq!(tell(&database, &["resume"]).await["was_paused"], false);
+    assert_eq!(run_command(&database, &["resume"]).await["was_paused"], false);
 }
 
 #[tokio::test]
-async fn a_pause_that_outlasts_what_may_be_waited_ends_the_run_with_3() {
+async fn pause_longer_than_max_throttle_exits_with_3() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    tell(&database, &["pause", "--why", "a migration"]).await;
+    run_command(&database, &["pause", "--why", "a migration"]).await;
     for longest in ["0s", "1s"] {
         let why =
-            gave_up(&database, &reap(&database, &[("MAX_THROTTLE", longest)]).await, "paused")
+            abandoned(&database, &reap(&database, &[("MAX_THROTTLE", longest)]).await, "paused")
                 .await;
         assert!(why.contains("pause: paused until") && why.contains("a migration"), "{why}");
     }
-    // One that has ended by itself is none.
+    // A pause that has expired is ignored.
     database
         .execute("UPDATE reaper_state SET value = value || jsonb_build_object('until', now()) WHERE key = 'pause'")
         .await;
@@ -100,30 +102,30 @@ async fn a_pause_that_outlasts_what_may_be_waited_ends_the_run_with_3() {
 }
 
 #[tokio::test]
-async fn a_pause_stops_a_run_under_way_after_its_chunk() {
+async fn pause_stops_an_active_run_after_its_chunk() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '150'").await;
     let parking = Parking::at(&database, ParkAt::Row).await;
     let mut program = start_reaper(&database, &JSON, &[]);
     parking.wait_for_arrival().await;
-    tell(&database, &["pause"]).await;
-    // It looks once a second: the second that it was parked for has to be over.
+    run_command(&database, &["pause"]).await;
+    // The run checks for a pause once a second, so it has to be parked for more than a second.
     database.execute("SELECT pg_sleep(1.1)").await;
     parking.open().await;
     waits_for(&mut program, "pause").await;
-    assert_eq!(left(&database).await, 100, "the chunk under way was finished");
-    tell(&database, &["resume"]).await;
+    assert_eq!(left(&database).await, 100, "the current chunk was finished");
+    run_command(&database, &["resume"]).await;
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
 }
 
 #[tokio::test]
-async fn a_signal_ends_a_run_that_waits() {
+async fn signal_ends_a_throttled_run() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    tell(&database, &["pause"]).await;
+    run_command(&database, &["pause"]).await;
     let mut program = start_reaper(&database, &JSON, &[]);
     waits_for(&mut program, "pause").await;
     program.signal("TERM");
@@ -133,7 +135,7 @@ async fn a_signal_ends_a_run_that_waits() {
 }
 
 #[tokio::test]
-async fn a_pause_of_which_nobody_knows_the_end_is_one_and_says_what_takes_it_away() {
+async fn pause_with_an_invalid_end_applies_until_resume() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     database
@@ -141,17 +143,18 @@ async fn a_pause_of_which_nobody_knows_the_end_is_one_and_says_what_takes_it_awa
             "INSERT INTO reaper_state (key, value) VALUES ('pause', '{\"until\": \"tomorrow\"}')",
         )
         .await;
-    let why = gave_up(&database, &reap(&database, &[("MAX_THROTTLE", "0s")]).await, "paused").await;
+    let why =
+        abandoned(&database, &reap(&database, &[("MAX_THROTTLE", "0s")]).await, "paused").await;
     assert!(why.contains("session-reaper resume"), "{why}");
-    assert_eq!(tell(&database, &["resume"]).await["was_paused"], true);
+    assert_eq!(run_command(&database, &["resume"]).await["was_paused"], true);
     assert_eq!(reap(&database, &[]).await.code, Some(0));
 }
 
 #[tokio::test]
-async fn a_budget_that_is_used_up_by_a_pause_is_no_success() {
+async fn time_budget_used_up_by_a_pause_is_no_success() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    tell(&database, &["pause", "--why", "a migration"]).await;
+    run_command(&database, &["pause", "--why", "a migration"]).await;
     let run = reap(&database, &[("MAX_RUNTIME", "1s")]).await;
     assert_eq!(run.code, Some(3), "{}{}", run.report, run.stderr);
     assert_eq!(run.report["outcome"], "paused");
@@ -160,18 +163,22 @@ async fn a_budget_that_is_used_up_by_a_pause_is_no_success() {
         why.contains("as long as MAX_RUNTIME (1s) allows: pause: ") && why.contains("a migration"),
         "{why}"
     );
-    assert_eq!(run.target("sessions")["remaining_capped"], true, "nobody looked");
+    assert_eq!(
+        run.target("sessions")["remaining_capped"],
+        true,
+        "the remaining rows were not counted"
+    );
     assert_eq!(left(&database).await, 300);
 }
 
 #[tokio::test]
-async fn a_pause_that_cannot_be_read_is_no_leave_to_go_on() {
+async fn unreadable_pause_throttles_the_run() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     let holder = database.client().await;
     holder.batch_execute("BEGIN; LOCK TABLE reaper_state").await.unwrap();
     let env = [("MAX_THROTTLE", "0s"), ("LOCK_TIMEOUT", "100ms")];
-    let why = gave_up(&database, &reap(&database, &env).await, "paused").await;
+    let why = abandoned(&database, &reap(&database, &env).await, "paused").await;
     assert!(
         why.contains("whether there is a pause, in reaper_state, could not be asked: LOCK_TIMEOUT"),
         "{why}"
@@ -179,12 +186,12 @@ async fn a_pause_that_cannot_be_read_is_no_leave_to_go_on() {
     holder.batch_execute("COMMIT").await.unwrap();
 
     database.execute("REVOKE SELECT ON reaper_state FROM session_reaper").await;
-    let why = gave_up(&database, &reap(&database, &env).await, "paused").await;
+    let why = abandoned(&database, &reap(&database, &env).await, "paused").await;
     assert!(why.contains("permission denied"), "{why}");
 }
 
 #[tokio::test]
-async fn of_two_replicas_with_one_name_the_one_that_stands_still_is_waited_for() {
+async fn stalled_replica_of_two_with_one_name_throttles() {
     let server = Server::start(&[]).await;
     let database = server.database().await;
     let (stuck, _other) = (server.replica().await, server.replica().await);
@@ -192,20 +199,20 @@ async fn of_two_replicas_with_one_name_the_one_that_stands_still_is_waited_for()
     stuck.catch_up().await;
     stuck.pause().await;
     database.execute("UPDATE accounts SET last_login_at = now()").await;
-    // The first thing that stands in the way, and not the lag that grows while one waits.
+    // The first reason to throttle is reported, and not the lag that grows while the run waits.
     let env = [
         ("DATABASE_URL", database.url()),
         ("MAX_THROTTLE", "2s".to_owned()),
         ("MAX_REPLICA_LAG", "1h".to_owned()),
     ];
     let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let why = gave_up(&database, &reap(&database, &env).await, "partial").await;
+    let why = abandoned(&database, &reap(&database, &env).await, "partial").await;
     assert!(why.contains("has yet to replay what was written before this run"), "{why}");
     stuck.resume().await;
 }
 
 #[tokio::test]
-async fn without_a_place_for_it_a_pause_is_refused_with_what_to_do() {
+async fn pause_without_its_table_is_refused_with_the_remedy() {
     let database = Database::empty().await;
     for args in [&["pause", "--for", "1h"][..], &["resume"]] {
         let url = database.url();
@@ -217,10 +224,10 @@ async fn without_a_place_for_it_a_pause_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_metrics_say_what_a_run_waits_for_and_for_how_long_it_did() {
+async fn metrics_show_the_throttle_cause_and_duration() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    tell(&database, &["pause"]).await;
+    run_command(&database, &["pause"]).await;
     let mut daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", "* * * * * *")]);
     let ops = daemon.log_event("listening").await["ops"].as_str().unwrap().to_owned();
     let metric = async |series: &str| {
@@ -236,12 +243,12 @@ async fn the_metrics_say_what_a_run_waits_for_and_for_how_long_it_did() {
         "session_reaper_throttled{cause=\"pause\"}",
         "session_reaper_throttle_seconds_total{cause=\"pause\"}",
     );
-    eventually("it has waited for two seconds", async || {
+    eventually("the run has waited for two seconds", async || {
         metric(throttled).await > 0.5 && metric(waited).await > 1.5
     })
     .await;
-    tell(&database, &["resume"]).await;
-    eventually("it goes on", async || {
+    run_command(&database, &["resume"]).await;
+    eventually("the run succeeds", async || {
         metric("session_reaper_runs_total{outcome=\"success\"}").await > 0.5
     })
     .await;
@@ -250,19 +257,19 @@ async fn the_metrics_say_what_a_run_waits_for_and_for_how_long_it_did() {
 }
 
 #[tokio::test]
-async fn a_replica_that_replays_nothing_is_waited_for_until_it_has_caught_up() {
+async fn lagging_replica_throttles_until_it_catches_up() {
     let server = Server::start(&[]).await;
     let database = server.database().await;
     let replica = server.replica().await;
     expired_sessions(&database, 300).await;
     replica.catch_up().await;
     replica.pause().await;
-    // Something that it has yet to replay.
+    // A change that the replica has yet to replay.
     database.execute("UPDATE accounts SET last_login_at = now()").await;
 
     let env = [("MAX_REPLICA_LAG", "1s"), ("DATABASE_URL", &database.url())];
     let run = reap(&database, &[&env[..], &[("MAX_THROTTLE", "3s")]].concat()).await;
-    let why = gave_up(&database, &run, "partial").await;
+    let why = abandoned(&database, &run, "partial").await;
     assert!(
         why.contains("replica_lag: replica ") && why.contains("s behind, MAX_REPLICA_LAG is 1s"),
         "{why}"
@@ -277,13 +284,13 @@ async fn a_replica_that_replays_nothing_is_waited_for_until_it_has_caught_up() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
 
-    // Those that are named, and no others.
+    // Only the replicas that are named in REPLICAS count.
     replica.pause().await;
     database.execute("UPDATE accounts SET last_login_at = now()").await;
     expired_sessions_again(&database).await;
     let off = [&env[..1], &[("MAX_REPLICA_LAG", "off")]].concat();
     let named = [&env[..], &[("REPLICAS", "another"), ("MAX_THROTTLE", "0s")]].concat();
-    let why = gave_up(&database, &reap(&database, &named).await, "partial").await;
+    let why = abandoned(&database, &reap(&database, &named).await, "partial").await;
     assert!(why.contains("replica another of REPLICAS is not connected"), "{why}");
     assert_eq!(reap(&database, &off).await.code, Some(0));
     replica.resume().await;
@@ -295,17 +302,17 @@ async fn expired_sessions_again(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_be_seen_stops_those_who_asked_for_it_and_is_told_to_others() {
+async fn hidden_replica_throttles_only_if_a_lag_limit_is_set() {
     let server = Server::start(&[]).await;
     let database = server.database().await;
     let _replica = server.replica().await;
     expired_sessions(&database, 300).await;
-    let asked = reap(&database, &[("MAX_REPLICA_LAG", "5s"), ("MAX_THROTTLE", "0s")]).await;
-    let why = gave_up(&database, &asked, "partial").await;
+    let with_limit = reap(&database, &[("MAX_REPLICA_LAG", "5s"), ("MAX_THROTTLE", "0s")]).await;
+    let why = abandoned(&database, &with_limit, "partial").await;
     assert!(why.contains("GRANT pg_read_all_stats"), "{why}");
-    let not_asked = reap(&database, &[]).await;
-    assert_eq!(not_asked.code, Some(0), "{}", not_asked.stderr);
-    assert!(not_asked.stderr.contains("GRANT pg_read_all_stats"), "{}", not_asked.stderr);
+    let without_limit = reap(&database, &[]).await;
+    assert_eq!(without_limit.code, Some(0), "{}", without_limit.stderr);
+    assert!(without_limit.stderr.contains("GRANT pg_read_all_stats"), "{}", without_limit.stderr);
 
     let url = database.url_as("session_reaper");
     let args = ["check", "--output", "json"];
@@ -321,27 +328,27 @@ async fn a_replica_that_cannot_be_seen_stops_those_who_asked_for_it_and_is_told_
 }
 
 #[tokio::test]
-async fn a_query_tells_the_lag_instead() {
+async fn lag_query_replaces_the_replica_lag() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
-    for (query, said) in [
+    for (query, expected) in [
         ("SELECT 11", "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s"),
         ("SELECT interval '11 s'", "a number of seconds"),
         ("SELECT lag FROM no_such_view", "no_such_view"),
     ] {
-        let why = gave_up(
+        let why = abandoned(
             &database,
             &reap(&database, &[("REPLICA_LAG_QUERY", query), ("MAX_THROTTLE", "0s")]).await,
             "partial",
         )
         .await;
-        assert!(why.contains(said), "{why}");
+        assert!(why.contains(expected), "{why}");
     }
     assert_eq!(reap(&database, &[("REPLICA_LAG_QUERY", "SELECT 9.5")]).await.code, Some(0));
 }
 
 #[tokio::test]
-async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
+async fn throttle_query_delays_a_run_while_it_returns_a_reason() {
     let database = Database::create().await;
     expired_sessions(&database, 300).await;
     database
@@ -350,7 +357,7 @@ async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
     let query = ("THROTTLE_QUERY", "SELECT running FROM backups");
     let at_once = ("MAX_THROTTLE", "0s");
     database.execute("INSERT INTO backups VALUES ('the nightly backup')").await;
-    let why = gave_up(&database, &reap(&database, &[query, at_once]).await, "partial").await;
+    let why = abandoned(&database, &reap(&database, &[query, at_once]).await, "partial").await;
     assert!(why.contains("query: THROTTLE_QUERY says the nightly backup"), "{why}");
 
     let mut program = start_reaper(&database, &JSON, &[query]);
@@ -359,24 +366,24 @@ async fn a_users_query_holds_a_run_back_as_long_as_it_says_so() {
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 
-    // What cannot be asked is no leave to go on, and it is there to look.
+    // A query that fails throttles the run (fail closed), and a query must not write.
     expired_sessions_again(&database).await;
-    for (query, said) in [
+    for (query, expected) in [
         ("SELECT now() > FROM", "syntax error"),
         ("DELETE FROM consumed_challenges RETURNING true", "read-only transaction"),
     ] {
-        let why = gave_up(
+        let why = abandoned(
             &database,
             &reap(&database, &[("THROTTLE_QUERY", query), at_once]).await,
             "partial",
         )
         .await;
-        assert!(why.contains(said), "{why}");
+        assert!(why.contains(expected), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_busy_server_is_left_alone() {
+async fn busy_server_throttles_a_run() {
     let server = Server::start(&[("autovacuum", "off")]).await;
     let database = server.database().await;
     expired_sessions(&database, 300).await;
@@ -389,7 +396,7 @@ async fn a_busy_server_is_left_alone() {
         );
     });
     let active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
-    eventually("two back ends are at work", async || database.one::<i64>(active).await == 2).await;
+    eventually("two backends are active", async || database.one::<i64>(active).await == 2).await;
 
     let mut program = start_reaper(&database, &JSON, &env);
     let why = waits_for(&mut program, "busy").await;
@@ -403,14 +410,14 @@ async fn a_busy_server_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
+async fn vacuum_throttles_only_its_own_table() {
     let server = Server::start(&[("autovacuum", "off")]).await;
     let database = server.database().await;
     expired_sessions(&database, 300).await;
     database
         .execute("INSERT INTO consumed_challenges SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), now() - interval '1 day' FROM generate_series(1, 50) AS n")
         .await;
-    // It has to wait for a page that somebody is reading.
+    // The vacuum has to wait for a page that the cursor is reading.
     let reader = database.client().await;
     reader
         .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT * FROM sessions; FETCH 1 FROM c")
@@ -420,12 +427,12 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
     let vacuum =
         tokio::spawn(async move { vacuuming.batch_execute("VACUUM (FREEZE) sessions").await });
     let at_work = "SELECT count(*) FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'BufferPin'";
-    eventually("a vacuum is at work", async || database.one::<i64>(at_work).await == 1).await;
+    eventually("a vacuum is active", async || database.one::<i64>(at_work).await == 1).await;
 
-    // It is another role's: what it is at work on is hidden from ours, its lock is not.
+    // The vacuum belongs to another role: its progress is hidden from the reaper, its lock is not.
     let env = [("WAIT_FOR_VACUUM", "on"), ("MAX_THROTTLE", "0s")];
     let run = reap(&database, &env).await;
-    let why = gave_up(&database, &run, "partial").await;
+    let why = abandoned(&database, &run, "partial").await;
     assert!(why.contains("vacuum: a vacuum is at work on public.sessions"), "{why}");
     assert_eq!(run.target("consumed_challenges")["outcome"], "success", "{}", run.report);
     assert_eq!(run.target("consumed_challenges")["deleted"]["expired"], 50);
@@ -439,7 +446,7 @@ async fn a_vacuum_of_a_table_is_waited_for_and_other_tables_go_on() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_throttle_is_told_with_what_would_be_right() {
+async fn invalid_throttle_setting_is_rejected_with_a_suggestion() {
     for (name, value, right) in [
         ("MAX_REPLICA_LAG", "soon", "a duration, such as 10s"),
         ("MAX_REPLICA_LAG", "1ms", "off lets replicas lag"),

@@ -1,4 +1,4 @@
-//! What a daemon remembers from one tick to the next.
+//! State that a daemon keeps between scheduled runs.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,8 +16,8 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// More blocks than an idle run reads of the indexes: most of them to plan its statements, for
-/// which PostgreSQL looks at the ends of an index, dead entries of at most 100 blocks included.
+/// More index blocks than an idle run reads. Most of them are read to plan statements, for which
+/// PostgreSQL reads the ends of an index, including up to 100 blocks of dead entries.
 const A_RUN: i64 = 150;
 
 async fn runs(client: &Client) -> i64 {
@@ -28,9 +28,10 @@ async fn runs(client: &Client) -> i64 {
         .get(0)
 }
 
-/// Waits until so many more runs have ended, and returns how many have then, and how many blocks of
-/// the table's indexes they have read. A connection adds its counts before it disappears, and a run
-/// has connections of its own: those that are open when the last run has ended are waited for.
+/// Waits until `more` further runs have ended. Returns the number of runs that have ended, and the
+/// number of blocks of the table's indexes that they have read. Each run has its own connections,
+/// and a connection reports its counts before it disappears, so this also waits for those that are
+/// open when the last run has ended.
 async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
     const OPEN: &str = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity
          WHERE application_name = 'session-reaper' AND pid = ANY (coalesce($1, array[pid]))";
@@ -38,7 +39,7 @@ async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
     let wanted = runs(client).await + more;
     eventually("runs have ended", async || runs(client).await >= wanted).await;
     let mut open: Vec<i32> = client.query_one(OPEN, &[&None::<Vec<i32>>]).await.unwrap().get(0);
-    eventually("their connections have ended", async || {
+    eventually("the connections of the runs have ended", async || {
         open = client.query_one(OPEN, &[&open]).await.unwrap().get(0);
         open.is_empty()
     })
@@ -47,7 +48,7 @@ async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn idle_tick_begins_behind_the_dead_entries() {
+async fn idle_run_starts_after_the_dead_index_entries() {
     let server = Server::start(&[("autovacuum", "off")]).await;
     let database = server.database().await;
     database
@@ -58,7 +59,7 @@ async fn idle_tick_begins_behind_the_dead_entries() {
              ANALYZE carts",
         )
         .await;
-    // As long as a transaction might still see the deleted rows, no vacuum and no index scan
+    // While a transaction can still see the deleted rows, neither a vacuum nor an index scan
     // removes their entries.
     let snapshot = database.client().await;
     snapshot
@@ -80,19 +81,19 @@ async fn idle_tick_begins_behind_the_dead_entries() {
     let index_blocks: i64 =
         database.one("SELECT pg_relation_size('carts_expires_at_idx') / 8192").await;
     assert!(index_blocks > 1_000, "{index_blocks}");
-    // The reaper asks the statistics whether there are many dead rows.
+    // The reaper reads from the statistics whether there are many dead rows.
     let counted = "SELECT n_dead_tup >= 400000 FROM pg_stat_user_tables WHERE relname = 'carts'";
     eventually("all rows are deleted and counted", async || {
         client.query_one(counted, &[]).await.unwrap().get(0)
     })
     .await;
 
-    // The second of them began after the deletes: it walks over all entries, and the next one
-    // begins behind them. That holds for minutes, on a quick machine too.
+    // The second of these runs started after the deletes and reads all entries; the next run starts
+    // after them. This remains so for minutes, even on a fast machine.
     let (first, before) = after_runs(&client, 2).await;
     let (last, after) = after_runs(&client, 15).await;
     let (runs, read) = (last - first, after - before);
-    // A single walk reads all of the index.
+    // A single full scan would read the whole index.
     assert!(read < runs * A_RUN, "{read} blocks in {runs} runs; the index has {index_blocks}");
     drop(snapshot);
 }

@@ -1,5 +1,5 @@
-//! Two daemons on one database: each due row goes once, one of them works at a time, and one that
-//! is killed is no loss.
+//! Two daemons on one database: each due row is deleted once, only one daemon works at a time, and
+//! the other continues if one is killed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use testkit::{Database, HANG, ParkAt, Parking, Program, eventually, start_reaper};
 
-/// Both at the same moments, in small chunks.
+/// Both daemons run at the same times, in small chunks.
 const TOGETHER: [(&str, &str); 2] = [("SCHEDULE", "* * * * * *"), ("MAX_CHUNK", "5")];
 
-/// A delete takes its time, and leaves a line: which row, in which transaction, on which
-/// connection. Each run has a connection of its own.
+/// Slows down each delete and records its row, transaction and connection. Each run has its own
+/// connection.
 async fn watch_deletes(database: &Database) {
     database
         .execute(
@@ -33,7 +33,7 @@ async fn watch_deletes(database: &Database) {
         .await;
 }
 
-/// Sessions that expired ten days ago, each remembered.
+/// Inserts sessions that expired ten days ago, and records each of them.
 async fn fall_due(database: &Database, count: u32) {
     database
         .execute(&format!(
@@ -49,20 +49,20 @@ async fn fall_due(database: &Database, count: u32) {
 
 async fn all_gone(database: &Database) {
     let client = database.client().await;
-    eventually("what is due is gone", async || {
+    eventually("all due rows are deleted", async || {
         client.query_one("SELECT NOT EXISTS (SELECT FROM sessions)", &[]).await.unwrap().get(0)
     })
     .await;
 }
 
-/// Runs that have ended, in each of which something was deleted or the lock was another's.
+/// Returns the number of scheduled times whose runs have ended.
 async fn ticks(database: &Database) -> i64 {
     database
         .one("SELECT count(DISTINCT date_trunc('second', started_at)) FROM reaper_runs WHERE finished_at IS NOT NULL")
         .await
 }
 
-async fn each_went_once_and_one_worked_at_a_time(database: &Database) {
+async fn each_row_was_deleted_once_by_one_daemon_at_a_time(database: &Database) {
     let lost_or_twice: i64 = database
         .one(
             "SELECT count(*) FROM (SELECT id FROM due EXCEPT ALL SELECT id FROM gone
@@ -70,7 +70,7 @@ async fn each_went_once_and_one_worked_at_a_time(database: &Database) {
         )
         .await;
     assert_eq!(lost_or_twice, 0);
-    // From its first delete to its last no other connection deletes.
+    // No other connection deletes between the first and the last delete of a connection.
     let overlapping: i64 = database
         .one(
             "WITH work AS (SELECT connection, min(at) AS first, max(at) AS last FROM gone GROUP BY connection)
@@ -82,7 +82,7 @@ async fn each_went_once_and_one_worked_at_a_time(database: &Database) {
 }
 
 #[tokio::test]
-async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
+async fn two_daemons_delete_each_row_once_and_never_in_parallel() {
     let database = Database::create().await;
     watch_deletes(&database).await;
     let mut daemons = [
@@ -92,7 +92,8 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
     for daemon in &mut daemons {
         daemon.log_event("listening").await;
     }
-    // And until they have met: both begin at the same moments, so that they do on any machine.
+    // The loop also waits until the daemons have competed for the lock. Both start at the same
+    // times, so they do on any machine.
     let skipped = "SELECT count(*) > 0 FROM reaper_runs WHERE outcome = 'skipped_lock'";
     let both = "SELECT count(DISTINCT instance) = 2 FROM reaper_runs";
     let (mut rounds, began) = (0, Instant::now());
@@ -106,7 +107,7 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
         rounds += 1;
         assert!(
             began.elapsed() < HANG,
-            "{} ticks in {rounds} rounds, and the two never met",
+            "{} scheduled times in {rounds} rounds, and the daemons never competed",
             ticks(&database).await
         );
     }
@@ -114,17 +115,17 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
         daemon.signal("TERM");
         assert_eq!(daemon.wait().await.code(), Some(0), "{}", daemon.stderr());
     }
-    each_went_once_and_one_worked_at_a_time(&database).await;
+    each_row_was_deleted_once_by_one_daemon_at_a_time(&database).await;
 
-    // What the runs say they deleted is what went.
-    let told: i64 = database
+    // The reports of the runs add up to the deleted rows.
+    let reported: i64 = database
         .one(
             "SELECT sum((target #>> '{deleted,expired}')::int8)::int8
              FROM reaper_runs, jsonb_array_elements(report -> 'targets') AS target WHERE target ->> 'target' = 'sessions'",
         )
         .await;
-    assert_eq!(told, i64::from(rounds) * 20);
-    // Asked to stop, each may have been at a run.
+    assert_eq!(reported, i64::from(rounds) * 20);
+    // Each daemon may have been stopped during a run.
     let strange: String = database
         .one(
             "SELECT coalesce(string_agg(report::text, ' '), '') FROM reaper_runs
@@ -134,11 +135,11 @@ async fn through_twenty_ticks_each_due_row_goes_once_and_one_works_at_a_time() {
     assert_eq!(strange, "");
 }
 
-/// The process of the one run that is parked, with some of its rows gone.
+/// Returns the process ID of the daemon whose run is parked after it has deleted some rows.
 async fn at_work(database: &Database) -> u32 {
     let (client, mut instance) = (database.client().await, None);
-    eventually("one of them is in the middle of its work", async || {
-        // A run has its row from before it takes the locks until after it has released them.
+    eventually("one daemon is in the middle of a run", async || {
+        // The row of a run exists from before the run takes its locks until after it releases them.
         let sql = "SELECT min(instance) FROM reaper_runs
                    WHERE finished_at IS NULL AND EXISTS (SELECT FROM gone) AND EXISTS (SELECT FROM sessions)
                    HAVING count(*) = 1";
@@ -151,7 +152,7 @@ async fn at_work(database: &Database) -> u32 {
 }
 
 #[tokio::test]
-async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
+async fn other_daemon_continues_after_the_active_one_is_killed() {
     let database = Database::create().await;
     watch_deletes(&database).await;
     fall_due(&database, 60).await;
@@ -170,10 +171,10 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     killed.signal("KILL");
     killed.wait().await;
 
-    // Its lock is free when its connections have ended on the server; those of the other come and
-    // go, and park there, too.
+    // The lock is released when the killed daemon's connections have ended on the server.
+    // Connections of the other daemon come and go, and are parked, too.
     let client = database.client().await;
-    eventually("the server has noticed", async || {
+    eventually("the server has ended the connections of the killed daemon", async || {
         let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid IN (SELECT connection FROM gone)
                    AND datname = current_database())";
         client.query_one(sql, &[]).await.unwrap().get(0)
@@ -184,7 +185,7 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
     all_gone(&database).await;
     other.signal("TERM");
     assert_eq!(other.wait().await.code(), Some(0), "{}", other.stderr());
-    each_went_once_and_one_worked_at_a_time(&database).await;
+    each_row_was_deleted_once_by_one_daemon_at_a_time(&database).await;
 
     let (dead, alive) = (format!("%:{working}"), format!("%:{}", other.id()));
     let row = client
@@ -197,7 +198,7 @@ async fn when_the_one_at_work_is_killed_the_other_goes_on_at_its_next_tick() {
         )
         .await
         .unwrap();
-    let (interrupted, went_on, in_vain): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    assert_eq!((interrupted, in_vain), (1, 0), "interrupted and in vain");
+    let (interrupted, went_on, skipped): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((interrupted, skipped), (1, 0), "interrupted and skipped runs");
     assert!(went_on >= 1, "{}", other.stderr());
 }

@@ -1,5 +1,5 @@
-//! Without a configuration: auth-api's database is recognised by its structure, and nothing is
-//! deleted in any other.
+//! Runs without a configuration: auth-api's database is recognized by its structure, and nothing is
+//! deleted in any other database.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,14 +10,14 @@
 use serde_json::Value;
 use testkit::{Database, Program, expired_sessions, reap, reaped, start_reaper};
 
-/// What many applications have: all of its rows expired.
-const STRANGER: &str =
+/// A table as in many applications, with only expired rows.
+const OTHER_APPLICATION: &str =
     "CREATE TABLE sessions (id bigint PRIMARY KEY, expires_at timestamptz, revoked_at timestamptz);
     CREATE INDEX ON sessions (expires_at, id);
     CREATE INDEX ON sessions (revoked_at, id);
     INSERT INTO sessions SELECT n, now() - interval '90 days' FROM generate_series(1, 500) AS n";
 
-/// A command with the owner's rights, to its end.
+/// Runs a command as the owner of the database until it ends.
 async fn end_of(
     database: &Database,
     args: &[&str],
@@ -35,7 +35,7 @@ fn has_event(program: &Program, event: &str) -> bool {
     lines.into_iter().any(|line| line["fields"]["event"] == event)
 }
 
-/// Asserts that every command that would delete, or tell what would be, ends with 78.
+/// Asserts that every command that would delete rows, or report rows to delete, exits 78.
 async fn is_refused(database: &Database, env: &[(&str, &str)], what: &str) {
     for args in [&["run", "--yes", "--force-unsafe"][..], &["daemon"], &["plan"], &["check"]] {
         let (code, program) = end_of(database, args, env).await;
@@ -50,20 +50,20 @@ async fn rows(database: &Database, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_strangers_sessions_are_not_deleted() {
+async fn sessions_of_another_application_are_not_deleted() {
     let database = Database::empty().await;
-    database.execute(STRANGER).await;
+    database.execute(OTHER_APPLICATION).await;
     is_refused(&database, &[], "a table of the same name").await;
     assert_eq!(rows(&database, "sessions").await, 500);
 
-    // With the reaper's own tables, nothing is written there either.
+    // With the reaper's own tables, still nothing is deleted or recorded.
     assert_eq!(end_of(&database, &["migrate"], &[]).await.0, Some(0));
     is_refused(&database, &[], "a table of the same name, and a history").await;
     assert_eq!((rows(&database, "sessions").await, rows(&database, "reaper_runs").await), (500, 0));
 }
 
 #[tokio::test]
-async fn the_reapers_own_tables_do_not_make_it_auth_apis() {
+async fn reaper_tables_alone_do_not_identify_auth_api() {
     let database = Database::empty().await;
     assert_eq!(end_of(&database, &["migrate"], &[]).await.0, Some(0));
     database.execute("INSERT INTO reaper_runs (id, instance, version, started_at, trigger) VALUES (gen_random_uuid(), 'i', 'v', now() - interval '1 year', 'manual')").await;
@@ -72,7 +72,7 @@ async fn the_reapers_own_tables_do_not_make_it_auth_apis() {
 }
 
 #[tokio::test]
-async fn whatever_lacks_a_part_of_the_structure_is_refused() {
+async fn incomplete_auth_api_structure_is_refused() {
     for change in [
         "ALTER TABLE sessions DROP CONSTRAINT sessions_account_id_fkey",
         "ALTER TABLE token_families DROP CONSTRAINT token_families_session_id_fkey",
@@ -83,7 +83,7 @@ async fn whatever_lacks_a_part_of_the_structure_is_refused() {
         "CREATE SCHEMA elsewhere; ALTER TABLE consumed_challenges SET SCHEMA elsewhere",
         "ALTER TABLE accounts DROP COLUMN disabled_at",
         "DROP TABLE token_families",
-        // The keys lead to other tables than those that the names mean.
+        // The foreign keys refer to other tables than those with the expected names.
         "ALTER TABLE accounts RENAME TO people; CREATE TABLE accounts (LIKE people INCLUDING ALL)",
         "ALTER TABLE sessions RENAME TO logins; CREATE TABLE sessions (LIKE logins INCLUDING ALL)",
     ] {
@@ -99,7 +99,7 @@ async fn whatever_lacks_a_part_of_the_structure_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_auth_api_is_recognised() {
+async fn newer_auth_api_is_recognized() {
     let database = Database::create().await;
     expired_sessions(&database, 5).await;
     database
@@ -117,7 +117,7 @@ async fn a_newer_auth_api_is_recognised() {
 }
 
 #[tokio::test]
-async fn the_search_path_decides_which_tables_are_meant() {
+async fn search_path_determines_the_tables() {
     let database = Database::create().await;
     expired_sessions(&database, 5).await;
     database
@@ -139,14 +139,14 @@ async fn the_search_path_decides_which_tables_are_meant() {
         found.stderr
     );
 
-    // Somebody else's table comes first on the path.
-    database.execute(STRANGER).await;
+    // The table of another application comes first on the path.
+    database.execute(OTHER_APPLICATION).await;
     is_refused(&database, &path, "another table first on the path").await;
     assert_eq!(rows(&database, "public.sessions").await, 500);
 }
 
 #[tokio::test]
-async fn the_first_run_guard_holds_for_the_built_in_targets() {
+async fn first_run_guard_applies_to_built_in_targets() {
     let database = Database::create().await;
     expired_sessions(&database, 2_000).await;
     database
@@ -158,7 +158,7 @@ async fn the_first_run_guard_holds_for_the_built_in_targets() {
     let refused = reaped(start_reaper(&database, &["run", "--output", "json"], &[])).await;
     assert_eq!(refused.code, Some(65), "{}", refused.stderr);
     assert_eq!(refused.target("sessions")["deleted"]["expired"], 0, "{}", refused.report);
-    // Used challenges are nearly all due at any time.
+    // The guard does not apply to used challenges, because nearly all of them are always due.
     assert_eq!(
         refused.target("consumed_challenges")["deleted"]["expired"],
         2_000,
@@ -178,7 +178,7 @@ async fn the_first_run_guard_holds_for_the_built_in_targets() {
 #[tokio::test]
 async fn status_shows_the_history_without_a_configuration() {
     let database = Database::empty().await;
-    database.execute(STRANGER).await;
+    database.execute(OTHER_APPLICATION).await;
     assert_eq!(end_of(&database, &["migrate"], &[]).await.0, Some(0));
     let (code, program) = end_of(&database, &["status", "--output", "json"], &[]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
@@ -192,9 +192,9 @@ async fn status_shows_the_history_without_a_configuration() {
 }
 
 #[tokio::test]
-async fn a_configured_preset_needs_no_proof() {
+async fn configured_preset_skips_the_structure_check() {
     let database = Database::empty().await;
-    database.execute(STRANGER).await;
+    database.execute(OTHER_APPLICATION).await;
     let reaped = testkit::reap_by(&database, "preset = 'auth-api'", &[]).await;
     assert_eq!(reaped.target("sessions")["deleted"]["expired"], 500, "{}", reaped.report);
 }

@@ -1,4 +1,4 @@
-//! Wall-clock times (`timestamp` with `zone`) where the clocks are set back.
+//! Local times (`timestamp` with `zone`) around a change that sets the clocks back.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use testkit::{Database, reap_by};
 
-/// By an hour, by half an hour, and across midnight: the instant of the change.
+/// Time zones, and instants at which their clocks are set back: by an hour, by half an hour, and
+/// across midnight.
 const CHANGES: [(&str, &str); 4] = [
     ("Europe/Berlin", "2025-10-26T01:00:00Z"),
     ("Australia/Lord_Howe", "2025-04-05T15:00:00Z"),
@@ -17,7 +18,7 @@ const CHANGES: [(&str, &str); 4] = [
     ("Asia/Beirut", "2024-10-26T21:00:00Z"),
 ];
 
-/// What clocks in the zone show in every minute around the change.
+/// Creates a row with the local time of every minute around the change.
 async fn minutes(zone: &str, change: DateTime<Utc>) -> Database {
     let database = Database::empty().await;
     database
@@ -33,7 +34,7 @@ async fn minutes(zone: &str, change: DateTime<Utc>) -> Database {
 }
 
 #[tokio::test]
-async fn a_repeated_time_is_due_when_it_is_past_twice() {
+async fn repeated_local_time_is_due_after_its_second_occurrence() {
     for (zone, change) in CHANGES {
         let change: DateTime<Utc> = change.parse().unwrap();
         let database = minutes(zone, change).await;
@@ -48,7 +49,7 @@ async fn a_repeated_time_is_due_when_it_is_past_twice() {
             let started_at: DateTime<Utc> =
                 reaped.report["started_at"].as_str().unwrap().parse().unwrap();
             let cutoff = started_at - TimeDelta::seconds(keep);
-            // Each row of `t` that is gone, or should be.
+            // Rows that were deleted although they are not due, or kept although they are due.
             let wrong: Vec<String> = database
                 .one(&format!(
                     "SELECT coalesce(array_agg(due::text ORDER BY due), '{{}}') FROM (SELECT due, max(at) < '{cutoff}' AS past FROM instants GROUP BY due) AS i

@@ -1,11 +1,11 @@
-//! What must not be proposed as certain, for it might delete rows that somebody needs.
+//! Proposals that must not be certain, because they might delete rows that are still needed.
 
 use serde_json::{Value, json};
 use testkit::Database;
 
 use super::{config, discover, judged, live, presets, reap_by, with_preset};
 
-/// Runs `discover` over a fresh `sessions` made of these columns, and these statements.
+/// Creates `sessions` with these columns, executes `more`, and runs `discover`.
 async fn with_sessions(columns: &str, more: &str) -> Value {
     let database = Database::empty().await;
     database
@@ -15,7 +15,7 @@ async fn with_sessions(columns: &str, more: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_flag_beside_the_expiry_is_obeyed() {
+async fn flag_next_to_the_expiry_is_respected() {
     let database = Database::empty().await;
     let mut expected = Vec::new();
     for (n, (flag, keeps)) in [
@@ -49,7 +49,7 @@ async fn a_flag_beside_the_expiry_is_obeyed() {
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for (table, keeps) in &expected {
-        // Without a flag nobody knows; a row is kept unless the flag says that it may go.
+        // A null flag counts as false: the row is deleted only if the flag would keep rows.
         let deleted = if *keeps { 10 } else { 9 };
         assert_eq!(reaped.target(table)["deleted"]["expired"], deleted, "{table}");
         assert_eq!(
@@ -61,7 +61,7 @@ async fn a_flag_beside_the_expiry_is_obeyed() {
 }
 
 #[tokio::test]
-async fn what_may_decide_beside_the_expiry_makes_it_uncertain() {
+async fn columns_that_may_override_the_expiry_lower_certainty() {
     for column in [
         "remember_me boolean",
         "active boolean",
@@ -97,7 +97,7 @@ async fn what_may_decide_beside_the_expiry_makes_it_uncertain() {
 }
 
 #[tokio::test]
-async fn a_condition_is_only_for_the_reasons_that_it_is_about() {
+async fn condition_applies_only_to_its_own_reasons() {
     let database = Database::empty().await;
     database
         .execute(
@@ -123,7 +123,7 @@ async fn a_condition_is_only_for_the_reasons_that_it_is_about() {
         "{}",
         config(&found)
     );
-    // With both of them in use, what is revoked goes, be it permanent or without an expiry.
+    // With both targets in use, revoked rows are deleted even if permanent or without an expiry.
     let reaped = reap_by(&database, &super::uncommented(config(&found))).await;
     assert_eq!(reaped.code, Some(0), "{}{}", super::uncommented(config(&found)), reaped.stderr);
     let left: String = database
@@ -133,7 +133,7 @@ async fn a_condition_is_only_for_the_reasons_that_it_is_about() {
 }
 
 #[tokio::test]
-async fn a_column_named_after_a_row_makes_it_uncertain() {
+async fn column_that_may_refer_to_a_row_lowers_certainty() {
     for (table, column) in [
         ("orders", "session_id int"),
         ("orders", "\"lastSessionId\" int"),
@@ -149,26 +149,26 @@ async fn a_column_named_after_a_row_makes_it_uncertain() {
         assert!(!judged(&found, "public.sessions").unwrap().0, "{column}: {}", config(&found));
     }
     for more in [
-        // Text of that name, and the table's own key.
+        // A text column of that name, the table's own key, and columns with similar names.
         "CREATE TABLE orders (id int, session text)",
         "ALTER TABLE sessions ADD session_id uuid",
         "CREATE TABLE orders (id int, session_count int, sessions int)",
-        // Each schema has its own.
+        // Each schema has its own `sessions`.
         "CREATE SCHEMA b; CREATE TABLE b.sessions (id int, expires_at text); CREATE TABLE b.orders (session_id int)",
-        // It means these.
+        // The column refers to the other `sessions`.
         "ALTER TABLE sessions RENAME TO user_sessions; CREATE TABLE sessions (id int); CREATE TABLE orders (session_id int)",
     ] {
         let found = with_sessions("expires_at timestamptz", more).await;
         assert_eq!(live(&found).len(), 1, "{more}: {}", config(&found));
     }
-    // From the application's schema to that of its sessions.
+    // A column in the application's schema may refer to sessions in another schema.
     let more = "CREATE SCHEMA auth; ALTER TABLE sessions SET SCHEMA auth; CREATE TABLE orders (session_id int)";
     let found = with_sessions("expires_at timestamptz", more).await;
     assert!(!judged(&found, "auth.sessions").unwrap().0, "{}", config(&found));
 }
 
 #[tokio::test]
-async fn what_a_delete_sets_off_makes_it_uncertain() {
+async fn side_effects_of_a_delete_lower_certainty() {
     let function = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users; RETURN OLD; END'";
     for (more, certain) in [
         (
@@ -201,7 +201,7 @@ async fn what_a_delete_sets_off_makes_it_uncertain() {
 }
 
 #[tokio::test]
-async fn a_name_that_may_mean_something_else_is_not_certain() {
+async fn ambiguous_name_is_not_certain() {
     let database = Database::empty().await;
     for (table, column) in [
         ("parking_sessions", "expires_at"),
@@ -209,7 +209,7 @@ async fn a_name_that_may_mean_something_else_is_not_certain() {
         ("codes", "expires_at"),
         ("sessions_2024", "expires_at"),
         ("session_store", "expires_at"),
-        // When the user expires, or what the token is for.
+        // The expiry of the user, or of the session that the token is for.
         ("user_sessions", "user_expires_at"),
         ("session_tokens", "session_expires_at"),
     ] {
@@ -226,7 +226,7 @@ async fn a_name_that_may_mean_something_else_is_not_certain() {
 }
 
 #[tokio::test]
-async fn more_names_of_times_are_recognised() {
+async fn other_names_of_time_columns_are_recognized() {
     for (column, reason) in [
         ("finished_at", "ended"),
         ("ended_at", "ended"),
@@ -248,7 +248,7 @@ async fn more_names_of_times_are_recognised() {
 }
 
 #[tokio::test]
-async fn a_table_without_a_recognised_column_is_listed() {
+async fn table_without_a_recognized_column_is_listed() {
     let database = Database::empty().await;
     database
         .execute(
@@ -277,7 +277,7 @@ async fn a_table_without_a_recognised_column_is_listed() {
 }
 
 #[tokio::test]
-async fn a_table_of_a_presets_name_is_not_the_presets() {
+async fn table_with_only_the_name_of_a_preset_is_not_recognized() {
     for sql in [
         "CREATE TABLE session (id int PRIMARY KEY, expire timestamptz, data text)",
         "CREATE TABLE session (id int PRIMARY KEY, expiry_date timestamptz, kind text)",
@@ -291,7 +291,7 @@ async fn a_table_of_a_presets_name_is_not_the_presets() {
 }
 
 #[tokio::test]
-async fn a_presets_table_with_more_to_it_is_switched_off() {
+async fn preset_table_with_unknown_additions_is_turned_off() {
     for (preset, more, how, off) in [
         (
             "django",
@@ -332,7 +332,7 @@ async fn a_presets_table_with_more_to_it_is_switched_off() {
 }
 
 #[tokio::test]
-async fn a_flag_beside_a_presets_expiry_is_obeyed() {
+async fn flag_next_to_the_expiry_of_a_preset_is_respected() {
     let database = with_preset("connect-pg-simple").await;
     database
         .execute(
@@ -349,7 +349,7 @@ async fn a_flag_beside_a_presets_expiry_is_obeyed() {
 }
 
 #[tokio::test]
-async fn ancient_times_in_a_presets_table_are_kept() {
+async fn ancient_times_in_a_preset_table_are_kept() {
     let database = with_preset("connect-pg-simple").await;
     database
         .execute(

@@ -1,11 +1,10 @@
-//! Operators, functions and tables that somebody has planted along the `search_path` are never
-//! used.
+//! Operators, functions and tables that an attacker planted on the `search_path` are never used.
 
 use testkit::{Database, Program, binary};
 
 use super::{config, discover, live};
 
-/// Whatever fits the types of an operator or a function, and says so when it is called.
+/// Creates operators and functions for all combinations of types. Each raises an error when called.
 const PLANT: &str = r#"
 DO $plant$
 DECLARE
@@ -37,7 +36,7 @@ BEGIN
     EXECUTE 'CREATE TABLE public.pg_class (oid oid); CREATE TABLE public.pg_attribute (attrelid oid)';
 END $plant$"#;
 
-/// The words of all statements, among which are all names of functions.
+/// Returns all words in the source of `discover`, which include the functions its statements call.
 fn words() -> String {
     let mut text = String::new();
     for file in std::fs::read_dir(format!("{}/src/discover", env!("CARGO_MANIFEST_DIR"))).unwrap() {
@@ -82,9 +81,9 @@ async fn planted_operators_and_functions_are_not_used() {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_elses_is_not_read() {
+async fn table_of_another_owner_is_not_read() {
     let database = Database::empty().await;
-    // To plan a query on the table runs the function in its index.
+    // Planning a query on the table runs the function in its index.
     let (owner, us) = (format!("owner_{}", database.name()), format!("us_{}", database.name()));
     database
         .execute(&format!(
@@ -107,7 +106,7 @@ async fn a_table_of_somebody_elses_is_not_read() {
     drop(client);
     let (values, why) = (column["sureness"].clone(), column["why"].clone());
     database.execute(&format!("DROP OWNED BY {us}, {owner}; DROP ROLE {us}, {owner}")).await;
-    assert!(planned.is_err(), "the trap does not work");
-    // Nothing is known of the values, which would make it less sure: all of them are in the past.
+    assert!(planned.is_err(), "planning the query did not call the function");
+    // The values were not read: all of them are in the past, which would lower the certainty.
     assert_eq!(values, "high", "{why}");
 }

@@ -1,12 +1,12 @@
-//! What is proposed for the tables of projects that no preset is for. Rows are what they hold in
-//! use: some live, some dead.
+//! Proposals for the tables of projects without a preset. The rows are typical of a system in use:
+//! some live, some dead.
 
 use testkit::Database;
 
 use super::{config, discover, judged, live, presets};
 
-/// A project, its tables with rows, which tables are certain, and which are proposed for somebody
-/// to look at.
+/// A project: its tables with rows, the tables that are certain, and the tables that are proposed
+/// for review.
 struct Project {
     name: &'static str,
     sql: &'static str,
@@ -131,7 +131,7 @@ const PROJECTS: &[Project] = &[
     },
     Project {
         name: "Gitea",
-        // `expiry` is the time of the last use.
+        // `expiry` contains the time of the last use.
         sql: "CREATE TABLE session (key char(16) PRIMARY KEY, data bytea, expiry bigint);
               CREATE TABLE auth_token (id varchar(255) PRIMARY KEY, token_hash varchar(255), user_id bigint, expires_unix bigint);
               INSERT INTO session SELECT n, '', extract(epoch FROM now()) - n * 60 FROM generate_series(1, 500) n;
@@ -141,7 +141,7 @@ const PROJECTS: &[Project] = &[
     },
     Project {
         name: "Mattermost",
-        // `expiresat` is 0 for what never expires.
+        // `expiresat` is 0 for sessions that never expire.
         sql: "CREATE TABLE sessions (id varchar(26) PRIMARY KEY, token varchar(26), createat bigint, expiresat bigint,
                   lastactivityat bigint, userid varchar(26), deviceid varchar(512), roles varchar(256), isoauth boolean, props jsonb,
                   expirednotify boolean);
@@ -173,7 +173,7 @@ const PROJECTS: &[Project] = &[
 ];
 
 #[tokio::test]
-async fn tables_of_projects_are_certain_only_where_that_is_known() {
+async fn project_tables_are_certain_only_where_known() {
     for project in PROJECTS {
         let database = Database::empty().await;
         database.execute(project.sql).await;
@@ -199,7 +199,7 @@ async fn tables_of_projects_are_certain_only_where_that_is_known() {
 }
 
 #[tokio::test]
-async fn gitlabs_tokens_are_doorkeepers() {
+async fn gitlab_tokens_are_recognized_as_doorkeeper() {
     let database = super::with_preset("doorkeeper").await;
     database
         .execute(

@@ -1,5 +1,5 @@
-//! What the values of a column decide: the unit of integers, values that mean "never", and times
-//! that are none of an expiry.
+//! What `discover` derives from the values of a column: the unit of integers, values that mean
+//! "never", and times that are not expiries.
 
 use serde_json::json;
 use testkit::Database;
@@ -7,7 +7,7 @@ use testkit::Database;
 use super::{config, discover, judged, live, reap_by};
 
 #[tokio::test]
-async fn the_median_decides_what_an_integer_counts() {
+async fn median_value_determines_the_integer_unit() {
     let database = Database::create().await;
     let now = "extract(epoch FROM now())::bigint";
     let all = json!(["s", "ms", "us"]);
@@ -15,14 +15,14 @@ async fn the_median_decides_what_an_integer_counts() {
         (format!("{now} + n"), json!(["s"]), "high"),
         (format!("({now} + n) * 1000"), json!(["ms"]), "high"),
         (format!("({now} + n) * 1000000"), json!(["us"]), "high"),
-        // Lifetimes, also beside a time and beside what means "never".
+        // Lifetimes, also mixed with a time and with a value that means "never".
         ("n * 60".to_owned(), all.clone(), "medium"),
         (
             format!("CASE n WHEN 1 THEN {now} WHEN 2 THEN 2147483647 ELSE 3600 END"),
             all.clone(),
             "medium",
         ),
-        // Some never expire, as different applications write it.
+        // Some rows never expire, in the notations of different applications.
         (format!("CASE WHEN n % 3 > 0 THEN 0 ELSE {now} + n END"), json!(["s"]), "high"),
         (format!("CASE WHEN n % 3 > 0 THEN -1 ELSE ({now} + n) * 1000 END"), json!(["ms"]), "high"),
         (
@@ -36,7 +36,7 @@ async fn the_median_decides_what_an_integer_counts() {
             json!(["ms"]),
             "high",
         ),
-        // Nothing but "never".
+        // Only values that mean "never".
         ("CASE n % 2 WHEN 0 THEN 0 ELSE 9223372036854775807 END".to_owned(), all.clone(), "medium"),
         // Two units in one column.
         (
@@ -62,18 +62,18 @@ async fn the_median_decides_what_an_integer_counts() {
                 "{values}: {}",
                 config(&found)
             );
-            // 0 is the usual "never", and may come later.
+            // 0 is the usual value for "never", and may be inserted later.
             assert_eq!(found["targets"][0]["ancient"], "keep");
         }
     }
-    // A role that may not read the table is not told of its values, either.
+    // A role that may not read the table gets no information about its values.
     database.execute("UPDATE nonces SET expires = 2000000000; ANALYZE nonces").await;
     assert_eq!(live(&discover(&database.url()).await), ["public.nonces"]);
     assert_eq!(live(&discover(&database.url_as("session_reaper")).await), Vec::<&str>::new());
 }
 
 #[tokio::test]
-async fn statistics_serve_where_a_table_is_not_read() {
+async fn statistics_are_used_when_a_table_cannot_be_read() {
     let database = Database::empty().await;
     database
         .execute(
@@ -94,7 +94,7 @@ async fn statistics_serve_where_a_table_is_not_read() {
 }
 
 #[tokio::test]
-async fn rows_that_never_expire_are_kept_by_a_proposal() {
+async fn proposal_keeps_rows_that_never_expire() {
     let database = Database::empty().await;
     for (name, sql_type, never) in [
         ("t1", "timestamptz", "'0001-01-01 00:00:00Z'"),
@@ -113,7 +113,7 @@ async fn rows_that_never_expire_are_kept_by_a_proposal() {
             ))
             .await;
     }
-    // Rare ones are seen at the beginning of the index, wherever they are in the table.
+    // Rare values are found at the start of the index, wherever their rows are in the table.
     database
         .execute(
             "CREATE SCHEMA t6; CREATE TABLE t6.sessions (id int PRIMARY KEY, expires_at timestamptz, filler text);
@@ -141,7 +141,7 @@ async fn rows_that_never_expire_are_kept_by_a_proposal() {
 }
 
 #[tokio::test]
-async fn values_may_be_as_far_away_as_their_type_allows() {
+async fn extreme_time_values_are_handled() {
     let database = Database::empty().await;
     database
         .execute(
@@ -155,7 +155,7 @@ async fn values_may_be_as_far_away_as_their_type_allows() {
         let found = discover(&database.url()).await;
         assert_eq!(judged(&found, "public.codes").unwrap().1.len(), 3, "{}", config(&found));
         assert_eq!(found["targets"][0]["ancient"], "keep");
-        // Also, `user` is a word of SQL's own.
+        // `user` is a reserved word in SQL, so it is quoted.
         assert_eq!(
             found["targets"][0]["columns"][0]["missing_index"],
             "CREATE INDEX CONCURRENTLY ON public.codes (valid_until, \"user\", code)"
@@ -164,13 +164,13 @@ async fn values_may_be_as_far_away_as_their_type_allows() {
 }
 
 #[tokio::test]
-async fn an_expiry_that_holds_the_last_use_is_not_certain() {
+async fn expiry_that_holds_the_last_use_is_not_certain() {
     let database = Database::empty().await;
     for (column, sql_type, value, rows, certain) in [
-        // Gitea's `session` keeps the last use in `expiry`.
+        // Gitea's `session` stores the last use in `expiry`.
         ("expiry", "bigint", "extract(epoch FROM now())::bigint - n * 60", 500, false),
         ("expiry", "timestamptz", "now() - n * interval '1 minute'", 500, false),
-        // A clock that is a little fast, and a time zone that is not UTC's.
+        // A clock that is slightly fast, and a time zone other than UTC.
         ("expiry", "timestamptz", "now() + interval '10 s' - n * interval '1 minute'", 500, false),
         (
             "expiry",
@@ -180,7 +180,7 @@ async fn an_expiry_that_holds_the_last_use_is_not_certain() {
             false,
         ),
         ("expires_at", "timestamptz", "now() - n * interval '1 minute'", 500, false),
-        // That something means "never" is no proof.
+        // A value that means "never" does not prove that the column is an expiry.
         (
             "expiry",
             "timestamptz",

@@ -1,5 +1,5 @@
--- The schema `planted`. A planted function raises an error when it is called: shell_in does, whatever its arguments.
--- Copies are written into the catalog, for not everything in it can be created by a statement.
+-- The schema `planted`. A planted function raises an error when it is called, because shell_in does so for any arguments.
+-- Copies are written directly to the catalog, because not everything in it can be created by a statement.
 SET allow_system_table_mods = on;
 CREATE SCHEMA planted;
 

@@ -1,8 +1,9 @@
-//! A day of runs that were: one each quarter of an hour, as a daemon leaves them behind.
+//! The history of a day: one run every quarter of an hour, as a daemon records them.
 
 use testkit::Database;
 
-/// Nights are quiet, one run failed, one did a part, one was left out for another reaper.
+/// Inserts the runs: nights are quiet, one run failed, one was partial, and one was skipped because
+/// another reaper held the lock.
 pub(crate) async fn of_a_day(database: &Database) {
     database
         .execute(

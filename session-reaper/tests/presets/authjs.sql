@@ -1,4 +1,4 @@
--- @auth/pg-adapter 1.11.3, as its schema.sql makes them: no foreign keys, and no index but the primary keys.
+-- @auth/pg-adapter 1.11.3, as created by its schema.sql: no foreign keys, and no indexes except the primary keys.
 
 CREATE TABLE verification_token (
     identifier text        NOT NULL,

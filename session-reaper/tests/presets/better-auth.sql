@@ -1,5 +1,5 @@
--- better-auth 1.7.1, as its migrate command makes them with the default options (text ids).
--- Of "user" only what sessions refer to.
+-- better-auth 1.7.1, as created by its migrate command with the default options (text IDs).
+-- "user" has only the columns that sessions refer to.
 
 CREATE TABLE "user" (
     id text NOT NULL PRIMARY KEY

@@ -1,4 +1,4 @@
--- connect-pg-simple 10.0.0, as its table.sql (and createTableIfMissing) makes it.
+-- connect-pg-simple 10.0.0, as created by its table.sql (and createTableIfMissing).
 
 CREATE TABLE session (
     sid    varchar      NOT NULL,

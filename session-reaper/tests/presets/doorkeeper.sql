@@ -1,5 +1,5 @@
--- Doorkeeper 5.9.6, as its install migration makes them on Rails 7 or later (datetime is timestamp(6), in UTC).
--- Of oauth_applications only what the tokens refer to.
+-- Doorkeeper 5.9.6, as created by its install migration on Rails 7 or later (datetime is timestamp(6), in UTC).
+-- oauth_applications has only the columns that tokens refer to.
 
 CREATE TABLE oauth_applications (
     id bigserial PRIMARY KEY

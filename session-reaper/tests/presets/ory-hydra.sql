@@ -1,5 +1,5 @@
 -- Ory Hydra v26.2.0, all of its PostgreSQL migrations applied. Times are timestamp without time zone, in UTC.
--- Of networks, clients, keys and login sessions only what these tables refer to.
+-- Networks, clients, keys and login sessions have only the columns that these tables refer to.
 
 CREATE TABLE networks (
     id uuid NOT NULL PRIMARY KEY

@@ -1,5 +1,5 @@
--- What Prisma Migrate makes of the usual model on PostgreSQL: DateTime is timestamp(3) without time zone, String is text.
--- Of users only what the tokens refer to.
+-- The usual model as created by Prisma Migrate on PostgreSQL: DateTime is timestamp(3) without time zone, String is text.
+-- Users have only the columns that tokens refer to.
 
 CREATE TABLE users (
     id text NOT NULL,

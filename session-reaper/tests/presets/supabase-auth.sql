@@ -1,6 +1,6 @@
 -- Supabase Auth (GoTrue) v2.196.0, all of its migrations applied in its default namespace.
--- Of users, factors, OAuth clients and SSO providers only what these tables refer to.
--- Row-level security is on, without a policy: who does not own the tables sees no rows, unless the role has BYPASSRLS.
+-- Users, factors, OAuth clients and SSO providers have only the columns that these tables refer to.
+-- Row-level security is on without a policy: roles other than the owner see no rows unless they have BYPASSRLS.
 
 CREATE SCHEMA IF NOT EXISTS auth;
 

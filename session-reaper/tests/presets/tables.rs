@@ -1,24 +1,26 @@
-//! Tables as a project makes them, filled with rows of every kind around the retentions.
+//! Tables as a project creates them, filled with all kinds of rows around the retention times.
 
 use testkit::{Database, Reaped};
 use tokio_postgres::Client;
 
-/// Rows in each table.
+/// The number of rows in each table.
 const ROWS: i64 = 50_000;
 
-/// A preset, its tables, and what its page says.
+/// A preset, its tables, and the rows that are due according to its page.
 pub(crate) struct Case {
     pub(crate) preset: &'static str,
-    /// In the order in which they are worked on; with the schema that they are in.
+    /// The tables as (schema, table), in the order in which they are processed.
     pub(crate) tables: &'static [(&'static str, &'static str)],
-    /// Columns of which anything at all will not do, as SQL in which `i` is the number of the row.
+    /// Columns that need special values, with the values as SQL in which `i` is the row number.
     pub(crate) columns: &'static [(&'static str, &'static str)],
-    /// `:now` is the start of the run; a time of this preset without time zone is in UTC.
+    /// SQL that deletes the due rows. `:now` is the start of the run; `:utc` is the same time in
+    /// UTC, without a time zone.
     pub(crate) due: &'static str,
 }
 
-/// Some times around the usual retentions, exactly too, as SQL. None is within the run's own time
-/// of its start: conditions go by the time of their statement.
+/// SQL for times around and exactly at the usual retention times. None is within five minutes of
+/// now, because conditions use the time of their statement, which is later than the start of the
+/// run.
 const TIMES: &str = "
     SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
         || ARRAY['infinity', 'infinity', 'infinity', 'infinity']::timestamptz[] AS times
@@ -27,8 +29,8 @@ const TIMES: &str = "
             AS around,
         generate_series(0, 3) AS minutes, LATERAL (SELECT now() - keep + around + minutes * interval '1 minute') AS t (at)";
 
-/// Any value, as SQL in which `i` is the number of the row and `times` are those to choose from. A
-/// text is like none in another table, which would make it a reference.
+/// Returns SQL for a random value, in which `i` is the row number and `times` are the times to
+/// choose from. Text values differ between tables, so that none is a reference to another table.
 fn any(table: &str, sql_type: &str, nullable: bool) -> String {
     let time = "times[1 + floor(random() * cardinality(times))::int]";
     let value = match sql_type {
@@ -72,8 +74,8 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
         names.push(name);
     }
     let (names, values) = (names.join(", "), values.join(", "));
-    // As a replica: what these tables refer to need not be there. Their statistics are those of a
-    // table in use.
+    // The replica role does not enforce foreign keys, so referenced rows need not exist. ANALYZE
+    // gives the table the statistics of a table in use.
     client
         .batch_execute(&format!(
             "SET session_replication_role = replica;
@@ -86,7 +88,7 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
         .unwrap_or_else(|error| panic!("{table}: {error:?}"));
 }
 
-/// The indexes that a preset's page tells to create.
+/// Returns the statements for the indexes that a preset's page lists.
 fn indexes(preset: &str) -> Vec<String> {
     let page = std::fs::read_to_string(format!(
         "{}/../docs/presets/{preset}.md",
@@ -97,25 +99,25 @@ fn indexes(preset: &str) -> Vec<String> {
     statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
 }
 
-/// A run with this `reaper.toml`, by the owner of the tables, in chunks of a size that is usual.
+/// Runs with this `reaper.toml` as the owner of the tables, with a usual chunk size.
 pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
     testkit::reap_by(database, config, &[("MAX_CHUNK", "5000")]).await
 }
 
-/// The tables of a preset as `tests/presets/` has them.
+/// Creates a database with the tables of a preset from `tests/presets/`.
 pub(crate) async fn as_written(preset: &str) -> Database {
     let database = Database::empty().await;
     write_tables(&database, preset).await;
     database
 }
 
-/// Makes them in a database that is there.
+/// Creates the tables of a preset in an existing database.
 pub(crate) async fn write_tables(database: &Database, preset: &str) {
     let file = format!("{}/tests/presets/{preset}.sql", env!("CARGO_MANIFEST_DIR"));
     database.execute(&std::fs::read_to_string(file).unwrap()).await;
 }
 
-/// Creates the indexes that a preset's page tells to create.
+/// Creates the indexes that a preset's page lists.
 pub(crate) async fn indexed(database: &Database, preset: &str) {
     let client = database.client().await;
     for index in indexes(preset) {
@@ -123,8 +125,8 @@ pub(crate) async fn indexed(database: &Database, preset: &str) {
     }
 }
 
-/// Fills the tables, runs the preset, and compares what is left with what the page says.
-pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
+/// Fills the tables, runs the preset, and compares the remaining rows with those that `case` keeps.
+pub(crate) async fn deletes_exactly_the_due_rows(database: &Database, case: Case) {
     let client = database.client().await;
     client.batch_execute("CREATE SCHEMA expected").await.unwrap();
     for (schema, table) in case.tables {
@@ -134,7 +136,7 @@ pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     for target in reaped.report["targets"].as_array().unwrap() {
         assert_eq!(target["skipped_locked"], 0, "{target}");
-        // A target further down may have taken what held them; they go with the next run.
+        // A later target may have deleted the rows that kept these; the next run deletes them.
         let released = target["target"] == "oauth2_provider_refreshtoken";
         assert!(released || target["remaining"] == 0, "{target}");
         assert!(
@@ -160,8 +162,8 @@ pub(crate) async fn exactly_the_due_rows_go(database: &Database, case: Case) {
             .await
             .unwrap();
         let (due, left, expected): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        assert_eq!(due, 0, "{table}: rows are there that should be gone, or are not as they were");
-        assert_eq!(left, expected, "{table}: rows are gone that were not due");
+        assert_eq!(due, 0, "{table}: due rows were not deleted, or rows were changed");
+        assert_eq!(left, expected, "{table}: rows that were not due were deleted");
         assert!(left > 0, "{table}");
     }
 }

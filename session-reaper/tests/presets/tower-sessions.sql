@@ -1,4 +1,4 @@
--- tower-sessions-sqlx-store 0.15.0, as PostgresStore::migrate makes it with the default names.
+-- tower-sessions-sqlx-store 0.15.0, as created by PostgresStore::migrate with the default names.
 
 CREATE SCHEMA IF NOT EXISTS tower_sessions;
 

@@ -1,5 +1,6 @@
-// Sessions as an Express application has them. `make HOURS…`: the table by the store's own createTableIfMissing, and
-// sessions; prints their ids by how many hours they have left. `read ID…`: prints what the store has of them, by id.
+// Sessions of an Express application. `make HOURS…` creates the table with the store's own createTableIfMissing, and one
+// session for each number of hours until its expiry; it prints the session IDs by hours. `read ID…` prints the stored
+// value of each session by ID.
 'use strict';
 
 const { promisify } = require('node:util');

@@ -1,5 +1,5 @@
-"""Sessions as a Django project has them. `make HOURS…`: the tables by `migrate`, and sessions; prints their keys by how
-many hours they have left. `read KEY…`: prints what Django has of them, by key."""
+"""Sessions of a Django project. `make HOURS…` creates the tables with `migrate`, and one session for each number of hours
+until its expiry; it prints the session keys by hours. `read KEY…` prints the stored value of each session by key."""
 
 import datetime
 import json

@@ -1,5 +1,6 @@
-//! Sessions as a tower application has them. `make`: the table by the store's own `migrate`, and sessions; prints their ids
-//! by how many hours they have left. `read ID…`: prints what the store has of them, by id.
+//! Sessions of a tower application. `make HOURS…` creates the table with the store's own `migrate`,
+//! and one session for each number of hours until its expiry; it prints the session IDs by hours.
+//! `read ID…` prints the stored value of each session by ID.
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ async fn make(store: &PostgresStore, hours: &[String]) -> Result<Map<String, Val
         let session = Session::new(None, Arc::new(store.clone()), Some(expiry));
         session.insert("hours", hours).await?;
         session.save().await?;
-        let id = session.id().ok_or("saved, and without an id")?;
+        let id = session.id().ok_or("the saved session has no ID")?;
         made.insert(hours.clone(), Value::String(id.to_string()));
     }
     Ok(made)
