@@ -28,7 +28,7 @@ async fn me(caller: AccessToken) -> impl Responder {
 
 #[delete("/danger")]
 async fn danger(Session(caller): Session) -> impl Responder {
-    tracing::info!(account_id = %caller.account_id, "everything is gone");
+    tracing::info!(event = "data_deleted", account_id = %caller.account_id, "data deleted");
     HttpResponse::NoContent()
 }
 
@@ -61,6 +61,6 @@ async fn main() -> anyhow::Result<()> {
     })
     .bind(&bind)
     .with_context(|| format!("BIND={bind}"))?;
-    tracing::info!(address = %server.addrs()[0], "listening");
+    tracing::info!(event = "listening", address = %server.addrs()[0], "listening");
     Ok(server.run().await?)
 }
