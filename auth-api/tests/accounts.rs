@@ -1,9 +1,10 @@
-//! Accounts that are disabled, enabled and deleted, by a command or straight in the table.
+//! Disabling, enabling and deleting accounts, with a command or directly in the table.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{AuthApi, Database, Program, Wallet, binary};
 
-/// `auth-api accounts …` beside a running API: exit code, standard output, standard error.
+/// Runs `auth-api accounts …` next to a running API. Returns the exit code, standard output and
+/// standard error.
 async fn accounts(
     api: &AuthApi,
     url: &str,
@@ -22,7 +23,7 @@ async fn accounts(
 }
 
 #[tokio::test]
-async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() {
+async fn disabled_account_has_no_sessions_until_it_is_enabled() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
@@ -31,14 +32,14 @@ async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() 
     let (url, redis) = (database.url_as("auth_api"), testkit::Redis::shared_url());
     let run = async |args: &[&str]| accounts(&api, &url, &redis, args).await;
 
-    let (code, told, errors) = run(&["disable", wallet.address()]).await;
+    let (code, stdout, errors) = run(&["disable", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
     assert!(
-        told.starts_with(&format!("disabled {}", wallet.address()))
-            && told.contains("2 live sessions ended"),
-        "{told}"
+        stdout.starts_with(&format!("disabled {}", wallet.address()))
+            && stdout.contains("2 live sessions ended"),
+        "{stdout}"
     );
-    // At once, by the denylist.
+    // The denylist rejects the token immediately.
     api.denies(&tokens.access).await;
     assert_eq!(api.with_cookie("GET", "/auth/session", &cookie).await.status, 401);
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
@@ -50,37 +51,37 @@ async fn a_disabled_account_has_no_sessions_and_gets_none_until_it_is_enabled() 
     assert_eq!(api.session(&others.access).await.status, 200);
     let reasons = "SELECT string_agg(DISTINCT revoked_reason, ' ') FROM sessions WHERE revoked_at IS NOT NULL";
     assert_eq!(database.one::<String>(reasons).await, "disabled");
-    // Once more is as good as once.
-    let (code, told, _) = run(&["disable", wallet.address()]).await;
+    // Disabling is idempotent.
+    let (code, stdout, _) = run(&["disable", wallet.address()]).await;
     assert_eq!(code, Some(0));
-    assert!(told.contains("0 live sessions ended"), "{told}");
+    assert!(stdout.contains("0 live sessions ended"), "{stdout}");
 
     let id: String = database
         .one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", wallet.address()))
         .await;
-    let (code, told, errors) = run(&["enable", &id]).await;
+    let (code, stdout, errors) = run(&["enable", &id]).await;
     assert_eq!(code, Some(0), "{errors}");
-    assert!(told.contains(wallet.address()), "{told}");
+    assert!(stdout.contains(wallet.address()), "{stdout}");
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
     assert_eq!(api.try_login(&wallet).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_gone_with_all_of_it_and_its_wallet_may_begin_anew() {
+async fn deleted_account_is_removed_and_wallet_can_log_in_again() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
     let tokens = api.login(&wallet).await;
     let redis = testkit::Redis::shared_url();
-    // The API's own role may not: least privilege.
+    // The role of the API does not have the DELETE privilege (least privilege).
     let (code, _, errors) =
         accounts(&api, &database.url_as("auth_api"), &redis, &["delete", wallet.address()]).await;
     assert_eq!(code, Some(1));
     assert!(errors.contains("permission denied"), "{errors}");
-    let (code, told, errors) =
+    let (code, stdout, errors) =
         accounts(&api, &database.url(), &redis, &["delete", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
-    assert!(told.starts_with("deleted"), "{told}");
+    assert!(stdout.starts_with("deleted"), "{stdout}");
     api.denies(&tokens.access).await;
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
     let left = "SELECT (SELECT count(*) FROM accounts) + (SELECT count(*) FROM sessions) + (SELECT count(*) FROM token_families)";
@@ -89,19 +90,19 @@ async fn a_deleted_account_is_gone_with_all_of_it_and_its_wallet_may_begin_anew(
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_told() {
+async fn account_commands_report_errors() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
     let (url, redis) = (database.url_as("auth_api"), testkit::Redis::shared_url());
-    for (args, expected, ends) in [
+    for (args, expected, exit_code) in [
         (["disable", wallet.address()], "there is no such account", 1),
         (["enable", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"], "there is no such account", 1),
         (["delete", "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"], "there is no such account", 1),
         (["disable", "somebody"], "neither a wallet's address", 2),
     ] {
         let (code, _, errors) = accounts(&api, &url, &redis, &args).await;
-        assert_eq!(code, Some(ends), "{args:?}: {errors}");
+        assert_eq!(code, Some(exit_code), "{args:?}: {errors}");
         assert!(errors.contains(expected), "{args:?}: {errors}");
     }
     let tokens = api.login(&wallet).await;
@@ -109,7 +110,7 @@ async fn what_cannot_be_done_is_told() {
     let (code, _, errors) = accounts(&api, &url, &nowhere, &["disable", wallet.address()]).await;
     assert_eq!(code, Some(1));
     assert!(errors.contains("Redis was not told"), "{errors}");
-    // The table is the truth, and the account's own endpoints read it.
+    // The table is authoritative, and the API's own endpoints read it.
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
     let (code, _, errors) = accounts(&api, &url, &redis, &["disable", wallet.address()]).await;
     assert_eq!(code, Some(0), "{errors}");
@@ -128,7 +129,7 @@ async fn what_cannot_be_done_is_told() {
 }
 
 #[tokio::test]
-async fn disabled_at_in_the_table_ends_the_accounts_sessions_by_itself() {
+async fn setting_disabled_at_in_the_table_ends_the_sessions() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -146,14 +147,14 @@ async fn disabled_at_in_the_table_ends_the_accounts_sessions_by_itself() {
 }
 
 #[tokio::test]
-async fn a_login_under_way_is_refused_when_its_account_is_disabled_first_and_ended_when_after() {
+async fn login_concurrent_with_disabling_leaves_no_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
     api.login(&wallet).await;
     let message = api.challenge(&wallet).await;
     let signature = wallet.sign(&message);
-    // The operator's transaction has the account's lock; the login waits for it.
+    // The login waits for the account lock that the operator's transaction holds.
     let mut operator = database.client().await;
     let disabling = operator.transaction().await.unwrap();
     disabling.batch_execute("UPDATE accounts SET disabled_at = now()").await.unwrap();
@@ -170,7 +171,7 @@ async fn a_login_under_way_is_refused_when_its_account_is_disabled_first_and_end
     assert_eq!(
         database.one::<i64>("SELECT count(*) FROM sessions").await,
         1,
-        "the refused login left nothing"
+        "the rejected login left no session"
     );
     assert_eq!(
         database
@@ -179,7 +180,7 @@ async fn a_login_under_way_is_refused_when_its_account_is_disabled_first_and_end
         1
     );
 
-    // Many logins beside a command: whoever came in before it is out again.
+    // Concurrent logins and a disable command: sessions of logins that commit first are revoked.
     database.execute("UPDATE accounts SET disabled_at = NULL").await;
     let messages = futures_util::future::join_all((0..10).map(|_| api.challenge(&wallet))).await;
     let logins = futures_util::future::join_all(messages.iter().map(|message| {

@@ -1,4 +1,4 @@
-//! `auth-api admin …`: the same from a shell, straight on the stores.
+//! `auth-api admin …`: the admin operations on the command line, directly on the stores.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -6,29 +6,29 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testkit::{AuthApi, Database, Program, Redis, Wallet, binary};
 
-/// A shell of an operator beside a running API.
+/// An operator's shell next to a running API.
 struct Shell {
     database: Database,
     api: AuthApi,
     redis: String,
 }
 
-/// How a command ended.
-struct Ended {
+/// The result of a command.
+struct Output {
     code: Option<i32>,
-    told: String,
+    stdout: String,
     log: Program,
 }
 
-impl Ended {
+impl Output {
     fn json(&self) -> Value {
         assert_eq!(self.code, Some(0), "{}", self.log.stderr());
-        serde_json::from_str(&self.told).unwrap()
+        serde_json::from_str(&self.stdout).unwrap()
     }
 
     #[track_caller]
     fn failed(&self, code: i32, why: &str) {
-        assert_eq!(self.code, Some(code), "{}{}", self.told, self.log.stderr());
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.log.stderr());
         assert!(self.log.stderr().contains(why), "{why}: {}", self.log.stderr());
     }
 }
@@ -40,7 +40,7 @@ impl Shell {
         Self { database, api, redis: Redis::shared_url() }
     }
 
-    async fn run(&self, args: &[&str]) -> Ended {
+    async fn run(&self, args: &[&str]) -> Output {
         let url = self.database.url_as("auth_api");
         let env = [
             ("DATABASE_URL", url.as_str()),
@@ -51,15 +51,15 @@ impl Shell {
         ];
         let (code, log) =
             Program::run(binary("auth-api"), &[&["admin"], args].concat(), &env).await;
-        Ended { code, told: log.stdout(), log }
+        Output { code, stdout: log.stdout(), log }
     }
 
-    /// Moves a session's begin, and its last use, into the past (in minutes before now).
-    async fn age(&self, session: &str, begun: u32, used: u32) {
+    /// Sets the creation and the last use of a session to `created` and `used` minutes ago.
+    async fn age(&self, session: &str, created: u32, used: u32) {
         self.database
             .execute(&format!(
-                "UPDATE sessions SET created_at = now() - interval '{begun} minutes',
-                     last_seen_at = now() - interval '1 minute' * CASE WHEN token_hash IS NULL THEN {begun} ELSE {used} END
+                "UPDATE sessions SET created_at = now() - interval '{created} minutes',
+                     last_seen_at = now() - interval '1 minute' * CASE WHEN token_hash IS NULL THEN {created} ELSE {used} END
                  WHERE id = '{session}';
                  UPDATE token_families SET rotated_at = now() - interval '{used} minutes' WHERE session_id = '{session}'"
             ))
@@ -83,7 +83,7 @@ fn set<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() {
+async fn sessions_are_listed_as_a_table_or_as_api_json() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("token");
     let database = Database::create().await;
@@ -118,35 +118,39 @@ async fn the_list_is_a_table_for_people_and_what_the_api_answers_for_programs() 
         (vec!["--ip", "127.0.0.0/8", "--older-than", "0s"], "?ip=127.0.0.0/8&older_than=0s"),
         (vec!["--created-before", "2020-01-01T00:00:00Z"], "?created_before=2020-01-01T00:00:00Z"),
     ] {
-        let ended = shell.run(&[&["sessions", "--output", "json"], args.as_slice()].concat()).await;
-        assert_eq!(ended.json(), over_http(query).await.body, "{args:?}");
-        assert_eq!(ended.log.log_events("admin_list")[0]["via"], "shell");
+        let output =
+            shell.run(&[&["sessions", "--output", "json"], args.as_slice()].concat()).await;
+        assert_eq!(output.json(), over_http(query).await.body, "{args:?}");
+        assert_eq!(output.log.log_events("admin_list")[0]["via"], "shell");
     }
 
-    let ended = shell.run(&["sessions"]).await;
-    let lines: Vec<&str> = ended.told.lines().collect();
-    assert_eq!(lines.len(), 4, "{}", ended.told);
+    let output = shell.run(&["sessions"]).await;
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", output.stdout);
     let heads =
         ["SESSION", "ACCOUNT", "TRANSPORT", "DEVICE", "IP", "CREATED", "LAST SEEN", "EXPIRES"];
-    assert!(heads.iter().all(|head| lines[0].contains(head)), "{}", ended.told);
+    assert!(heads.iter().all(|head| lines[0].contains(head)), "{}", output.stdout);
     assert!(
         lines[2].contains(&second.session_id) && lines[2].contains(wallet.address()),
         "{}",
-        ended.told
+        output.stdout
     );
     assert!(lines[1].contains("cookie") && lines[1].contains("tool[31m/1"), "{:?}", lines[1]);
-    assert!(!ended.told.contains(['\u{1b}', '\u{7}']), "no controls of a terminal");
-    let ended = shell.run(&["sessions", "--limit", "2"]).await;
     assert!(
-        ended.told.contains(&format!("there are more: --after {}", second.session_id)),
-        "{}",
-        ended.told
+        !output.stdout.contains(['\u{1b}', '\u{7}']),
+        "the table contains no terminal control characters"
     );
-    assert!(!ended.told.contains(&first.session_id));
+    let output = shell.run(&["sessions", "--limit", "2"]).await;
+    assert!(
+        output.stdout.contains(&format!("there are more: --after {}", second.session_id)),
+        "{}",
+        output.stdout
+    );
+    assert!(!output.stdout.contains(&first.session_id));
 }
 
 #[tokio::test]
-async fn a_token_is_long_and_always_another() {
+async fn generated_tokens_are_long_and_unique() {
     let mut tokens = BTreeSet::new();
     for _ in 0..2 {
         let (code, made) = Program::run(binary("auth-api"), &["admin", "token"], &[]).await;
@@ -158,7 +162,7 @@ async fn a_token_is_long_and_always_another() {
 }
 
 #[tokio::test]
-async fn a_file_without_a_token_is_a_mistake() {
+async fn invalid_token_file_is_a_configuration_error() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("token");
     let path = file.to_str().unwrap();
@@ -173,10 +177,10 @@ async fn a_file_without_a_token_is_a_mistake() {
         if let Some(content) = content {
             std::fs::write(&file, content).unwrap();
         }
-        let (code, told) =
+        let (code, program) =
             Program::run(binary("auth-api"), &["config", "--admin-token-file", path], &[]).await;
         assert_eq!(code, Some(78));
-        let line = told
+        let line = program
             .stderr()
             .lines()
             .find(|line| line.contains("ADMIN_TOKEN_FILE"))
@@ -187,29 +191,29 @@ async fn a_file_without_a_token_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn one_session_or_all_of_an_account_end_at_once() {
+async fn revoke_ends_one_session_or_all_of_an_account() {
     let shell = Shell::open().await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
     let (first, second) = (shell.api.login(&wallet).await, shell.api.login(&wallet).await);
     let others = shell.api.login(&other).await;
-    let ended = shell.run(&["revoke", &first.session_id]).await;
+    let output = shell.run(&["revoke", &first.session_id]).await;
     assert_eq!(
-        (ended.code, ended.told.trim()),
+        (output.code, output.stdout.trim()),
         (Some(0), "revoked 1 sessions"),
         "{}",
-        ended.log.stderr()
+        output.log.stderr()
     );
     let event = json!({
         "event": "admin_revoke", "who": "admin", "via": "shell",
         "filters": format!("session={}", first.session_id), "matched": 1, "revoked": 1, "dry_run": false,
     });
-    assert_eq!(ended.log.log_events("admin_revoke"), [event]);
-    assert_eq!(ended.log.log_events("revoke")[0]["reason"], "admin");
+    assert_eq!(output.log.log_events("admin_revoke"), [event]);
+    assert_eq!(output.log.log_events("revoke")[0]["reason"], "admin");
     shell.api.denies(&first.access).await;
     shell.run(&["revoke", &first.session_id]).await.failed(1, "there is no such session");
 
-    let ended = shell.run(&["revoke", "--account", wallet.address(), "--output", "json"]).await;
-    assert_eq!(ended.json(), json!({ "revoked": 1 }));
+    let output = shell.run(&["revoke", "--account", wallet.address(), "--output", "json"]).await;
+    assert_eq!(output.json(), json!({ "revoked": 1 }));
     shell.api.denies(&second.access).await;
     assert_eq!(shell.api.session(&others.access).await.status, 200);
 
@@ -229,7 +233,7 @@ async fn one_session_or_all_of_an_account_end_at_once() {
 }
 
 #[tokio::test]
-async fn what_matches_ends_only_in_earnest_and_only_when_it_is_said_what() {
+async fn revoke_matching_requires_a_selection_and_confirmation() {
     let shell = Shell::open().await;
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (first, second) = (shell.api.login(&one).await, shell.api.login(&other).await);
@@ -247,66 +251,66 @@ async fn what_matches_ends_only_in_earnest_and_only_when_it_is_said_what() {
         .run(&["revoke-matching", "--transport", "x", "--yes"])
         .await
         .failed(2, "transport: expected token or cookie");
-    // A clock that went back: to the database one of them has not begun yet, and it is live all the
-    // same.
+    // The clock was set back: for the database, one session is created in the future. It is live
+    // nevertheless.
     let ahead = format!(
         "UPDATE sessions SET created_at = now() + interval '5 minutes' WHERE id = '{}'",
         first.session_id
     );
     shell.database.execute(&ahead).await;
-    let ended = shell.run(&["revoke-matching", "--all", "--dry-run"]).await;
+    let output = shell.run(&["revoke-matching", "--all", "--dry-run"]).await;
     assert_eq!(
-        (ended.code, ended.told.trim()),
+        (output.code, output.stdout.trim()),
         (Some(0), "would revoke 2 sessions"),
         "{}",
-        ended.log.stderr()
+        output.log.stderr()
     );
     assert_eq!(shell.live().await.len(), 2);
-    let ended = shell
+    let output = shell
         .run(&["revoke-matching", "--account", one.address(), "--yes", "--output", "json"])
         .await;
-    assert_eq!(ended.json(), json!({ "matched": 1, "revoked": 1, "dry_run": false }));
+    assert_eq!(output.json(), json!({ "matched": 1, "revoked": 1, "dry_run": false }));
     shell.api.denies(&first.access).await;
     assert_eq!(shell.api.session(&second.access).await.status, 200);
-    let ended = shell.run(&["revoke-matching", "--all", "--yes"]).await;
-    assert_eq!(ended.told.trim(), "revoked 1 sessions");
+    let output = shell.run(&["revoke-matching", "--all", "--yes"]).await;
+    assert_eq!(output.stdout.trim(), "revoked 1 sessions");
     shell.api.denies(&second.access).await;
 }
 
 #[tokio::test]
-async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
+async fn revoke_since_ends_sessions_created_or_used_since_a_leak() {
     let shell = Shell::open().await;
     let wallet = Wallet::generate();
     let mut sessions = Vec::new();
-    // Minutes before now of its begin and of its last use; the leak began 120 minutes ago.
-    for (begun, used) in [(600, 600), (600, 200), (600, 140), (600, 60), (100, 100)] {
+    // Minutes since the creation and since the last use. The leak began 120 minutes ago.
+    for (created, used) in [(600, 600), (600, 200), (600, 140), (600, 60), (100, 100)] {
         let mut tokens = shell.api.login(&wallet).await;
-        if used != begun {
+        if used != created {
             tokens = shell.api.refresh(&tokens.refresh).await.tokens();
         }
-        shell.age(&tokens.session_id, begun, used).await;
+        shell.age(&tokens.session_id, created, used).await;
         sessions.push(tokens);
     }
     let mut cookies = Vec::new();
-    for (begun, used) in [(600, 200), (600, 60)] {
+    for (created, used) in [(600, 200), (600, 60)] {
         let before = shell.live().await;
         cookies.push(shell.api.cookie_login(&wallet).await);
         let id = shell.live().await.difference(&before).next().unwrap().clone();
-        shell.age(&id, begun, used).await;
+        shell.age(&id, created, used).await;
     }
     let leak = shell.time(120).await;
-    let ended = shell.run(&["revoke-since", &leak, "--dry-run", "--output", "json"]).await;
-    assert_eq!(ended.json(), json!({ "matched": 4, "revoked": 0, "dry_run": true }));
+    let output = shell.run(&["revoke-since", &leak, "--dry-run", "--output", "json"]).await;
+    assert_eq!(output.json(), json!({ "matched": 4, "revoked": 0, "dry_run": true }));
     assert_eq!(shell.live().await.len(), 7);
-    let ended = shell.run(&["revoke-since", &leak]).await;
+    let output = shell.run(&["revoke-since", &leak]).await;
     assert!(
-        ended.told.starts_with("revoked 4 sessions: active_since="),
+        output.stdout.starts_with("revoked 4 sessions: active_since="),
         "{}{}",
-        ended.told,
-        ended.log.stderr()
+        output.stdout,
+        output.log.stderr()
     );
     for (at, tokens) in sessions.iter().enumerate() {
-        // Used 140 minutes ago: half an hour before counts, too.
+        // The session used 140 minutes ago is revoked, too: the command adds half an hour.
         if at < 2 {
             assert_eq!(shell.api.session(&tokens.access).await.status, 200, "{at}");
             assert_eq!(shell.api.refresh(&tokens.refresh).await.status, 200, "{at}");
@@ -327,17 +331,17 @@ async fn after_a_leak_what_was_begun_or_used_since_then_ends() {
 }
 
 #[tokio::test]
-async fn after_a_backup_was_restored_nothing_that_it_brought_back_lives_on() {
+async fn revoke_since_ends_sessions_restored_from_a_backup() {
     let shell = Shell::open().await;
     let wallet = Wallet::generate();
     let (stolen, idle) = (shell.api.login(&wallet).await, shell.api.login(&wallet).await);
-    // The backup: both sessions live.
+    // The backup contains both sessions as live.
     shell
         .database
         .execute("CREATE TABLE kept AS TABLE sessions; CREATE TABLE kept_families AS TABLE token_families")
         .await;
     let backup = shell.time(0).await;
-    // Since then: the thief's copy was noticed and its session revoked.
+    // After the backup, the stolen copy was detected and its session revoked.
     assert_eq!(shell.api.refresh(&stolen.refresh).await.status, 200);
     assert_eq!(shell.api.logout(&stolen.access).await.status, 204);
     shell
@@ -348,13 +352,13 @@ async fn after_a_backup_was_restored_nothing_that_it_brought_back_lives_on() {
         )
         .await;
     let honest = shell.api.login(&Wallet::generate()).await;
-    // What the thief kept is good again: this is what has to be ended.
+    // The restored database accepts the stolen token again, so its session has to be revoked.
     let revived = shell.api.refresh(&stolen.refresh).await.tokens();
     shell.age(&idle.session_id, 90_000, 90_000).await;
 
-    let ended =
+    let output =
         shell.run(&["revoke-since", &backup, "--restored", "--yes", "--output", "json"]).await;
-    assert_eq!(ended.json(), json!({ "matched": 2, "revoked": 2, "dry_run": false }));
+    assert_eq!(output.json(), json!({ "matched": 2, "revoked": 2, "dry_run": false }));
     shell.api.denies(&revived.access).await;
     shell.api.denies(&idle.access).await;
     for token in [&stolen.refresh, &revived.refresh, &idle.refresh] {
@@ -364,7 +368,7 @@ async fn after_a_backup_was_restored_nothing_that_it_brought_back_lives_on() {
 }
 
 #[tokio::test]
-async fn without_redis_sessions_end_all_the_same_and_that_it_was_not_told_is_said() {
+async fn revocation_without_redis_ends_sessions_and_exits_1() {
     let mut shell = Shell::open().await;
     let wallet = Wallet::generate();
     let tokens = shell.api.login(&wallet).await;
@@ -376,7 +380,7 @@ async fn without_redis_sessions_end_all_the_same_and_that_it_was_not_told_is_sai
              SELECT gen_random_uuid(), id, now() + interval '1 hour', now() + interval '1 hour' FROM accounts, generate_series(1, 1200)",
         )
         .await;
-    let there =
+    let reachable =
         std::mem::replace(&mut shell.redis, format!("redis://127.0.0.1:{}", testkit::free_port()));
     shell.run(&["revoke", &tokens.session_id]).await.failed(1, "Redis was not told");
     shell.api.session(&tokens.access).await.is_problem(401, "unauthenticated");
@@ -386,7 +390,7 @@ async fn without_redis_sessions_end_all_the_same_and_that_it_was_not_told_is_sai
         .await
         .failed(1, "1201 sessions: what was revoked is revoked");
     assert_eq!(shell.live().await.len(), 0);
-    shell.redis = there;
+    shell.redis = reachable;
 
     let (code, _) = Program::run(binary("auth-api"), &["admin", "sessions"], &[]).await;
     assert_eq!(code, Some(78));

@@ -1,10 +1,10 @@
-//! Every audit event, with each of its fields, and no credential in any of them.
+//! The audit events: each has all its fields, and none contains a credential.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use testkit::{AuthApi, Database, Program, Redis, Wallet, binary};
 
-/// The audit events of a log, oldest first.
+/// Returns the audit events of a log, oldest first.
 fn events(log: &str) -> Vec<Value> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["target"] == "audit").collect()
@@ -15,7 +15,7 @@ fn named<'e>(events: &'e [Value], name: &str) -> Vec<&'e Value> {
 }
 
 #[tokio::test]
-async fn who_began_used_and_ended_which_session_and_why_not() {
+async fn audit_log_records_the_lifecycle_of_sessions() {
     let database = Database::create().await;
     let api =
         AuthApi::start(&database, &[("SESSION_LIMIT", "1"), ("REFRESH_REUSE_GRACE", "0s")]).await;
@@ -28,7 +28,8 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
         .header("User-Agent", "wallet/1")
         .json(&body);
     let first = api.send(login).await.tokens();
-    // Replayed, not signed by it, not a message of ours.
+    // Three rejected logins: a replayed challenge, another wallet's signature, and an unknown
+    // message.
     api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     let message = api.challenge(&wallet).await;
     api.submit(&message, &other.sign(&message)).await.is_problem(401, "login_refused");
@@ -96,7 +97,7 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
         "{revoked:?}"
     );
     assert_eq!(revoked[5], format!("user {}", last.session_id));
-    // Each belongs to the request that it is of.
+    // Each event has the id of its request.
     assert!(
         events
             .iter()
@@ -114,26 +115,26 @@ async fn who_began_used_and_ended_which_session_and_why_not() {
     let (code, command) =
         Program::run(binary("auth-api"), &["accounts", "disable", id], &env).await;
     assert_eq!(code, Some(0), "{}", command.stderr());
-    let told = self::events(&command.stderr());
-    assert_eq!(named(&told, "account_disabled")[0]["account_id"], json!(account));
+    let command_events = self::events(&command.stderr());
+    assert_eq!(named(&command_events, "account_disabled")[0]["account_id"], json!(account));
 
     for secret in [&first.access, &first.refresh, &next.refresh, &third.access, &cookie, &replaced]
     {
         let value = secret.split_once('=').map_or(secret.as_str(), |(_, value)| value);
-        assert!(!log.contains(value), "a credential is in the log");
+        assert!(!log.contains(value), "the log contains a credential");
     }
 }
 
 #[tokio::test]
-async fn a_request_that_comes_too_often() {
+async fn rate_limited_request_is_logged() {
     let database = Database::create().await;
     let env = [("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "1/1h"), ("RATE_LIMIT_ADDRESS", "1000/1m")];
     let api = AuthApi::start(&database, &env).await;
-    let asked = json!({ "address": Wallet::generate().address() });
-    assert_eq!(api.post("/auth/challenge", &asked).await.status, 200);
-    api.post("/auth/challenge", &asked).await.is_problem(429, "rate_limited");
+    let body = json!({ "address": Wallet::generate().address() });
+    assert_eq!(api.post("/auth/challenge", &body).await.status, 200);
+    api.post("/auth/challenge", &body).await.is_problem(429, "rate_limited");
     let limits = || api.program.log_events("limit");
-    testkit::eventually("it is in the log", async || !limits().is_empty()).await;
+    testkit::eventually("the limit event is in the log", async || !limits().is_empty()).await;
     let expected = json!({
         "event": "limit", "route": "/auth/challenge", "scope": "ip", "ip": "127.0.0.1",
     });

@@ -1,4 +1,4 @@
-//! A cookie session in a browser, which has its own mind about cookies and origins.
+//! Cookie sessions in a browser, which applies its own rules to cookies and origins.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
@@ -6,14 +6,15 @@ use testkit::{AuthApi, Browser, Database, Page, Screen, Wallet, free_port};
 
 const SCREEN: Screen = Screen { width: 1000, height: 700, dark: false };
 
-/// An API whose pages are `http://localhost:port`: to browsers that is as good as HTTPS, so that cookies are Secure.
+/// Starts an API at `http://localhost:port`, which browsers treat as secure like HTTPS, so that
+/// cookies are Secure.
 async fn start(database: &Database, env: &[(&str, &str)]) -> (AuthApi, String, String) {
     let (port, ops) = (free_port(), free_port());
     let (bind, ops_bind) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{ops}"));
     let (origin, ops_origin) =
         (format!("http://localhost:{port}"), format!("http://localhost:{ops}"));
     let mut all = vec![("BIND", bind.as_str()), ("OPS_BIND", &ops_bind), ("PUBLIC_URL", &origin)];
-    // Another origin of the same site: the browser sends the cookie along from there.
+    // `OPS` stands for another origin of the same site, from which the browser sends the cookie.
     all.extend(
         env.iter().map(|(name, value)| {
             (*name, if *value == "OPS" { ops_origin.as_str() } else { *value })
@@ -22,7 +23,7 @@ async fn start(database: &Database, env: &[(&str, &str)]) -> (AuthApi, String, S
     (AuthApi::start(database, &all).await, origin, ops_origin)
 }
 
-/// Status and body of a request that the page makes.
+/// Makes a request from the page. Returns its status and body.
 fn fetch(page: &mut Page<'_>, method: &str, url: &str, body: Option<&Value>) -> (u64, Value) {
     let mut options = json!({ "method": method, "credentials": "include" });
     if let Some(body) = body {
@@ -38,9 +39,8 @@ fn fetch(page: &mut Page<'_>, method: &str, url: &str, body: Option<&Value>) -> 
 }
 
 fn log_in(page: &mut Page<'_>, origin: &str, wallet: &Wallet) -> Value {
-    let asked = json!({ "address": wallet.address() });
-    let (status, challenge) =
-        fetch(page, "POST", &format!("{origin}/auth/challenge"), Some(&asked));
+    let body = json!({ "address": wallet.address() });
+    let (status, challenge) = fetch(page, "POST", &format!("{origin}/auth/challenge"), Some(&body));
     assert_eq!(status, 200, "{challenge}");
     let message = challenge["message"].as_str().unwrap();
     let signed =
@@ -51,20 +51,21 @@ fn log_in(page: &mut Page<'_>, origin: &str, wallet: &Wallet) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_in_reload_list_revoke_elsewhere_be_refused() {
+async fn cookie_session_survives_reload_until_revoked() {
     let database = Database::create().await;
     let (api, origin, _) = start(&database, &[]).await;
     let wallet = Wallet::generate();
     let elsewhere = api.login(&wallet).await;
     let mut browser = Browser::start();
-    // What is no page may not fetch anything (its policy); this may from its own origin.
+    // The security policy of other responses forbids all fetches. This file may fetch from its own
+    // origin.
     let mut page = browser.open(&format!("{origin}/docs/index.css"), SCREEN);
     page.wait_for("document.readyState === 'complete' && location.href.includes('index.css')");
 
     let session = format!("{origin}/auth/session");
     assert_eq!(fetch(&mut page, "GET", &session, None).0, 401);
     let begun = log_in(&mut page, &origin, &wallet);
-    assert_eq!(page.evaluate("document.cookie"), "", "scripts do not see it");
+    assert_eq!(page.evaluate("document.cookie"), "", "scripts cannot read the cookie");
     assert_eq!(fetch(&mut page, "GET", &session, None).1["session"]["id"], begun["session_id"]);
 
     page.evaluate("window.before = true; location.reload()");
@@ -80,18 +81,18 @@ async fn log_in_reload_list_revoke_elsewhere_be_refused() {
     assert_eq!(api.with_token("DELETE", &path, &elsewhere.access).await.status, 204);
     assert_eq!(fetch(&mut page, "GET", &session, None).0, 401);
 
-    // Again over the dead cookie, and then out: the browser forgets it.
+    // Logs in over the invalid cookie, then logs out: the browser deletes the cookie.
     log_in(&mut page, &origin, &wallet);
     assert_eq!(fetch(&mut page, "POST", &format!("{origin}/auth/logout"), None).0, 204);
     assert_eq!(
         fetch(&mut page, "POST", &format!("{origin}/auth/logout"), None).0,
         401,
-        "there is no cookie any more"
+        "the browser sends no cookie"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_origin_does_what_allowed_origins_says() {
+async fn cross_origin_page_is_subject_to_allowed_origins() {
     let database = Database::create().await;
     for allowed in [false, true] {
         let env: &[(&str, &str)] = if allowed { &[("ALLOWED_ORIGINS", "OPS")] } else { &[] };
@@ -106,8 +107,8 @@ async fn a_page_of_another_origin_does_what_allowed_origins_says() {
 
         let (status, answer) = fetch(&mut page, "GET", &format!("{origin}/auth/session"), None);
         assert_eq!(status, if allowed { 200 } else { 0 }, "{answer}");
-        // What a page may send without asking first: the cookie goes along, for it is the same
-        // site. It does not get the answer, which is for our own origin
+        // A request without a CORS preflight: the browser sends the cookie because the site is the
+        // same. It withholds the response, which is for its own origin only
         // (Cross-Origin-Resource-Policy).
         let blind = format!(
             "fetch('{origin}/auth/logout', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => false, () => true)"

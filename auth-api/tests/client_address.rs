@@ -1,4 +1,5 @@
-//! Whose address stands in a session: the peer's, or the one that proxies we trust speak for.
+//! The client address of a session: the address of the peer, or the one that trusted proxies
+//! forward.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
@@ -6,7 +7,7 @@ use testkit::{AuthApi, Database, Wallet};
 
 const PEER: &str = "127.0.0.1";
 
-/// The address of a session that was begun with these fields in the head of the login.
+/// Logs in with these request headers. Returns the address of the session.
 async fn address(api: &AuthApi, fields: &[(&str, &str)]) -> String {
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
@@ -25,7 +26,7 @@ async fn expect(api: &AuthApi, cases: &[(&[(&str, &str)], &str)]) {
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_itself_is_ignored() {
+async fn headers_from_untrusted_peers_are_ignored() {
     let database = Database::create().await;
     for trusted in ["", "192.0.2.1, 2001:db8::/32"] {
         let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", trusted)]).await;
@@ -36,13 +37,13 @@ async fn what_a_client_says_of_itself_is_ignored() {
             (&[("X-Real-IP", "203.0.113.7"), ("True-Client-IP", "203.0.113.7")], PEER),
         ];
         expect(&api, claims).await;
-        let told = "untrusted_proxy";
-        assert_eq!(api.program.log_events(told).len(), 1, "it is told once");
+        let event = "untrusted_proxy";
+        assert_eq!(api.program.log_events(event).len(), 1, "the event is logged once");
     }
 }
 
 #[tokio::test]
-async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
+async fn client_is_the_first_untrusted_address_from_the_right() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")]).await;
     let chains = [
@@ -57,7 +58,7 @@ async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
         ("203.0.113.7:4711", "203.0.113.7"),
         ("[2001:db8::7]:4711, 10.1.2.3:80", "2001:db8::7"),
         ("[2001:db8::7]", "2001:db8::7"),
-        // Malformed: the last good one.
+        // At a malformed entry, the last valid address counts.
         ("203.0.113.7, nonsense, 10.1.2.3", "10.1.2.3"),
         ("203.0.113.7, , 10.1.2.3", "10.1.2.3"),
         ("203.0.113.7 10.1.2.3", PEER),
@@ -69,13 +70,13 @@ async fn trusted_proxies_are_followed_from_the_right_to_the_first_stranger() {
     for (chain, expected) in chains {
         assert_eq!(address(&api, &[("X-Forwarded-For", chain)]).await, expected, "{chain}");
     }
-    // Several fields are one list.
+    // Repeated header fields form one list.
     let split = [("X-Forwarded-For", "198.51.100.1, 203.0.113.7"), ("X-Forwarded-For", "10.1.2.3")];
     assert_eq!(address(&api, &split).await, "203.0.113.7");
 }
 
 #[tokio::test]
-async fn forwarded_is_read_as_rfc_7239_has_it() {
+async fn forwarded_header_follows_rfc_7239() {
     let database = Database::create().await;
     let env =
         [("TRUSTED_PROXIES", "::ffff:127.0.0.0/104,10.0.0.0/8"), ("PROXY_HEADER", "forwarded")];
@@ -87,9 +88,9 @@ async fn forwarded_is_read_as_rfc_7239_has_it() {
         ("for=\"[2001:db8::7]:4711\", for=\"10.1.2.3:80\"", "2001:db8::7"),
         ("for=\"[2001:db8::7]\"", "2001:db8::7"),
         ("for=\"[::ffff:203.0.113.7]\"", "203.0.113.7"),
-        // A client that opens a quotation does not swallow what the proxy adds.
+        // An unterminated quotation from the client does not hide the entry that the proxy adds.
         ("for=\"198.51.100.1, for=203.0.113.7", "203.0.113.7"),
-        // Hidden, absent or malformed: the last good one.
+        // At a hidden, missing or malformed entry, the last valid address counts.
         ("for=203.0.113.7, for=unknown, for=10.1.2.3", "10.1.2.3"),
         ("for=203.0.113.7, for=_gateway", PEER),
         ("for=203.0.113.7, proto=https", PEER),
@@ -101,9 +102,9 @@ async fn forwarded_is_read_as_rfc_7239_has_it() {
     }
 }
 
-/// The proxy writes one of the two, and passes on what the client sends in the other.
+/// The proxy writes one of the two headers, and forwards the other as the client sent it.
 #[tokio::test]
-async fn only_the_header_that_proxies_write_is_read() {
+async fn only_the_configured_proxy_header_is_read() {
     let database = Database::create().await;
     let (x, standard) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=198.51.100.1"));
     for (header, written, address) in [
@@ -126,6 +127,6 @@ async fn only_the_header_that_proxies_write_is_read() {
         ];
         expect(&api, cases).await;
         let warned = api.program.stderr().matches("\"other_proxy_header\"").count();
-        assert_eq!(warned, 1, "it is warned of once");
+        assert_eq!(warned, 1, "the warning is logged once");
     }
 }

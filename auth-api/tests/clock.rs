@@ -1,5 +1,5 @@
-//! A host whose clock is wrong by an hour changes nothing of what is expired and what is replayed:
-//! the database's decides.
+//! A host clock that is wrong by an hour does not affect expiration or replay detection, because
+//! the database clock decides.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,7 @@ use testkit::{AuthApi, Database, Wallet, libfaketime};
 
 async fn with_host_clock(database: &Database, offset: &str) -> AuthApi {
     let library = libfaketime();
-    // The monotonic clock runs as it does: a wrong wall clock is what is tested.
+    // Only the wall clock is wrong. The monotonic clock is unchanged.
     let env = [
         ("LD_PRELOAD", library.as_str()),
         ("FAKETIME", offset),
@@ -20,13 +20,13 @@ async fn with_host_clock(database: &Database, offset: &str) -> AuthApi {
     AuthApi::start(database, &env).await
 }
 
-async fn holds_with(offset: &str) {
+async fn check_with_offset(offset: &str) {
     let database = Database::create().await;
     let wrong = with_host_clock(&database, offset).await;
     let right = AuthApi::start_with_keys(&database, wrong.copy_of_keys(), &[]).await;
     let wallet = Wallet::generate();
 
-    // The clocks differ, or this proves nothing: the log's time is the host's.
+    // Checks that the clocks differ: log timestamps come from the host clock.
     let logged = wrong.program.stderr();
     let logged: serde_json::Value = serde_json::from_str(logged.lines().next().unwrap()).unwrap();
     let hours: f64 = database
@@ -35,7 +35,7 @@ async fn holds_with(offset: &str) {
             logged["timestamp"].as_str().unwrap()
         ))
         .await;
-    assert!((0.9..1.1).contains(&hours), "the host's clock is {hours} hours off");
+    assert!((0.9..1.1).contains(&hours), "the host clock is off by {hours} hours");
 
     for (issuer, verifier) in [(&wrong, &right), (&right, &wrong), (&wrong, &wrong)] {
         let message = issuer.challenge(&wallet).await;
@@ -51,7 +51,7 @@ async fn holds_with(offset: &str) {
         assert_eq!(verifier.session(&next.access).await.status, 200);
     }
 
-    // What has expired by the database's clock has expired, and what has not has not.
+    // Expiration follows the database clock.
     let short = [("ACCESS_TOKEN_TTL", "1s"), ("CHALLENGE_TTL", "10s")];
     let library = libfaketime();
     let env = [
@@ -64,14 +64,17 @@ async fn holds_with(offset: &str) {
     let brief = AuthApi::start(&database, &env).await;
     let tokens = brief.login(&wallet).await;
     let message = brief.challenge(&wallet).await;
-    testkit::eventually("an access token of a second expires", async || {
+    testkit::eventually("an access token with a lifetime of one second expires", async || {
         brief.session(&tokens.access).await.status == 401
     })
     .await;
     let expires_at =
         message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
     let past = format!("SELECT clock_timestamp() > '{expires_at}'");
-    testkit::eventually("a challenge of seconds expires", async || database.one(&past).await).await;
+    testkit::eventually("a challenge with a lifetime of ten seconds expires", async || {
+        database.one(&past).await
+    })
+    .await;
     brief.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     let expired =
         database.one::<i64>("SELECT count(*) FROM sessions WHERE expires_at < now()").await;
@@ -84,11 +87,11 @@ async fn holds_with(offset: &str) {
 }
 
 #[tokio::test]
-async fn a_host_clock_an_hour_ahead_changes_nothing() {
-    holds_with("+1h").await;
+async fn host_clock_one_hour_ahead_changes_nothing() {
+    check_with_offset("+1h").await;
 }
 
 #[tokio::test]
-async fn a_host_clock_an_hour_behind_changes_nothing() {
-    holds_with("-1h").await;
+async fn host_clock_one_hour_behind_changes_nothing() {
+    check_with_offset("-1h").await;
 }

@@ -1,4 +1,4 @@
-//! Many clients on few accounts.
+//! Many clients that contend for a few accounts.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use testkit::{AuthApi, Database, Wallet};
 
 const CLIENTS: usize = 64;
 const ACCOUNTS: usize = 4;
-/// More clients, each alone on an account: no login of others ends their sessions, so that one is
-/// logged out and one reused on any machine.
+/// Additional clients, each with its own account. No other login ends their sessions, so that a
+/// logout and a reuse occur on any machine.
 const ALONE: usize = 3;
-/// Logins of each client.
+/// Logins per client.
 const ROUNDS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() {
+async fn contending_clients_cause_no_deadlock_and_no_5xx() {
     let database = Database::create().await;
     let env = [("SESSION_LIMIT", "5"), ("RUST_LOG", "warn,auth_api::commands=info")];
     let mut api = AuthApi::start(&database, &env).await;
@@ -35,7 +35,8 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
                 }
                 let mut tokens = answer.tokens();
                 for step in 0..6 {
-                    // Two at once, an old one now and then: retries, reuse and revocation all happen.
+                    // Two concurrent refreshes, and sometimes an old token: this causes retries,
+                    // reuse and revocation.
                     let (one, other) = tokio::join!(api.refresh(&tokens.refresh), api.refresh(&tokens.refresh));
                     count(one.status);
                     count(other.status);
@@ -45,7 +46,7 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
                     let next = one.tokens();
                     if step == 3 && client % 3 == 0 {
                         count(api.refresh(&next.refresh).await.status);
-                        // Long before the request with the old one.
+                        // The rotation happened long before the request with the old token.
                         let sid = &tokens.session_id;
                         let age = format!(
                             "UPDATE token_families SET rotated_at = rotated_at - interval '1 minute',
@@ -75,13 +76,16 @@ async fn sixty_four_clients_on_the_same_accounts_cause_no_deadlock_and_no_5xx() 
         "{seen:?}\n{}",
         api.program.stderr()
     );
-    // A login each, and the two refreshes after it.
+    // At least one success per login.
     assert!(seen[&200] >= CLIENTS * ROUNDS, "{seen:?}");
-    // Its back ends report when they go.
+    // PostgreSQL backends report their statistics when they exit.
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));
-    let gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'auth-api' AND datname = current_database()";
-    testkit::eventually("its connections have ended", async || database.one(gone).await).await;
+    let disconnected = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'auth-api' AND datname = current_database()";
+    testkit::eventually("all connections of auth-api are closed", async || {
+        database.one(disconnected).await
+    })
+    .await;
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(database.one::<i64>(deadlocks).await, 0);
     let most = "SELECT coalesce(max(live), 0) FROM (

@@ -1,5 +1,5 @@
-//! The contract: what is kept is what the code says, what is served is what it says, and the page
-//! shows it.
+//! The OpenAPI specification: the committed file matches the code, the server conforms to it, and
+//! the documentation page shows it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::Value;
 use testkit::{AuthApi, Browser, Database, Program, Screen, Service, binary, free_port};
 
-/// What is on the operators' port, and what is not.
+/// Path patterns of the admin port and of the API port.
 const OPERATIONS: &str = "/admin";
 const API: &str = "/(?!admin)";
 
@@ -25,11 +25,11 @@ async fn printed() -> String {
     program.stdout()
 }
 
-fn kept() -> String {
+fn committed() -> String {
     format!("{}/../docs/openapi.json", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Who may ask for `/admin`.
+/// An operator, whose token gives access to `/admin`.
 struct Operator(tempfile::NamedTempFile);
 
 impl Operator {
@@ -46,32 +46,32 @@ impl Operator {
     }
 }
 
-/// Where a path is served.
+/// Returns the base URL of the server that serves a path.
 fn server_of<'a>(path: &str, api: &'a AuthApi) -> &'a str {
     if path.starts_with(OPERATIONS) { api.admin_url.as_ref().unwrap() } else { &api.url }
 }
 
-/// Each path with its methods.
-fn paths(contract: &str) -> BTreeMap<String, Vec<String>> {
-    let contract: Value = serde_json::from_str(contract).unwrap();
+/// Returns each path with its methods.
+fn paths(specification: &str) -> BTreeMap<String, Vec<String>> {
+    let specification: Value = serde_json::from_str(specification).unwrap();
     let methods = |item: &Value| {
         let members = item.as_object().unwrap().keys().filter(|member| *member != "servers");
         members.map(|method| method.to_uppercase()).collect()
     };
-    let paths = contract["paths"].as_object().unwrap();
+    let paths = specification["paths"].as_object().unwrap();
     paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
 #[tokio::test]
-async fn the_contract_that_is_kept_is_the_one_that_the_code_makes() {
+async fn committed_openapi_matches_the_code() {
     assert!(
-        std::fs::read_to_string(kept()).unwrap() == printed().await,
+        std::fs::read_to_string(committed()).unwrap() == printed().await,
         "docs/openapi.json is out of date; run: cargo run --bin auth-api -- openapi > docs/openapi.json"
     );
 }
 
 #[tokio::test]
-async fn it_is_served_with_the_servers_own_address() {
+async fn openapi_is_served_with_the_public_url() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let url = format!("{}/openapi.json", api.url);
@@ -79,17 +79,17 @@ async fn it_is_served_with_the_servers_own_address() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["content-type"], "application/json");
     assert_eq!(answer.headers["cache-control"], "public, max-age=300");
-    let (mut served, kept): (_, Value) =
+    let (mut served, committed): (_, Value) =
         (answer.body, serde_json::from_str(&printed().await).unwrap());
     assert_eq!(served["servers"][0]["url"], AuthApi::PUBLIC_URL);
-    served["servers"] = kept["servers"].clone();
-    assert_eq!(served, kept);
+    served["servers"] = committed["servers"].clone();
+    assert_eq!(served, committed);
     let head = api.send(api.client.head(&url)).await;
     assert_eq!((head.status.as_u16(), head.body.as_str()), (200, Some("")));
 }
 
 #[tokio::test]
-async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
+async fn each_path_accepts_only_its_documented_methods() {
     let database = Database::create().await;
     let operator = Operator::new();
     let api = AuthApi::start(&database, &[operator.env()]).await;
@@ -99,7 +99,7 @@ async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
         let url = format!("{}{named}", server_of(&path, &api));
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
         {
-            // With a cookie, too: what is not there is not there, whatever comes along.
+            // A cookie does not change the result.
             for cookie in [None, Some("__Host-session=ses_x")] {
                 let mut request =
                     api.client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
@@ -110,7 +110,7 @@ async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
                     request = request.bearer_auth(Operator::TOKEN);
                 }
                 let answer = api.send(request).await;
-                if methods.iter().any(|told| told == method) {
+                if methods.iter().any(|documented| documented == method) {
                     assert_ne!(answer.status, 405, "{method} {path}");
                     continue;
                 }
@@ -118,18 +118,18 @@ async fn each_path_takes_the_methods_of_the_contract_and_no_others() {
                 let allowed = answer.headers["allow"].to_str().unwrap();
                 let mut allowed: Vec<_> = allowed.split(", ").collect();
                 allowed.sort_unstable();
-                let mut told = methods.clone();
-                told.sort_unstable();
-                assert_eq!(allowed, told, "{method} {path}");
+                let mut documented = methods.clone();
+                documented.sort_unstable();
+                assert_eq!(allowed, documented, "{method} {path}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn every_error_is_an_example_with_its_code_and_its_headers() {
-    let contract: Value = serde_json::from_str(&printed().await).unwrap();
-    let answers = contract["components"]["responses"].as_object().unwrap();
+async fn every_error_has_an_example_with_code_and_headers() {
+    let specification: Value = serde_json::from_str(&printed().await).unwrap();
+    let answers = specification["components"]["responses"].as_object().unwrap();
     let mut codes = Vec::new();
     for (name, answer) in answers {
         let has = |header: &str| answer["headers"].get(header).is_some();
@@ -179,7 +179,7 @@ async fn every_error_is_an_example_with_its_code_and_its_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+async fn docs_page_shows_every_operation_and_loads_nothing_external() {
     let database = Database::create().await;
     let port = free_port();
     let (bind, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
@@ -190,12 +190,12 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     let mut page =
         browser.open(&format!("{origin}/docs"), Screen { width: 1200, height: 900, dark: false });
     page.wait_for(&format!("document.querySelectorAll('.opblock').length === {operations}"));
-    // A problem, as it would be answered.
+    // The page shows the possible problem responses.
     page.evaluate(
         "document.querySelector('#operations-auth-login .opblock-summary-control').click()",
     );
     page.wait_for("document.body.innerText.includes('login_refused')");
-    // Tried for real.
+    // "Try it out" sends a real request.
     page.evaluate(
         "document.querySelector('#operations-discovery-keys .opblock-summary-control').click()",
     );
@@ -209,21 +209,21 @@ async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
     let answer = page.text("#operations-discovery-keys .live-responses-table");
     assert!(answer.contains("200") && answer.contains("Ed25519"), "{answer}");
 
-    // Its policy would keep it from asking anybody else.
+    // The security policy blocks requests to other hosts.
     let blocked =
         page.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'blocked')");
     assert_eq!(blocked, "blocked");
     let complaints = page.complaints();
-    assert_eq!(complaints.len(), 2, "one of the policy and one of the fetch: {complaints:?}");
+    assert_eq!(complaints.len(), 2, "one from the policy and one from the fetch: {complaints:?}");
     let elsewhere =
         |url: &String| !url.starts_with(&format!("{origin}/")) && !url.starts_with("data:");
     assert_eq!(page.requests().into_iter().find(elsewhere), None);
 }
 
-/// The Python that `deploy/local/real-packages` has made.
+/// Returns the Python interpreter that `deploy/local/real-packages` installs.
 fn python() -> PathBuf {
-    let directory =
-        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let directory = std::env::var("REAL_PACKAGES")
+        .expect("REAL_PACKAGES must name the directory of the packages: run `make test`");
     Path::new(&directory).join("schemathesis/venv/bin/python")
 }
 
@@ -232,30 +232,32 @@ fn source(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_contract_is_openapi_and_its_examples_are_what_it_says_of_them() {
-    let (code, program) = Program::run(python(), &[&source("examples.py"), &kept()], &[]).await;
+async fn openapi_is_valid_and_examples_match_their_schemas() {
+    let (code, program) =
+        Program::run(python(), &[&source("examples.py"), &committed()], &[]).await;
     assert_eq!(code, Some(0), "{}", program.stderr());
     let seen: u32 = program.stdout().split(' ').next().unwrap().parse().unwrap();
     assert!(seen > 50, "{}", program.stdout());
 }
 
-/// Runs schemathesis with all its checks against a server of its own: those operations whose paths
-/// begin so.
+/// Runs schemathesis with all its checks against a new server, for the operations whose paths match
+/// `below`.
 async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
     let database = Database::create().await;
     let (service, operator) = (Service::add().await, Operator::new());
     let api = AuthApi::start(&database, &[service.env(), operator.env()]).await;
     let (url, client) = (server_of(below, &api), format!("{}:{}", service.id, service.secret));
-    // By its file: what it reads from a server it would not test.
-    let (config, hooks, kept, those) =
-        (source("schemathesis.toml"), source("hooks.py"), kept(), format!("^{below}"));
+    // Passes the specification as a file: schemathesis does not test the endpoint from which it
+    // loads a specification.
+    let (config, hooks, committed, those) =
+        (source("schemathesis.toml"), source("hooks.py"), committed(), format!("^{below}"));
     let mut args = vec![
         "-m",
         "schemathesis.cli",
         "--config-file",
         &config,
         "run",
-        &kept,
+        &committed,
         "--url",
         url,
         "--checks",
@@ -276,10 +278,10 @@ async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
     ];
     let (code, program) = Program::run(python(), &args, &env).await;
     assert_eq!(code, Some(0), "{}{}", program.stdout(), program.stderr());
-    let mut told = paths(&printed().await);
-    told.retain(|path, _| path.starts_with("/admin") == (below == OPERATIONS));
-    let operations = told.values().map(Vec::len).sum::<usize>();
-    // A phase that could not be run would be no failure of its.
+    let mut documented = paths(&printed().await);
+    documented.retain(|path, _| path.starts_with("/admin") == (below == OPERATIONS));
+    let operations = documented.values().map(Vec::len).sum::<usize>();
+    // A phase that cannot run does not fail schemathesis, so the output is checked.
     for done in [
         format!("Tested: {operations}\n"),
         "✅ Examples\n".into(),
@@ -291,23 +293,23 @@ async fn conforms(credentials: &str, below: &str, flags: &[&str]) {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_with_an_access_token() {
+async fn schemathesis_passes_with_an_access_token() {
     conforms("token", API, &[]).await;
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_with_a_cookie() {
+async fn schemathesis_passes_with_a_cookie() {
     conforms("cookie", API, &[]).await;
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_as_an_operator() {
+async fn schemathesis_passes_as_an_operator() {
     conforms("operator", OPERATIONS, &[]).await;
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_without_credentials() {
-    // That some operations answer nothing but 401 is how it should be.
+async fn schemathesis_passes_without_credentials() {
+    // Some operations return only 401. This is expected, so the warnings are off.
     conforms("none", API, &["--warnings", "off"]).await;
     conforms("none", OPERATIONS, &["--warnings", "off"]).await;
 }

@@ -1,4 +1,4 @@
-//! Sessions that a cookie carries.
+//! Sessions with cookie transport.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-/// Name, value and attributes of the one cookie that an answer sets.
+/// Returns the name, the value and the attributes of the only cookie that a response sets.
 fn set_cookie(answer: &Answer) -> (String, String, Vec<String>) {
     let mut lines = answer.headers.get_all("set-cookie").iter();
     let line = lines.next().unwrap().to_str().unwrap();
@@ -23,7 +23,7 @@ async fn status(api: &AuthApi, cookie: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_login_by_cookie_gives_no_token_and_a_cookie_for_this_host_alone() {
+async fn cookie_login_sets_a_host_cookie_and_returns_no_token() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -37,7 +37,7 @@ async fn a_login_by_cookie_gives_no_token_and_a_cookie_for_this_host_alone() {
     assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax", "Secure"]);
     let token = URL_SAFE_NO_PAD.decode(value.strip_prefix("ses_").unwrap()).unwrap();
     assert_eq!(token.len(), 16 + 32 + 16);
-    // The database knows its hash and nothing else, and there is no family.
+    // The database stores only the hash of the token, and no token family.
     let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM sessions").await;
     assert_eq!(stored, blake3::hash(value.as_bytes()).to_hex().as_str());
     assert_eq!(database.one::<i64>("SELECT count(*) FROM token_families").await, 0);
@@ -56,12 +56,12 @@ async fn a_login_by_cookie_gives_no_token_and_a_cookie_for_this_host_alone() {
 }
 
 #[tokio::test]
-async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_said() {
+async fn insecure_cookie_has_no_prefix_and_logs_a_warning() {
     let database = Database::create().await;
     let env = [("COOKIE_INSECURE", "1"), ("PUBLIC_URL", "http://localhost:8080")];
     let mut api = AuthApi::start(&database, &env).await;
-    let told = api.program.log_event("cookie_insecure").await;
-    assert!(told.is_object());
+    let warning = api.program.log_event("cookie_insecure").await;
+    assert!(warning.is_object());
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
     let body =
@@ -71,12 +71,12 @@ async fn for_plain_http_the_cookie_has_no_prefix_and_is_not_secure_and_that_is_s
     assert_eq!(name, "session");
     assert_eq!(attributes, ["HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax"]);
     assert_eq!(status(&api, &format!("{name}={value}")).await, 200);
-    // The other deployment's name is not looked at.
+    // The cookie name of a secure deployment is ignored.
     assert_eq!(status(&api, &format!("__Host-session={value}")).await, 401);
 }
 
 #[tokio::test]
-async fn a_login_over_an_old_cookie_ends_the_old_session_whoever_it_was() {
+async fn login_ends_the_session_of_an_existing_cookie() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SESSION_LIMIT", "1")]).await;
     let (one, other) = (Wallet::generate(), Wallet::generate());
@@ -88,7 +88,7 @@ async fn a_login_over_an_old_cookie_ends_the_old_session_whoever_it_was() {
     let reasons: String =
         database.one("SELECT string_agg(coalesce(revoked_reason, '-'), ' ' ORDER BY created_at) FROM sessions").await;
     assert_eq!(reasons, "superseded superseded -");
-    // A refused login ends nothing, and neither does one that is carried by tokens.
+    // A rejected login does not end the session, and neither does a login with token transport.
     let message = api.challenge(&one).await;
     let refused =
         json!({ "message": message, "signature": other.sign(&message), "transport": "cookie" });
@@ -106,14 +106,14 @@ async fn a_login_over_an_old_cookie_ends_the_old_session_whoever_it_was() {
 }
 
 #[tokio::test]
-async fn logins_over_each_others_cookies_do_not_deadlock() {
+async fn logins_with_swapped_cookies_do_not_deadlock() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SESSION_LIMIT", "1")]).await;
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (mut of_one, mut of_other) = (api.cookie_login(&one).await, api.cookie_login(&other).await);
     for _ in 0..20 {
-        // Each ends the other's session and, by the limit, its own account's: two rows, locked in
-        // the order of their ids.
+        // Each login ends the other's session and, because of the limit, the session of its own
+        // account. Both rows are locked in the order of their ids.
         let (first, second) = tokio::join!(
             api.try_cookie_login(&one, Some(&of_other)),
             api.try_cookie_login(&other, Some(&of_one))
@@ -127,7 +127,7 @@ async fn logins_over_each_others_cookies_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn what_changes_something_needs_an_origin_of_ours() {
+async fn state_changes_require_an_allowed_origin() {
     let database = Database::create().await;
     let api = AuthApi::start(
         &database,
@@ -174,7 +174,7 @@ async fn what_changes_something_needs_an_origin_of_ours() {
             .header("Origin", "https://evil.example.test");
         api.send(twice.header("Cookie", &cookie)).await.is_problem(403, "forbidden_origin");
     }
-    // Reading needs none, and nothing has changed.
+    // Reads require no Origin, and the rejected requests have changed nothing.
     let plain = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
     assert_eq!(api.send(plain).await.status, 200);
     for origin in ["https://app.example.test", "https://app.example.test:8443", AuthApi::PUBLIC_URL]
@@ -183,7 +183,7 @@ async fn what_changes_something_needs_an_origin_of_ours() {
         let answer = api.send(request.header("Cookie", &cookie).header("Origin", origin)).await;
         assert_eq!((answer.status.as_u16(), &answer.body["revoked"]), (200, &json!(0)), "{origin}");
     }
-    // A page elsewhere cannot have a victim carry a session of the attacker's choosing.
+    // Login CSRF: a foreign page cannot log a victim in to a session of the attacker.
     let message = api.challenge(&wallet).await;
     let body =
         json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
@@ -195,7 +195,7 @@ async fn what_changes_something_needs_an_origin_of_ours() {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
+async fn only_allowed_origins_can_read_responses() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("ALLOWED_ORIGINS", "https://app.example.test")]).await;
     let ask = |origin: &str| {
@@ -222,7 +222,7 @@ async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
             "{origin}: {refused:?}"
         );
     }
-    // Errors are for the page, too; what is refused here says where it may be used.
+    // Allowed pages can read errors, too, and the response varies by Origin.
     let request = api
         .client
         .get(format!("{}/auth/session", api.url))
@@ -240,7 +240,7 @@ async fn pages_of_allowed_origins_may_read_answers_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_token_and_a_cookie_at_once_are_one_too_many() {
+async fn token_and_cookie_together_are_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -258,12 +258,12 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
             .bearer_auth(&tokens.access);
         api.send(request).await.is_problem(400, "malformed");
     }
-    // A cookie of somebody else's is none of ours, whatever it looks like.
+    // Cookies with other names are ignored, even if they are malformed.
     for other in ["session=x", "theme", "a=b; theme; =; c=\"d", "x__Host-session=1"] {
         let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", other);
         assert_eq!(api.send(request.bearer_auth(&tokens.access)).await.status, 200, "{other}");
     }
-    // Not well-formed, and a Bearer all the same.
+    // A malformed Bearer header counts as a token.
     for other in ["Bearer", "bearer\tx", "Bearer  "] {
         let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
         api.send(request.header("Authorization", other)).await.is_problem(400, "malformed");
@@ -271,11 +271,11 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
     let twice = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
     let twice = twice.header("Authorization", "Bearer a").header("Authorization", "Bearer b");
     api.send(twice).await.is_problem(400, "malformed");
-    // A proxy's own login is none of ours.
+    // Basic authentication is for a proxy and is ignored.
     let request = api.client.get(format!("{}/auth/session", api.url)).header("Cookie", &cookie);
     assert_eq!(api.send(request.header("Authorization", "Basic dTpw")).await.status, 200);
-    // Browsers let pages of a sibling host, or of plain HTTP, set names that only look like the
-    // prefix.
+    // Browsers allow pages of a sibling host, or of plain HTTP, to set cookies whose names only
+    // resemble the prefix.
     for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}"] {
         assert_eq!(status(&api, &format!("{space}{cookie}")).await, 401);
         assert_eq!(status(&api, &format!("{space}__Host-session=planted; {cookie}")).await, 200);
@@ -286,12 +286,12 @@ async fn a_token_and_a_cookie_at_once_are_one_too_many() {
     assert_eq!(api.send(request).await.status, 200);
     let among_others = format!("theme; {cookie}; a=b");
     assert_eq!(status(&api, &among_others).await, 200);
-    // Two of the name: one of them was planted.
+    // One of two cookies with the same name was planted.
     assert_eq!(status(&api, &format!("{cookie}; {cookie}")).await, 401);
 }
 
 #[tokio::test]
-async fn every_dead_cookie_gets_the_same_answer() {
+async fn every_invalid_cookie_gets_the_same_response() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let login = async || api.cookie_login(&Wallet::generate()).await;
@@ -333,7 +333,7 @@ async fn every_dead_cookie_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn logout_ends_the_session_of_a_cookie_and_takes_the_cookie_away() {
+async fn logout_ends_the_session_and_deletes_the_cookie() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;
@@ -355,7 +355,7 @@ async fn logout_ends_the_session_of_a_cookie_and_takes_the_cookie_away() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
+async fn used_session_is_updated_once_a_minute_and_slides() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;
@@ -366,21 +366,24 @@ async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
         database.execute(&set).await;
         status(&api, &first).await
     };
-    let touches = async || {
+    let updates = async || {
         api.metric("auth_api_db_query_duration_seconds_count{query=\"touch_sessions\"}").await
     };
-    // Not a minute ago, however long the request takes.
+    // The last update is less than a minute old, however long the request takes.
     assert_eq!(used_after(-3600).await, 200);
     let before: String = database.one("SELECT clock_timestamp()::text").await;
     assert_eq!(used_after(61).await, 200);
     let seen_now = format!("SELECT last_seen_at >= '{before}' FROM sessions");
-    testkit::eventually("it was touched", async || database.one::<bool>(&seen_now).await).await;
+    testkit::eventually("the last-seen time was written", async || {
+        database.one::<bool>(&seen_now).await
+    })
+    .await;
     assert!(
-        (touches().await - 1.0).abs() < f64::EPSILON,
-        "the first use was too early, the queue keeps its order"
+        (updates().await - 1.0).abs() < f64::EPSILON,
+        "the first use was too early to be written, and the queue keeps its order"
     );
 
-    // Two days later it is worth a write of an index, too.
+    // Two days later, the expiration is extended, too, which writes an index.
     database
         .execute(
             "UPDATE sessions SET expires_at = expires_at - interval '2 days', last_seen_at = now() - interval '2 minutes'",
@@ -391,16 +394,19 @@ async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
     assert_ne!(format!("__Host-session={value}"), cookie);
     let cookie = format!("__Host-session={value}");
     assert!(attributes.contains(&"Max-Age=2592000".to_owned()), "{attributes:?}");
-    let lives_on = "SELECT expires_at > now() + interval '29 days 23 hours' FROM sessions";
-    testkit::eventually("it lives on", async || database.one::<bool>(lives_on).await).await;
-    let before = touches().await;
+    let extended = "SELECT expires_at > now() + interval '29 days 23 hours' FROM sessions";
+    testkit::eventually("the expiration is extended", async || {
+        database.one::<bool>(extended).await
+    })
+    .await;
+    let before = updates().await;
     database.execute("UPDATE sessions SET last_seen_at = now() + interval '1 hour'").await;
     for _ in 0..20 {
         let answer = api.with_cookie("GET", "/auth/session", &cookie).await;
         assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
     }
-    assert!((touches().await - before).abs() < f64::EPSILON);
-    // Never past its absolute end.
+    assert!((updates().await - before).abs() < f64::EPSILON);
+    // The expiration never exceeds the absolute lifetime.
     database
         .execute("UPDATE sessions SET previous_until = now(), absolute_expires_at = now() + interval '10 days', expires_at = now() + interval '5 days', last_seen_at = now() - interval '2 minutes'")
         .await;
@@ -413,14 +419,14 @@ async fn a_session_that_is_used_is_seen_at_most_once_a_minute_and_lives_on() {
         (database.one(left).await..=864_000).contains(&max_age.parse::<i64>().unwrap()),
         "{max_age}"
     );
-    testkit::eventually("it lives to its absolute end", async || {
+    testkit::eventually("the session expires with its absolute lifetime", async || {
         database.one::<bool>("SELECT expires_at = absolute_expires_at FROM sessions").await
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_queued_touch_does_not_revive_a_session_and_a_failed_one_fails_no_request() {
+async fn last_seen_update_neither_revives_nor_fails_a_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("DATABASE_STATEMENT_TIMEOUT", "3s")]).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;
@@ -429,17 +435,17 @@ async fn a_queued_touch_does_not_revive_a_session_and_a_failed_one_fails_no_requ
             "UPDATE sessions SET last_seen_at = now() - interval '2 minutes', expires_at = now() + interval '2 days'",
         )
         .await;
-    // Touches cannot be written; requests read.
+    // The lock blocks last-seen updates, but not reads.
     let mut holder = database.client().await;
     let lock = holder.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
     assert_eq!(status(&api, &cookie).await, 200);
-    testkit::eventually("the touch was given up and counted", async || {
+    testkit::eventually("the last-seen update was dropped and counted", async || {
         api.metric("auth_api_touches_dropped_total").await > 0.0
     })
     .await;
     assert_eq!(status(&api, &cookie).await, 200);
-    // The next is queued behind the lock when the session is revoked by whoever has it.
+    // The next update waits for the lock, whose holder revokes the session.
     lock.batch_execute("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'")
         .await
         .unwrap();
@@ -453,7 +459,7 @@ async fn a_queued_touch_does_not_revive_a_session_and_a_failed_one_fails_no_requ
 }
 
 #[tokio::test]
-async fn queued_touches_are_written_before_the_program_ends() {
+async fn queued_last_seen_updates_are_written_at_shutdown() {
     let database = Database::create().await;
     let mut api = AuthApi::start(&database, &[]).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;

@@ -1,4 +1,4 @@
-//! A cookie session changes its cookie when it slides, and no browser loses its session by that.
+//! Sliding expiration renews the cookie of a session, and no browser loses its session.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Proxy, Service, Wallet};
 
-/// The cookie that an answer sets, if it sets one.
+/// Returns the cookie that a response sets, if any.
 fn set_cookie(answer: &Answer) -> Option<String> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let line = answer.headers.get("set-cookie")?.to_str().unwrap();
@@ -20,7 +20,8 @@ async fn get(api: &AuthApi, cookie: &str) -> Answer {
     api.with_cookie("GET", "/auth/session", cookie).await
 }
 
-/// Two days have passed since the login or the last renewal, and all requests of then are over.
+/// Simulates that two days have passed since the login or the last renewal, without pending
+/// requests.
 async fn two_days_later(database: &Database) {
     database
         .execute(
@@ -29,7 +30,7 @@ async fn two_days_later(database: &Database) {
         .await;
 }
 
-/// The grace of the cookie before the current one was over long before any request from now on.
+/// Ends the grace period of the previous cookie, long before any later request.
 async fn grace_is_over(database: &Database) {
     database
         .execute("UPDATE sessions SET previous_until = clock_timestamp() - interval '1 hour'")
@@ -49,7 +50,7 @@ async fn counts_renewals(api: &AuthApi, outcome: &str, count: f64) {
     assert!((counted - count).abs() < f64::EPSILON, "{outcome}: {counted}");
 }
 
-/// A session whose cookie is due for renewal.
+/// Creates a session whose cookie is due for renewal.
 async fn due(database: &Database, api: &AuthApi) -> String {
     let cookie = api.cookie_login(&Wallet::generate()).await;
     assert_eq!(set_cookie(&get(api, &cookie).await), None, "not due yet");
@@ -57,7 +58,8 @@ async fn due(database: &Database, api: &AuthApi) -> String {
     cookie
 }
 
-/// The same, renewed: the old cookie and the new one, which nobody has presented.
+/// Creates a session and renews its cookie. Returns the old cookie and the new one, which is
+/// unused.
 async fn renewed(database: &Database, api: &AuthApi) -> (String, String) {
     let old = due(database, api).await;
     let new = set_cookie(&get(api, &old).await).unwrap();
@@ -65,9 +67,8 @@ async fn renewed(database: &Database, api: &AuthApi) -> (String, String) {
     (old, new)
 }
 
-/// A token of the session that `cookie` belongs to, made with nothing but `AUTH_SECRET` and the
-/// session's id.
-fn forged_beside(cookie: &str) -> String {
+/// Forges a token for the session of `cookie`, from `AUTH_SECRET` and the session id alone.
+fn forged_for(cookie: &str) -> String {
     let (name, token) = cookie.split_once("=ses_").unwrap();
     let mut bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
     bytes[20] ^= 1;
@@ -79,28 +80,31 @@ fn forged_beside(cookie: &str) -> String {
 }
 
 #[tokio::test]
-async fn when_a_session_slides_its_cookie_changes_and_every_browser_gets_the_same_new_one() {
+async fn sliding_session_gets_one_new_cookie() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (old, new) = renewed(&database, &api).await;
-    // The answer that carried it was cut, or the navigation aborted: again and again.
+    // Repeats the request as if each response had been lost.
     for _ in 0..3 {
         assert_eq!(set_cookie(&get(&api, &old).await).as_ref(), Some(&new));
     }
     counts_renewals(&api, "renewed", 1.0).await;
-    // Its row knows the hash of the new one.
+    // The row stores the hash of the new cookie.
     let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM sessions").await;
     assert_eq!(stored, blake3::hash(new.split_once('=').unwrap().1.as_bytes()).to_hex().as_str());
 
-    // From when the new one has been presented, the old one has the grace.
+    // The first use of the new cookie starts the grace period of the old one.
     let until: bool =
         database.one("SELECT previous_until > now() + interval '1 day' FROM sessions").await;
-    assert!(until, "the old one is good for as long as it would have been");
+    assert!(until, "the old cookie keeps its own expiration");
     assert_eq!(set_cookie(&get(&api, &new).await), None);
     let until: bool = database
         .one("SELECT previous_until <= clock_timestamp() + interval '5 min' FROM sessions")
         .await;
-    assert!(until, "the grace (5 minutes in tests) counts from the first use of the new one");
+    assert!(
+        until,
+        "the grace period (5 minutes in tests) starts with the first use of the new cookie"
+    );
     let first_use: String = database.one("SELECT previous_until::text FROM sessions").await;
     assert_eq!(set_cookie(&get(&api, &new).await), None);
     let later_use: String = database.one("SELECT previous_until::text FROM sessions").await;
@@ -108,19 +112,19 @@ async fn when_a_session_slides_its_cookie_changes_and_every_browser_gets_the_sam
     database.execute("UPDATE sessions SET previous_until = now() + interval '1 hour'").await;
     assert_eq!(set_cookie(&get(&api, &old).await).as_ref(), Some(&new));
 
-    // Another two days later the new one is replaced in its turn.
+    // After two more days, the new cookie is renewed as well.
     two_days_later(&database).await;
     let newest = set_cookie(&get(&api, &new).await).unwrap();
     assert!(newest != new && newest != old);
     assert_eq!(get(&api, &newest).await.status, 200);
-    // Too old to tell whose it is: refused, and nobody's session ends for it.
+    // A cookie older than the previous one is rejected and ends no session.
     get(&api, &old).await.is_problem(401, "unauthenticated");
     assert_eq!(get(&api, &newest).await.status, 200);
     assert_eq!(revoked_reason(&database).await, None);
 }
 
 #[tokio::test]
-async fn the_cookie_before_after_its_time_is_a_copy_and_ends_the_session() {
+async fn previous_cookie_after_the_grace_period_ends_the_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (old, new) = renewed(&database, &api).await;
@@ -129,7 +133,7 @@ async fn the_cookie_before_after_its_time_is_a_copy_and_ends_the_session() {
     get(&api, &old).await.is_problem(401, "unauthenticated");
     get(&api, &new).await.is_problem(401, "unauthenticated");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
-    testkit::eventually("the audit log has it", async || {
+    testkit::eventually("the audit log contains the reuse event", async || {
         api.program.stderr().contains(r#""event":"reuse""#)
     })
     .await;
@@ -140,16 +144,16 @@ async fn the_cookie_before_after_its_time_is_a_copy_and_ends_the_session() {
 }
 
 #[tokio::test]
-async fn the_cookie_before_is_never_good_past_the_expiry_that_it_had() {
+async fn previous_cookie_is_not_valid_past_its_expiration() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let old = due(&database, &api).await;
     let expiry: String = database.one("SELECT expires_at::text FROM sessions").await;
     let _ = set_cookie(&get(&api, &old).await).unwrap();
     assert_eq!(database.one::<String>("SELECT previous_until::text FROM sessions").await, expiry);
-    // The first use of the new one does not prolong it.
-    let (other_database, hour) = (Database::create().await, [("REFRESH_REUSE_GRACE", "5m")]);
-    let api = AuthApi::start(&other_database, &hour).await;
+    // The first use of the new cookie does not extend the validity of the old one.
+    let (other_database, grace) = (Database::create().await, [("REFRESH_REUSE_GRACE", "5m")]);
+    let api = AuthApi::start(&other_database, &grace).await;
     let (_, new) = renewed(&other_database, &api).await;
     other_database
         .execute("UPDATE sessions SET previous_until = clock_timestamp() + interval '1 minute'")
@@ -163,7 +167,7 @@ async fn the_cookie_before_is_never_good_past_the_expiry_that_it_had() {
 }
 
 #[tokio::test]
-async fn requests_in_parallel_renew_once_and_all_get_the_same_cookie() {
+async fn parallel_requests_renew_once_and_get_the_same_cookie() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let old = due(&database, &api).await;
@@ -171,7 +175,7 @@ async fn requests_in_parallel_renew_once_and_all_get_the_same_cookie() {
     let cookies: std::collections::BTreeSet<_> = answers.iter().filter_map(set_cookie).collect();
     assert_eq!(cookies.len(), 1, "{cookies:?}");
     counts_renewals(&api, "renewed", 1.0).await;
-    // The first to use it does not shut out what is still under way.
+    // The first use of the new cookie does not invalidate pending requests with the old one.
     let new = cookies.first().unwrap();
     let answers = futures_util::future::join_all(
         (0..20).map(|n| get(&api, if n % 2 == 0 { new } else { &old })),
@@ -182,7 +186,7 @@ async fn requests_in_parallel_renew_once_and_all_get_the_same_cookie() {
 }
 
 #[tokio::test]
-async fn a_request_that_another_site_causes_slides_nothing() {
+async fn cross_site_request_does_not_slide_the_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let cookie = due(&database, &api).await;
@@ -205,13 +209,14 @@ async fn a_request_that_another_site_causes_slides_nothing() {
         two_days_later(&database).await;
         grace_is_over(&database).await;
     }
-    // What has been renewed already is given to any request: that slides nothing.
+    // Any request receives a cookie that was already renewed, because this does not slide the
+    // session.
     let new = ask(&current, &[]).await.unwrap();
     assert_eq!(ask(&current, &["cross-site"]).await, Some(new));
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_write_refuses_nobody() {
+async fn failed_renewal_does_not_reject_the_request() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let cookie = due(&database, &api).await;
@@ -222,7 +227,7 @@ async fn a_database_that_cannot_write_refuses_nobody() {
     counts_renewals(&api, "failed", 1.0).await;
     lock.commit().await.unwrap();
     let new = set_cookie(&get(&api, &cookie).await).unwrap();
-    // The same when the new one is presented for the first time: the next request notes it.
+    // The same applies to the first use of the new cookie: the next request records it.
     let lock = holder.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
     assert_eq!(get(&api, &new).await.status, 200);
@@ -236,7 +241,7 @@ async fn a_database_that_cannot_write_refuses_nobody() {
 }
 
 #[tokio::test]
-async fn a_request_with_the_old_cookie_is_judged_as_of_when_it_arrived() {
+async fn previous_cookie_is_checked_at_the_arrival_time() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let env = [
@@ -253,7 +258,7 @@ async fn a_request_with_the_old_cookie_is_judged_as_of_when_it_arrived() {
     let (old, new) = renewed(&database, &quick).await;
     proxy.stall();
     let (answer, ()) = tokio::join!(get(&slow, &old), async {
-        testkit::eventually("the request has a connection", async || {
+        testkit::eventually("the request holds a connection", async || {
             slow.metric("auth_api_db_connections{state=\"busy\"}").await > 0.0
         })
         .await;
@@ -266,12 +271,12 @@ async fn a_request_with_the_old_cookie_is_judged_as_of_when_it_arrived() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_hung_up_ends_nothing() {
+async fn disconnected_client_does_not_end_the_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (old, new) = renewed(&database, &api).await;
     grace_is_over(&database).await;
-    // The kernel takes the connection and what is sent on it.
+    // The kernel accepts the connection and buffers the request.
     api.program.signal("STOP");
     let mut socket = TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
     write!(socket, "GET /auth/session HTTP/1.1\r\nhost: x\r\ncookie: {old}\r\n\r\n").unwrap();
@@ -287,12 +292,12 @@ async fn a_client_that_has_hung_up_ends_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_only_auth_secret_ends_no_session() {
+async fn auth_secret_alone_cannot_end_a_session() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
     let (_, new) = renewed(&database, &api).await;
-    let forged = forged_beside(&new);
+    let forged = forged_for(&new);
     get(&api, &forged).await.is_problem(401, "unauthenticated");
     api.with_cookie("POST", "/auth/logout", &forged).await.is_problem(401, "unauthenticated");
     let token = forged.split_once('=').unwrap().1;
@@ -304,7 +309,7 @@ async fn who_has_only_auth_secret_ends_no_session() {
 }
 
 #[tokio::test]
-async fn the_cookie_before_ends_its_session_where_that_is_asked() {
+async fn previous_cookie_can_log_out_of_its_session() {
     for how in ["logout", "client", "superseded"] {
         let database = Database::create().await;
         let service = Service::add().await;
@@ -323,14 +328,14 @@ async fn the_cookie_before_ends_its_session_where_that_is_asked() {
 }
 
 #[tokio::test]
-async fn introspection_judges_a_cookie_as_a_request_does_and_slides_nothing() {
+async fn introspection_checks_a_cookie_without_sliding() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
     let token = |cookie: &str| cookie.split_once('=').unwrap().1.to_owned();
     let old = due(&database, &api).await;
     assert_eq!(api.introspect(&service, &token(&old)).await.body["active"], true);
-    // Else no request of the browser would ever be the one that renews its cookie.
+    // Otherwise no request of the browser would renew its cookie.
     let new = set_cookie(&get(&api, &old).await).unwrap();
     for cookie in [&old, &new, &old] {
         assert_eq!(api.introspect(&service, &token(cookie)).await.body["active"], true);

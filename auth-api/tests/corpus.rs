@@ -1,7 +1,7 @@
-//! What is fuzzed, without the fuzzer: each target over its corpus, which was kept because each
-//! file of it reaches something that no other does, and over some hundred inputs at random.
+//! Runs each fuzz target without the fuzzer, on its corpus and on random inputs. Each corpus file
+//! covers code that no other file covers.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "the targets are the fuzzer's, too")]
+#![allow(unreachable_pub, reason = "the fuzzer uses the targets, too")]
 
 #[path = "../../fuzz/targets/auth_api/mod.rs"]
 mod targets;
@@ -15,7 +15,7 @@ fn replay(target: fn(&[u8]), name: &str) {
         std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()))
     {
         let path = entry.unwrap().path();
-        // Seen when it fails: the last is the one.
+        // If the test fails, the last printed path is the failing input.
         eprintln!("{}", path.display());
         target(&std::fs::read(path).unwrap());
         files += 1;
@@ -24,33 +24,33 @@ fn replay(target: fn(&[u8]), name: &str) {
 }
 
 #[test]
-fn access_tokens_hold_over_their_corpus() {
+fn access_token_target_passes_its_corpus() {
     replay(targets::access_token, "access_token");
 }
 
 #[test]
-fn challenges_hold_over_their_corpus() {
+fn challenge_target_passes_its_corpus() {
     replay(targets::challenge_message, "challenge_message");
 }
 
 #[test]
-fn refresh_tokens_hold_over_their_corpus() {
+fn refresh_token_target_passes_its_corpus() {
     replay(targets::refresh_token, "refresh_token");
 }
 
 #[test]
-fn session_cookies_hold_over_their_corpus() {
+fn session_cookie_target_passes_its_corpus() {
     replay(targets::session_cookie, "session_cookie");
 }
 
 #[test]
-fn addresses_and_signatures_hold_over_their_corpus() {
+fn address_and_signature_target_passes_its_corpus() {
     replay(targets::strkey_signature, "strkey_signature");
 }
 
 proptest! {
     #[test]
-    fn and_over_anything(data in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn all_targets_pass_random_inputs(data in proptest::collection::vec(any::<u8>(), 0..200)) {
         targets::access_token(&data);
         targets::challenge_message(&data);
         targets::refresh_token(&data);

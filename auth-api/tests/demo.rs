@@ -1,4 +1,4 @@
-//! The demo, used by a browser.
+//! The demo page in a browser.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,11 +12,11 @@ use std::path::Path;
 use testkit::{AuthApi, Browser, Database, Page, Screen, Wallet, free_port, vectors};
 
 const SCREEN: Screen = Screen { width: 1000, height: 900, dark: false };
-/// Speaks as the extension does.
+/// A stand-in for the Freighter extension.
 const FREIGHTER: &str = include_str!("freighter/extension.js");
 
-/// An API at `http://localhost:port`, where browsers have cryptography, with the demo. The session of a test is over at once
-/// where an old token comes again, or never.
+/// Starts an API with the demo at `http://localhost:port`, where browsers provide cryptography.
+/// `reuse_grace` determines whether an old token ends the session.
 async fn start(database: &Database, reuse_grace: &str) -> (AuthApi, String) {
     let port = free_port();
     let (bind, origin) = (format!("127.0.0.1:{port}"), format!("http://localhost:{port}"));
@@ -29,27 +29,28 @@ async fn start(database: &Database, reuse_grace: &str) -> (AuthApi, String) {
     (AuthApi::start(database, &env).await, origin)
 }
 
-/// The demo, with this script before its own, when it has looked for the extension.
+/// Opens the demo with a script that runs before its own, and waits until the demo has looked for
+/// the extension.
 fn open<'b>(browser: &'b mut Browser, origin: &str, script: &str) -> Page<'b> {
     let mut page = browser.open_with(&format!("{origin}/demo"), SCREEN, script);
     page.wait_for("document.body?.dataset.ready === 'true'");
     page
 }
 
-/// Presses a button as somebody with a keyboard does, and waits for what comes of it. What the page
-/// tells then.
+/// Presses a button as a keyboard user does, and waits for the result. Returns the status text of
+/// the page.
 fn press(page: &mut Page<'_>, selector: &str) -> String {
     let found = format!(
         "(() => {{ const button = document.querySelector({selector:?}); button?.focus();
            return button !== null && document.activeElement === button; }})()"
     );
-    assert_eq!(page.evaluate(&found), true, "there is no {selector} to press");
+    assert_eq!(page.evaluate(&found), true, "{selector} is missing or cannot have the focus");
     page.evaluate("document.activeElement.click()");
     page.wait_for("document.body.dataset.busy === 'false'");
     page.text("#told")
 }
 
-/// What the console says, but for the refusals, which it calls errors.
+/// Returns the console messages, except the 401 responses, which the browser logs as errors.
 fn complaints(page: &mut Page<'_>) -> Vec<String> {
     page.complaints()
         .into_iter()
@@ -60,7 +61,7 @@ fn complaints(page: &mut Page<'_>) -> Vec<String> {
 const LIVE: &str = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_throw_away_key_logs_in_refreshes_retries_lists_ends_and_logs_out() {
+async fn generated_key_completes_every_step_of_the_demo() {
     let database = Database::create().await;
     let (_api, origin) = start(&database, "5m").await;
     let mut browser = Browser::start();
@@ -88,7 +89,7 @@ async fn a_throw_away_key_logs_in_refreshes_retries_lists_ends_and_logs_out() {
     assert!(page.text("#claims").contains(&address));
     assert!(
         press(&mut page, "#log-in").starts_with("Refused, as it should be"),
-        "a challenge is good once"
+        "a challenge is valid once"
     );
 
     press(&mut page, "#refresh");
@@ -122,7 +123,7 @@ async fn a_throw_away_key_logs_in_refreshes_retries_lists_ends_and_logs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_refresh_token_ends_the_session() {
+async fn reused_refresh_token_ends_the_session() {
     let database = Database::create().await;
     let (_api, origin) = start(&database, "0s").await;
     let mut browser = Browser::start();
@@ -140,7 +141,7 @@ async fn an_old_refresh_token_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn freighter_logs_in_where_it_is_there_and_may_say_no() {
+async fn freighter_logs_in_or_declines() {
     let database = Database::create().await;
     let (_api, origin) = start(&database, "5m").await;
     let mut browser = Browser::start();
@@ -161,7 +162,7 @@ async fn freighter_logs_in_where_it_is_there_and_may_say_no() {
 }
 
 #[tokio::test]
-async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewhere() {
+async fn demo_is_off_by_default_and_loads_nothing_external() {
     let database = Database::create().await;
     let (with, _) = start(&database, "5m").await;
     let without = AuthApi::start(&database, &[]).await;
@@ -208,20 +209,20 @@ async fn it_is_there_only_where_it_is_asked_for_and_may_load_nothing_from_elsewh
 }
 
 #[test]
-fn the_package_in_it_is_the_published_one() {
-    let packages =
-        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+fn bundled_freighter_package_is_the_published_one() {
+    let packages = std::env::var("REAL_PACKAGES")
+        .expect("REAL_PACKAGES must name the directory of the packages: run `make test`");
     let published = Path::new(&packages)
         .join("stellar-js/node_modules/@stellar/freighter-api/build/index.min.js");
     let ours = include_str!("../src/routes/demo/freighter-api/index.min.js");
     assert_eq!(std::fs::read_to_string(published).unwrap(), ours);
 }
 
-/// Makes the demo's pictures in docs/images, by deploy/local/screenshots.
+/// Creates the screenshots of the demo in docs/images, for `deploy/local/screenshots`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it makes pictures, which are looked at by people"]
+#[ignore = "it creates screenshots for manual review"]
 async fn screenshots() {
-    let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS names the directory for them");
+    let into = std::env::var("SCREENSHOTS").expect("SCREENSHOTS must name the output directory");
     let database = Database::create().await;
     let (_api, origin) = start(&database, "5m").await;
     let mut browser = Browser::start();

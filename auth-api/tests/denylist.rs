@@ -1,9 +1,9 @@
-//! A revoked session's access token is refused, whatever happens to Redis.
+//! The access token of a revoked session is rejected, whatever the state of Redis.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{AuthApi, Database, Proxy, Redis, Tokens, Wallet};
 
-/// An API on a Redis of its own, with one session that was logged out and one that lives.
+/// An API with its own Redis, a session to log out (`revoked`) and a session that stays live.
 struct Stage {
     database: Database,
     redis: Redis,
@@ -13,11 +13,11 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(interval: &str) -> Self {
-        Self::set_with(interval, &[]).await
+    async fn start(interval: &str) -> Self {
+        Self::start_with(interval, &[]).await
     }
 
-    async fn set_with(interval: &str, more: &[(&str, &str)]) -> Self {
+    async fn start_with(interval: &str, more: &[(&str, &str)]) -> Self {
         let (database, redis) = (Database::create().await, Redis::start());
         let env = [
             ("REDIS_URL", redis.url()),
@@ -30,7 +30,7 @@ impl Stage {
         let wallet = Wallet::generate();
         let (revoked, live) = (api.login(&wallet).await, api.login(&wallet).await);
         let stage = Self { database, redis, api, revoked, live };
-        stage.trusts_redis().await;
+        stage.wait_for_redis().await;
         stage
     }
 
@@ -38,8 +38,8 @@ impl Stage {
         assert_eq!(self.api.logout(&self.revoked.access).await.status, 204);
     }
 
-    /// The check is right.
-    async fn is_right(&self) {
+    /// Asserts that the revoked token is denied and the live one is accepted.
+    async fn check_tokens(&self) {
         self.api.denies(&self.revoked.access).await;
         assert_eq!(self.api.session(&self.live.access).await.status, 200);
     }
@@ -52,19 +52,19 @@ impl Stage {
             .await
     }
 
-    /// Commands to Redis that requests have waited for, answered or not.
-    async fn asked_for_requests(&self) -> f64 {
-        let mut asked = 0.0;
+    /// Returns the number of Redis commands that requests have waited for, with or without a reply.
+    async fn request_commands(&self) -> f64 {
+        let mut total = 0.0;
         for command in ["lookup", "deny", "limit"] {
             let count =
                 format!("auth_api_redis_command_duration_seconds_count{{command=\"{command}\"}}");
-            asked += self.api.metric(&count).await;
+            total += self.api.metric(&count).await;
         }
-        asked
+        total
     }
 
-    /// Waits until look-ups are answered by Redis.
-    async fn trusts_redis(&self) {
+    /// Waits until Redis answers look-ups.
+    async fn wait_for_redis(&self) {
         testkit::eventually("Redis answers look-ups", async || {
             let before = self.lookups("redis").await;
             assert_eq!(self.api.session(&self.live.access).await.status, 200);
@@ -75,80 +75,80 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_logged_out_token_is_refused_at_once_and_redis_says_so() {
-    let stage = Stage::set("1h").await;
+async fn logged_out_token_is_denied_by_redis_at_once() {
+    let stage = Stage::start("1h").await;
     stage.log_out().await;
     let (redis, postgres) = (stage.lookups("redis").await, stage.lookups("postgres").await);
-    stage.is_right().await;
+    stage.check_tokens().await;
     assert!((stage.lookups("redis").await - redis - 2.0).abs() < f64::EPSILON);
     assert!((stage.lookups("postgres").await - postgres).abs() < f64::EPSILON);
     let key = format!("{{p}}:deny:{}", stage.revoked.session_id);
     let ttl = stage.redis.command(&format!("TTL {key}"));
-    // ACCESS_TOKEN_TTL and a minute.
+    // ACCESS_TOKEN_TTL plus one minute.
     let seconds: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
     assert!((900..=960).contains(&seconds), "{ttl}");
     assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"));
 }
 
 #[tokio::test]
-async fn a_flush_is_survived() {
-    let stage = Stage::set("1h").await;
+async fn redis_flush_does_not_lose_denials() {
+    let stage = Stage::start("1h").await;
     stage.log_out().await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_redis_that_was_killed_and_came_back_empty_is_not_believed() {
-    let mut stage = Stage::set("1h").await;
+async fn empty_redis_after_a_crash_is_not_trusted() {
+    let mut stage = Stage::start("1h").await;
     stage.log_out().await;
     stage.redis.kill();
     stage.redis.run();
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_redis_restored_from_a_dump_before_the_logout_is_not_believed() {
-    let mut stage = Stage::set("1h").await;
+async fn redis_restored_from_an_old_dump_is_not_trusted() {
+    let mut stage = Stage::start("1h").await;
     stage.redis.save();
     assert!(
         stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"),
-        "the dump claims to be complete"
+        "the dump contains the completeness marker"
     );
     stage.log_out().await;
     stage.redis.kill();
     stage.redis.run();
     assert!(
         stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"),
-        "and so does what was restored"
+        "the restored data contains the marker, too"
     );
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
     assert!(stage.redis.command(&key).starts_with(":0"));
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
     assert!(stage.redis.command(&key).starts_with(":1"));
 }
 
 #[tokio::test]
-async fn with_redis_down_the_check_is_right_and_logout_works() {
-    let mut stage = Stage::set("1h").await;
+async fn token_checks_and_logout_work_without_redis() {
+    let mut stage = Stage::start("1h").await;
     stage.redis.kill();
     stage.log_out().await;
     let postgres = stage.lookups("postgres").await;
-    stage.is_right().await;
+    stage.check_tokens().await;
     assert!((stage.lookups("postgres").await - postgres - 2.0).abs() < f64::EPSILON);
     stage.redis.run();
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn an_api_that_starts_without_redis_works() {
+async fn api_starts_and_works_without_redis() {
     let database = Database::create().await;
     let nowhere = format!("redis://127.0.0.1:{}", testkit::free_port());
     let api = AuthApi::start(&database, &[("REDIS_URL", &nowhere)]).await;
@@ -159,46 +159,46 @@ async fn an_api_that_starts_without_redis_works() {
 }
 
 #[tokio::test]
-async fn a_hung_redis_costs_one_time_out_and_then_nothing() {
-    let stage = Stage::set_with("1h", &[("REDIS_TIMEOUT", "2s")]).await;
+async fn hung_redis_costs_a_single_timeout() {
+    let stage = Stage::start_with("1h", &[("REDIS_TIMEOUT", "2s")]).await;
     stage.log_out().await;
     stage.redis.hang();
     let timeouts = "auth_api_denylist_errors_total{kind=\"timeout\"}";
     let before = stage.api.metric(timeouts).await;
     let redis = stage.lookups("redis").await;
     for _ in 0..20 {
-        stage.is_right().await;
+        stage.check_tokens().await;
     }
     assert!(
         (stage.lookups("redis").await - redis).abs() < f64::EPSILON,
-        "nothing was believed of it"
+        "the hung Redis must not answer a look-up"
     );
-    // One look-up timed out; the others are the rebuild's own tries, twice a second at the most.
+    // One look-up timed out. The rebuild makes other attempts, at most two per second.
     let lookups = "auth_api_redis_command_duration_seconds_count{command=\"lookup\"}";
     let tried = stage.api.metric(lookups).await - redis;
-    assert!(tried <= 1.0 + f64::EPSILON, "{tried} look-ups waited for a Redis that hangs");
+    assert!(tried <= 1.0 + f64::EPSILON, "{tried} look-ups waited for the hung Redis");
     assert!(stage.api.metric(timeouts).await > before);
     stage.redis.wake();
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
+async fn hung_redis_delays_one_command_of_any_kind() {
     let roomy =
         ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
     let roomy = roomy.map(|name| (name, "100000/1h"));
     let more = [("REDIS_TIMEOUT", "3s"), ("RATE_LIMIT", "on"), ("SESSION_LIMIT", "2")];
     let more: Vec<_> = more.into_iter().chain(roomy).collect();
-    // What is first to find out: a login that has to deny the session that it ends, a logout, a
-    // look-up, a refresh.
+    // The first request to wait for the hung Redis: a login that denies the session it ends, a
+    // logout, a look-up or a refresh.
     for first in ["login", "logout", "look-up", "refresh"] {
-        let stage = Stage::set_with("1h", &more).await;
+        let stage = Stage::start_with("1h", &more).await;
         let wallet = Wallet::generate();
         let (ended, live) = (stage.api.login(&wallet).await, stage.api.login(&wallet).await);
         let message = stage.api.challenge(&wallet).await;
         let signature = wallet.sign(&message);
-        let before = stage.asked_for_requests().await;
+        let before = stage.request_commands().await;
         stage.redis.hang();
         match first {
             "login" => drop(stage.api.submit(&message, &signature).await.tokens()),
@@ -215,52 +215,55 @@ async fn a_hung_redis_makes_one_request_wait_once_whatever_it_asks_there() {
         }
         stage.api.denies(&ended.access).await;
         stage.log_out().await;
-        stage.is_right().await;
-        let waited = stage.asked_for_requests().await - before;
+        stage.check_tokens().await;
+        let waited = stage.request_commands().await - before;
         assert!(
             (waited - 1.0).abs() < f64::EPSILON,
-            "{first}: {waited} commands of requests waited for a Redis that hangs"
+            "{first}: {waited} commands waited for the hung Redis"
         );
 
         stage.redis.wake();
-        stage.trusts_redis().await;
-        stage.is_right().await;
+        stage.wait_for_redis().await;
+        stage.check_tokens().await;
         stage.api.denies(&ended.access).await;
     }
 }
 
 #[tokio::test]
-async fn after_a_failover_the_new_server_is_not_believed_even_if_it_claims_to_be_complete() {
+async fn redis_after_a_failover_is_not_trusted_until_rebuilt() {
     let (old, new) = (Redis::start(), Redis::start());
     let proxy = Proxy::to(&old.address()).await;
     let through = format!("redis://{}", proxy.address());
-    // The interval is long: it is the new connection that is noticed.
-    let stage = Stage::set_with("1h", &[("REDIS_URL", &through)]).await;
+    // The interval is long, so only the new connection triggers the rebuild.
+    let stage = Stage::start_with("1h", &[("REDIS_URL", &through)]).await;
     stage.log_out().await;
-    // A replica that had got the marker and not the denial.
+    // The new server has the marker, but not the denial.
     let _ = new.command("SET {p}:deny:complete 1");
     proxy.fail_over_to(&new.address());
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
-    assert!(new.command(&key).starts_with(":1"), "the rebuild has written it there");
+    assert!(
+        new.command(&key).starts_with(":1"),
+        "the rebuild has written the denial to the new server"
+    );
 
-    // And to one with nothing in it.
+    // A second failover, to an empty server.
     let empty = Redis::start();
     proxy.fail_over_to(&empty.address());
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild_has_ended() {
+async fn failover_seen_by_a_rate_limit_ends_trust_immediately() {
     let (old, new) = (Redis::start(), Redis::start());
     let proxy = Proxy::to(&old.address()).await;
     let through = format!("redis://{}", proxy.address());
     let more = [("REDIS_URL", through.as_str()), ("RATE_LIMIT", "on")];
-    let stage = Stage::set_with("1h", &more).await;
+    let stage = Stage::start_with("1h", &more).await;
     stage.log_out().await;
     let _ = new.command("SET {p}:deny:complete 1");
     let mut client = stage.database.client().await;
@@ -268,7 +271,7 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
     holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
     proxy.fail_over_to(&new.address());
     testkit::eventually(
-        "a limit has noticed, and the rebuild waits for its first page",
+        "a rate limit detected the failover, and the rebuild waits for its first page",
         async || {
             stage.api.refresh("rt_nonsense").await.is_problem(401, "refresh_refused");
             new.command("EXISTS {p}:deny:epoch").starts_with(":1")
@@ -276,7 +279,7 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
     )
     .await;
     tokio::join!(stage.api.denies(&stage.revoked.access), async {
-        testkit::eventually("so does the request", async || {
+        testkit::eventually("the request waits, too", async || {
             let waiting =
                 "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'auth-api'
                            AND datname = current_database() AND wait_event_type = 'Lock'";
@@ -286,36 +289,37 @@ async fn a_failover_that_somebody_else_noticed_ends_the_trust_before_the_rebuild
         .await;
         holder.rollback().await.unwrap();
     });
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_flush_in_the_middle_of_a_rebuild_leaves_no_marker() {
-    let stage = Stage::set("1s").await;
+async fn flush_during_a_rebuild_leaves_no_marker() {
+    let stage = Stage::start("1s").await;
     stage.log_out().await;
     let mut client = stage.database.client().await;
     let holder = client.transaction().await.unwrap();
-    // The next rebuild has begun and waits for its first page.
+    // The next rebuild has started and waits for its first page.
     holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     holder.rollback().await.unwrap();
-    testkit::eventually("the rebuild has found out", async || {
-        let told = stage.api.program.log_events("denylist_rebuild_failed");
-        told.iter()
+    testkit::eventually("the rebuild has detected the flush", async || {
+        let failures = stage.api.program.log_events("denylist_rebuild_failed");
+        failures
+            .iter()
             .any(|fields| fields["error"].as_str().is_some_and(|error| error.contains("emptied")))
     })
     .await;
-    stage.is_right().await;
-    stage.trusts_redis().await;
-    stage.is_right().await;
+    stage.check_tokens().await;
+    stage.wait_for_redis().await;
+    stage.check_tokens().await;
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
     assert!(stage.redis.command(&key).starts_with(":1"));
 }
 
 #[tokio::test]
-async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_until_then() {
+async fn failed_denial_is_repaired_for_all_replicas() {
     let (database, redis) = (Database::create().await, Redis::start());
     let proxy = Proxy::to(&redis.address()).await;
     let through = format!("redis://{}", proxy.address());
@@ -329,7 +333,7 @@ async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_unt
     )
     .await;
     let tokens = one.login(&Wallet::generate()).await;
-    testkit::eventually("both believe Redis", async || {
+    testkit::eventually("both replicas trust Redis", async || {
         let source = "auth_api_denylist_lookup_duration_seconds_count{source=\"redis\"}";
         assert_eq!(one.session(&tokens.access).await.status, 200);
         assert_eq!(other.session(&tokens.access).await.status, 200);
@@ -340,18 +344,19 @@ async fn a_denial_that_redis_did_not_take_is_made_good_and_distrusted_by_all_unt
     assert_eq!(one.logout(&tokens.access).await.status, 204);
     one.session(&tokens.access).await.is_problem(401, "unauthenticated");
     proxy.restore();
-    testkit::eventually("the other one refuses it too", async || {
+    testkit::eventually("the other replica rejects the token, too", async || {
         other.session(&tokens.access).await.status == 401
     })
     .await;
     let key = format!("EXISTS {{p}}:deny:{}", tokens.session_id);
-    testkit::eventually("Redis has it", async || redis.command(&key).starts_with(":1")).await;
+    testkit::eventually("Redis has the denial", async || redis.command(&key).starts_with(":1"))
+        .await;
 }
 
 #[tokio::test]
-async fn sessions_revoked_behind_our_back_are_denied_by_the_next_rebuild() {
-    let stage = Stage::set("1s").await;
-    // As a process does that dies between its commit and its SET.
+async fn sessions_revoked_in_sql_are_denied_by_the_next_rebuild() {
+    let stage = Stage::start("1s").await;
+    // Simulates a process that crashes between its commit and its SET.
     stage
         .database
         .execute(&format!(
@@ -360,13 +365,16 @@ async fn sessions_revoked_behind_our_back_are_denied_by_the_next_rebuild() {
         ))
         .await;
     let key = format!("EXISTS {{p}}:deny:{}", stage.revoked.session_id);
-    testkit::eventually("Redis has it", async || stage.redis.command(&key).starts_with(":1")).await;
-    stage.is_right().await;
+    testkit::eventually("Redis has the denial", async || {
+        stage.redis.command(&key).starts_with(":1")
+    })
+    .await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
 async fn ten_thousand_revocations_are_rebuilt_in_pages() {
-    let stage = Stage::set("1h").await;
+    let stage = Stage::start("1h").await;
     stage
         .database
         .execute(
@@ -376,7 +384,7 @@ async fn ten_thousand_revocations_are_rebuilt_in_pages() {
         )
         .await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
-    stage.trusts_redis().await;
+    stage.wait_for_redis().await;
     // The epoch and the marker are the other two keys.
     assert!(
         stage.redis.command("DBSIZE").starts_with(":10002"),
@@ -386,7 +394,7 @@ async fn ten_thousand_revocations_are_rebuilt_in_pages() {
 }
 
 #[tokio::test]
-async fn with_neither_store_a_bearer_is_answered_503() {
+async fn bearer_request_is_503_without_both_stores() {
     let (database, mut redis) = (Database::create().await, Redis::start());
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let redis_url = redis.url();
@@ -406,13 +414,15 @@ async fn with_neither_store_a_bearer_is_answered_503() {
     let alive = api.client.get(format!("{}/livez", api.ops_url)).send().await.unwrap();
     assert_eq!(alive.status(), 200);
     proxy.restore();
-    testkit::eventually("it is back", async || api.session(&tokens.access).await.status == 200)
-        .await;
+    testkit::eventually("the API works again", async || {
+        api.session(&tokens.access).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn readyz_reports_a_redis_that_may_evict() {
-    let stage = Stage::set("1h").await;
+async fn readyz_warns_about_a_redis_that_may_evict() {
+    let stage = Stage::start("1h").await;
     stage.log_out().await;
     let redis = async || {
         let answer =
@@ -426,13 +436,13 @@ async fn readyz_reports_a_redis_that_may_evict() {
     let _ = stage.redis.command("CONFIG SET maxmemory-policy allkeys-lru");
     assert_eq!(redis().await["maxmemory_policy"], "allkeys-lru");
     assert!(redis().await["warning"].as_str().unwrap().contains("noeviction"));
-    stage.is_right().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn reuse_and_the_session_limit_deny_too() {
+async fn reuse_and_session_limit_add_denials() {
     let stage =
-        Stage::set_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
+        Stage::start_with("1h", &[("SESSION_LIMIT", "2"), ("REFRESH_REUSE_GRACE", "0s")]).await;
     let third = stage.api.login(&Wallet::generate()).await;
     let next = stage.api.refresh(&third.refresh).await.tokens();
     stage.database.age_rotations("1 minute").await;
@@ -451,9 +461,9 @@ async fn reuse_and_the_session_limit_deny_too() {
 }
 
 #[tokio::test]
-async fn a_login_without_a_connection_leaves_the_denylist_trusted() {
+async fn login_without_a_connection_keeps_the_denylist_trusted() {
     let one_connection = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_CHECKOUT_TIMEOUT", "1s")];
-    let stage = Stage::set_with("1h", &one_connection).await;
+    let stage = Stage::start_with("1h", &one_connection).await;
     let (first, second) = (Wallet::generate(), Wallet::generate());
     let _ = stage.api.login(&first).await;
     let (first_message, second_message) =
@@ -465,7 +475,7 @@ async fn a_login_without_a_connection_leaves_the_denylist_trusted() {
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
     let (held, ()) = tokio::join!(stage.api.submit(&first_message, &first_signature), async {
         testkit::waits_for_a_lock(&holder, "auth-api").await;
-        // The one connection is taken, and nothing could rebuild the denylist either.
+        // The only connection is in use, so nothing can rebuild the denylist, either.
         stage.api.submit(&second_message, &second_signature).await.is_problem(503, "unavailable");
         let redis = stage.lookups("redis").await;
         stage.api.session(&stage.live.access).await.is_problem(503, "unavailable");
@@ -477,38 +487,38 @@ async fn a_login_without_a_connection_leaves_the_denylist_trusted() {
 }
 
 #[tokio::test]
-async fn a_repeated_logout_denies_again() {
-    let stage = Stage::set("1h").await;
+async fn repeated_logout_restores_the_denial() {
+    let stage = Stage::start("1h").await;
     stage.log_out().await;
     let key = format!("{{p}}:deny:{}", stage.revoked.session_id);
     let _ = stage.redis.command(&format!("DEL {key}"));
     stage.log_out().await;
     assert!(stage.redis.command(&format!("EXISTS {key}")).starts_with(":1"));
-    stage.is_right().await;
+    stage.check_tokens().await;
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_let_us_write_is_left_to_postgres_and_complained_about_once() {
-    let stage = Stage::set("1h").await;
+async fn unwritable_redis_falls_back_to_postgres_and_logs_once() {
+    let stage = Stage::start("1h").await;
     stage.log_out().await;
     let _ = stage.redis.command("ACL SETUSER default -eval");
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
     let tries = "auth_api_redis_command_duration_seconds_count{command=\"rebuild\"}";
     let before = stage.api.metric(tries).await;
-    stage.is_right().await;
-    testkit::eventually("it has tried three times", async || {
+    stage.check_tokens().await;
+    testkit::eventually("the rebuild has tried three times", async || {
         stage.api.metric(tries).await >= before + 9.0
     })
     .await;
-    stage.is_right().await;
+    stage.check_tokens().await;
     assert_eq!(stage.api.program.log_events("denylist_rebuild_failed").len(), 1);
     let _ = stage.redis.command("ACL SETUSER default +eval");
-    stage.trusts_redis().await;
+    stage.wait_for_redis().await;
 }
 
 #[tokio::test]
-async fn readyz_leaves_the_denylist_alone_when_redis_does_not_tell() {
-    let stage = Stage::set("1h").await;
+async fn readyz_without_redis_info_keeps_the_denylist_trusted() {
+    let stage = Stage::start("1h").await;
     let _ = stage.redis.command("ACL SETUSER default -info");
     for _ in 0..5 {
         let ready =
@@ -516,6 +526,6 @@ async fn readyz_leaves_the_denylist_alone_when_redis_does_not_tell() {
         assert_eq!(ready.status(), 200);
         let redis = stage.lookups("redis").await;
         assert_eq!(stage.api.session(&stage.live.access).await.status, 200);
-        assert!(stage.lookups("redis").await > redis, "it was answered by PostgreSQL");
+        assert!(stage.lookups("redis").await > redis, "PostgreSQL answered the look-up");
     }
 }

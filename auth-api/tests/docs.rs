@@ -1,5 +1,5 @@
-//! The documentation does what it says: its commands and its code run, in their order, against the
-//! programs and the published clients of npm and `PyPI` (`deploy/local/real-packages` gets them).
+//! Runs the commands and the code of the documentation, in page order, against the programs and the
+//! published npm and `PyPI` clients that `deploy/local/real-packages` installs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,22 +21,22 @@ use blocks::{Page, Step, fits};
 use tempfile::TempDir;
 use testkit::{AuthApi, Database, Program, Redis, Service, Wallet, binary, free_port};
 
-/// Where `deploy/local/real-packages` has put it.
+/// Returns the location of a file that `deploy/local/real-packages` installed.
 fn installed(path: &str) -> PathBuf {
-    let directory =
-        std::env::var("REAL_PACKAGES").expect("REAL_PACKAGES has the packages: run `make test`");
+    let directory = std::env::var("REAL_PACKAGES")
+        .expect("REAL_PACKAGES must name the directory of the packages: run `make test`");
     PathBuf::from(directory).join(path)
 }
 
-/// A bound for what hangs. A page starts Node and Python twenty times, each of which takes its time
-/// on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// The deadline for a page that hangs. A page starts Node and Python about twenty times, which is
+/// slow on a busy machine.
+const PAGE_DEADLINE: Duration = Duration::from_mins(10);
 
-/// Runs a page of the documentation in a directory of its own.
+/// Runs a page of the documentation in a new directory.
 async fn runs(name: &str, env: &[(&str, &str)]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = Page::read(name, &fs::read_to_string(root.join(name)).unwrap());
-    assert!(!page.steps.is_empty(), "{name} has nothing to run");
+    assert!(!page.steps.is_empty(), "{name} contains no commands");
     let directory = TempDir::new().unwrap();
     let here = directory.path();
     for file in &page.files {
@@ -49,8 +49,8 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     std::os::unix::fs::symlink(installed("stellar-js/node_modules"), here.join("node_modules"))
         .unwrap();
 
-    // One shell for the whole page, so that what a step sets the next one has; each step's output
-    // for itself.
+    // One shell runs the whole page, so that variables persist between steps. Each step has its own
+    // output files.
     let step = |Step { line, script, .. }: &Step| {
         format!("echo {line} >at\n{{\n{script}}} >{line}.out 2>{line}.err\n")
     };
@@ -59,7 +59,11 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     fs::write(here.join("script"), script).unwrap();
     let mut path = vec![installed("stellar-python/venv/bin"), installed("stellar-js/node/bin")];
     path.push(binary("auth-api").parent().unwrap().to_owned());
-    path.push(std::env::var_os("PG_BIN").expect("PG_BIN has psql: run `make test`").into());
+    path.push(
+        std::env::var_os("PG_BIN")
+            .expect("PG_BIN must name the directory of psql: run `make test`")
+            .into(),
+    );
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
     let path = std::env::join_paths(path).unwrap();
     let mut all = vec![
@@ -69,9 +73,9 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
     ];
     all.extend(env);
     let mut shell = Program::start("sh", &[here.join("script").to_str().unwrap()], &all);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PAGE_DEADLINE;
     while !shell.has_ended() {
-        assert!(Instant::now() < deadline, "{name} does not come to its end:\n{}", shell.stderr());
+        assert!(Instant::now() < deadline, "{name} does not finish:\n{}", shell.stderr());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let code = shell.wait().await.code();
@@ -80,30 +84,30 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
         .unwrap_or_else(|_| panic!("{name}: {}", shell.stderr()));
     let reached: usize = reached.trim().parse().unwrap();
     for Step { line, output, .. } in page.steps {
-        let said = |what: &str| {
+        let captured = |what: &str| {
             fs::read_to_string(here.join(format!("{line}.{what}"))).unwrap_or_default()
         };
-        let (printed, told) = (said("out"), said("err"));
+        let (printed, errors) = (captured("out"), captured("err"));
         assert!(
             code == Some(0) || line != reached,
-            "{name}:{line} failed:\n{printed}{told}{}",
+            "{name}:{line} failed:\n{printed}{errors}{}",
             shell.stderr()
         );
         if let Some(expected) = output {
             assert!(
                 fits(&expected, &printed),
-                "{name}:{line} does not print what it says, but:\n{printed}{told}"
+                "{name}:{line} prints unexpected output:\n{printed}{errors}"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn the_guide_of_the_api() {
+async fn api_guide_runs() {
     let database = Database::create().await;
-    let (bind, public_url) = here();
+    let (bind, public_url) = free_address();
     let service = Service::add().await;
-    // A busy machine may take longer from a refresh to its retry than people do.
+    // On a busy machine, a retry may follow its refresh later than usual.
     let env = [
         ("BIND", bind.as_str()),
         ("PUBLIC_URL", &public_url),
@@ -111,16 +115,16 @@ async fn the_guide_of_the_api() {
         service.env(),
     ];
     let api = AuthApi::start(&database, &env).await;
-    let told = [
+    let variables = [
         ("AUTH_API_URL", &*api.url),
         ("CLIENT_ID", service.id),
         ("CLIENT_SECRET", &service.secret),
     ];
-    runs("docs/api.md", &told).await;
+    runs("docs/api.md", &variables).await;
 }
 
 #[tokio::test]
-async fn the_page_of_operators() {
+async fn admin_page_runs() {
     let operators = Operators::new();
     let (database, api) = operators.serve().await;
     let wallet = Wallet::generate();
@@ -132,7 +136,7 @@ async fn the_page_of_operators() {
 }
 
 #[tokio::test]
-async fn the_runbooks() {
+async fn operations_page_runs() {
     let operators = Operators::new();
     let (database, api) = operators.serve().await;
     for _ in 0..2 {
@@ -141,7 +145,7 @@ async fn the_runbooks() {
     operators.run("docs/operations.md", &database, &api).await;
 }
 
-/// What operators have: the files of an auth-api, and a shell with its variables.
+/// The environment of an operator: the files of an auth-api, and a shell with its variables.
 struct Operators {
     directory: TempDir,
 }
@@ -192,22 +196,22 @@ impl Operators {
         ];
         env.extend(files.iter().map(|(name, file)| (*name, file.as_str())));
         runs(page, &env).await;
-        let mistakes = api.program.log_events("reload_failed");
-        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let errors = api.program.log_events("reload_failed");
+        assert!(errors.is_empty(), "{errors:?}");
     }
 }
 
 #[tokio::test]
-async fn the_page_on_wallets() {
+async fn wallets_page_runs() {
     runs("docs/wallets.md", &[]).await;
 }
 
 #[tokio::test]
-async fn the_readme() {
+async fn readme_runs() {
     let database = Database::empty().await;
     let (database_url, redis_url, prefix) =
         (database.url(), Redis::shared_url(), database.name().to_owned());
-    let ((bind, _), (ops_bind, _)) = (here(), here());
+    let ((bind, _), (ops_bind, _)) = (free_address(), free_address());
     let env = [
         ("DATABASE_URL", database_url.as_str()),
         ("REDIS_URL", &redis_url),
@@ -218,15 +222,15 @@ async fn the_readme() {
     runs("README.md", &env).await;
 }
 
-/// A port that `PUBLIC_URL` can name, too.
-fn here() -> (String, String) {
+/// Returns a free address to listen on, and its URL for `PUBLIC_URL`.
+fn free_address() -> (String, String) {
     let bind = format!("127.0.0.1:{}", free_port());
     let public_url = format!("http://{bind}");
     (bind, public_url)
 }
 
 #[test]
-fn dots_stand_for_anything_within_a_line_and_for_nothing_else() {
+fn ellipsis_matches_any_text_within_a_line() {
     let fit = [
         ("a\nb", "a\nb"),
         ("…", "x"),
@@ -254,7 +258,7 @@ fn dots_stand_for_anything_within_a_line_and_for_nothing_else() {
 }
 
 #[test]
-fn a_snippet_that_nothing_runs_is_found() {
+fn snippet_that_is_not_run_is_an_error() {
     let page =
         |text: &'static str| std::panic::catch_unwind(|| Page::read("page.md", text)).is_ok();
     for good in [
@@ -289,7 +293,7 @@ fn every_requirement_names_a_test_or_a_reason() {
 | 3 | c | met | | |
 | 4 | c | not met | | |
 | 5 | c | met | `docs.rs::no_such_test` | |
-| 6 | c | met | `no_such_file.rs::the_readme` | |
+| 6 | c | met | `no_such_file.rs::readme_runs` | |
 | 7 | c | met | `docs/blocks.rs::fits` | not a test |
 | 8 | c | perhaps | | why |
 | 9 | c | met |

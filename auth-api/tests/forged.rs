@@ -1,5 +1,5 @@
-//! Tokens that somebody with `AUTH_SECRET` and the id of a session makes: they end nothing. What
-//! the session was issued does.
+//! Tokens forged from `AUTH_SECRET` and a session id end no session. Tokens that were issued for
+//! the session do.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
@@ -8,17 +8,17 @@ use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Service, Tokens, Wallet};
 use uuid::Uuid;
 
-/// The first 16 bytes of a keyed BLAKE3.
+/// Returns the first 16 bytes of a keyed BLAKE3 hash.
 fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 16] {
     blake3::keyed_hash(key, message).as_bytes()[..16].try_into().unwrap()
 }
 
-/// `AUTH_SECRET` as a key for this.
+/// Derives a key from `AUTH_SECRET` for this context.
 fn derived(context: &str) -> [u8; 32] {
     blake3::derive_key(context, &STANDARD.decode(AuthApi::SECRET).unwrap())
 }
 
-/// A token of this head and secret, with the tag that `AUTH_SECRET` makes.
+/// Builds a token from a head and a secret, with the tag that `AUTH_SECRET` produces.
 fn token(prefix: &str, context: &str, head: &[u8], secret: &[u8; 32]) -> String {
     let mut bytes = [head, secret].concat();
     let tag = mac(&derived(context), &bytes);
@@ -37,7 +37,7 @@ fn session_token(session_id: &str) -> String {
     token("ses_", "session-reaper auth-api 2026-11 session token tag", &head, &[7; 32])
 }
 
-/// A refresh token whose secret is 16 bytes and their proof under the family's key.
+/// Builds a refresh token whose secret is 16 bytes and their proof under the family key.
 fn proved(key: &[u8; 32], session_id: &str, generation: u32) -> String {
     let random = [9; 16];
     let proof = mac(
@@ -59,8 +59,8 @@ async fn key_of(database: &Database, session_id: &str) -> [u8; 32] {
     key.try_into().unwrap()
 }
 
-/// A session that was refreshed three times, long enough ago that each old token is a copy: all its
-/// tokens, first one first.
+/// Creates a session and refreshes it three times, so long ago that each old token counts as reuse.
+/// Returns all its tokens, oldest first.
 async fn chain(api: &AuthApi, database: &Database) -> Vec<Tokens> {
     let mut chain = vec![api.login(&Wallet::generate()).await];
     for _ in 0..3 {
@@ -70,7 +70,7 @@ async fn chain(api: &AuthApi, database: &Database) -> Vec<Tokens> {
     chain
 }
 
-/// Where a refresh token can end its session.
+/// An endpoint where a refresh token can end its session.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Refresh,
@@ -97,7 +97,7 @@ impl End {
         }
     }
 
-    /// What whoever has no token of the session is answered.
+    /// Asserts that this is the response to a token that was not issued for the session.
     fn refuses(self, answer: &Answer) {
         match self {
             Self::Refresh => answer.is_problem(401, "refresh_refused"),
@@ -124,7 +124,7 @@ async fn forged(api: &AuthApi, route: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn auth_secret_and_a_session_id_end_nothing() {
+async fn tokens_forged_with_auth_secret_end_no_session() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
@@ -150,9 +150,9 @@ async fn auth_secret_and_a_session_id_end_nothing() {
     assert_eq!(next.session_id, *id);
 }
 
-/// That those tokens were forged well: what they lack is the key.
+/// Shows that the forged tokens lack only the family key.
 #[tokio::test]
-async fn with_the_familys_key_an_old_generation_ends_its_session() {
+async fn old_generation_with_the_family_key_ends_its_session() {
     for end in End::ALL {
         let database = Database::create().await;
         let service = Service::add().await;
@@ -165,10 +165,10 @@ async fn with_the_familys_key_an_old_generation_ends_its_session() {
     }
 }
 
-/// A process that knows the key rotates in one statement. It decides about any other token as one
-/// that does not know it.
+/// A process that has the key in memory rotates in one statement. It treats every other token like
+/// a process without the key.
 #[tokio::test]
-async fn a_family_key_is_read_once_for_each_process() {
+async fn family_key_is_read_once_per_process() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let other = AuthApi::start(&database, &[]).await;
@@ -197,7 +197,7 @@ async fn a_family_key_is_read_once_for_each_process() {
 }
 
 #[tokio::test]
-async fn every_token_that_was_issued_ends_its_session() {
+async fn every_issued_token_can_end_its_session() {
     for end in End::ALL {
         for generation in 0..=3 {
             let database = Database::create().await;
@@ -221,7 +221,7 @@ async fn every_token_that_was_issued_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_forged_cookie_ends_nothing() {
+async fn forged_cookie_ends_no_session() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
@@ -235,7 +235,7 @@ async fn a_forged_cookie_ends_nothing() {
         let answer = api.with_cookie("POST", "/auth/logout", &format!("{name}={made}")).await;
         answer.is_problem(401, "unauthenticated");
         End::Revoke.refuses(&api.revoke(&service, &made).await);
-        // Nor does a refresh token of a session that has none.
+        // A forged refresh token ends nothing, either.
         let answer = api
             .post("/auth/logout", &json!({ "refresh_token": refresh_token(id, 0, &[7; 32]) }))
             .await;
@@ -244,20 +244,20 @@ async fn a_forged_cookie_ends_nothing() {
     }
     assert!((forged(&api, "/auth/logout").await - 4.0).abs() < f64::EPSILON);
     assert!((forged(&api, "/oauth/revoke").await - 2.0).abs() < f64::EPSILON);
-    // The real one does.
+    // The genuine cookie ends its session.
     assert_eq!(api.with_cookie("POST", "/auth/logout", &cookie).await.status, 204);
     assert_eq!(reason(&database, &id).await.as_deref(), Some("logout"));
 }
 
 #[tokio::test]
-async fn a_forged_token_waits_for_no_lock() {
+async fn forged_token_waits_for_no_lock() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
     let chain = chain(&api, &database).await;
     let before: String = database.one("SELECT xmin::text FROM token_families").await;
-    let somebody = database.client().await;
-    somebody
+    let holder = database.client().await;
+    holder
         .batch_execute("BEGIN; SELECT FROM accounts FOR UPDATE; SELECT FROM sessions FOR UPDATE; SELECT FROM token_families FOR UPDATE")
         .await
         .unwrap();
@@ -266,7 +266,7 @@ async fn a_forged_token_waits_for_no_lock() {
             &end.by(&api, &service, &refresh_token(&chain[0].session_id, 1, &[7; 32])).await,
         );
     }
-    somebody.batch_execute("ROLLBACK").await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(
         database.one::<String>("SELECT xmin::text FROM token_families").await,
         before,
@@ -275,13 +275,13 @@ async fn a_forged_token_waits_for_no_lock() {
 }
 
 #[tokio::test]
-async fn a_family_without_a_key_follows_the_rule_of_before() {
+async fn family_without_a_key_follows_the_old_rule() {
     for end in End::ALL {
         let database = Database::create().await;
         let service = Service::add().await;
         let api = AuthApi::start(&database, &[service.env()]).await;
         let first = api.login(&Wallet::generate()).await;
-        // As an auth-api of before the column inserts it.
+        // Simulates a row that was inserted by an auth-api without the column.
         database
             .execute(
                 "UPDATE token_families SET key = NULL, recorded_generation = NULL, last_ipv4 = NULL, last_ipv6 = NULL",
@@ -294,7 +294,7 @@ async fn a_family_without_a_key_follows_the_rule_of_before() {
         assert_eq!(
             database.one::<Option<Vec<u8>>>("SELECT key FROM token_families").await,
             None,
-            "none is made later"
+            "no key is created later"
         );
         let _ = end.by(&api, &service, &first.refresh).await;
         assert_eq!(
@@ -306,10 +306,10 @@ async fn a_family_without_a_key_follows_the_rule_of_before() {
     }
 }
 
-/// An auth-api of before the column rotates a family that has a key, and makes a secret without a
+/// An auth-api without the column rotates a family that has a key, and creates a secret without a
 /// proof.
 #[tokio::test]
-async fn a_token_of_an_earlier_release_is_accepted_by_its_hash() {
+async fn token_of_an_earlier_release_is_accepted_by_its_hash() {
     for end in End::ALL {
         let database = Database::create().await;
         let service = Service::add().await;
@@ -341,7 +341,7 @@ async fn a_token_of_an_earlier_release_is_accepted_by_its_hash() {
 }
 
 #[tokio::test]
-async fn each_secret_is_half_random_and_half_proof() {
+async fn secret_is_half_random_and_half_proof() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let chain = chain(&api, &database).await;
@@ -350,7 +350,7 @@ async fn each_secret_is_half_random_and_half_proof() {
     assert_ne!(key, key_of(&database, &other.session_id).await);
     let mut halves = std::collections::BTreeSet::new();
     for tokens in &chain {
-        assert_eq!(tokens.refresh.len(), 94, "the form stays");
+        assert_eq!(tokens.refresh.len(), 94, "the token format is unchanged");
         let bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
         let (proved, proof) = (&bytes[..36], &bytes[36..52]);
         assert_eq!(proof, mac(&key, proved));
@@ -359,7 +359,7 @@ async fn each_secret_is_half_random_and_half_proof() {
     assert_eq!(halves.len(), 4);
 }
 
-/// A challenge for a wallet as this deployment makes it, made by whoever has `AUTH_SECRET`.
+/// Forges a challenge from `AUTH_SECRET`, with another expiration time.
 fn challenge(message: &str, expires_at: &str) -> String {
     let (head, rest) = message.split_once("\nNonce: ").unwrap();
     let head = format!("{head}\nNonce: ");
@@ -373,7 +373,7 @@ fn challenge(message: &str, expires_at: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_challenge_that_expires_in_more_than_an_hour_is_refused() {
+async fn challenge_valid_for_over_an_hour_is_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();

@@ -1,11 +1,11 @@
-//! HTTP as all endpoints have it. What hostile clients send is in `hostile/`.
+//! HTTP behavior of all endpoints. Requests of hostile clients are in `hostile/`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
 
 #[tokio::test]
-async fn what_is_read_may_be_asked_for_without_its_body() {
+async fn get_endpoints_accept_head_requests() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     for url in [
@@ -28,7 +28,8 @@ const OF_ALL: [(&str, &str); 3] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// Fails unless an answer has the headers that all have, and these of those that only some have.
+/// Fails unless a response has the headers that all responses have, and of the optional ones
+/// exactly these.
 #[track_caller]
 fn is_safe(answer: &Answer, hsts: bool, html: bool) {
     let value = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());
@@ -48,7 +49,7 @@ fn is_safe(answer: &Answer, hsts: bool, html: bool) {
 }
 
 #[tokio::test]
-async fn every_answer_of_every_port_has_its_security_headers() {
+async fn every_response_has_security_headers() {
     let database = Database::create().await;
     for (url, hsts) in [("https://auth.example.test", true), ("http://localhost:8080", false)] {
         let api = AuthApi::start(&database, &[("PUBLIC_URL", url), ("DEMO", "1")]).await;
@@ -68,20 +69,21 @@ async fn every_answer_of_every_port_has_its_security_headers() {
         }
         is_safe(&api.post("/auth/login", &json!({})).await, hsts, false);
         is_safe(&api.send(get(&api.url, "/").header("x", "x".repeat(17_000))).await, hsts, false);
-        let asked_before =
+        let preflight =
             api.client.request(reqwest::Method::OPTIONS, format!("{}/auth/session", api.url));
-        let asked_before =
-            asked_before.header("Origin", url).header("Access-Control-Request-Method", "DELETE");
-        is_safe(&api.send(asked_before).await, hsts, false);
+        let preflight =
+            preflight.header("Origin", url).header("Access-Control-Request-Method", "DELETE");
+        is_safe(&api.send(preflight).await, hsts, false);
         for path in ["/livez", "/readyz", "/metrics", "/nothing", "/admin/sessions"] {
             is_safe(&api.send(get(&api.ops_url, path)).await, false, false);
         }
     }
 }
 
-/// A page can have its name resolve to the operations port, and its browser sends that name.
+/// DNS rebinding: the host name of a page can resolve to the operations port, and the browser then
+/// sends this name.
 #[tokio::test]
-async fn the_operations_port_answers_to_its_own_hosts_alone() {
+async fn operations_port_accepts_only_its_own_hosts() {
     let database = Database::create().await;
     let api =
         AuthApi::start(&database, &[("OPS_HOSTS", "ops.example.test, Metrics.internal")]).await;
@@ -113,18 +115,18 @@ async fn the_operations_port_answers_to_its_own_hosts_alone() {
         answer.is_problem(421, "misdirected");
         is_safe(&answer, false, false);
     }
-    // The API is for any host: proxies pass on what they like.
+    // The API accepts any host, because proxies may change it.
     let request = api
         .client
         .get(format!("{}/.well-known/jwks.json", api.url))
         .header("Host", "rebound.example");
     assert_eq!(api.send(request).await.status, 200);
     let large = api.client.get(format!("{}/livez", api.ops_url)).header("x", "x".repeat(17_000));
-    assert_eq!(api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
+    assert_eq!(api.send(large).await.status, 431, "MAX_HEAD_SIZE applies to this port, too");
 }
 
 #[tokio::test]
-async fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_one() {
+async fn unknown_path_is_404_and_wrong_method_is_405_with_allow() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     for path in
@@ -140,11 +142,14 @@ async fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_one() {
     answer.is_problem(405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "GET");
     let unmatched = "auth_api_http_request_duration_seconds_count{method=\"GET\",route=\"unmatched\",status=\"404\"}";
-    assert!((api.metric(unmatched).await - 7.0).abs() < f64::EPSILON, "paths are not labels");
+    assert!(
+        (api.metric(unmatched).await - 7.0).abs() < f64::EPSILON,
+        "unknown paths are not labels"
+    );
 }
 
 #[tokio::test]
-async fn a_long_user_agent_or_one_that_is_not_ascii_is_no_hindrance() {
+async fn long_or_non_ascii_user_agent_is_accepted() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();

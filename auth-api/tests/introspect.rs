@@ -1,4 +1,4 @@
-//! POST /oauth/introspect (RFC 7662) and POST /oauth/revoke (RFC 7009), as other services use them.
+//! POST /oauth/introspect (RFC 7662) and POST /oauth/revoke (RFC 7009), as used by other services.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn is_error(answer: &Answer, status: u16, error: &str) {
     assert_eq!(answer.headers["cache-control"], "no-store");
 }
 
-/// What the payload of an access token says.
+/// Returns the claims of an access token.
 fn claims(token: &str) -> Value {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap();
@@ -35,13 +35,13 @@ fn claims(token: &str) -> Value {
     .unwrap()
 }
 
-/// The session token inside a cookie.
+/// Returns the session token of a cookie.
 fn session_token(cookie: &str) -> &str {
     cookie.split_once('=').unwrap().1
 }
 
 #[tokio::test]
-async fn an_access_token_is_active_with_what_it_says() {
+async fn active_access_token_returns_its_claims() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -56,7 +56,7 @@ async fn an_access_token_is_active_with_what_it_says() {
 }
 
 #[tokio::test]
-async fn of_refresh_tokens_only_the_current_one_is_active_and_asking_uses_nothing_up() {
+async fn only_the_current_refresh_token_is_active() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let wallet = Wallet::generate();
@@ -71,17 +71,17 @@ async fn of_refresh_tokens_only_the_current_one_is_active_and_asking_uses_nothin
     assert_eq!(answer.body["sub"], claims(&first.access)["sub"]);
     assert_eq!(answer.body["iss"], AuthApi::PUBLIC_URL);
     assert!(answer.body["exp"].as_i64() > answer.body["iat"].as_i64(), "{answer:?}");
-    assert!(answer.body.get("token_type").is_none(), "nobody is to take it for an access token");
+    assert!(answer.body.get("token_type").is_none(), "a refresh token has no token_type");
 
     let second = api.refresh(&first.refresh).await.tokens();
-    // A used-up one is no reuse when somebody asks about it: the session lives on.
+    // Introspection of a used token is not reuse: the session stays live.
     is_inactive(&api.introspect(&service, &first.refresh).await);
     assert_eq!(api.introspect(&service, &second.refresh).await.body["active"], true);
     assert_eq!(api.session(&second.access).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_session_token_is_active_and_asking_about_it_is_a_use_of_it() {
+async fn introspection_counts_as_use_of_a_session_token() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let cookie = api.cookie_login(&Wallet::generate()).await;
@@ -92,13 +92,16 @@ async fn a_session_token_is_active_and_asking_about_it_is_a_use_of_it() {
         (&json!(true), &json!("session_token"))
     );
     let seen = "SELECT last_seen_at > now() - interval '10 minutes' FROM sessions";
-    testkit::eventually("the use was noted", async || database.one::<bool>(seen).await).await;
+    testkit::eventually("the last-seen time was updated", async || {
+        database.one::<bool>(seen).await
+    })
+    .await;
     assert_eq!(api.with_cookie("POST", "/auth/logout", &cookie).await.status, 204);
     is_inactive(&api.introspect(&service, session_token(&cookie)).await);
 }
 
 #[tokio::test]
-async fn what_is_not_good_is_inactive_and_nothing_else_is_said() {
+async fn invalid_token_is_inactive_without_details() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -136,16 +139,16 @@ async fn what_is_not_good_is_inactive_and_nothing_else_is_said() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_is_inactive_at_the_next_request_of_every_replica() {
+async fn revoked_session_is_inactive_at_once_on_every_replica() {
     let database = Database::create().await;
     let (one, service) = start(&database, &[]).await;
     let env = [("REDIS_PREFIX", one.redis_prefix.as_str()), service.env()];
     let other = AuthApi::start_with_keys(&database, one.copy_of_keys(), &env).await;
     for round in 0..20 {
-        let (revoker, asked) =
+        let (revoker, replicas) =
             if round % 2 == 0 { (&one, [&one, &other]) } else { (&other, [&other, &one]) };
         let tokens = one.login(&Wallet::generate()).await;
-        for api in asked {
+        for api in replicas {
             assert_eq!(api.introspect(&service, &tokens.access).await.body["active"], true);
         }
         let ended = match round % 4 {
@@ -154,7 +157,7 @@ async fn a_revoked_session_is_inactive_at_the_next_request_of_every_replica() {
             _ => revoker.revoke(&service, &tokens.access).await.status.as_u16(),
         };
         assert!([200, 204].contains(&ended), "{ended}");
-        for api in asked {
+        for api in replicas {
             is_inactive(&api.introspect(&service, &tokens.access).await);
             is_inactive(&api.introspect(&service, &tokens.refresh).await);
         }
@@ -162,7 +165,7 @@ async fn a_revoked_session_is_inactive_at_the_next_request_of_every_replica() {
 }
 
 #[tokio::test]
-async fn introspection_goes_on_without_redis_and_fails_closed_without_both_stores() {
+async fn introspection_works_without_redis_and_fails_closed() {
     let database = Database::create().await;
     let mut redis = Redis::start();
     let url = redis.url();
@@ -183,7 +186,7 @@ async fn introspection_goes_on_without_redis_and_fails_closed_without_both_store
 }
 
 #[tokio::test]
-async fn revocation_ends_the_session_of_any_genuine_token_and_says_nothing_of_others() {
+async fn revocation_ends_only_the_sessions_of_genuine_tokens() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let reason = async |id: &str| {
@@ -216,7 +219,7 @@ async fn revocation_ends_the_session_of_any_genuine_token_and_says_nothing_of_ot
 }
 
 #[tokio::test]
-async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() {
+async fn requests_without_client_credentials_are_401() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -237,7 +240,7 @@ async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() 
             request()
                 .basic_auth(service.id, Some(&service.secret))
                 .header("Authorization", "Basic eDp5"),
-            // In the body, which is for clients that cannot do better (RFC 6749 §2.3.1).
+            // Credentials in the body (RFC 6749 §2.3.1) are not accepted.
             api.client.post(format!("{}{path}", api.url)).form(&[
                 ("token", tokens.access.as_str()),
                 ("client_id", service.id),
@@ -255,11 +258,11 @@ async fn without_the_credentials_of_a_client_nothing_is_told_and_nothing_done() 
         }
     }
     assert_eq!(api.session(&tokens.access).await.status, 200);
-    assert!(!api.program.stderr().contains(&service.secret), "a secret stands in the log");
+    assert!(!api.program.stderr().contains(&service.secret), "the log contains a secret");
 }
 
 #[tokio::test]
-async fn a_request_that_is_none_is_invalid() {
+async fn malformed_request_is_invalid_request() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
@@ -298,7 +301,7 @@ async fn a_request_that_is_none_is_invalid() {
             .await
             .is_problem(405, "method_not_allowed");
     }
-    // What a standard adds, and what it does not know of, changes nothing.
+    // Standard parameters and unknown ones do not change the result.
     for more in
         ["&token_type_hint=refresh_token", "&token_type_hint=nonsense", "&resource=x", "&empty="]
     {
@@ -313,7 +316,7 @@ async fn a_request_that_is_none_is_invalid() {
 }
 
 #[tokio::test]
-async fn wrong_secrets_are_limited_and_a_client_is_not() {
+async fn only_wrong_client_secrets_are_rate_limited() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "3/1h")]).await;
     let token = api.login(&Wallet::generate()).await.access;
@@ -338,7 +341,7 @@ async fn wrong_secrets_are_limited_and_a_client_is_not() {
 }
 
 #[tokio::test]
-async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
+async fn old_client_hash_is_computed_once_for_many_requests() {
     let database = Database::create().await;
     let service = Service::of_an_earlier_release();
     let api = AuthApi::start(
@@ -348,10 +351,10 @@ async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
     .await;
     assert!(api.program.stderr().contains("\"old_client_hashes\""), "{}", api.program.stderr());
     let token = api.login(&Wallet::generate()).await.access;
-    // A request waits a second for its turn, in which a slow machine may not have computed the
-    // first hash: 503, and it asks again. What the limit counts are hashes: another few would
-    // be 429.
-    let asked = (0..60).map(async |_| {
+    // A request waits up to a second for its turn. If a slow machine has not computed the first
+    // hash by then, the response is 503 and the request is repeated. The limit counts hashes: a few
+    // more would cause a 429.
+    let requests = (0..60).map(async |_| {
         loop {
             let answer = api.introspect(&service, &token).await;
             if answer.status != 503 {
@@ -359,7 +362,7 @@ async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
             }
         }
     });
-    for answer in futures_util::future::join_all(asked).await {
+    for answer in futures_util::future::join_all(requests).await {
         assert_eq!(
             (answer.status.as_u16(), &answer.body["active"]),
             (200, &json!(true)),
@@ -368,7 +371,7 @@ async fn many_requests_of_a_client_with_an_old_hash_are_one_hash() {
     }
 }
 
-/// KiB of memory that a process has had at most (proc(5)).
+/// Returns the peak memory of the process in KiB (proc(5)).
 fn peak_memory(api: &AuthApi) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", api.program.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -376,33 +379,33 @@ fn peak_memory(api: &AuthApi) -> u64 {
 }
 
 #[tokio::test]
-async fn wrong_secrets_take_the_memory_of_one_hash() {
+async fn wrong_secrets_use_the_memory_of_one_hash() {
     let database = Database::create().await;
     let service = Service::of_an_earlier_release();
     let api = AuthApi::start(&database, &[service.env()]).await;
     let token = api.login(&Wallet::generate()).await.access;
     assert_eq!(api.introspect(&service, &token).await.body["active"], true);
     let before = peak_memory(&api);
-    // 503: its turn did not come within a second.
-    let asked = (0..120).map(async |number| {
+    // 503 means that the request did not get its turn within a second.
+    let requests = (0..120).map(async |number| {
         let request = api.client.post(format!("{}/oauth/introspect", api.url));
         let request = request
             .basic_auth(service.id, Some(format!("wrong {number}")))
             .form(&[("token", &token)]);
         assert!([401, 503].contains(&api.send(request).await.status.as_u16()));
     });
-    futures_util::future::join_all(asked).await;
+    futures_util::future::join_all(requests).await;
     let more = peak_memory(&api) - before;
     assert!(more < 64 * 1024, "{more} KiB");
 }
 
 #[tokio::test]
-async fn wrong_secrets_keep_nobody_waiting() {
+async fn wrong_secrets_do_not_delay_other_requests() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
-    // No queue: all are answered for what they are.
-    let asked = (0..200).map(async |number| {
+    // There is no queue: each request gets its own result.
+    let requests = (0..200).map(async |number| {
         let request = api.client.post(format!("{}/oauth/introspect", api.url));
         let request = request
             .basic_auth(service.id, Some(format!("wrong {number}")))
@@ -410,11 +413,11 @@ async fn wrong_secrets_keep_nobody_waiting() {
         is_error(&api.send(request).await, 401, "invalid_client");
         assert_eq!(api.introspect(&service, &token).await.body["active"], true);
     });
-    futures_util::future::join_all(asked).await;
+    futures_util::future::join_all(requests).await;
 }
 
 #[tokio::test]
-async fn an_access_token_ends_with_its_session() {
+async fn access_token_expires_with_its_session() {
     let database = Database::create().await;
     let (api, service) = start(&database, &[("SESSION_TTL", "2m")]).await;
     let login = api.try_login(&Wallet::generate()).await;
@@ -422,13 +425,13 @@ async fn an_access_token_ends_with_its_session() {
     for answer in [&login, &refreshed] {
         assert!((1..=120).contains(&answer.body["expires_in"].as_i64().unwrap()), "{answer:?}");
     }
-    let said = api.introspect(&service, &refreshed.tokens().access).await.body;
-    let left = said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap();
+    let body = api.introspect(&service, &refreshed.tokens().access).await.body;
+    let left = body["exp"].as_i64().unwrap() - body["iat"].as_i64().unwrap();
     assert_eq!(Some(left), refreshed.body["expires_in"].as_i64());
 }
 
 #[tokio::test]
-async fn the_metadata_names_what_there_is() {
+async fn metadata_lists_the_supported_endpoints() {
     let database = Database::create().await;
     let api =
         AuthApi::start(&database, &[("PUBLIC_URL", "https://auth.example.test/wallets/")]).await;
@@ -455,7 +458,7 @@ async fn the_metadata_names_what_there_is() {
 
 /// RFC 8414 §3.1: the path of an issuer follows the well-known path.
 #[tokio::test]
-async fn the_metadata_is_where_the_issuers_path_puts_it() {
+async fn metadata_path_includes_the_issuer_path() {
     const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
     let database = Database::create().await;
     let plain = ("https://auth.example.test", "https://auth.example.test", "");
@@ -469,7 +472,7 @@ async fn the_metadata_is_where_the_issuers_path_puts_it() {
         let api =
             AuthApi::start(&database, &[("PUBLIC_URL", public_url), ("ISSUER", issuer)]).await;
         let get = async |path: &str| api.send(api.client.get(format!("{}{path}", api.url))).await;
-        // A proxy that maps the issuer's path to auth-api passes on what follows it.
+        // A proxy that maps the issuer path to auth-api forwards only the rest of the path.
         for place in [WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}{path}")] {
             let answer = get(&place).await;
             assert_eq!(
@@ -492,7 +495,7 @@ async fn the_metadata_is_where_the_issuers_path_puts_it() {
         );
         assert!(
             (api.metric(&count).await - 2.0).abs() < f64::EPSILON,
-            "a path of the configuration is no label"
+            "a configured path is not a label"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `auth-api keys` and `auth-api clients`: what they do to files.
+//! `auth-api keys` and `auth-api clients`, and their changes to files.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -15,7 +15,7 @@ async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, Strin
     (code, program.stdout(), program.stderr())
 }
 
-/// A directory of keys that were made so many minutes ago.
+/// Creates a directory with keys of these ages in minutes.
 async fn keys(ages: &[i64]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for age in ages {
@@ -43,7 +43,7 @@ async fn phases(directory: &Path) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_key_waits_then_signs_then_verifies_and_then_it_may_go() {
+async fn key_waits_then_signs_then_verifies_then_is_spent() {
     let directory = keys(&[600, 100, 30, 5]).await;
     let pair = |kid: &str, phase: &str| (kid.to_owned(), phase.to_owned());
     let expected = [
@@ -70,8 +70,8 @@ async fn a_key_waits_then_signs_then_verifies_and_then_it_may_go() {
 }
 
 #[tokio::test]
-async fn rotate_warns_of_many_keys() {
-    // The sixteenth is not many, and the seventeenth is.
+async fn rotate_warns_about_many_keys() {
+    // Sixteen keys cause no warning, and seventeen do.
     for (present, warned) in [(15, false), (16, true)] {
         let ages: Vec<i64> = (1..=present).map(|days| days * 1440).collect();
         let directory = keys(&ages).await;
@@ -89,7 +89,7 @@ async fn rotate_warns_of_many_keys() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
+async fn key_in_use_is_retired_only_with_now() {
     let directory = keys(&[100, 30]).await;
     let dir = directory.path().to_str().unwrap();
     let names: Vec<String> = fs::read_dir(directory.path())
@@ -111,12 +111,12 @@ async fn a_key_that_is_needed_is_only_deleted_when_that_is_said() {
     assert_eq!(
         run(&["keys", "retire", "--now", "--dir", dir], &[]).await.0,
         Some(2),
-        "--now is for one key"
+        "--now requires a key"
     );
 }
 
 #[tokio::test]
-async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() {
+async fn secret_commands_rotate_and_keep_file_permissions() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("secret");
     let path = file.to_str().unwrap();
@@ -140,12 +140,12 @@ async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() 
         assert_eq!(step(&wrong).await.0, Some(1), "{wrong:?}");
         assert_eq!(held(), both);
     }
-    // Once more is as good as once.
+    // `use` is idempotent.
     for _ in 0..2 {
         assert_eq!(step(&["use", new]).await.0, Some(0));
         assert_eq!(held(), [both[1].as_str(), AuthApi::SECRET]);
     }
-    assert_eq!(step(&["retire", new]).await.0, Some(1), "it makes new credentials");
+    assert_eq!(step(&["retire", new]).await.0, Some(1), "this secret creates new credentials");
     assert_eq!(step(&["retire", old]).await.0, Some(0));
     assert_eq!(held(), [both[1].as_str()]);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -156,7 +156,7 @@ async fn a_secret_goes_its_way_through_a_file_that_stays_as_private_as_it_was() 
 }
 
 #[tokio::test]
-async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays() {
+async fn client_commands_keep_the_rest_of_the_file() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
     let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
@@ -180,11 +180,11 @@ async fn clients_are_added_listed_and_removed_and_what_else_the_file_says_stays(
     for id in ["a b", "", "a:b", "ä", &"x".repeat(65)] {
         assert_eq!(run(&["clients", "add", id], &env).await.0, Some(2), "{id}");
     }
-    assert_eq!(run(&["clients", "list"], &[]).await.0, Some(78), "no file is named");
+    assert_eq!(run(&["clients", "list"], &[]).await.0, Some(78), "no file is configured");
 }
 
 #[tokio::test]
-async fn an_old_hash_is_replaced_by_the_secret_alone() {
+async fn rehash_requires_the_client_secret() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
     let old = format!("# Ours.\n{}\n", Service::ARGON2ID);
@@ -197,13 +197,13 @@ async fn an_old_hash_is_replaced_by_the_secret_alone() {
             .env("LOG_FORMAT", "json");
         let pipe = std::process::Stdio::piped;
         let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
-        // One that refuses before it reads has closed its end.
+        // A command that fails before it reads has closed its standard input.
         let _ = child.stdin.take().unwrap().write_all(secret.as_bytes());
         let output = child.wait_with_output().unwrap();
         let printed = [output.stdout, output.stderr].concat();
         assert!(
             !String::from_utf8(printed).unwrap().contains(Service::ARGON2ID_SECRET),
-            "the secret is printed"
+            "the command prints the secret"
         );
         output.status.code()
     };
@@ -212,7 +212,7 @@ async fn an_old_hash_is_replaced_by_the_secret_alone() {
         assert_eq!(rehash(id, wrong), Some(1), "{id} {wrong}");
         assert_eq!(fs::read_to_string(&file).unwrap(), old);
     }
-    // Twice is as good as once.
+    // `rehash` is idempotent.
     for _ in 0..2 {
         assert_eq!(rehash("orders", &format!("{}\n", Service::ARGON2ID_SECRET)), Some(0));
         let stored = fs::read_to_string(&file).unwrap();
@@ -224,11 +224,11 @@ async fn an_old_hash_is_replaced_by_the_secret_alone() {
 }
 
 #[tokio::test]
-async fn what_root_makes_belongs_to_whom_the_directory_belongs() {
+async fn files_created_by_root_belong_to_the_directory_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let directory = TempDir::new().unwrap();
     let us = fs::metadata(directory.path()).unwrap().uid();
-    // Only root can give a directory away; anybody else's files are his own.
+    // Only root can change the owner of a directory. Files of other users belong to those users.
     let owner = if us == 0 { 65_534 } else { us };
     chown(directory.path(), Some(owner), None).unwrap();
     let dir = directory.path().to_str().unwrap();
@@ -251,7 +251,7 @@ async fn what_root_makes_belongs_to_whom_the_directory_belongs() {
 }
 
 #[tokio::test]
-async fn clients_that_are_added_at_once_are_all_there() {
+async fn concurrently_added_clients_are_all_stored() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
     let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
@@ -270,7 +270,7 @@ async fn clients_that_are_added_at_once_are_all_there() {
 }
 
 #[tokio::test]
-async fn a_leaked_key_goes_with_those_that_are_spent_and_the_next_one_signs_at_once() {
+async fn retiring_a_leaked_key_lets_the_next_one_sign() {
     let directory = keys(&[9000, 600]).await;
     let dir = directory.path().to_str().unwrap();
     assert_eq!(run(&["keys", "rotate", "--dir", dir], &[]).await.0, Some(0));
@@ -285,7 +285,7 @@ async fn a_leaked_key_goes_with_those_that_are_spent_and_the_next_one_signs_at_o
 }
 
 #[tokio::test]
-async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
+async fn invalid_clients_file_is_reported_with_its_line() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("clients");
     let env = [("INTROSPECTION_CLIENTS_FILE", file.to_str().unwrap())];
@@ -323,10 +323,6 @@ async fn a_file_of_clients_that_cannot_be_used_is_told_by_its_line() {
             "{stderr}"
         );
         assert_eq!(run(&["clients", "add", "another"], &env).await.0, Some(1));
-        assert_eq!(
-            fs::read_to_string(&file).unwrap(),
-            content,
-            "what is not understood is not touched"
-        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), content, "an invalid file is not changed");
     }
 }

@@ -1,5 +1,4 @@
-//! Whoever asks too often is told when to come back, whichever process is asked, and whether Redis
-//! is there or not.
+//! Rate limits and their header fields, with several processes, with and without Redis.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
@@ -7,7 +6,7 @@ use testkit::{Answer, AuthApi, Database, Proxy, Redis, Wallet};
 
 const ROOMY: &str = "1000/1h";
 
-/// An API with limits; those that are not named are out of reach.
+/// Starts an API with these limits. All other limits are too high to be reached.
 async fn start(database: &Database, quotas: &[(&str, &str)]) -> AuthApi {
     let names =
         ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP", "RATE_LIMIT_SESSION"];
@@ -21,7 +20,7 @@ async fn challenge(api: &AuthApi, wallet: &Wallet) -> Answer {
     api.post("/auth/challenge", &json!({ "address": wallet.address() })).await
 }
 
-/// A challenge that is asked for over a proxy, by a client with this address.
+/// Requests a challenge through a proxy, as a client with this address.
 async fn challenge_from(api: &AuthApi, address: &str) -> Answer {
     let body = json!({ "address": Wallet::generate().address() });
     let request =
@@ -33,7 +32,7 @@ fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
 }
 
-/// `"ip";r=2;t=1200` as its name and its numbers.
+/// Parses items such as `"ip";r=2;t=1200` into their names and numbers.
 fn left(answer: &Answer) -> Vec<(String, u64, u64)> {
     let items = field(answer, "ratelimit").split(", ").map(|item| {
         let mut parts = item.split(';');
@@ -45,7 +44,7 @@ fn left(answer: &Answer) -> Vec<(String, u64, u64)> {
     items.collect()
 }
 
-/// 429, with fields that fit together.
+/// Asserts that a response is a 429 with consistent header fields.
 fn is_limited_by(answer: &Answer, policy: &str) {
     answer.is_problem(429, "rate_limited");
     let (name, requests, seconds) = left(answer).pop().unwrap();
@@ -60,7 +59,7 @@ async fn refused(api: &AuthApi, route: &str, scope: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn every_answer_says_how_many_requests_are_left() {
+async fn every_response_shows_the_remaining_quota() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_IP", "4/1h"), ("RATE_LIMIT_ADDRESS", "2/1h")]).await;
     let wallet = Wallet::generate();
@@ -70,7 +69,7 @@ async fn every_answer_says_how_many_requests_are_left() {
     assert_eq!(field(&first, "ratelimit"), "\"ip\";r=3;t=900");
     assert!(!first.headers.contains_key("retry-after"));
 
-    // What makes no sense is a request, too.
+    // Malformed requests count, too.
     let malformed = api.post("/auth/challenge", &json!({ "address": 7 })).await;
     malformed.is_problem(400, "malformed");
     assert_eq!(left(&malformed)[0].1, 2);
@@ -82,7 +81,7 @@ async fn every_answer_says_how_many_requests_are_left() {
     assert_eq!(field(&fifth, "ratelimit-policy"), "\"ip\";q=4;w=3600");
     assert!((refused(&api, "/auth/challenge", "ip").await - 1.0).abs() < f64::EPSILON);
 
-    // Each endpoint has a count of its own, and some have none.
+    // Each endpoint has its own count, and some endpoints have none.
     let message = first.body["message"].as_str().unwrap();
     let login = async || api.submit(message, &wallet.sign(message)).await;
     let (began, replayed, third) = (login().await, login().await, login().await);
@@ -90,13 +89,13 @@ async fn every_answer_says_how_many_requests_are_left() {
     for answer in [&replayed, &third] {
         assert_eq!(field(answer, "ratelimit-policy"), policies);
     }
-    // It made the wallet's account.
+    // The first login created the account.
     assert_eq!(
         field(&began, "ratelimit-policy"),
         format!("{policies}, \"new-accounts\";q=500;w=3600")
     );
-    let left_to_it = "\"ip\";r=3;t=900, \"address\";r=1;t=1800, \"new-accounts\";r=499;t=8";
-    assert_eq!(field(&began, "ratelimit"), left_to_it);
+    let remaining = "\"ip\";r=3;t=900, \"address\";r=1;t=1800, \"new-accounts\";r=499;t=8";
+    assert_eq!(field(&began, "ratelimit"), remaining);
     let requests: Vec<_> =
         left(&replayed).into_iter().map(|(name, requests, _)| (name, requests)).collect();
     assert_eq!(requests, [("ip".to_owned(), 2), ("address".to_owned(), 0)]);
@@ -108,7 +107,7 @@ async fn every_answer_says_how_many_requests_are_left() {
 }
 
 #[tokio::test]
-async fn unless_told_otherwise_there_are_limits_that_people_do_not_reach() {
+async fn default_limits_exceed_normal_use() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("RATE_LIMIT", "on")]).await;
     let wallet = Wallet::generate();
@@ -157,7 +156,7 @@ async fn processes_share_one_quota() {
 }
 
 #[tokio::test]
-async fn a_quota_comes_back_with_time_and_its_keys_are_forgotten() {
+async fn quota_recovers_and_its_keys_expire() {
     let (database, redis) = (Database::create().await, Redis::start());
     let url = redis.url();
     let env = [("REDIS_URL", url.as_str()), ("REDIS_PREFIX", "p"), ("RATE_LIMIT_IP", "2/1h")];
@@ -171,12 +170,12 @@ async fn a_quota_comes_back_with_time_and_its_keys_are_forgotten() {
     let key = "{p}:limit:challenge:ip:127.0.0.1";
     let number = |answer: String| answer.trim_start_matches(':').trim().parse::<i64>().unwrap();
     assert!((1..=3_600_000).contains(&number(redis.command(&format!("PTTL {key}")))));
-    // Half an hour passes: one request's share of an hour.
+    // Half an hour passes, which is the share of one request.
     let _ = redis.command(&format!("DECRBY {key} 1800000000"));
     assert_eq!(ask().await.status, 200);
     is_limited_by(&ask().await, "ip");
 
-    // Redis' clock was set back by a day: nobody has to wait for it to catch up.
+    // The clock of Redis was set back by a day: clients do not wait until it catches up.
     let _ = redis.command(&format!("INCRBY {key} 86400000000"));
     assert_eq!(ask().await.status, 200);
 
@@ -185,7 +184,7 @@ async fn a_quota_comes_back_with_time_and_its_keys_are_forgotten() {
 }
 
 #[tokio::test]
-async fn without_redis_each_process_counts_for_itself() {
+async fn processes_count_separately_without_redis() {
     let (database, mut redis) = (Database::create().await, Redis::start());
     let url = redis.url();
     let api = start(
@@ -200,8 +199,8 @@ async fn without_redis_each_process_counts_for_itself() {
     assert_eq!(field(&first, "ratelimit"), "\"ip\";r=2;t=1200");
     let message = first.body["message"].as_str().unwrap();
     let login = async || api.submit(message, &wallet.sign(message)).await;
-    let left_to_it = "\"ip\";r=2;t=1200, \"address\";r=1;t=1800, \"new-accounts\";r=499;t=8";
-    assert_eq!(field(&login().await, "ratelimit"), left_to_it);
+    let remaining = "\"ip\";r=2;t=1200, \"address\";r=1;t=1800, \"new-accounts\";r=499;t=8";
+    assert_eq!(field(&login().await, "ratelimit"), remaining);
     login().await.is_problem(401, "login_refused");
     is_limited_by(&login().await, "address");
     is_limited_by(&login().await, "ip");
@@ -211,7 +210,7 @@ async fn without_redis_each_process_counts_for_itself() {
 }
 
 #[tokio::test]
-async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
+async fn ipv6_clients_are_counted_by_64_bit_network() {
     let database = Database::create().await;
     let api =
         start(&database, &[("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_IP", "2/1h")]).await;
@@ -223,7 +222,7 @@ async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
     let policies = "\"ip\";q=2;w=3600, \"ip-56\";q=8;w=3600, \"ip-48\";q=128;w=3600";
     assert_eq!((another.status.as_u16(), field(&another, "ratelimit-policy")), (200, policies));
     let requests: Vec<_> = left(&another).into_iter().map(|(_, requests, _)| requests).collect();
-    assert_eq!(requests, [1, 5, 125], "what the /64 refused is not counted by the others");
+    assert_eq!(requests, [1, 5, 125], "the other networks do not count what the /64 rejected");
     for address in ["203.0.113.7", "::ffff:203.0.113.7"] {
         assert_eq!(challenge_from(&api, address).await.status, 200, "{address}");
     }
@@ -232,7 +231,7 @@ async fn a_customer_of_ipv6_is_a_network_of_64_bits() {
 }
 
 #[tokio::test]
-async fn many_networks_of_one_customer_have_no_quota_each() {
+async fn networks_of_one_ipv6_customer_share_a_quota() {
     let (database, redis) = (Database::create().await, Redis::start());
     let url = redis.url();
     let env = [
@@ -248,8 +247,8 @@ async fn many_networks_of_one_customer_have_no_quota_each() {
     is_limited_by(&challenge_from(&api, "2001:db8:7:4::1").await, "ip-56");
     let other = challenge_from(&api, "2001:db8:7:100::1").await;
     assert_eq!(other.status, 200);
-    assert_eq!(left(&other)[2].1, 64 - 5, "what the /56 refused is not counted by the /48");
-    // As if 59 more of its networks had asked: each took a share of an hour.
+    assert_eq!(left(&other)[2].1, 64 - 5, "the /48 does not count what the /56 rejected");
+    // Simulates requests from 59 more networks of the /48, each of which uses its share of an hour.
     let shares = 59 * 3_600_000_000_u64 / 64;
     let _ = redis.command(&format!("INCRBY {{p}}:limit:challenge:ip-48:2001:db8:7::/48 {shares}"));
     is_limited_by(&challenge_from(&api, "2001:db8:7:200::1").await, "ip-48");
@@ -258,7 +257,7 @@ async fn many_networks_of_one_customer_have_no_quota_each() {
 }
 
 #[tokio::test]
-async fn nobody_gets_another_quota_by_claiming_another_address() {
+async fn forged_client_address_gets_no_extra_quota() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_IP", "2/1h")]).await;
     for address in ["203.0.113.1", "203.0.113.2"] {
@@ -268,7 +267,7 @@ async fn nobody_gets_another_quota_by_claiming_another_address() {
 }
 
 #[tokio::test]
-async fn a_wallet_is_counted_by_its_own_signature_alone() {
+async fn wallet_quota_counts_only_valid_signatures() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_ADDRESS", "2/1h")]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
@@ -279,7 +278,7 @@ async fn a_wallet_is_counted_by_its_own_signature_alone() {
         assert_eq!(
             left(&answer).len(),
             1,
-            "what is left to a wallet is its own affair: {answer:?}"
+            "the remaining quota of a wallet is shown only to the wallet: {answer:?}"
         );
     }
     assert_eq!(api.submit(&message, &wallet.sign(&message)).await.status, 200);
@@ -297,10 +296,10 @@ async fn a_wallet_is_counted_by_its_own_signature_alone() {
     let _ = api.login(&stranger).await;
 }
 
-/// Whoever has three networks asks for challenges of somebody else's wallet, and sends them back
-/// badly signed.
+/// An attacker on three networks requests challenges for another wallet, and submits them with
+/// invalid signatures.
 #[tokio::test]
-async fn a_wallet_is_not_locked_out_by_strangers() {
+async fn wallet_cannot_be_locked_out_by_others() {
     let database = Database::create().await;
     let quotas = [
         ("TRUSTED_PROXIES", "127.0.0.1"),
@@ -314,18 +313,18 @@ async fn a_wallet_is_not_locked_out_by_strangers() {
             api.client.post(format!("{}{path}", api.url)).header("X-Forwarded-For", network);
         api.send(request.json(body)).await
     };
-    let asked = json!({ "address": wallet.address() });
+    let challenge_body = json!({ "address": wallet.address() });
     for network in ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1"] {
         for _ in 0..5 {
-            let challenge = from(network, "/auth/challenge", &asked).await;
+            let challenge = from(network, "/auth/challenge", &challenge_body).await;
             assert_eq!(challenge.status, 200);
             let message = challenge.body["message"].as_str().unwrap();
             let login = json!({ "message": message, "signature": stranger.sign(message) });
             from(network, "/auth/login", &login).await.is_problem(401, "login_refused");
         }
-        is_limited_by(&from(network, "/auth/challenge", &asked).await, "ip");
+        is_limited_by(&from(network, "/auth/challenge", &challenge_body).await, "ip");
     }
-    let challenge = from("203.0.113.7", "/auth/challenge", &asked).await;
+    let challenge = from("203.0.113.7", "/auth/challenge", &challenge_body).await;
     assert_eq!(challenge.status, 200, "{challenge:?}");
     let message = challenge.body["message"].as_str().unwrap();
     let login = json!({ "message": message, "signature": wallet.sign(message) });
@@ -333,7 +332,7 @@ async fn a_wallet_is_not_locked_out_by_strangers() {
 }
 
 #[tokio::test]
-async fn refreshes_are_counted_by_session_before_the_database_is_asked() {
+async fn refreshes_are_limited_by_session_before_any_query() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let env = [
@@ -354,7 +353,7 @@ async fn refreshes_are_counted_by_session_before_the_database_is_asked() {
         (api.metric("auth_api_refreshes_total{outcome=\"limited\"}").await - 1.0).abs()
             < f64::EPSILON
     );
-    // A token of one's own making is of no session.
+    // A forged token does not count against a session.
     let forged = api.refresh(&format!("{}x", &third.refresh[..third.refresh.len() - 1])).await;
     forged.is_problem(401, "refresh_refused");
     assert_eq!(left(&forged).len(), 1, "{forged:?}");

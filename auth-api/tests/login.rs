@@ -1,16 +1,16 @@
-//! POST /auth/challenge and POST /auth/login. What hostile clients send is in `hostile/`.
+//! POST /auth/challenge and POST /auth/login. Requests of hostile clients are in `hostile/`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
-/// Logins of this API's, as the metrics count them.
+/// Returns the number of logins with this outcome, from the metrics.
 async fn logins(api: &AuthApi, outcome: &str) -> f64 {
     api.metric(&format!("auth_api_logins_total{{outcome=\"{outcome}\"}}")).await
 }
 
 #[tokio::test]
-async fn a_wallet_logs_in_and_is_known() {
+async fn wallet_logs_in_to_one_account() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -38,13 +38,13 @@ async fn a_wallet_logs_in_and_is_known() {
     let me_again = api.session(&again.access).await;
     assert_eq!(
         me_again.body["account"]["id"], me.body["account"]["id"],
-        "one wallet is one account"
+        "a wallet has one account"
     );
     assert_ne!(again.session_id, tokens.session_id);
 }
 
 #[tokio::test]
-async fn a_signature_may_be_base64_or_hex_and_transport_may_be_named() {
+async fn login_accepts_a_hex_signature_and_a_transport() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -55,7 +55,7 @@ async fn a_signature_may_be_base64_or_hex_and_transport_may_be_named() {
 }
 
 #[tokio::test]
-async fn only_hashes_are_stored() {
+async fn only_token_hashes_are_stored() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -70,10 +70,10 @@ async fn only_hashes_are_stored() {
     for secret in [&tokens.refresh, &next.refresh, &tokens.access] {
         let bytes = base64_url(&secret[3..]);
         assert!(!everything.contains(&secret[3..]));
-        // The part of the token that nobody can guess, as PostgreSQL would print it.
+        // The random part of the token, as PostgreSQL prints it.
         assert!(
             !everything.contains(&hex::encode(&bytes[20..52])),
-            "a secret stands in the database"
+            "the database contains a secret"
         );
     }
     let stored: String = database.one("SELECT encode(token_hash, 'hex') FROM token_families").await;
@@ -87,7 +87,7 @@ fn base64_url(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_challenge_made_by_another_deployment_is_refused() {
+async fn challenge_of_another_deployment_is_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -104,7 +104,7 @@ async fn a_challenge_made_by_another_deployment_is_refused() {
 }
 
 #[tokio::test]
-async fn an_older_secret_goes_on_verifying() {
+async fn older_secret_still_verifies() {
     let database = Database::create().await;
     let before = AuthApi::start(&database, &[]).await;
     let both = format!("{},{}", AuthApi::OTHER_SECRET, AuthApi::SECRET);
@@ -118,7 +118,7 @@ async fn an_older_secret_goes_on_verifying() {
 }
 
 #[tokio::test]
-async fn a_replayed_challenge_is_refused() {
+async fn replayed_challenge_is_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -132,7 +132,7 @@ async fn a_replayed_challenge_is_refused() {
 }
 
 #[tokio::test]
-async fn of_32_concurrent_submissions_of_one_login_one_wins() {
+async fn one_of_32_concurrent_submissions_succeeds() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -148,7 +148,7 @@ async fn of_32_concurrent_submissions_of_one_login_one_wins() {
 }
 
 #[tokio::test]
-async fn a_challenge_has_expired_at_its_expiry_by_the_databases_clock() {
+async fn challenge_expires_by_the_database_clock() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("CHALLENGE_TTL", "1s")]).await;
     let wallet = Wallet::generate();
@@ -157,7 +157,7 @@ async fn a_challenge_has_expired_at_its_expiry_by_the_databases_clock() {
         message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap().to_owned();
     let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
     let client = database.client().await;
-    testkit::eventually("the database's clock has reached the expiry", async || {
+    testkit::eventually("the database clock has reached the expiration", async || {
         client.query_one(&past, &[]).await.unwrap().get(0)
     })
     .await;
@@ -166,7 +166,7 @@ async fn a_challenge_has_expired_at_its_expiry_by_the_databases_clock() {
 }
 
 #[tokio::test]
-async fn a_login_that_waits_past_its_challenges_expiry_is_refused() {
+async fn login_waiting_past_challenge_expiration_is_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("CHALLENGE_TTL", "3s")]).await;
     let wallet = Wallet::generate();
@@ -176,13 +176,13 @@ async fn a_login_that_waits_past_its_challenges_expiry_is_refused() {
     let holder = client.transaction().await.unwrap();
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
     let signature = wallet.sign(&message);
-    // The program's own check passes now; the database's decides, after the wait for the account's
-    // row.
+    // The check of the program passes. After the wait for the account row, the database rejects the
+    // challenge.
     let (answer, ()) = tokio::join!(api.submit(&message, &signature), async {
         let expires_at =
             message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();
         let past = format!("SELECT clock_timestamp() >= '{expires_at}'::timestamptz");
-        testkit::eventually("it has expired", async || {
+        testkit::eventually("the challenge has expired", async || {
             holder.query_one(&past, &[]).await.unwrap().get(0)
         })
         .await;
@@ -193,7 +193,7 @@ async fn a_login_that_waits_past_its_challenges_expiry_is_refused() {
 }
 
 #[tokio::test]
-async fn a_disabled_account_gets_no_session() {
+async fn disabled_account_gets_no_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();

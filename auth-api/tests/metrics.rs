@@ -1,5 +1,5 @@
-//! The metrics as a whole: whether Prometheus likes them, whether docs/metrics.md has them, whether
-//! all are there from the start. What each of them measures is told where it happens.
+//! The metrics as a whole: promtool accepts them, docs/metrics.md describes them, and all series
+//! exist from the start. The values are tested together with the features.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -14,14 +14,14 @@ async fn scrape(api: &AuthApi) -> String {
     api.client.get(format!("{}/metrics", api.ops_url)).send().await.unwrap().text().await.unwrap()
 }
 
-/// Names and labels, without the values.
+/// Returns the names and labels, without the values.
 fn series(scrape: &str) -> BTreeSet<String> {
     let lines = scrape.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
 }
 
 #[tokio::test]
-async fn promtool_and_the_page_of_metrics_agree_with_a_scrape_at_start() {
+async fn initial_scrape_passes_promtool_and_matches_the_docs() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let scrape = scrape(&api).await;
@@ -29,8 +29,8 @@ async fn promtool_and_the_page_of_metrics_agree_with_a_scrape_at_start() {
     assert_eq!(scraped(&scrape), documented("auth_api_"));
 }
 
-/// One request of each kind that ends well or badly by an endpoint's own doing.
-async fn use_it(api: &AuthApi, service: &Service) {
+/// Sends requests for each success and each failure that an endpoint itself causes.
+async fn send_regular_requests(api: &AuthApi, service: &Service) {
     let wallet = Wallet::generate();
     let first = api.login(&wallet).await;
     let second = api.refresh(&first.refresh).await.tokens();
@@ -55,12 +55,12 @@ async fn use_it(api: &AuthApi, service: &Service) {
     let _ = api.post("/auth/refresh", &json!({ "refresh_token": "x" })).await;
 }
 
-/// One request of each method to each path, with and without a body, and some that no endpoint
-/// takes.
-async fn misuse_it(api: &AuthApi) {
+/// Sends requests with each method to each path, with and without a body, and some that no endpoint
+/// accepts.
+async fn send_invalid_requests(api: &AuthApi) {
     let (_, printed) = Program::run(binary("auth-api"), &["openapi"], &[]).await;
-    let contract: Value = serde_json::from_str(&printed.stdout()).unwrap();
-    let paths = contract["paths"].as_object().unwrap().keys().map(String::as_str);
+    let specification: Value = serde_json::from_str(&printed.stdout()).unwrap();
+    let paths = specification["paths"].as_object().unwrap().keys().map(String::as_str);
     let pages = [
         "/docs",
         "/docs/",
@@ -86,18 +86,18 @@ async fn misuse_it(api: &AuthApi) {
                 .await;
             let _ = api.send(request().header("X-Large", "x".repeat(20_000))).await;
         }
-        let asked_before = api
+        let preflight = api
             .client
             .request(Method::OPTIONS, &url)
             .header("Access-Control-Request-Method", "POST");
         for origin in ["https://app.example.test", "https://elsewhere.example"] {
-            let _ = api.send(asked_before.try_clone().unwrap().header("Origin", origin)).await;
+            let _ = api.send(preflight.try_clone().unwrap().header("Origin", origin)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn every_series_is_there_from_the_start() {
+async fn every_series_exists_from_the_start() {
     let database = Database::create().await;
     let service = Service::add().await;
     let token = tempfile::NamedTempFile::new().unwrap();
@@ -107,8 +107,8 @@ async fn every_series_is_there_from_the_start() {
         [service.env(), operators, ("DEMO", "1"), ("ALLOWED_ORIGINS", "https://app.example.test")];
     let api = AuthApi::start(&database, &env).await;
     let at_start = series(&scrape(&api).await);
-    use_it(&api, &service).await;
-    misuse_it(&api).await;
+    send_regular_requests(&api, &service).await;
+    send_invalid_requests(&api).await;
     let limited = AuthApi::start(
         &database,
         &[("RATE_LIMIT", "on"), ("RATE_LIMIT_IP", "1/1h"), ("RATE_LIMIT_REFRESH_IP", "1/1h")],

@@ -1,6 +1,5 @@
-//! A thief with a copy of a refresh token and the client that it was stolen from, on two networks:
-//! what the thief can see of the other's rotations, and what a retry from another network counts
-//! for.
+//! A thief with a copy of a refresh token, and the legitimate client, on two networks: what the
+//! thief can observe of the client's rotations, and how retries from another network count.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -13,7 +12,7 @@ const HOME: &str = "203.0.113.7";
 const ELSEWHERE: &str = "198.51.100.9";
 const KEY: &str = "c1a2b3d4e5f60718293a";
 
-/// An API behind a proxy that names its clients.
+/// Starts an API behind a proxy that forwards the addresses of its clients.
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
     let env: Vec<_> =
         [("TRUSTED_PROXIES", "127.0.0.0/8")].into_iter().chain(more.iter().copied()).collect();
@@ -46,8 +45,8 @@ async fn refresh_from(api: &AuthApi, network: &str, refresh_token: &str) -> Answ
     refresh_with(api, network, None, refresh_token).await
 }
 
-/// Moves the last rotation back, and not the one before. A request that seems to have arrived
-/// before the rotation counts for nothing, and when it arrived is known to some milliseconds.
+/// Moves the last rotation back in time, but not the one before. A request that seems to arrive
+/// before the rotation does not count, and arrival times are accurate to a few milliseconds.
 async fn rotated_earlier(database: &Database, by: &str) {
     database
         .execute(&format!("UPDATE token_families SET rotated_at = rotated_at - interval '{by}'"))
@@ -60,7 +59,7 @@ async fn rotate(api: &AuthApi, database: &Database, network: &str, current: &Tok
     next
 }
 
-/// A rotation, and a retry of it from another network that gets the same successor.
+/// Rotates the token, and retries from another network. The retry gets the same successor.
 async fn rotate_and_retry(
     api: &AuthApi,
     database: &Database,
@@ -74,7 +73,7 @@ async fn rotate_and_retry(
     next
 }
 
-/// Generations with a retry from elsewhere that were counted.
+/// Asserts the number of generations with a retry from another network.
 async fn counted(api: &AuthApi, generations: f64) {
     let counted = api.metric("auth_api_foreign_generations_total").await;
     assert!(
@@ -87,25 +86,26 @@ async fn revoked_reason(database: &Database) -> Option<String> {
     database.one("SELECT revoked_reason FROM sessions").await
 }
 
-/// Everything that whoever has these tokens, and the credentials of a service, can read of their
-/// session.
+/// Returns everything that the holder of these tokens, and of the credentials of a service, can
+/// read about the session.
 async fn view(api: &AuthApi, service: &Service, tokens: &Tokens) -> Vec<Value> {
     let session = api.session(&tokens.access).await;
     let list = api.with_token("GET", "/auth/sessions", &tokens.access).await;
     assert_eq!((session.status.as_u16(), list.status.as_u16()), (200, 200));
-    let asked = [&tokens.access, &tokens.refresh].map(|token| api.introspect(service, token));
-    let [access, refresh] = asked;
+    let introspections =
+        [&tokens.access, &tokens.refresh].map(|token| api.introspect(service, token));
+    let [access, refresh] = introspections;
     vec![session.body, list.body, access.await.body, refresh.await.body]
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_reads_shows_a_rotation_that_can_be_followed() {
+async fn rotation_is_hidden_while_the_old_token_can_be_retried() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = start(&database, &[service.env()]).await;
     let mut current = login_from(&api, HOME).await;
     for rotation in 1..=6 {
-        // Each rotation moves the session's end.
+        // Makes each rotation extend the expiration of the session.
         database.execute("UPDATE sessions SET expires_at = expires_at - interval '2 days'").await;
         let stolen = current.clone();
         let before = view(&api, &service, &stolen).await;
@@ -113,13 +113,13 @@ async fn nothing_that_a_client_reads_shows_a_rotation_that_can_be_followed() {
         assert_eq!(
             view(&api, &service, &stolen).await,
             before,
-            "rotation {rotation} shows at once"
+            "rotation {rotation} is visible at once"
         );
         rotated_earlier(&database, "6 minutes").await;
         assert_eq!(
             view(&api, &service, &stolen).await,
             before,
-            "rotation {rotation} shows before twice the grace"
+            "rotation {rotation} is visible before twice the grace period"
         );
         rotated_earlier(&database, "5 minutes").await;
         let [session, list, access, refresh] =
@@ -129,7 +129,7 @@ async fn nothing_that_a_client_reads_shows_a_rotation_that_can_be_followed() {
         assert_eq!(list["sessions"][0], session["session"]);
         assert_eq!((access, refresh), (before[2].clone(), json!({ "active": false })));
     }
-    // By then it is too late.
+    // By then, the old token counts as reuse.
     let stolen = current.clone();
     current = refresh_from(&api, HOME, &stolen.refresh).await.tokens();
     database.age_rotations("10 minutes").await;
@@ -139,7 +139,7 @@ async fn nothing_that_a_client_reads_shows_a_rotation_that_can_be_followed() {
 }
 
 #[tokio::test]
-async fn operators_see_the_last_rotation_at_once() {
+async fn operators_see_a_rotation_at_once() {
     let database = Database::create().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "operators-token-of-thirty-two-characters").unwrap();
@@ -156,11 +156,11 @@ async fn operators_see_the_last_rotation_at_once() {
     let next = refresh_from(&api, HOME, &tokens.refresh).await.tokens();
     assert_ne!(list().await, before);
     let shown = api.session(&next.access).await;
-    assert_eq!(shown.body["session"]["last_seen_at"], before, "its owner sees it later");
+    assert_eq!(shown.body["session"]["last_seen_at"], before, "the owner sees the rotation later");
 }
 
 #[tokio::test]
-async fn without_a_grace_a_rotation_shows_at_once() {
+async fn rotation_is_visible_at_once_without_a_grace_period() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let first = login_from(&api, HOME).await;
@@ -172,7 +172,7 @@ async fn without_a_grace_a_rotation_shows_at_once() {
     assert_ne!(seen(&next).await, before);
 }
 
-/// The item of `RateLimit` that shows how often a session is refreshed.
+/// Returns whether `RateLimit` has the item that shows how often a session is refreshed.
 fn shows_the_session(head: &str) -> bool {
     head.lines().any(|line| {
         line.to_ascii_lowercase().starts_with("ratelimit:") && line.contains("\"session\"")
@@ -190,7 +190,7 @@ fn head_of_a_refresh(network: &str, length: usize) -> String {
     format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n")
 }
 
-/// Sends a refresh and closes the sending half of the connection: the answer's head.
+/// Sends a refresh and closes the sending half of the connection. Returns the response.
 fn refresh_half_closed(api: &AuthApi, refresh_token: &str) -> String {
     let body = json!({ "refresh_token": refresh_token }).to_string();
     let mut socket = TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
@@ -198,13 +198,13 @@ fn refresh_half_closed(api: &AuthApi, refresh_token: &str) -> String {
     write!(socket, "{}{body}", head_of_a_refresh(HOME, body.len())).unwrap();
     socket.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
-    // The server may reset the connection after its answer.
+    // The server may reset the connection after its response.
     let _ = socket.read_to_string(&mut answer);
     answer
 }
 
 #[tokio::test]
-async fn the_quota_of_a_session_shows_only_to_who_gets_its_tokens() {
+async fn session_quota_is_shown_only_with_new_tokens() {
     let database = Database::create().await;
     let roomy = ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_REFRESH_IP"]
         .map(|name| (name, "1000/1h"));
@@ -212,7 +212,7 @@ async fn the_quota_of_a_session_shows_only_to_who_gets_its_tokens() {
         [("RATE_LIMIT", "on"), ("RATE_LIMIT_SESSION", "4/1h")].into_iter().chain(roomy).collect();
     let api = start(&database, &env).await;
     let first = login_from(&api, HOME).await;
-    // A request that is not decided neither shows the quota nor uses it up.
+    // A malformed request neither shows nor uses the quota.
     for _ in 0..5 {
         let malformed = refresh_with(&api, ELSEWHERE, Some("short"), &first.refresh).await;
         malformed.is_problem(400, "malformed");
@@ -228,14 +228,14 @@ async fn the_quota_of_a_session_shows_only_to_who_gets_its_tokens() {
     let reuse = refresh_from(&api, ELSEWHERE, &first.refresh).await;
     reuse.is_problem(401, "refresh_refused");
     assert!(!has_session_item(&reuse), "{reuse:?}");
-    // A limit that refuses says so.
+    // A response with 429 shows the limit.
     let limited = refresh_from(&api, HOME, &third.refresh).await;
     limited.is_problem(429, "rate_limited");
     assert!(has_session_item(&limited), "{limited:?}");
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_half_of_the_connection_sees_no_quota() {
+async fn half_closed_connection_gets_no_quota() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT", "on")]).await;
     let tokens = login_from(&api, HOME).await;
@@ -248,11 +248,11 @@ async fn a_client_that_closes_its_half_of_the_connection_sees_no_quota() {
 }
 
 #[tokio::test]
-async fn a_thief_who_follows_from_another_network_is_noticed_in_the_second_generation() {
+async fn foreign_retries_of_two_generations_are_reuse() {
     for (home, elsewhere) in [
         (HOME, ELSEWHERE),
         ("2001:db8:1:1::7", "2001:db8:1:2::7"),
-        // The client has used no address of the thief's version of IP.
+        // The client has used no address of the thief's IP version.
         (HOME, "2001:db8:1:2::7"),
         ("2001:db8:1:1::7", ELSEWHERE),
     ] {
@@ -263,7 +263,7 @@ async fn a_thief_who_follows_from_another_network_is_noticed_in_the_second_gener
         assert_eq!(
             revoked_reason(&database).await,
             None,
-            "one generation may be a client that has moved"
+            "a single generation may be a client that changed networks"
         );
         let third = rotate(&api, &database, home, &second).await;
         refresh_from(&api, elsewhere, &second.refresh).await.is_problem(401, "refresh_refused");
@@ -288,11 +288,11 @@ async fn a_thief_who_follows_from_another_network_is_noticed_in_the_second_gener
 }
 
 #[tokio::test]
-async fn a_generation_counts_once_and_only_those_in_a_row_are_reuse() {
+async fn only_consecutive_foreign_generations_are_reuse() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_FOREIGN_GENERATIONS", "3")]).await;
     let mut current = login_from(&api, HOME).await;
-    // Two, one without, two.
+    // Two generations with a foreign retry, one without, and two more.
     for foreign in [true, true, false, true, true] {
         let next = rotate(&api, &database, HOME, &current).await;
         for _ in 0..if foreign { 5 } else { 0 } {
@@ -311,7 +311,7 @@ async fn a_generation_counts_once_and_only_those_in_a_row_are_reuse() {
 }
 
 #[tokio::test]
-async fn foreign_generations_of_zero_are_only_reported() {
+async fn foreign_retries_are_only_reported_with_a_limit_of_zero() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_FOREIGN_GENERATIONS", "0")]).await;
     let mut current = login_from(&api, HOME).await;
@@ -324,7 +324,7 @@ async fn foreign_generations_of_zero_are_only_reported() {
 }
 
 #[tokio::test]
-async fn with_one_foreign_generation_the_first_retry_from_elsewhere_is_reuse() {
+async fn first_foreign_retry_is_reuse_with_a_limit_of_one() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_FOREIGN_GENERATIONS", "1")]).await;
     let first = login_from(&api, HOME).await;
@@ -334,7 +334,7 @@ async fn with_one_foreign_generation_the_first_retry_from_elsewhere_is_reuse() {
 }
 
 #[tokio::test]
-async fn five_tabs_that_wake_at_once_get_one_successor_each_time() {
+async fn five_concurrent_tabs_get_the_same_successor() {
     let database = Database::create().await;
     let api = start(&database, &[]).await;
     let mut current = login_from(&api, HOME).await;
@@ -350,23 +350,23 @@ async fn five_tabs_that_wake_at_once_get_one_successor_each_time() {
 }
 
 #[tokio::test]
-async fn a_client_that_moves_keeps_its_session() {
+async fn client_that_changes_networks_keeps_its_session() {
     let database = Database::create().await;
     let api = start(&database, &[]).await;
-    // The answer to a rotation at home is lost, and the retry comes from elsewhere.
+    // The response to a rotation at home is lost, and the retry comes from another network.
     let first = login_from(&api, HOME).await;
     let second = rotate_and_retry(&api, &database, HOME, ELSEWHERE, &first).await;
     counted(&api, 1.0).await;
-    // From there it rotates, and that is learned.
+    // The client rotates from there, and the new network is recorded.
     let third = rotate_and_retry(&api, &database, ELSEWHERE, ELSEWHERE, &second).await;
     counted(&api, 1.0).await;
     let _ = rotate_and_retry(&api, &database, ELSEWHERE, HOME, &third).await;
     counted(&api, 2.0).await;
-    assert_eq!(revoked_reason(&database).await, None, "the two were not in a row");
+    assert_eq!(revoked_reason(&database).await, None, "the two generations are not consecutive");
 }
 
 #[tokio::test]
-async fn a_retry_with_the_key_of_the_attempt_never_counts() {
+async fn foreign_retry_with_the_same_key_does_not_count() {
     let database = Database::create().await;
     let api = start(&database, &[]).await;
     let mut current = login_from(&api, HOME).await;
@@ -381,7 +381,7 @@ async fn a_retry_with_the_key_of_the_attempt_never_counts() {
         current = next;
     }
     counted(&api, 0.0).await;
-    // With the key of another attempt it does.
+    // A retry with the key of another attempt counts.
     let next = refresh_with(&api, HOME, Some(KEY), &current.refresh).await.tokens();
     rotated_earlier(&database, "1 second").await;
     let retried =
@@ -391,12 +391,12 @@ async fn a_retry_with_the_key_of_the_attempt_never_counts() {
 }
 
 #[tokio::test]
-async fn a_client_with_ipv4_and_ipv6_may_use_now_one_and_now_the_other() {
+async fn client_may_alternate_between_ipv4_and_ipv6() {
     let database = Database::create().await;
     let api = start(&database, &[]).await;
     let mut current = login_from(&api, HOME).await;
     for host in 1..=3 {
-        // Its IPv6 address changes within the /64.
+        // The IPv6 address of the client changes within the /64.
         let (v6, other_v6) =
             (format!("2001:db8:1:1::{host}"), format!("2001:db8:1:1:ffff::{host}"));
         current = rotate_and_retry(&api, &database, &v6, HOME, &current).await;
@@ -406,9 +406,9 @@ async fn a_client_with_ipv4_and_ipv6_may_use_now_one_and_now_the_other() {
     assert_eq!(revoked_reason(&database).await, None);
 }
 
-/// An auth-api of before these columns leaves the networks of an earlier rotation behind.
+/// An auth-api without these columns does not update the networks of an earlier rotation.
 #[tokio::test]
-async fn a_rotation_that_recorded_no_network_is_compared_with_none() {
+async fn rotation_without_recorded_networks_is_not_compared() {
     let database = Database::create().await;
     let api = start(&database, &[]).await;
     let mut current = login_from(&api, HOME).await;
@@ -426,8 +426,8 @@ async fn a_rotation_that_recorded_no_network_is_compared_with_none() {
     counted(&api, 0.0).await;
 }
 
-/// Refreshes from elsewhere at an API whose database is stalled, does `meanwhile` once the request
-/// is under way, and lets it go on.
+/// Sends a refresh from another network to an API whose database is stalled, runs `meanwhile` while
+/// the request waits, and resumes the database.
 async fn refresh_slowly(
     slow: &AuthApi,
     proxy: &Proxy,
@@ -436,7 +436,7 @@ async fn refresh_slowly(
 ) -> Answer {
     proxy.stall();
     let (answer, ()) = tokio::join!(refresh_from(slow, ELSEWHERE, refresh_token), async {
-        testkit::eventually("the request has a connection", async || {
+        testkit::eventually("the request holds a connection", async || {
             slow.metric("auth_api_db_connections{state=\"busy\"}").await > 0.0
         })
         .await;
@@ -447,7 +447,7 @@ async fn refresh_slowly(
 }
 
 #[tokio::test]
-async fn a_request_that_arrived_before_the_rotation_counts_for_nothing() {
+async fn request_from_before_the_rotation_does_not_count() {
     for rotations in 1..=2 {
         let database = Database::create().await;
         let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
@@ -472,7 +472,7 @@ async fn a_request_that_arrived_before_the_rotation_counts_for_nothing() {
         .await;
         match rotations {
             1 => assert_eq!(answer.tokens().refresh, current.refresh),
-            // Its successor has been used.
+            // The successor was already used.
             _ => answer.is_problem(401, "refresh_refused"),
         }
         counted(&slow, 0.0).await;
@@ -481,7 +481,7 @@ async fn a_request_that_arrived_before_the_rotation_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_retry_from_elsewhere_whose_client_hangs_up_counts_for_nothing() {
+async fn foreign_retry_of_a_disconnected_client_does_not_count() {
     let database = Database::create().await;
     let api = start(&database, &[("REFRESH_FOREIGN_GENERATIONS", "1")]).await;
     let first = login_from(&api, HOME).await;
@@ -495,7 +495,7 @@ async fn a_retry_from_elsewhere_whose_client_hangs_up_counts_for_nothing() {
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     drop(socket);
     holder.rollback().await.unwrap();
-    testkit::eventually("the request is decided", async || {
+    testkit::eventually("the request has an outcome", async || {
         api.metric("auth_api_refreshes_total{outcome=\"hung_up\"}").await > 0.0
     })
     .await;
@@ -505,7 +505,7 @@ async fn a_retry_from_elsewhere_whose_client_hangs_up_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_number_of_foreign_generations_that_makes_no_sense_is_refused() {
+async fn negative_foreign_generations_are_rejected() {
     let database = Database::create().await;
     let url = database.url_as("auth_api");
     let env = [("DATABASE_URL", url.as_str()), ("REFRESH_FOREIGN_GENERATIONS", "-1")];

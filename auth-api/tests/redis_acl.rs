@@ -1,4 +1,4 @@
-//! deploy/redis/users.acl: its users may do what they need, and nothing else.
+//! deploy/redis/users.acl: each user has the privileges it needs, and no others.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use redis::{Connection, RedisResult, Value};
@@ -6,7 +6,8 @@ use testkit::{AuthApi, Database, Redis, Wallet, eventually};
 
 const PASSWORD: &str = "a-password-of-tests";
 
-/// A Redis with the users of the file, but for the default one: the test needs it.
+/// Starts a Redis with the users of the file, except that the default user stays enabled for the
+/// test.
 fn with_users() -> Redis {
     let redis = Redis::start();
     let file =
@@ -45,7 +46,7 @@ fn run(connection: &mut Connection, command: &str) -> RedisResult<Value> {
 }
 
 #[tokio::test]
-async fn the_user_of_auth_api_is_enough_for_it() {
+async fn auth_api_user_has_all_required_privileges() {
     let (database, redis) = (Database::create().await, with_users());
     let url = url(&redis, "auth-api");
     let env =
@@ -67,11 +68,11 @@ async fn the_user_of_auth_api_is_enough_for_it() {
         tokens.session_id
     );
     let Value::Array(found) = run(&mut reader, &denied).unwrap() else {
-        unreachable!("MGET answers an array")
+        unreachable!("MGET returns an array")
     };
     assert!(
         found.len() == 2 && !found.contains(&Value::Nil),
-        "a reader sees the entry and the marker: {found:?}"
+        "a reader can read the entry and the marker: {found:?}"
     );
     api.denies(&tokens.access).await;
 
@@ -86,7 +87,7 @@ async fn the_user_of_auth_api_is_enough_for_it() {
 }
 
 #[tokio::test]
-async fn nobody_else_may_write_what_auth_api_believes() {
+async fn redis_users_have_no_excess_privileges() {
     let redis = with_users();
     let mut reader = connect(&redis, "auth-reader");
     let (entry, marker) =
@@ -115,7 +116,7 @@ async fn nobody_else_may_write_what_auth_api_believes() {
 }
 
 #[tokio::test]
-async fn an_entry_that_was_deleted_is_back_after_the_next_rebuild() {
+async fn deleted_entry_is_restored_by_the_next_rebuild() {
     let (database, redis) = (Database::create().await, Redis::start());
     let url = redis.url();
     let env =
@@ -125,7 +126,7 @@ async fn an_entry_that_was_deleted_is_back_after_the_next_rebuild() {
     assert_eq!(api.logout(&tokens.access).await.status, 204);
     let entry = format!("{{p}}:deny:{}", tokens.session_id);
     assert!(redis.command(&format!("DEL {entry}")).starts_with(":1"));
-    eventually("it is denied again", async || {
+    eventually("the entry exists again", async || {
         redis.command(&format!("EXISTS {entry}")).starts_with(":1")
     })
     .await;

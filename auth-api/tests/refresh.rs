@@ -9,7 +9,7 @@ async fn refreshes(api: &AuthApi, outcome: &str) -> f64 {
     api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await
 }
 
-/// Moves the last rotation past the grace.
+/// Moves the last rotation past the grace period.
 async fn grace_is_over(database: &Database) {
     database.age_rotations("6 minutes").await;
 }
@@ -18,19 +18,19 @@ async fn revoked_reason(database: &Database) -> Option<String> {
     database.one("SELECT revoked_reason FROM sessions").await
 }
 
-/// The session of `tokens` is dead: its current refresh token and its access token are refused.
+/// Asserts that a session is dead: its current refresh token and its access token are rejected.
 async fn is_dead(api: &AuthApi, tokens: &Tokens) {
     api.refresh(&tokens.refresh).await.is_problem(401, "refresh_refused");
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
 }
 
-/// The same for a session that was revoked: the denylist knows, too.
+/// Like [`is_dead`], for a revoked session, which is also on the denylist.
 async fn is_revoked(api: &AuthApi, tokens: &Tokens) {
     is_dead(api, tokens).await;
     api.denies(&tokens.access).await;
 }
 
-/// A chain of refreshes, first token first.
+/// Logs in and refreshes `length` times. Returns all tokens, oldest first.
 async fn chain(api: &AuthApi, length: usize) -> Vec<Tokens> {
     let mut chain = vec![api.login(&Wallet::generate()).await];
     for _ in 0..length {
@@ -41,7 +41,7 @@ async fn chain(api: &AuthApi, length: usize) -> Vec<Tokens> {
 }
 
 #[tokio::test]
-async fn a_chain_of_50_leaves_one_row_and_every_link_is_different() {
+async fn fifty_rotations_keep_one_row_and_give_distinct_tokens() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let chain = chain(&api, 50).await;
@@ -55,39 +55,40 @@ async fn a_chain_of_50_leaves_one_row_and_every_link_is_different() {
     assert_eq!(
         api.session(&chain[0].access).await.status,
         200,
-        "an access token lives until it expires"
+        "an access token is valid until it expires"
     );
 }
 
 #[tokio::test]
-async fn a_rotation_is_an_update_in_place() {
+async fn rotation_is_a_hot_update() {
     let database = Database::create().await;
-    // One connection, so that its back end reports them: at most once a second, after a statement.
+    // With one connection, its backend reports the statistics: at most once a second, after a
+    // statement.
     let api = AuthApi::start(&database, &[("DATABASE_POOL_SIZE", "1")]).await;
     let mut current = api.login(&Wallet::generate()).await;
     let counts =
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'token_families'";
     let client = database.client().await;
     let (mut updates, mut in_place) = (0, 0);
-    testkit::eventually("the statistics have 20 updates", async || {
+    testkit::eventually("the statistics count 20 updates", async || {
         current = api.refresh(&current.refresh).await.tokens();
         let row = client.query_one(counts, &[]).await.unwrap();
         (updates, in_place) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
         updates >= 20
     })
     .await;
-    // HOT, but for the odd one that finds its page full of versions that somebody may still see.
+    // HOT updates, except when a page is full of row versions that may still be visible.
     assert!(in_place * 100 >= updates * 90, "{in_place} of {updates} rotations were in place");
     let sessions_updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
     assert_eq!(
         database.one::<i64>(sessions_updated).await,
         0,
-        "a day is not won by it: no index is written"
+        "the expiration would move by less than a day, so no index is written"
     );
 }
 
 #[tokio::test]
-async fn a_retry_within_the_grace_gets_the_same_successor_and_the_chain_goes_on() {
+async fn retry_within_the_grace_period_gets_the_same_successor() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -104,7 +105,7 @@ async fn a_retry_within_the_grace_gets_the_same_successor_and_the_chain_goes_on(
 }
 
 #[tokio::test]
-async fn two_concurrent_refreshes_give_one_successor() {
+async fn concurrent_refreshes_get_the_same_successor() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let mut current = api.login(&Wallet::generate()).await;
@@ -119,7 +120,7 @@ async fn two_concurrent_refreshes_give_one_successor() {
 }
 
 #[tokio::test]
-async fn the_predecessor_past_the_grace_kills_the_session() {
+async fn predecessor_after_the_grace_period_ends_the_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let chain = chain(&api, 1).await;
@@ -131,7 +132,7 @@ async fn the_predecessor_past_the_grace_kills_the_session() {
 }
 
 #[tokio::test]
-async fn a_grace_of_zero_is_none() {
+async fn zero_grace_period_allows_no_retry() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("REFRESH_REUSE_GRACE", "0s")]).await;
     let chain = chain(&api, 1).await;
@@ -141,7 +142,7 @@ async fn a_grace_of_zero_is_none() {
 }
 
 #[tokio::test]
-async fn a_token_two_or_forty_generations_back_kills_the_session_within_the_grace_too() {
+async fn older_token_ends_the_session_within_the_grace_period() {
     for back in [2, 40] {
         let database = Database::create().await;
         let api = AuthApi::start(&database, &[]).await;
@@ -154,7 +155,7 @@ async fn a_token_two_or_forty_generations_back_kills_the_session_within_the_grac
 }
 
 #[tokio::test]
-async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_kills_nothing() {
+async fn generation_lost_in_a_restore_is_rejected_and_ends_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let mut chain = chain(&api, 3).await;
@@ -167,8 +168,8 @@ async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_ki
     api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
     assert!((refreshes(&api, "unknown").await - 1.0).abs() < f64::EPSILON);
     assert_eq!(revoked_reason(&database).await, None);
-    // The database goes on from where it is; then the lost token has the current generation and
-    // another hash.
+    // The restored database continues. The lost token then has the current generation, but another
+    // hash.
     let forked = api.refresh(&chain[3].refresh).await.tokens();
     api.refresh(&chain[4].refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await, None);
@@ -176,7 +177,7 @@ async fn a_generation_that_a_restored_database_has_not_reached_is_refused_and_ki
 }
 
 #[tokio::test]
-async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
+async fn forged_token_is_rejected_without_a_query() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let api =
@@ -185,7 +186,7 @@ async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
     let tokens = api.login(&Wallet::generate()).await;
     let before: String = database.one("SELECT f::text FROM token_families f").await;
     let mut bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
-    // What it asks by itself, it asks at its start, and then in an hour.
+    // auth-api itself queries the database at startup, and then after an hour.
     testkit::eventually("the denylist has been rebuilt", async || {
         api.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
     })
@@ -208,7 +209,7 @@ async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
     ] {
         api.refresh(forged).await.is_problem(401, "refresh_refused");
     }
-    assert_eq!(proxy.bytes_sent(), sent, "the database was asked");
+    assert_eq!(proxy.bytes_sent(), sent, "the database was queried");
     assert_eq!(database.one::<String>("SELECT f::text FROM token_families f").await, before);
     assert!((refreshes(&api, "forged").await - 74.0).abs() < f64::EPSILON);
     let _ = api.refresh(&tokens.refresh).await.tokens();
@@ -216,7 +217,7 @@ async fn a_forged_token_changes_nothing_and_asks_the_database_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_idle_too_long_or_is_too_old_is_not_refreshed() {
+async fn idle_or_too_old_session_is_not_refreshed() {
     for expired in [
         "expires_at = now() - interval '1 second'",
         "expires_at = now() - interval '1 second', absolute_expires_at = now() - interval '1 second'",
@@ -237,7 +238,7 @@ async fn a_session_that_was_idle_too_long_or_is_too_old_is_not_refreshed() {
 }
 
 #[tokio::test]
-async fn a_refresh_moves_the_expiry_along_when_a_day_is_won_and_never_past_the_absolute_one() {
+async fn refresh_slides_expiration_up_to_the_absolute_lifetime() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -271,7 +272,7 @@ async fn expiry_as_json(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn an_access_token_does_not_outlive_its_session() {
+async fn access_token_does_not_outlive_its_session() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -283,7 +284,7 @@ async fn an_access_token_does_not_outlive_its_session() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_races_a_revocation_never_survives_it() {
+async fn rotation_never_survives_a_concurrent_revocation() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     for _ in 0..25 {
@@ -300,7 +301,7 @@ async fn a_rotation_that_races_a_revocation_never_survives_it() {
 }
 
 #[tokio::test]
-async fn all_refusals_are_the_same_to_the_byte_but_for_the_request_id() {
+async fn rejections_differ_only_in_the_request_id() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -326,7 +327,7 @@ async fn all_refusals_are_the_same_to_the_byte_but_for_the_request_id() {
 }
 
 #[tokio::test]
-async fn a_short_session_ttl_slides_as_well() {
+async fn short_session_ttl_slides_too() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SESSION_TTL", "30m")]).await;
     let tokens = api.login(&Wallet::generate()).await;

@@ -1,12 +1,12 @@
-//! A refusal tells by its time as little as by its words.
+//! The response time of a rejection does not reveal the reason.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-/// What makes a session's credentials bad, for the session `$1`; those of tokens and of cookies
-/// have their hashes apart.
+/// Reasons for a rejection, and SQL that applies them to the session `$1`. Tokens and cookies have
+/// their hashes in different tables.
 const REASONS: [(&str, &str); 5] = [
     ("unknown", "DELETE FROM sessions WHERE id = '$1'"),
     ("expired", "UPDATE sessions SET expires_at = now() - interval '1 hour' WHERE id = '$1'"),
@@ -26,7 +26,7 @@ async fn spoil(database: &Database, sql: &str, session_id: &str) {
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
+async fn rejected_refresh_waits_for_no_lock() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let mut bad = Vec::new();
@@ -35,8 +35,8 @@ async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
         spoil(&database, sql, &tokens.session_id).await;
         bad.push((reason, tokens));
     }
-    let somebody = database.client().await;
-    somebody
+    let holder = database.client().await;
+    holder
         .batch_execute("BEGIN; SELECT FROM accounts FOR UPDATE; SELECT FROM sessions FOR UPDATE; SELECT FROM token_families FOR UPDATE")
         .await
         .unwrap();
@@ -50,27 +50,27 @@ async fn a_refresh_that_is_refused_for_good_waits_for_no_lock() {
             api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await;
         assert_eq!((outcome, counted), (outcome, count));
     }
-    somebody.batch_execute("ROLLBACK").await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
 }
 
-/// What `auth-api` waits for before it refuses what it made itself.
-const NOT_BEFORE: Duration = Duration::from_millis(3);
+/// The minimum response delay for rejections of credentials that `auth-api` issued.
+const MINIMUM_DELAY: Duration = Duration::from_millis(3);
 
-/// The quickest of some answers, all of which are 401: a machine that is busy does not make all of
-/// them slow.
+/// Returns the shortest of several response times, where all responses are 401. A busy machine does
+/// not delay all of them.
 async fn quickest(mut ask: impl AsyncFnMut() -> Answer) -> Duration {
     let mut quickest = Duration::MAX;
     for _ in 0..20 {
-        let asked = Instant::now();
+        let start = Instant::now();
         let answer = ask().await;
-        quickest = quickest.min(asked.elapsed());
+        quickest = quickest.min(start.elapsed());
         assert_eq!(answer.status, 401, "{answer:?}");
     }
     quickest
 }
 
 #[tokio::test]
-async fn nothing_that_we_made_is_refused_sooner_than_anything_else() {
+async fn every_rejection_takes_the_minimum_delay() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     for (reason, sql) in REASONS {
@@ -81,19 +81,19 @@ async fn nothing_that_we_made_is_refused_sooner_than_anything_else() {
             let cookie = login.cookie();
             let took =
                 quickest(async || api.with_cookie("GET", "/auth/session", &cookie).await).await;
-            assert!(took >= NOT_BEFORE, "cookie, {reason}: {took:?}");
+            assert!(took >= MINIMUM_DELAY, "cookie, {reason}: {took:?}");
         }
         if !reason.ends_with("cookie") {
             let tokens = api.login(&wallet).await;
             spoil(&database, sql, &tokens.session_id).await;
             let took = quickest(async || api.refresh(&tokens.refresh).await).await;
-            assert!(took >= NOT_BEFORE, "refresh token, {reason}: {took:?}");
+            assert!(took >= MINIMUM_DELAY, "refresh token, {reason}: {took:?}");
         }
         if !reason.starts_with("wrong") {
             let tokens = api.login(&wallet).await;
             spoil(&database, sql, &tokens.session_id).await;
             let took = quickest(async || api.session(&tokens.access).await).await;
-            assert!(took >= NOT_BEFORE, "access token, {reason}: {took:?}");
+            assert!(took >= MINIMUM_DELAY, "access token, {reason}: {took:?}");
         }
     }
 }

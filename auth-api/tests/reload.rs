@@ -1,4 +1,4 @@
-//! SIGHUP: keys, secrets and clients are read again, and nobody is logged out by it.
+//! SIGHUP reloads keys, secrets and clients, and ends no sessions.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -20,14 +20,14 @@ async fn command(args: &[&str]) -> String {
     program.stdout().trim().to_owned()
 }
 
-/// A key of this name.
+/// Creates a key with this id.
 async fn make_key(directory: &Path, kid: &str) {
     let elsewhere = TempDir::new().unwrap();
     let made = command(&["keys", "generate", "--dir", elsewhere.path().to_str().unwrap()]).await;
     fs::rename(made, directory.join(format!("{kid}.pem"))).unwrap();
 }
 
-/// A directory with one key that has signed for years.
+/// Creates a directory with one key that has signed for years.
 async fn old_key() -> TempDir {
     let directory = TempDir::new().unwrap();
     make_key(directory.path(), OLD).await;
@@ -48,7 +48,7 @@ async fn jwks(api: &AuthApi) -> (Vec<String>, Answer) {
 }
 
 #[tokio::test]
-async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
+async fn key_is_published_before_it_signs_and_old_key_verifies() {
     let database = Database::create().await;
     let api = AuthApi::start_with_keys(&database, old_key().await, &[]).await;
     let wallet = Wallet::generate();
@@ -57,7 +57,7 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
 
     let made = command(&["keys", "rotate", "--dir", api.keys().to_str().unwrap()]).await;
     let fresh = Path::new(&made).file_stem().unwrap().to_str().unwrap().to_owned();
-    assert_eq!(jwks(&api).await.0, [OLD], "not before SIGHUP");
+    assert_eq!(jwks(&api).await.0, [OLD], "files are read only on SIGHUP");
     assert_eq!(api.reload().await, [""; 0]);
     let (published, answer) = jwks(&api).await;
     assert_eq!(published, [OLD, &fresh]);
@@ -65,10 +65,10 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
     assert_eq!(
         kid(&api.login(&wallet).await.access),
         OLD,
-        "it has not been published for ten minutes"
+        "the new key has been published for less than ten minutes"
     );
 
-    // The same as if it had been made eleven minutes ago.
+    // Renames the key, as if it had been created eleven minutes ago.
     let ripe = format!("{}-ripe", stamp(-11));
     fs::rename(&made, api.keys().join(format!("{ripe}.pem"))).unwrap();
     assert_eq!(api.reload().await, [""; 0]);
@@ -95,11 +95,11 @@ async fn a_key_is_published_before_it_signs_and_its_predecessor_verifies_on() {
 }
 
 #[tokio::test]
-async fn keys_that_are_spent_leave_the_published_set() {
+async fn spent_keys_leave_the_published_set() {
     let database = Database::create().await;
     let keys = TempDir::new().unwrap();
     make_key(keys.path(), "19400101T000000Z-a").await;
-    // 80 years of a key each, and nobody who retires them.
+    // One key a year for 80 years, none of which was retired.
     for year in 1941..2020 {
         fs::copy(
             keys.path().join("19400101T000000Z-a.pem"),
@@ -110,13 +110,13 @@ async fn keys_that_are_spent_leave_the_published_set() {
     let api = AuthApi::start_with_keys(&database, keys, &[]).await;
     let old = "20190101T000000Z-a".to_owned();
     assert_eq!(jwks(&api).await.0, std::slice::from_ref(&old));
-    // It stays until the tokens of a key that has stopped signing have expired.
+    // A key that has stopped signing stays until its last tokens have expired.
     let (lately, next) = (format!("{}-b", stamp(-30)), format!("{}-c", stamp(-1)));
     make_key(api.keys(), &lately).await;
     make_key(api.keys(), &next).await;
     assert_eq!(api.reload().await, [""; 0]);
     assert_eq!(jwks(&api).await.0, [old, lately.clone(), next.clone()]);
-    // The same an hour later, but for the next one.
+    // An hour later, the old key is no longer published.
     let for_long = format!("{}-b", stamp(-90));
     fs::rename(
         api.keys().join(format!("{lately}.pem")),
@@ -127,7 +127,7 @@ async fn keys_that_are_spent_leave_the_published_set() {
     assert_eq!(jwks(&api).await.0, [for_long, next]);
 }
 
-/// The time so many minutes from now, as names of keys have it.
+/// Returns the time in `minutes` from now, in the format of key names.
 fn stamp(minutes: i64) -> String {
     let output = std::process::Command::new("date")
         .args(["-u", "-d", &format!("{minutes} minutes"), "+%Y%m%dT%H%M%SZ"])
@@ -136,14 +136,14 @@ fn stamp(minutes: i64) -> String {
 }
 
 #[tokio::test]
-async fn what_verifiers_may_keep_ends_before_a_new_key_signs() {
+async fn cached_key_set_expires_before_a_new_key_signs() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SIGNING_KEY_DELAY", "1m")]).await;
     assert_eq!(jwks(&api).await.1.headers["cache-control"], "public, max-age=30");
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_changes_nothing_and_is_told() {
+async fn unusable_files_are_reported_and_change_nothing() {
     let database = Database::create().await;
     let service = Service::add().await;
     let directory = TempDir::new().unwrap();
@@ -156,13 +156,13 @@ async fn what_cannot_be_used_changes_nothing_and_is_told() {
     fs::write(api.keys().join("20260101T000000Z-b.pem"), "half a key").unwrap();
     fs::write(&secret, "too short").unwrap();
     fs::write(&service.file, "orders").unwrap();
-    let mistakes = api.reload().await;
-    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-    for (mistake, name) in
-        mistakes.iter().zip(["20260101T000000Z-b.pem", "AUTH_SECRET_FILE: ", "line 1"])
+    let errors = api.reload().await;
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    for (error, name) in
+        errors.iter().zip(["20260101T000000Z-b.pem", "AUTH_SECRET_FILE: ", "line 1"])
     {
-        assert!(mistake.contains(name), "{mistake}");
-        assert!(!mistake.contains("too short"), "{mistake}");
+        assert!(error.contains(name), "{error}");
+        assert!(!error.contains("too short"), "{error}");
     }
     let tokens = api.refresh(&tokens.refresh).await.tokens();
     assert_eq!(api.introspect(&service, &tokens.access).await.body["active"], true);
@@ -175,7 +175,7 @@ async fn what_cannot_be_used_changes_nothing_and_is_told() {
     for file in fs::read_dir(api.keys()).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    assert_eq!(api.reload().await.len(), 1, "no key at all");
+    assert_eq!(api.reload().await.len(), 1, "a directory without keys is an error");
     assert_eq!(api.refresh(&tokens.refresh).await.status, 200);
 }
 
@@ -186,17 +186,17 @@ fn secret_file(directory: &TempDir) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_secret_is_added_then_used_then_retired() {
+async fn secret_is_added_then_used_then_retired() {
     let database = Database::create().await;
     let directory = TempDir::new().unwrap();
     let secret = secret_file(&directory);
     let file = secret.to_str().unwrap();
     let api = AuthApi::start(&database, &[("AUTH_SECRET", ""), ("AUTH_SECRET_FILE", file)]).await;
     let step = async |words: &[&str]| {
-        let told =
+        let output =
             command(&[&["keys", "secret"], words, &["--auth-secret-file", file]].concat()).await;
         assert_eq!(api.reload().await, [""; 0]);
-        told
+        output
     };
     let first = command(&["keys", "secret", "list", "--auth-secret-file", file]).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
@@ -206,8 +206,7 @@ async fn a_secret_is_added_then_used_then_retired() {
     let added = api.login(&wallet).await;
     step(&["use", &second]).await;
     let new = api.login(&wallet).await;
-    // All of them: a refresh token and a cookie of before, a challenge of before, and what came in
-    // between.
+    // The refresh token, the cookie and the challenge from before the change are still accepted.
     let next = api.refresh(&old.refresh).await.tokens();
     assert_eq!(api.with_cookie("GET", "/auth/session", &old_cookie).await.status, 200);
     assert_eq!(api.submit(&challenge, &wallet.sign(&challenge)).await.status, 200);
@@ -215,21 +214,22 @@ async fn a_secret_is_added_then_used_then_retired() {
     api.refresh(&added.refresh).await.is_problem(401, "refresh_refused");
     api.with_cookie("GET", "/auth/session", &old_cookie).await.is_problem(401, "unauthenticated");
     for tokens in [&next, &new] {
-        assert_eq!(api.refresh(&tokens.refresh).await.status, 200, "made by the new one");
+        assert_eq!(
+            api.refresh(&tokens.refresh).await.status,
+            200,
+            "the token was created with the new secret"
+        );
     }
-    // Whoever writes another secret over it would log everybody out.
+    // Replacing the file with an unrelated secret would end all sessions, so the reload fails.
     let last = api.login(&wallet).await;
     fs::write(&secret, AuthApi::OTHER_SECRET).unwrap();
-    let mistakes = api.reload().await;
-    assert!(
-        mistakes.len() == 1 && mistakes[0].contains("none of the secrets in force"),
-        "{mistakes:?}"
-    );
+    let errors = api.reload().await;
+    assert!(errors.len() == 1 && errors[0].contains("none of the secrets in force"), "{errors:?}");
     assert_eq!(api.refresh(&last.refresh).await.status, 200);
 }
 
 #[tokio::test]
-async fn clients_come_and_go_at_once() {
+async fn client_changes_take_effect_on_reload() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;
@@ -253,28 +253,28 @@ async fn clients_come_and_go_at_once() {
     assert_eq!((ask("billing", &billing).await, ask("orders", &service.secret).await), (401, 401));
     assert_eq!(ask("orders", &again).await, 200);
     fs::remove_file(&service.file).unwrap();
-    assert_eq!(ask("orders", &again).await, 200, "not before SIGHUP");
+    assert_eq!(ask("orders", &again).await, 200, "files are read only on SIGHUP");
     assert_eq!(api.reload().await, [""; 0]);
     assert_eq!(ask("orders", &again).await, 401, "the file was deleted");
 }
 
-/// 32 clients refresh without a pause, and use what they get at the other of two replicas, while
-/// the signing key and the secret are rotated under them.
+/// 32 clients refresh continuously and use each token at the other of two replicas, while the
+/// signing key and the secret are rotated.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_under_load_refuses_nobody() {
-    // An operator has the delay for both SIGHUPs. A machine on which they took longer is given a
-    // longer one: nothing is promised to clients otherwise.
+async fn rotation_under_load_rejects_no_request() {
+    // An operator must send both SIGHUPs within the delay. On a slow machine, the test repeats with
+    // a longer delay, because nothing is guaranteed otherwise.
     for delay in [Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(8)] {
         if let Some(refused) = rotate_under_load(delay).await {
             assert_eq!(refused, Vec::<String>::new());
             return;
         }
     }
-    panic!("the files were not read within any delay");
+    panic!("the replicas did not read the files within any delay");
 }
 
-/// What clients were refused; `None` when the replicas had not both read the new key before it was
-/// to sign.
+/// Returns the rejected requests, or `None` if a replica read the new key only after it was due to
+/// sign.
 async fn rotate_under_load(delay: Duration) -> Option<Vec<String>> {
     let delay_s = format!("{}s", delay.as_secs());
     let database = Database::create().await;
@@ -319,27 +319,27 @@ async fn rotate_under_load(delay: Duration) -> Option<Vec<String>> {
         }));
     }
     let next = command(&["keys", "secret", "add", "--auth-secret-file", file]).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let made = command(&["keys", "rotate", "--dir", &keys, "--signing-key-delay", &delay_s]).await;
     let fresh = Path::new(&made).file_stem().unwrap().to_str().unwrap().to_owned();
     for api in [&one, &other] {
         assert_eq!(api.reload().await, [""; 0]);
     }
-    // The key's time is its name's, in whole seconds.
-    let in_time = begun.elapsed() + Duration::from_secs(1) < delay;
+    // The time in the name of the key has a resolution of one second.
+    let in_time = started.elapsed() + Duration::from_secs(1) < delay;
     let probe = Wallet::generate();
     eventually("the new key signs", async || kid(&one.login(&probe).await.access) == fresh).await;
     command(&["keys", "secret", "use", &next, "--auth-secret-file", file]).await;
     assert_eq!(one.reload().await, [""; 0]);
-    // For a while one replica makes what the other only verifies.
+    // For a while, one replica creates credentials with a secret that the other only verifies.
     let so_far = one.metric("auth_api_refreshes_total{outcome=\"success\"}").await;
-    eventually("clients refreshed in between", async || {
+    eventually("clients refreshed before the second reload", async || {
         one.metric("auth_api_refreshes_total{outcome=\"success\"}").await > so_far + 64.0
     })
     .await;
     assert_eq!(other.reload().await, [""; 0]);
     let so_far = other.metric("auth_api_refreshes_total{outcome=\"success\"}").await;
-    eventually("clients refreshed after it", async || {
+    eventually("clients refreshed after the second reload", async || {
         other.metric("auth_api_refreshes_total{outcome=\"success\"}").await > so_far + 64.0
     })
     .await;

@@ -1,5 +1,5 @@
 //! Retries of POST /auth/refresh: an honest client keeps its session, whatever the database and the
-//! network do to its answers.
+//! network do to the responses.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -24,14 +24,14 @@ async fn revoked_reason(database: &Database) -> Option<String> {
     database.one("SELECT revoked_reason FROM sessions").await
 }
 
-/// The session of `current` lives, and its chain goes on.
-async fn goes_on(api: &AuthApi, database: &Database, current: &Tokens) -> Tokens {
+/// Asserts that the session of `current` is live, and refreshes it.
+async fn continues(api: &AuthApi, database: &Database, current: &Tokens) -> Tokens {
     assert_eq!(revoked_reason(database).await, None);
     assert_eq!(api.session(&current.access).await.status, 200);
     api.refresh(&current.refresh).await.tokens()
 }
 
-/// An auth-api with short bounds behind a proxy, and with one connection.
+/// Starts an auth-api with one database connection, through a proxy.
 async fn behind_a_proxy(database: &Database, more: &[(&str, &str)]) -> (AuthApi, Proxy) {
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let mut env = vec![
@@ -41,7 +41,7 @@ async fn behind_a_proxy(database: &Database, more: &[(&str, &str)]) -> (AuthApi,
     ];
     env.extend(more);
     let api = AuthApi::start(database, &env).await;
-    // From now on it asks the database only for requests.
+    // From now on, auth-api queries the database only for requests.
     testkit::eventually("the denylist has been rebuilt", async || {
         api.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
     })
@@ -49,8 +49,8 @@ async fn behind_a_proxy(database: &Database, more: &[(&str, &str)]) -> (AuthApi,
     (api, proxy)
 }
 
-/// Refreshes at `slow` while its database is stalled, does `meanwhile` once the request is under
-/// way, and lets it go on.
+/// Sends a refresh to `slow` while its database is stalled, runs `meanwhile` while the request
+/// waits, and resumes the database.
 async fn refresh_slowly(
     slow: &AuthApi,
     proxy: &Proxy,
@@ -59,7 +59,7 @@ async fn refresh_slowly(
 ) -> Answer {
     proxy.stall();
     let (answer, ()) = tokio::join!(slow.refresh(refresh_token), async {
-        testkit::eventually("the request has a connection", async || {
+        testkit::eventually("the request holds a connection", async || {
             slow.metric("auth_api_db_connections{state=\"busy\"}").await > 0.0
         })
         .await;
@@ -82,9 +82,9 @@ fn ask(socket: &mut TcpStream, refresh_token: &str) {
 }
 
 #[tokio::test]
-async fn a_slow_tab_gets_the_successor_that_another_got_meanwhile() {
+async fn slow_request_gets_the_successor_of_a_faster_one() {
     let database = Database::create().await;
-    // Without a grace nothing but the time of its arrival speaks for it.
+    // Without a grace period, only the arrival time shows that the request is not reuse.
     let grace = [("REFRESH_REUSE_GRACE", "0s")];
     let (slow, proxy) = behind_a_proxy(&database, &grace).await;
     let quick = AuthApi::start(&database, &grace).await;
@@ -96,11 +96,11 @@ async fn a_slow_tab_gets_the_successor_that_another_got_meanwhile() {
     .await;
     assert_eq!(answer.tokens().refresh, next.refresh);
     counts(&slow, "retry", 1.0).await;
-    let _ = goes_on(&quick, &database, &next).await;
+    let _ = continues(&quick, &database, &next).await;
 }
 
 #[tokio::test]
-async fn a_token_that_aged_while_its_request_waited_is_refused_and_ends_nothing() {
+async fn token_outdated_while_waiting_ends_nothing() {
     for rotations in [2, 3, 5] {
         let database = Database::create().await;
         let (slow, proxy) = behind_a_proxy(&database, &[]).await;
@@ -115,8 +115,8 @@ async fn a_token_that_aged_while_its_request_waited_is_refused_and_ends_nothing(
         .await;
         answer.is_problem(401, "refresh_refused");
         counts(&slow, "superseded", 1.0).await;
-        let current = goes_on(&quick, &database, &current).await;
-        // The same token in a request that arrives later is a copy.
+        let current = continues(&quick, &database, &current).await;
+        // The same token in a later request counts as reuse.
         database.age_rotations("1 minute").await;
         quick.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
         assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
@@ -125,7 +125,7 @@ async fn a_token_that_aged_while_its_request_waited_is_refused_and_ends_nothing(
 }
 
 #[tokio::test]
-async fn a_predecessor_whose_successor_cannot_be_opened_is_refused_and_ends_nothing() {
+async fn predecessor_with_unreadable_successor_ends_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -135,17 +135,17 @@ async fn a_predecessor_whose_successor_cannot_be_opened_is_refused_and_ends_noth
         .await;
     api.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
     counts(&api, "superseded", 1.0).await;
-    let _ = goes_on(&api, &database, &next).await;
+    let _ = continues(&api, &database, &next).await;
 }
 
 #[tokio::test]
-async fn a_request_that_a_paused_process_reads_after_its_client_left_ends_nothing() {
+async fn request_read_after_its_client_left_ends_nothing() {
     let database = Database::create().await;
     let (paused, other) =
         (AuthApi::start(&database, &[]).await, AuthApi::start(&database, &[]).await);
     let first = paused.login(&Wallet::generate()).await;
     paused.program.signal("STOP");
-    // The kernel takes the connection and what is sent on it.
+    // The kernel accepts the connection and buffers the request.
     let mut socket = open(&paused);
     ask(&mut socket, &first.refresh);
     drop(socket);
@@ -153,16 +153,16 @@ async fn a_request_that_a_paused_process_reads_after_its_client_left_ends_nothin
     let last = other.refresh(&next.refresh).await.tokens();
     database.age_rotations("1 minute").await;
     paused.program.signal("CONT");
-    testkit::eventually("the request is decided", async || {
+    testkit::eventually("the request has an outcome", async || {
         refreshes(&paused, "hung_up").await + refreshes(&paused, "reuse").await > 0.0
     })
     .await;
     counts(&paused, "hung_up", 1.0).await;
-    let _ = goes_on(&other, &database, &last).await;
+    let _ = continues(&other, &database, &last).await;
 }
 
 #[tokio::test]
-async fn a_request_whose_client_hangs_up_before_the_decision_ends_nothing() {
+async fn disconnect_before_the_decision_ends_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -177,20 +177,20 @@ async fn a_request_whose_client_hangs_up_before_the_decision_ends_nothing() {
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     drop(socket);
     holder.rollback().await.unwrap();
-    testkit::eventually("the request is decided", async || {
+    testkit::eventually("the request has an outcome", async || {
         refreshes(&api, "hung_up").await + refreshes(&api, "reuse").await > 0.0
     })
     .await;
     counts(&api, "hung_up", 1.0).await;
-    let last = goes_on(&api, &database, &last).await;
-    // Somebody who waits for the answer does end it.
+    let last = continues(&api, &database, &last).await;
+    // A client that waits for the response ends the session.
     api.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
     api.denies(&last.access).await;
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_half_of_the_connection_gets_no_tokens() {
+async fn half_closed_connection_gets_no_tokens() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -203,25 +203,25 @@ async fn a_client_that_closes_its_half_of_the_connection_gets_no_tokens() {
     socket.shutdown(Shutdown::Write).unwrap();
     holder.rollback().await.unwrap();
     let mut answer = String::new();
-    // The server may reset the connection after its answer.
+    // The server may reset the connection after its response.
     let _ = socket.read_to_string(&mut answer);
     assert!(!answer.contains("rt_"), "{answer}");
     assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 1);
-    // It asks again, and stays for the answer.
+    // The client retries, and waits for the response.
     let next = api.refresh(&first.refresh).await.tokens();
-    let _ = goes_on(&api, &database, &next).await;
+    let _ = continues(&api, &database, &next).await;
 }
 
-/// Short bounds for what waits for the database, and a grace that outlasts them.
+/// Short timeouts for the database, and a grace period that exceeds them.
 const SHORT: [(&str, &str); 3] = [
     ("DATABASE_STATEMENT_TIMEOUT", "1s"),
     ("DATABASE_CHECKOUT_TIMEOUT", "5s"),
     ("REFRESH_REUSE_GRACE", "40s"),
 ];
 
-/// Three refreshes in 60 seconds that are answered 503, although the first of them rotated; and
-/// another process, whose database answers, for the fourth.
-async fn three_times_in_vain(
+/// Sends three refreshes within 60 seconds that are answered 503, although the first of them
+/// rotated, and a fourth one to another process with a working database.
+async fn three_failed_refreshes(
     refresh: impl AsyncFn(&AuthApi, &str) -> Answer,
 ) -> (Database, AuthApi, Tokens, Answer) {
     let database = Database::create().await;
@@ -250,9 +250,9 @@ async fn three_times_in_vain(
 }
 
 #[tokio::test]
-async fn with_a_key_three_503s_in_a_minute_cost_no_session() {
+async fn session_survives_three_503s_with_a_key() {
     let (database, api, first, answer) =
-        three_times_in_vain(async |api, token| api.refresh_as(KEY, token).await).await;
+        three_failed_refreshes(async |api, token| api.refresh_as(KEY, token).await).await;
     let next = answer.tokens();
     assert_ne!(next.refresh, first.refresh);
     assert_eq!(
@@ -260,19 +260,19 @@ async fn with_a_key_three_503s_in_a_minute_cost_no_session() {
         2,
         "the chain does not fork"
     );
-    let _ = goes_on(&api, &database, &next).await;
+    let _ = continues(&api, &database, &next).await;
 }
 
 #[tokio::test]
-async fn without_a_key_a_retry_after_the_grace_is_reuse() {
+async fn retry_without_a_key_after_the_grace_period_is_reuse() {
     let (database, _api, _, answer) =
-        three_times_in_vain(async |api, token| api.refresh(token).await).await;
+        three_failed_refreshes(async |api, token| api.refresh(token).await).await;
     answer.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
 }
 
 #[tokio::test]
-async fn an_answer_that_is_held_back_costs_no_session() {
+async fn session_survives_a_delayed_database_response() {
     let database = Database::create().await;
     let (api, proxy) = behind_a_proxy(&database, &SHORT).await;
     let login = api.login(&Wallet::generate()).await;
@@ -283,21 +283,22 @@ async fn an_answer_that_is_held_back_costs_no_session() {
         database.one::<i64>("SELECT generation FROM token_families").await == 2
     })
     .await;
-    // The shortest time that an answer may be held back by default. A grace is never that short.
+    // The shortest delay of a response with the default timeouts. The grace period is always
+    // longer.
     database.age_rotations("12 seconds").await;
     // Another process answers the retry.
     let other = AuthApi::start(&database, &[("REFRESH_REUSE_GRACE", "5m")]).await;
     let next = other.refresh(&first.refresh).await.tokens();
     proxy.restore();
-    let _ = goes_on(&other, &database, &next).await;
+    let _ = continues(&other, &database, &next).await;
 }
 
 #[tokio::test]
-async fn a_standby_that_is_waited_for_and_comes_back_costs_no_session() {
+async fn session_survives_a_paused_synchronous_standby() {
     let server = Server::start(&[("synchronous_commit", "local")]).await;
     let database = server.database().await;
     let replica = server.replica().await;
-    // In this database alone: it is dropped from another one, when the standby is gone.
+    // Only for this database, because it is dropped from another one after the standby is gone.
     let waits =
         format!("ALTER DATABASE {} SET synchronous_commit = 'remote_apply'", database.name());
     database.execute(&waits).await;
@@ -314,7 +315,7 @@ async fn a_standby_that_is_waited_for_and_comes_back_costs_no_session() {
     })
     .await;
     replica.pause().await;
-    // The first rotates and waits for the standby; the second waits for the first.
+    // The first request rotates and waits for the standby. The second waits for the first.
     for _ in 0..2 {
         api.refresh(&first.refresh).await.is_problem(503, "unavailable");
     }
@@ -326,11 +327,11 @@ async fn a_standby_that_is_waited_for_and_comes_back_costs_no_session() {
     database.age_rotations("12 seconds").await;
     let next = api.refresh(&first.refresh).await.tokens();
     assert_eq!(database.one::<i64>("SELECT generation FROM token_families").await, 1);
-    let _ = goes_on(&api, &database, &next).await;
+    let _ = continues(&api, &database, &next).await;
 }
 
 #[tokio::test]
-async fn the_key_of_the_attempt_gets_the_successor_until_it_has_been_used() {
+async fn key_returns_the_successor_until_it_is_used() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -344,7 +345,7 @@ async fn the_key_of_the_attempt_gets_the_successor_until_it_has_been_used() {
         assert_eq!(api.send(request).await.tokens().refresh, next.refresh, "from {network}");
     }
     counts(&api, "retry", 2.0).await;
-    let next = goes_on(&api, &database, &next).await;
+    let next = continues(&api, &database, &next).await;
     database.age_rotations("1 minute").await;
     api.refresh_as(KEY, &first.refresh).await.is_problem(401, "refresh_refused");
     assert_eq!(revoked_reason(&database).await.as_deref(), Some("reuse"));
@@ -352,7 +353,7 @@ async fn the_key_of_the_attempt_gets_the_successor_until_it_has_been_used() {
 }
 
 #[tokio::test]
-async fn a_token_without_the_key_of_its_attempt_is_a_copy_after_the_grace() {
+async fn retry_with_another_key_after_the_grace_period_is_reuse() {
     for rotated_with in [Some(KEY), None] {
         let database = Database::create().await;
         let api = AuthApi::start(&database, &[]).await;
@@ -361,7 +362,7 @@ async fn a_token_without_the_key_of_its_attempt_is_a_copy_after_the_grace() {
             Some(key) => api.refresh_as(key, &first.refresh).await.tokens(),
             None => api.refresh(&first.refresh).await.tokens(),
         };
-        // Within the grace no key is needed, and another one does no harm.
+        // Within the grace period, a key is not required, and another key is accepted.
         assert_eq!(api.refresh(&first.refresh).await.tokens().refresh, next.refresh);
         assert_eq!(api.refresh_as(OTHER_KEY, &first.refresh).await.tokens().refresh, next.refresh);
         database.age_rotations("6 minutes").await;
@@ -371,7 +372,7 @@ async fn a_token_without_the_key_of_its_attempt_is_a_copy_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_rotation() {
+async fn key_belongs_to_one_rotation() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -383,7 +384,7 @@ async fn a_key_belongs_to_one_rotation() {
 }
 
 #[tokio::test]
-async fn a_malformed_key_is_refused_and_changes_nothing() {
+async fn malformed_key_is_rejected_and_changes_nothing() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;

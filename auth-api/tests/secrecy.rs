@@ -1,5 +1,4 @@
-//! What is stored of credentials, and what is said of them: nothing that is worth anything to
-//! somebody who reads it.
+//! Neither the database nor the logs nor the metrics reveal usable credentials.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet, vectors};
 
-/// Every hash, key and sealed value that the database has now.
+/// Adds every hash, key and sealed value in the database to `seen`.
 async fn stored(database: &Database, seen: &mut BTreeSet<Vec<u8>>) {
     let values = "SELECT token_hash FROM token_families
         UNION SELECT previous_hash FROM token_families
@@ -26,12 +25,12 @@ async fn stored(database: &Database, seen: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// Some bytes as logs of Rust programs and of PostgreSQL show them, without spaces.
+/// Returns bytes in the notations of logs of Rust programs and of PostgreSQL, without spaces.
 fn notations(bytes: &[u8]) -> Vec<String> {
     let each = |show: fn(u8) -> String, between: &str| {
         bytes.iter().map(|byte| show(*byte)).collect::<Vec<_>>().join(between)
     };
-    // Three bytes are four letters, from wherever a multiple of three begins.
+    // In base64, three bytes are four letters, from any multiple of three bytes on.
     let base64 = bytes.get(..9).unwrap_or(bytes);
     let mut escaped = String::new();
     for byte in bytes {
@@ -49,7 +48,7 @@ fn notations(bytes: &[u8]) -> Vec<String> {
         each(|byte| format!("{byte:X}"), ","),
         each(|byte| format!("{byte:02x}"), ","),
         each(|byte| format!("0x{byte:02x}"), ","),
-        // bytea_output = hex and escape, and what dumps hex.
+        // bytea_output = hex and escape, and the output of hex dumps.
         hex::encode(bytes),
         hex::encode_upper(bytes),
         each(|byte| format!("{byte:02x}"), ":"),
@@ -60,7 +59,7 @@ fn notations(bytes: &[u8]) -> Vec<String> {
         STANDARD.encode(base64),
         URL_SAFE_NO_PAD.encode(base64),
     ];
-    // Each as it stands in a JSON string, too, and in one that is quoted once more.
+    // Each notation also as part of a JSON string, and of a JSON string that is quoted again.
     let quoted = |text: &String| serde_json::to_string(text).unwrap().trim_matches('"').to_owned();
     let json: Vec<_> = plain.iter().map(quoted).collect();
     let debug: Vec<_> = json.iter().map(quoted).collect();
@@ -69,9 +68,9 @@ fn notations(bytes: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
+async fn logs_and_metrics_contain_no_secrets() {
     let database = Database::create().await;
-    // Each of these directives would show statements, if nothing but a directive held them back.
+    // Each of these directives would show statements, if only directives suppressed them.
     let everything = "trace,tokio_postgres=trace,tokio_postgres::query=trace,[request]=trace";
     let mut api = AuthApi::start(&database, &[("RUST_LOG", everything)]).await;
     let mut values = BTreeSet::new();
@@ -89,7 +88,7 @@ async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
     let cookie = api.cookie_login(&wallet).await;
     let _ = api.with_cookie("GET", "/auth/session", &cookie).await;
     stored(&database, &mut values).await;
-    // Refused ones are as secret as others.
+    // Rejected credentials are secret, too.
     database.age_rotations("1 minute").await;
     let _ = api.refresh(&first.refresh).await;
     let _ = api.submit(&message, &signature).await;
@@ -116,7 +115,7 @@ async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
     for event in ["login", "refresh", "reuse"] {
         assert!(
             log.contains(&format!("\"event\":\"{event}\"")),
-            "no {event}: the log is not what was run"
+            "no {event} event: the log is incomplete"
         );
     }
     let nonce = message.lines().find_map(|line| line.strip_prefix("Nonce: ")).unwrap();
@@ -124,25 +123,25 @@ async fn no_credential_hash_key_or_sealed_value_is_in_log_or_metrics() {
         [&first, &second, &third].into_iter().flat_map(|tokens| [&tokens.access, &tokens.refresh]);
     let others = [signature.as_str(), AuthApi::SECRET, nonce, "testkit@", key, &cookie];
     for secret in secrets.map(String::as_str).chain(others) {
-        // Any piece of it that is long enough to matter.
+        // A part of the secret that is long enough to be sensitive.
         let piece = secret.get(secret.len() / 2..secret.len() / 2 + 10).unwrap_or(secret);
         let line = log.lines().find(|line| line.contains(piece));
         assert_eq!(line, None, "{secret}");
     }
-    // Four hashes, two sealed tokens and the key of the family, the key of an attempt, a cookie,
-    // and two nonces.
+    // Four hashes, two sealed tokens, the family key, the key of an attempt, a cookie, and two
+    // nonces.
     assert!(values.len() >= 10, "{} values", values.len());
     let log: String = log.split_whitespace().collect();
     for value in &values {
         let piece = &value[..12];
         for notation in notations(piece) {
-            assert!(!log.contains(&notation), "{notation}, of {}", hex::encode(value));
+            assert!(!log.contains(&notation), "{notation} of {}", hex::encode(value));
         }
     }
 }
 
 #[tokio::test]
-async fn a_used_up_token_and_the_row_do_not_open_the_sealed_successor() {
+async fn used_token_and_row_do_not_open_the_sealed_successor() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let first = api.login(&Wallet::generate()).await;
@@ -150,30 +149,30 @@ async fn a_used_up_token_and_the_row_do_not_open_the_sealed_successor() {
     let sealed: Vec<u8> = database.one("SELECT sealed_successor FROM token_families").await;
     let (token, successor) =
         [&first, &next].map(|tokens| URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap()).into();
-    // What a thief of both would try: a key from the token's secret, as it was once derived.
+    // A thief of both might derive a key from the secret of the token, as earlier versions did.
     let key =
         blake3::derive_key("session-reaper auth-api 2026-11 sealed successor", &token[20..52]);
     let (nonce, msg) = sealed.split_at(24);
     let payload = Payload { msg, aad: &successor[..20] };
     let opened =
         XChaCha20Poly1305::new(&key.into()).decrypt(&XNonce::try_from(nonce).unwrap(), payload);
-    assert!(opened.is_err(), "the token and the row are enough");
-    // With AUTH_SECRET beside them they are.
+    assert!(opened.is_err(), "the token and the row open the successor");
+    // With AUTH_SECRET, they open it.
     assert_eq!(api.refresh(&first.refresh).await.tokens().refresh, next.refresh);
 }
 
 #[tokio::test]
-async fn a_replica_that_has_a_new_secret_second_answers_the_retry() {
+async fn replica_with_the_new_secret_second_answers_the_retry() {
     let database = Database::create().await;
     let (old, new) = (AuthApi::SECRET, AuthApi::OTHER_SECRET);
     let (old_first, new_first) = (format!("{old},{new}"), format!("{new},{old}"));
-    // The order of operations.md: every process knows the new secret before any uses it.
+    // The order in operations.md: every process has the new secret before any process uses it.
     let behind = AuthApi::start(&database, &[("AUTH_SECRET", &old_first)]).await;
     let ahead = AuthApi::start(&database, &[("AUTH_SECRET", &new_first)]).await;
     let first = behind.login(&Wallet::generate()).await;
     let next = ahead.refresh(&first.refresh).await.tokens();
     assert_eq!(behind.refresh(&first.refresh).await.tokens().refresh, next.refresh);
-    // One that was told too late refuses, and ends nothing.
+    // A process without the new secret rejects the token, and ends nothing.
     let late = AuthApi::start(&database, &[("AUTH_SECRET", old)]).await;
     late.refresh(&first.refresh).await.is_problem(401, "refresh_refused");
     late.refresh(&next.refresh).await.is_problem(401, "refresh_refused");

@@ -1,4 +1,4 @@
-//! The program: its configuration, its commands, its log, how it starts, waits and stops.
+//! The program: configuration, commands, logs, startup, timeouts and shutdown.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
@@ -9,7 +9,7 @@ async fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, Strin
     (code, program.stdout(), program.stderr())
 }
 
-/// A configuration that holds together, on stores that need not be there.
+/// Returns a valid configuration. Its stores need not exist.
 fn good(keys: &str) -> Vec<(&str, &str)> {
     vec![
         ("DATABASE_URL", "postgres://user:hunter2@127.0.0.1/db"),
@@ -21,7 +21,7 @@ fn good(keys: &str) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
+async fn all_configuration_errors_are_reported_at_once() {
     let env = [
         ("REDIS_URL", "http://nonsense"),
         ("BIND", "nowhere"),
@@ -58,17 +58,17 @@ async fn a_bad_configuration_is_told_in_one_message_that_names_every_mistake() {
         {
             assert!(stderr.contains(&format!("\n  {name}: ")), "{name} in:\n{stderr}");
         }
-        assert!(!stderr.contains("c2hvcnQ="), "a secret stands in the message");
+        assert!(!stderr.contains("c2hvcnQ="), "the message contains a secret");
     }
 }
 
 #[tokio::test]
-async fn the_grace_outlasts_the_longest_answer_by_15_seconds() {
+async fn grace_period_exceeds_the_longest_response_by_15_seconds() {
     for (name, value, code) in [
         ("REFRESH_REUSE_GRACE", "0s", 0),
         ("REFRESH_REUSE_GRACE", "10s", 78),
-        // By default an answer takes at most 2 s for a connection, 11 s for its queries and 50 ms
-        // for Redis.
+        // By default, a response takes at most 2 s for a connection, 11 s for queries and 50 ms for
+        // Redis.
         ("REFRESH_REUSE_GRACE", "28s", 78),
         ("REFRESH_REUSE_GRACE", "28050ms", 0),
         ("DATABASE_STATEMENT_TIMEOUT", "6s", 78),
@@ -84,7 +84,7 @@ async fn the_grace_outlasts_the_longest_answer_by_15_seconds() {
 }
 
 #[tokio::test]
-async fn a_secret_may_come_from_a_file_but_not_from_both() {
+async fn secret_comes_from_a_variable_or_a_file_not_both() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("secret");
     std::fs::write(&file, format!("{}\n", AuthApi::SECRET)).unwrap();
@@ -102,7 +102,7 @@ async fn a_secret_may_come_from_a_file_but_not_from_both() {
 }
 
 #[tokio::test]
-async fn settings_that_weaken_it_are_refused() {
+async fn insecure_settings_are_rejected() {
     let constant = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let weak = [
         ("AUTH_SECRET", constant),
@@ -145,7 +145,7 @@ async fn settings_that_weaken_it_are_refused() {
 }
 
 #[tokio::test]
-async fn a_secret_on_the_command_line_is_refused() {
+async fn secret_on_the_command_line_is_rejected() {
     let secrets = [
         ("AUTH_SECRET", "--auth-secret", AuthApi::SECRET),
         ("DATABASE_URL", "--database-url", "postgres://user:hunter2@127.0.0.1/db"),
@@ -174,11 +174,11 @@ async fn a_secret_on_the_command_line_is_refused() {
         assert_eq!(run(&without_password, &good("/keys")).await.0, Some(0), "{url}");
     }
     let args = ["admin", "sessions", "--database-url", "postgres://user:hunter2@127.0.0.1/db"];
-    assert_eq!(run(&args, &good("/keys")).await.0, Some(78), "in any command");
+    assert_eq!(run(&args, &good("/keys")).await.0, Some(78), "the check applies to all commands");
 }
 
 #[tokio::test]
-async fn a_file_of_secrets_belongs_to_its_owner() {
+async fn secret_file_permissions_are_checked() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::TempDir::new().unwrap();
     let set = |path: &std::path::Path, mode| {
@@ -216,7 +216,7 @@ async fn a_file_of_secrets_belongs_to_its_owner() {
             assert!(!stderr.contains("hunter2"), "{stderr}");
         }
     }
-    // Whoever may write a key, or add one, signs what he likes.
+    // A user who can change a key, or add one, can sign any token.
     let keys = directory.path().join("keys");
     let dir = keys.to_str().unwrap();
     let made = run(&["keys", "generate", "--dir", dir], &[]).await.1;
@@ -228,13 +228,13 @@ async fn a_file_of_secrets_belongs_to_its_owner() {
         assert_eq!(list().await, Some(78), "{}", path.display());
         set(path, private);
     }
-    // As Kubernetes mounts it.
+    // Kubernetes mounts directories with this mode.
     set(&keys, 0o1777);
     assert_eq!(list().await, Some(0));
 }
 
 #[tokio::test]
-async fn a_public_url_without_tls_is_warned_of() {
+async fn public_url_without_tls_logs_a_warning() {
     let database = Database::create().await;
     for (url, warned) in [
         ("http://auth.example.com", true),
@@ -247,7 +247,7 @@ async fn a_public_url_without_tls_is_warned_of() {
 }
 
 #[tokio::test]
-async fn a_file_whose_variable_is_empty_is_not_given() {
+async fn empty_file_variable_counts_as_unset() {
     let mut env = good("/keys");
     env.extend([
         ("INTROSPECTION_CLIENTS_FILE", ""),
@@ -263,7 +263,7 @@ async fn a_file_whose_variable_is_empty_is_not_given() {
 }
 
 #[tokio::test]
-async fn config_prints_what_is_in_force_without_secrets() {
+async fn config_prints_effective_settings_without_secrets() {
     let (code, stdout, stderr) = run(&["config", "--session-limit", "3"], &good("/keys")).await;
     assert_eq!(code, Some(0), "{stderr}");
     for line in [
@@ -289,7 +289,7 @@ async fn config_prints_what_is_in_force_without_secrets() {
 }
 
 #[tokio::test]
-async fn keys_are_made_readable_by_their_owner_alone() {
+async fn generated_key_is_readable_only_by_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::TempDir::new().unwrap();
     let keys = directory.path().join("new");
@@ -314,7 +314,7 @@ async fn keys_are_made_readable_by_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_signing_key_that_cannot_be_used_is_told_by_its_file() {
+async fn unusable_signing_key_is_reported_with_its_file() {
     let directory = tempfile::TempDir::new().unwrap();
     let keys = directory.path().to_str().unwrap();
     let mut env = good(keys);
@@ -333,7 +333,7 @@ async fn a_signing_key_that_cannot_be_used_is_told_by_its_file() {
 }
 
 #[tokio::test]
-async fn migrate_makes_the_tables_and_says_when_nothing_is_to_be_done() {
+async fn migrate_creates_the_tables_and_can_be_repeated() {
     let database = Database::empty().await;
     let url = database.url();
     let (code, stdout, _) = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
@@ -350,7 +350,7 @@ async fn migrate_makes_the_tables_and_says_when_nothing_is_to_be_done() {
 }
 
 #[tokio::test]
-async fn it_is_not_ready_without_its_tables() {
+async fn readyz_is_503_without_the_tables() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     database.execute("DELETE FROM __diesel_schema_migrations WHERE version = '1002'").await;
@@ -361,7 +361,7 @@ async fn it_is_not_ready_without_its_tables() {
 }
 
 #[tokio::test]
-async fn a_full_pool_is_answered_503_and_never_hangs() {
+async fn full_pool_is_answered_503() {
     let database = Database::create().await;
     let env = [
         ("DATABASE_POOL_SIZE", "1"),
@@ -378,7 +378,7 @@ async fn a_full_pool_is_answered_503_and_never_hangs() {
     let signature = wallet.sign(&waiting);
     let (held, ()) = tokio::join!(api.submit(&waiting, &signature), async {
         testkit::waits_for_a_lock(&holder, "auth-api").await;
-        // It is answered while the connection is still held.
+        // The request is answered while the connection is still in use.
         let refused = api.refresh(&tokens.refresh).await;
         refused.is_problem(503, "unavailable");
         assert_eq!(refused.headers["retry-after"], "1");
@@ -390,7 +390,7 @@ async fn a_full_pool_is_answered_503_and_never_hangs() {
 }
 
 #[tokio::test]
-async fn a_statement_that_waits_too_long_is_given_up() {
+async fn statement_timeout_is_answered_503() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("DATABASE_STATEMENT_TIMEOUT", "3s")]).await;
     let wallet = Wallet::generate();
@@ -404,7 +404,7 @@ async fn a_statement_that_waits_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_database_that_falls_silent_is_given_up_and_its_connection_with_it() {
+async fn unresponsive_database_loses_its_connection() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let env = [
@@ -416,20 +416,20 @@ async fn a_database_that_falls_silent_is_given_up_and_its_connection_with_it() {
     let api = AuthApi::start(&database, &env).await;
     let tokens = api.login(&Wallet::generate()).await;
     proxy.stall();
-    // The first waits for its answer, the second for the connection; the test's client would wait
-    // for minutes.
+    // The first request waits for its response, the second for the connection. The client of the
+    // test would wait for minutes.
     for _ in 0..2 {
         api.refresh(&tokens.refresh).await.is_problem(503, "unavailable");
     }
     proxy.restore();
-    testkit::eventually("it works again", async || {
+    testkit::eventually("refreshes work again", async || {
         api.refresh(&tokens.refresh).await.status == 200
     })
     .await;
 }
 
 #[tokio::test]
-async fn it_heals_after_its_connections_were_killed() {
+async fn api_recovers_after_its_connections_are_killed() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -445,7 +445,7 @@ async fn it_heals_after_its_connections_were_killed() {
 }
 
 #[tokio::test]
-async fn sigterm_finishes_what_is_under_way_and_exits_0() {
+async fn sigterm_finishes_open_requests_and_exits_0() {
     let database = Database::create().await;
     let mut api = AuthApi::start(&database, &[("SHUTDOWN_TIMEOUT", "10m")]).await;
     let wallet = Wallet::generate();
@@ -461,7 +461,7 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
     testkit::waits_for_a_lock(&holder, "auth-api").await;
     api.program.signal("TERM");
     let _ = api.program.log_event("shutdown_started").await;
-    testkit::eventually("it accepts nothing new", async || {
+    testkit::eventually("the server accepts no new connections", async || {
         reqwest::Client::new().get(&api.url).send().await.is_err()
     })
     .await;
@@ -471,9 +471,9 @@ async fn sigterm_finishes_what_is_under_way_and_exits_0() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_what_does_not_finish() {
+async fn shutdown_timeout_ends_open_requests() {
     let database = Database::create().await;
-    // The login would wait for a minute and a half.
+    // Without the timeout, the login would wait for a minute and a half.
     let mut api = AuthApi::start(&database, &[("SHUTDOWN_TIMEOUT", "1s")]).await;
     let wallet = Wallet::generate();
     let _ = api.login(&wallet).await;

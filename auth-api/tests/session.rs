@@ -8,7 +8,7 @@ use testkit::{AuthApi, Database, Wallet};
 
 const LIVE: &str = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL AND expires_at > now()";
 
-async fn limit_holds(limit: &str) {
+async fn check_limit(limit: &str) {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SESSION_LIMIT", limit)]).await;
     let wallet = Wallet::generate();
@@ -20,11 +20,12 @@ async fn limit_holds(limit: &str) {
     });
     let tokens = futures_util::future::join_all(logins).await;
     assert_eq!(database.one::<i64>(LIVE).await, limit.parse::<i64>().unwrap());
-    // created_at is the database's clock under the account's lock: the order of the commits.
+    // The database clock sets created_at under the lock of the account, so it has the order of the
+    // commits.
     let last: String =
         database.one("SELECT id::text FROM sessions ORDER BY created_at DESC LIMIT 1").await;
     let last = tokens.iter().find(|tokens| tokens.session_id == last).unwrap();
-    assert_eq!(api.session(&last.access).await.status, 200, "the last to commit works");
+    assert_eq!(api.session(&last.access).await.status, 200, "the last login to commit is live");
     let mut working = 0;
     for tokens in &tokens {
         working += i64::from(api.session(&tokens.access).await.status == 200);
@@ -35,17 +36,17 @@ async fn limit_holds(limit: &str) {
 }
 
 #[tokio::test]
-async fn of_50_concurrent_logins_exactly_the_limit_stays_and_the_last_is_among_them() {
-    limit_holds("10").await;
+async fn fifty_concurrent_logins_leave_the_limit_and_the_newest() {
+    check_limit("10").await;
 }
 
 #[tokio::test]
-async fn a_limit_of_one_leaves_the_last_login() {
-    limit_holds("1").await;
+async fn session_limit_of_one_keeps_the_last_login() {
+    check_limit("1").await;
 }
 
 #[tokio::test]
-async fn logout_ends_the_session_at_once_and_twice_is_the_same() {
+async fn logout_ends_the_session_at_once_and_is_idempotent() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -59,7 +60,7 @@ async fn logout_ends_the_session_at_once_and_twice_is_the_same() {
 }
 
 #[tokio::test]
-async fn logout_by_refresh_token() {
+async fn logout_accepts_a_refresh_token() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -68,7 +69,7 @@ async fn logout_by_refresh_token() {
         assert_eq!(api.post("/auth/logout", &body).await.status, 204);
     }
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
-    // A genuine token whose row is gone altogether.
+    // A genuine token whose row was deleted.
     database.execute("DELETE FROM sessions").await;
     assert_eq!(api.post("/auth/logout", &body).await.status, 204);
 
@@ -83,7 +84,7 @@ async fn logout_by_refresh_token() {
     let answer = api.send(both.json(&json!({ "refresh_token": other.refresh }))).await;
     answer.is_problem(400, "malformed");
     assert_eq!(api.session(&one.access).await.status, 200);
-    // An access token that is no good, sent along out of habit, does not keep the session alive.
+    // An additional, invalid Authorization header does not prevent the logout.
     for other in ["Bearer expired", "Basic eDp5"] {
         let tokens = api.login(&Wallet::generate()).await;
         let request =
@@ -95,7 +96,7 @@ async fn logout_by_refresh_token() {
 }
 
 #[tokio::test]
-async fn an_access_token_says_what_a_resource_server_needs() {
+async fn access_token_has_the_claims_for_resource_servers() {
     let database = Database::create().await;
     let api = AuthApi::start(
         &database,
@@ -134,7 +135,7 @@ async fn an_access_token_says_what_a_resource_server_needs() {
 }
 
 #[tokio::test]
-async fn a_key_made_by_openssl_signs_and_the_newest_ripe_key_is_chosen() {
+async fn newest_mature_openssl_key_signs() {
     let database = Database::create().await;
     let keys = tempfile::TempDir::new().unwrap();
     for name in
@@ -154,7 +155,7 @@ async fn a_key_made_by_openssl_signs_and_the_newest_ripe_key_is_chosen() {
     assert_eq!(header["kid"], "20210101T000000Z-ripe");
     assert_eq!(api.session(&tokens.access).await.status, 200);
     let jwks = api.send(api.client.get(format!("{}/.well-known/jwks.json", api.url))).await;
-    // The old one has stopped signing years ago.
+    // The old key stopped signing years ago.
     let published: Vec<_> = jwks.body["keys"]
         .as_array()
         .unwrap()

@@ -1,4 +1,4 @@
-//! GET and DELETE /auth/sessions: one's own, and nobody else's.
+//! GET and DELETE /auth/sessions: users see and end only their own sessions.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::Value;
@@ -15,7 +15,7 @@ fn ids(answer: &Answer) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_list_has_the_accounts_live_sessions_newest_first() {
+async fn list_has_the_live_sessions_newest_first() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
@@ -78,9 +78,9 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
     assert_eq!(session["last_seen_at"], session["created_at"]);
     assert_eq!(by_token.body["sessions"][1]["transport"], "cookie");
 
-    // The last seen of a token session is its last rotation.
+    // The last use of a token session is its last rotation.
     assert_eq!(api.refresh(&oldest.refresh).await.status, 200);
-    // It shows once it is older than twice the grace.
+    // A rotation is visible once it is older than twice the grace period.
     database
         .execute(
             "UPDATE token_families SET rotated_at = rotated_at - interval '11 minutes', previous_rotated_at = NULL;
@@ -96,7 +96,7 @@ async fn the_list_has_the_accounts_live_sessions_newest_first() {
 }
 
 #[tokio::test]
-async fn the_list_has_a_limit_and_odd_ones_are_refused() {
+async fn list_limit_is_applied_and_validated() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let wallet = Wallet::generate();
@@ -110,7 +110,7 @@ async fn the_list_has_a_limit_and_odd_ones_are_refused() {
     assert_eq!(ids(&list("").await).len(), 4);
     assert_eq!(ids(&list("?limit=1").await), [tokens.session_id.as_str()]);
     assert_eq!(ids(&list("?limit=200").await).len(), 4);
-    for odd in [
+    for invalid in [
         "?limit=0",
         "?limit=201",
         "?limit=-1",
@@ -120,12 +120,12 @@ async fn the_list_has_a_limit_and_odd_ones_are_refused() {
         "?offset=1",
         "?limit=99999999999",
     ] {
-        list(odd).await.is_problem(400, "malformed");
+        list(invalid).await.is_problem(400, "malformed");
     }
 }
 
 #[tokio::test]
-async fn one_ends_ones_own_and_of_others_one_learns_nothing() {
+async fn users_can_end_only_their_own_sessions() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
@@ -163,7 +163,7 @@ async fn one_ends_ones_own_and_of_others_one_learns_nothing() {
 }
 
 #[tokio::test]
-async fn all_end_or_all_but_the_current() {
+async fn delete_ends_all_sessions_or_all_but_the_current() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
@@ -180,8 +180,8 @@ async fn all_end_or_all_but_the_current() {
     assert_eq!(api.session(&first.access).await.status, 200);
 
     let cookie = api.cookie_login(&wallet).await;
-    for odd in ["?except=other", "?except=", "?all=1"] {
-        api.with_cookie("DELETE", &format!("/auth/sessions{odd}"), &cookie)
+    for invalid in ["?except=other", "?except=", "?all=1"] {
+        api.with_cookie("DELETE", &format!("/auth/sessions{invalid}"), &cookie)
             .await
             .is_problem(400, "malformed");
     }
@@ -197,7 +197,7 @@ async fn all_end_or_all_but_the_current() {
 }
 
 #[tokio::test]
-async fn logins_beside_ending_all_are_before_it_or_after() {
+async fn logins_concurrent_with_ending_all_are_serialized() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("SESSION_LIMIT", "100")]).await;
     let wallet = Wallet::generate();
@@ -210,7 +210,7 @@ async fn logins_beside_ending_all_are_before_it_or_after() {
         for tokens in &logins {
             alive += u64::from(api.session(&tokens.access).await.status == 200);
         }
-        // Whatever the order was: what it says it ended is what does not work any more.
+        // In any order, the number in the response is the number of tokens that no longer work.
         assert_eq!(ended.body["revoked"].as_u64().unwrap(), 9 - alive, "{ended:?}");
         let live = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
         assert_eq!(database.one::<i64>(live).await.unsigned_abs(), alive);

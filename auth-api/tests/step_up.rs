@@ -1,4 +1,5 @@
-//! `STEP_UP_AGE`: what takes a recent login (RFC 9470), and `auth_time`, which tells when it was.
+//! `STEP_UP_AGE`: operations that require a recent login (RFC 9470), and `auth_time`, the time of
+//! the login.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
@@ -8,7 +9,7 @@ use testkit::{Answer, AuthApi, Database, Service, Wallet};
 
 const STEP_UP: [(&str, &str); 1] = [("STEP_UP_AGE", "5m")];
 
-/// The logins until now were six minutes earlier.
+/// Moves all logins back by six minutes.
 async fn six_minutes_later(database: &Database) {
     database.execute("UPDATE sessions SET created_at = created_at - interval '6 minutes'").await;
 }
@@ -33,14 +34,14 @@ fn claims(access_token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn to_end_other_sessions_takes_a_recent_login() {
+async fn ending_other_sessions_requires_a_recent_login() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &STEP_UP).await;
     let wallet = Wallet::generate();
     let (old, other) = (api.login(&wallet).await, api.login(&wallet).await);
     let cookie = api.cookie_login(&wallet).await;
     six_minutes_later(&database).await;
-    // A refresh is no login.
+    // A refresh is not a login.
     let old = api.refresh(&old.refresh).await.tokens();
     let one = format!("/auth/sessions/{}", other.session_id);
     for path in [
@@ -58,11 +59,11 @@ async fn to_end_other_sessions_takes_a_recent_login() {
         }
     }
     assert_eq!(live(&database).await, 3);
-    // Whether there is such a session is not said, either.
+    // The response does not reveal whether the session exists.
     let unknown = format!("/auth/sessions/{}", uuid::Uuid::from_u128(7));
     needs_a_recent_login(&api.with_token("DELETE", &unknown, &old.access).await);
 
-    // Everything else goes on, one's own session can be ended, and a new login may end the others.
+    // Everything else works: users can end their own session, and a new login can end the others.
     assert_eq!(api.session(&old.access).await.status, 200);
     assert_eq!(api.with_cookie("GET", "/auth/sessions", &cookie).await.status, 200);
     let own = format!("/auth/sessions/{}", old.session_id);
@@ -75,7 +76,7 @@ async fn to_end_other_sessions_takes_a_recent_login() {
 }
 
 #[tokio::test]
-async fn without_it_a_login_of_any_age_will_do() {
+async fn login_of_any_age_suffices_without_step_up() {
     for env in [&[][..], &[("STEP_UP_AGE", "off")], &[("STEP_UP_AGE", "")]] {
         let database = Database::create().await;
         let api = AuthApi::start(&database, env).await;
@@ -90,7 +91,7 @@ async fn without_it_a_login_of_any_age_will_do() {
 }
 
 #[tokio::test]
-async fn auth_time_is_the_login_and_stays_the_same_when_tokens_rotate() {
+async fn auth_time_stays_the_login_time_across_rotations() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = AuthApi::start(&database, &[service.env()]).await;

@@ -1,4 +1,5 @@
-//! The windows that docs/security.md names: what is left open for a time, and what closes it.
+//! The windows that docs/security.md describes: what is possible for a limited time, and what ends
+//! it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;
@@ -6,7 +7,7 @@ use testkit::{
     AuthApi, Database, Program, Proxy, Redis, Service, Tokens, Wallet, binary, eventually,
 };
 
-/// An API on a Redis of its own, which answers look-ups, with a session.
+/// An API with a session and its own Redis, which answers look-ups.
 struct Stage {
     database: Database,
     redis: Redis,
@@ -17,7 +18,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set() -> Self {
+    async fn start() -> Self {
         let (database, redis, service) =
             (Database::create().await, Redis::start(), Service::add().await);
         let url = redis.url();
@@ -35,12 +36,12 @@ impl Stage {
         stage
     }
 
-    /// What introspection says of the access token.
+    /// Returns whether introspection reports the access token as active.
     async fn is_active(&self) -> bool {
         self.api.introspect(&self.service, &self.tokens.access).await.body["active"] == true
     }
 
-    /// The session is over for auth-api's own endpoints.
+    /// Asserts that auth-api's own endpoints reject the session.
     async fn is_over(&self) {
         self.api.session(&self.tokens.access).await.is_problem(401, "unauthenticated");
         self.api.refresh(&self.tokens.refresh).await.is_problem(401, "refresh_refused");
@@ -48,27 +49,27 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn an_expiry_moved_back_is_unknown_to_introspection() {
-    let stage = Stage::set().await;
+async fn expiration_changed_in_sql_is_invisible_to_introspection() {
+    let stage = Stage::start().await;
     stage.database.execute("UPDATE sessions SET expires_at = now()").await;
     stage.is_over().await;
-    eventually("introspection goes by the denylist", async || stage.is_active().await).await;
+    eventually("introspection uses only the denylist", async || stage.is_active().await).await;
     stage.is_over().await;
 }
 
 #[tokio::test]
-async fn an_account_disabled_by_hand_is_unknown_to_introspection() {
-    let stage = Stage::set().await;
+async fn account_disabled_in_sql_is_invisible_to_introspection() {
+    let stage = Stage::start().await;
     stage.database.execute("UPDATE accounts SET disabled_at = now()").await;
     stage.is_over().await;
     stage.api.try_login(&stage.wallet).await.is_problem(401, "login_refused");
-    eventually("introspection goes by the denylist", async || stage.is_active().await).await;
+    eventually("introspection uses only the denylist", async || stage.is_active().await).await;
     stage.is_over().await;
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_denied_until_redis_loses_its_data() {
-    let stage = Stage::set().await;
+async fn deleted_account_is_denied_until_redis_loses_its_data() {
+    let stage = Stage::start().await;
     let (url, redis) = (stage.database.url(), stage.redis.url());
     let env = [
         ("DATABASE_URL", url.as_str()),
@@ -82,14 +83,16 @@ async fn a_deleted_account_is_denied_until_redis_loses_its_data() {
     assert!(!stage.is_active().await);
     stage.is_over().await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
-    // The rebuild reads the sessions that there are.
-    eventually("the denylist is complete again, without it", async || stage.is_active().await)
-        .await;
+    // The rebuild reads only the remaining sessions.
+    eventually("the denylist is complete again, without the deleted session", async || {
+        stage.is_active().await
+    })
+    .await;
     stage.is_over().await;
 }
 
 #[tokio::test]
-async fn without_the_databases_time_requests_are_answered_503() {
+async fn requests_are_503_until_the_database_time_is_known() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let ready = AuthApi::start(&database, &[]).await;
@@ -109,10 +112,10 @@ async fn without_the_databases_time_requests_are_answered_503() {
     let mut program = Program::start(binary("auth-api"), &["serve"], &env);
     let listening = program.log_event("listening").await;
     let url = format!("http://{}/auth/challenge", listening["api"].as_str().unwrap());
-    let asked = json!({ "address": Wallet::generate().address() });
+    let body = json!({ "address": Wallet::generate().address() });
     let status =
-        async || ready.client.post(&url).json(&asked).send().await.unwrap().status().as_u16();
+        async || ready.client.post(&url).json(&body).send().await.unwrap().status().as_u16();
     assert_eq!(status().await, 503);
     proxy.restore();
-    eventually("the database's time is known", async || status().await == 200).await;
+    eventually("the database time is known", async || status().await == 200).await;
 }

@@ -1,12 +1,12 @@
-//! Who may: whoever has the token, and where there is one.
+//! Access control: the operator token, and the routes that exist only with one.
 
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-use crate::desk::{Desk, TOKEN};
+use crate::admin_api::{AdminApi, TOKEN};
 
 #[tokio::test]
-async fn without_a_token_file_there_is_nothing() {
+async fn admin_routes_are_404_without_a_token_file() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let nothing = api.send(api.client.get(format!("{}/nothing", api.ops_url))).await;
@@ -31,9 +31,9 @@ async fn without_a_token_file_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn only_the_token_opens() {
-    let desk = Desk::set().await;
-    let get = |path: &str| desk.api.client.get(desk.api.admin(path));
+async fn admin_routes_require_the_operator_token() {
+    let admin = AdminApi::start().await;
+    let get = |path: &str| admin.api.client.get(admin.api.admin(path));
     let refused = [
         None,
         Some("Bearer".to_owned()),
@@ -51,9 +51,9 @@ async fn only_the_token_opens() {
             if let Some(value) = authorization {
                 request = request.header("Authorization", value);
             }
-            let answer = desk.api.send(request).await;
+            let answer = admin.api.send(request).await;
             answer.is_problem(401, "unauthenticated");
-            // RFC 6750 §3.1: an error only where there was a token.
+            // RFC 6750 §3.1: the challenge contains an error only if the request had a token.
             let token =
                 authorization.as_ref().is_some_and(|value| value.trim().starts_with("Bearer "));
             let challenge = if token { r#"Bearer error="invalid_token""# } else { "Bearer" };
@@ -63,107 +63,114 @@ async fn only_the_token_opens() {
     let twice = get("/admin/sessions")
         .bearer_auth(TOKEN)
         .header("Authorization", format!("Bearer {TOKEN}"));
-    desk.api.send(twice).await.is_problem(401, "unauthenticated");
-    // A user's credential is none of an operator.
-    let user = desk.api.login(&Wallet::generate()).await;
-    desk.api
+    admin.api.send(twice).await.is_problem(401, "unauthenticated");
+    // A user's access token does not authenticate an operator.
+    let user = admin.api.login(&Wallet::generate()).await;
+    admin
+        .api
         .send(get("/admin/sessions").bearer_auth(&user.access))
         .await
         .is_problem(401, "unauthenticated");
 
-    let answer = desk
+    let answer = admin
         .api
         .send(get("/admin/sessions").header("Authorization", format!("bearer {TOKEN}")))
         .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
-    // As on every port.
+    // Every port sends this header.
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     assert!(
         answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"),
         "{answer:?}"
     );
-    // The audit event belongs to the request.
-    desk.told("admin_list", 1).await;
+    // The audit event has the id and the route of the request.
+    admin.logged("admin_list", 1).await;
     let (log, id) =
-        (desk.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
+        (admin.api.program.stderr(), answer.headers["x-request-id"].to_str().unwrap().to_owned());
     let listed = log.lines().find(|line| line.contains("admin_list")).unwrap();
     assert!(listed.contains(&id) && listed.contains("\"/admin/sessions\""), "{listed}");
-    desk.ask("GET", "/admin/nothing").await.is_problem(404, "not_found");
-    let answer = desk.ask("POST", "/admin/sessions").await;
+    admin.send("GET", "/admin/nothing").await.is_problem(404, "not_found");
+    let answer = admin.send("POST", "/admin/sessions").await;
     answer.is_problem(405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "GET");
-    desk.ask("GET", "/admin/sessions/revoke").await.is_problem(405, "method_not_allowed");
-    // Not on the API's port, nor where health and metrics are, whoever asks.
-    for url in [&desk.api.url, &desk.api.ops_url] {
-        let elsewhere = desk.api.client.get(format!("{url}/admin/sessions")).bearer_auth(TOKEN);
-        desk.api.send(elsewhere).await.is_problem(404, "not_found");
+    admin.send("GET", "/admin/sessions/revoke").await.is_problem(405, "method_not_allowed");
+    // The API port and the operations port do not serve admin routes, even with the token.
+    for url in [&admin.api.url, &admin.api.ops_url] {
+        let elsewhere = admin.api.client.get(format!("{url}/admin/sessions")).bearer_auth(TOKEN);
+        admin.api.send(elsewhere).await.is_problem(404, "not_found");
     }
     for path in ["/metrics", "/livez", "/readyz"] {
-        desk.ask("GET", path).await.is_problem(404, "not_found");
+        admin.send("GET", path).await.is_problem(404, "not_found");
     }
-    // A page whose name leads here is told nothing, even with the token.
+    // DNS rebinding: a request with an unknown Host is rejected, even with the token.
     let rebound = get("/admin/sessions").bearer_auth(TOKEN).header("Host", "rebound.example");
-    desk.api.send(rebound).await.is_problem(421, "misdirected");
+    admin.api.send(rebound).await.is_problem(421, "misdirected");
     let large = get("/admin/sessions").bearer_auth(TOKEN).header("x", "x".repeat(17_000));
-    assert_eq!(desk.api.send(large).await.status, 431, "MAX_HEAD_SIZE holds here, too");
+    assert_eq!(admin.api.send(large).await.status, 431, "MAX_HEAD_SIZE applies to this port, too");
 
     let times = refused.len() * 3 + 2;
-    let told = desk.told("admin_refused", times).await;
-    assert_eq!(told.len(), times);
+    let events = admin.logged("admin_refused", times).await;
+    assert_eq!(events.len(), times);
     assert_eq!(
-        (&told[0]["event"], &told[0]["reason"]),
+        (&events[0]["event"], &events[0]["reason"]),
         (&json!("admin_refused"), &json!("no token"))
     );
     assert_eq!(
-        (&told[0]["ip"], &told[1]["route"]),
+        (&events[0]["ip"], &events[1]["route"]),
         (&json!("127.0.0.1"), &json!("/admin/sessions"))
     );
-    assert_eq!(told.last().unwrap()["reason"], "another token");
-    assert!(!desk.api.program.stderr().contains(TOKEN), "the token is in the log");
+    assert_eq!(events.last().unwrap()["reason"], "another token");
+    assert!(!admin.api.program.stderr().contains(TOKEN), "the log contains the token");
 }
 
 #[tokio::test]
-async fn the_token_is_read_again_at_sighup() {
-    let desk = Desk::set().await;
-    let file = desk.directory.path().join("token");
+async fn operator_token_is_reloaded_on_sighup() {
+    let admin = AdminApi::start().await;
+    let file = admin.directory.path().join("token");
     let other = "another-token-of-the-operators-0123456789";
     let status = async |token: &str| {
-        let request = desk.api.client.get(desk.api.admin("/admin/sessions"));
-        desk.api.send(request.bearer_auth(token)).await.status.as_u16()
+        let request = admin.api.client.get(admin.api.admin("/admin/sessions"));
+        admin.api.send(request.bearer_auth(token)).await.status.as_u16()
     };
     std::fs::write(&file, other).unwrap();
-    assert_eq!((status(TOKEN).await, status(other).await), (200, 401), "not before SIGHUP");
-    assert_eq!(desk.api.reload().await, [""; 0]);
+    assert_eq!(
+        (status(TOKEN).await, status(other).await),
+        (200, 401),
+        "the file is read only on SIGHUP"
+    );
+    assert_eq!(admin.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
     std::fs::write(&file, "short").unwrap();
-    let told = desk.api.reload().await;
+    let errors = admin.api.reload().await;
     assert!(
-        told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE") && told[0].contains("shorter"),
-        "{told:?}"
+        errors.len() == 1
+            && errors[0].contains("ADMIN_TOKEN_FILE")
+            && errors[0].contains("shorter"),
+        "{errors:?}"
     );
-    // A directory that is gone says nothing of what the operator wants.
-    let (here, away) = (desk.directory.path(), desk.directory.path().with_extension("away"));
+    // A missing directory is an error. It does not remove the token.
+    let (here, away) = (admin.directory.path(), admin.directory.path().with_extension("away"));
     std::fs::rename(here, &away).unwrap();
-    let told = desk.api.reload().await;
+    let errors = admin.api.reload().await;
     std::fs::rename(&away, here).unwrap();
-    assert!(told.len() == 1 && told[0].contains("ADMIN_TOKEN_FILE"), "{told:?}");
-    // Nor does a link that leads nowhere.
+    assert!(errors.len() == 1 && errors[0].contains("ADMIN_TOKEN_FILE"), "{errors:?}");
+    // A dangling symbolic link is an error, too.
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("nowhere", &file).unwrap();
-    assert_eq!(desk.api.reload().await.len(), 1);
+    assert_eq!(admin.api.reload().await.len(), 1);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
-    // A file that is deleted does.
+    // A deleted file removes the token.
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(desk.api.reload().await, [""; 0]);
+    assert_eq!(admin.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 401));
     assert!(
-        desk.api.program.stderr().contains("\"file_deleted\""),
+        admin.api.program.stderr().contains("\"file_deleted\""),
         "{}",
-        desk.api.program.stderr()
+        admin.api.program.stderr()
     );
     std::fs::write(&file, other).unwrap();
-    assert_eq!(desk.api.reload().await, [""; 0]);
+    assert_eq!(admin.api.reload().await, [""; 0]);
     assert_eq!((status(TOKEN).await, status(other).await), (401, 200));
-    assert!(!desk.api.program.stderr().contains(other), "the token is in the log");
+    assert!(!admin.api.program.stderr().contains(other), "the log contains the token");
 }

@@ -1,95 +1,96 @@
-//! GET /admin/sessions: what is told, in which order, and what cannot be asked for.
+//! GET /admin/sessions: fields, order, filters and invalid parameters.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use testkit::Wallet;
 
-use crate::desk::{Desk, TOKEN, ids};
+use crate::admin_api::{AdminApi, TOKEN, ids};
 
 #[tokio::test]
-async fn a_session_is_told_with_its_account() {
-    let desk = Desk::set().await;
+async fn listed_session_includes_its_account() {
+    let admin = AdminApi::start().await;
     let wallet = Wallet::generate();
-    let message = desk.api.challenge(&wallet).await;
+    let message = admin.api.challenge(&wallet).await;
     let body = json!({ "message": message, "signature": wallet.sign(&message) });
-    let login = desk
+    let login = admin
         .api
         .client
-        .post(format!("{}/auth/login", desk.api.url))
+        .post(format!("{}/auth/login", admin.api.url))
         .header("User-Agent", "wallet/1 (x)");
-    let tokens = desk.api.send(login.json(&body)).await.tokens();
-    let listed = desk.list("").await;
-    let own = desk.api.session(&tokens.access).await.body;
+    let tokens = admin.api.send(login.json(&body)).await.tokens();
+    let listed = admin.list("").await;
+    let own = admin.api.session(&tokens.access).await.body;
     let expected = json!({
         "id": tokens.session_id, "transport": "token", "device": "wallet/1", "user_agent": "wallet/1 (x)",
         "ip": "127.0.0.1", "created_at": own["session"]["created_at"], "last_seen_at": own["session"]["last_seen_at"],
         "expires_at": own["session"]["expires_at"], "account": own["account"],
     });
     assert_eq!(listed, json!({ "sessions": [expected], "next": null }));
-    let told = desk.told("admin_list", 1).await;
+    let events = admin.logged("admin_list", 1).await;
     let expected = json!({
         "event": "admin_list", "who": "admin", "via": "http", "order": "newest",
         "filters": "all", "sessions": 1, "ip": "127.0.0.1",
     });
-    assert_eq!(told, [expected]);
+    assert_eq!(events, [expected]);
 }
 
 #[tokio::test]
-async fn pages_tell_each_session_once_also_while_some_begin_and_end() {
-    let desk = Desk::set().await;
-    let mut filled = desk.fill(450).await;
-    assert_eq!(ids(&desk.list("").await).len(), 200, "the default");
+async fn pages_contain_each_session_once() {
+    let admin = AdminApi::start().await;
+    let mut filled = admin.fill(450).await;
+    assert_eq!(ids(&admin.list("").await).len(), 200, "the default limit");
     filled.reverse();
     let (mut seen, mut after, mut gone) = (Vec::new(), String::new(), BTreeSet::new());
     loop {
-        let page = desk.list(&format!("?limit=100{after}")).await;
+        let page = admin.list(&format!("?limit=100{after}")).await;
         seen.extend(ids(&page));
         let Some(next) = page["next"].as_str() else { break };
         assert_eq!(Some(next), seen.last().map(String::as_str));
         after = format!("&after={next}");
-        // One of those to come ends, and so does the one where the next page begins; others begin.
+        // Revokes the last session of this page and one of a later page, and creates new ones.
         let at = filled.iter().position(|id| id == next).unwrap();
         for id in [at, at + 50].iter().filter_map(|at| filled.get(*at)) {
-            desk.database
+            admin
+                .database
                 .execute(&format!("UPDATE sessions SET revoked_at = now() WHERE id = '{id}'"))
                 .await;
             gone.insert(id.clone());
         }
-        desk.fill(7).await;
+        admin.fill(7).await;
     }
     let unread: BTreeSet<_> = gone.iter().filter(|id| !seen.contains(id)).collect();
     assert_eq!(unread.len(), 3);
     let expected: Vec<_> = filled.iter().filter(|id| !unread.contains(id)).cloned().collect();
-    assert_eq!(seen, expected, "in order, each once, none that is over, none that is new");
-    // A page that is full and the last says so.
-    let live = usize::try_from(desk.live().await).unwrap();
-    assert_eq!(desk.list(&format!("?limit={live}")).await["next"], Value::Null);
-    assert_ne!(desk.list(&format!("?limit={}", live - 1)).await["next"], Value::Null);
+    assert_eq!(seen, expected, "each live session once and in order, without revoked or new ones");
+    // A full page that is also the last one has no `next`.
+    let live = usize::try_from(admin.live().await).unwrap();
+    assert_eq!(admin.list(&format!("?limit={live}")).await["next"], Value::Null);
+    assert_ne!(admin.list(&format!("?limit={}", live - 1)).await["next"], Value::Null);
 }
 
 #[tokio::test]
-async fn each_filter_leaves_what_it_says() {
-    let desk = Desk::set().await;
+async fn each_filter_selects_the_matching_sessions() {
+    let admin = AdminApi::start().await;
     let (one, other) = (Wallet::generate(), Wallet::generate());
-    let old = desk.api.login(&one).await.session_id;
-    let young = desk.api.login(&one).await.session_id;
-    let foreign = desk.api.login(&other).await.session_id;
-    desk.api.cookie_login(&other).await;
+    let old = admin.api.login(&one).await.session_id;
+    let young = admin.api.login(&one).await.session_id;
+    let foreign = admin.api.login(&other).await.session_id;
+    admin.api.cookie_login(&other).await;
     let cookie: String =
-        desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
-    desk.database
+        admin.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
+    admin.database
         .execute(&format!(
             "UPDATE sessions SET created_at = now() - interval '40 days', ip = '2001:db8::7' WHERE id = '{old}';
              UPDATE sessions SET created_at = now() - interval '2 days', ip = '203.0.113.9' WHERE id = '{foreign}';
              UPDATE sessions SET ip = NULL WHERE id = '{cookie}'"
         ))
         .await;
-    let account: String = desk
+    let account: String = admin
         .database
         .one(&format!("SELECT id::text FROM accounts WHERE subject = '{}'", other.address()))
         .await;
-    let boundary: String = desk
+    let boundary: String = admin
         .database
         .one(&format!("SELECT to_json(created_at)::text FROM sessions WHERE id = '{foreign}'"))
         .await;
@@ -121,69 +122,69 @@ async fn each_filter_leaves_what_it_says() {
         (format!("?account={account}&transport=cookie&order=newest&limit=1"), vec![cookie]),
     ];
     for (query, expected) in cases {
-        assert_eq!(ids(&desk.list(&query).await), expected, "{query}");
+        assert_eq!(ids(&admin.list(&query).await), expected, "{query}");
         let by_activity = if query.is_empty() {
             "?order=activity".into()
         } else {
             query.replace("newest", "activity")
         };
-        let found: BTreeSet<_> = ids(&desk.list(&by_activity).await).into_iter().collect();
+        let found: BTreeSet<_> = ids(&admin.list(&by_activity).await).into_iter().collect();
         assert_eq!(found, expected.into_iter().map(str::to_owned).collect(), "{by_activity}");
     }
-    // Neither what has expired or ended, nor what belongs to a disabled account, is live.
-    desk.database
+    // Expired sessions, revoked sessions and sessions of disabled accounts are not live.
+    admin.database
         .execute(&format!(
             "UPDATE sessions SET expires_at = now() WHERE id = '{old}'; UPDATE sessions SET revoked_at = now() WHERE id = '{young}';
              UPDATE accounts SET disabled_at = now() WHERE id = '{account}'"
         ))
         .await;
-    assert_eq!(desk.list("").await, json!({ "sessions": [], "next": null }));
-    assert_eq!(desk.list("?order=activity").await, json!({ "sessions": [], "next": null }));
+    assert_eq!(admin.list("").await, json!({ "sessions": [], "next": null }));
+    assert_eq!(admin.list("?order=activity").await, json!({ "sessions": [], "next": null }));
 }
 
 #[tokio::test]
-async fn by_activity_is_what_was_used_last() {
-    let desk = Desk::set().await;
+async fn activity_order_sorts_by_last_use() {
+    let admin = AdminApi::start().await;
     let wallet = Wallet::generate();
-    let (first, second) = (desk.api.login(&wallet).await, desk.api.login(&wallet).await);
-    let cookie = desk.api.cookie_login(&wallet).await;
+    let (first, second) = (admin.api.login(&wallet).await, admin.api.login(&wallet).await);
+    let cookie = admin.api.cookie_login(&wallet).await;
     let third: String =
-        desk.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
-    desk.database
+        admin.database.one("SELECT id::text FROM sessions WHERE token_hash IS NOT NULL").await;
+    admin.database
         .execute(
             "UPDATE sessions SET created_at = created_at - interval '1 hour', last_seen_at = last_seen_at - interval '1 hour';
              UPDATE token_families SET rotated_at = rotated_at - interval '1 hour'",
         )
         .await;
-    let order = async || ids(&desk.list("?order=activity").await);
+    let order = async || ids(&admin.list("?order=activity").await);
     assert_eq!(order().await, [third.as_str(), &second.session_id, &first.session_id]);
-    assert_eq!(desk.api.refresh(&first.refresh).await.status, 200);
+    assert_eq!(admin.api.refresh(&first.refresh).await.status, 200);
     assert_eq!(
         order().await,
         [first.session_id.as_str(), &third, &second.session_id],
-        "a rotation"
+        "a rotation counts as activity"
     );
-    assert_eq!(desk.api.with_cookie("GET", "/auth/session", &cookie).await.status, 200);
-    testkit::eventually("a touch is activity", async || {
+    assert_eq!(admin.api.with_cookie("GET", "/auth/session", &cookie).await.status, 200);
+    testkit::eventually("the last-seen update counts as activity", async || {
         order().await == [third.as_str(), &first.session_id, &second.session_id]
     })
     .await;
-    assert_eq!(ids(&desk.list("?order=activity&limit=1").await), [third.as_str()]);
-    let newest = desk.list("").await;
+    assert_eq!(ids(&admin.list("?order=activity&limit=1").await), [third.as_str()]);
+    let newest = admin.list("").await;
     assert_eq!(
         ids(&newest),
         [third.as_str(), &second.session_id, &first.session_id],
-        "which is another order"
+        "the default order is by creation time"
     );
-    desk.fill(300).await;
-    let listed = desk.list("?order=activity").await;
+    admin.fill(300).await;
+    let listed = admin.list("?order=activity").await;
     assert_eq!((ids(&listed).len(), &listed["next"]), (200, &Value::Null));
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_told_with_its_field() {
-    let desk = Desk::set().await;
-    desk.fill(1).await;
+async fn invalid_parameters_are_rejected_with_their_field() {
+    let admin = AdminApi::start().await;
+    admin.fill(1).await;
     for (query, field) in [
         ("?limit=0", "limit"),
         ("?limit=1001", "limit"),
@@ -217,7 +218,7 @@ async fn what_makes_no_sense_is_told_with_its_field() {
         ("?wallet=x", "wallet"),
         ("?dry_run=true", "dry_run"),
     ] {
-        let answer = desk.ask("GET", &format!("/admin/sessions{query}")).await;
+        let answer = admin.send("GET", &format!("/admin/sessions{query}")).await;
         answer.is_problem(400, "malformed");
         assert_eq!(answer.body["field"], field, "{query}: {answer:?}");
     }
@@ -238,7 +239,7 @@ async fn what_makes_no_sense_is_told_with_its_field() {
         (json!({ "dry_run": false, "created_before": "yesterday" }), "created_before"),
         (json!({ "dry_run": false, "all": true, "limit": 1 }), "limit"),
     ] {
-        let answer = desk.revoke(&body).await;
+        let answer = admin.revoke(&body).await;
         answer.is_problem(400, "malformed");
         assert_eq!(answer.body["field"], field, "{body}: {answer:?}");
     }
@@ -252,26 +253,26 @@ async fn what_makes_no_sense_is_told_with_its_field() {
             "/admin/accounts/GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L/sessions",
         ),
     ] {
-        desk.ask(method, path).await.is_problem(404, "not_found");
+        admin.send(method, path).await.is_problem(404, "not_found");
     }
-    let plain = desk.api.client.post(desk.api.admin("/admin/sessions/revoke")).bearer_auth(TOKEN);
-    desk.api.send(plain.body("{}")).await.is_problem(415, "unsupported_media_type");
-    assert_eq!(desk.live().await, 1);
+    let plain = admin.api.client.post(admin.api.admin("/admin/sessions/revoke")).bearer_auth(TOKEN);
+    admin.api.send(plain.body("{}")).await.is_problem(415, "unsupported_media_type");
+    assert_eq!(admin.live().await, 1);
 }
 
 #[tokio::test]
-async fn a_list_that_takes_too_long_is_given_up() {
-    let desk = Desk::set().await;
-    desk.fill(3).await;
-    let mut other = desk.database.client().await;
+async fn slow_list_is_answered_503() {
+    let admin = AdminApi::start().await;
+    admin.fill(3).await;
+    let mut other = admin.database.client().await;
     let migration = other.transaction().await.unwrap();
     migration.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
     for query in ["", "?order=activity"] {
-        let answer = desk.ask("GET", &format!("/admin/sessions{query}")).await;
+        let answer = admin.send("GET", &format!("/admin/sessions{query}")).await;
         answer.is_problem(503, "unavailable");
         assert!(answer.body["detail"].as_str().unwrap().contains("Ask for less"), "{answer:?}");
         assert!(answer.headers.contains_key("retry-after"));
     }
     migration.rollback().await.unwrap();
-    assert_eq!(ids(&desk.list("").await).len(), 3);
+    assert_eq!(ids(&admin.list("").await).len(), 3);
 }

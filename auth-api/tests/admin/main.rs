@@ -1,12 +1,12 @@
-//! `/admin/*` on the operations port: who may, what is listed, what is ended.
+//! `/admin/*` on the admin port: access, lists and revocation.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
     unreachable_pub,
-    reason = "a test fails by panicking; nothing outside uses it"
+    reason = "a test fails by panicking; the items are used only in this binary"
 )]
 
 mod access;
-mod desk;
+mod admin_api;
 mod list;
 mod revoke;

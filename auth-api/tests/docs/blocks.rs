@@ -1,25 +1,29 @@
-//! What a page of the documentation says to run, and what it says will come of it.
+//! Extracts the commands of a documentation page and their expected output.
 //!
-//! The word behind the language of a fenced block tells: `test` runs it by sh, in the order of the
-//! page and in one shell; `output` is what the one before prints, where `…` stands for anything
-//! within a line; `file=NAME` is a file that is there from the beginning; `untested=REASON` is for
-//! the reader alone. A comment that begins with a line `<!-- test` is run too, and not seen. Shell,
-//! JavaScript and Python without such a word are a mistake.
+//! The word after the language of a fenced block determines its use:
+//!
+//! - `test`: sh runs the block, in the order of the page and in one shell.
+//! - `output`: the previous block prints this text, where `…` matches any text within a line.
+//! - `file=NAME`: the block is written to this file before the first command.
+//! - `untested=REASON`: the block is not run.
+//!
+//! A comment that begins with the line `<!-- test` is run, too, but is not visible. Shell,
+//! JavaScript and Python blocks without such a word are errors.
 
-/// A file to write.
+/// A file to write before the first command.
 pub(super) struct File {
     pub(super) name: String,
     pub(super) text: String,
 }
 
-/// Something to run, with the line of the page where it stands.
+/// A command to run, and its line in the page.
 pub(super) struct Step {
     pub(super) line: usize,
     pub(super) script: String,
     pub(super) output: Option<String>,
 }
 
-/// A page.
+/// The files and the steps of a page.
 #[derive(Default)]
 pub(super) struct Page {
     pub(super) files: Vec<File>,
@@ -27,7 +31,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads it; panics at what nobody would run.
+    /// Parses a page. Panics if a block is neither run nor marked as untested.
     pub(super) fn read(name: &str, markdown: &str) -> Self {
         let mut page = Self::default();
         let mut lines = markdown.lines().enumerate();
@@ -53,23 +57,23 @@ impl Page {
             ("sh", "test", "") => self.steps.push(Step { line, script: text, output: None }),
             (_, "output", "") => {
                 let step = self.steps.last_mut().filter(|step| step.output.is_none());
-                step.ok_or("the output of nothing")?.output = Some(text);
+                step.ok_or("there is no command before this output")?.output = Some(text);
             }
             (_, "file", name) if !name.is_empty() => {
                 self.files.push(File { name: name.to_owned(), text });
             }
             (_, "untested", reason) if !reason.is_empty() => {}
             ("sh" | "js" | "python", "", "") => {
-                return Err(format!("{language} that nothing runs"));
+                return Err(format!("{language} block that is not run"));
             }
             (_, "", "") => {}
-            _ => return Err(format!("what does {info:?} mean?")),
+            _ => return Err(format!("unknown info string {info:?}")),
         }
         Ok(())
     }
 }
 
-/// Whether this is what was printed, where `…` stands for anything within a line.
+/// Returns whether `printed` matches `expected`, where `…` matches any text within a line.
 pub(super) fn fits(expected: &str, printed: &str) -> bool {
     let (expected, printed) = (expected.lines(), printed.lines());
     expected.clone().count() == printed.clone().count()

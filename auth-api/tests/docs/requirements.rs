@@ -1,22 +1,22 @@
-//! A page of tables whose rows are requirements: what is in a row, and what is wrong with it.
+//! Parses the tables of a page whose rows are requirements, and finds errors in the rows.
 
 use std::fs;
 use std::path::Path;
 
-/// Where files are that a row names without a directory.
+/// The directory of files that a row names without a directory.
 const TESTS: &str = "auth-api/tests";
 
 /// The columns of each table: requirement, content, status, tests, reason.
 const COLUMNS: usize = 5;
 
-/// A test as a row names it.
+/// A test that a row names.
 struct Named<'p> {
     file: &'p str,
     test: &'p str,
 }
 
 impl Named<'_> {
-    /// Whether it is a test in a file below `root`.
+    /// Returns whether the test exists in a file under `root`.
     fn exists(&self, root: &Path) -> bool {
         let places = [root.join(self.file), root.join(TESTS).join(self.file)];
         places
@@ -41,7 +41,7 @@ fn has_test(source: &str, name: &str) -> bool {
     })
 }
 
-/// The tests that a cell names, in backquotes as `file.rs::test`.
+/// Returns the tests that a cell names in backquotes, as `file.rs::test`.
 fn named(cell: &str) -> Vec<Named<'_>> {
     let quoted = cell.split('`').skip(1).step_by(2);
     quoted
@@ -50,7 +50,7 @@ fn named(cell: &str) -> Vec<Named<'_>> {
         .collect()
 }
 
-/// The rows of all tables with their line numbers, without the heads.
+/// Returns the rows of all tables with their line numbers, without the header rows.
 fn rows(page: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     let lines = page
         .lines()
@@ -62,30 +62,30 @@ fn rows(page: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     cells.filter(|(_, cells)| cells.get(2) != Some(&"status"))
 }
 
-/// What is wrong with a row.
+/// Returns a description of the first error in a row.
 fn fault(cells: &[&str], root: &Path) -> Option<String> {
     if cells.len() != COLUMNS {
         return Some(format!("{} cells", cells.len()));
     }
     let (status, tests, reason) = (cells[2], cells[3], cells[4]);
     if tests.contains("TODO") {
-        return Some("the test is to be named".to_owned());
+        return Some("the test is still TODO".to_owned());
     }
     if let Some(missing) = named(tests).into_iter().find(|named| !named.exists(root)) {
         return Some(format!("there is no test {}::{}", missing.file, missing.test));
     }
     match (status, tests.is_empty(), reason.is_empty()) {
-        ("met", true, _) => Some("met, and no test shows it".to_owned()),
+        ("met", true, _) => Some("met, but without a test".to_owned()),
         ("partly" | "not met", _, true) => Some(format!("{status} without a reason")),
         ("met" | "partly" | "not met", ..) => None,
-        _ => Some(format!("the status {status:?}")),
+        _ => Some(format!("unknown status {status:?}")),
     }
 }
 
-/// What is wrong with the rows of a page, of which there are some; `root` has the files that they
-/// name.
+/// Returns the errors in the rows of a page. `root` contains the files that the rows name. Panics
+/// if the page has no rows.
 pub(crate) fn faults(page: &str, root: &Path) -> Vec<String> {
-    assert!(rows(page).next().is_some(), "a page without a row");
+    assert!(rows(page).next().is_some(), "the page has no rows");
     rows(page)
         .filter_map(|(line, cells)| Some(format!("line {line}: {}", fault(&cells, root)?)))
         .collect()

@@ -16,7 +16,7 @@ async fn post(api: &AuthApi, from: &str, path: &str, body: &Value) -> Answer {
     .await
 }
 
-/// What a wallet sends to log in.
+/// Returns the login request of a wallet.
 async fn signed(api: &AuthApi, from: &str, wallet: &Wallet) -> Value {
     let challenge =
         post(api, from, "/auth/challenge", &json!({ "address": wallet.address() })).await;
@@ -29,7 +29,7 @@ async fn login(api: &AuthApi, from: &str, wallet: &Wallet) -> Answer {
 }
 
 #[tokio::test]
-async fn a_providers_network_makes_so_many_accounts_and_no_more() {
+async fn new_accounts_are_limited_by_network() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_NEW_ACCOUNTS", "2/1h")]).await;
     let wallets: Vec<_> = (0..3).map(|_| Wallet::generate()).collect();
@@ -46,10 +46,10 @@ async fn a_providers_network_makes_so_many_accounts_and_no_more() {
     is_limited_by(&post(&api, "203.0.113.77", "/auth/login", &signed).await, "new-accounts");
     assert_eq!(database.one::<i64>("SELECT count(*) FROM accounts").await, 2);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 2);
-    // The challenge was not used up, and other networks have a quota of their own.
+    // The challenge was not consumed, and other networks have their own quota.
     let _ = post(&api, "198.51.100.1", "/auth/login", &signed).await.tokens();
 
-    // An account that exists logs in from anywhere, without end.
+    // Logins to existing accounts are not limited by this quota.
     for _ in 0..5 {
         let known = login(&api, "203.0.113.77", &wallets[0]).await;
         let _ = known.tokens();
@@ -65,7 +65,7 @@ async fn a_providers_network_makes_so_many_accounts_and_no_more() {
         1.0,
     );
     is_number(api.metric("auth_api_logins_total{outcome=\"limited\"}").await, 1.0);
-    eventually("the refusal is logged", async || !events(&api, "limit").is_empty()).await;
+    eventually("the rejection is logged", async || !events(&api, "limit").is_empty()).await;
     let limits = events(&api, "limit");
     assert_eq!(
         (&limits[0]["scope"], &limits[0]["ip"]),
@@ -74,7 +74,7 @@ async fn a_providers_network_makes_so_many_accounts_and_no_more() {
 }
 
 #[tokio::test]
-async fn new_accounts_are_counted_by_48_bits_of_ipv6() {
+async fn new_accounts_are_counted_by_48_bit_ipv6_network() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_NEW_ACCOUNTS", "2/1h")]).await;
     for from in ["2001:db8:7:1::1", "2001:db8:7:ff00::1"] {
@@ -85,7 +85,7 @@ async fn new_accounts_are_counted_by_48_bits_of_ipv6() {
 }
 
 #[tokio::test]
-async fn processes_share_the_quota_of_new_accounts() {
+async fn processes_share_the_new_account_quota() {
     let (database, mut redis) = (Database::create().await, Redis::start());
     let url = redis.url();
     let env =
@@ -97,7 +97,7 @@ async fn processes_share_the_quota_of_new_accounts() {
     for api in [&one, &other] {
         is_limited_by(&login(api, "203.0.113.1", &Wallet::generate()).await, "new-accounts");
     }
-    // Without Redis each counts for itself.
+    // Without Redis, each process counts separately.
     redis.kill();
     for _ in 0..2 {
         let _ = login(&one, "203.0.113.1", &Wallet::generate()).await.tokens();
@@ -106,7 +106,7 @@ async fn processes_share_the_quota_of_new_accounts() {
 }
 
 #[tokio::test]
-async fn by_default_a_crowd_may_sign_up_at_once() {
+async fn default_limit_allows_500_new_accounts() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("RATE_LIMIT", "on")]).await;
     let answer = api.try_login(&Wallet::generate()).await;

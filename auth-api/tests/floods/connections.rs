@@ -9,7 +9,7 @@ use super::{events, is_number};
 
 const REQUEST: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A connection from this address of loopback: with `MAX_CONNECTIONS_PER_NETWORK` each is a
+/// Connects from this loopback address. For `MAX_CONNECTIONS_PER_NETWORK`, each address is a
 /// network.
 async fn connect(api: &AuthApi, from: &str) -> TcpStream {
     let to: SocketAddr = api.url.trim_start_matches("http://").parse().unwrap();
@@ -18,7 +18,7 @@ async fn connect(api: &AuthApi, from: &str) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// Sends a request and reads the answer, on a connection that may be closed.
+/// Sends a request and reads the response, on a connection that the server may have closed.
 async fn try_ask(socket: &mut TcpStream) -> std::io::Result<()> {
     socket.write_all(REQUEST.as_bytes()).await?;
     let mut answer = String::new();
@@ -38,7 +38,7 @@ async fn ask(socket: &mut TcpStream) {
     try_ask(socket).await.unwrap();
 }
 
-/// A new connection that was answered once.
+/// Opens a connection and completes one request on it.
 async fn answered(api: &AuthApi, from: &str) -> TcpStream {
     let mut socket = connect(api, from).await;
     ask(&mut socket).await;
@@ -50,11 +50,11 @@ async fn is_closed(socket: &mut TcpStream) {
     let end = tokio::time::timeout(HANG, socket.read(&mut [0])).await.unwrap();
     assert!(
         end.is_err() || end.is_ok_and(|bytes| bytes == 0),
-        "there is an answer that nobody asked for"
+        "the server sent an unexpected response"
     );
 }
 
-/// A client on a network of its own, with a connection for each request.
+/// Returns a client on its own network, with a new connection for each request.
 fn client(from: &str) -> Client {
     let client =
         Client::builder().local_address(Some(from.parse().unwrap())).pool_max_idle_per_host(0);
@@ -70,19 +70,23 @@ async fn closed(api: &AuthApi, reason: &str) -> f64 {
     api.metric(&format!("auth_api_connections_closed_total{{reason=\"{reason}\"}}")).await
 }
 
-/// Idle connections stay as long as a test takes.
-const PATIENT: [(&str, &str); 2] = [("KEEP_ALIVE", "1h"), ("HEAD_TIMEOUT", "1h")];
+/// Timeouts that keep idle connections open for the whole test.
+const LONG_TIMEOUTS: [(&str, &str); 2] = [("KEEP_ALIVE", "1h"), ("HEAD_TIMEOUT", "1h")];
 
 #[tokio::test]
-async fn one_network_does_not_hold_all_connections() {
+async fn one_network_cannot_hold_all_connections() {
     let database = Database::create().await;
-    let env =
-        [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "40"), ("MAX_CONNECTIONS_PER_NETWORK", "4")];
+    let env = [
+        LONG_TIMEOUTS[0],
+        LONG_TIMEOUTS[1],
+        ("MAX_CONNECTIONS", "40"),
+        ("MAX_CONNECTIONS_PER_NETWORK", "4"),
+    ];
     let mut api = AuthApi::start(&database, &env).await;
     let mut attacker = Vec::new();
     for _ in 0..50 {
         let mut socket = connect(&api, "127.0.0.2").await;
-        // Whether it is answered is nothing that the others wait for.
+        // The test does not wait for the response.
         socket.write_all(REQUEST.as_bytes()).await.unwrap();
         attacker.push(socket);
     }
@@ -91,7 +95,7 @@ async fn one_network_does_not_hold_all_connections() {
             client(honest).get(format!("{}/.well-known/jwks.json", api.url)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
-    // Another round: what was closed is opened again.
+    // The attacker opens closed connections again.
     for socket in &mut attacker {
         if try_ask(socket).await.is_err() {
             *socket = connect(&api, "127.0.0.2").await;
@@ -104,7 +108,10 @@ async fn one_network_does_not_hold_all_connections() {
             .unwrap();
         assert_eq!(answer.status(), 200);
     }
-    eventually("it has its share", async || (open(&api).await - 4.0).abs() < f64::EPSILON).await;
+    eventually("the attacker holds exactly its share", async || {
+        (open(&api).await - 4.0).abs() < f64::EPSILON
+    })
+    .await;
     is_number(closed(&api, "port_full").await, 0.0);
     let of_network = closed(&api, "network_full").await + closed(&api, "refused").await;
     assert!(of_network >= 46.0, "{of_network}");
@@ -121,16 +128,18 @@ async fn one_network_does_not_hold_all_connections() {
         "{sums:?}"
     );
     let summed: u64 = sums.iter().map(|sum| sum["times"].as_u64().unwrap()).sum();
-    #[allow(clippy::cast_precision_loss, reason = "some dozens")]
+    #[allow(clippy::cast_precision_loss, reason = "the numbers are small")]
     let logged = (summed + lines.len() as u64) as f64;
     is_number(logged, of_network);
     assert!(lines.len() < 10, "{lines:?}");
 }
 
 #[tokio::test]
-async fn the_longest_idle_connection_goes_when_the_port_is_full() {
+async fn full_port_closes_the_longest_idle_connection() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "20")]).await;
+    let api =
+        AuthApi::start(&database, &[LONG_TIMEOUTS[0], LONG_TIMEOUTS[1], ("MAX_CONNECTIONS", "20")])
+            .await;
     let mut sockets = Vec::new();
     for _ in 0..19 {
         sockets.push(answered(&api, "127.0.0.1").await);
@@ -144,9 +153,11 @@ async fn the_longest_idle_connection_goes_when_the_port_is_full() {
         ask(socket).await;
     }
     is_number(closed(&api, "port_full").await, 1.0);
-    eventually("the closed one is gone", async || (open(&api).await - 19.0).abs() < f64::EPSILON)
-        .await;
-    // Whoever comes gets in, in any number, also without saying anything for long.
+    eventually("the closed connection is no longer counted", async || {
+        (open(&api).await - 19.0).abs() < f64::EPSILON
+    })
+    .await;
+    // The server accepts any number of new connections, even if they stay silent for a long time.
     for _ in 0..60 {
         sockets.push(connect(&api, "127.0.0.1").await);
     }
@@ -154,10 +165,11 @@ async fn the_longest_idle_connection_goes_when_the_port_is_full() {
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_never_cut_off_for_another() {
+async fn active_request_is_never_closed_for_another() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
-    let env = [PATIENT[0], PATIENT[1], ("DATABASE_URL", &url), ("MAX_CONNECTIONS", "8")];
+    let env =
+        [LONG_TIMEOUTS[0], LONG_TIMEOUTS[1], ("DATABASE_URL", &url), ("MAX_CONNECTIONS", "8")];
     let api = AuthApi::start(&database, &env).await;
     let tokens = api.login(&Wallet::generate()).await;
     proxy.stall();
@@ -170,7 +182,7 @@ async fn a_request_under_way_is_never_cut_off_for_another() {
     let requests = futures_util::future::join_all((0..6).map(|_| session()));
     let flood = async {
         let busy = "auth_api_connections{state=\"busy\"}";
-        eventually("all of them are under way", async || {
+        eventually("all requests are active", async || {
             (api.metric(busy).await - 6.0).abs() < f64::EPSILON
         })
         .await;
@@ -185,16 +197,18 @@ async fn a_request_under_way_is_never_cut_off_for_another() {
     };
     let (statuses, _sockets) = tokio::join!(requests, flood);
     assert_eq!(statuses.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [200; 6]);
-    // Those that were waiting are served, too.
+    // Connections that had to wait are served, too.
     ask(&mut connect(&api, "127.0.0.1").await).await;
 }
 
-/// Idle connections are closed all the time, also at the very moment at which a client sends its
-/// next request on one.
+/// Idle connections are closed all the time, even at the moment when a client sends its next
+/// request.
 #[tokio::test]
-async fn a_client_whose_idle_connection_goes_keeps_its_session() {
+async fn client_with_a_closed_connection_keeps_its_session() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "12")]).await;
+    let api =
+        AuthApi::start(&database, &[LONG_TIMEOUTS[0], LONG_TIMEOUTS[1], ("MAX_CONNECTIONS", "12")])
+            .await;
     let wallets = [(); 4].map(|()| Wallet::generate());
     let tokens =
         futures_util::future::join_all(wallets.iter().map(|wallet| api.login(wallet))).await;
@@ -204,7 +218,7 @@ async fn a_client_whose_idle_connection_goes_keeps_its_session() {
         let mut token = tokens.refresh;
         for _ in 0..40 {
             let body = serde_json::json!({ "refresh_token": token });
-            // No answer, or "try again": the same request once more.
+            // Without a response, or after a 503, the client repeats the request.
             token = loop {
                 let request = client.post(format!("{}/auth/refresh", api.url)).json(&body);
                 let Ok(answer) = request.send().await else { continue };
@@ -242,9 +256,11 @@ async fn a_client_whose_idle_connection_goes_keeps_its_session() {
 }
 
 #[tokio::test]
-async fn proxies_and_this_machine_have_no_share_by_default() {
+async fn loopback_has_no_connection_limit_by_default() {
     let database = Database::create().await;
-    let api = AuthApi::start(&database, &[PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "50")]).await;
+    let api =
+        AuthApi::start(&database, &[LONG_TIMEOUTS[0], LONG_TIMEOUTS[1], ("MAX_CONNECTIONS", "50")])
+            .await;
     is_number(api.metric("auth_api_connections_per_network_max").await, 5.0);
     let mut sockets = Vec::new();
     for _ in 0..15 {
@@ -257,10 +273,14 @@ async fn proxies_and_this_machine_have_no_share_by_default() {
 }
 
 #[tokio::test]
-async fn half_of_all_connections_are_a_warning_once() {
+async fn half_of_all_connections_log_one_warning() {
     let database = Database::create().await;
-    let env =
-        [PATIENT[0], PATIENT[1], ("MAX_CONNECTIONS", "20"), ("MAX_CONNECTIONS_PER_NETWORK", "12")];
+    let env = [
+        LONG_TIMEOUTS[0],
+        LONG_TIMEOUTS[1],
+        ("MAX_CONNECTIONS", "20"),
+        ("MAX_CONNECTIONS_PER_NETWORK", "12"),
+    ];
     let api = AuthApi::start(&database, &env).await;
     let half = || events(&api, "connections_half");
     let fill = async |of_each: [(&str, usize); 2]| {
@@ -273,21 +293,21 @@ async fn half_of_all_connections_are_a_warning_once() {
         sockets
     };
     let sockets = fill([("127.0.0.2", 9), ("127.0.0.3", 6)]).await;
-    eventually("a warning", async || half().len() == 1).await;
+    eventually("a warning is logged", async || half().len() == 1).await;
     let expected = serde_json::json!({
         "event": "connections_half", "most": 20,
         "network": "127.0.0.2", "of_network": 9,
     });
     assert_eq!(half(), [expected]);
     drop(sockets);
-    eventually("they are gone", async || open(&api).await < 1.0).await;
+    eventually("the connections are closed", async || open(&api).await < 1.0).await;
     let _sockets = fill([("127.0.0.2", 4), ("127.0.0.3", 7)]).await;
-    eventually("another warning", async || half().len() == 2).await;
+    eventually("another warning is logged", async || half().len() == 2).await;
     assert_eq!(half()[1]["of_network"], 6);
 }
 
 #[tokio::test]
-async fn a_share_that_makes_no_sense_is_refused() {
+async fn invalid_connection_share_is_rejected() {
     for share in ["0", "many", "1001", "-1"] {
         let env = [("MAX_CONNECTIONS_PER_NETWORK", share)];
         let (code, program) = Program::run(binary("auth-api"), &["config"], &env).await;

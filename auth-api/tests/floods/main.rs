@@ -1,6 +1,6 @@
-//! Clients that ask for more than their share: connections ([`connections`]), what reads sessions
-//! and what costs a log line ([`reads`]), and accounts ([`accounts`]). Attacker and victim are two
-//! clients on two networks.
+//! Clients that use more than their share of connections ([`connections`]), of session reads and
+//! log lines ([`reads`]), and of accounts ([`accounts`]). The attacker and the victim are on two
+//! networks.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 mod accounts;
@@ -10,7 +10,7 @@ mod reads;
 use serde_json::Value;
 use testkit::{Answer, AuthApi};
 
-/// The events of this name in the log so far: their fields.
+/// Returns the fields of all events with this name in the log so far.
 fn events(api: &AuthApi, name: &str) -> Vec<Value> {
     let log = api.program.stderr();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -21,7 +21,7 @@ fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
 }
 
-/// The policies that counted a request, and what each has left.
+/// Returns the policies that counted a request, and what remains of each.
 fn left(answer: &Answer) -> Vec<(&str, u64)> {
     let items = field(answer, "ratelimit").split(", ").map(|item| {
         let (name, rest) = item.split_once(";r=").unwrap();
@@ -30,7 +30,7 @@ fn left(answer: &Answer) -> Vec<(&str, u64)> {
     items.collect()
 }
 
-/// 429, by this policy, with fields that fit together.
+/// Asserts that a response is a 429 of this policy with consistent header fields.
 #[track_caller]
 fn is_limited_by(answer: &Answer, policy: &str) {
     answer.is_problem(429, "rate_limited");

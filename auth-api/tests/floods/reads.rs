@@ -3,7 +3,7 @@ use testkit::{Answer, AuthApi, Database, Proxy, Service, Wallet, eventually};
 
 use super::{events, field, is_limited_by, is_number, left};
 
-/// An API with limits; those that are not named are out of reach.
+/// Starts an API with these limits. All other limits are too high to be reached.
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
     let limits =
         ["RATE_LIMIT_IP", "RATE_LIMIT_ADDRESS", "RATE_LIMIT_READ_IP", "RATE_LIMIT_READ_SESSION"];
@@ -13,26 +13,26 @@ async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
     AuthApi::start(database, &env).await
 }
 
-/// A request of a client with this address, with an access token.
+/// Sends a request with an access token, as a client with this address.
 async fn ask(api: &AuthApi, from: &str, method: &str, path: &str, token: &str) -> Answer {
     let request = api.client.request(method.parse().unwrap(), format!("{}{path}", api.url));
     api.send(request.header("X-Forwarded-For", from).bearer_auth(token)).await
 }
 
-/// An access token whose signature is not ours.
+/// Returns the access token with an invalid signature.
 fn forged(token: &str) -> String {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let flipped = if signature.starts_with('A') { "B" } else { "A" };
     format!("{signed}.{flipped}{}", &signature[1..])
 }
 
-/// Commands to Redis that counted a request.
+/// Returns the number of Redis commands that counted a request.
 async fn counted_in_redis(api: &AuthApi) -> f64 {
     api.metric("auth_api_redis_command_duration_seconds_count{command=\"limit\"}").await
 }
 
 #[tokio::test]
-async fn bad_signatures_are_limited_by_network() {
+async fn invalid_signatures_are_limited_by_network() {
     let database = Database::create().await;
     let api = start(&database, &[("RATE_LIMIT_READ_IP", "4/1h")]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -44,12 +44,12 @@ async fn bad_signatures_are_limited_by_network() {
         ("POST", "/auth/logout"),
         ("DELETE", "/auth/sessions/0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"),
     ];
-    for (asked, (method, path)) in endpoints.into_iter().enumerate() {
+    for (index, (method, path)) in endpoints.into_iter().enumerate() {
         let answer = ask(&api, "2001:db8::1", method, path, &bad).await;
         answer.is_problem(401, "unauthenticated");
-        assert_eq!(left(&answer)[0], ("ip", 3 - asked as u64), "{answer:?}");
+        assert_eq!(left(&answer)[0], ("ip", 3 - index as u64), "{answer:?}");
     }
-    // From now on no signature is verified, good or bad.
+    // From now on, no signature is verified, whether valid or not.
     for (method, path) in endpoints.into_iter().chain([("DELETE", "/auth/sessions")]) {
         is_limited_by(&ask(&api, "2001:db8::2", method, path, &bad).await, "ip");
         is_limited_by(&ask(&api, "2001:db8::3", method, path, &tokens.access).await, "ip");
@@ -63,14 +63,14 @@ async fn bad_signatures_are_limited_by_network() {
     assert_eq!(victim.status, 200, "{victim:?}");
     let policies = "\"ip\";q=4;w=3600, \"ip-56\";q=16;w=3600, \"ip-48\";q=256;w=3600, \"session\";q=1000;w=3600";
     assert_eq!(field(&victim, "ratelimit-policy"), policies);
-    // What is left of the session's quota would tell whoever has a copy of the token when it is
-    // used.
+    // The remaining quota of the session is hidden, because it would reveal the use of the session
+    // to anyone with a copy of the token.
     assert_eq!(left(&victim), [("ip", 3), ("ip-56", 11), ("ip-48", 251)]);
     is_number(counted_in_redis(&api).await, before);
 }
 
 #[tokio::test]
-async fn a_session_is_limited_before_the_database_is_asked() {
+async fn session_is_limited_before_any_query() {
     let database = Database::create().await;
     let (proxy, url) = Proxy::before(&database.url_as("auth_api")).await;
     let env = [
@@ -82,7 +82,7 @@ async fn a_session_is_limited_before_the_database_is_asked() {
     let (tokens, other) =
         (api.login(&Wallet::generate()).await, api.login(&Wallet::generate()).await);
     let cookie = api.cookie_login(&Wallet::generate()).await;
-    // From as many networks as one likes.
+    // The number of networks does not matter.
     for (number, path) in
         ["/auth/session", "/auth/sessions", "/auth/sessions?limit=1"].into_iter().enumerate()
     {
@@ -110,7 +110,7 @@ async fn a_session_is_limited_before_the_database_is_asked() {
 }
 
 #[tokio::test]
-async fn people_do_not_reach_the_limits_on_reading_sessions() {
+async fn default_read_limits_exceed_normal_use() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("RATE_LIMIT", "on")]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -126,7 +126,7 @@ async fn people_do_not_reach_the_limits_on_reading_sessions() {
 }
 
 #[tokio::test]
-async fn introspection_without_credentials_is_limited_by_network() {
+async fn unauthenticated_introspection_is_limited_by_network() {
     let database = Database::create().await;
     let service = Service::add().await;
     let api = start(
@@ -157,7 +157,7 @@ async fn introspection_without_credentials_is_limited_by_network() {
         assert!(answer.headers.contains_key("retry-after"));
     }
     is_number(counted_in_redis(&api).await, before);
-    // A client that proves who it is is not limited by its network, whatever it asks about.
+    // An authenticated client is not limited by its network, whatever the token.
     for token in [&tokens.access, &forged(&tokens.access)].into_iter().cycle().take(20) {
         let answer = api.introspect(&service, token).await;
         assert_eq!(
@@ -165,7 +165,7 @@ async fn introspection_without_credentials_is_limited_by_network() {
             (200, &json!(token == &tokens.access))
         );
     }
-    // Wrong secrets are guesses: all processes count them together.
+    // Wrong secrets are guesses, which all processes count together.
     for status in [401, 401, 401, 429] {
         let wrong = api
             .client
@@ -176,14 +176,14 @@ async fn introspection_without_credentials_is_limited_by_network() {
     assert!(counted_in_redis(&api).await > before);
 }
 
-/// Sums of refusals of this kind, and how many refusals they are.
+/// Returns the number of rejections of this kind that the log summarizes.
 fn summed(api: &AuthApi, of: &str) -> u64 {
     let sums = events(api, "repeated");
     sums.iter().filter(|sum| sum["of"] == of).map(|sum| sum["times"].as_u64().unwrap()).sum()
 }
 
 #[tokio::test]
-async fn repeated_refusals_are_summed_up_in_the_log() {
+async fn repeated_rejections_are_summarized_in_the_log() {
     let database = Database::create().await;
     let mut api = start(&database, &[("RATE_LIMIT_READ_IP", "40/1h")]).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -193,8 +193,8 @@ async fn repeated_refusals_are_summed_up_in_the_log() {
         let _ = api.send(request.header("X-Forwarded-For", "2001:db8::1")).await;
     }
     let logged = |api: &AuthApi, name: &str| events(api, name).len() as u64;
-    // Each has a line of its own, or is in a sum that comes when its time is over.
-    eventually("the refusals are summed up", async || {
+    // Each rejection has its own line, or is part of a summary that follows later.
+    eventually("the rejections are summarized", async || {
         ["client_refused", "limit"]
             .map(|name| logged(&api, name) + summed(&api, name))
             .iter()
@@ -209,7 +209,7 @@ async fn repeated_refusals_are_summed_up_in_the_log() {
     );
     assert!(logged(&api, "client_refused") < 20 && logged(&api, "limit") < 10);
 
-    // A process that stops logs what it has.
+    // A process logs its pending summaries at shutdown.
     let before = events(&api, "repeated").len();
     for _ in 0..30 {
         let _ = ask(&api, "203.0.113.1", "GET", "/auth/session", &forged(&tokens.access)).await;

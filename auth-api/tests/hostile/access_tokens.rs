@@ -1,4 +1,4 @@
-//! Access tokens that we did not make, or that are no longer any good (RFC 8725).
+//! Access tokens that this deployment did not issue, or that are not valid now (RFC 8725).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -12,26 +12,30 @@ use testkit::{Answer, AuthApi, Database, Jwt, Tokens, Wallet};
 
 use crate::table::{Table, UNAUTHENTICATED, start};
 
-/// Name, token, why it is refused.
+/// Name, token, reason for the rejection.
 type Case = (String, String, &'static str);
 
-/// The one reason that is none for a logout: to end what is not there is no mistake.
-const NO_SESSION: &str = "it belongs to no session";
+/// The only reason that does not apply to logout, which succeeds for a session that does not exist.
+const NO_SESSION: &str = "the session does not exist";
 
 fn case(name: &str, token: String, why: &'static str) -> Case {
     (name.to_owned(), token, why)
 }
 
-/// Ours in all but the algorithm.
+/// Returns tokens that are valid except for the algorithm.
 fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
-    const NONE: &str = "a token does not say how it is to be verified: EdDSA is pinned";
-    const PUBLIC: &str = "what everybody knows is no secret to sign with";
+    const NONE: &str = "a token does not select the algorithm: EdDSA is pinned";
+    const PUBLIC: &str = "a public value is not an HMAC secret";
     let mut cases = Vec::new();
     for none in ["none", "None", "NONE", "nOnE", ""] {
         let jwt = ours.clone().header(&json!({ "alg": none }));
         cases.push(case(&format!("alg {none:?} without a signature"), jwt.with(&[]), NONE));
         cases.push(case(&format!("alg {none:?} with the signature"), jwt.unsigned(), NONE));
-        cases.push(case(&format!("alg {none:?}, signed by us"), jwt.signed(key), NONE));
+        cases.push(case(
+            &format!("alg {none:?}, signed with the server's key"),
+            jwt.signed(key),
+            NONE,
+        ));
     }
     let public = key.verifying_key();
     let x = URL_SAFE_NO_PAD.encode(public.to_bytes());
@@ -59,7 +63,11 @@ fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
     }
     for other in ["HS256", "RS256", "ES256", "PS512", "Ed25519", "EDDSA", "eddsa"] {
         let jwt = ours.clone().header(&json!({ "alg": other }));
-        cases.push(case(&format!("alg {other}, signed by us with EdDSA"), jwt.signed(key), NONE));
+        cases.push(case(
+            &format!("alg {other}, signed with EdDSA by the server's key"),
+            jwt.signed(key),
+            NONE,
+        ));
     }
     for (name, alg) in
         [("no", Value::Null), ("a number for an", json!(1)), ("an array for an", json!(["EdDSA"]))]
@@ -73,9 +81,10 @@ fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
     cases
 }
 
-/// Signed by somebody else, who sends the key along or says where it is.
+/// Returns tokens signed with a foreign key that the token contains or points to.
 fn brought_keys(ours: &Jwt) -> Vec<Case> {
-    const OURS: &str = "keys are ours, by kid; what a token brings or points to is never looked at";
+    const OURS: &str =
+        "kid selects one of the server's keys; keys in or behind a token are ignored";
     let stranger = SigningKey::from_bytes(&[7; 32]);
     let x = URL_SAFE_NO_PAD.encode(stranger.verifying_key().to_bytes());
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA", "kid": ours.header["kid"] });
@@ -85,12 +94,12 @@ fn brought_keys(ours: &Jwt) -> Vec<Case> {
         ("jku", json!({ "jku": "http://127.0.0.1:9/jwks.json" })),
         ("x5u", json!({ "x5u": "http://127.0.0.1:9/cert.pem" })),
         ("x5c", json!({ "x5c": ["MAo="] })),
-        ("jwk and a kid of its own", json!({ "jwk": jwk, "kid": "stranger" })),
+        ("jwk and its own kid", json!({ "jwk": jwk, "kid": "stranger" })),
         ("jwk and no kid", json!({ "jwk": jwk, "kid": null })),
     ];
     let cases = headers.into_iter().map(|(name, header)| {
         case(
-            &format!("another's, with {name}"),
+            &format!("foreign key, with {name}"),
             ours.clone().header(&header).signed(&stranger),
             OURS,
         )
@@ -98,13 +107,12 @@ fn brought_keys(ours: &Jwt) -> Vec<Case> {
     cases.collect()
 }
 
-/// Signed by us, and yet not an access token for us that is good now.
+/// Returns tokens that are signed with the server's key, but are not valid access tokens.
 fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<Case> {
-    const TYP: &str =
-        "explicit typing (RFC 8725 §3.11): nothing else that we may sign is an access token";
-    const KID: &str = "the key is one of ours, and is named";
-    const AUD: &str = "made for somebody else";
-    const EXP: &str = "its time is over, or was never bounded";
+    const TYP: &str = "explicit typing (RFC 8725 §3.11): only at+jwt is an access token";
+    const KID: &str = "kid must name one of the server's keys";
+    const AUD: &str = "the token is for another audience or from another issuer";
+    const EXP: &str = "the token has expired, or its lifetime is not limited";
     let (now, ttl) = (now.timestamp(), 900);
     let header = |name: &str, changes: Value, why| {
         case(name, ours.clone().header(&changes).signed(key), why)
@@ -126,13 +134,13 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
         header(
             "an extension that must be understood",
             json!({ "crit": ["b64"], "b64": false }),
-            "it is not (RFC 7515 §4.1.11)",
+            "unknown critical extensions are rejected (RFC 7515 §4.1.11)",
         ),
         claims("another aud", json!({ "aud": "https://elsewhere.test" }), AUD),
         claims("no aud", json!({ "aud": null }), AUD),
         claims("an empty aud", json!({ "aud": [] }), AUD),
         claims(
-            "aud with more behind",
+            "aud with a trailing slash",
             json!({ "aud": format!("{}/", ours.claims["aud"].as_str().unwrap()) }),
             AUD,
         ),
@@ -141,16 +149,20 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
         claims("expired by a second", json!({ "exp": now - 1 }), EXP),
         claims("expired now", json!({ "exp": now }), EXP),
         claims("expired before 1970", json!({ "exp": -1 }), EXP),
-        claims("good for an hour more than ours are", json!({ "exp": now + ttl + 3600 }), EXP),
-        claims("good for ever", json!({ "exp": i64::MAX }), EXP),
-        claims("good for longer than that", json!({ "exp": u64::MAX }), EXP),
-        claims("an exp of 1e300", json!({ "exp": 1e300 }), EXP),
-        claims("an exp in a text", json!({ "exp": (now + 60).to_string() }), EXP),
-        claims("no exp", json!({ "exp": null }), EXP),
-        claims("no sid", json!({ "sid": null }), "not whole"),
-        claims("a sid that is none", json!({ "sid": "*" }), "not whole"),
         claims(
-            "the sid of no session",
+            "valid for an hour longer than issued tokens",
+            json!({ "exp": now + ttl + 3600 }),
+            EXP,
+        ),
+        claims("valid forever", json!({ "exp": i64::MAX }), EXP),
+        claims("valid for longer than that", json!({ "exp": u64::MAX }), EXP),
+        claims("an exp of 1e300", json!({ "exp": 1e300 }), EXP),
+        claims("an exp in a string", json!({ "exp": (now + 60).to_string() }), EXP),
+        claims("no exp", json!({ "exp": null }), EXP),
+        claims("no sid", json!({ "sid": null }), "claims are missing or malformed"),
+        claims("a malformed sid", json!({ "sid": "*" }), "claims are missing or malformed"),
+        claims(
+            "the sid of an unknown session",
             json!({ "sid": "01900000-0000-7000-8000-000000000000" }),
             NO_SESSION,
         ),
@@ -158,9 +170,9 @@ fn headers_and_claims(ours: &Jwt, key: &SigningKey, now: DateTime<Utc>) -> Vec<C
     ]
 }
 
-/// Other ways to write the parts.
-fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
-    const ONE_WAY: &str = "one token, one way to write it";
+/// Returns other encodings of the token, and malformed tokens.
+fn other_encodings(token: &str, refresh: &str) -> Vec<Case> {
+    const ONE_WAY: &str = "a token has exactly one encoding";
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else {
         panic!("{token}")
     };
@@ -178,13 +190,13 @@ fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
         case("dots", "..".into(), ONE_WAY),
         case("three letters", "x.y.z".into(), ONE_WAY),
         case("two parts", format!("{header}.{claims}"), ONE_WAY),
-        case("an empty signature", format!("{header}.{claims}."), "nobody signed it"),
+        case("an empty signature", format!("{header}.{claims}."), "the token is not signed"),
         case("no header", format!(".{claims}.{signature}"), ONE_WAY),
         case("no claims", format!("{header}..{signature}"), ONE_WAY),
         case("four parts", format!("{token}.{signature}"), ONE_WAY),
-        case("five parts, as an encrypted one has", format!("{token}.x.x"), ONE_WAY),
-        case("a dot before", format!(".{token}"), ONE_WAY),
-        case("a signature cut short", format!("{header}.{claims}.{}", &signature[..84]), ONE_WAY),
+        case("five parts, as in an encrypted token", format!("{token}.x.x"), ONE_WAY),
+        case("a leading dot", format!(".{token}"), ONE_WAY),
+        case("a truncated signature", format!("{header}.{claims}.{}", &signature[..84]), ONE_WAY),
         case(
             "a padded signature",
             format!("{header}.{claims}.{}", URL_SAFE.encode(&bytes)),
@@ -194,7 +206,7 @@ fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
         case(
             "a bit flipped",
             format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(flipped)),
-            "nobody signed that",
+            "the signature does not match",
         ),
         case(
             "an S that is not reduced",
@@ -207,25 +219,25 @@ fn written_otherwise(token: &str, refresh: &str) -> Vec<Case> {
             ONE_WAY,
         ),
         case(
-            "claims with a blank more",
+            "claims with an additional space",
             format!("{header}.{flipped_claims}.{signature}"),
-            "nobody signed that",
+            "the signature does not match",
         ),
-        case("a blank inside", format!("{header}. {claims}.{signature}"), ONE_WAY),
+        case("a space inside", format!("{header}. {claims}.{signature}"), ONE_WAY),
         case("in quotes", format!("\"{token}\""), ONE_WAY),
         case("percent-encoded", token.replace('.', "%2E"), ONE_WAY),
-        case("a refresh token", refresh.to_owned(), "that is for one endpoint alone"),
-        case("5,000 letters", "a".repeat(5000), "nobody makes us parse that"),
+        case("a refresh token", refresh.to_owned(), "a refresh token is not an access token"),
+        case("5,000 letters", "a".repeat(5000), "the length is limited"),
         case(
-            "a long one",
+            "a long token",
             format!("{header}.{}.{signature}", "a".repeat(5000)),
-            "nobody makes us parse that",
+            "the length is limited",
         ),
     ]
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_ours_and_good_now_is_refused() {
+async fn invalid_access_tokens_are_rejected() {
     let database = Database::create().await;
     let api = start(&database).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -235,13 +247,13 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
         algorithms(&ours, &key),
         brought_keys(&ours),
         headers_and_claims(&ours, &key, now),
-        written_otherwise(&tokens.access, &tokens.refresh),
+        other_encodings(&tokens.access, &tokens.refresh),
     ];
     let mut table = Table::default();
     for (name, token, why) in cases.concat() {
         let answer = api.session(&token).await;
         table.refused(&name, why, UNAUTHENTICATED, &answer);
-        // RFC 6750 §3.1: an error only where there was a token.
+        // RFC 6750 §3.1: the challenge contains an error only if the request had a token.
         let challenge =
             if token.trim().is_empty() { "Bearer" } else { r#"Bearer error="invalid_token""# };
         let challenged =
@@ -249,7 +261,7 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
         table.holds(&name, challenge, challenged, &answer.headers);
         if why != NO_SESSION {
             table.refused(
-                &format!("{name}, to log out"),
+                &format!("{name}, at logout"),
                 why,
                 UNAUTHENTICATED,
                 &api.logout(&token).await,
@@ -257,8 +269,8 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
         }
     }
     table.end();
-    // What was refused above was refused for what was changed in it, not for the hand that wrote
-    // it.
+    // A token that the test signs without such changes is accepted, so the changes caused the
+    // rejections.
     let by_hand =
         ours.claims(&json!({ "exp": now.timestamp() + 300, "jti": "by hand" })).signed(&key);
     assert_eq!(api.session(&by_hand).await.status, 200);
@@ -266,7 +278,7 @@ async fn a_token_that_is_not_ours_and_good_now_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_or_of_another_deployment_is_refused() {
+async fn token_for_another_audience_or_deployment_is_rejected() {
     let database = Database::create().await;
     let api = start(&database).await;
     let stranger = start(&database).await;
@@ -275,13 +287,13 @@ async fn a_token_for_another_audience_or_of_another_deployment_is_refused() {
     let audience = AuthApi::start_with_keys(&database, keys, &elsewhere).await;
     let mut table = Table::default();
     for (name, other) in
-        [("with keys of its own", &stranger), ("with our keys, for another audience", &audience)]
+        [("with its own keys", &stranger), ("with the same keys, for another audience", &audience)]
     {
         let tokens = other.login(&Wallet::generate()).await;
         assert_eq!(other.session(&tokens.access).await.status, 200);
         table.refused(
             name,
-            "it is for somebody else",
+            "the token is for another audience or deployment",
             UNAUTHENTICATED,
             &api.session(&tokens.access).await,
         );
@@ -289,14 +301,14 @@ async fn a_token_for_another_audience_or_of_another_deployment_is_refused() {
     table.end();
 }
 
-/// A request with the token anywhere but in one Authorization header.
+/// Sends a request with the token in a place other than a single Authorization header.
 async fn elsewhere(api: &AuthApi, tokens: &Tokens, place: &str) -> Answer {
     let url = format!("{}/auth/session", api.url);
     let token = &tokens.access;
     let query = |name: &str| api.client.get(format!("{url}?{name}={token}"));
     let header = |name: &str, value: String| api.client.get(&url).header(name, value);
     let request = match place {
-        "the query, as RFC 6750 had it" => query("access_token"),
+        "the query, as in RFC 6750" => query("access_token"),
         "the query as token" => query("token"),
         "the query with its scheme" => query("authorization=Bearer%20"),
         "the query of a logout" => {
@@ -330,28 +342,28 @@ async fn elsewhere(api: &AuthApi, tokens: &Tokens, place: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_token_elsewhere_than_in_one_authorization_header_is_ignored() {
+async fn token_outside_the_authorization_header_is_ignored() {
     let database = Database::create().await;
     let api = start(&database).await;
     let tokens = api.login(&Wallet::generate()).await;
     let mut table = Table::default();
     for (place, why) in [
-        ("the query, as RFC 6750 had it", "queries stand in logs, histories and Referer"),
-        ("the query as token", "queries stand in logs, histories and Referer"),
-        ("the query with its scheme", "queries stand in logs, histories and Referer"),
-        ("the query of a logout", "and does not end the session either"),
-        ("a form", "RFC 6750 §2.2 is not for us"),
-        ("a cookie", "browsers send it along unasked"),
-        ("another header", "there is one"),
-        ("a proxy's header", "it is for the proxy"),
-        ("a header that a proxy would set", "or anybody else"),
+        ("the query, as in RFC 6750", "queries appear in logs, histories and Referer"),
+        ("the query as token", "queries appear in logs, histories and Referer"),
+        ("the query with its scheme", "queries appear in logs, histories and Referer"),
+        ("the query of a logout", "the token in the query does not end the session, either"),
+        ("a form", "form parameters (RFC 6750 §2.2) are not supported"),
+        ("a cookie", "browsers send cookies automatically"),
+        ("another header", "only Authorization is read"),
+        ("a proxy's header", "the header is for the proxy"),
+        ("a header that a proxy would set", "any client can set it"),
         ("Basic", "another scheme"),
-        ("another scheme", "it is called Bearer"),
-        ("no scheme", "it is called Bearer"),
+        ("another scheme", "the scheme must be Bearer"),
+        ("no scheme", "the scheme must be Bearer"),
         ("a scheme alone", "there is no token"),
-        ("a scheme with a colon", "it is called Bearer"),
-        ("two in one header", "which one would it be"),
-        ("two headers", "which one would it be"),
+        ("a scheme with a colon", "the scheme must be Bearer"),
+        ("two in one header", "the request is ambiguous"),
+        ("two headers", "the request is ambiguous"),
     ] {
         let answer = elsewhere(&api, &tokens, place).await;
         table.refused(place, why, UNAUTHENTICATED, &answer);
@@ -360,5 +372,5 @@ async fn a_token_elsewhere_than_in_one_authorization_header_is_ignored() {
     assert_eq!(api.session(&tokens.access).await.status, 200);
     let lower = api.client.get(format!("{}/auth/session", api.url));
     let lower = api.send(lower.header("authorization", format!("bearer {}", tokens.access))).await;
-    assert_eq!(lower.status, 200, "schemes have no case (RFC 9110 §11.1)");
+    assert_eq!(lower.status, 200, "schemes are case-insensitive (RFC 9110 §11.1)");
 }

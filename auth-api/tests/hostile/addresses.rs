@@ -1,4 +1,4 @@
-//! Addresses that are no wallet that can log in.
+//! Addresses that do not identify a wallet that can log in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,34 +9,34 @@ use testkit::{Database, Wallet, vectors};
 
 use crate::table::{INVALID_ADDRESS, Table, start};
 
-/// Name, what is sent, why it is refused.
+/// Name, address, reason for the rejection.
 type Case = (String, String, &'static str);
 
-/// Every other kind of strkey (SEP-23), of the very key that could log in by its `G…`.
+/// Returns every other kind of strkey (SEP-23), for a key that can log in with its `G…` address.
 fn other_kinds(key: [u8; 32]) -> Vec<Case> {
     let payload = SignedPayload::new(key, &[7; 32]).unwrap();
     let kinds: [(&str, String, &str); 9] = [
         (
             "M",
             MuxedAccount { ed25519: key, id: 7 }.to_string().as_str().into(),
-            "two users of one wallet",
+            "several users share one wallet",
         ),
         (
             "S",
             PrivateKey(key).as_unredacted().to_string().as_str().into(),
-            "a secret, which nobody should have sent",
+            "a secret key, which must not be sent",
         ),
         ("T", PreAuthTx(key).to_string().as_str().into(), "the hash of a transaction"),
         ("X", HashX(key).to_string().as_str().into(), "the hash of a secret"),
-        ("P", payload.to_string().as_str().into(), "a key for one payload"),
+        ("P", payload.to_string().as_str().into(), "a key and one payload"),
         ("C", Contract(key).to_string().as_str().into(), "a contract, which has no key"),
         (
             "W",
             MuxedContract { contract_id: key, id: 7 }.to_string().as_str().into(),
             "a contract, which has no key",
         ),
-        ("L", LiquidityPool(key).to_string().as_str().into(), "a pool"),
-        ("B", ClaimableBalance::V0(key).to_string().as_str().into(), "a balance"),
+        ("L", LiquidityPool(key).to_string().as_str().into(), "a liquidity pool"),
+        ("B", ClaimableBalance::V0(key).to_string().as_str().into(), "a claimable balance"),
     ];
     kinds
         .into_iter()
@@ -45,11 +45,11 @@ fn other_kinds(key: [u8; 32]) -> Vec<Case> {
         .collect()
 }
 
-/// The good address, written in any other way.
+/// Returns other spellings of a valid address.
 fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
-    const ONE_WAY: &str = "there is one way to write an address, and one user to it";
-    const LOOKS: &str = "it looks the same and is not";
-    const CHECKSUM: &str = "the checksum is wrong: a slip of the pen must not become another user";
+    const ONE_WAY: &str = "an address has exactly one spelling and one user";
+    const LOOKS: &str = "the address looks the same, but is different";
+    const CHECKSUM: &str = "the checksum is wrong: a typo must not become another user";
     let flipped = |at: usize| {
         let other = if &good[at..=at] == "A" { "B" } else { "A" };
         format!("{}{other}{}", &good[..at], &good[at + 1..])
@@ -61,17 +61,17 @@ fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
         ("nothing", String::new(), ONE_WAY),
         ("one letter", "G".into(), ONE_WAY),
         ("lower case", good.to_lowercase(), ONE_WAY),
-        ("lower case but for the first", format!("G{}", good[1..].to_lowercase()), ONE_WAY),
-        ("a blank before", format!(" {good}"), ONE_WAY),
-        ("a blank after", format!("{good} "), ONE_WAY),
-        ("a blank inside", format!("{} {}", &good[..28], &good[28..]), ONE_WAY),
-        ("a newline after", format!("{good}\n"), ONE_WAY),
-        ("CRLF after", format!("{good}\r\n"), ONE_WAY),
-        ("a tab after", format!("{good}\t"), ONE_WAY),
-        ("a NUL after", format!("{good}\0"), ONE_WAY),
-        ("a byte order mark before", format!("\u{feff}{good}"), ONE_WAY),
-        ("a blank of no width inside", format!("{}\u{200b}{}", &good[..28], &good[28..]), LOOKS),
-        ("a mark that turns the direction", format!("\u{202e}{good}"), LOOKS),
+        ("lower case except the first letter", format!("G{}", good[1..].to_lowercase()), ONE_WAY),
+        ("a leading space", format!(" {good}"), ONE_WAY),
+        ("a trailing space", format!("{good} "), ONE_WAY),
+        ("a space inside", format!("{} {}", &good[..28], &good[28..]), ONE_WAY),
+        ("a trailing newline", format!("{good}\n"), ONE_WAY),
+        ("a trailing CRLF", format!("{good}\r\n"), ONE_WAY),
+        ("a trailing tab", format!("{good}\t"), ONE_WAY),
+        ("a trailing NUL", format!("{good}\0"), ONE_WAY),
+        ("a leading byte order mark", format!("\u{feff}{good}"), ONE_WAY),
+        ("a zero-width space inside", format!("{}\u{200b}{}", &good[..28], &good[28..]), LOOKS),
+        ("a right-to-left override", format!("\u{202e}{good}"), LOOKS),
         ("a combining mark", format!("{good}\u{301}"), LOOKS),
         ("a full-width G", good.replacen('G', "\u{ff27}", 1), LOOKS),
         (
@@ -91,12 +91,12 @@ fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
         ("padding", format!("{good}===="), ONE_WAY),
         ("twice", good.repeat(2), ONE_WAY),
         ("CAIP-10", format!("stellar:testnet:{good}"), ONE_WAY),
-        ("a federated address", "name*example.test".into(), "it is not looked up"),
+        ("a federated address", "name*example.test".into(), "federated addresses are not resolved"),
         ("the key in hex", hex::encode(key), ONE_WAY),
         ("the key in base64", STANDARD.encode(key), ONE_WAY),
         ("16,000 letters", "G".repeat(16_000), ONE_WAY),
     ];
-    // Of the letters that a strkey has, these have a twin in another alphabet.
+    // These letters of a strkey have a look-alike in another alphabet.
     for (latin, twin) in [
         ('A', 'А'),
         ('B', 'В'),
@@ -118,14 +118,14 @@ fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
     cases.into_iter().map(|(name, address, why)| (name.to_owned(), address, why)).collect()
 }
 
-/// Correct strkeys of 32 bytes with which nobody should log in.
+/// Returns well-formed strkeys of 32 bytes that must not log in.
 fn bad_keys() -> Vec<Case> {
-    const WEAK: &str = "of small order: there are signatures that hold for every message";
-    const TWICE: &str = "a second way to write a point: two users of one key";
-    const OFF: &str = "no point of the curve";
+    const WEAK: &str = "a key of small order: some signatures are valid for every message";
+    const TWICE: &str = "a second encoding of a point: two users could share one key";
+    const OFF: &str = "not a point on the curve";
     let bytes = |hex: &str| <[u8; 32]>::try_from(hex::decode(hex).unwrap()).unwrap();
     let mut cases: Vec<(String, [u8; 32], &'static str)> = Vec::new();
-    // The eight points of small order (RFC 8032's curve), and what else decodes to one of them.
+    // The eight points of small order on the curve of RFC 8032, and other encodings of them.
     for small in [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -139,15 +139,15 @@ fn bad_keys() -> Vec<Case> {
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
     ] {
         let key = bytes(small);
-        // Else the list would prove nothing.
+        // Checks the list itself.
         assert!(
             ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok_and(|key| key.is_weak()),
             "{small}"
         );
         cases.push((format!("the weak key {small}"), key, WEAK));
     }
-    // y from p on, p being 2^255 - 19, with either sign: whatever of it is on the curve has a
-    // shorter way to be written.
+    // y from p = 2^255 - 19 on, with either sign. Each of these points that is on the curve has a
+    // canonical encoding.
     for above in 0..19 {
         for sign in [0x7f, 0xff] {
             let mut key = [0xff; 32];
@@ -164,7 +164,7 @@ fn bad_keys() -> Vec<Case> {
     }
     assert!(
         cases.iter().filter(|(.., why)| *why == OFF).count() > 10,
-        "half of all y are not on the curve"
+        "about half of all y are not on the curve"
     );
     cases
         .into_iter()
@@ -173,7 +173,7 @@ fn bad_keys() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn whatever_is_no_wallet_is_an_invalid_address() {
+async fn invalid_wallet_addresses_are_rejected() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -181,13 +181,13 @@ async fn whatever_is_no_wallet_is_an_invalid_address() {
     let vectors = vectors::strkey();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let invalid = vectors["invalid"].as_array().unwrap().iter().map(|address| {
-        (format!("SEP-23's {address}"), text(address), "SEP-23 says that it must be refused")
+        (format!("SEP-23's {address}"), text(address), "SEP-23 requires a rejection")
     });
     let no_login = vectors["valid_but_not_a_login"].as_array().unwrap().iter().map(|entry| {
         (
-            format!("the vector of {}", entry["why"]),
+            format!("the vector {}", entry["why"]),
             text(&entry["address"]),
-            "a strkey with which nobody can log in",
+            "a strkey that cannot log in",
         )
     });
     let made = [other_kinds(key), spellings(wallet.address(), key), bad_keys()].concat();

@@ -1,4 +1,4 @@
-//! Bodies that are not the JSON that they should be.
+//! Request bodies that are not the expected JSON.
 
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
@@ -20,20 +20,19 @@ async fn send_as(
     api.send(request.body(body)).await
 }
 
-/// Name, path, body, the field that is named, why.
+/// Name, path, body, field that the error names, reason.
 type Case = (&'static str, &'static str, Vec<u8>, Option<&'static str>, &'static str);
 
-/// What is not JSON, or more than one document, or no object.
+/// Returns bodies that are not exactly one JSON object.
 fn not_one_object(address: &str) -> Vec<Case> {
     const ONE: &str = "the body is one JSON object";
-    const JSON: &str =
-        "RFC 8259, nothing more lenient: parsers that differ are how checks are passed by";
+    const JSON: &str = "strict RFC 8259: differences between lenient parsers bypass checks";
     let of = |text: String| text.into_bytes();
     let good = || format!(r#"{{"address":"{address}"}}"#);
     let utf16 = good().encode_utf16().flat_map(u16::to_le_bytes).collect();
     vec![
         ("nothing", "/auth/challenge", vec![], None, ONE),
-        ("cut short", "/auth/challenge", b"{".to_vec(), None, JSON),
+        ("truncated", "/auth/challenge", b"{".to_vec(), None, JSON),
         ("an array", "/auth/challenge", b"[]".to_vec(), None, ONE),
         ("null", "/auth/challenge", b"null".to_vec(), None, ONE),
         ("a string", "/auth/challenge", b"\"G\"".to_vec(), None, ONE),
@@ -43,9 +42,9 @@ fn not_one_object(address: &str) -> Vec<Case> {
             "/auth/challenge",
             of(good() + " {}"),
             None,
-            "whose second one is for somebody else",
+            "only one document is allowed",
         ),
-        ("a NUL after it", "/auth/challenge", of(good() + "\0"), None, "some end a text at NUL"),
+        ("a trailing NUL", "/auth/challenge", of(good() + "\0"), None, "some parsers stop at NUL"),
         ("a raw NUL in a string", "/auth/challenge", b"{\"address\":\"\0\"}".to_vec(), None, JSON),
         (
             "a raw newline in a string",
@@ -88,27 +87,27 @@ fn not_one_object(address: &str) -> Vec<Case> {
         ),
         ("a form", "/auth/challenge", of(format!("address={address}")), None, ONE),
         (
-            "nested beyond measure",
+            "deeply nested objects",
             "/auth/login",
             of("{\"message\":".repeat(1000)),
             Some("message"),
-            "not even looked into",
+            "the nested value is not parsed",
         ),
         (
-            "arrays beyond measure",
+            "deeply nested arrays",
             "/auth/login",
             of("[".repeat(16_000)),
             None,
-            "and no stack is used up",
+            "nesting does not exhaust the stack",
         ),
     ]
 }
 
-/// JSON objects, but not with the fields and types of the endpoint.
+/// Returns JSON objects with other fields or types than the endpoint requires.
 fn not_the_fields(address: &str) -> Vec<Case> {
-    const TYPE: &str = "a type is never converted";
-    const KNOWN: &str = "an unknown field is a mistake, or a try";
-    const ONCE: &str = "of two the first counts for one reader and the last for another";
+    const TYPE: &str = "types are not converted";
+    const KNOWN: &str = "unknown fields are rejected";
+    const ONCE: &str = "parsers disagree on which duplicate counts";
     let of = |value: serde_json::Value| value.to_string().into_bytes();
     let twice = |one: &str, other: &str| {
         format!(r#"{{"{one}":"{address}","{other}":"{address}"}}"#).into_bytes()
@@ -117,19 +116,31 @@ fn not_the_fields(address: &str) -> Vec<Case> {
         of(json!({"message": "m", "signature": "s", "transport": transport}))
     };
     vec![
-        ("no field", "/auth/challenge", of(json!({})), Some("address"), "it is missing"),
+        ("no field", "/auth/challenge", of(json!({})), Some("address"), "the field is missing"),
         ("a number", "/auth/challenge", of(json!({"address": 7})), Some("address"), TYPE),
-        ("null for a text", "/auth/challenge", of(json!({"address": null})), Some("address"), TYPE),
-        ("true for a text", "/auth/challenge", of(json!({"address": true})), Some("address"), TYPE),
         (
-            "a text in an array",
+            "null for a string",
+            "/auth/challenge",
+            of(json!({"address": null})),
+            Some("address"),
+            TYPE,
+        ),
+        (
+            "true for a string",
+            "/auth/challenge",
+            of(json!({"address": true})),
+            Some("address"),
+            TYPE,
+        ),
+        (
+            "a string in an array",
             "/auth/challenge",
             of(json!({"address": [address]})),
             Some("address"),
             TYPE,
         ),
         (
-            "an object for a text",
+            "an object for a string",
             "/auth/challenge",
             of(json!({"address": {"$ne": ""}})),
             Some("address"),
@@ -150,7 +161,7 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             KNOWN,
         ),
         (
-            "a field of no name",
+            "a field with an empty name",
             "/auth/challenge",
             of(json!({"address": address, "": 1})),
             Some(""),
@@ -183,14 +194,14 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             "/auth/login",
             of(json!({"message": "m"})),
             Some("signature"),
-            "it is missing",
+            "the field is missing",
         ),
         (
             "no message",
             "/auth/login",
             of(json!({"signature": "s"})),
             Some("message"),
-            "it is missing",
+            "the field is missing",
         ),
         (
             "a message object",
@@ -200,18 +211,18 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             TYPE,
         ),
         (
-            "a transport of pigeons",
+            "an unknown transport",
             "/auth/login",
             signed(json!("pigeon")),
             Some("transport"),
-            "there is none",
+            "the transport is unknown",
         ),
         (
             "a transport in capitals",
             "/auth/login",
             signed(json!("TOKEN")),
             Some("transport"),
-            "there is none",
+            "the transport is unknown",
         ),
         (
             "a transport object",
@@ -228,7 +239,7 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             Some("refresh_token"),
             TYPE,
         ),
-        ("no token", "/auth/refresh", of(json!({})), Some("refresh_token"), "it is missing"),
+        ("no token", "/auth/refresh", of(json!({})), Some("refresh_token"), "the field is missing"),
         (
             "a token and more",
             "/auth/refresh",
@@ -237,11 +248,11 @@ fn not_the_fields(address: &str) -> Vec<Case> {
             KNOWN,
         ),
         (
-            "a logout without what to end",
+            "a logout without a token",
             "/auth/logout",
             of(json!({})),
             Some("refresh_token"),
-            "it is missing",
+            "the field is missing",
         ),
         (
             "a logout of an array",
@@ -254,7 +265,7 @@ fn not_the_fields(address: &str) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_is_400_and_names_the_field() {
+async fn invalid_body_is_400_and_names_the_field() {
     let database = Database::create().await;
     let api = start(&database).await;
     let address = Wallet::generate().address().to_owned();
@@ -265,8 +276,13 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
         let answer = send(&api, path, body).await;
         table.refused(name, why, MALFORMED, &answer);
         let named = answer.body["field"].as_str() == field;
-        let told = answer.body["detail"].as_str().is_some_and(|detail| !detail.is_empty());
-        table.holds(name, &format!("field {field:?} and a detail"), named && told, &answer.body);
+        let has_detail = answer.body["detail"].as_str().is_some_and(|detail| !detail.is_empty());
+        table.holds(
+            name,
+            &format!("field {field:?} and a detail"),
+            named && has_detail,
+            &answer.body,
+        );
     }
     table.end();
     assert_eq!(
@@ -276,7 +292,7 @@ async fn a_body_that_is_wrong_is_400_and_names_the_field() {
 }
 
 #[tokio::test]
-async fn what_was_sent_is_not_repeated_in_an_error() {
+async fn error_does_not_repeat_the_request_body() {
     let database = Database::create().await;
     let api = start(&database).await;
     let long = "x".repeat(100) + "a-secret";
@@ -292,7 +308,7 @@ async fn what_was_sent_is_not_repeated_in_an_error() {
 }
 
 #[tokio::test]
-async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
+async fn body_over_16_kib_is_413_with_and_without_a_length() {
     let database = Database::create().await;
     let api = start(&database).await;
     let mut table = Table::default();
@@ -306,15 +322,10 @@ async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
         for (name, body) in [
             ("with its length", reqwest::Body::from(large.clone())),
             ("in chunks", chunks_of(1000)),
-            ("in crumbs", chunks_of(7)),
+            ("in tiny chunks", chunks_of(7)),
         ] {
             let answer = send(&api, path, body).await;
-            table.refused(
-                &format!("{path} {name}"),
-                "ten times what makes sense",
-                TOO_LARGE,
-                &answer,
-            );
+            table.refused(&format!("{path} {name}"), "the limit is 16 KiB", TOO_LARGE, &answer);
         }
     }
     table.end();
@@ -324,8 +335,8 @@ async fn a_body_over_16_kib_is_413_whether_it_says_its_length_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_plain_json_is_415() {
-    const FORM: &str = "a form of another site may send it without asking first (CORS)";
+async fn body_that_is_not_plain_json_is_415() {
+    const FORM: &str = "a form on another site can send it without a CORS preflight";
     let database = Database::create().await;
     let api = start(&database).await;
     let mut table = Table::default();
@@ -338,20 +349,25 @@ async fn a_body_that_is_not_plain_json_is_415() {
         ("application/jsonp", "another type"),
         ("application/merge-patch+json", "another type"),
         ("application/json; charset=utf-16", "JSON is UTF-8"),
-        ("nonsense", "no type at all"),
-        ("", "no type at all"),
+        ("nonsense", "not a media type"),
+        ("", "not a media type"),
     ] {
         let answer = send_as(&api, "/auth/challenge", wrong, body.clone()).await;
         table.refused(&format!("as {wrong:?}"), why, UNSUPPORTED, &answer);
     }
     let url = format!("{}/auth/challenge", api.url);
     let none = api.send(api.client.post(&url).body(body.clone())).await;
-    table.refused("of no type", "a type is not guessed", UNSUPPORTED, &none);
+    table.refused("without a type", "the type is not guessed", UNSUPPORTED, &none);
     for encoding in ["gzip", "br", "deflate", "identity, gzip"] {
         let zipped = api.client.post(&url).header("content-encoding", encoding);
         let answer =
             api.send(zipped.header("content-type", "application/json").body(body.clone())).await;
-        table.refused(encoding, "16 KiB of zip are gigabytes of JSON", UNSUPPORTED, &answer);
+        table.refused(
+            encoding,
+            "16 KiB of compressed data can expand to gigabytes",
+            UNSUPPORTED,
+            &answer,
+        );
     }
     table.end();
     for right in

@@ -1,4 +1,4 @@
-//! Requests whose bodies or heads are framed in ways that are no HTTP, or hardly.
+//! Requests whose head or body has invalid or unusual HTTP framing.
 
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
@@ -6,18 +6,18 @@ use testkit::{AuthApi, Database, Wallet};
 use crate::table::{Table, start};
 use crate::wire::{WireAnswer, post, talk};
 
-/// Name, what is sent, the statuses and codes of all answers on the connection, why.
+/// Name, bytes to send, status and code of every response on the connection, reason.
 type Case = (&'static str, String, &'static [(u16, &'static str)], &'static str);
 
-/// Not HTTP: the HTTP layer's own answer, which has no body, and the end of the connection.
+/// Invalid HTTP: a response of the HTTP layer without a body, after which the connection closes.
 pub(crate) const NOT_HTTP: &[(u16, &str)] = &[(400, "")];
-/// A body that is not what the endpoint takes.
+/// A body that the endpoint does not accept.
 pub(crate) const NOT_JSON: &[(u16, &str)] = &[(400, "malformed")];
-/// A body whose framing breaks, or that does not come to its end.
+/// A body with invalid framing, or a truncated body.
 pub(crate) const CUT_SHORT: &[(u16, &str)] = &[(400, "malformed")];
 const TOO_LARGE: &[(u16, &str)] = &[(413, "too_large")];
 
-/// Statuses and codes, as the tables have them.
+/// Returns the status and the code of each response.
 pub(crate) fn summary(answers: &[WireAnswer]) -> Vec<(u16, String)> {
     answers.iter().map(|answer| (answer.status, answer.code())).collect()
 }
@@ -38,27 +38,37 @@ fn chunk(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_in_chunks_ends_at_the_limit_whatever_the_chunks_say() {
+async fn chunked_body_is_cut_off_at_the_limit() {
     let database = Database::create().await;
     let api = start(&database).await;
     let large = "G".repeat(17_000);
-    let crumbs: String = large.chars().map(|letter| chunk(&letter.to_string())).collect();
+    let tiny_chunks: String = large.chars().map(|letter| chunk(&letter.to_string())).collect();
     let padded = format!("1;{}\r\nG\r\n", "x".repeat(20)).repeat(17_000);
     let cases: Vec<Case> = vec![
-        ("one chunk", chunked(&(chunk(&large) + "0\r\n\r\n")), TOO_LARGE, "16 KiB"),
-        ("crumbs", chunked(&(crumbs.clone() + "0\r\n\r\n")), TOO_LARGE, "the sum counts"),
+        ("one chunk", chunked(&(chunk(&large) + "0\r\n\r\n")), TOO_LARGE, "the limit is 16 KiB"),
         (
-            "crumbs with extensions",
+            "tiny chunks",
+            chunked(&(tiny_chunks.clone() + "0\r\n\r\n")),
+            TOO_LARGE,
+            "the total size counts",
+        ),
+        (
+            "tiny chunks with extensions",
             chunked(&(padded + "0\r\n\r\n")),
             TOO_LARGE,
-            "what is skipped costs nothing",
+            "skipping extensions costs nothing",
         ),
-        ("crumbs without an end", chunked(&crumbs), TOO_LARGE, "the end is not waited for"),
+        (
+            "tiny chunks without an end",
+            chunked(&tiny_chunks),
+            TOO_LARGE,
+            "the server does not wait for the end",
+        ),
         (
             "a chunk of 16 exabytes",
             chunked(&format!("ffffffffffffffff\r\n{large}")),
             TOO_LARGE,
-            "nothing is set aside for it",
+            "no memory is reserved for the announced size",
         ),
         (
             "a length of 16 exabytes",
@@ -66,32 +76,32 @@ async fn a_body_in_chunks_ends_at_the_limit_whatever_the_chunks_say() {
                 "POST /auth/challenge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 18446744073709551615\r\n\r\n{large}"
             ),
             TOO_LARGE,
-            "nothing is set aside for it",
+            "no memory is reserved for the announced size",
         ),
         (
-            "a length that it does not keep",
+            "a body shorter than its length",
             post("/auth/challenge", "Host: x\r\n", &large)[..120].to_owned(),
             CUT_SHORT,
-            "what did not come was not too large",
+            "the received part is within the limit",
         ),
         (
             "a size of 17 digits",
             chunked("10000000000000002\r\n{}\r\n0\r\n\r\n"),
             CUT_SHORT,
-            "it would come round to 2",
+            "the size must not overflow to 2",
         ),
         (
-            "a size of 17 digits, zeros first",
+            "a size of 17 digits with leading zeros",
             chunked("00000000000000002\r\n{}\r\n0\r\n\r\n"),
             NOT_JSON,
-            "it is 2",
+            "the size is 2",
         ),
     ];
     check(&api, cases);
 }
 
 #[tokio::test]
-async fn chunks_are_read_strictly() {
+async fn malformed_chunks_are_rejected() {
     const SIZE: &str = "a size is hexadecimal digits (RFC 9112 §7.1)";
     let database = Database::create().await;
     let api = start(&database).await;
@@ -102,8 +112,8 @@ async fn chunks_are_read_strictly() {
         ("0x", with(&format!("0x{size}")), CUT_SHORT, SIZE),
         ("a plus sign", with(&format!("+{size}")), CUT_SHORT, SIZE),
         ("a minus sign", with(&format!("-{size}")), CUT_SHORT, SIZE),
-        ("a blank before", with(&format!(" {size}")), CUT_SHORT, SIZE),
-        ("a blank and more", with(&format!("{size} 1")), CUT_SHORT, SIZE),
+        ("a leading space", with(&format!(" {size}")), CUT_SHORT, SIZE),
+        ("a space and another digit", with(&format!("{size} 1")), CUT_SHORT, SIZE),
         ("an underscore", with(&format!("{size}_")), CUT_SHORT, SIZE),
         ("no size", with(""), CUT_SHORT, SIZE),
         (
@@ -116,25 +126,25 @@ async fn chunks_are_read_strictly() {
             "LF in an extension",
             chunked(&format!("{size};\n{body}\r\n0\r\n\r\n")),
             CUT_SHORT,
-            "some end the line there",
+            "some parsers end the line there",
         ),
         (
             "CR in an extension",
             chunked(&format!("{size};a\rb\r\n{body}\r\n0\r\n\r\n")),
             CUT_SHORT,
-            "some end the line there",
+            "some parsers end the line there",
         ),
         (
             "NUL in an extension",
             chunked(&format!("{size};\0\r\n{body}\r\n0\r\n\r\n")),
             CUT_SHORT,
-            "no text",
+            "control characters are not allowed",
         ),
         (
             "no CRLF after the chunk",
             chunked(&format!("{size}\r\n{body}0\r\n\r\n")),
             CUT_SHORT,
-            "the chunk is as long as it says",
+            "the size must match the chunk",
         ),
         (
             "LF after the chunk",
@@ -143,45 +153,45 @@ async fn chunks_are_read_strictly() {
             "a line ends in CRLF",
         ),
         (
-            "a chunk longer than it says",
+            "a chunk longer than its size",
             chunked(&format!("1\r\n{body}\r\n0\r\n\r\n")),
             CUT_SHORT,
-            "the chunk is as long as it says",
+            "the size must match the chunk",
         ),
-        ("no last chunk", chunked(&chunk(&body)), CUT_SHORT, "the body did not come to its end"),
+        ("no last chunk", chunked(&chunk(&body)), CUT_SHORT, "the body is truncated"),
         (
             "no end after the last chunk",
             chunked(&(chunk(&body) + "0\r\n")),
             CUT_SHORT,
-            "the body did not come to its end",
+            "the body is truncated",
         ),
-        ("honest", with(&size), &[(200, "")], "that is how it is written"),
+        ("valid", with(&size), &[(200, "")], "this is the usual form"),
         (
-            "honest, with an extension",
+            "valid, with an extension",
             with(&format!("{size};name=value;other")),
             &[(200, "")],
             "extensions are skipped (RFC 9112 §7.1.1)",
         ),
         (
-            "honest, with trailers",
+            "valid, with trailers",
             chunked(&(chunk(&body) + "0\r\nContent-Length: 1\r\nHost: y\r\n\r\n")),
             &[(200, "")],
-            "trailers change nothing",
+            "trailers are ignored",
         ),
         (
-            "honest, of capital digits and zeros",
+            "valid, with capital digits and leading zeros",
             with(&format!("000{}", size.to_uppercase())),
             &[(200, "")],
-            "digits have no case",
+            "digits are case-insensitive",
         ),
     ];
     check(&api, cases);
 }
 
 #[tokio::test]
-async fn a_head_that_is_not_http_is_400_and_the_end() {
-    const NAME: &str = "a field's name is a token, and the colon follows it (RFC 9112 §5)";
-    const HOST: &str = "one Host (RFC 9112 §3.2)";
+async fn invalid_http_head_is_400_and_closes_the_connection() {
+    const NAME: &str = "a field name is a token, directly followed by a colon (RFC 9112 §5)";
+    const HOST: &str = "exactly one Host (RFC 9112 §3.2)";
     let database = Database::create().await;
     let api = start(&database).await;
     let body = json!({ "address": Wallet::generate().address() }).to_string();
@@ -190,69 +200,74 @@ async fn a_head_that_is_not_http_is_400_and_the_end() {
         ("no Host", post("/auth/challenge", "", &body), NOT_HTTP, HOST),
         ("two Hosts", with("Host: y\r\n"), NOT_HTTP, HOST),
         ("two Hosts that agree", with("host: x\r\n"), NOT_HTTP, HOST),
-        ("a blank before the colon", with("X : y\r\n"), NOT_HTTP, NAME),
-        ("a blank in a name", with("X y: z\r\n"), NOT_HTTP, NAME),
+        ("a space before the colon", with("X : y\r\n"), NOT_HTTP, NAME),
+        ("a space in a name", with("X y: z\r\n"), NOT_HTTP, NAME),
         ("no name", with(": y\r\n"), NOT_HTTP, NAME),
         ("no colon", with("X\r\n"), NOT_HTTP, NAME),
         ("a NUL in a name", with("X\0: y\r\n"), NOT_HTTP, NAME),
-        ("a NUL in a value", with("X: y\0\r\n"), NOT_HTTP, "no text (RFC 9110 §5.5)"),
-        ("a CR in a value", with("X: y\rz\r\n"), NOT_HTTP, "some end the line there"),
+        (
+            "a NUL in a value",
+            with("X: y\0\r\n"),
+            NOT_HTTP,
+            "control characters are not allowed (RFC 9110 §5.5)",
+        ),
+        ("a CR in a value", with("X: y\rz\r\n"), NOT_HTTP, "some parsers end the line there"),
         ("a folded line", with("X: y\r\n z\r\n"), NOT_HTTP, "folding is obsolete (RFC 9112 §5.2)"),
         ("a line folded by a tab", with("X: y\r\n\tz\r\n"), NOT_HTTP, "folding is obsolete"),
         (
-            "a first line that is folded",
+            "a folded first line",
             post("/auth/challenge", " Host: x\r\nHost: x\r\n", &body),
             NOT_HTTP,
-            "there is nothing that it goes on from",
+            "there is no line to continue",
         ),
-        ("HTTP/0.9", "GET /auth/session\r\n\r\n".into(), NOT_HTTP, "not since 1996"),
+        ("HTTP/0.9", "GET /auth/session\r\n\r\n".into(), NOT_HTTP, "HTTP/0.9 is not supported"),
         (
             "HTTP/1.2",
             with("").replacen("HTTP/1.1", "HTTP/1.2", 1),
             NOT_HTTP,
-            "no version that there is",
+            "the version does not exist",
         ),
         (
-            "HTTP/2.0 in words",
+            "HTTP/2.0 as text",
             with("").replacen("HTTP/1.1", "HTTP/2.0", 1),
             NOT_HTTP,
-            "that is not how it is spoken",
+            "HTTP/2 is not a text protocol",
         ),
         (
-            "HTTP/2 without asking",
+            "HTTP/2 with prior knowledge",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
             NOT_HTTP,
-            "it is not spoken here",
+            "HTTP/2 is not supported",
         ),
         (
             "lower-case http",
             with("").replacen("HTTP/1.1", "http/1.1", 1),
             NOT_HTTP,
-            "versions have a case",
+            "the version is case-sensitive",
         ),
         (
-            "two blanks in the request line",
+            "two spaces in the request line",
             with("").replacen(' ', "  ", 1),
             NOT_HTTP,
-            "one blank (RFC 9112 §3)",
+            "exactly one space (RFC 9112 §3)",
         ),
         (
             "a NUL in the target",
             post("/auth/\0challenge", "Host: x\r\n", &body),
             NOT_HTTP,
-            "no URI",
+            "the target is not a URI",
         ),
         (
             "TLS",
             "\u{16}\u{3}\u{1}\0\u{5}\u{1}\0\0\u{1}\u{3}\u{3}\r\n\r\n".into(),
             NOT_HTTP,
-            "that is for the proxy in front",
+            "the proxy terminates TLS",
         ),
         (
             "too many fields",
             with(&"X: y\r\n".repeat(120)),
             &[(431, "")],
-            "96 of them are more than enough",
+            "at most 96 fields are accepted",
         ),
     ];
     check(&api, cases);

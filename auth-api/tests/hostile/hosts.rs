@@ -1,4 +1,4 @@
-//! Headers that say that we are somebody else.
+//! Request headers that claim another host.
 
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
@@ -7,7 +7,7 @@ use crate::table::{Table, start};
 use crate::wire::{post, talk};
 
 #[tokio::test]
-async fn no_header_changes_what_is_signed() {
+async fn request_headers_do_not_change_the_challenge() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -34,8 +34,7 @@ async fn no_header_changes_what_is_signed() {
                     && message.contains(&format!("\nURI: {}\n", AuthApi::PUBLIC_URL))
                     && !message.contains("evil")
             });
-            let why =
-                "a challenge for auth.example.test: domain and URI are PUBLIC_URL's, whoever asks";
+            let why = "a challenge for auth.example.test: domain and URI come from PUBLIC_URL";
             table.holds(
                 &format!("{target} with {header:?}"),
                 why,

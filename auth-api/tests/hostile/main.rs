@@ -1,10 +1,10 @@
-//! What hostile clients send, and exactly what they get for it: a status and a `code` each, a name
-//! and a reason each.
+//! Requests of hostile clients and the exact responses to them. Each case has a name, a reason, and
+//! the expected status and `code`.
 //!
-//! One table a kind: [`bodies`], [`addresses`], [`signatures`] and [`messages`] at login,
-//! [`hosts`], access tokens ([`access_tokens`]) and refresh tokens ([`refresh_tokens`]), and what
-//! is no clean HTTP ([`framing`], [`smuggling`], [`pipelining`]). Each table ends with what an
-//! honest client does, on the same server: so nothing was refused for a wrong reason.
+//! Each kind has its own table: [`bodies`], [`addresses`], [`signatures`] and [`messages`] at
+//! login, [`hosts`], access tokens ([`access_tokens`]), refresh tokens ([`refresh_tokens`]), and
+//! invalid HTTP ([`framing`], [`smuggling`], [`pipelining`]). Each table ends with an honest
+//! request to the same server, which shows that no request was rejected for another reason.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 mod access_tokens;

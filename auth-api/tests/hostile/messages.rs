@@ -1,47 +1,47 @@
-//! Messages that are not the challenge that we made, to the byte.
+//! Messages that differ from the issued challenge.
 
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
 use crate::table::{LOGIN_REFUSED, Table, start};
 
-/// Name, the message, why it is refused.
+/// Name, message, reason for the rejection.
 type Case = (&'static str, String, &'static str);
 
-/// The same text to a person, and other bytes.
-fn written_otherwise(message: &str) -> Vec<Case> {
-    const BYTES: &str = "the message comes back byte for byte";
-    let blanks = |of: &str| message.replacen(' ', of, 1);
+/// Returns messages that look the same to a person, but consist of other bytes.
+fn other_encodings(message: &str) -> Vec<Case> {
+    const BYTES: &str = "the message must match byte for byte";
+    let first_space = |of: &str| message.replacen(' ', of, 1);
     vec![
-        ("CRLF", message.replace('\n', "\r\n"), "what a text field of a browser makes of it"),
+        ("CRLF", message.replace('\n', "\r\n"), "text fields of browsers produce CRLF"),
         ("one CRLF", message.replacen('\n', "\r\n", 1), BYTES),
         ("CR", message.replace('\n', "\r"), BYTES),
         ("escaped newlines", message.replace('\n', "\\n"), BYTES),
-        ("a trailing LF", format!("{message}\n"), "what an editor adds"),
+        ("a trailing LF", format!("{message}\n"), "editors add a newline"),
         ("a trailing CRLF", format!("{message}\r\n"), BYTES),
         ("two trailing LF", format!("{message}\n\n"), BYTES),
         ("a leading LF", format!("\n{message}"), BYTES),
-        ("a leading blank", format!(" {message}"), BYTES),
-        ("a trailing blank", format!("{message} "), BYTES),
-        ("a trailing NUL", format!("{message}\0"), "some end a text there"),
-        ("more after a NUL", format!("{message}\0 and more"), "some end a text there"),
+        ("a leading space", format!(" {message}"), BYTES),
+        ("a trailing space", format!("{message} "), BYTES),
+        ("a trailing NUL", format!("{message}\0"), "some parsers end the text there"),
+        ("more after a NUL", format!("{message}\0 and more"), "some parsers end the text there"),
         ("a byte order mark", format!("\u{feff}{message}"), BYTES),
-        ("a blank that does not break", blanks("\u{a0}"), BYTES),
-        ("two blanks", blanks("  "), BYTES),
-        ("a tab", blanks("\t"), BYTES),
-        // The challenge is ASCII, so no form of Unicode changes it; what is not ASCII is not ours
-        // in any form.
+        ("a no-break space", first_space("\u{a0}"), BYTES),
+        ("two spaces", first_space("  "), BYTES),
+        ("a tab", first_space("\t"), BYTES),
+        // The challenge is ASCII, so Unicode normalization does not change it, and a message that
+        // is not ASCII never matches it.
         ("a precomposed accent (NFC)", message.replace("sign in", "sign \u{ed}n"), BYTES),
         ("the same accent, decomposed (NFD)", message.replace("sign in", "sign i\u{301}n"), BYTES),
         (
-            "full-width digits (NFKC makes them ours)",
+            "full-width digits (NFKC maps them to ASCII)",
             message.replace("Version: 1", "Version: \u{ff11}"),
             BYTES,
         ),
         (
             "a domain with a letter of another alphabet",
             message.replacen("auth", "аuth", 1),
-            "it looks the same",
+            "the domain looks the same",
         ),
         ("lower case", message.to_lowercase(), BYTES),
         ("upper case", message.to_uppercase(), BYTES),
@@ -50,13 +50,13 @@ fn written_otherwise(message: &str) -> Vec<Case> {
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, message),
             BYTES,
         ),
-        ("as JSON in a text", json!(message).to_string(), BYTES),
+        ("as a JSON string", json!(message).to_string(), BYTES),
     ]
 }
 
-/// A challenge that says something else than we did.
-fn saying_otherwise(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> {
-    const MAC: &str = "the nonce holds a MAC over all of it";
+/// Returns challenges with changed content.
+fn changed_content(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> {
+    const MAC: &str = "the nonce contains a MAC of the whole message";
     let value = |of: &'static str, name: &str| {
         let of = if of == "other" { other } else { message };
         of.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
@@ -77,19 +77,23 @@ fn saying_otherwise(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> 
         ("another version", message.replace("Version: 1", "Version: 2"), MAC),
         ("another statement", message.replace("costs nothing", "costs all"), MAC),
         ("no statement", message.replace("Sign in. ", ""), MAC),
-        ("a later expiry", message.replace(&expires, "2099-01-01T00:00:00Z"), MAC),
-        ("an earlier beginning", message.replace(&issued, "2000-01-01T00:00:00Z"), MAC),
+        ("a later expiration", message.replace(&expires, "2099-01-01T00:00:00Z"), MAC),
+        ("an earlier issue time", message.replace(&issued, "2000-01-01T00:00:00Z"), MAC),
         (
-            "an expiry written otherwise",
+            "an expiration in another format",
             message.replace(&expires, &expires.replace('Z', "+00:00")),
             MAC,
         ),
         (
-            "a second expiry before",
+            "a second expiration before",
             message.replace("\nExpiration", "\nExpiration Time: 2099-01-01T00:00:00Z\nExpiration"),
             MAC,
         ),
-        ("a second expiry after", format!("{message}\nExpiration Time: 2099-01-01T00:00:00Z"), MAC),
+        (
+            "a second expiration after",
+            format!("{message}\nExpiration Time: 2099-01-01T00:00:00Z"),
+            MAC,
+        ),
         (
             "a second nonce before",
             message.replacen("\nNonce", &format!("\nNonce: {}\nNonce", "0".repeat(64)), 1),
@@ -108,8 +112,8 @@ fn saying_otherwise(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> 
         ),
         ("a nonce of zeros", message.replace(&nonce, &"0".repeat(64)), MAC),
         ("half a nonce", message.replace(&nonce, &nonce[..32]), MAC),
-        ("a nonce cut short", message.replace(&nonce, &nonce[..63]), MAC),
-        ("a nonce with more", message.replace(&nonce, &format!("{nonce}00")), MAC),
+        ("a truncated nonce", message.replace(&nonce, &nonce[..63]), MAC),
+        ("a longer nonce", message.replace(&nonce, &format!("{nonce}00")), MAC),
         ("no nonce", message.replace(&nonce, ""), MAC),
         ("the nonce of another challenge", swapped_nonces, MAC),
         (
@@ -120,56 +124,59 @@ fn saying_otherwise(message: &str, other: &str, stranger: &Wallet) -> Vec<Case> 
         ("resources", format!("{message}\nResources:\n- https://evil.example.test"), MAC),
         ("lines in another order", lines(&[0, 1, 2, 3, 4, 6, 5, 7, 8, 9, 10, 11]), MAC),
         ("a line twice", lines(&[0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11]), MAC),
-        ("a line less", lines(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), MAC),
-        ("cut short", message[..message.len() - 1].to_owned(), MAC),
-        ("two challenges", format!("{message}\n{other}"), "one is answered at a time"),
+        ("a missing line", lines(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), MAC),
+        ("truncated", message[..message.len() - 1].to_owned(), MAC),
+        ("two challenges", format!("{message}\n{other}"), "only one challenge is accepted"),
         (
             "two challenges, the other first",
             format!("{other}\n{message}"),
-            "one is answered at a time",
+            "only one challenge is accepted",
         ),
         (
             "more than a kilobyte",
             format!("{message}\n{}", "x".repeat(1024)),
-            "no wallet's screen is that large",
+            "the length is limited",
         ),
-        ("nothing", String::new(), "not ours"),
-        ("a nonce alone", format!("\nNonce: {nonce}"), "not ours"),
+        ("nothing", String::new(), "not an issued challenge"),
+        ("a nonce alone", format!("\nNonce: {nonce}"), "not an issued challenge"),
         (
             "another site's message",
             format!("evil.example.test wants you to sign in with your Stellar account:\n{address}"),
-            "not ours",
+            "not an issued challenge",
         ),
     ]
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_ours_to_the_byte_is_refused_whoever_signed_it() {
+async fn altered_challenge_is_rejected_for_any_signer() {
     let database = Database::create().await;
     let api = start(&database).await;
     let (wallet, stranger) = (Wallet::generate(), Wallet::generate());
     let (message, other) = (api.challenge(&wallet).await, api.challenge(&wallet).await);
     let mut table = Table::default();
-    let cases =
-        [written_otherwise(&message), saying_otherwise(&message, &other, &stranger)].concat();
+    let cases = [other_encodings(&message), changed_content(&message, &other, &stranger)].concat();
     for (name, changed, why) in cases {
         assert_ne!(changed, message, "{name}: nothing was changed");
         for (signed, submitted, signature) in [
-            ("signed and submitted so", &changed, wallet.sign(&changed)),
-            ("signed so by another, and submitted", &changed, stranger.sign(&changed)),
-            ("submitted so, signed as it was", &changed, wallet.sign(&message)),
-            ("signed so, submitted as it was", &message, wallet.sign(&changed)),
+            ("signed and submitted with the change", &changed, wallet.sign(&changed)),
+            (
+                "signed by another wallet and submitted with the change",
+                &changed,
+                stranger.sign(&changed),
+            ),
+            ("submitted with and signed without the change", &changed, wallet.sign(&message)),
+            ("signed with and submitted without the change", &message, wallet.sign(&changed)),
         ] {
             let answer = api.submit(submitted, &signature).await;
             table.refused(&format!("{name}, {signed}"), why, LOGIN_REFUSED, &answer);
         }
     }
     table.end();
-    nobody_logged_in_until_now(&api, &database, &wallet, &message).await;
+    check_no_login_so_far(&api, &database, &wallet, &message).await;
 }
 
 #[tokio::test]
-async fn a_challenge_altered_in_any_byte_is_refused() {
+async fn challenge_with_any_altered_byte_is_rejected() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -182,22 +189,17 @@ async fn a_challenge_altered_in_any_byte_is_refused() {
         let answer = api.submit(&altered, &wallet.sign(&altered)).await;
         table.refused(
             &format!("byte {at}"),
-            "the nonce holds a MAC over all of it",
+            "the nonce contains a MAC of the whole message",
             LOGIN_REFUSED,
             &answer,
         );
     }
     table.end();
-    nobody_logged_in_until_now(&api, &database, &wallet, &message).await;
+    check_no_login_so_far(&api, &database, &wallet, &message).await;
 }
 
-/// And the challenge is as good as it was.
-async fn nobody_logged_in_until_now(
-    api: &AuthApi,
-    database: &Database,
-    wallet: &Wallet,
-    message: &str,
-) {
+/// Asserts that no login has succeeded, and that the challenge is still valid.
+async fn check_no_login_so_far(api: &AuthApi, database: &Database, wallet: &Wallet, message: &str) {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM consumed_challenges").await, 0);
     let _ = api.submit(message, &wallet.sign(message)).await.tokens();

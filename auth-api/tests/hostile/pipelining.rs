@@ -1,5 +1,4 @@
-//! Requests on one connection, and headers that would make another request of one: a head says one
-//! thing, for itself.
+//! Pipelined requests on one connection, and headers that try to override the method or the path.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,7 @@ use crate::table::{Table, start};
 use crate::wire::{post, talk};
 
 #[tokio::test]
-async fn requests_one_after_another_are_answered_in_their_order_and_each_for_itself() {
+async fn pipelined_requests_are_answered_in_order() {
     let database = Database::create().await;
     let api = start(&database).await;
     let (wallet, other) = (Wallet::generate(), Wallet::generate());
@@ -35,7 +34,7 @@ async fn requests_one_after_another_are_answered_in_their_order_and_each_for_its
     let unauthenticated = (401, "unauthenticated");
     let expected =
         [(200, ""), unauthenticated, (200, ""), malformed, (200, ""), (200, ""), unauthenticated];
-    assert!(is(&answers, &expected), "a credential is one request's: {answers:?}");
+    assert!(is(&answers, &expected), "a credential applies to one request: {answers:?}");
     assert!(
         answers[2].body.contains(other.address()) && answers[4].body.contains(wallet.address()),
         "{answers:?}"
@@ -44,11 +43,11 @@ async fn requests_one_after_another_are_answered_in_their_order_and_each_for_its
         .iter()
         .filter_map(|answer| answer.head.lines().find(|line| line.starts_with("x-request-id")))
         .collect();
-    assert_eq!(ids.len(), answers.len(), "each has an id of its own");
+    assert_eq!(ids.len(), answers.len(), "each response has its own request id");
 }
 
 #[tokio::test]
-async fn no_header_makes_another_request_of_one() {
+async fn override_headers_do_not_change_method_or_path() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -76,7 +75,12 @@ async fn no_header_makes_another_request_of_one() {
             &api,
             post("/auth/refresh", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes(),
         );
-        table.holds(header, "400 malformed: it is a refresh", is(&answers, NOT_JSON), &answers);
+        table.holds(
+            header,
+            "400 malformed: the path is /auth/refresh",
+            is(&answers, NOT_JSON),
+            &answers,
+        );
         let answers =
             talk(&api, post("/nothing", &format!("Host: x\r\n{header}\r\n"), &body).as_bytes());
         table.holds(

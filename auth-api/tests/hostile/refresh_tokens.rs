@@ -1,4 +1,4 @@
-//! Refresh tokens that are not the one that we issued, to the byte.
+//! Refresh tokens that differ from the issued one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -6,12 +6,12 @@ use testkit::{Database, Wallet};
 
 use crate::table::{REFRESH_REFUSED, Table, start};
 
-/// Name, token, why it is refused.
+/// Name, token, reason for the rejection.
 type Case = (String, String, &'static str);
 
 fn cases(token: &str, access: &str) -> Vec<Case> {
-    const ONE_WAY: &str = "one token, one way to write it";
-    const TAG: &str = "the tag is over all that precedes it";
+    const ONE_WAY: &str = "a token has exactly one encoding";
+    const TAG: &str = "the tag covers all preceding bytes";
     let encoded = token.strip_prefix("rt_").unwrap();
     let bytes = URL_SAFE_NO_PAD.decode(encoded).unwrap();
     let of = |bytes: &[u8]| format!("rt_{}", URL_SAFE_NO_PAD.encode(bytes));
@@ -24,7 +24,7 @@ fn cases(token: &str, access: &str) -> Vec<Case> {
     let spare_bit = format!("rt_{}{}", &encoded[..last], char::from(encoded.as_bytes()[last] + 1));
     let mut cases: Vec<(&str, String, &'static str)> = vec![
         ("nothing", String::new(), ONE_WAY),
-        ("a prefix alone", "rt_".into(), ONE_WAY),
+        ("only the prefix", "rt_".into(), ONE_WAY),
         ("forged", "rt_forged".into(), TAG),
         ("no prefix", encoded.into(), ONE_WAY),
         ("a prefix in capitals", format!("RT_{encoded}"), ONE_WAY),
@@ -33,18 +33,18 @@ fn cases(token: &str, access: &str) -> Vec<Case> {
         ("with padding", format!("rt_{encoded}="), ONE_WAY),
         ("padded as base64 would be", format!("rt_{}", URL_SAFE.encode(&bytes)) + "=", ONE_WAY),
         (
-            "of the standard alphabet",
+            "in the standard alphabet",
             format!("rt_{}/+", &STANDARD_NO_PAD.encode(&bytes)[..encoded.len() - 2]),
             ONE_WAY,
         ),
         ("in base64 twice", STANDARD.encode(token), ONE_WAY),
         ("in hex", format!("rt_{}", hex::encode(&bytes)), ONE_WAY),
         ("with a spare bit set", spare_bit, ONE_WAY),
-        ("a newline after", format!("{token}\n"), ONE_WAY),
-        ("a blank before", format!(" {token}"), ONE_WAY),
-        ("a NUL after", format!("{token}\0"), ONE_WAY),
-        ("cut short", token[..token.len() - 1].into(), ONE_WAY),
-        ("a byte too many", of(&[&bytes[..], &[0]].concat()), ONE_WAY),
+        ("a trailing newline", format!("{token}\n"), ONE_WAY),
+        ("a leading space", format!(" {token}"), ONE_WAY),
+        ("a trailing NUL", format!("{token}\0"), ONE_WAY),
+        ("truncated", token[..token.len() - 1].into(), ONE_WAY),
+        ("one byte too many", of(&[&bytes[..], &[0]].concat()), ONE_WAY),
         ("without its tag", of(&bytes[..bytes.len() - 16]), TAG),
         ("with a tag of zeros", of(&[&bytes[..bytes.len() - 16], &[0; 16]].concat()), TAG),
         ("of another session", flipped(0), TAG),
@@ -61,7 +61,7 @@ fn cases(token: &str, access: &str) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_not_ours_to_the_byte_is_refused_and_harms_nobody() {
+async fn altered_refresh_token_is_rejected_and_ends_nothing() {
     let database = Database::create().await;
     let api = start(&database).await;
     let tokens = api.login(&Wallet::generate()).await;

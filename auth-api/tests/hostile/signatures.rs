@@ -1,4 +1,4 @@
-//! Signatures that are not the one signature of the wallet over the challenge, as SEP-53 has it.
+//! Signatures that are not the wallet's SEP-53 signature of the challenge.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
@@ -8,7 +8,7 @@ use testkit::{Answer, AuthApi, Database, Wallet, vectors};
 
 use crate::table::{LOGIN_REFUSED, MALFORMED, Table, start};
 
-/// Name, the value of `signature`, why it is refused.
+/// Name, value of `signature`, reason for the rejection.
 type Case = (&'static str, Value, &'static str);
 
 async fn submit(api: &AuthApi, message: &str, signature: &Value) -> Answer {
@@ -19,8 +19,9 @@ fn bytes_of(signature: &str) -> [u8; 64] {
     STANDARD.decode(signature).unwrap().try_into().unwrap()
 }
 
-/// A challenge whose signature has both characters in which the two alphabets of base64 differ.
-async fn telling_challenge(api: &AuthApi, wallet: &Wallet) -> String {
+/// Requests challenges until the signature contains both characters that differ between the
+/// alphabets of base64.
+async fn distinctive_challenge(api: &AuthApi, wallet: &Wallet) -> String {
     loop {
         let message = api.challenge(wallet).await;
         let signature = wallet.sign(&message);
@@ -30,17 +31,16 @@ async fn telling_challenge(api: &AuthApi, wallet: &Wallet) -> String {
     }
 }
 
-/// What is not 64 bytes in padded base64 or hex.
+/// Returns values that are not 64 bytes in padded base64 or hex.
 fn malformed(good: &str) -> Vec<Case> {
-    const BASE64: &str = "88 characters, padded, of the standard alphabet";
-    const HEX: &str = "128 digits";
-    const ONE_WAY: &str = "one signature, one way to write it";
-    const TYPE: &str = "a text";
+    const BASE64: &str = "base64 has 88 characters of the standard alphabet, with padding";
+    const HEX: &str = "hex has 128 digits";
+    const ONE_WAY: &str = "each notation has exactly one form";
+    const TYPE: &str = "the signature is a string";
     let bytes = bytes_of(good);
     let hex = hex::encode(bytes);
     let zeros = |count: usize| STANDARD.encode(vec![0; count]);
-    // 64 bytes leave four spare bits in the last character: with one of them set it decodes to the
-    // same for the lenient.
+    // 64 bytes leave four spare bits in the last character. Lenient decoders ignore them.
     let last = good.as_bytes()[85];
     let spare_bit = format!("{}{}==", &good[..85], char::from(last + 1));
     vec![
@@ -48,7 +48,7 @@ fn malformed(good: &str) -> Vec<Case> {
         ("unpadded", json!(STANDARD_NO_PAD.encode(bytes)), BASE64),
         ("half padded", json!(good[..87]), BASE64),
         ("padded too much", json!(format!("{good}=")), BASE64),
-        ("of the url-safe alphabet", json!(URL_SAFE.encode(bytes)), BASE64),
+        ("in the URL-safe alphabet", json!(URL_SAFE.encode(bytes)), BASE64),
         ("with a newline", json!(format!("{good}\n")), ONE_WAY),
         ("with CRLF", json!(format!("{good}\r\n")), ONE_WAY),
         (
@@ -57,11 +57,11 @@ fn malformed(good: &str) -> Vec<Case> {
             ONE_WAY,
         ),
         ("in lines of 76", json!(format!("{}\n{}", &good[..76], &good[76..])), ONE_WAY),
-        ("a blank before", json!(format!(" {good}")), ONE_WAY),
-        ("a blank for a character", json!(format!(" {}", &good[1..])), ONE_WAY),
-        ("blanks for plus signs", json!(good.replace('+', " ")), "what a form makes of them"),
+        ("a leading space", json!(format!(" {good}")), ONE_WAY),
+        ("a space for a character", json!(format!(" {}", &good[1..])), ONE_WAY),
+        ("spaces for plus signs", json!(good.replace('+', " ")), "form decoding replaces them"),
         ("percent-encoded", json!(good.replace('=', "%3D")), ONE_WAY),
-        ("a NUL after", json!(format!("{good}\0")), ONE_WAY),
+        ("a trailing NUL", json!(format!("{good}\0")), ONE_WAY),
         ("with a spare bit set", json!(spare_bit), ONE_WAY),
         ("hex with 0x", json!(format!("0x{hex}")), HEX),
         ("hex with 0x, of 128 characters", json!(format!("0x{}", &hex[2..])), HEX),
@@ -97,7 +97,7 @@ fn malformed(good: &str) -> Vec<Case> {
         (
             "with a recovery byte",
             json!(STANDARD.encode([&bytes[..], &[27]].concat())),
-            "that is another curve's",
+            "recovery bytes belong to another curve",
         ),
         ("base64 of the base64", json!(STANDARD.encode(good)), ONE_WAY),
         ("base64 of the hex", json!(STANDARD.encode(&hex)), ONE_WAY),
@@ -110,7 +110,7 @@ fn malformed(good: &str) -> Vec<Case> {
         (
             "Freighter's buffer",
             json!({ "type": "Buffer", "data": bytes.to_vec() }),
-            "as old versions sent it: a text is wanted",
+            "old versions send it, but a string is required",
         ),
         ("an object", json!({ "signedMessage": good }), TYPE),
     ]
@@ -122,8 +122,8 @@ fn changed(good: &str, change: impl FnOnce(&mut [u8; 64])) -> Value {
     json!(STANDARD.encode(bytes))
 }
 
-/// `S + times · L`, little endian: the same signature to a verifier that does not insist on a
-/// reduced S.
+/// Computes `S + times · L` in little endian. A verifier that does not require a reduced S accepts
+/// the result.
 fn add_order(bytes: &mut [u8; 64], times: usize) {
     /// RFC 8032 §5.1: the order of the base point.
     const ORDER: [u8; 32] = [
@@ -140,11 +140,10 @@ fn add_order(bytes: &mut [u8; 64], times: usize) {
     }
 }
 
-/// 64 bytes, well written, that are not this wallet's signature.
+/// Returns correctly encoded values of 64 bytes that are not this wallet's signature.
 fn altered(message: &str, good: &str) -> Vec<Case> {
-    const MALLEATED: &str =
-        "S is reduced (RFC 8032 §5.1.7): there is one signature, and not its twins";
-    const NEVER: &str = "this wallet did not make it";
+    const MALLEATED: &str = "S must be reduced (RFC 8032 §5.1.7), so that a signature has one form";
+    const NEVER: &str = "this wallet did not create it";
     let other = Wallet::generate();
     vec![
         ("by another key", json!(other.sign(message)), NEVER),
@@ -157,7 +156,7 @@ fn altered(message: &str, good: &str) -> Vec<Case> {
         ("with S + 2L", changed(good, |bytes| add_order(bytes, 2)), MALLEATED),
         ("with S + 15L", changed(good, |bytes| add_order(bytes, 15)), MALLEATED),
         ("with R and S swapped", changed(good, |bytes| bytes.rotate_left(32)), NEVER),
-        ("reversed", changed(good, |bytes| bytes.reverse()), "not little endian"),
+        ("reversed", changed(good, |bytes| bytes.reverse()), "the byte order is wrong"),
         ("of zeros", json!(STANDARD.encode([0; 64])), "R is of small order"),
         ("of ones", json!(STANDARD.encode([0xff; 64])), MALLEATED),
         (
@@ -171,11 +170,10 @@ fn altered(message: &str, good: &str) -> Vec<Case> {
     ]
 }
 
-/// The wallet's own signatures, over something else than SHA-256("Stellar Signed Message:\n" ‖
-/// message).
+/// Returns the wallet's own signatures of other data than
+/// SHA-256("Stellar Signed Message:\n" ‖ message).
 fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
-    const PREFIX: &str =
-        "the prefix is what keeps a message from being anything else that is signed";
+    const PREFIX: &str = "the prefix separates messages from other signed data";
     let sha = |parts: &[&[u8]]| -> Vec<u8> {
         parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().to_vec()
     };
@@ -184,12 +182,12 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
     let (address, length) = (wallet.address(), message.len());
     let ethereum = format!("\x19Ethereum Signed Message:\n{length}{message}");
     vec![
-        ("over the raw message", raw(text.to_vec()), "as Freighter did before it had SEP-53"),
+        ("over the raw message", raw(text.to_vec()), "Freighter did this before SEP-53"),
         ("over its SHA-256", raw(sha(&[text])), PREFIX),
         (
             "over the prefix and the message, not hashed",
             raw([prefix, text].concat()),
-            "SHA-256 is signed",
+            "the hash is signed",
         ),
         (
             "over the hash, hashed again",
@@ -199,16 +197,16 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
         (
             "over the hash in hex",
             raw(hex::encode(sha(&[prefix, text])).into_bytes()),
-            "its bytes are signed",
+            "the bytes of the hash are signed",
         ),
         (
             "without the newline of the prefix",
             raw(sha(&[b"Stellar Signed Message:", text])),
             PREFIX,
         ),
-        ("with a blank for the newline", raw(sha(&[b"Stellar Signed Message: ", text])), PREFIX),
+        ("with a space for the newline", raw(sha(&[b"Stellar Signed Message: ", text])), PREFIX),
         (
-            "with the length, as Ethereum has it",
+            "with the length, as in Ethereum",
             raw(sha(&[b"\x19Stellar Signed Message:\n", length.to_string().as_bytes(), text])),
             PREFIX,
         ),
@@ -216,22 +214,22 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
         (
             "as Albedo's sign_message",
             raw(sha(&[address.as_bytes(), b":", text])),
-            "SHA-256(address ‖ \":\" ‖ message) is Albedo's own",
+            "SHA-256(address ‖ \":\" ‖ message) is Albedo's own format",
         ),
         (
             "as WalletConnect's example wallet",
             raw(sha(&[b"StellarMessage\0", text])),
-            "SHA-256(\"StellarMessage\" ‖ 0 ‖ message) is its own",
+            "SHA-256(\"StellarMessage\" ‖ 0 ‖ message) is its own format",
         ),
         (
             "over the message in base64",
             json!(wallet.sign(STANDARD.encode(message))),
-            "the message is signed as it is",
+            "the message is signed unchanged",
         ),
         (
             "over the message as JSON",
             json!(wallet.sign(json!(message).to_string())),
-            "the message is signed as it is",
+            "the message is signed unchanged",
         ),
         ("over nothing", json!(wallet.sign("")), "another message"),
         (
@@ -244,11 +242,11 @@ fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn a_signature_that_is_not_written_as_it_should_be_is_malformed() {
+async fn badly_encoded_signature_is_malformed() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
-    let message = telling_challenge(&api, &wallet).await;
+    let message = distinctive_challenge(&api, &wallet).await;
     let good = wallet.sign(&message);
     let mut table = Table::default();
     for (name, signature, why) in malformed(&good) {
@@ -257,12 +255,12 @@ async fn a_signature_that_is_not_written_as_it_should_be_is_malformed() {
         table.holds(name, "the field signature", answer.body["field"] == "signature", &answer.body);
     }
     table.end();
-    // None of it has used the challenge up.
+    // The rejected requests have not consumed the challenge.
     let _ = api.submit(&message, &good).await.tokens();
 }
 
 #[tokio::test]
-async fn a_signature_that_is_not_the_wallets_over_the_challenge_is_refused_and_does_not_burn_it() {
+async fn wrong_signature_is_rejected_and_keeps_the_challenge() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -279,14 +277,14 @@ async fn a_signature_that_is_not_the_wallets_over_the_challenge_is_refused_and_d
     let submitted = f64::from(u32::try_from(cases.len()).unwrap());
     assert!(
         (counted - submitted).abs() < f64::EPSILON,
-        "each was refused for its signature: {counted}"
+        "each login is rejected for its signature: {counted}"
     );
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
     let _ = api.submit(&message, &good).await.tokens();
 }
 
 #[tokio::test]
-async fn the_vectors_of_sep53_are_no_logins() {
+async fn sep53_vectors_cannot_log_in() {
     let database = Database::create().await;
     let api = start(&database).await;
     let vectors = vectors::sep53();
@@ -296,19 +294,18 @@ async fn the_vectors_of_sep53_are_no_logins() {
     for vector in
         vectors["valid"].as_array().unwrap().iter().chain(vectors["must_fail"].as_array().unwrap())
     {
-        // A good signature of the right wallet over something that is not our challenge, and bad
-        // ones.
+        // Valid signatures of the right wallet for another message, and invalid signatures.
         let message = vector["message_utf8"].as_str().unwrap_or("not text");
         let signature = vector["signature_base64"].as_str().unwrap();
         let refusal = if signature.len() == 88 { LOGIN_REFUSED } else { MALFORMED };
         let challenge = api.challenge(&wallet).await;
         for (name, message) in
-            [("over its own message", message), ("over our challenge", challenge.as_str())]
+            [("over its own message", message), ("over the challenge", challenge.as_str())]
         {
             let answer = api.submit(message, signature).await;
             table.refused(
                 &format!("{signature} {name}"),
-                "we did not make it, or it does not fit",
+                "the message is not an issued challenge, or the signature does not match",
                 refusal,
                 &answer,
             );
@@ -319,7 +316,7 @@ async fn the_vectors_of_sep53_are_no_logins() {
 }
 
 #[tokio::test]
-async fn one_signature_may_be_written_in_base64_or_hex_of_either_case() {
+async fn signature_may_be_base64_or_hex_in_either_case() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -330,7 +327,7 @@ async fn one_signature_may_be_written_in_base64_or_hex_of_either_case() {
     ] {
         let message = api.challenge(&wallet).await;
         let _ = api.submit(&message, &write(&wallet.sign_hex(&message))).await.tokens();
-        // And however it is written, once.
+        // A challenge is valid once, whatever the encoding of the signature.
         api.submit(&message, &wallet.sign(&message)).await.is_problem(401, "login_refused");
     }
 }

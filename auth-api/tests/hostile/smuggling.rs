@@ -1,6 +1,6 @@
-//! A request inside another: where two readers cut a stream of bytes differently, the second one is
-//! answered to somebody who did not send it, or past whoever looked at the first. Here it is always
-//! a good login, and never answered.
+//! Request smuggling: if two servers split a stream of bytes differently, a hidden request bypasses
+//! the checks of the first server, or another client receives its response. Here, the hidden
+//! request is always a valid login, which must not be answered.
 
 use serde_json::json;
 use testkit::{Database, Wallet};
@@ -9,9 +9,9 @@ use crate::framing::{CUT_SHORT, NOT_HTTP, NOT_JSON, is};
 use crate::table::{Table, start};
 use crate::wire::{post, talk};
 
-/// Name, what is sent, the statuses and codes of all answers on the connection, why.
+/// Name, bytes to send, status and code of every response on the connection, reason.
 type Case = (String, String, Answers, &'static str);
-/// Statuses and codes.
+/// The status and the code of each response.
 type Answers = &'static [(u16, &'static str)];
 
 const FRONT: &str =
@@ -21,12 +21,12 @@ fn case(name: &str, bytes: String, expected: Answers, why: &'static str) -> Case
     (name.to_owned(), bytes, expected, why)
 }
 
-/// Two lengths, or a length and chunks: RFC 9112 §6.3 leaves it to each reader which of them
-/// counts.
+/// Returns requests with two lengths, or with a length and chunks. Servers disagree on which of
+/// them counts (RFC 9112 §6.3).
 fn ambiguous(login: &str) -> Vec<Case> {
-    const ONE: &str = "one length, said once";
-    const DIGITS: &str = "a length is digits (RFC 9110 §8.6)";
-    const CHUNKED: &str = "chunked, and nothing else (RFC 9112 §6.1)";
+    const ONE: &str = "the length must be given exactly once";
+    const DIGITS: &str = "a length consists of digits (RFC 9110 §8.6)";
+    const CHUNKED: &str = "the only accepted coding is chunked (RFC 9112 §6.1)";
     let hidden = format!("0\r\n\r\n{login}");
     let as_chunk = format!("{:x}\r\n{login}\r\n0\r\n\r\n", login.len());
     let (whole, of_login) = (hidden.len(), login.len());
@@ -51,7 +51,7 @@ fn ambiguous(login: &str) -> Vec<Case> {
             ONE,
         ),
         case(
-            "chunks and a length of none",
+            "chunks and a length of zero",
             front("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", &as_chunk),
             NOT_HTTP,
             ONE,
@@ -87,22 +87,22 @@ fn ambiguous(login: &str) -> Vec<Case> {
             ONE,
         ),
         case(
-            "a length of an HTTP/1.0 request in chunks",
+            "an HTTP/1.0 request with a length and chunks",
             coded("chunked").replacen("1.1", "1.0", 1),
             NOT_HTTP,
-            "HTTP/1.0 has none",
+            "HTTP/1.0 has no chunks",
         ),
         case(
             "an HTTP/1.0 request in chunks",
             only("chunked").replacen("1.1", "1.0", 1),
             NOT_HTTP,
-            "HTTP/1.0 has none",
+            "HTTP/1.0 has no chunks",
         ),
         case(
-            "an HTTP/1.0 request of no length",
+            "an HTTP/1.0 request without a length",
             front("", login).replacen("1.1", "1.0", 1),
             NOT_HTTP,
-            "it would end with the connection",
+            "the body would end with the connection",
         ),
     ];
     for value in [
@@ -149,24 +149,19 @@ fn ambiguous(login: &str) -> Vec<Case> {
     cases
 }
 
-/// Codings and lengths that one reader sees and another does not.
+/// Returns requests with codings and lengths that only some servers recognize.
 fn disguised(login: &str) -> Vec<Case> {
-    const NAME: &str = "the colon follows the name (RFC 9112 §5.1)";
+    const NAME: &str = "the colon directly follows the name (RFC 9112 §5.1)";
     const FOLD: &str = "folding is obsolete (RFC 9112 §5.2)";
-    const LINE: &str = "what ends a line for one and not for another ends the connection";
+    const LINE: &str = "an ambiguous line ending closes the connection";
     let hidden = format!("0\r\n\r\n{login}");
     let with =
         |line: &str| format!("{FRONT}Content-Length: {}\r\n{line}\r\n{hidden}", hidden.len());
     vec![
-        case("a blank before the colon", with("Transfer-Encoding : chunked\r\n"), NOT_HTTP, NAME),
+        case("a space before the colon", with("Transfer-Encoding : chunked\r\n"), NOT_HTTP, NAME),
         case("a tab before the colon", with("Transfer-Encoding\t: chunked\r\n"), NOT_HTTP, NAME),
-        case(
-            "a line that is folded",
-            with("X: y\r\n Transfer-Encoding: chunked\r\n"),
-            NOT_HTTP,
-            FOLD,
-        ),
-        case("a value that is folded", with("Transfer-Encoding:\r\n chunked\r\n"), NOT_HTTP, FOLD),
+        case("a folded line", with("X: y\r\n Transfer-Encoding: chunked\r\n"), NOT_HTTP, FOLD),
+        case("a folded value", with("Transfer-Encoding:\r\n chunked\r\n"), NOT_HTTP, FOLD),
         case(
             "a value folded by a tab",
             with("Transfer-Encoding: x,\r\n\tchunked\r\n"),
@@ -174,7 +169,7 @@ fn disguised(login: &str) -> Vec<Case> {
             FOLD,
         ),
         case(
-            "a length that is folded",
+            "a folded length",
             format!("{FRONT}Content-Length:\r\n {}\r\n\r\n{login}", login.len()),
             NOT_HTTP,
             FOLD,
@@ -188,33 +183,34 @@ fn disguised(login: &str) -> Vec<Case> {
             "an underscore",
             with("Transfer_Encoding: chunked\r\n"),
             NOT_JSON,
-            "that is another field, which says nothing",
+            "this is another field, without a meaning",
         ),
         case(
-            "an X- before",
+            "an X- prefix",
             with("X-Transfer-Encoding: chunked\r\nX-Content-Length: 0\r\n"),
             NOT_JSON,
-            "that is another field",
+            "this is another field",
         ),
-        case("a TE", with("TE: chunked\r\n"), NOT_JSON, "it is about the answer"),
+        case("a TE", with("TE: chunked\r\n"), NOT_JSON, "TE concerns the response"),
         case(
-            "a length that Connection names",
+            "a length that Connection lists",
             with("Connection: close, Content-Length\r\n"),
             NOT_JSON,
-            "it counts all the same",
+            "the length counts nevertheless",
         ),
         case(
             "lines that end in LF",
             with("").replacen("\r\n", "\n", 5),
             NOT_JSON,
-            "RFC 9112 §2.2 allows it, and then the length counts",
+            "RFC 9112 §2.2 allows a bare LF, and the length counts",
         ),
     ]
 }
 
-/// Bodies that nobody reads: of a request that was refused for its head, or to what takes none.
+/// Returns requests whose body is not read, because the request is rejected for its head or the
+/// endpoint takes no body.
 fn unread(login: &str) -> Vec<Case> {
-    const BODY: &str = "a body is one, whether anybody wants it or not";
+    const BODY: &str = "a body is not a request, even if it is not read";
     let length = login.len();
     let chunk = format!("{length:x}\r\n{login}\r\n0\r\n\r\n");
     let mut cases = Vec::new();
@@ -248,7 +244,7 @@ fn unread(login: &str) -> Vec<Case> {
         ));
         let waits =
             format!("{head}Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n{login}");
-        cases.push(case(&format!("{line}, which would wait"), waits, expected, BODY));
+        cases.push(case(&format!("{line} with Expect: 100-continue"), waits, expected, BODY));
     }
     let beyond = format!("{}{login}", "G".repeat(17_000));
     let crumbs = "400\r\n".to_owned() + &"G".repeat(1024) + "\r\n";
@@ -267,36 +263,36 @@ fn unread(login: &str) -> Vec<Case> {
             BODY,
         ),
         case(
-            "a body that is no JSON",
+            "a body that is not JSON",
             format!("{FRONT}Content-Length: {length}\r\n\r\n{login}"),
             NOT_JSON,
             BODY,
         ),
         case(
-            "a chunk that is no JSON",
+            "a chunk that is not JSON",
             format!("{FRONT}Transfer-Encoding: chunked\r\n\r\n{chunk}"),
             NOT_JSON,
             BODY,
         ),
         case(
-            "a chunk that breaks, and a login",
+            "an invalid chunk, and a login",
             format!("{FRONT}Transfer-Encoding: chunked\r\n\r\nx\r\n{login}"),
             CUT_SHORT,
-            "nothing after that is a request",
+            "nothing after the error is a request",
         ),
         case(
             "trailers",
             format!("{FRONT}Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\n{login}"),
             &[(400, "malformed"), (400, "")],
-            "what stands there is a trailer up to the empty line",
+            "the bytes up to the empty line are trailers",
         ),
     ]);
     cases
 }
 
-/// Requests to speak something else from here on.
+/// Returns requests to switch to another protocol.
 fn switched(login: &str) -> Vec<Case> {
-    const REST: &str = "nothing else is spoken here: what follows is a body, or nothing";
+    const REST: &str = "no other protocol is supported, so the rest is not a request";
     let with =
         |line: &str, headers: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{login}");
     vec![
@@ -307,7 +303,7 @@ fn switched(login: &str) -> Vec<Case> {
             REST,
         ),
         case(
-            "a websocket of an unknown path",
+            "a websocket on an unknown path",
             with("GET /nothing", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
             &[(404, "not_found")],
             REST,
@@ -317,7 +313,7 @@ fn switched(login: &str) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn a_request_inside_another_is_never_answered() {
+async fn smuggled_request_is_never_answered() {
     let database = Database::create().await;
     let api = start(&database).await;
     let wallet = Wallet::generate();
@@ -334,7 +330,7 @@ async fn a_request_inside_another_is_never_answered() {
     }
     table.end();
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 0);
-    // By itself it would have been answered, and as often as it was sent only once.
+    // On its own, the hidden request is valid, and it is accepted once.
     let answers = talk(&api, login.repeat(2).as_bytes());
     assert!(is(&answers, &[(200, ""), (401, "login_refused")]), "{answers:?}");
     assert!(answers[0].body.contains("access_token"), "{answers:?}");

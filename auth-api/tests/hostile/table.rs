@@ -1,4 +1,4 @@
-//! A table of cases, and what went otherwise than it says.
+//! A table of test cases, which collects all failures.
 
 use testkit::{Answer, AuthApi, Database};
 
@@ -6,22 +6,22 @@ use testkit::{Answer, AuthApi, Database};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(u16, &'static str);
 
-/// Not what the endpoint takes: nobody's credentials were looked at.
+/// A request that the endpoint does not accept. Its credentials are not checked.
 pub(crate) const MALFORMED: Refusal = Refusal(400, "malformed");
-/// Not an address that can log in.
+/// An address that cannot log in.
 pub(crate) const INVALID_ADDRESS: Refusal = Refusal(400, "invalid_address");
-/// A login that is refused, for whatever reason.
+/// A login that is rejected, for any reason.
 pub(crate) const LOGIN_REFUSED: Refusal = Refusal(401, "login_refused");
-/// A refresh that is refused, for whatever reason.
+/// A refresh that is rejected, for any reason.
 pub(crate) const REFRESH_REFUSED: Refusal = Refusal(401, "refresh_refused");
-/// No credential, or none that is any good.
+/// A missing or invalid credential.
 pub(crate) const UNAUTHENTICATED: Refusal = Refusal(401, "unauthenticated");
 /// A body over the limit.
 pub(crate) const TOO_LARGE: Refusal = Refusal(413, "too_large");
 /// A body that is not JSON, or is compressed.
 pub(crate) const UNSUPPORTED: Refusal = Refusal(415, "unsupported_media_type");
 
-/// The cases of a table that went wrong. All of them are told, not the first alone.
+/// The failed cases of a table. All of them are reported, not only the first.
 #[derive(Default)]
 pub(crate) struct Table {
     cases: usize,
@@ -29,11 +29,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The answer to the case of this name must be that problem document (RFC 9457), and carry no
-    /// credential.
+    /// Records whether the response to a case is this problem document (RFC 9457) and sets no
+    /// cookie.
     pub(crate) fn refused(&mut self, name: &str, why: &str, refusal: Refusal, answer: &Answer) {
         let Refusal(status, code) = refusal;
-        let as_it_should_be = answer.status == status
+        let as_expected = answer.status == status
             && answer.body["code"] == code
             && answer.body["status"] == status
             && answer
@@ -41,10 +41,10 @@ impl Table {
                 .get("content-type")
                 .is_some_and(|kind| kind == "application/problem+json")
             && !answer.headers.contains_key("set-cookie");
-        self.holds(name, &format!("{status} {code}: {why}"), as_it_should_be, answer);
+        self.holds(name, &format!("{status} {code}: {why}"), as_expected, answer);
     }
 
-    /// Whether the case of this name went as it should; if not, what was expected and what was
+    /// Records a case. If `holds` is false, the failure report shows what was expected and what was
     /// seen.
     pub(crate) fn holds(
         &mut self,
@@ -59,17 +59,16 @@ impl Table {
         }
     }
 
-    /// Fails if a case went wrong, or if there was none.
+    /// Fails if a case failed, or if there are no cases.
     #[track_caller]
     pub(crate) fn end(self) {
         let (wrong, cases) = (self.wrong.len(), self.cases);
-        assert!(wrong == 0, "{wrong} of {cases} cases went wrong\n{}", self.wrong.join("\n"));
+        assert!(wrong == 0, "{wrong} of {cases} cases failed\n{}", self.wrong.join("\n"));
         assert!(cases > 0, "the table is empty");
     }
 }
 
-/// An API of the test's own. The tables are longer than any honest client's minute: limits have
-/// tests of their own.
+/// Starts an API without rate limits, because a table sends more requests than the limits allow.
 pub(crate) async fn start(database: &Database) -> AuthApi {
     AuthApi::start(database, &[("RATE_LIMIT", "off")]).await
 }

@@ -1,4 +1,4 @@
-//! HTTP as bytes on a socket: what no honest client would send, and all that is answered.
+//! HTTP as bytes on a socket, for requests that honest clients never send.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use serde_json::Value;
 use testkit::{AuthApi, HANG};
 
-/// One of the answers that came back on a connection.
+/// One of the responses on a connection.
 #[derive(Debug)]
 pub(crate) struct WireAnswer {
     pub(crate) status: u16,
@@ -15,19 +15,19 @@ pub(crate) struct WireAnswer {
 }
 
 impl WireAnswer {
-    /// The body, null where it is not JSON.
+    /// Returns the body as JSON, or null if it is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The `code` of a problem document; empty for an answer of the HTTP layer's own, which has no
-    /// body.
+    /// Returns the `code` of a problem document. It is empty for responses of the HTTP layer, which
+    /// have no body.
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
-/// A POST of a JSON body, with its length; `headers` end in CRLF each.
+/// Returns a POST request with a JSON body and its length. Each of the `headers` ends in CRLF.
 pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -35,12 +35,12 @@ pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Sends these bytes on a connection of their own, says that no more will come, and returns all
-/// that is answered until the server closes it.
+/// Sends bytes on a new connection, closes the sending half, and returns all responses until the
+/// server closes the connection.
 pub(crate) fn talk(api: &AuthApi, bytes: &[u8]) -> Vec<WireAnswer> {
     let mut socket = TcpStream::connect(api.url.trim_start_matches("http://")).unwrap();
     socket.set_read_timeout(Some(HANG)).unwrap();
-    // The server may have heard enough before the end.
+    // The server may respond and close the connection before it has read everything.
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
     let mut answered = Vec::new();
@@ -49,7 +49,8 @@ pub(crate) fn talk(api: &AuthApi, bytes: &[u8]) -> Vec<WireAnswer> {
         match socket.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => answered.extend_from_slice(&buffer[..length]),
-            // Closed while bytes of ours were on their way: what came before is what was answered.
+            // The server closed the connection while bytes were in flight. The responses so far
+            // count.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&answered)),
         }
@@ -57,7 +58,8 @@ pub(crate) fn talk(api: &AuthApi, bytes: &[u8]) -> Vec<WireAnswer> {
     answers(&String::from_utf8(answered).unwrap())
 }
 
-/// Cuts a stream of answers at their lengths. All of ours have one, or no body.
+/// Splits a stream of responses by their lengths. Every response of auth-api has a length or no
+/// body.
 fn answers(mut stream: &str) -> Vec<WireAnswer> {
     let mut answers = Vec::new();
     while let Some((head, rest)) = stream.split_once("\r\n\r\n") {
@@ -68,12 +70,12 @@ fn answers(mut stream: &str) -> Vec<WireAnswer> {
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         });
         let (body, after) = rest.split_at(length.unwrap_or(0));
-        // "Go on" is no answer yet.
+        // 100 Continue is not a final response.
         if status != 100 {
             answers.push(WireAnswer { status, head: head.to_owned(), body: body.to_owned() });
         }
         stream = after;
     }
-    assert!(stream.is_empty(), "half an answer: {stream:?}");
+    assert!(stream.is_empty(), "incomplete response: {stream:?}");
     answers
 }

@@ -1,26 +1,26 @@
-//! An API that has operators, and what they say to it.
+//! An API with an admin port, and helpers that send operator requests.
 
 use schema::ids::SessionId;
 use serde_json::Value;
 use testkit::{Answer, AuthApi, Database};
 
-/// Of the operators.
+/// The operator token.
 pub const TOKEN: &str = "operators-token-of-a-test-0123456789";
 
-/// An API with operators.
-pub struct Desk {
+/// An API with an operator token.
+pub struct AdminApi {
     pub database: Database,
     pub api: AuthApi,
-    /// Holds the file `token`.
+    /// Contains the file `token`.
     pub directory: tempfile::TempDir,
 }
 
-impl Desk {
-    pub async fn set() -> Self {
-        Self::set_with(&[]).await
+impl AdminApi {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
     }
 
-    pub async fn set_with(more: &[(&str, &str)]) -> Self {
+    pub async fn start_with(more: &[(&str, &str)]) -> Self {
         let directory = tempfile::TempDir::new().unwrap();
         let file = directory.path().join("token");
         std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
@@ -31,13 +31,13 @@ impl Desk {
         Self { database, api, directory }
     }
 
-    pub async fn ask(&self, method: &str, path: &str) -> Answer {
+    pub async fn send(&self, method: &str, path: &str) -> Answer {
         let request = self.api.client.request(method.parse().unwrap(), self.api.admin(path));
         self.api.send(request.bearer_auth(TOKEN)).await
     }
 
     pub async fn list(&self, query: &str) -> Value {
-        let answer = self.ask("GET", &format!("/admin/sessions{query}")).await;
+        let answer = self.send("GET", &format!("/admin/sessions{query}")).await;
         assert_eq!(answer.status, 200, "{query}: {answer:?}");
         answer.body
     }
@@ -47,7 +47,7 @@ impl Desk {
         self.api.send(request.bearer_auth(TOKEN).json(body)).await
     }
 
-    /// Live sessions of one account, in the order of their ids.
+    /// Creates live sessions for one account. Returns their ids in ascending order.
     pub async fn fill(&self, sessions: usize) -> Vec<String> {
         let account = "INSERT INTO accounts (id, issuer, subject)
             VALUES ('00000000-0000-7000-8000-000000000001', 'stellar:testnet', 'G1') ON CONFLICT DO NOTHING";
@@ -64,8 +64,8 @@ impl Desk {
         ids
     }
 
-    /// The log's events of this message, once there are so many.
-    pub async fn told(&self, message: &str, times: usize) -> Vec<Value> {
+    /// Waits until the log contains `times` events with this message. Returns all of them.
+    pub async fn logged(&self, message: &str, times: usize) -> Vec<Value> {
         testkit::eventually(message, async || self.api.program.log_events(message).len() >= times)
             .await;
         self.api.program.log_events(message)
@@ -76,7 +76,7 @@ impl Desk {
     }
 }
 
-/// The ids in a list, in its order.
+/// Returns the session ids of a list, in the order of the list.
 pub fn ids(listed: &Value) -> Vec<String> {
     let sessions = listed["sessions"].as_array().unwrap();
     sessions.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
