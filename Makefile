@@ -1,45 +1,45 @@
-# What there is to do is in deploy/local/, a script each; this is where one looks for it.
+# The targets below call the scripts in deploy/local/.
 .DEFAULT_GOAL := help
 .PHONY: help demo test bare reference lint coverage fuzz chaos bench-reap bench-traffic bench-api run down
 
-help: ## this list
+help: ## list all commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-demo: ## the tour: logs a wallet in, lets 200,000 sessions fall due, reaps them
+demo: ## guided tour: log a wallet in, let 200,000 sessions expire, and delete them
 	@deploy/local/demo
 
-test: ## everything: lint, and all tests on a PostgreSQL and Redis of their own
+test: ## lint, and run all tests on a private PostgreSQL and Redis
 	@deploy/local/test
 
-bare: ## `make demo` as an ordinary user on a bare Debian, which is made in memory; requires root
+bare: ## run `make demo` as an ordinary user on a minimal Debian in memory; requires root
 	@deploy/local/bare
 
-reference: ## writes the tables of docs/configuration.md anew, from what the programs say
+reference: ## regenerate the tables in docs/configuration.md from the help of the programs
 	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
 
-lint: ## fmt, clippy, docs, shellcheck and cargo-deny alone
+lint: ## run only fmt, clippy, docs, shellcheck and cargo-deny
 	@deploy/local/lint
 
-coverage: ## the share of lines that the tests run, of auth-api and session-reaper; fails under 90 %
+coverage: ## measure the test coverage of auth-api and session-reaper; fails below 90 %
 	@deploy/local/coverage
 
-fuzz: ## each target of fuzz/ for TIME seconds (60); takes a nightly compiler
+fuzz: ## run each target in fuzz/ for TIME seconds (default 60); requires a nightly compiler
 	@TIME=$(or $(TIME),60) deploy/local/fuzz
 
-chaos: ## check session-reaper beside concurrent writers and faults for TIME minutes (5); SEED=7 plays that round and those after it
+chaos: ## check session-reaper with concurrent writers and faults for TIME minutes (default 5); SEED=7 starts with that round
 	@deploy/local/chaos $(if $(SEED),--seed $(SEED)) $(if $(TIME),--minutes $(TIME))
 
-bench-reap: ## session-reaper beside raw SQL, on a durable PostgreSQL of its own; ROWS=200000 ROUNDS=1 takes a minute
+bench-reap: ## compare session-reaper with raw SQL on a private durable PostgreSQL; ROWS=200000 ROUNDS=1 takes a minute
 	@deploy/local/bench-reap $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
-bench-traffic: ## what traffic notices of session-reaper; ROUNDS=1 takes five minutes
+bench-traffic: ## measure the effect of session-reaper on other queries; ROUNDS=1 takes five minutes
 	@deploy/local/bench-traffic $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write $(WRITE))
 
-bench-api: ## auth-api's look-up in the denylist beside redis-benchmark, introspections, whether a refusal's time tells why, and every endpoint; WHAT=denylist, introspection, refusals or endpoints
+bench-api: ## measure denylist lookups (against redis-benchmark), introspection, whether rejection times reveal reasons, and every endpoint; select one with WHAT=denylist, introspection, refusals or endpoints
 	@deploy/local/bench-api $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AGAINST),--against $(AGAINST)) $(if $(WRITE),--write $(WRITE))
 
-run: ## auth-api and session-reaper on this machine until Ctrl-C
+run: ## run auth-api and session-reaper on this machine until Ctrl-C
 	@deploy/local/run
 
-down: ## stop what `make run` or deploy/local/stack left running
+down: ## stop what `make run` or deploy/local/stack has left running
 	@deploy/local/stack down

@@ -1,4 +1,5 @@
-//! The application as a value: build it (ports are bound), then run it until it is told to stop.
+//! The application: [`App::build`] binds the ports, and [`App::run`] serves until a shutdown signal
+//! arrives.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -27,30 +28,31 @@ use crate::reload::{self, Sources};
 use crate::routes::{self, specification, specification::ApiSpecification};
 use crate::state::State;
 
-/// A server that has bound its ports.
+/// A server whose ports are bound.
 pub struct App {
     state: Arc<State>,
     api: Server,
     operations: Server,
     admin: Option<Server>,
-    /// Where the API listens.
+    /// Address of the API.
     pub api_address: SocketAddr,
-    /// Where health and metrics listen.
+    /// Address of the operations port, which serves health and metrics.
     pub operations_address: SocketAddr,
-    /// Where operators are served, if there are any.
+    /// Address of the operators' endpoints; `None` without an operators' token.
     pub admin_address: Option<SocketAddr>,
     shutdown_timeout: Duration,
     hangups: Signal,
     sources: Sources,
 }
 
-/// Histograms are summed up and old counts forgotten this often, so that they do not grow between
-/// two scrapes.
+/// Interval of the upkeep task, which aggregates histograms, drops idle rate-limit counters and
+/// logs sums of repeated rejections. Without it, these would grow between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Reads the keys and binds the ports; `hangups` has them read again. The stores may be away:
-    /// `/readyz` says so.
+    /// Reads the signing keys and binds the ports. Each signal from `hangups` makes the server
+    /// reload its keys, secrets and clients. PostgreSQL and Redis may be unavailable; `/readyz`
+    /// then reports it.
     pub fn build(
         config: &Config,
         metrics: PrometheusHandle,
@@ -72,7 +74,7 @@ impl App {
         if config.admin_token.is_some() && !config.admin_bind.ip().is_loopback() {
             tracing::warn!(
                 event = "admin_bind_not_loopback", admin_bind = %config.admin_bind,
-                "ADMIN_BIND is not a loopback address: operators' requests arrive over plain HTTP; restrict who can reach it");
+                "ADMIN_BIND is not a loopback address: operators' requests arrive over plain HTTP; restrict access to it");
         }
         let state = Arc::new(State::new(config)?);
         expect_answers(specification::answers(config.demo));
@@ -107,12 +109,12 @@ impl App {
                 .wrap(TracingLogger::<RequestSpan>::new())
         })
         .workers(workers)
-        // Each worker counts its own.
+        // The limit applies to each worker separately.
         .max_connections(connections.div_ceil(workers))
         .client_request_timeout(head_timeout)
         .keep_alive(keep_alive)
         .on_connect(move |stream, connection| bounds::watch_over(stream, connection, &watcher))
-        // In whole seconds; ours, below, is exact.
+        // Accepts whole seconds only. `run` enforces the exact timeout.
         .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
         .bind(config.bind)
@@ -122,7 +124,7 @@ impl App {
             internal_port(("OPS_BIND", config.ops_bind), head_timeout, &state, move |services| {
                 services.app_data(web::Data::new(metrics.clone())).configure(routes::operations);
             })?;
-        // Apart from the operations port, so that who may scrape cannot reach it.
+        // A port of its own, so that clients that may only scrape metrics cannot reach it.
         let operators = ("ADMIN_BIND", config.admin_bind);
         let admin = state
             .admin
@@ -144,8 +146,9 @@ impl App {
         })
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is under way within the deadline. A
-    /// second signal ends it at once. The operations port answers to the last.
+    /// Serves until SIGTERM or SIGINT, then finishes requests in progress within the shutdown
+    /// timeout. A second signal stops the server immediately. The operations port responds until
+    /// the end.
     pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
         let Self { state, api, operations, admin, shutdown_timeout, hangups, sources, .. } = self;
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
@@ -223,7 +226,7 @@ impl App {
     }
 }
 
-/// A port that is not for the public: it answers to its own hosts alone.
+/// Binds a port that is not public. It rejects requests whose `Host` is not allowed (`OPS_HOSTS`).
 fn internal_port(
     (variable, address): (&str, SocketAddr),
     head_timeout: Duration,

@@ -1,5 +1,5 @@
-//! What an auditor asks for, as events of the log target `audit`: who began, used and ended which
-//! session, from where, and why not. docs/audit.md describes each field. No event carries a
+//! Audit events (log target `audit`): who started, used and ended which session, from which
+//! address, and why a request was rejected. docs/audit.md describes each field. No event contains a
 //! credential.
 
 use std::fmt::Display;
@@ -16,7 +16,7 @@ use crate::http::Client;
 use crate::limits::{Route, Scope};
 use crate::repeats::{Kind, Sum};
 
-/// A session began.
+/// Logs a login, which started a session.
 pub(crate) fn login(
     client: &Client,
     wallet: &str,
@@ -29,65 +29,66 @@ pub(crate) fn login(
     tracing::info!(target: "audit", event = "login", %session_id, %account_id, wallet, transport, ip, user_agent, "logged in");
 }
 
-/// A cookie session slid and changed its token.
+/// Logs that a cookie session was extended and its token replaced.
 pub(crate) fn renew(session_id: SessionId, account_id: AccountId) {
     tracing::info!(target: "audit", event = "renew", %session_id, %account_id, "cookie renewed");
 }
 
-/// A login was refused, and why: the client is not told.
+/// Logs a rejected login with the reason, which the response does not contain.
 pub(crate) fn login_refused(client: &Client, wallet: Option<&str>, reason: &str) {
     let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
     tracing::info!(target: "audit", event = "login_refused", reason, wallet, ip, user_agent, "login rejected");
 }
 
-/// A refresh token was used; `retry`: once more, within the grace.
+/// Logs the use of a refresh token. `retry` is true for a retry within the grace period.
 pub(crate) fn refresh(client: &Client, session_id: SessionId, account_id: AccountId, retry: bool) {
     let ip = display(client.ip);
     tracing::info!(target: "audit", event = "refresh", %session_id, %account_id, retry, ip, "refreshed");
 }
 
-/// A refresh was refused, and why: the client is not told.
+/// Logs a rejected refresh with the reason, which the response does not contain.
 pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, reason: &str) {
     let (ip, session_id) = (display(client.ip), session_id.map(display));
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// A used-up refresh token was presented within the grace from another network than its family was
-/// used from; `generations`: so many in a row had that.
+/// Logs that a replaced refresh token was presented within the grace period, from a network that
+/// its family was not used from. `generations` is the number of consecutive generations with such a
+/// retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
 }
 
-/// Somebody has a copy of a refresh token or a cookie, and why we think so: it was `used_up`, or
-/// retries came from other networks in too many generations (`foreign_generations`). The session
-/// was revoked for it.
+/// Logs that a refresh token or a cookie was probably copied, and that its session was revoked. The
+/// reason is `used_up` (a replaced credential was presented) or `foreign_generations` (too many
+/// consecutive generations had retries from other networks).
 pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(
         target: "audit", event = "reuse", %session_id, reason, ip, "replaced credential presented; its session is revoked");
 }
 
-/// A refresh token or cookie is genuine by its tag, and was never issued: somebody has
+/// Logs a refresh token or cookie whose tag is valid but which was never issued. Its sender has
 /// `AUTH_SECRET`.
 pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "token forged with AUTH_SECRET");
 }
 
-/// Who ended a session.
+/// The party that ended a session.
 pub(crate) enum RevokedBy {
-    /// One of our rules, or somebody who is not known.
+    /// A rule of this server, or an unidentified client.
     Rule,
-    /// Its owner.
+    /// The session's owner.
     Account(AccountId),
-    /// Another service, which holds a token of it.
+    /// Another service, which holds one of the session's tokens.
     Client(ClientId),
-    /// An operator, whom nobody knows by name.
+    /// An operator. Operators share one token, so they are not identified by name.
     Operator,
 }
 
-/// A session was revoked.
+/// Logs that a session was revoked.
 pub(crate) fn revoke(
     client: Option<&Client>,
     session_id: SessionId,
@@ -103,20 +104,22 @@ pub(crate) fn revoke(
     tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "session revoked");
 }
 
-/// A request for other services showed no credentials, or wrong ones; `client_id`: the client that
-/// it says it is.
+/// Logs a request for other services (introspection, revocation) with missing or wrong client
+/// credentials. `client_id` is the id that the request claims.
 pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "introspection client rejected");
 }
 
-/// A request was over a rate limit; `wallet`: that of a wallet, which has signed it.
+/// Logs a request that exceeded a rate limit. `wallet` is set for the limit of a wallet, whose
+/// signature has been verified.
 pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
     tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "rate limit exceeded");
 }
 
-/// Refusals that have no event of their own, because one of the same kind had one shortly before.
+/// Logs the sum of rejections that have no event of their own, because a rejection of the same kind
+/// was logged shortly before.
 pub(crate) fn repeated(sum: &Sum) {
     let (who, times, within_s) = (sum.who.as_deref(), sum.times, sum.within.as_secs());
     match sum.kind {
@@ -139,17 +142,17 @@ pub(crate) fn repeated(sum: &Sum) {
     }
 }
 
-/// An account was disabled, enabled or deleted by an operator.
+/// Logs that an operator disabled, enabled or deleted an account.
 pub(crate) fn account(event: &'static str, account_id: AccountId, wallet: &str, sessions: usize) {
     tracing::info!(target: "audit", event, %account_id, wallet, sessions, "account changed");
 }
 
-/// Where an operator works.
+/// How an operator sent a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Operator<'c> {
-    /// At the operations port.
+    /// Over HTTP, to the operators' endpoints.
     Http(&'c Client),
-    /// On a machine that reaches the stores.
+    /// From the command line of a machine that can connect to PostgreSQL and Redis.
     Shell,
 }
 
@@ -169,13 +172,13 @@ impl Operator<'_> {
     }
 }
 
-/// Somebody came to the operators' endpoints without their token.
+/// Logs a request to the operators' endpoints without a valid operators' token.
 pub(crate) fn admin_refused(client: &Client, route: Option<&str>, reason: &str) {
     let (ip, user_agent) = (display(client.ip), client.user_agent.as_deref());
     tracing::warn!(target: "audit", event = "admin_refused", reason, route, ip, user_agent, "operator request rejected");
 }
 
-/// An operator looked at sessions: which were asked for, and how many were told.
+/// Logs that an operator listed sessions, with the filters and the number of sessions returned.
 pub(crate) fn admin_list(
     operator: Operator<'_>,
     order: &str,
@@ -186,8 +189,8 @@ pub(crate) fn admin_list(
     tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions listed");
 }
 
-/// An operator ended sessions, or asked how many that would be. Each that ended has its own event,
-/// too.
+/// Logs that an operator revoked sessions, or counted them in a dry run. Each revoked session also
+/// has an event of its own.
 pub(crate) fn admin_revoke(operator: Operator<'_>, filters: &impl Display, done: Done) {
     let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
     let Done { matched, revoked, dry_run } = done;

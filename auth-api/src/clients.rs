@@ -1,10 +1,10 @@
-//! Which program asks, at the endpoints for other services: its id and secret by HTTP Basic,
-//! checked against the hashes in `INTROSPECTION_CLIENTS_FILE`.
+//! Authentication of other services: the client id and secret of a request (HTTP Basic) are checked
+//! against the hashes in `INTROSPECTION_CLIENTS_FILE`.
 //!
-//! Secrets have 256 random bits, so their hash is a fast one (BLAKE3), which is checked at once.
-//! Earlier releases stored argon2id hashes, which take tens of milliseconds and 19 MiB. Those are
-//! checked off the reactor, one at a time in one buffer ([`OldHashes`]), and whoever has shown a
-//! good secret need not pay for it again for a minute ([`REMEMBERED`]).
+//! Secrets have 256 random bits, so a fast hash (BLAKE3) is sufficient, and it is checked
+//! immediately. Earlier releases stored argon2id hashes, which take tens of milliseconds and 19
+//! MiB. These are checked on a blocking thread, one at a time, in one shared buffer
+//! ([`OldHashes`]). A secret that was accepted is not hashed again for a minute ([`REMEMBERED`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,50 +17,51 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::credentials::clients::{ClientId, Clients};
 use crate::credentials::{Argon2Memory, SecretHash};
 
-/// For how long a secret that was good needs no argon2id hash.
+/// How long an accepted secret is not checked against its argon2id hash again.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// Good secrets that are remembered at most.
+/// Maximum number of accepted secrets that are remembered.
 const MOST_REMEMBERED: u64 = 1024;
-/// How long a request waits for its turn to have an argon2id hash computed: a dozen hashes.
+/// How long a request waits until its argon2id hash can be computed: the time of about a dozen
+/// hashes.
 const TURN: Duration = Duration::from_secs(1);
 
-/// The clients, and what checks their secrets.
+/// The registered clients, and the state needed to check their secrets.
 pub struct ClientCheck {
     known: ArcSwap<Clients>,
     old: Arc<OldHashes>,
 }
 
-/// What checks argon2id hashes.
+/// The state needed to check argon2id hashes.
 struct OldHashes {
-    /// Keyed hashes of what was good: id, secret, and the hash that it was checked against.
+    /// Keyed hashes of accepted combinations of client id, secret and stored hash.
     good: Cache<[u8; 32], ()>,
-    /// Of this process alone.
+    /// The key of these hashes, which is random for each process.
     key: [u8; 32],
-    /// One hash at a time: more would not be computed sooner, and each would take memory of its
-    /// own.
+    /// Allows one argon2id computation at a time. More would not finish sooner, and each would use
+    /// memory of its own.
     turns: Arc<Semaphore>,
     memory: Mutex<Argon2Memory>,
 }
 
-/// What a request presents.
+/// The client credentials in a request.
 pub struct PresentedSecret {
-    /// The client that it says it is.
+    /// The client id that the request claims.
     pub id: String,
-    /// What would prove it.
+    /// The secret that proves the client id.
     pub secret: SecretString,
 }
 
-/// What is known at once of what a request presents.
+/// The result of [`ClientCheck::recognise`].
 pub enum Recognition {
-    /// The secret is this client's.
+    /// The secret belongs to this client.
     Client(ClientId),
-    /// There is no such client, or the secret is not its own.
+    /// There is no such client, or the secret is wrong.
     Nobody,
-    /// Only an argon2id hash can tell.
+    /// The secret must be checked against an argon2id hash.
     Old(OldCheck),
 }
 
-/// A secret to be checked against an argon2id hash.
+/// A secret that must be checked against an argon2id hash.
 pub struct OldCheck {
     hashes: Arc<OldHashes>,
     id: ClientId,
@@ -68,19 +69,19 @@ pub struct OldCheck {
     hash: SecretHash,
 }
 
-/// Too many argon2id hashes are asked for at once.
+/// Too many argon2id checks are waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no turn to check a client's secret within {} s", TURN.as_secs())]
+#[error("client secret not checked within {} s: too many argon2id checks are waiting", TURN.as_secs())]
 pub struct Busy;
 
-/// Leave to compute an argon2id hash.
+/// Permission to compute one argon2id hash.
 pub struct Turn {
     check: OldCheck,
     permit: OwnedSemaphorePermit,
 }
 
 impl ClientCheck {
-    /// Of these clients.
+    /// Creates a check for these clients. Fails if the system's random number generator fails.
     pub fn new(clients: Clients) -> Result<Self, getrandom::Error> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
@@ -91,21 +92,22 @@ impl ClientCheck {
         Ok(Self { known: ArcSwap::from_pointee(clients), old: Arc::new(old) })
     }
 
-    /// Puts other clients into force, at once.
+    /// Replaces all clients with immediate effect.
     pub fn replace(&self, clients: Clients) {
         warn_of_old_hashes(&clients);
         self.known.store(Arc::new(clients));
     }
 
-    /// Knows no clients any more, from now on.
+    /// Removes all clients with immediate effect.
     pub fn close(&self) {
         self.replace(Clients::default());
     }
 
-    /// Who a request is from, as far as that takes microseconds to find out.
+    /// Identifies the client of a request if this takes only microseconds. Otherwise returns
+    /// [`Recognition::Old`].
     #[must_use]
-    pub fn recognise(&self, shown: PresentedSecret) -> Recognition {
-        let PresentedSecret { id, secret } = shown;
+    pub fn recognise(&self, presented: PresentedSecret) -> Recognition {
+        let PresentedSecret { id, secret } = presented;
         let Ok(id) = ClientId::parse(&id) else { return Recognition::Nobody };
         match self.known.load().hash_of(&id) {
             None => Recognition::Nobody,
@@ -142,8 +144,9 @@ fn warn_of_old_hashes(clients: &Clients) {
 }
 
 impl OldCheck {
-    /// Waits for a turn. Many requests of one client may wait: when a turn comes another one may
-    /// have proved the secret.
+    /// Waits until the hash can be computed, or fails with [`Busy`]. Several requests of one client
+    /// may wait at the same time: when this one's turn comes, another request may already have
+    /// proved the secret (see [`Turn::remembered`]).
     pub async fn turn(self) -> Result<Turn, Busy> {
         let turns = Arc::clone(&self.hashes.turns);
         let permit = tokio::time::timeout(TURN, turns.acquire_owned()).await;
@@ -152,10 +155,10 @@ impl OldCheck {
     }
 
     fn is_remembered(&self) -> bool {
-        self.hashes.good.contains_key(&self.mark())
+        self.hashes.good.contains_key(&self.cache_key())
     }
 
-    fn mark(&self) -> [u8; 32] {
+    fn cache_key(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.hashes.key);
         let hash = self.hash.to_string();
         for part in [self.id.as_str(), self.secret.expose_secret(), hash.as_str()] {
@@ -166,13 +169,13 @@ impl OldCheck {
 }
 
 impl Turn {
-    /// The client, if another request has proved the same secret meanwhile.
+    /// Returns the client if another request has proved the same secret in the meantime.
     #[must_use]
     pub fn remembered(&self) -> Option<ClientId> {
         self.check.is_remembered().then(|| self.check.id.clone())
     }
 
-    /// The client, if the secret is its own. Takes tens of milliseconds.
+    /// Returns the client if the secret is correct. Takes tens of milliseconds.
     pub async fn check(self) -> Option<ClientId> {
         let checked = tokio::task::spawn_blocking(move || {
             let Self { check, permit } = self;
@@ -181,7 +184,7 @@ impl Turn {
                 check.hash.verifies(&check.secret, &mut memory)
             };
             if good {
-                check.hashes.good.insert(check.mark(), ());
+                check.hashes.good.insert(check.cache_key(), ());
             }
             drop(permit);
             good.then_some(check.id)

@@ -1,33 +1,34 @@
-//! The time by which things expire: the database's, carried forward by this machine's monotonic
-//! clock.
+//! The time that decides what has expired: the time of the database, advanced by this machine's
+//! monotonic clock.
 //!
-//! A host whose wall clock is an hour wrong must not accept what has expired or refuse what has
-//! not. So the wall clock is not asked; until the database has been heard once, there is no time.
+//! A host whose wall clock is an hour off must not accept expired credentials or reject valid ones.
+//! The wall clock is therefore not used, and the time is unknown until the database has returned it
+//! once.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-/// The database's time, as last heard, moved on by the time since.
+/// The time that the database last returned, advanced by the time since.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    /// The database's time when `started` was, in microseconds since 1970; [`UNKNOWN`] until it
-    /// has been heard.
+    /// The database's time at `started`, in microseconds since 1970; [`UNKNOWN`] until the database
+    /// has returned its time.
     origin: AtomicI64,
 }
 
 const UNKNOWN: i64 = i64::MIN;
 
 impl Clock {
-    /// Does not know the time until the first [`sync`](Self::sync).
+    /// Creates a clock whose time is unknown until the first [`sync`](Self::sync).
     #[must_use]
     pub fn new() -> Self {
         Self { started: Instant::now(), origin: AtomicI64::new(UNKNOWN) }
     }
 
-    /// Now, if the database has been heard.
+    /// Returns the current time, or `None` before the first [`sync`](Self::sync).
     #[must_use]
     pub fn now(&self) -> Option<DateTime<Utc>> {
         let origin = self.origin.load(Ordering::Relaxed);
@@ -37,7 +38,7 @@ impl Clock {
         DateTime::from_timestamp_micros(origin.saturating_add(self.elapsed()))
     }
 
-    /// Takes over what the database has just said.
+    /// Sets the clock to the time that the database has just returned.
     pub fn sync(&self, database_now: DateTime<Utc>) {
         self.origin.store(
             database_now.timestamp_micros().saturating_sub(self.elapsed()),
@@ -56,7 +57,8 @@ impl Default for Clock {
     }
 }
 
-/// This host's wall clock: for the names of files, which people read.
+/// Returns this host's wall clock time. It is used only where nothing depends on it, as in file
+/// names and metrics.
 #[must_use]
 pub fn host_now() -> DateTime<Utc> {
     Utc::now()

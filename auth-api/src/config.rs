@@ -1,5 +1,5 @@
-//! The configuration: read from flags and the environment in this module alone (`options`), checked
-//! once (`check`), with every mistake told (`config_errors`).
+//! The configuration: `options` defines flags and environment variables, `check` validates them
+//! once, and `config_errors` collects all errors, so that they are reported together.
 
 mod bounds;
 mod check;
@@ -32,7 +32,7 @@ use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
 use crate::limits::Quotas;
 
-/// A Stellar network, as CAIP-2 names it.
+/// A Stellar network, named as in CAIP-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// The public network.
@@ -42,7 +42,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a
+    /// Returns `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a
     /// wallet's account.
     #[must_use]
     pub fn caip2(self) -> &'static str {
@@ -53,140 +53,143 @@ impl Network {
     }
 }
 
-/// The URL that clients use, and the host that wallets show.
+/// The URL that clients use, and the parts of it that wallets and browsers show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// As it was written: the `URI` of a challenge.
+    /// The URL as configured: the `URI` of a challenge.
     pub uri: String,
-    /// Its host, with the port unless that is the scheme's: the `domain` of a challenge.
+    /// The host, followed by the port unless it is the scheme's default: the `domain` of a
+    /// challenge.
     pub domain: String,
-    /// What browsers call pages of it: scheme, host and port.
+    /// The origin of pages at this URL (RFC 6454): scheme, host and port.
     pub origin: String,
 }
 
-/// The lifetimes of what we issue.
+/// Lifetimes of credentials and sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    /// Of an access token.
+    /// Lifetime of an access token.
     pub access_token: Duration,
-    /// Of a session that is not used.
+    /// Sliding lifetime of a session: how long it lives without being used.
     pub session: Duration,
-    /// Of a session in any case.
+    /// Absolute lifetime of a session.
     pub session_max_age: Duration,
-    /// What an extension must win to be written.
+    /// Minimum gain for which a later expiry is written.
     pub extend_threshold: Duration,
-    /// Of a challenge.
+    /// Lifetime of a challenge.
     pub challenge: Duration,
-    /// Within which a refresh may be repeated without a key of the attempt.
+    /// Grace period within which a refresh may be repeated without the `Idempotency-Key` of the
+    /// attempt.
     pub reuse_grace: Duration,
-    /// How old a login may be to end other sessions; `None`: of any age.
+    /// Maximum age of a login that may end other sessions; `None` for no maximum.
     pub step_up: Option<Duration>,
 }
 
 impl Lifetimes {
-    /// For how long after a rotation clients are shown the times of before it. Twice the grace:
-    /// whoever times a retry by what is shown comes too late for one.
+    /// Returns how long after a rotation clients are shown the times from before it: twice the
+    /// grace period, so that a client that times a retry by these values is too late for one.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2
     }
 }
 
-/// A configuration that holds together.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// PostgreSQL.
+    /// Settings of PostgreSQL.
     pub database: DatabaseConfig,
-    /// Redis.
+    /// Settings of Redis.
     pub redis: RedisConfig,
-    /// Where the API listens.
+    /// Address of the API.
     pub bind: SocketAddr,
-    /// Where health and metrics listen.
+    /// Address of the operations port, which serves health and metrics.
     pub ops_bind: SocketAddr,
-    /// The hosts that this port and the operators' answer to.
+    /// Hosts that the operations port and the operators' endpoints accept in `Host`.
     pub ops_hosts: OpsHosts,
-    /// Where operators are served, if there are any.
+    /// Address of the operators' endpoints, if there is an `admin_token`.
     pub admin_bind: SocketAddr,
-    /// What operators show there; nothing: there are none.
+    /// Token that operators present; `None` disables the operators' endpoints.
     pub admin_token: Option<AdminToken>,
-    /// Where `admin_token` came from.
+    /// File that `admin_token` was read from.
     pub admin_token_file: Option<PathBuf>,
-    /// The URL that clients use.
+    /// URL that clients use.
     pub public_url: PublicUrl,
-    /// Whose wallets log in.
+    /// Stellar network of the wallets.
     pub network: Network,
-    /// What challenges and tokens are made genuine with.
+    /// Secrets that authenticate challenges and tokens.
     pub secrets: Secrets,
-    /// Where `secrets` came from, if from a file.
+    /// File that `secrets` was read from, if any.
     pub auth_secret_file: Option<PathBuf>,
-    /// Other services that may ask about tokens.
+    /// Services that may introspect and revoke tokens.
     pub clients: Clients,
-    /// Where `clients` came from.
+    /// File that `clients` was read from, if any.
     pub clients_file: Option<PathBuf>,
-    /// Where the signing keys are.
+    /// Directory of the signing keys.
     pub signing_keys_dir: PathBuf,
-    /// How old a key must be before it signs.
+    /// Minimum age of a key before it signs.
     pub signing_key_delay: Duration,
-    /// `iss`.
+    /// `iss` of access tokens.
     pub issuer: String,
-    /// `aud`.
+    /// `aud` of access tokens.
     pub audience: String,
-    /// How long things live.
+    /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// Pages that may use the API with a cookie, besides those of `public_url`.
+    /// Origins whose pages may use the API with a cookie, in addition to that of `public_url`.
     pub allowed_origins: Vec<String>,
-    /// The cookie goes over plain HTTP, too.
+    /// Whether cookies are also sent over plain HTTP.
     pub cookie_insecure: bool,
-    /// There is a page that shows what the API does.
+    /// Whether the demo page is served.
     pub demo: bool,
-    /// So many generations in a row with a retry from another network are reuse; 0: none are.
+    /// Number of consecutive generations with a retry from another network that counts as reuse; 0
+    /// for none.
     pub foreign_generations: u16,
-    /// Live sessions of an account at the most.
+    /// Maximum number of live sessions per account.
     pub session_limit: u32,
-    /// Between two rebuilds of the denylist.
+    /// Interval between two rebuilds of the denylist.
     pub denylist_sync_interval: Duration,
-    /// How often one may ask; nothing: as often as one likes.
+    /// Rate limits; `None` for none.
     pub rate_limit: Option<Quotas>,
-    /// Whose word on whom they speak for is taken.
+    /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// What connections and requests may take.
+    /// Limits on connections and requests.
     pub bounds: Bounds,
-    /// How long requests may take at shutdown.
+    /// Time limit for requests in progress at shutdown.
     pub shutdown_timeout: Duration,
 }
 
-/// PostgreSQL, with the bounds on everything that waits for it.
+/// Settings of PostgreSQL, with a limit on everything that waits for it.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
-    /// How to connect.
+    /// Connection options with statement timeouts.
     pub connect: ConnectOptions,
-    /// The same without bounds on statements: a migration takes as long as it takes.
+    /// Connection options without statement timeouts, for migrations, which may take any time.
     pub owner: ConnectOptions,
-    /// How many connections, and for how long.
+    /// Size and timeouts of the connection pool.
     pub pool: PoolOptions,
     statement_timeout: Duration,
 }
 
-/// Redis, with the bound on every command.
+/// Settings of Redis, with a timeout for every command.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// Where.
+    /// The client, which contains the URL.
     pub client: redis::Client,
-    /// What keys begin with, without the braces of the hash tag.
+    /// Prefix of all keys, without the braces of the hash tag.
     pub prefix: String,
-    /// How long a command may take.
+    /// Timeout of a command.
     pub timeout: Duration,
 }
 
 impl PublicUrl {
-    /// The URL of a path of ours.
+    /// Returns the URL of `path`, which must begin with a slash.
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.uri.trim_end_matches('/'))
     }
 
-    /// Whether clients reach it over plain HTTP from other machines than this one and its private
-    /// network, as far as the URL shows.
+    /// Returns whether clients use this URL over plain HTTP from outside this machine and its
+    /// private network, as far as the URL shows.
     #[must_use]
     pub fn is_public_without_tls(&self) -> bool {
         let Ok(url) = Url::parse(&self.uri) else { return false };
@@ -205,14 +208,14 @@ impl PublicUrl {
     }
 }
 
-/// Top-level names that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375 and ICANN's
+/// Top-level domains that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375, and ICANN's
 /// `internal`).
 const PRIVATE_SUFFIXES: [&str; 8] =
     ["localhost", "test", "example", "invalid", "local", "internal", "lan", "arpa"];
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL carries a password.
+        // The URL may contain a password.
         f.debug_struct("RedisConfig")
             .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
@@ -220,25 +223,26 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
-/// What a command on accounts needs.
+/// Settings of the commands that manage accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
-    /// PostgreSQL.
+    /// Settings of PostgreSQL.
     pub database: DatabaseConfig,
-    /// Redis.
+    /// Settings of Redis.
     pub redis: RedisConfig,
-    /// Whose wallets log in.
+    /// Stellar network of the wallets.
     pub network: Network,
 }
 
 impl DatabaseConfig {
-    /// One connection, for a command.
+    /// Opens a single connection, for a command.
     pub async fn open(&self) -> Result<AsyncPgConnection, ConnectionError> {
         schema::pool::connect(&self.connect).await
     }
 
-    /// How long we wait for a query, or a transaction of some, whatever became of the server: twice
-    /// what the server itself allows for one statement, and a second for the way.
+    /// Returns how long to wait for a query, or for a transaction of several, if the server does
+    /// not respond: twice the server's own limit for one statement, plus one second for the
+    /// network.
     #[must_use]
     pub fn query_bound(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_secs(1)
@@ -246,7 +250,8 @@ impl DatabaseConfig {
 }
 
 impl fmt::Display for Config {
-    /// The effective configuration as variables, secrets left out: what `auth-api config` prints.
+    /// Writes the effective configuration as `NAME=value` lines, with secrets redacted.
+    /// `auth-api config` prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let duration =
             |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");

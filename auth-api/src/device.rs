@@ -1,9 +1,9 @@
-//! What a person would call the device behind a user agent.
+//! Human-readable device names from user agents.
 
 use woothee::parser::{Parser, WootheeResult};
 
-/// "Firefox on Windows 10" where it is a browser that is known, else the first word of what it
-/// calls itself ("curl/8.5.0").
+/// Returns a name such as "Firefox on Windows 10" for a known browser, and otherwise the first word
+/// of the user agent ("curl/8.5.0"), cut to 64 characters.
 pub(crate) fn device(user_agent: &str) -> String {
     let browser = |found: &WootheeResult<'_>| {
         [found.name, found.os].iter().all(|part| !part.is_empty() && *part != "UNKNOWN")

@@ -1,4 +1,4 @@
-//! Small files that hold what must not be half there: replaced as a whole, or not at all.
+//! Small files, such as secrets, that are replaced as a whole or not at all.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -8,27 +8,27 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 use tempfile::NamedTempFile;
 
-/// Puts `content` in the place of a file, which keeps its owner and mode; a new one is readable by
-/// its owner alone, who is, for root, the directory's. Whoever reads it meanwhile sees the old
-/// content or the new.
+/// Replaces the content of a file. Concurrent readers see either the old or the new content. The
+/// file keeps its owner and mode. A new file is readable only by its owner, which for root is the
+/// owner of the directory.
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
-    // A link is followed: what it points to is replaced, and it stays.
+    // Follow a symbolic link: replace its target and keep the link.
     let path = &if path.is_symlink() { path.canonicalize()? } else { path.to_owned() };
-    let mut file = beside(path)?;
+    let mut file = temporary_beside(path)?;
     file.write_all(content.as_bytes())?;
     if let Ok(old) = path.metadata() {
         file.as_file().set_permissions(old.permissions())?;
-        belong_to(&file, &old)?;
+        copy_owner(&file, &old)?;
     }
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }
 
-/// Other users of this machine may change a file that decides who is let in.
+/// Other users of this machine can change a file that decides who gets access.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "other users may write it (mode {0:04o}), and choose what is in it: take that away with `chmod o-w`"
+    "other users can write to it (mode {0:04o}) and so choose its content; run `chmod o-w` on it"
 )]
 pub(crate) struct WritableByOthers(u32);
 
@@ -36,8 +36,8 @@ const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Reads a file of secrets. One that others may write is refused, one that others may read is
-/// warned of.
+/// Reads a file of secrets. Fails if other users can write to it, and logs a warning if other users
+/// can read it.
 pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -55,9 +55,9 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
 
 const PERMISSIONS: u32 = 0o7777;
 
-/// Refuses a file, or a directory of files, that others may write. Pipes and devices are not
-/// anybody's to prepare. A directory with the sticky bit is accepted: the volumes of Kubernetes
-/// have that mode, and are mounted for reading only.
+/// Returns an error for a file, or a directory of files, that other users can write to. Pipes and
+/// devices are accepted, because other users cannot prepare their content. A directory with the
+/// sticky bit is accepted, because volumes of Kubernetes have that mode and are mounted read-only.
 pub(crate) fn refuse_writable(metadata: &Metadata) -> io::Result<()> {
     let stored = metadata.is_file() || (metadata.is_dir() && metadata.mode() & STICKY == 0);
     if stored && metadata.mode() & OTHERS_WRITE != 0 {
@@ -66,10 +66,11 @@ pub(crate) fn refuse_writable(metadata: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a file was deleted: its name is gone from a directory that exists and can be listed.
+/// Returns whether a file was deleted, that is, whether its name is missing from a directory that
+/// exists and can be listed.
 ///
-/// Nothing else counts. A directory that is missing or unreadable, a disk that fails and a link
-/// that leads nowhere say nothing of what the operator wants.
+/// Nothing else counts as a deletion. A missing or unreadable directory, a failing disk and a
+/// dangling symbolic link do not show what the operator intended.
 pub(crate) fn is_deleted(path: &Path) -> bool {
     let missing =
         matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound);
@@ -82,36 +83,37 @@ pub(crate) fn is_deleted(path: &Path) -> bool {
     missing && matches!(listed(), io::Result::Ok(false))
 }
 
-/// Holds off others who would read a file and replace it, until it is dropped.
+/// Locks the directory of a file until the returned handle is dropped, so that other processes
+/// cannot read and replace the file in the meantime.
 pub(crate) fn lock(path: &Path) -> io::Result<File> {
     let directory = File::open(directory_of(path))?;
     directory.lock()?;
     Ok(directory)
 }
 
-/// The same for a file that must not be there yet.
+/// Creates a file with the same guarantees as [`replace`]. Fails if the file exists.
 pub(crate) fn create(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = beside(path)?;
+    let mut file = temporary_beside(path)?;
     file.write_all(content.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path)?;
     Ok(())
 }
 
-/// A file of its owner alone. What root makes belongs to whom the directory belongs: that one is to
-/// read it.
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
+/// Creates a temporary file in the same directory, accessible only to its owner. If root creates
+/// it, it gets the owner of the directory, who must be able to read it.
+fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     let file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;
     if file.as_file().metadata()?.uid() == ROOT {
-        belong_to(&file, &directory.metadata()?)?;
+        copy_owner(&file, &directory.metadata()?)?;
     }
     Ok(file)
 }
 
 const ROOT: u32 = 0;
 
-fn belong_to(file: &NamedTempFile, other: &Metadata) -> io::Result<()> {
+fn copy_owner(file: &NamedTempFile, other: &Metadata) -> io::Result<()> {
     let own = file.as_file().metadata()?;
     if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
         chown(file.path(), Some(other.uid()), Some(other.gid()))?;

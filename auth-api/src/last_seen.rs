@@ -1,9 +1,9 @@
-//! When a cookie session was last seen: noted off the request's path.
+//! Last-seen times of cookie sessions, which are written outside the request path.
 //!
-//! A request only puts the session into a bounded queue, at most once a minute; one task writes
-//! what has gathered there. That a touch is given up, because the queue is full or the database is
-//! away, fails no request: the next one makes up for it. A token session needs none of this: its
-//! last rotation says when it was seen.
+//! A request only puts its session into a bounded queue, at most once a minute, and one task writes
+//! the queued sessions. If an update is dropped because the queue is full or the database is
+//! unavailable, no request fails, and the next request of the session makes up for it. Token
+//! sessions need no such updates: their last-seen time is that of the last rotation.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -18,17 +18,17 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
-/// Between two touches of a session.
+/// Minimum time between two updates of a session.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Sessions that wait to be touched, at the most: a second's worth of a busy server.
+/// Maximum number of queued sessions: about one second's worth on a busy server.
 const QUEUE: usize = 4096;
-/// Sessions in one statement.
+/// Maximum number of sessions per statement.
 const BATCH: usize = 256;
 
-/// The queue's front.
+/// The queue of sessions whose last-seen time must be written.
 pub struct LastSeenUpdates {
     queue: mpsc::Sender<SessionId>,
-    back: Mutex<Option<mpsc::Receiver<SessionId>>>,
+    receiver: Mutex<Option<mpsc::Receiver<SessionId>>>,
     waiting: Mutex<HashSet<SessionId>>,
 }
 
@@ -39,14 +39,15 @@ impl Default for LastSeenUpdates {
 }
 
 impl LastSeenUpdates {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new() -> Self {
-        let (queue, back) = mpsc::channel(QUEUE);
-        Self { queue, back: Mutex::new(Some(back)), waiting: Mutex::default() }
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        Self { queue, receiver: Mutex::new(Some(receiver)), waiting: Mutex::default() }
     }
 
-    /// Notes that a session was used, unless that was noted a moment ago.
+    /// Queues a session that was used, unless its last-seen time is less than a minute old or it is
+    /// already queued.
     pub fn note(&self, session: &Session) {
         if (session.now - session.last_seen_at).to_std().unwrap_or_default() < PAUSE {
             return;
@@ -70,10 +71,10 @@ impl LastSeenUpdates {
     }
 }
 
-/// Writes touches until it is told to stop and the queue is empty.
+/// Writes queued updates until `stop` is canceled and the queue is empty.
 pub async fn keep_up(state: &State, stop: CancellationToken) {
-    let back = state.last_seen.back.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut queue) = back else { return };
+    let receiver = state.last_seen.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut queue) = receiver else { return };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {

@@ -1,27 +1,25 @@
-//! auth-api: wallets log in by signing a challenge and get a session of access and refresh tokens.
 //!
-//! Read [`routes`] first: one URL table, one file an endpoint. A request walks
-//! `routes → credentials` (what the client holds: is it genuine?) `→ schema` (what the database
-//! says of it) `→ denylist` (what Redis must know of it).
+//! Read [`routes`] first: it contains the table of URLs and one file per endpoint. A request passes
+//! through `routes → credentials` (verifies what the client presents) `→ schema` (reads and writes
+//! the session in PostgreSQL) `→ denylist` (records revocations in Redis).
 //!
-//! - [`credentials`]: challenge, signature, refresh token, access token, and the keys behind them.
-//!   Pure: no I/O.
-//! - [`denylist`]: which sessions are revoked, in Redis, believed only when it is provably
-//!   complete.
-//! - [`audit`]: who began, used and ended which session; `revocation` ends one; [`last_seen`]: when
-//!   a cookie session was last seen.
-//! - [`admin`]: what operators see and end, whether by HTTP or from a shell.
-//! - [`clients`]: the other services that may ask about tokens; [`reload`]: what SIGHUP reads
-//!   again.
-//! - [`limits`]: how often one may ask, counted in Redis; [`repeats`]: refusals that are summed up
-//!   in the log.
-//! - [`redis`]: the one connection to it, and the breaker that spares requests a Redis that hangs.
-//! - [`state`]: what every request shares; [`clock`]: the database's time; [`http`]: bodies,
-//!   problems, the request log.
-//! - [`config`]: the environment, read once; [`commands`]: one subcommand a file, and `files` what
-//!   they write; [`telemetry`]: logs and [`metrics`].
+//! - [`credentials`]: challenges, signatures, refresh tokens, access tokens, and their keys. This
+//!   module does no network or database I/O.
+//! - [`denylist`]: the revoked sessions in Redis. It is used only while it is provably complete.
+//! - [`audit`]: events about who started, used and ended which session; `revocation` ends sessions;
+//!   [`last_seen`] writes when a cookie session was last used.
+//! - [`admin`]: what operators can list and revoke, over HTTP or from a shell.
+//! - [`clients`]: authentication of other services that introspect or revoke tokens; [`reload`]:
+//!   reload at SIGHUP.
+//! - [`limits`]: rate limits, counted in Redis; [`repeats`]: sums of repeated rejections.
+//! - [`redis`]: the connection to Redis, with a circuit breaker, so that requests do not wait for a
+//!   Redis that does not respond.
+//! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: bodies,
+//!   problem documents, the request log.
+//! - [`config`]: the settings, read once; [`commands`]: one file per subcommand; `files`: the files
+//!   that they write; [`telemetry`]: logs and [`metrics`].
 //!
-//! `main → commands → app → routes → credentials, denylist, schema`; nothing reaches back up.
+//! `main → commands → app → routes → credentials, denylist, schema`: none uses one to its left.
 
 pub mod admin;
 pub mod app;

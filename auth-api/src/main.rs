@@ -1,11 +1,11 @@
-//! `auth-api`: see `auth-api --help`, and the library for how it works.
+//! `auth-api`. Run `auth-api --help` for usage; the library documents how it works.
 
 use std::process::ExitCode;
 
 use auth_api::commands::{self, Cli};
 use auth_api::telemetry;
 
-/// A request makes some hundred small allocations, on one thread or another.
+/// A request makes about a hundred small allocations, on any of the threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

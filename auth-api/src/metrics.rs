@@ -1,5 +1,5 @@
-//! Every metric that the API has: its name, its help, and its series, created at start so that a
-//! rate is defined before the first event.
+//! All metrics of the API: names, help texts and series. Series are created at startup, so that
+//! their rates are defined before the first event.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -45,7 +45,7 @@ const FORGED_TOKENS: &str = "auth_api_forged_tokens_total";
 const SESSIONS_CREATED: &str = "auth_api_sessions_created_total";
 const SESSIONS_REVOKED: &str = "auth_api_sessions_revoked_total";
 
-/// Every name that a query is timed under.
+/// All names under which queries are timed.
 const QUERIES: [&str; 20] = [
     "login",
     "rotate",
@@ -69,24 +69,25 @@ const QUERIES: [&str; 20] = [
     "sweep_sessions",
 ];
 
-/// How a login ended.
+/// The outcome of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
-    /// A session began.
+    /// A session started.
     Success,
-    /// Not a challenge of ours, for another domain or chain, or expired.
+    /// The challenge was not issued by this deployment, is for another domain or chain, or has
+    /// expired.
     BadChallenge,
-    /// Not signed by the wallet.
+    /// The signature is not that of the wallet.
     BadSignature,
-    /// The challenge had been used.
+    /// The challenge had already been used.
     Replayed,
     /// The account is disabled.
     Disabled,
-    /// The request made no sense.
+    /// The request was malformed.
     Malformed,
-    /// A quota was used up.
+    /// A rate limit was exceeded.
     Limited,
-    /// No database.
+    /// The database was unavailable.
     Unavailable,
 }
 
@@ -102,7 +103,7 @@ impl LoginOutcome {
         Self::Unavailable,
     ];
 
-    /// The label's value.
+    /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,33 +123,33 @@ impl LoginOutcome {
     }
 }
 
-/// How a refresh ended.
+/// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// A new pair of tokens.
+    /// A new pair of tokens was issued.
     Success,
-    /// The same refresh token again, for a retry.
+    /// The request was a retry, and the same refresh token was returned again.
     Retry,
-    /// An old token that had a successor while its request was under way: nothing ends.
+    /// The token was replaced while the request was in progress. The session continues.
     Superseded,
-    /// The client hung up before its request was decided: nothing ends.
+    /// The client disconnected before the request was decided. The session continues.
     HungUp,
-    /// An old token: the session is revoked.
+    /// A replaced token was presented. The session was revoked.
     Reuse,
-    /// Genuine, but the database has not got that far: a restored backup, or a session
-    /// that is gone.
+    /// The token is genuine, but the database does not contain its generation: the database was
+    /// restored from a backup, or the session was deleted.
     Unknown,
-    /// Not a token of ours.
+    /// The token was not issued by this deployment.
     Forged,
     /// The session has expired.
     Expired,
     /// The session was revoked.
     Revoked,
-    /// The request made no sense.
+    /// The request was malformed.
     Malformed,
-    /// A quota was used up.
+    /// A rate limit was exceeded.
     Limited,
-    /// No database.
+    /// The database was unavailable.
     Unavailable,
 }
 
@@ -168,7 +169,7 @@ impl RefreshOutcome {
         Self::Unavailable,
     ];
 
-    /// The label's value.
+    /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -192,19 +193,19 @@ impl RefreshOutcome {
     }
 }
 
-/// How the renewal of a cookie ended.
+/// The outcome of a cookie renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieRenewalOutcome {
-    /// The session slid and has a new token.
+    /// The session was extended and has a new token.
     Renewed,
-    /// The database did not take it: the next request tries again.
+    /// The database did not accept the renewal. The next request tries again.
     Failed,
 }
 
 impl CookieRenewalOutcome {
     const ALL: [Self; 2] = [Self::Renewed, Self::Failed];
 
-    /// The label's value.
+    /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -218,20 +219,20 @@ impl CookieRenewalOutcome {
     }
 }
 
-/// A retry from another network, the first of its generation.
+/// Counts a generation with a retry from another network. To be called for its first such retry.
 pub(crate) fn count_foreign_generation() {
     counter!(FOREIGN_GENERATIONS).increment(1);
 }
 
-/// Where a token is presented that could end its session.
+/// The routes at which a presented token can end its session.
 pub(crate) const ENDING_ROUTES: [&str; 3] = ["/auth/refresh", "/auth/logout", "/oauth/revoke"];
 
-/// A token that `AUTH_SECRET` made and that was never issued.
+/// Counts a token that was created with `AUTH_SECRET` but never issued.
 pub(crate) fn count_forged_token(route: &'static str) {
     counter!(FORGED_TOKENS, "route" => route).increment(1);
 }
 
-/// A session began; `new_account`: it is the first one of its account.
+/// Counts a new session. `new_account` is true if its login created the account.
 pub(crate) fn count_created(transport: Transport, new_account: bool) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
     counter!(ACCOUNTS_CREATED).increment(new_account.into());
@@ -241,55 +242,57 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
     counter!(SESSIONS_REVOKED, "reason" => reason.as_str()).increment(sessions as u64);
 }
 
-/// The route of a request that there is no endpoint for: an unknown path, another method, a
-/// browser's question beforehand.
+/// The `route` label of requests without an endpoint: unknown paths, other methods, and CORS
+/// preflight requests.
 const UNMATCHED: &str = "unmatched";
-/// The status in proxies' logs of a client that did not wait for its answer.
+/// The status of a request whose client disconnected before the response, as in the logs of
+/// proxies.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The label's value; the set is closed, whatever clients think of.
+/// Returns the value of the `method` label. The set is closed, whatever methods clients send.
 pub(crate) fn method(method: &Method) -> &'static str {
     METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other")
 }
 
 const METHODS: [&str; 7] = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"];
 
-/// The routes that there are endpoints for, by method.
+/// The routes that have an endpoint, by method.
 static ROUTES: OnceLock<HashMap<&'static str, HashSet<String>>> = OnceLock::new();
 
-/// The label's value for a request that matches `template`: that, if there is an endpoint for the
-/// method.
+/// Returns the value of the `route` label: `template` if it has an endpoint for the method,
+/// otherwise [`UNMATCHED`].
 pub(crate) fn route(method: &'static str, template: Option<String>) -> String {
-    let taken = |template: &String| {
+    let has_endpoint = |template: &String| {
         ROUTES
             .get()
             .and_then(|routes| routes.get(method))
             .is_some_and(|routes| routes.contains(template))
     };
-    template.filter(taken).unwrap_or_else(|| UNMATCHED.to_owned())
+    template.filter(has_endpoint).unwrap_or_else(|| UNMATCHED.to_owned())
 }
 
-/// Creates the series of requests that these answers are counted in.
+/// Creates the request series for these methods, routes and statuses, and stores the routes for
+/// [`route`].
 pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     let expect = |method: &'static str, route: String, status: u16| {
         let _ = histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status.to_string());
     };
     let mut routes = HashMap::<_, HashSet<_>>::new();
-    for (asked, route, status) in answers {
-        let asked = method(&asked);
+    for (requested, route, status) in answers {
+        let requested = method(&requested);
         for status in [
             status.as_u16(),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(),
             CLIENT_CLOSED_REQUEST,
         ] {
-            expect(asked, route.clone(), status);
+            expect(requested, route.clone(), status);
         }
-        routes.entry(asked).or_default().insert(route);
+        routes.entry(requested).or_default().insert(route);
     }
-    // A second application in one process would have the same.
+    // A second application in the same process has the same routes.
     let _ = ROUTES.set(routes);
     for method in METHODS.into_iter().chain(["other"]) {
-        // 401: under /admin.
+        // 401 is the status of unknown paths under /admin.
         for status in [401, 404, 405, 431] {
             expect(method, UNMATCHED.to_owned(), status);
         }
@@ -299,25 +302,25 @@ pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     }
 }
 
-/// A point in time as gauges have it: whole seconds since 1970.
+/// Converts a time to the value of a gauge: whole seconds since 1970.
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
 pub(crate) fn in_seconds(time: DateTime<Utc>) -> f64 {
     time.timestamp() as f64
 }
 
-/// When each key was made. One that is there no longer shows 0.
+/// Sets the creation times of the signing keys. See [`forget_signing_key`] for removed keys.
 pub(crate) fn show_signing_keys(keys: &SigningKeys) {
     for (kid, made_at) in keys.made() {
         gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(in_seconds(made_at));
     }
 }
 
-/// A key that is there no longer.
+/// Sets the creation time of a removed key to 0.
 pub(crate) fn forget_signing_key(kid: &str) {
     gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(0);
 }
 
-/// Whether what SIGHUP read again could be used, and when that was so last.
+/// Records whether a reload succeeded, and when the last one did.
 pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     gauge!(RELOAD_SUCCESSFUL).set(u8::from(good));
     if good {
@@ -325,8 +328,8 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     }
 }
 
-/// Describes and creates every series whose labels are known, but for those of requests: see
-/// [`expect_answers`].
+/// Describes all metrics and creates every series whose labels are known, except those of requests
+/// (see [`expect_answers`]).
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
@@ -336,41 +339,44 @@ pub(crate) fn create() {
     create_for_stores();
     describe_gauge!(
         SIGNING_KEY_CREATED,
-        "When a signing key was made, in seconds since 1970, by its id; 0 = it is gone."
+        "When a signing key was created, in seconds since 1970, by key id; 0 means removed."
     );
     describe_gauge!(
         RELOAD_SUCCESSFUL,
-        "1 when keys, secrets and clients were all read at start and at the last SIGHUP."
+        "1 if keys, secrets and clients were all read at startup or the last SIGHUP, otherwise 0."
     );
-    describe_gauge!(RELOAD_SUCCESS, "When they were last all read, in seconds since 1970.");
+    describe_gauge!(
+        RELOAD_SUCCESS,
+        "When keys, secrets and clients were last all read, in seconds since 1970."
+    );
     show_reload(true, clock::host_now());
 }
 
-/// Of connections, requests and their limits.
+/// Describes and creates the metrics of connections, requests and rate limits.
 fn create_for_requests() {
-    describe_histogram!(HTTP_REQUEST, "Time to answer a request, by method, route and status.");
-    describe_gauge!(HTTP_IN_FLIGHT, "Requests being served.");
+    describe_histogram!(HTTP_REQUEST, "Duration of requests, by method, route and status.");
+    describe_gauge!(HTTP_IN_FLIGHT, "Requests in progress.");
     gauge!(HTTP_IN_FLIGHT).set(0);
-    describe_gauge!(CONNECTIONS, "Connections to the API port, by whether a request is under way.");
+    describe_gauge!(
+        CONNECTIONS,
+        "Connections to the API port, by whether a request is in progress."
+    );
     for state in ["idle", "busy"] {
         gauge!(CONNECTIONS, "state" => state).set(0);
     }
-    describe_gauge!(CONNECTIONS_MAX, "Connections to the API port at the most.");
+    describe_gauge!(CONNECTIONS_MAX, "Maximum number of connections to the API port.");
     describe_gauge!(
         CONNECTIONS_MAX_NETWORK,
-        "Connections of one network to the API port at the most."
+        "Maximum number of connections from one network to the API port."
     );
     describe_counter!(
         CONNECTIONS_CLOSED,
-        "Connections closed because there were too many, by reason."
+        "Connections closed because a limit was reached, by reason."
     );
     for reason in Closed::ALL {
         counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
     }
-    describe_counter!(
-        RATE_LIMITED,
-        "Requests refused because they came too often, by route and by what was counted."
-    );
+    describe_counter!(RATE_LIMITED, "Requests rejected by a rate limit, by route and scope.");
     for (route, scope) in
         Route::ALL.iter().flat_map(|route| route.scopes().iter().map(move |scope| (route, scope)))
     {
@@ -378,7 +384,7 @@ fn create_for_requests() {
     }
 }
 
-/// Of logins, sessions and their tokens.
+/// Describes and creates the metrics of logins, sessions and their tokens.
 fn create_for_sessions() {
     describe_counter!(LOGINS, "Logins, by outcome.");
     for outcome in LoginOutcome::ALL {
@@ -392,21 +398,21 @@ fn create_for_sessions() {
     for outcome in CookieRenewalOutcome::ALL {
         counter!(COOKIE_RENEWALS, "outcome" => outcome.as_str()).absolute(0);
     }
-    describe_counter!(ACCOUNTS_CREATED, "Accounts made by the first login of a wallet.");
+    describe_counter!(ACCOUNTS_CREATED, "Accounts created by the first login of a wallet.");
     counter!(ACCOUNTS_CREATED).absolute(0);
     describe_counter!(
         FOREIGN_GENERATIONS,
-        "Generations of refresh tokens with a retry, without its Idempotency-Key, from another network than the family was used from."
+        "Generations of refresh tokens with a retry, without its Idempotency-Key, from a network that the family was not used from."
     );
     counter!(FOREIGN_GENERATIONS).absolute(0);
     describe_counter!(
         FORGED_TOKENS,
-        "Refresh tokens and cookies that AUTH_SECRET made and that were never issued, by route."
+        "Refresh tokens and cookies created with AUTH_SECRET but never issued, by route."
     );
     for route in ENDING_ROUTES {
         counter!(FORGED_TOKENS, "route" => route).absolute(0);
     }
-    describe_counter!(SESSIONS_CREATED, "Sessions begun, by transport.");
+    describe_counter!(SESSIONS_CREATED, "Sessions started, by transport.");
     for transport in [Transport::Token, Transport::Cookie] {
         counter!(SESSIONS_CREATED, "transport" => transport.as_str()).absolute(0);
     }
@@ -416,47 +422,47 @@ fn create_for_sessions() {
     }
     describe_counter!(
         TOUCHES_DROPPED,
-        "LastSeenUpdates of sessions given up: the queue was full, or the database did not take them."
+        "Last-seen updates of sessions dropped because the queue was full or the database failed."
     );
     counter!(TOUCHES_DROPPED).absolute(0);
     describe_counter!(
         INTROSPECTIONS,
-        "Tokens that other services asked about, by what they were worth."
+        "Tokens introspected by other services, by whether they were active."
     );
     for outcome in ["active", "inactive"] {
         counter!(INTROSPECTIONS, "outcome" => outcome).absolute(0);
     }
 }
 
-/// Of Redis and PostgreSQL.
+/// Describes and creates the metrics of Redis and PostgreSQL.
 fn create_for_stores() {
     describe_histogram!(
         DENYLIST_LOOKUP,
-        "Time to learn whether a session is revoked, by where that was read."
+        "Time to determine whether a session is revoked, by source."
     );
     for source in ["redis", "postgres"] {
         let _ = histogram!(DENYLIST_LOOKUP, "source" => source);
     }
-    describe_counter!(DENYLIST_ERRORS, "Commands to Redis that failed, by kind.");
+    describe_counter!(DENYLIST_ERRORS, "Redis commands that failed, by kind.");
     for kind in ["timeout", "connection", "other"] {
         counter!(DENYLIST_ERRORS, "kind" => kind).absolute(0);
     }
     describe_gauge!(
         DENYLIST_SYNCED,
-        "When the denylist was last rebuilt from PostgreSQL, in seconds since 1970; 0 = not yet."
+        "When the denylist was last rebuilt from PostgreSQL, in seconds since 1970; 0 means not yet."
     );
     gauge!(DENYLIST_SYNCED).set(0);
-    describe_histogram!(REDIS_COMMAND, "Time a Redis command took, by command.");
+    describe_histogram!(REDIS_COMMAND, "Duration of Redis commands, by command.");
     for command in ["lookup", "deny", "rebuild", "info", "limit"] {
         let _ = histogram!(REDIS_COMMAND, "command" => command);
     }
     describe_gauge!(DB_CONNECTIONS, "Connections to PostgreSQL, by state.");
-    describe_gauge!(DB_CONNECTIONS_MAX, "Connections to PostgreSQL at the most.");
-    describe_histogram!(DB_ACQUIRE, "Time waited for a connection to PostgreSQL.");
+    describe_gauge!(DB_CONNECTIONS_MAX, "Maximum number of connections to PostgreSQL.");
+    describe_histogram!(DB_ACQUIRE, "Time spent waiting for a connection to PostgreSQL.");
     let _ = histogram!(DB_ACQUIRE);
-    describe_counter!(DB_ACQUIRE_TIMEOUTS, "Times that no connection to PostgreSQL could be had.");
+    describe_counter!(DB_ACQUIRE_TIMEOUTS, "Times that no connection to PostgreSQL was available.");
     counter!(DB_ACQUIRE_TIMEOUTS).absolute(0);
-    describe_histogram!(DB_QUERY, "Time a query took, by its name in the code.");
+    describe_histogram!(DB_QUERY, "Duration of queries, by name in the source code.");
     for query in QUERIES {
         let _ = histogram!(DB_QUERY, "query" => query);
     }

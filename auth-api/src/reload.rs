@@ -1,7 +1,8 @@
-//! What is read again at SIGHUP: signing keys, `AUTH_SECRET_FILE`, the clients, the operators'
-//! token. What cannot be used changes nothing, and says so: a mistake in a file must not log
-//! anybody out. A file of clients or of the operators' token that was deleted lets nobody in any
-//! more: who deletes it means that.
+//! The reload at SIGHUP: signing keys, `AUTH_SECRET_FILE`, introspection clients, operators' token.
+//!
+//! If a file cannot be used, the previous values stay in force and an error is logged, because a
+//! mistake in a file must not log users out. If the file of the clients or of the operators' token
+//! was deleted, the credentials in it are no longer accepted: a deletion is considered intentional.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::files;
 use crate::metrics;
 use crate::state::State;
 
-/// Where it is read from.
+/// The files and directories to reload.
 pub(crate) struct Sources {
     signing_keys: PathBuf,
     signing_key_delay: Duration,
@@ -30,7 +31,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// As this process was started.
+    /// Returns the sources in the configuration of this process.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             signing_keys: config.signing_keys_dir.clone(),
@@ -42,10 +43,10 @@ impl Sources {
     }
 }
 
-/// Reads all of it again at each SIGHUP, one after the other.
+/// Reloads all sources at each SIGHUP, one signal after another.
 pub(crate) async fn at_hangup(state: &Arc<State>, sources: &Sources, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
-        // Files of a few hundred bytes; on a disk that hangs the workers go on.
+        // The files have a few hundred bytes. If the disk hangs, the other worker threads continue.
         let read = tokio::task::block_in_place(|| {
             [
                 signing_keys(state, sources),
@@ -96,8 +97,8 @@ fn auth_secret(state: &State, sources: &Sources) -> Result<(), String> {
         parse_file(path, Secrets::parse).map_err(|error| format!("AUTH_SECRET_FILE: {error}"))?;
     if !fresh.share_any_with(&state.secrets) {
         return Err(format!(
-            "AUTH_SECRET_FILE: {}: none of the secrets in force is in it, and everybody would be logged out; if that is \
-             meant, start auth-api anew",
+            "AUTH_SECRET_FILE: {}: contains none of the secrets in force, so all users would be logged out; if that is intended, \
+             restart auth-api",
             path.display()
         ));
     }

@@ -1,76 +1,79 @@
-//! Refusals that are repeated: the first one is logged at once, those that follow as a sum in each
-//! interval, so that whoever is refused a thousand times a second does not fill the log.
+//! Sums of repeated rejections. The first rejection is logged immediately and later ones as one sum
+//! per interval, so that a client that is rejected a thousand times per second does not fill the
+//! log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A sum is logged this often. Nothing for so long, and the next refusal is logged at once again.
+/// The interval of sums. After an interval without a rejection, the next one is logged immediately
+/// again.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Refusals that are told apart. Beyond that they are told apart by kind alone: a few hundred
-/// kilobytes at the most.
+/// Maximum number of combinations of kind and sender. Beyond it, rejections are distinguished only
+/// by kind, which limits memory to a few hundred kilobytes.
 const MOST: usize = 1000;
 
-/// What is refused.
+/// What was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A request that came too often.
+    /// A request that exceeded a rate limit.
     Limit {
-        /// Which one.
+        /// Route of the request.
         route: &'static str,
-        /// By what it was counted.
+        /// Scope of the limit.
         scope: &'static str,
     },
-    /// Another service without credentials, or with wrong ones.
+    /// A request of another service with missing or wrong client credentials.
     Client {
-        /// What it asked for.
+        /// Route of the request.
         route: &'static str,
     },
-    /// An access token or a cookie that is not accepted.
+    /// An access token or a cookie.
     Credential {
-        /// Why not.
+        /// Why it was not accepted.
         reason: &'static str,
     },
-    /// A connection of a network that has as many as it may have.
+    /// A connection from a network that had reached its maximum.
     Connection {
-        /// Whether an older one was closed for it.
+        /// Whether an older connection was closed to make room.
         reason: &'static str,
     },
 }
 
-/// Who was refused how often.
+/// The number of rejections by kind and sender.
 #[derive(Default)]
 pub struct Repeats(Mutex<HashMap<Repeated, Occurrences>>);
 
-/// Refusals of one kind; `who`: a network or a wallet, and empty for all that are not told apart.
+/// Rejections of one kind. `who` is a network or a wallet, or empty for all that are not
+/// distinguished.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Repeated {
     kind: Kind,
     who: String,
 }
 
-/// Refusals that are logged as one.
+/// Rejections that are logged as one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// What was refused.
+    /// What was rejected.
     pub kind: Kind,
-    /// Whose it was, a network or a wallet. Nothing: of several.
+    /// The network or wallet that was rejected; `None` for several.
     pub who: Option<String>,
-    /// How often, besides what is logged already.
+    /// The number of rejections, without those already logged.
     pub times: u64,
-    /// In which time.
+    /// The period in which they occurred.
     pub within: Duration,
 }
 
-/// When the last line of it was logged, and how many there were since.
+/// When an event was last logged, and the number of rejections since.
 struct Occurrences {
     logged: Instant,
     since: u64,
 }
 
 impl Repeats {
-    /// Whether this refusal is to be logged now. Otherwise it is in the next sum.
+    /// Returns whether to log this rejection now. Otherwise the next sum includes it.
     #[must_use]
     pub fn is_first(&self, kind: Kind, who: &str) -> bool {
         self.is_first_at(Instant::now(), kind, who)
@@ -83,21 +86,21 @@ impl Repeats {
             repeated.who.clear();
         }
         let mut first = false;
-        let seen = all.entry(repeated).or_insert_with(|| {
+        let occurrences = all.entry(repeated).or_insert_with(|| {
             first = true;
             Occurrences { logged: now, since: 0 }
         });
-        seen.since += u64::from(!first);
+        occurrences.since += u64::from(!first);
         first
     }
 
-    /// The sums whose interval is over, to be logged; to be called now and then.
+    /// Returns the sums whose interval has ended, to be logged. Must be called regularly.
     #[must_use]
     pub fn due(&self) -> Vec<Sum> {
         self.due_at(Instant::now(), INTERVAL)
     }
 
-    /// All sums, to be logged: the process stops.
+    /// Returns all sums, to be logged at shutdown.
     #[must_use]
     pub fn all(&self) -> Vec<Sum> {
         self.due_at(Instant::now(), Duration::ZERO)
@@ -105,13 +108,13 @@ impl Repeats {
 
     fn due_at(&self, now: Instant, interval: Duration) -> Vec<Sum> {
         let mut due = Vec::new();
-        self.lock().retain(|repeated, seen| {
-            let within = now.saturating_duration_since(seen.logged);
+        self.lock().retain(|repeated, occurrences| {
+            let within = now.saturating_duration_since(occurrences.logged);
             if within < interval {
                 return true;
             }
-            let times = std::mem::take(&mut seen.since);
-            seen.logged = now;
+            let times = std::mem::take(&mut occurrences.since);
+            occurrences.logged = now;
             if times > 0 {
                 let Repeated { kind, who } = repeated.clone();
                 due.push(Sum { kind, who: Some(who).filter(|who| !who.is_empty()), times, within });
@@ -132,7 +135,7 @@ mod tests {
 
     const KIND: Kind = Kind::Client { route: "/oauth/introspect" };
 
-    /// The sums that are due: whose, and how many.
+    /// Returns the sender and the number of rejections of each sum that is due.
     fn due(repeats: &Repeats, now: Instant) -> Vec<(Option<String>, u64)> {
         let mut due: Vec<_> =
             repeats.due_at(now, INTERVAL).into_iter().map(|sum| (sum.who, sum.times)).collect();
@@ -146,14 +149,17 @@ mod tests {
         let first = |after: Duration, who: &str| repeats.is_first_at(start + after, KIND, who);
         assert!(first(Duration::ZERO, "a"));
         assert!((0..5).all(|second| !first(Duration::from_secs(second), "a")));
-        assert!(first(Duration::from_secs(5), "b"), "each network has a first line");
+        assert!(
+            first(Duration::from_secs(5), "b"),
+            "the first rejection of each network is logged"
+        );
         assert_eq!(due(&repeats, start + INTERVAL / 2), []);
         assert_eq!(due(&repeats, start + INTERVAL), [(Some("a".to_owned()), 5)]);
-        // It goes on, so it is summed up from now on.
+        // The rejections continue, so they are summed.
         assert!(!first(INTERVAL, "a"));
         assert_eq!(due(&repeats, start + 2 * INTERVAL), [(Some("a".to_owned()), 1)]);
         assert_eq!(due(&repeats, start + 3 * INTERVAL), []);
-        assert!(first(3 * INTERVAL, "a"), "after an interval without one");
+        assert!(first(3 * INTERVAL, "a"), "logged after an interval without a rejection");
         assert!(first(3 * INTERVAL, "b"));
     }
 

@@ -1,5 +1,5 @@
-//! How a credential of a session ends it: POST /auth/logout, POST /oauth/revoke, and a cookie that
-//! is a copy.
+//! Ending a session with one of its credentials: `POST /auth/logout`, `POST /oauth/revoke`, and a
+//! copied cookie.
 
 use schema::ids::SessionId;
 use schema::issued::Issued;
@@ -12,13 +12,14 @@ use crate::http::credential::VerifiedCredential;
 use crate::metrics;
 use crate::state::{DatabaseError, State, timed};
 
-/// A credential that may end its session. It is genuine; whether it was issued, the database knows.
+/// A credential that may end its session. It is genuine, but only the database shows whether it was
+/// issued.
 pub(crate) enum Proof {
-    /// An access token of this session: signed, which `AUTH_SECRET` cannot do.
+    /// An access token of this session. It is signed, so it cannot be forged with `AUTH_SECRET`.
     Access(SessionId),
-    /// A refresh token of whatever generation.
+    /// A refresh token of any generation.
     Refresh(RefreshToken),
-    /// What a cookie carries.
+    /// The token in a cookie.
     Cookie(SessionToken),
 }
 
@@ -50,7 +51,7 @@ impl Proof {
         }
     }
 
-    /// Whether the session was issued this credential.
+    /// Returns whether this credential was issued for the session.
     fn is_among(&self, issued: &Issued) -> bool {
         match self {
             Self::Access(_) => true,
@@ -62,25 +63,25 @@ impl Proof {
     }
 }
 
-/// Who ends a session, where, and why.
+/// Who ends a session, on which route, and why.
 pub(crate) struct Ending {
     pub(crate) route: &'static str,
     pub(crate) reason: RevokedReason,
     pub(crate) by: RevokedBy,
 }
 
-/// What became of a request to end a session.
+/// The result of a request to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It has ended.
+    /// The session has ended.
     Now,
-    /// It was over before, or there is none.
+    /// The session had already ended, or there is no such session.
     Before,
-    /// Nothing has ended: the credential was never issued.
+    /// The credential was never issued, so nothing has ended.
     Forged,
 }
 
-/// Ends the session of a credential, unless that is a forgery made with `AUTH_SECRET`.
+/// Ends the session of a credential, unless the credential was forged with `AUTH_SECRET`.
 pub(crate) async fn end_if_issued(
     state: &State,
     client: &Client,
@@ -96,8 +97,8 @@ pub(crate) async fn end_if_issued(
     end(state, client, session_id, ending.reason, &ending.by).await
 }
 
-/// Ends the session and denies it, also when it had ended before: the denial may have been what was
-/// missing.
+/// Ends the session and adds it to the denylist, even if the session had already ended: its entry
+/// in the denylist may have been missing.
 pub(crate) async fn end(
     state: &State,
     client: &Client,
@@ -119,8 +120,8 @@ pub(crate) async fn end(
     Ok(if ended { Ended::Now } else { Ended::Before })
 }
 
-/// Whether the credential was issued. Of a session that is gone nothing is known, and nothing can
-/// end.
+/// Returns whether the credential was issued. Returns true if the session no longer exists: nothing
+/// is known about it, and nothing can end.
 async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError> {
     if let Proof::Access(_) = proof {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! What every request shares.
+//! State that all requests share.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -32,60 +32,61 @@ use crate::metrics;
 use crate::redis::Redis;
 use crate::repeats::Repeats;
 
-/// Made once, shared by all workers.
+/// The shared state, created once for all workers.
 pub struct State {
-    /// Whose wallets log in.
+    /// Stellar network of the wallets.
     pub network: Network,
     /// The URL that clients use.
     pub public_url: PublicUrl,
-    /// How long things live.
+    /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// So many generations in a row with a retry from another network are reuse; 0: none are.
+    /// Number of consecutive generations with a retry from another network that counts as reuse; 0
+    /// for none.
     pub foreign_generations: u16,
-    /// Live sessions of an account at the most.
+    /// Maximum number of live sessions per account.
     pub session_limit: u32,
     /// The database's time; see [`State::now`].
     pub clock: Clock,
-    /// What tokens are made genuine with.
+    /// Secrets that authenticate challenges and tokens.
     pub secrets: Secrets,
-    /// Keys of token families in use.
+    /// Cached keys of token families.
     pub family_keys: FamilyKeys,
-    /// Challenges.
+    /// Issues and verifies challenges.
     pub challenges: ChallengeIssuer,
-    /// Access tokens and their keys.
+    /// Issues and verifies access tokens; contains the signing keys.
     pub access_tokens: AccessTokens,
-    /// Other services that may ask about tokens.
+    /// Services that may introspect and revoke tokens.
     pub clients: Arc<ClientCheck>,
-    /// PostgreSQL.
+    /// Connections to PostgreSQL.
     pub database: Database,
-    /// Which sessions are revoked, as Redis has it.
+    /// Revoked sessions in Redis.
     pub denylist: Denylist,
-    /// Cookie sessions that were used.
+    /// Queued last-seen updates of cookie sessions.
     pub last_seen: LastSeenUpdates,
-    /// The cookie that carries a session.
+    /// The session cookie.
     pub cookie: SessionCookie,
-    /// Pages that may change something with a cookie.
+    /// Origins whose pages may send state-changing requests with a cookie.
     pub origins: Vec<String>,
-    /// Who may act as an operator.
+    /// Authentication of operators.
     pub admin: Admin,
-    /// How often one may ask.
+    /// Rate limits.
     pub limits: Limits,
-    /// Refusals that are summed up.
+    /// Sums of repeated rejections.
     pub repeats: Repeats,
-    /// The connections of the API port.
+    /// Connections of the API port.
     pub connections: Arc<Connections>,
-    /// Whose word on whom they speak for is taken.
+    /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// The hosts that the operations port answers to.
+    /// Hosts that the operations port and the operators' endpoints accept in `Host`.
     pub ops_hosts: OpsHosts,
-    /// What a connection and a request may take.
+    /// Limits on connections and requests.
     pub bounds: Bounds,
-    /// Work that outlives the request that began it.
+    /// Work that outlives the request that started it.
     pub tasks: Tasks,
 }
 
 impl State {
-    /// Makes it. Must be called on the runtime that is to do the database's work.
+    /// Creates the state. Must be called on the runtime that is to drive the database connections.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let keys = SigningKeys::read(&config.signing_keys_dir, config.signing_key_delay)?;
         metrics::show_signing_keys(&keys);
@@ -139,27 +140,27 @@ impl State {
 }
 
 impl State {
-    /// The database's time, carried forward. Until the database has been heard once nobody knows
-    /// what has expired.
+    /// Returns the database's time, advanced by this machine's monotonic clock. Fails until the
+    /// database has returned its time once, because until then nobody can say what has expired.
     pub fn now(&self) -> Result<DateTime<Utc>, Problem> {
         self.clock.now().ok_or_else(|| {
-            tracing::warn!(event = "clock_not_synchronised", "database time not yet synchronised");
+            tracing::warn!(event = "clock_not_synchronised", "database time not yet synchronized");
             Problem::Unavailable
         })
     }
 }
 
-/// The pool, with its waiting measured.
+/// The connection pool, with metrics of the time spent waiting.
 pub struct Database {
     pool: Pool,
     size: u32,
     query_bound: Duration,
 }
 
-/// The database could not do what was asked of it.
+/// Why a database operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// No connection within the time that a checkout may take.
+    /// No connection was available within the checkout timeout.
     #[error("no database connection: {0}")]
     Checkout(#[from] CheckoutError),
     /// A query failed.
@@ -168,8 +169,8 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether trying again later may help: the database is away, too busy, or took too long.
-    /// Otherwise it is our mistake.
+    /// Returns whether a retry may succeed: the database is unavailable or overloaded, or the
+    /// operation took too long. Otherwise the error is a bug in auth-api.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -180,7 +181,8 @@ impl DatabaseError {
                     | DatabaseErrorKind::UnableToSendCommand
                     | DatabaseErrorKind::SerializationFailure
                     | DatabaseErrorKind::ReadOnlyTransaction
-                    // Timeouts, deadlocks, a server that shuts down: Diesel has no kinds of their own for them.
+                    // Timeouts, deadlocks and a server that shuts down, for which Diesel has no
+                    // kinds.
                     | DatabaseErrorKind::Unknown
             ),
             Self::Query(_) => false,
@@ -189,7 +191,7 @@ impl DatabaseError {
 }
 
 impl Database {
-    /// A connection, or an error once the checkout's time is over.
+    /// Checks out a connection, or fails after the checkout timeout.
     pub async fn acquire(&self) -> Result<Lease<'_>, DatabaseError> {
         let started = Instant::now();
         let connection = self.pool.get().await;
@@ -217,29 +219,31 @@ impl Database {
     }
 }
 
-/// A connection on loan. One on which a query was given up goes back broken, so that the pool
-/// throws it away: the answer may still come, and nobody else must wait behind it.
+/// A connection that is checked out. If a query on it was abandoned, the connection is returned as
+/// broken and the pool discards it: the result may still arrive, and no other request must wait for
+/// it.
 pub struct Lease<'p> {
     connection: PooledConnection<'p>,
     watch: Watch,
 }
 
-/// Bounds the queries on a connection.
+/// The time limit of queries on a connection.
 #[derive(Clone)]
 pub struct Watch {
     bound: Duration,
-    /// When all queries on the connection must have ended; `None`: each has the whole bound.
+    /// When all queries on the connection must have finished; `None` if each query has the full
+    /// time.
     deadline: Option<Instant>,
     overdue: Arc<AtomicBool>,
 }
 
 impl Lease<'_> {
-    /// Gives all queries from now on together the time that one may take.
+    /// Limits all following queries together to the time of a single query.
     pub fn bound_in_total(&mut self) {
         self.watch.deadline = Some(Instant::now() + self.watch.bound);
     }
 
-    /// What [`timed`] needs of it, while the query has the connection.
+    /// Returns what [`timed`] needs while the query borrows the connection.
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.watch.clone()
@@ -269,9 +273,9 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Runs a query, measures it under its name, and gives it up when its time is over. The server has
-/// a bound of its own (`statement_timeout`); this one is for a server, or a network, that does not
-/// answer at all.
+/// Runs a query, records its duration under `name`, and abandons the query when its time limit is
+/// reached. The server has its own limit (`statement_timeout`). This limit is for a server or a
+/// network that does not respond at all.
 pub async fn timed<T, E: From<DieselError>>(
     watch: Watch,
     name: &'static str,
@@ -284,27 +288,28 @@ pub async fn timed<T, E: From<DieselError>>(
     histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
     result.unwrap_or_else(|_| {
         watch.overdue.store(true, Ordering::Relaxed);
-        let why = format!("no answer within {} s", watch.bound.as_secs());
-        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(why))
+        let reason = format!("no answer within {} s", watch.bound.as_secs());
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(reason))
             .into())
     })
 }
 
-/// Work that must be finished once begun: a client that hangs up drops its request's future, and a
-/// revocation that was committed but never denied would be half done. It runs on the main runtime,
-/// where the database's connections live, and is waited for at shutdown.
+/// Work that must be finished once it has started. If a client disconnects, the future of its
+/// request is dropped, and a revocation that was committed but not added to the denylist would be
+/// incomplete. The work runs on the main runtime, which drives the database connections, and
+/// shutdown waits for it.
 pub struct Tasks {
     tracker: TaskTracker,
     runtime: Handle,
 }
 
-/// A task of ours panicked or was cut off.
+/// A task panicked or was aborted.
 #[derive(Debug, thiserror::Error)]
-#[error("the work on this request was cut off")]
+#[error("the task of this request panicked or was aborted")]
 pub struct CutOff;
 
 impl Tasks {
-    /// Runs `work` to its end, also when the caller goes away.
+    /// Runs `work` to completion, even if the caller is dropped.
     pub async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -313,7 +318,7 @@ impl Tasks {
         self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| CutOff)
     }
 
-    /// Waits until all work has ended.
+    /// Waits until all work has finished.
     pub async fn drain(&self) {
         self.tracker.close();
         self.tracker.wait().await;

@@ -1,4 +1,4 @@
-//! Logs on standard error, and the metrics' recorder.
+//! Logging to standard error, and the recorder of metrics.
 
 use std::io::IsTerminal as _;
 
@@ -13,55 +13,56 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::ConfigError;
 use crate::metrics;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Sends events to standard error, filtered by `RUST_LOG` (default `info`).
+/// Logs to standard error, filtered by `RUST_LOG` (default `info`).
 pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => EnvFilter::try_new(&directives).map_err(|error| {
-            ConfigError(vec![format!("RUST_LOG: {error} (it is {directives:?})")])
+            ConfigError(vec![format!("RUST_LOG: {error} (got {directives:?})")])
         })?,
         Err(_) => EnvFilter::new("info"),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let logging = match format {
-        LogFormat::Json => builder.json().finish().with(filter_fn(is_no_statement)).try_init(),
+        LogFormat::Json => builder.json().finish().with(filter_fn(may_be_logged)).try_init(),
         LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).finish().with(filter_fn(is_no_statement)).try_init()
+            let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colors).finish().with(filter_fn(may_be_logged)).try_init()
         }
     };
-    logging.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
+    logging.map_err(|error| anyhow::anyhow!("cannot initialize logging: {error}"))
 }
 
-/// Whether a line may be logged at all. The driver logs each statement with its parameters, which
-/// are hashes of tokens and sealed tokens, and the notices of triggers. It gets no further than
-/// warnings, and no directive of `RUST_LOG` changes that: a directive of the [`EnvFilter`] itself
-/// would lose to a more specific one, such as `tokio_postgres::query=debug` or `[request]=trace`.
-fn is_no_statement(line: &Metadata<'_>) -> bool {
+/// Returns whether an event may be logged at all. The PostgreSQL driver logs every statement with
+/// its parameters, which include token hashes and sealed tokens, and the notices of triggers. Only
+/// its warnings and errors are logged, and no directive of `RUST_LOG` changes that. A directive in
+/// the [`EnvFilter`] itself would lose to a more specific one, such as
+/// `tokio_postgres::query=debug` or `[request]=trace`.
+fn may_be_logged(event: &Metadata<'_>) -> bool {
     let driver = ["tokio_postgres", "postgres_protocol", "postgres_types"];
     let of_driver = driver.iter().any(|name| {
-        let rest = line.target().strip_prefix(name);
+        let rest = event.target().strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     });
-    !of_driver || *line.level() <= Level::WARN
+    !of_driver || *event.level() <= Level::WARN
 }
 
-/// From 50 µs to 50 ms, with 1 ms among them: the budget of a look-up in the denylist.
+/// Buckets from 50 µs to 50 ms, including 1 ms, the time budget of a denylist lookup.
 const QUICK: &[f64] = &[0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05];
-/// From half a millisecond to ten seconds: requests and statements.
+/// Buckets from 0.5 ms to 10 s, for requests and statements.
 const SLOW: &[f64] =
     &[0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
-/// Installs the recorder that `metrics!` calls go to, with every series of [`metrics`] created.
+/// Installs the recorder that the `metrics` macros use, and creates every series of [`metrics`].
 pub fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(metrics::DENYLIST_LOOKUP.into()), QUICK)?

@@ -1,13 +1,14 @@
-//! A service behind auth-api. `GET /public` is for everybody, `GET /me` for who has a genuine
-//! access token, `DELETE /danger` for whose session was not revoked a moment ago, either.
+//! A service that accepts the tokens of auth-api. `GET /public` requires no token, `GET /me`
+//! requires a valid access token, and `DELETE /danger` also requires that its session was not
+//! revoked a moment ago.
 //!
 //! ```text
 //! AUTH_URL=https://auth.example.com BIND=127.0.0.1:8000 cargo run --example resource-server --features actix,redis
 //! ```
 //!
-//! `ISSUER` and `AUDIENCE` where auth-api has others than its `PUBLIC_URL`; `CLIENT_ID` and
-//! `CLIENT_SECRET` for `/danger` (`auth-api clients add` makes them); `REDIS_URL` and
-//! `REDIS_PREFIX` to ask its denylist before it is asked itself.
+//! Set `ISSUER` and `AUDIENCE` if those of auth-api differ from its `PUBLIC_URL`. `/danger`
+//! requires `CLIENT_ID` and `CLIENT_SECRET` (created by `auth-api clients add`). With `REDIS_URL`
+//! and `REDIS_PREFIX`, it checks auth-api's denylist before it sends a request to auth-api.
 
 use std::env;
 
@@ -18,7 +19,7 @@ use serde_json::json;
 
 #[get("/public")]
 async fn public() -> impl Responder {
-    "Hello, whoever you are."
+    "Hello!"
 }
 
 #[get("/me")]
@@ -34,7 +35,7 @@ async fn danger(Session(caller): Session) -> impl Responder {
 
 fn client() -> anyhow::Result<AuthClient> {
     let url = env::var("AUTH_URL")
-        .context("AUTH_URL: where auth-api is, such as https://auth.example.com")?;
+        .context("AUTH_URL: the URL of auth-api, such as https://auth.example.com")?;
     let mut client = AuthClient::builder(&url);
     if let Ok(issuer) = env::var("ISSUER") {
         client = client.issuer(issuer);

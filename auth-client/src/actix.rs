@@ -1,4 +1,4 @@
-//! Extractors for handlers, and what they answer when they refuse.
+//! Extractors for handlers, and their responses to rejected requests.
 
 use std::pin::Pin;
 
@@ -10,21 +10,22 @@ use serde_json::json;
 
 use crate::{AccessToken, AuthClient, Error};
 
-/// The access token of a request, when its session was not revoked either
-/// ([`AuthClient::require_session`]). As an argument of a handler it lets nobody else in.
+/// The access token of a request whose session was not revoked
+/// ([`AuthClient::require_session`]). A handler with this argument runs only for such requests.
 ///
-/// Like [`AccessToken`], it needs `app_data(web::Data::new(client))`, and answers
+/// Like [`AccessToken`], it requires `app_data(web::Data::new(client))`. Rejected requests get:
 ///
-/// - 401 with `WWW-Authenticate: Bearer` to a request without a token, with `error="invalid_token"`
-///   to one that is not accepted (RFC 6750 §3.1);
-/// - 400 with `error="invalid_request"` to several Authorization headers;
-/// - 503 with `Retry-After` while nobody can say whether the token is good.
+/// - 401 with `WWW-Authenticate: Bearer` if there is no token;
+/// - 401 with `error="invalid_token"` in that header if the token is not accepted (RFC 6750 §3.1);
+/// - 400 with `error="invalid_request"` if there are several Authorization headers;
+/// - 503 with `Retry-After` while it cannot be determined whether the token is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session(pub AccessToken);
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
-/// As an argument of a handler it lets in who has a genuine access token ([`AuthClient::verify`]).
+/// A handler with this argument is called only for requests with a valid access token
+/// ([`AuthClient::verify`]).
 impl FromRequest for AccessToken {
     type Error = Error;
     type Future = Extracting<Self>;
@@ -51,13 +52,14 @@ impl FromRequest for Session {
     }
 }
 
-/// Whom to ask, and the token: there is one Authorization header, and it is a Bearer one. Nowhere
-/// else is looked (RFC 6750 §2.2 and §2.3 are not followed: bodies and URLs are logged).
+/// Returns the client and the token. There must be exactly one Authorization header, with the
+/// scheme Bearer. Tokens elsewhere are ignored: RFC 6750 §2.2 and §2.3 are not implemented, because
+/// bodies and URLs may be logged.
 fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
     let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
         Error::setting(
             "app_data",
-            "give the App `web::Data::new(client)`, with an AuthClient, for its extractors to use",
+            "the extractors require `app_data(web::Data::new(client))` with an AuthClient",
         )
     })?;
     let mut headers = request.headers().get_all(AUTHORIZATION);
@@ -78,7 +80,7 @@ fn note(error: &Error) {
     if error.is_refusal() {
         tracing::info!(event = "access_token_rejected", reason = %error, "access token rejected");
     } else {
-        tracing::warn!(event = "verification_unavailable", %error, "access token not verified: auth-api and Redis are unavailable");
+        tracing::warn!(event = "verification_unavailable", %error, "access token not verified");
     }
 }
 
@@ -92,8 +94,8 @@ impl ResponseError for Error {
         }
     }
 
-    /// A problem document (RFC 9457) that does not say why: who refuses a token tells its owner,
-    /// and nobody who tries some.
+    /// Returns a problem document (RFC 9457). It does not contain the reason, which would help an
+    /// attacker who tries tokens.
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let (code, challenge) = match self {

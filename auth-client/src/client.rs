@@ -10,7 +10,7 @@ use crate::keys::KeyRing;
 use crate::sessions::{SessionSource, SessionState};
 use crate::token::{AccessToken, Rules, host_now};
 
-/// auth-api, as a resource server knows it. Made once; a clone is the same one.
+/// A client of auth-api for resource servers. Create it once; clones share the same state.
 #[derive(Clone)]
 pub struct AuthClient(Arc<Inner>);
 
@@ -24,7 +24,8 @@ pub(crate) struct Inner {
 }
 
 impl AuthClient {
-    /// For the auth-api at this URL, `https://auth.example.com`. Nothing is asked of it before it is needed.
+    /// Starts building a client of the auth-api at this URL, such as `https://auth.example.com`.
+    /// Requests are sent only when they are needed.
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }
@@ -33,32 +34,33 @@ impl AuthClient {
         Self(Arc::new(inner))
     }
 
-    /// Verifies an access token by the published keys: in about a tenth of a millisecond, and
-    /// without a request for all but the first.
+    /// Verifies an access token with the published keys. This takes about 0.1 ms, and only the
+    /// first call sends a request.
     ///
-    /// A session that was revoked since the token was made is not noticed before the token expires
-    /// (`ACCESS_TOKEN_TTL`, 15 minutes unless auth-api says otherwise): for what must not
-    /// happen in that time there is [`require_session`](Self::require_session).
+    /// A revocation of the token's session is not noticed before the token expires
+    /// (`ACCESS_TOKEN_TTL`, 15 minutes by default). Where this is too late, use
+    /// [`require_session`](Self::require_session).
     pub async fn verify(&self, token: &str) -> Result<AccessToken, Error> {
         let key = self.0.keys.find(&Rules::key_id(token)?).await?;
         self.0.rules.check(token, &key, host_now())
     }
 
-    /// The same, and its session was not revoked: as the [`SessionSource`] has it, or where there
-    /// is none, or it cannot say, as auth-api itself does now (introspection). When nobody can
-    /// say, the token is not accepted.
+    /// Verifies an access token like [`verify`](Self::verify), and checks that its session was not
+    /// revoked: with the [`SessionSource`], or, if there is none or it returns
+    /// [`SessionState::Unknown`], with auth-api itself (introspection). If neither can determine
+    /// this, the token is not accepted.
     pub async fn require_session(&self, token: &str) -> Result<AccessToken, Error> {
         let verified = self.verify(token).await?;
-        let standing = match &self.0.sessions {
+        let state = match &self.0.sessions {
             Some(source) => source.ask(verified.session_id).await,
             None => SessionState::Unknown,
         };
-        match standing {
+        match state {
             SessionState::Active => Ok(verified),
             SessionState::Revoked => Err(Error::Inactive),
             SessionState::Unknown => {
-                let said = self.introspect_access(token).await?;
-                if said.session_id == verified.session_id {
+                let introspected = self.introspect_access(token).await?;
+                if introspected.session_id == verified.session_id {
                     Ok(verified)
                 } else {
                     Err(Error::Inactive)
@@ -67,49 +69,49 @@ impl AuthClient {
         }
     }
 
-    /// What auth-api says of a credential of any use, or `None` when it is not active (RFC 7662).
-    /// It is asked each time: the answer is true now.
+    /// Introspects a credential of any use, and returns `None` if it is not active (RFC 7662). Each
+    /// call sends a request, so the result is current.
     ///
-    /// Look at [`token_use`](Introspected::token_use) before you let anybody in, or use
-    /// [`introspect_access`](Self::introspect_access).
+    /// Before you accept the credential, check [`token_use`](Introspected::token_use), or use
+    /// [`introspect_access`](Self::introspect_access) instead.
     pub async fn introspect(&self, token: &str) -> Result<Option<Introspected>, Error> {
         self.0.introspection.introspect(token).await
     }
 
-    /// What auth-api says of an access token for this audience. Whatever else is active is refused.
+    /// Introspects an access token for this audience. Any other active credential is rejected.
     pub async fn introspect_access(&self, token: &str) -> Result<Introspected, Error> {
-        let said = self.introspect(token).await?.ok_or(Error::Inactive)?;
-        if said.token_use != TokenUse::AccessToken {
+        let introspected = self.introspect(token).await?.ok_or(Error::Inactive)?;
+        if introspected.token_use != TokenUse::AccessToken {
             return Err(Error::Inactive);
         }
-        self.is_for_us(said)
+        self.for_this_service(introspected)
     }
 
-    /// The same for an access token or for the value of a session cookie, where browsers send you
-    /// auth-api's cookie. See that the request cannot be forged by another site: a cookie comes
-    /// by itself.
+    /// Introspects an access token for this audience, or the value of a session cookie, for
+    /// services that receive auth-api's cookie from browsers. Protect such requests against
+    /// cross-site request forgery: browsers send cookies automatically.
     pub async fn introspect_access_or_cookie(&self, token: &str) -> Result<Introspected, Error> {
-        let said = self.introspect(token).await?.ok_or(Error::Inactive)?;
-        match said.token_use {
-            TokenUse::AccessToken => self.is_for_us(said),
-            TokenUse::SessionToken => Ok(said),
+        let introspected = self.introspect(token).await?.ok_or(Error::Inactive)?;
+        match introspected.token_use {
+            TokenUse::AccessToken => self.for_this_service(introspected),
+            TokenUse::SessionToken => Ok(introspected),
             TokenUse::RefreshToken => Err(Error::Inactive),
         }
     }
 
-    /// Ends the session of a credential of any use (RFC 7009). One that is unknown, or over
-    /// already, is no error.
+    /// Ends the session of a credential of any use (RFC 7009). An unknown credential, or one whose
+    /// session has already ended, is not an error.
     pub async fn revoke(&self, token: &str) -> Result<(), Error> {
         self.0.introspection.revoke(token).await
     }
 
-    fn is_for_us(&self, said: Introspected) -> Result<Introspected, Error> {
-        if said.iss.as_ref() != Some(&self.0.issuer) {
+    fn for_this_service(&self, introspected: Introspected) -> Result<Introspected, Error> {
+        if introspected.iss.as_ref() != Some(&self.0.issuer) {
             return Err(Error::OtherIssuer);
         }
-        if said.aud.as_ref() != Some(&self.0.audience) {
+        if introspected.aud.as_ref() != Some(&self.0.audience) {
             return Err(Error::OtherAudience);
         }
-        Ok(said)
+        Ok(introspected)
     }
 }

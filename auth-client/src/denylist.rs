@@ -8,38 +8,39 @@ use uuid::Uuid;
 
 use crate::{Asking, Error, SessionSource, SessionState};
 
-/// Far above what a look-up takes (a tenth of a millisecond), far below what a user notices. As for
+/// Far more than a lookup takes (0.1 ms), and far less than a user notices. The same as in
 /// auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
-/// A Redis that hangs costs one request the time-out, and the others of this time nothing.
+/// If Redis hangs, one request waits for the timeout, and the others skip Redis for this long.
 const REST: Duration = Duration::from_secs(1);
-/// A connection that is not there in this time will not be.
+/// A connection that is not established in this time will probably not be.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which sessions were revoked, by the list that auth-api keeps in Redis: a look-up of a tenth of a
-/// millisecond, where introspection is a request.
+/// The revoked sessions in the denylist that auth-api keeps in Redis. A lookup takes about 0.1 ms,
+/// while introspection requires a request.
 ///
-/// "Not revoked" is believed only when the marker by which auth-api says that its list is complete
-/// was read in the same command. Otherwise auth-api is asked; where it cannot be, nobody is let in.
+/// A session counts as not revoked only if the same command also read the marker with which
+/// auth-api declares its list complete. Otherwise, auth-api is queried, and if it is unavailable,
+/// the token is not accepted.
 ///
 /// # What it does not cover
 ///
-/// auth-api believes a connection to Redis only once it has written the list over that very
-/// connection. Nobody can do so from outside, so this is for how long a revoked session may go on
-/// here, and nowhere else:
+/// auth-api trusts a connection to Redis only after it has written the list over that same
+/// connection. Other services cannot do so. In the following cases, this service, and only this
+/// one, may accept a revoked session for some time:
 ///
-/// - **Redis is restored from an older dump, or failed over to a replica that lags**, and the
-///   marker came along: until auth-api has written the list again, which it does as soon as it
-///   notices, a moment later; where no auth-api runs, until the marker expires, after three times
-///   `DENYLIST_SYNC_INTERVAL` (90 seconds).
-/// - **auth-api is cut off from Redis** and this service is not: until the marker expires.
-/// - **`ACCESS_TOKEN_TTL` was lowered**: tokens of before live for longer than their sessions are
-///   denied.
+/// - **Redis is restored from an older dump, or fails over to a lagging replica**, including the
+///   marker: until auth-api has rewritten the list, which it does a moment after it detects this.
+///   If no auth-api is running, until the marker expires, after three times
+///   `DENYLIST_SYNC_INTERVAL` (90 seconds by default).
+/// - **auth-api cannot reach Redis**, but this service can: until the marker expires.
+/// - **`ACCESS_TOKEN_TTL` was decreased**: tokens from before outlive the entries of their sessions
+///   in the denylist.
 ///
-/// Introspection has none of these. So it is the default, and this is for where its cost is too
-/// much. (What auth-api itself misses, this does, too: when one dies between committing a
-/// revocation and writing it, others learn of it at the next rebuild, within
-/// `DENYLIST_SYNC_INTERVAL`.)
+/// Introspection has none of these gaps and is therefore the default. Use this where introspection
+/// is too expensive. (It also misses what auth-api itself misses: if one process dies between
+/// committing a revocation and writing it to Redis, other processes notice the revocation at the
+/// next rebuild, within `DENYLIST_SYNC_INTERVAL`.)
 pub struct Denylist {
     client: Client,
     prefix: String,
@@ -48,16 +49,16 @@ pub struct Denylist {
 }
 
 impl Denylist {
-    /// The Redis of auth-api (`REDIS_URL`; a user that may `MGET` these keys is enough) and the
-    /// `REDIS_PREFIX` that `auth-api config` prints, with or without its braces. Connects when
-    /// it is first asked.
+    /// Creates a denylist from the URL of auth-api's Redis (`REDIS_URL`; a user that may only
+    /// `MGET` these keys is sufficient) and the `REDIS_PREFIX` that `auth-api config` prints, with
+    /// or without its braces. Connects on the first lookup.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
         let bare =
             prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);
         if bare.is_empty() || bare.contains(['{', '}']) {
             return Err(Error::setting(
                 "REDIS_PREFIX",
-                "must be the word that auth-api has, which `auth-api config` prints",
+                "must be the REDIS_PREFIX of auth-api, which `auth-api config` prints",
             ));
         }
         let client =
@@ -84,13 +85,13 @@ impl Denylist {
         })
     }
 
-    /// The one connection, which all share.
+    /// Returns the connection, which all lookups share.
     async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = &*slot {
             return Ok(connection.clone());
         }
-        // Each look-up has a bound of its own.
+        // Each lookup has its own time limit.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);
@@ -98,7 +99,7 @@ impl Denylist {
         Ok(slot.insert(connection).clone())
     }
 
-    async fn give_up(&self, reason: &str) {
+    async fn disconnect(&self, reason: &str) {
         tracing::warn!(
             event = "denylist_unavailable",
             reason,
@@ -120,9 +121,9 @@ impl SessionSource for Denylist {
                 return SessionState::Unknown;
             }
             match tokio::time::timeout(TIMEOUT, self.look_up(session_id)).await {
-                Ok(Ok(standing)) => return standing,
-                Ok(Err(error)) => self.give_up(&error.to_string()).await,
-                Err(_) => self.give_up("no answer in time").await,
+                Ok(Ok(state)) => return state,
+                Ok(Err(error)) => self.disconnect(&error.to_string()).await,
+                Err(_) => self.disconnect("timed out").await,
             }
             SessionState::Unknown
         })

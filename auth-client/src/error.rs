@@ -1,62 +1,63 @@
-/// Why there is no caller. [`is_refusal`](Self::is_refusal) says whose matter it is.
+/// Why a credential was not accepted. [`is_refusal`](Self::is_refusal) distinguishes rejected
+/// requests from failures of this service or of auth-api.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request carries none.
+    /// The request has no token.
     #[error("no access token: send it as `Authorization: Bearer …`")]
     NoToken,
-    /// Which of them would count?
+    /// It is ambiguous which header applies.
     #[error("more than one Authorization header: send one")]
     SeveralHeaders,
-    /// Too long, not a JWT, of another type or algorithm, with extensions, or without a claim that
-    /// ours have.
-    #[error(
-        "not an access token of auth-api: send the access_token of a login or refresh, and nothing else"
-    )]
+    /// The token is too long, is not a JWT, has another type or algorithm or an extension, or lacks
+    /// a claim that tokens of auth-api have.
+    #[error("not an access token of auth-api: send the access_token of a login or refresh")]
     NotAnAccessToken,
-    /// Signed by a key that is not published, or no longer.
+    /// The key that signed the token is not published, or no longer.
     #[error("signed by a key that auth-api does not publish: refresh, or log in again")]
     UnknownKey,
-    /// Changed on its way, or never signed by auth-api.
+    /// The token was modified, or was never signed by auth-api.
     #[error("the signature does not belong to the token")]
     BadSignature,
-    /// Its `iss` is another.
-    #[error("from another issuer: ISSUER of auth-api and the issuer given here must be the same")]
+    /// `iss` has another value.
+    #[error("issued by another issuer: the configured issuer must be the ISSUER of auth-api")]
     OtherIssuer,
-    /// Its `aud` is another.
+    /// `aud` has another value.
     #[error(
-        "for another audience: AUDIENCE of auth-api and the audience given here must be the same"
+        "issued for another audience: the configured audience must be the AUDIENCE of auth-api"
     )]
     OtherAudience,
-    /// Its time is over.
-    #[error("expired: refresh")]
+    /// The token has expired.
+    #[error("expired: refresh the session")]
     Expired,
-    /// Made later than now.
+    /// The token was issued in the future.
     #[error("issued in the future: one of the two clocks is wrong")]
     TooEarly,
-    /// auth-api says that the token is not active, or that it is of another use; or its session was
+    /// auth-api reports that the token is not active or has another use, or its session was
     /// revoked.
     #[error("expired, revoked, or not a token of this use: log in again")]
     Inactive,
-    /// There are no keys to verify with, or not the newest.
-    #[error("the keys of auth-api cannot be had ({0}): see that it can be reached from here")]
+    /// There are no keys, or the newest ones could not be fetched.
+    #[error("the keys of auth-api are unavailable ({0}): check the connection to auth-api")]
     KeysUnavailable(String),
     /// Introspection or revocation failed.
-    #[error("auth-api gave no answer ({0}): see that it can be reached from here")]
+    #[error("no valid response from auth-api ({0}): check the connection to auth-api")]
     Unavailable(String),
-    /// auth-api does not know us.
-    #[error("auth-api refuses our client credentials: `auth-api clients list` says who may ask")]
+    /// auth-api rejected the client credentials.
+    #[error(
+        "auth-api rejected the client credentials: `auth-api clients list` shows the registered clients"
+    )]
     CredentialsRefused,
-    /// Introspection, or a session that must stand, without
+    /// Introspection, or a check of the session, requires
     /// [`credentials`](crate::Builder::credentials).
-    #[error("no client credentials to ask auth-api with: give some to Builder::credentials")]
+    #[error("no client credentials: set them with Builder::credentials")]
     NoCredentials,
-    /// A setting that cannot be.
+    /// A setting is invalid.
     #[error("{setting}: {what}")]
     Setting {
-        /// Which.
+        /// Name of the setting.
         setting: &'static str,
-        /// What would be right.
+        /// The reason.
         what: String,
     },
 }
@@ -66,9 +67,9 @@ impl Error {
         Self::Setting { setting, what: what.into() }
     }
 
-    /// Whether the request is to blame (answer 401; see RFC 6750 §3.1): another credential may be
-    /// accepted. Otherwise nobody knows whether this one is good (answer 503), or this service
-    /// is set up wrongly.
+    /// Returns whether the request is at fault (respond with 401; see RFC 6750 §3.1), so that
+    /// another credential may be accepted. Otherwise, it is unknown whether the credential is valid
+    /// (respond with 503), or this service is misconfigured.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Requests to auth-api: bounded in time and in size, and never led elsewhere.
+//! Requests to auth-api. They are limited in time and size, and follow no redirects.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -10,26 +10,27 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-/// A key is 160 bytes, so this is a set of 400; what is said of a token is less than 1 KB.
+/// Sufficient for a set of 400 keys of 160 bytes each. An introspection response has less than 1
+/// KB.
 const MAX_BODY: usize = 64 * 1024;
 
-/// A client of the one server that we ask.
+/// An HTTP client for auth-api.
 #[derive(Clone)]
 pub(crate) struct Http(Client);
 
-/// An answer, read to its end.
+/// A response, read completely.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
-    /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero where it forbids to keep the answer.
+    /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero if the response must not be cached.
     pub(crate) max_age: Option<Duration>,
 }
 
 impl Http {
-    /// `timeout` bounds a request from the connection to the last byte of the answer. The error is
-    /// the reason as text.
+    /// Creates a client. `timeout` limits a request from connecting to the last byte of the
+    /// response. The error is the reason as text.
     pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
-        // A redirect would carry credentials, or our trust, to somebody else.
+        // A redirect could send credentials to another party, or make it trusted.
         let client = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(timeout)
@@ -42,7 +43,7 @@ impl Http {
         read(self.0.get(url.clone()).send().await).await
     }
 
-    /// POSTs a form with one field, as a client (RFC 6749 §2.3.1).
+    /// Sends a form with one field in a POST request with client credentials (RFC 6749 §2.3.1).
     pub(crate) async fn post(
         &self,
         url: &Url,
@@ -50,7 +51,7 @@ impl Http {
         (id, secret): (&str, &SecretString),
     ) -> Result<Answer, String> {
         let form = Serializer::new(String::new()).append_pair(name, value).finish();
-        // Both are encoded as in a form before they are put together.
+        // Id and secret are form-encoded before they are joined.
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let request =
             self.0.post(url.clone()).basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
@@ -70,7 +71,7 @@ async fn read(response: reqwest::Result<Response>) -> Result<Answer, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(format!("an answer of more than {MAX_BODY} bytes"));
+            return Err(format!("a response of more than {MAX_BODY} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
@@ -89,7 +90,7 @@ fn max_age(response: &Response) -> Option<Duration> {
     })
 }
 
-/// With its causes: reqwest keeps them to itself.
+/// Formats an error with its causes, which reqwest omits.
 fn reason(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -7,30 +7,30 @@ use uuid::Uuid;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// What a credential is for. A refresh token is not for resource servers, whoever sends it.
+/// The use of a credential. Resource servers must not accept refresh tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenUse {
-    /// It lets one in.
+    /// Grants access.
     AccessToken,
-    /// It gets new tokens from auth-api, and nothing else.
+    /// Only gets new tokens from auth-api.
     RefreshToken,
-    /// A cookie's value: it lets a browser in.
+    /// The value of a cookie, which grants access to a browser.
     SessionToken,
 }
 
-/// What auth-api says of a credential that is active (RFC 7662 §2.2): it is genuine, has not
-/// expired, and its session stands.
+/// An active credential (RFC 7662 §2.2): it is genuine, has not expired, and its session has not
+/// ended.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Introspected {
-    /// What it is for.
+    /// The use of the credential.
     pub token_use: TokenUse,
-    /// `sub`: the account.
+    /// `sub`: id of the account.
     #[serde(rename = "sub")]
     pub account_id: Uuid,
-    /// `sid`: the session.
+    /// `sid`: id of the session.
     #[serde(rename = "sid")]
     pub session_id: Uuid,
     /// `auth_time`: when the owner authenticated, in seconds since 1970 (RFC 9470 §6.2).
@@ -41,10 +41,10 @@ pub struct Introspected {
     /// `exp`, in seconds since 1970.
     #[serde(rename = "exp")]
     pub expires_at: i64,
-    /// `iss`, where it has one.
+    /// `iss`, if the credential has one.
     #[serde(default)]
     pub iss: Option<String>,
-    /// `aud`, where it has one.
+    /// `aud`, if the credential has one.
     #[serde(default)]
     pub aud: Option<String>,
 }
@@ -54,7 +54,7 @@ struct Activity {
     active: bool,
 }
 
-/// What is asked with client credentials.
+/// Requests that need client credentials.
 pub(crate) struct Introspection {
     pub(crate) http: Http,
     pub(crate) introspect_url: Url,
@@ -63,17 +63,16 @@ pub(crate) struct Introspection {
 }
 
 impl Introspection {
-    /// `None`: not active, for whatever reason.
+    /// Returns `None` if the credential is not active, for any reason.
     pub(crate) async fn introspect(&self, token: &str) -> Result<Option<Introspected>, Error> {
         let answer = self.post(&self.introspect_url, token).await?;
-        let nonsense = |error: serde_json::Error| {
-            Error::Unavailable(format!("an answer that makes no sense: {error}"))
-        };
-        let Activity { active } = serde_json::from_slice(&answer.body).map_err(nonsense)?;
+        let invalid =
+            |error: serde_json::Error| Error::Unavailable(format!("an invalid response: {error}"));
+        let Activity { active } = serde_json::from_slice(&answer.body).map_err(invalid)?;
         if !active {
             return Ok(None);
         }
-        serde_json::from_slice(&answer.body).map(Some).map_err(nonsense)
+        serde_json::from_slice(&answer.body).map(Some).map_err(invalid)
     }
 
     pub(crate) async fn revoke(&self, token: &str) -> Result<(), Error> {
@@ -90,7 +89,7 @@ impl Introspection {
         match answer.status {
             StatusCode::OK => Ok(answer),
             StatusCode::UNAUTHORIZED => Err(Error::CredentialsRefused),
-            status => Err(Error::Unavailable(format!("an answer with status {status}"))),
+            status => Err(Error::Unavailable(format!("a response with status {status}"))),
         }
     }
 }

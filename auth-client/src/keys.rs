@@ -1,4 +1,4 @@
-//! The public keys of auth-api: fetched when first needed, kept, and fetched again.
+//! The public keys of auth-api, which are fetched on first use, cached, and refreshed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,19 +16,18 @@ use url::Url;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// auth-api publishes a key for each rotation whose tokens may still be good: two or three. Of a
-/// set with more keys than this the newest are kept, which sign and will sign; refusing the set
-/// would refuse everybody.
+/// auth-api publishes the keys whose tokens may still be valid: two or three. Of a larger set, the
+/// newest keys are kept, which sign now or will sign. Rejecting the set would reject all tokens.
 const MAX_KEYS: usize = 64;
 
-/// How long a set counts as fresh, whatever its answer says: often enough that a key that was
-/// retired is forgotten, and not so often that every few requests pay for it. The default is what
-/// auth-api says.
+/// How long a set is fresh, whatever its response specifies: short enough to remove retired keys,
+/// and long enough that most requests need no new set. The default applies if the response does not
+/// specify a time, and is the time that auth-api specifies.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
 
-/// After a fetch that failed: short, because without keys nobody gets in.
+/// After a failed request. It is short, because without keys no token is accepted.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// A set of keys that was fetched.
@@ -38,7 +37,7 @@ struct KeySet {
     fresh_for: Duration,
 }
 
-/// A JWK (RFC 7517 §4, RFC 8037 §2), as far as it is looked at.
+/// The members of a JWK that are used (RFC 7517 §4, RFC 8037 §2).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -57,16 +56,15 @@ struct Jwks {
 }
 
 impl KeySet {
-    /// Takes the keys that are for Ed25519 signatures; others are none of our business (RFC 7517
-    /// §5).
+    /// Reads the keys for Ed25519 signatures. Other keys are ignored (RFC 7517 §5).
     fn read(answer: &Answer) -> Result<Self, String> {
         if answer.status != StatusCode::OK {
-            return Err(format!("an answer with status {}", answer.status));
+            return Err(format!("a response with status {}", answer.status));
         }
         let set: Jwks = serde_json::from_slice(&answer.body)
             .map_err(|error| format!("not a JWK set: {error}"))?;
         let published = set.keys.len();
-        // The set has the oldest first.
+        // The oldest keys come first.
         let keys: HashMap<_, _> =
             set.keys.into_iter().rev().filter_map(verifier).take(MAX_KEYS).collect();
         if published > MAX_KEYS {
@@ -94,33 +92,33 @@ fn verifier(jwk: Value) -> Option<(String, DecodingKey)> {
     let jwk: Jwk = serde_json::from_value(jwk).ok()?;
     let ours = jwk.kty == "OKP" && jwk.crv == "Ed25519" && jwk.used_for == "sig";
     // 32 bytes.
-    let whole = jwk.x.len() == 43;
-    if !ours || !whole || jwk.alg.is_some_and(|alg| alg != "EdDSA" && alg != "Ed25519") {
+    let is_complete = jwk.x.len() == 43;
+    if !ours || !is_complete || jwk.alg.is_some_and(|alg| alg != "EdDSA" && alg != "Ed25519") {
         return None;
     }
     Some((jwk.kid, DecodingKey::from_ed_components(&jwk.x).ok()?))
 }
 
-/// How it went the last time, for those who come a moment later.
+/// The result of the last request, for callers that come shortly after it.
 struct Attempt {
     at: Instant,
     failure: Option<String>,
 }
 
-/// All that is known of the keys. One request fetches them, whoever needs them meanwhile waits for
-/// that.
+/// The cached keys. One request at a time fetches new ones, and all callers that need them wait for
+/// it.
 #[derive(Clone)]
 pub(crate) struct KeyRing(Arc<Shared>);
 
 struct Shared {
     http: Http,
     url: Url,
-    /// Between two fetches, at least.
+    /// Minimum time between two requests.
     pause: Duration,
-    /// No set is used for longer, also when no other can be had.
+    /// Maximum age of a set, even if no other is available.
     max_stale: Duration,
     known: ArcSwapOption<KeySet>,
-    /// Who holds it may fetch.
+    /// The holder of the lock may send a request.
     last: Arc<Mutex<Option<Attempt>>>,
     failing: AtomicBool,
 }
@@ -138,12 +136,12 @@ impl KeyRing {
         }))
     }
 
-    /// The key with this id.
+    /// Returns the key with this id.
     ///
-    /// Who asks waits only when there is no set, when none knows this id, or when nobody has asked
-    /// for so long that the set may be hours old: a key that was retired meanwhile is not to be
-    /// accepted once more. Otherwise the old set serves while a new one is on its way, and goes
-    /// on doing so while none can be had.
+    /// The caller waits only if there is no set, if the set does not contain this id, or if the set
+    /// has not been used for so long that it may be hours old and contain a key that was retired
+    /// since. Otherwise, the old set is used while a new one is being fetched, and as long as
+    /// fetching fails.
     pub(crate) async fn find(&self, kid: &str) -> Result<DecodingKey, Error> {
         let known =
             self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
@@ -164,20 +162,21 @@ impl KeyRing {
         }
     }
 
-    /// A set that is as new as may be asked for.
+    /// Returns a set that is as new as the minimum time between requests allows.
     async fn refreshed(&self) -> Result<Arc<KeySet>, Error> {
         let last = Arc::clone(&self.0.last).lock_owned().await;
         if let Some(attempt) = self.0.recent(last.as_ref()) {
             return self.0.outcome(attempt);
         }
-        // In a task: the caller may hang up, and is not the only one who waits.
+        // In a task, because the caller may be dropped while others wait for the result.
         let fetching = tokio::spawn(fetch(Arc::clone(&self.0), last));
         fetching
             .await
-            .unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was cut off".to_owned())))
+            .unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was aborted".to_owned())))
     }
 
-    /// The same for nobody in particular, unless it is being done.
+    /// Fetches a new set without waiting for it, unless this is already being done or was done
+    /// recently.
     fn refresh_in_background(&self) {
         if let Ok(last) = Arc::clone(&self.0.last).try_lock_owned()
             && self.0.recent(last.as_ref()).is_none()
@@ -212,7 +211,7 @@ async fn fetch(
 }
 
 impl Shared {
-    /// The last attempt, if it is too early for another.
+    /// Returns the last attempt if it is too early for another one.
     fn recent<'a>(&self, last: Option<&'a Attempt>) -> Option<&'a Attempt> {
         let pause = |attempt: &Attempt| {
             if attempt.failure.is_some() { self.pause.min(PAUSE_AFTER_FAILURE) } else { self.pause }
@@ -223,9 +222,10 @@ impl Shared {
     fn outcome(&self, attempt: &Attempt) -> Result<Arc<KeySet>, Error> {
         match &attempt.failure {
             Some(reason) => Err(Error::KeysUnavailable(reason.clone())),
-            None => {
-                self.known.load_full().ok_or_else(|| Error::KeysUnavailable("none came".to_owned()))
-            }
+            None => self
+                .known
+                .load_full()
+                .ok_or_else(|| Error::KeysUnavailable("none were received".to_owned())),
         }
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! # How it works
 //!
-//! Read [`AuthClient`] first. A token walks `token` (what may be read without a key: size, type,
-//! algorithm) `→ keys` (the key that it names, of those that auth-api publishes) `→ token`
-//! (signature, issuer, audience, times); where the session behind it must stand, then on to a
-//! [`SessionSource`] (the `Denylist`, by the feature `redis`) or to introspection.
+//! Read [`AuthClient`] first. A token passes through `token` (checks size, type and algorithm,
+//! which require no key) `→ keys` (finds the published key that the token names) `→ token`
+//! (verifies signature, issuer, audience and times). If its session must be checked, a
+//! [`SessionSource`] (`Denylist`, with the feature `redis`) or introspection follows.
 //!
-//! - `keys`: the JWK set, fetched when needed, kept, fetched again; `http`: requests that are
-//!   bounded in time and size.
-//! - `introspection`: RFC 7662 and RFC 7009 as a client.
-//! - `actix` (a feature): `AccessToken` and `Session` as extractors, and what they answer when they
-//!   refuse.
+//! - `keys`: the JWK set, which is fetched, cached and refreshed; `http`: requests that are limited
+//!   in time and size.
+//! - `introspection`: a client for RFC 7662 and RFC 7009.
+//! - `actix` (a feature): the extractors `AccessToken` and `Session`, and their responses to
+//!   rejected requests.
 
 #[cfg(feature = "actix")]
 mod actix;

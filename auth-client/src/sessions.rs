@@ -2,24 +2,24 @@ use std::pin::Pin;
 
 use uuid::Uuid;
 
-/// Somebody who knows which sessions were revoked, and is quicker to ask than auth-api itself: the
-/// `Denylist` of the feature `redis`, or what you have.
+/// A source of revoked sessions that is faster than auth-api itself: the `Denylist` of the feature
+/// `redis`, or your own.
 pub trait SessionSource: Send + Sync {
-    /// How the session stands. The wait is the request's: it has to be bounded, and what is not
-    /// known is [`SessionState::Unknown`].
+    /// Returns the state of a session. The request waits for the result, so it must arrive in
+    /// limited time. If the state is not known, return [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 
-/// An answer on its way.
+/// The future of a [`SessionSource::ask`].
 pub type Asking<'a> = Pin<Box<dyn Future<Output = SessionState> + Send + 'a>>;
 
-/// What a [`SessionSource`] says of a session.
+/// The state of a session, from a [`SessionSource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// It was not revoked.
+    /// The session was not revoked.
     Active,
-    /// It was.
+    /// The session was revoked.
     Revoked,
-    /// The source cannot say: auth-api is asked.
+    /// The source does not know the state, so auth-api is queried.
     Unknown,
 }

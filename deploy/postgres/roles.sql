@@ -1,13 +1,18 @@
--- Two roles with exactly what each program does to the tables, and nothing else.
+-- Creates two roles with exactly the privileges that each program needs.
 --
--- Apply it as the owner of the tables who may also create roles (the one who migrates), after `auth-api migrate` or
--- `session-reaper migrate` or both, and again after every new migration. It revokes what the two roles had on these tables and
--- grants what is listed here, in one transaction: running it again narrows, and the roles are never without their rights.
--- Then give each role a password: ALTER ROLE auth_api PASSWORD '…'. Any client will do; nothing here is psql's own.
+-- Apply this as the owner of the tables, with the privilege to create roles, after
+-- `auth-api migrate` or `session-reaper migrate` or both, and again after every new migration. It
+-- revokes the existing privileges of the two roles on these tables and grants those listed here, in
+-- one transaction.
+-- Applying it again therefore removes excess privileges, and the roles never lack the others. Then
+-- set a password for each role: ALTER ROLE auth_api PASSWORD '…'. Any client can run this file: it
+-- contains no psql commands.
 --
--- The tables are found along the search_path. Tables that merely share a name with those of the two programs get no grants.
+-- The tables are found along the search_path. Tables that only have the same names as those of the
+-- two programs get no grants.
 --
--- A reaper with KEEP_ACCOUNTS, or with the target `accounts` in its reaper.toml, needs more. In the same session, before this:
+-- A reaper with KEEP_ACCOUNTS, or with the target `accounts` in its reaper.toml, needs more
+-- privileges. For these, run this first, in the same session:
 --     SET session_reaper.keep_accounts = 'on';
 
 DO $$
@@ -22,8 +27,9 @@ DECLARE
     versions pg_catalog.oid := pg_catalog.to_regclass('__diesel_schema_migrations');
     statement pg_catalog.text;
 BEGIN
-    -- Whether these are auth-api's tables. session-reaper proves it by the same statement (session-reaper/src/sweep/auth_api.sql),
-    -- in which nothing depends on what others may have put into a schema of the search_path.
+    -- Checks whether these are auth-api's tables. session-reaper uses the same statement
+    -- (session-reaper/src/sweep/auth_api.sql), in which nothing depends on objects that others may
+    -- have created in a schema of the search_path.
     FOR proof IN
         WITH expected (name) AS (
             VALUES ('accounts'::pg_catalog.text), ('sessions'), ('token_families'), ('consumed_challenges')
@@ -89,11 +95,12 @@ BEGIN
         lacks := pg_catalog.array_cat(lacks, proof.lacks);
     END LOOP;
 
-    -- From here on names of functions and operators are PostgreSQL's own, and tables go by their oids.
+    -- From here on, names of functions and operators are those of PostgreSQL, and tables are
+    -- identified by their oids.
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     IF cardinality(lacks) > 0 THEN
         IF cardinality(array_remove(oids, NULL)) > 0 THEN
-            RAISE WARNING 'these are not the tables of auth-api, and nothing on them is granted: %', array_to_string(lacks, '; ');
+            RAISE WARNING 'these are not the tables of auth-api; no privileges on them are granted: %', array_to_string(lacks, '; ');
         END IF;
         names := '{}';
         oids := '{}';
@@ -114,7 +121,7 @@ BEGIN
         names := names || '{reaper_runs, reaper_state}'::text[];
         oids := oids || ARRAY[runs, state];
     ELSIF runs IS NOT NULL OR state IS NOT NULL THEN
-        RAISE WARNING 'reaper_runs and reaper_state are not the tables of session-reaper, and nothing on them is granted';
+        RAISE WARNING 'reaper_runs and reaper_state are not the tables of session-reaper; no privileges on them are granted';
     END IF;
 
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'auth_api') THEN
@@ -124,7 +131,7 @@ BEGIN
         CREATE ROLE session_reaper LOGIN;
     END IF;
 
-    -- Revoking what is held on a table revokes it on each of its columns, too.
+    -- Revoking a privilege on a table also revokes it on each of its columns.
     FOR statement IN
         SELECT format('REVOKE ALL ON TABLE %s FROM auth_api, session_reaper', oid::regclass) FROM unnest(oids) AS oid
         UNION ALL
@@ -138,12 +145,13 @@ BEGIN
                 UPDATE (generation, token_hash, previous_hash, sealed_successor, rotated_at, previous_rotated_at, attempt_hash,
                     recorded_generation, previous_expires_at, last_ipv4, last_ipv6, foreign_generation, foreign_generations)'),
             ('auth_api', 'consumed_challenges', 'SELECT, INSERT'),
-            -- Whether the migrations were applied: /readyz says so.
+            -- For /readyz, which reports whether the migrations were applied.
             ('auth_api', '__diesel_schema_migrations', 'SELECT (version)'),
 
-            -- The reaper locks a row before it deletes it (FOR UPDATE), which takes the right to update some column: it
-            -- gets the one where that could do the least harm. A session takes its token family along by a cascade,
-            -- which PostgreSQL carries out with the rights of the table's owner.
+            -- The reaper locks a row before it deletes it (FOR UPDATE), which requires the
+            -- privilege to update a column. It gets the column where this can do the least harm.
+            -- Deleting a session also deletes its token family: PostgreSQL executes the cascade
+            -- with the privileges of the table's owner.
             ('session_reaper', 'sessions', 'SELECT (ctid, tableoid, id, expires_at, revoked_at), DELETE, UPDATE (user_agent)'),
             ('session_reaper', 'consumed_challenges', 'SELECT (ctid, tableoid, nonce_hash, expires_at), DELETE,
                 UPDATE (expires_at)'),
@@ -168,9 +176,12 @@ BEGIN
 END
 $$;
 
--- `auth-api accounts delete` takes a role that may: the tables' owner, or
+-- `auth-api accounts delete` requires a role with this privilege: the tables' owner, or
+--
 -- GRANT DELETE ON accounts TO …;
 
--- To make way for replicas that are behind and for a busy server the reaper has to see them. The right also shows the text of
--- others' statements: where that is too much, leave it out and see docs/throttles.md.
+-- To throttle for lagging replicas and a busy server, the reaper must be able to read their
+-- statistics. This privilege also shows the text of other users' statements. If this is too much,
+-- leave it out and see docs/throttles.md.
+--
 -- GRANT pg_read_all_stats TO session_reaper;

@@ -1,9 +1,9 @@
-//! What protects the ports and command lines of auth-api and session-reaper alike.
+//! Protection of the ports and command lines of auth-api and session-reaper.
 //!
-//! - [`ops_hosts`]: the hosts that an operations port answers to.
-//! - [`request_head`]: the size of a request's head.
-//! - [`secret_flags`]: secrets that were given on the command line.
-//! - [`security_headers`]: what every answer tells a browser.
+//! - [`ops_hosts`]: the hosts that an operations port accepts.
+//! - [`request_head`]: the size of a request's headers.
+//! - [`secret_flags`]: detection of secrets on the command line.
+//! - [`security_headers`]: response headers that restrict what browsers do.
 
 pub mod ops_hosts;
 pub mod request_head;

@@ -1,8 +1,8 @@
-//! The hosts that an operations port answers to.
+//! The hosts that an operations port accepts.
 //!
-//! A web page can make the name of its own host resolve to an operations port (DNS rebinding). The
-//! browser then treats the port's answers as those of the page's origin. It sends the page's host
-//! name as `Host`, by which such a request is recognized.
+//! A web page can make its own host name resolve to the address of an operations port (DNS
+//! rebinding). A browser then treats the responses of the port as those of the page's origin. It
+//! sends the page's host name in `Host`, which identifies such a request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,18 +11,18 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 
-/// `OPS_HOSTS`: host names that requests to an operations port may carry, besides IP addresses and
-/// `localhost`.
+/// The host names in `OPS_HOSTS`, which requests to an operations port may have in `Host`, in
+/// addition to IP addresses and `localhost`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpsHosts(Vec<String>);
 
-/// An entry that is not a host name.
+/// An entry is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the name of a host such as ops.internal, without a scheme and a port")]
+#[error("{0:?} is not a host name such as ops.internal, without scheme and port")]
 pub struct InvalidOpsHost(String);
 
 impl OpsHosts {
-    /// Parses comma-separated names.
+    /// Parses comma-separated host names.
     pub fn parse(text: &str) -> Result<Self, InvalidOpsHost> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let name = |text: &str| {
@@ -35,8 +35,8 @@ impl OpsHosts {
         names.map(name).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a request is for one of these hosts, by its `Host` and its target. A browser always
-    /// sends `Host`.
+    /// Returns whether `Host` and the target of a request are accepted. A browser always sends
+    /// `Host`.
     #[must_use]
     pub fn accept_request(&self, request: &ServiceRequest) -> bool {
         let target = request.uri().authority().map(Authority::as_str);
@@ -45,7 +45,7 @@ impl OpsHosts {
         named.all(|host| host.is_some_and(|host| self.accept(host)))
     }
 
-    /// Whether this is one of these hosts, with or without a port.
+    /// Returns whether this host is accepted, with or without a port.
     fn accept(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let bare =

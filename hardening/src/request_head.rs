@@ -1,13 +1,12 @@
-//! The size of a request's head.
+//! The size of a request's headers.
 
 use actix_web::dev::ServiceRequest;
 
-/// The largest head that is accepted unless configured otherwise, in bytes: room for the cookies of
-/// a whole domain. actix reads up to 128 KiB.
+/// The default limit for the size of the headers, in bytes. It has room for the cookies of a whole
+/// domain. actix reads up to 128 KiB.
 pub const MAX_SIZE: usize = 16 * 1024;
 
-/// The approximate size in bytes of the request line and the header fields, as HTTP/1.1 writes
-/// them.
+/// Returns the approximate size, in bytes, of the request line and the header fields in HTTP/1.1.
 #[must_use]
 pub fn size(request: &ServiceRequest) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());

@@ -1,5 +1,5 @@
-//! Secrets on the command line: every user of the machine can read them there (`ps`), and shells
-//! keep them in their history.
+//! Detection of secrets on the command line, where every user of the machine can read them (`ps`),
+//! and where shells store them in their history.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use url::Url;
 /// A secret that was given as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFlag {
-    /// The variable to set instead.
+    /// The environment variable to set instead.
     pub variable: String,
-    /// Whether `{variable}_FILE` can be set instead, too.
+    /// Whether `{variable}_FILE` is an alternative.
     has_file: bool,
 }
 
@@ -21,15 +21,15 @@ impl fmt::Display for SecretFlag {
         let Self { variable, has_file } = self;
         write!(
             f,
-            "a secret on the command line, where every user of this machine can read it: set the variable {variable}"
+            "secret on the command line, where every user of this machine can read it; set the environment variable {variable}"
         )?;
-        if *has_file { write!(f, ", or {variable}_FILE") } else { Ok(()) }
+        if *has_file { write!(f, " or {variable}_FILE") } else { Ok(()) }
     }
 }
 
-/// The secrets among the flags that were given. A flag may be a secret if the help does not show
-/// its variable (`hide_env_values`). `has_password` returns whether the URL of a database has a
-/// password, and `None` for anything else.
+/// Returns the secrets among the flags that were given. Only a flag whose variable's value is
+/// hidden in the help (`hide_env_values`) may be a secret. `has_password` returns whether the URL
+/// of a database contains a password, and `None` for any other value.
 #[must_use]
 pub fn given(
     command: &Command,
@@ -60,8 +60,8 @@ fn variable(flag: &Arg) -> String {
     flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Whether this value is a secret. A URL without a password is not one; over HTTP a user or a query
-/// may be a token.
+/// Returns whether this value is a secret. A URL without a password is not, except that a user or a
+/// query in an HTTP URL may be a token.
 fn is_secret(value: &str) -> bool {
     let Some(url) = Url::parse(value).ok().filter(|_| value.contains("://")) else { return true };
     let over_http = matches!(url.scheme(), "http" | "https");

@@ -1,36 +1,37 @@
-//! The headers that keep a browser from doing more with an answer than intended. Every answer has
-//! them. A page that needs a wider policy than the one here sets its own.
+//! Response headers that keep a browser from using a response in unintended ways. Every response
+//! has them. A page that needs a less strict policy sets its own.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 
-/// Every answer of every port has these.
+/// Headers of every response on every port.
 const ALL: [(&str, &str); 4] = [
-    // JSON is not interpreted as a script.
+    // Responses in JSON are not interpreted as scripts.
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    // Pages of other origins cannot embed an answer. Requests with CORS are not affected.
+    // Pages of other origins cannot embed a response. CORS requests are not affected.
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 ];
 
-/// Applies to this host for a year. Its subdomains may not have TLS.
+/// Applies to this host for a year. Its subdomains may not support TLS.
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
-/// For HTML pages: a window that opened the page, or that the page opened, has no reference to it.
+/// For HTML pages: the page and the windows that it opens, or that opened it, have no references to
+/// each other.
 pub const OPENER_POLICY: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-opener-policy"),
     HeaderValue::from_static("same-origin"),
 );
 
-/// The headers of the public API. `https`: clients reach it over TLS.
+/// Returns the headers of the public API. `https` is true if clients use TLS.
 #[must_use]
 pub fn of_the_api(https: bool) -> DefaultHeaders {
     let more = https.then_some(STRICT_TRANSPORT_SECURITY);
     ALL.into_iter().chain(more).fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
-/// The headers of an operations port, which speaks no TLS.
+/// Returns the headers of an operations port, which does not use TLS.
 #[must_use]
 pub fn of_operations() -> DefaultHeaders {
     of_the_api(false)

@@ -1,4 +1,4 @@
-//! Who may log in.
+//! Accounts: who may log in.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
@@ -13,30 +13,30 @@ use crate::tables::accounts;
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = accounts)]
 pub struct Account {
-    /// Stays the same for as long as the account exists.
+    /// The id, which never changes.
     pub id: AccountId,
     /// `stellar:pubnet`, `stellar:testnet` (CAIP-2), or the URL of an OpenID Connect issuer.
     pub issuer: String,
     /// The wallet's `G…` address, or the issuer's `sub`.
     pub subject: String,
-    /// When it first logged in.
+    /// When the account first logged in.
     pub created_at: DateTime<Utc>,
 }
 
-/// What [`Account::log_in`] found or made.
+/// The account of a login, from [`Account::log_in`].
 #[derive(Clone, Copy, Debug)]
 pub struct LoggedIn {
-    /// The account.
+    /// The id of the account.
     pub id: AccountId,
-    /// When it was disabled: such an account must not get a session.
+    /// When the account was disabled. A disabled account must not get a session.
     pub disabled_at: Option<DateTime<Utc>>,
-    /// It did not exist before.
+    /// Whether the login created the account.
     pub is_new: bool,
 }
 
 impl Account {
-    /// Makes the account if it is new, notes the login, and *locks the row* until the transaction
-    /// ends: logins of one account stand in line behind it, which is what keeps the session
+    /// Creates the account if it is new, records the login, and *locks the row* until the
+    /// transaction ends. Concurrent logins of an account wait for the lock, which makes the session
     /// limit exact.
     pub async fn log_in(
         conn: &mut AsyncPgConnection,
@@ -59,8 +59,8 @@ impl Account {
         Ok(LoggedIn { id, disabled_at, is_new: id == generated })
     }
 
-    /// Locks the row until the transaction ends: logins of the account wait. `false`: there is
-    /// none, or it is disabled.
+    /// Locks the row until the transaction ends, so that logins of the account wait. Returns
+    /// `false` if there is no such account or it is disabled.
     pub async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         accounts::table
             .find(id)
@@ -73,13 +73,13 @@ impl Account {
             .map(|id| id.is_some())
     }
 
-    /// The account, locked until the transaction ends, whether it is disabled or not.
+    /// Returns the account, disabled or not, and locks its row until the transaction ends.
     pub async fn find(
         conn: &mut AsyncPgConnection,
-        which: &AccountSelector,
+        selector: &AccountSelector,
     ) -> QueryResult<Option<Self>> {
         let query = accounts::table.select(Self::as_select()).for_no_key_update();
-        match which {
+        match selector {
             AccountSelector::Id(id) => {
                 query.filter(accounts::id.eq(id)).get_result(conn).await.optional()
             }
@@ -90,8 +90,9 @@ impl Account {
         }
     }
 
-    /// Refuses its logins from now on, and its sessions are over. Does not touch a time that is
-    /// set.
+    /// Disables the account: it can no longer log in, and its sessions are no longer live. Returns
+    /// `false`, and keeps the time, if the account was already disabled or there is no such
+    /// account.
     pub async fn disable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_null()))
             .set(accounts::disabled_at.eq(clock_timestamp().nullable()))
@@ -100,7 +101,7 @@ impl Account {
             .map(|rows| rows == 1)
     }
 
-    /// Lets it log in again. Its sessions stay over.
+    /// Enables the account, so that it can log in again. Returns `false` if it was not disabled.
     pub async fn enable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_not_null()))
             .set(accounts::disabled_at.eq(None::<DateTime<Utc>>))
@@ -109,22 +110,22 @@ impl Account {
             .map(|rows| rows == 1)
     }
 
-    /// Deletes it, and its sessions with it.
+    /// Deletes the account and its sessions. Returns `false` if there is no such account.
     pub async fn delete(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::delete(accounts::table.find(id)).execute(conn).await.map(|rows| rows == 1)
     }
 }
 
-/// How an account is named.
+/// How an account is identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountSelector {
     /// By its id.
     Id(AccountId),
-    /// By who it is.
+    /// By issuer and subject.
     Subject {
-        /// `stellar:pubnet`, …
+        /// `stellar:pubnet`, for example.
         issuer: String,
-        /// The wallet's address, …
+        /// The wallet's address, for example.
         subject: String,
     },
 }

@@ -1,8 +1,8 @@
-//! What operators ask of sessions: those of all accounts, newest first or by activity, and
-//! whichever match a filter.
+//! Queries of operators: sessions of all accounts, newest first or by activity, and the sessions
+//! that match a filter.
 //!
-//! Every query here is bounded: a list by the time that it may take, the walk over what matches by
-//! the rows that one statement looks at.
+//! Every query is limited: a list by the time that it may take, a walk by the rows that one
+//! statement reads.
 
 use std::time::Duration;
 
@@ -23,29 +23,29 @@ use crate::sessions::{RevokedReason, Row, Session, live};
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
-/// Which sessions: those that meet every condition given here.
+/// A filter for sessions. A session must meet all conditions that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Of this account.
+    /// Sessions of this account.
     pub account: Option<AccountSelector>,
-    /// Begun from an address in this network.
+    /// Sessions whose login came from this network.
     pub network: Option<IpNet>,
-    /// Carried by a cookie; `false`: by tokens.
+    /// Cookie sessions if `true`, token sessions if `false`.
     pub by_cookie: Option<bool>,
-    /// Begun before this time.
+    /// Sessions started before this time.
     pub created_before: Option<DateTime<Utc>>,
-    /// Begun at this time or later.
+    /// Sessions started at this time or later.
     pub created_since: Option<DateTime<Utc>>,
-    /// Begun, refreshed or seen at this time or later.
+    /// Sessions started, refreshed or seen at this time or later.
     pub active_since: Option<DateTime<Utc>>,
 }
 
-/// A page of the list that is newest first.
+/// A page of the list that is sorted newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// Sessions in it at the most.
+    /// Maximum number of sessions on the page.
     pub limit: u16,
-    /// The last session of the page before it.
+    /// The last session of the previous page.
     pub after: Option<SessionId>,
 }
 
@@ -84,8 +84,8 @@ impl Filter {
             conditions.push(Box::new(sessions::created_at.ge(time).nullable()));
         }
         if let Some(time) = self.active_since {
-            // A session of tokens is used by refreshing: before its first time the family tells of
-            // the login alone.
+            // A token session is used by refreshing. Before its first refresh, `rotated_at` is the
+            // time of the login.
             let seen =
                 sessions::token_hash.is_not_null().and(sessions::last_seen_at.ge(time)).nullable();
             let refreshed = token_families::generation.nullable().gt(0);
@@ -98,18 +98,18 @@ impl Filter {
 }
 
 diesel::define_sql_function! {
-    /// The later of two times; of a session without a family the first.
+    /// Returns the later of two times. `NULL`, for a session without a family, is ignored.
     fn greatest(one: diesel::sql_types::Timestamptz, other: Nullable<diesel::sql_types::Timestamptz>)
         -> diesel::sql_types::Timestamptz;
 }
 
 impl Session {
-    /// A page of all live sessions that match, newest first, and where the next page begins, if
-    /// there is one.
+    /// Returns a page of all live sessions that match, newest first, and the cursor of the next
+    /// page, if there is one.
     ///
-    /// Newest first is by the id: ids are `UUIDv7`, and the primary key gives them in this order
-    /// without another index. A session that begins meanwhile is before all pages that follow,
-    /// and none is passed over or told twice.
+    /// The order is that of the ids: ids are `UUIDv7`, so the primary key provides this order
+    /// without another index. A session that starts in the meantime comes before all remaining
+    /// pages, so no session is skipped or repeated.
     pub async fn browse(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -122,7 +122,7 @@ impl Session {
             .select(Row::as_select())
             .filter(live())
             .order(sessions::id.desc())
-            // One more than is told, to know whether there is another page.
+            // One more than the page contains, to detect whether there is another page.
             .limit(i64::from(page.limit) + 1)
             .into_boxed();
         for condition in filter.conditions() {
@@ -144,10 +144,10 @@ impl Session {
         Ok((listed, next))
     }
 
-    /// The live sessions that match and were used last, `limit` at the most.
+    /// Returns the live sessions that match, most recently used first, at most `limit`.
     ///
-    /// No index says when a session was used, because each use would have to write it: all that
-    /// match are read and sorted.
+    /// All sessions that match are read and sorted. There is no index on the time of use, because
+    /// each use would have to write to it.
     pub async fn browse_by_activity(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -175,7 +175,7 @@ impl Session {
         Ok(rows.into_iter().map(Self::from).collect())
     }
 
-    /// Ends those of these sessions that have not ended yet, in one statement. Returns which.
+    /// Revokes those of these sessions that have not ended, in one statement. Returns their ids.
     pub async fn revoke_many(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
@@ -187,44 +187,44 @@ impl Session {
     }
 }
 
-/// Bounds the statements of this transaction.
+/// Limits the time of each statement in this transaction.
 async fn bound(conn: &mut AsyncPgConnection, within: Duration) -> QueryResult<()> {
     conn.batch_execute(&format!("SET LOCAL statement_timeout = '{}ms'", within.as_millis())).await
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     RevokeMany("revoke_many.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
 }
 
-/// Rows that one statement of a [`Walk`] looks at. It takes some ten milliseconds, however few of
+/// Rows that one statement of a [`Walk`] reads, which takes about ten milliseconds, however few of
 /// them match.
-const STRETCH: i64 = 5000;
+const ROWS_PER_STATEMENT: i64 = 5000;
 
-/// A walk over the sessions that match and have not ended, oldest first, a stretch of the primary
-/// key at a time: so no statement takes long, however large the table is and however little of it
-/// matches.
+/// A walk over the sessions that match and have not ended, oldest first, one range of the primary
+/// key at a time. Therefore, no statement takes long, however large the table is and however few
+/// sessions match.
 ///
-/// Sessions of an account that is disabled are among them: it may be enabled again. Those that
-/// begin after the walk are not, so that it comes to an end.
+/// The walk includes sessions of disabled accounts, because an account may be enabled again. It
+/// does not include sessions that start after it, so it comes to an end.
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,
-    /// The last session that there was when it began.
+    /// The newest session when the walk started.
     last: Option<SessionId>,
     after: Option<SessionId>,
     over: bool,
 }
 
 impl Walk {
-    /// From the oldest.
+    /// Creates a walk that starts with the oldest session.
     #[must_use]
     pub fn new(filter: Filter) -> Self {
         Self { filter, last: None, after: None, over: false }
     }
 
-    /// What there is in the next stretch, in the order of the ids; perhaps nothing. `None`: it is
-    /// over.
+    /// Returns the sessions in the next range, in the order of their ids. The result may be empty.
+    /// Returns `None` at the end of the walk.
     pub async fn next(
         &mut self,
         conn: &mut AsyncPgConnection,
@@ -237,7 +237,8 @@ impl Walk {
             self.last = newest.first(conn).await.optional()?;
         }
         let Some(last) = self.last else { return Ok(None) };
-        // The index on accounts leads straight to those of one account.
+        // The index on account ids finds the sessions of one account directly, so they are one
+        // range.
         let end = if self.filter.account.is_some() { None } else { self.end(conn).await? };
         let mut query = sessions::table
             .inner_join(accounts::table)
@@ -261,12 +262,13 @@ impl Walk {
         Ok(Some(found))
     }
 
-    /// The last session of the next stretch. `None`: it reaches to the end of the table.
+    /// Returns the last session of the next range, or `None` if the range extends to the end of the
+    /// table.
     async fn end(&self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionId>> {
         let mut query = sessions::table
             .select(sessions::id)
             .order(sessions::id)
-            .offset(STRETCH - 1)
+            .offset(ROWS_PER_STATEMENT - 1)
             .limit(1)
             .into_boxed::<Pg>();
         if let Some(after) = self.after {

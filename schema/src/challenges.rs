@@ -1,4 +1,4 @@
-//! Challenges that were used.
+//! Challenges that have been used.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
@@ -8,27 +8,28 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use crate::ids::TokenHash;
 use crate::statement::statement;
 
-/// What became of a challenge that was to be used.
+/// The result of using a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumed {
-    /// It is used up now, if the transaction commits.
+    /// The challenge is used if the transaction commits.
     Now,
-    /// Somebody used it before: a replay.
+    /// The challenge had already been used: this is a replay.
     Before,
-    /// By the database's clock it has expired.
+    /// The challenge has expired by the database's clock.
     Expired,
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Consume("consume_challenge.sql") { expires_at: DateTime<Utc> => Timestamptz, nonce_hash: TokenHash => Bytea }
         -> (Bool, Bool)
 }
 
-/// Uses a challenge up: it works once, and before `expires_at` by the *database's* clock.
+/// Uses a challenge. This succeeds only once, and only before `expires_at` by the *database's*
+/// clock.
 ///
-/// Belongs into the transaction that creates the session, after the account's row lock: when that
-/// rolls back, the challenge is as good as before.
+/// Must be called in the transaction that creates the session, after locking the account's row. If
+/// the transaction rolls back, the challenge can still be used.
 pub async fn consume(
     conn: &mut AsyncPgConnection,
     nonce_hash: TokenHash,

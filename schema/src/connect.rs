@@ -1,4 +1,4 @@
-//! Opening a connection to PostgreSQL: TLS, bounds on every wait, and a name in `pg_stat_activity`.
+//! Connections to PostgreSQL: TLS, a time limit on every wait, and a name in `pg_stat_activity`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How to reach the database, and how long anything on the connection may take.
+/// How to connect to the database, and the settings and time limits of its connections.
 #[derive(Clone)]
 pub struct ConnectOptions {
     config: Config,
@@ -22,42 +22,42 @@ pub struct ConnectOptions {
 
 impl std::fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The URL carries a password.
+        // The URL may contain a password.
         f.write_str("ConnectOptions(…)")
     }
 }
 
-/// Why a connection could not be configured or opened. The message carries the whole chain of
-/// causes, which `tokio_postgres::Error` alone does not print (a certificate's problem would read
-/// "error performing TLS handshake").
+/// Why a connection could not be configured or opened. The message contains the whole chain of
+/// causes, which `tokio_postgres::Error` does not print: it would only report "error performing TLS
+/// handshake" for an invalid certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL cannot be used; says why.
+    /// The URL is not usable, for this reason.
     #[error("DATABASE_URL is not usable: {0}")]
     Url(String),
-    /// Nobody answered, or refused us.
+    /// The server was not reachable or rejected the connection.
     #[error("cannot connect to PostgreSQL: {0}")]
     Connect(String),
     /// The server took longer than `connect_timeout` of the URL, or [`CONNECT_TIMEOUT`].
-    #[error("cannot connect to PostgreSQL: no answer in time")]
+    #[error("cannot connect to PostgreSQL: timed out")]
     Timeout,
 }
 
-/// Long enough for a TLS handshake across a region, short enough that a dead host is noticed while
-/// somebody watches.
+/// Long enough for a TLS handshake between regions, and short enough to report an unreachable host
+/// while an operator is watching.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {
-    /// Parses `url` (libpq's URL or key-value form; `sslmode` as libpq means it: `disable`,
-    /// `prefer`, `require` encrypt at most, `verify-full` also checks the certificate against
-    /// the system's roots).
+    /// Parses `url`, in libpq's URL or key-value form. `sslmode` has libpq's meaning: `disable`,
+    /// `prefer` and `require` at most encrypt, and `verify-full` also verifies the certificate
+    /// against the system's root certificates.
     ///
-    /// `application_name` in the URL wins over the one given here.
+    /// An `application_name` in the URL takes precedence over the argument.
     pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
         let verify = url.contains("sslmode=verify-full");
         let mut config = parse(url).map_err(|e| ConnectError::Url(chain(&e)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(ConnectError::Url("it names no host".into()));
+            return Err(ConnectError::Url("it does not contain a host".into()));
         }
         if config.get_application_name().is_none() {
             config.application_name(application_name);
@@ -65,8 +65,9 @@ impl ConnectOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        // A peer that vanished without a FIN is noticed within a minute instead of two hours while
-        // we wait for it, and within a quarter of one when it owes us an acknowledgement.
+        // If the peer disappears without a FIN, this is detected within a minute instead of two
+        // hours while waiting for a response, and within 15 seconds while waiting for an
+        // acknowledgement.
         config.keepalives_idle(Duration::from_secs(30));
         config.keepalives_interval(Duration::from_secs(10));
         config.keepalives_retries(3);
@@ -74,8 +75,7 @@ impl ConnectOptions {
         Ok(Self { config, tls: tls(verify)?, settings: String::new() })
     }
 
-    /// Adds a setting that is made on each new connection, for example `("statement_timeout",
-    /// "5s")`.
+    /// Adds a setting for each new connection, for example `("statement_timeout", "5s")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         use std::fmt::Write as _;
@@ -85,35 +85,36 @@ impl ConnectOptions {
         self
     }
 
-    /// Opens a connection and makes its settings. The returned [`Connection`] has to be polled by
-    /// somebody.
+    /// Opens a connection. The caller must poll the returned [`Connection`], and must apply
+    /// [`settings`](Self::settings).
     pub(crate) async fn open(
         &self,
     ) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
-        // Each host in its time; the handshake, which the driver does not bound, in what is left.
+        // Each host has its own time limit. The driver does not limit the handshake, which gets the
+        // rest of the total.
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        let patience = each * u32::try_from(hosts).unwrap_or(1);
-        tokio::time::timeout(patience, self.config.connect(self.tls.clone()))
+        let deadline = each * u32::try_from(hosts).unwrap_or(1);
+        tokio::time::timeout(deadline, self.config.connect(self.tls.clone()))
             .await
             .map_err(|_| ConnectError::Timeout)?
             .map_err(|e| ConnectError::Connect(chain(&e)))
     }
 
-    /// The settings as one batch, to be sent once the connection is being polled.
+    /// Returns the settings as one batch, to be sent once the connection is polled.
     pub(crate) fn settings(&self) -> &str {
         &self.settings
     }
 
-    /// Opens a connection of one's own, outside any pool. It is driven by a task of the current
-    /// runtime and ends when the [`Client`] is dropped.
+    /// Opens a connection outside any pool. A task of the current runtime drives it, and it closes
+    /// when the [`Client`] is dropped.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
 
-    /// The same, with the task that drives the connection: aborting it ends the connection at once,
-    /// and every query on it with an error. That is how a query is given up whose server does
-    /// not answer.
+    /// Opens a connection like [`connect`](Self::connect), and also returns a handle of the task
+    /// that drives it. Aborting the task closes the connection immediately, and all queries on it
+    /// fail. This is how a query is abandoned if the server does not respond.
     pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {
@@ -135,14 +136,14 @@ impl ConnectOptions {
     }
 }
 
-/// Parses libpq's URL or key-value form. The driver does not know `verify-full`, which [`tls`]
-/// takes care of.
+/// Parses libpq's URL or key-value form. The driver does not support `verify-full`, which [`tls`]
+/// implements.
 fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
     url.replace("sslmode=verify-full", "sslmode=require").parse()
 }
 
-/// Whether a database's URL, or its key-value form, contains a password; `None` if it cannot be
-/// parsed.
+/// Returns whether the URL or key-value form of a database contains a password, or `None` if it
+/// cannot be parsed.
 #[must_use]
 pub fn has_password(url: &str) -> Option<bool> {
     parse(url).ok().map(|config| config.get_password().is_some())
@@ -150,9 +151,8 @@ pub fn has_password(url: &str) -> Option<bool> {
 
 type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
-/// An error and all that caused it, on one line. Values of rows are left out of what a server
-/// reports, and control characters are escaped: neither a log nor a terminal is for the one or the
-/// other.
+/// Formats an error and all its causes on one line. Values of rows in errors of the server are
+/// omitted, and control characters are escaped, because the text is written to logs and terminals.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = escaped(&error.to_string());
@@ -168,9 +168,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a server reports, without its DETAIL, CONTEXT and HINT, which quote rows: with the table,
-/// the constraint and the SQLSTATE instead. The messages of data exceptions (class 22) quote the
-/// value that could not be read, and are left out, too.
+/// Formats an error of the server. DETAIL, CONTEXT and HINT, which quote rows, are replaced by the
+/// table, the constraint and the SQLSTATE. The messages of data exceptions (class 22) are replaced,
+/// too, because they quote the value that could not be read.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
     let (code, message) = (error.code(), error.message());
@@ -187,7 +187,7 @@ fn reported(error: &DbError) -> String {
     text
 }
 
-/// The text with control characters, and those that reorder it on a screen, written as `\u{1b}`.
+/// Escapes control characters, and characters that change the direction of text, as `\u{1b}`.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     if !text.contains(is_hidden) {
@@ -200,7 +200,8 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// Control characters, and those that separate lines or set the direction of a text.
+/// Returns whether a character is a control character, separates lines, or sets the direction of
+/// text.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -208,7 +209,7 @@ pub fn is_hidden(c: char) -> bool {
 }
 
 fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
-    // rustls panics when it must choose a provider and two are compiled in: name ours.
+    // rustls panics if it must choose between several compiled-in providers, so install ours.
     let _ = aws_lc_rs::default_provider().install_default();
     if verify {
         return MakeRustlsConnect::with_native_certs().map(|(tls, _skipped)| tls).map_err(|e| {
@@ -225,9 +226,9 @@ fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// What libpq's `sslmode=prefer` and `require` do: encrypt, without asking who is at the other end.
-/// Debian's own server certificate is self-signed, so anything stricter by default would lock its
-/// users out; `verify-full` is there.
+/// A verifier for libpq's `sslmode=prefer` and `require`, which encrypt without authenticating the
+/// server. A stricter default would lock out users of Debian, whose server certificate is
+/// self-signed. `verify-full` is available.
 #[derive(Debug)]
 struct EncryptOnly(Arc<CryptoProvider>);
 

@@ -1,5 +1,4 @@
-//! The tokens of cookie sessions: the current one, and the one before it, which stays good for a
-//! while.
+//! Tokens of cookie sessions: the current one, and the previous one, which stays valid for a while.
 
 use std::time::Duration;
 
@@ -13,54 +12,54 @@ use crate::ids::{SessionId, TokenHash};
 use crate::interval::interval;
 use crate::statement::statement;
 
-/// What is stored of a cookie session's tokens.
+/// The stored tokens of a cookie session.
 #[derive(Clone, Debug)]
 pub struct CookieTokens {
-    /// The hash of the current token.
+    /// Hash of the current token.
     pub current: TokenHash,
-    /// The token before it; `None` before the first renewal.
+    /// The previous token; `None` before the first renewal.
     pub previous: Option<PreviousToken>,
 }
 
-/// The token that a renewal replaced.
+/// A token that a renewal replaced.
 #[derive(Clone, Debug)]
 pub struct PreviousToken {
-    /// Its hash.
+    /// Hash of the token.
     pub hash: TokenHash,
-    /// Until when it is good.
+    /// When the token becomes invalid.
     pub good_until: DateTime<Utc>,
-    /// The current token, sealed for whoever has this one.
+    /// The current token, sealed for the holder of this one.
     pub sealed_successor: Vec<u8>,
 }
 
-/// A step from one cookie token to the next, together with the session's expiry.
+/// A renewal: replaces a cookie token and extends the session.
 #[derive(Clone, Debug)]
 pub struct CookieRenewal {
-    /// The session.
+    /// Id of the session.
     pub session_id: SessionId,
-    /// The hash of the token that was presented.
+    /// Hash of the token that was presented.
     pub presented: TokenHash,
-    /// The hash of the new token.
+    /// Hash of the new token.
     pub successor: TokenHash,
-    /// The new token, sealed for whoever has the presented one.
+    /// The new token, sealed for the holder of the presented one.
     pub sealed_successor: Vec<u8>,
-    /// How long the session lives from now on when it is not used.
+    /// Sliding lifetime of the session from now on.
     pub ttl: Duration,
-    /// The least that the expiry must gain.
+    /// Minimum gain of the expiry.
     pub threshold: Duration,
 }
 
-/// The times of a session that was renewed.
+/// The times of a renewed session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub struct Renewed {
-    /// When it ends unless it is used.
+    /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
     /// The database's time.
     pub now: DateTime<Utc>,
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Renew("renew_cookie.sql") {
         successor: TokenHash => Bytea,
         sealed_successor: Vec<u8> => Bytea,
@@ -72,7 +71,7 @@ statement! {
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Confirm("confirm_cookie.sql") {
         grace: PgInterval => Interval,
         session_id: SessionId => SqlUuid,
@@ -81,9 +80,9 @@ statement! {
 }
 
 impl CookieRenewal {
-    /// Slides the session's expiry and replaces its token, if the presented one is the current one,
-    /// no earlier one is still good, and the expiry gains at least the threshold. `None`: it
-    /// stays as it is.
+    /// Extends the session and replaces its token, if the presented token is the current one, no
+    /// previous one is still valid, and the expiry gains at least the threshold. Otherwise changes
+    /// nothing and returns `None`.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Renewed>> {
         let renew = Renew {
             successor: self.successor,
@@ -102,8 +101,8 @@ impl CookieRenewal {
 }
 
 impl CookieTokens {
-    /// Notes that the current token has been presented: the one before it is good for `grace` more
-    /// at the most.
+    /// Records that the current token has been presented: the previous one stays valid for at most
+    /// `grace` from now.
     pub async fn confirm(
         &self,
         conn: &mut AsyncPgConnection,
@@ -119,8 +118,8 @@ impl CookieTokens {
     }
 }
 
-/// Bounds the waits of a transaction for locks. A reading request makes such a write on its way,
-/// and the next one can make it as well.
+/// Limits the time that a transaction waits for locks. These writes are made during requests that
+/// only read, and the next request can repeat them.
 async fn wait_briefly(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     diesel::sql_query("SET LOCAL lock_timeout = '250ms'").execute(conn).await.map(drop)
 }

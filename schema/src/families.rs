@@ -1,4 +1,4 @@
-//! The rotation state of token sessions: one row a session, updated in place.
+//! The rotation state of token sessions: one row per session, updated in place.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::networks::Networks;
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
-/// The first state of a family, when its session begins.
+/// The initial state of a family, when its session starts.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = token_families)]
 pub struct NewTokenFamily {
@@ -28,8 +28,8 @@ pub struct NewTokenFamily {
 }
 
 impl NewTokenFamily {
-    /// The family of a session that began at `created_at`, used from `networks`, with its key and
-    /// the hash of the first token.
+    /// Creates the family of a session that started at `created_at` from `networks`, with its key
+    /// and the hash of the first token.
     #[must_use]
     pub fn new(
         session_id: SessionId,
@@ -52,33 +52,33 @@ impl NewTokenFamily {
         }
     }
 
-    /// Stores it. Must follow [`crate::sessions::NewSession::insert`].
+    /// Inserts the family. Must follow [`crate::sessions::NewSession::insert`].
     pub async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         diesel::insert_into(token_families::table).values(self).execute(conn).await.map(drop)
     }
 }
 
-/// A step from one refresh token to the next.
+/// A rotation: replaces a refresh token by its successor.
 #[derive(Clone, Debug)]
 pub struct Rotation {
-    /// Whose.
+    /// Id of the session.
     pub session_id: SessionId,
-    /// The generation of the token that was presented.
+    /// Generation of the token that was presented.
     pub generation: i64,
-    /// The hash of the token that was presented.
+    /// Hash of the token that was presented.
     pub presented: TokenHash,
-    /// The hash of the token to be issued.
+    /// Hash of the token to be issued.
     pub successor: TokenHash,
-    /// The token to be issued, sealed for whoever has the presented one.
+    /// The token to be issued, sealed for the holder of the presented one.
     pub sealed_successor: Vec<u8>,
-    /// The hash of the attempt's key, by which a retry of it is known.
+    /// Hash of the attempt's `Idempotency-Key`, which identifies a retry of the attempt.
     pub attempt: Option<TokenHash>,
-    /// From where.
+    /// Networks that the request came from.
     pub networks: Networks,
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Rotate("rotate.sql") {
         successor: TokenHash => Bytea,
         sealed_successor: Vec<u8> => Bytea,
@@ -92,8 +92,8 @@ statement! {
 }
 
 impl Rotation {
-    /// Rotates if the presented token is the current one and its session lives: one in-place
-    /// update. `None` otherwise: [`FamilyState::read`] then tells why.
+    /// Rotates, with one in-place update, if the presented token is the current one and its session
+    /// is live. Otherwise returns `None`, and [`FamilyState::read`] shows the reason.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionState>> {
         let Self {
             session_id,
@@ -121,24 +121,24 @@ impl Rotation {
     }
 }
 
-/// What the family of a session shows of its refresh tokens.
+/// The refresh tokens of a session, as read with the session.
 #[derive(Clone, Copy, Debug, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Family {
     /// The current generation.
     pub generation: i64,
-    /// The hash of the current token.
+    /// Hash of the current token.
     pub token_hash: TokenHash,
-    /// The hash of the one before.
+    /// Hash of the previous token.
     pub previous_hash: Option<TokenHash>,
-    /// When the current one became that.
+    /// When the current token was issued.
     pub rotated_at: DateTime<Utc>,
     previous_rotated_at: Option<DateTime<Utc>>,
     recorded_generation: Option<i64>,
     previous_expires_at: Option<DateTime<Utc>>,
 }
 
-/// The times that a session had before its last rotation, as far as they were kept.
+/// The times of a session before its last rotation, as far as they were recorded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     pub(crate) rotated_at: Option<DateTime<Utc>>,
@@ -146,27 +146,27 @@ pub(crate) struct Before {
 }
 
 impl Family {
-    /// What there was before the last rotation; `None`: there was none.
+    /// Returns the times before the last rotation; `None` if there was no rotation.
     pub(crate) fn before(&self) -> Option<Before> {
-        // An auth-api of before the column leaves the expiry of an earlier rotation in it.
+        // A release of auth-api without this column leaves the expiry of an earlier rotation in it.
         let recorded = self.recorded_generation == Some(self.generation);
         let expires_at = self.previous_expires_at.filter(|_| recorded);
         (self.generation > 0).then_some(Before { rotated_at: self.previous_rotated_at, expires_at })
     }
 }
 
-/// What an answer to a refresh needs to know of its session, by the database's clock.
+/// The data of a session that the response to a refresh needs, by the database's clock.
 #[derive(Clone, Debug, Queryable)]
 pub struct SessionState {
-    /// The account, for `sub`.
+    /// Id of the account, for `sub`.
     pub account_id: AccountId,
-    /// Its subject, for `wallet`.
+    /// Subject of the account, for `wallet`.
     pub subject: String,
-    /// When the login was, for `auth_time`.
+    /// When the owner logged in, for `auth_time`.
     pub created_at: DateTime<Utc>,
-    /// When the session ends unless it is used.
+    /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
-    /// When it ends in any case.
+    /// When the session expires at the latest.
     pub absolute_expires_at: DateTime<Utc>,
     /// The database's time.
     pub now: DateTime<Utc>,
@@ -175,19 +175,19 @@ pub struct SessionState {
 /// The state of a family and its session.
 #[derive(Clone, Debug, Queryable)]
 pub struct FamilyState {
-    /// What an answer needs.
+    /// The data that a response needs.
     pub session: SessionState,
-    /// The session was revoked, or its account disabled.
+    /// Whether the session was revoked or its account is disabled.
     pub revoked: bool,
-    /// What proves that a token was issued.
+    /// Proof of which tokens were issued.
     pub issued: IssuedTokens,
-    /// The current token, sealed for whoever has the one before.
+    /// The current token, sealed for the holder of the previous one.
     pub sealed_successor: Option<Vec<u8>>,
-    /// When it became current.
+    /// When the current token was issued.
     pub rotated_at: DateTime<Utc>,
-    /// When the one before became current; `None` before the first rotation.
+    /// When the previous token was issued; `None` before the first rotation.
     pub previous_rotated_at: Option<DateTime<Utc>>,
-    /// The hash of the key of the attempt that made it current.
+    /// Hash of the `Idempotency-Key` of the attempt that issued the current token.
     pub attempt: Option<TokenHash>,
     recorded_generation: Option<i64>,
     networks: Networks,
@@ -196,8 +196,8 @@ pub struct FamilyState {
 }
 
 impl FamilyState {
-    /// Reads it without a lock: enough to rotate, and to refuse what no later moment would accept.
-    /// `None`: there is no such family.
+    /// Reads the state without a lock. This is sufficient to rotate, and to reject what could not
+    /// be accepted at any later time. Returns `None` if there is no such family.
     pub async fn read(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         token_families::table
             .inner_join(sessions::table.inner_join(accounts::table))
@@ -227,11 +227,11 @@ impl FamilyState {
             .optional()
     }
 
-    /// Locks the session and then its family until the transaction ends, and reads both. `None`:
-    /// there is no such family.
+    /// Locks the session and then its family until the transaction ends, and reads both. Returns
+    /// `None` if there is no such family.
     ///
-    /// The read is a statement of its own, so that it sees what a rotation committed while the
-    /// locks were waited for.
+    /// The read is a separate statement, so that it sees what a rotation committed while this
+    /// transaction waited for the locks.
     pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         if !lock_session(conn, id).await? {
             return Ok(None);
@@ -244,15 +244,15 @@ impl FamilyState {
         Self::read(conn, id).await
     }
 
-    /// The networks that the family was used from; `None`: those of its last rotation were not
-    /// recorded, by an auth-api of before there were any.
+    /// Returns the networks that the family was used from, or `None` if those of the last rotation
+    /// were not recorded, because a release of auth-api without these columns made it.
     #[must_use]
     pub fn networks(&self) -> Option<Networks> {
         (self.recorded_generation == Some(self.issued.generation)).then_some(self.networks)
     }
 
-    /// How many generations in a row had a retry from another network, were there one for the
-    /// current generation.
+    /// Returns the number of consecutive generations with a retry from another network, assuming
+    /// that the current generation has one.
     #[must_use]
     pub fn foreign_in_a_row(&self) -> Foreign {
         let before = self.foreign_generations.unwrap_or_default();
@@ -263,7 +263,7 @@ impl FamilyState {
         }
     }
 
-    /// Stores that the current generation had one. Needs the family's lock.
+    /// Records that the current generation had such a retry. Requires a lock on the family.
     pub async fn count_foreign(
         &self,
         conn: &mut AsyncPgConnection,
@@ -292,11 +292,11 @@ async fn lock_session(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResul
         .map(|id| id.is_some())
 }
 
-/// Generations in a row with a retry from another network.
+/// Consecutive generations with a retry from another network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// How many, the current one among them.
+    /// Number of generations, including the current one.
     pub generations: i32,
-    /// The current one has been counted before.
+    /// Whether the current generation was already counted.
     pub counted: bool,
 }

@@ -1,4 +1,4 @@
-//! Types for what must not be mixed up: ids of different tables, and hashes of tokens.
+//! Types for values that must not be confused: ids of different tables, and hashes of tokens.
 
 use std::fmt;
 
@@ -17,7 +17,8 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A fresh `UUIDv7` (RFC 9562 §5.7): ids grow, and so the indexes on them do at their right edge.
+            /// Generates a `UUIDv7` (RFC 9562 §5.7). Ids increase, so indexes on them grow at their
+            /// right edge.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -51,17 +52,18 @@ macro_rules! id {
 }
 
 id! {
-    /// The id of an account.
+    /// Id of an account.
     AccountId
 }
 id! {
-    /// The id of a session, and of its token family: the two share it.
+    /// Id of a session and of its token family, which share it.
     SessionId
 }
 
-/// A blake3 hash of a token or a nonce: what is stored instead of it.
+/// A BLAKE3 hash of a token or a nonce, which is stored instead of the value.
 ///
-/// Where equality must not depend on time it is compared with `subtle`, or by the database.
+/// Where a comparison must take constant time, the hash is compared with `subtle`, or by the
+/// database.
 #[derive(Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct TokenHash(pub [u8; 32]);

@@ -1,10 +1,10 @@
-//! Durations as PostgreSQL takes them.
+//! Durations as PostgreSQL intervals.
 
 use std::time::Duration;
 
 use diesel::pg::data_types::PgInterval;
 
-/// A duration to the microsecond.
+/// Converts a duration, with a resolution of one microsecond.
 pub(crate) fn interval(duration: Duration) -> PgInterval {
     PgInterval::from_microseconds(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }

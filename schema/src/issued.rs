@@ -1,5 +1,5 @@
-//! What has been issued for a session: enough to tell a copy of one of its credentials from a
-//! forgery.
+//! The credentials that were issued for a session: enough to distinguish a copy of one of them from
+//! a forgery.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ use secrecy::zeroize::Zeroizing;
 use crate::ids::{SessionId, TokenHash};
 use crate::tables::{sessions, token_families};
 
-/// The key of a family, under which half of each refresh token's secret is a keyed blake3: whoever
-/// makes a token of the family needs it besides `AUTH_SECRET`.
+/// The key of a family. Half of the secret in each refresh token is a BLAKE3 hash with this key, so
+/// forging a token requires the key in addition to `AUTH_SECRET`.
 #[derive(Clone, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct FamilyKey(Zeroizing<[u8; 32]>);
 
 impl FamilyKey {
-    /// A key of these bytes, which must be random.
+    /// Creates a key from random bytes.
     #[must_use]
     pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the key.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
@@ -53,33 +53,33 @@ impl FromSql<Bytea, Pg> for FamilyKey {
     }
 }
 
-/// What proves that a family issued a refresh token.
+/// Proof that a family issued a refresh token.
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct IssuedTokens {
     /// The current generation.
     pub generation: i64,
-    /// The hash of the current token.
+    /// Hash of the current token.
     pub token_hash: TokenHash,
-    /// The hash of the one before.
+    /// Hash of the previous token.
     pub previous_hash: Option<TokenHash>,
-    /// The key of all generations; `None`: the family began before there were keys.
+    /// Key of all generations; `None` for families that are older than keys.
     pub key: Option<FamilyKey>,
 }
 
-/// What has been issued for a session, live or not.
+/// The credentials that were issued for a session, live or not.
 #[derive(Clone, Debug, Queryable)]
 pub struct Issued {
-    /// The hash of its current cookie.
+    /// Hash of the current cookie token.
     pub cookie_hash: Option<TokenHash>,
-    /// The hash of the cookie before it.
+    /// Hash of the previous cookie token.
     pub previous_cookie_hash: Option<TokenHash>,
-    /// Its refresh tokens.
+    /// The refresh tokens.
     pub tokens: Option<IssuedTokens>,
 }
 
 impl Issued {
-    /// `None`: there is no such session.
+    /// Reads the credentials; `None` if there is no such session.
     pub async fn of(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         sessions::table
             .left_join(token_families::table)

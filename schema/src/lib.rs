@@ -1,18 +1,18 @@
-//! The tables of session-reaper, and the only crate that knows them.
+//! The tables of auth-api, and the two tables in which session-reaper stores its own state.
 //!
-//! Read [`tables`] first (it is generated from the migrations), then the module of the row that
-//! interests you: [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`],
-//! [`cookies`], [`challenges`] for auth-api, [`browse`] for its operators, [`runs`], [`state`] and
-//! [`pause`] for the reaper. A query lives beside the row that it reads and is named for what it
-//! means. What Diesel's DSL cannot say is a file in `sql/`, made into a cached, typed statement by
-//! `statement.rs`.
+//! Read [`tables`] first, which is generated from the migrations, and then the module of the row
+//! that you need: [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`],
+//! [`cookies`] and [`challenges`] for auth-api, [`browse`] for its operators, and [`runs`],
+//! [`state`] and [`pause`] for the reaper. Each query is in the module of the row that it reads.
+//! SQL that Diesel's DSL cannot express is in `sql/`; `statement.rs` makes typed, cached statements
+//! of these files.
 //!
-//! Around the rows: [`connect`] opens a connection (TLS, bounds, application name), [`pool`] keeps
-//! a bounded number of them, [`migrate`] applies the embedded migrations, [`own`] finds the
-//! reaper's two tables, [`owners`] are the roles whose objects may run as the reaper.
+//! The other modules: [`connect`] opens connections (TLS, time limits, application name), [`pool`]
+//! keeps a limited number of them, [`migrate`] applies the embedded migrations, [`own`] finds the
+//! reaper's two tables, and [`owners`] determines the roles whose objects may run as the reaper.
 //!
-//! **Lock order**: account, then sessions by id, then families. Whoever needs more than one takes
-//! them in this order.
+//! **Lock order**: account, then sessions by id, then families. A transaction that locks more than
+//! one of these must lock them in this order.
 
 pub mod accounts;
 pub mod browse;
@@ -38,11 +38,12 @@ mod statement;
 pub mod tables;
 
 diesel::define_sql_function! {
-    /// The database's clock now, also in the middle of a transaction, where `now()` stands still.
+    /// The current time of the database's clock. Unlike `now()`, it advances within a transaction.
     fn clock_timestamp() -> diesel::sql_types::Timestamptz;
 }
 
 diesel::define_sql_function! {
-    /// When the statement began. Stable, and so a condition for an index, which `clock_timestamp()` is not.
+    /// The start of the statement. Unlike `clock_timestamp()`, it is stable and can be an index
+    /// condition.
     fn statement_timestamp() -> diesel::sql_types::Timestamptz;
 }

@@ -1,5 +1,5 @@
-//! The embedded migrations: two sets in one database, applied in any order, by any number of
-//! processes at once.
+//! The embedded migrations: two sets for one database, which can be applied in any order and by any
+//! number of processes at the same time.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::owners;
 const AUTH: EmbeddedMigrations = embed_migrations!("../migrations/auth");
 const REAPER: EmbeddedMigrations = embed_migrations!("../migrations/reaper");
 
-/// Which tables to make.
+/// A set of migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MigrationSet {
     /// `migrations/auth`: accounts, sessions, token families, consumed challenges.
@@ -37,8 +37,8 @@ impl MigrationSet {
         self.source().migrations().map_err(|e| MigrateError::Failed(e.to_string()))
     }
 
-    /// The versions of this set, as they stand in `__diesel_schema_migrations` once they are
-    /// applied.
+    /// Returns the versions of this set, as `__diesel_schema_migrations` contains them once they
+    /// are applied.
     pub fn versions(self) -> Result<Vec<String>, MigrateError> {
         Ok(self.migrations()?.iter().map(|m| m.name().version().to_string()).collect())
     }
@@ -47,41 +47,40 @@ impl MigrationSet {
 /// Why migrations were not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The database was not reached.
+    /// The connection to the database failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Another migration was still at work when [`LOCK_TIMEOUT`] had passed.
-    #[error("another migration has been at work for {} s; try again when it has ended", LOCK_TIMEOUT.as_secs())]
+    /// Another process was still applying migrations after [`LOCK_TIMEOUT`].
+    #[error("another process is still applying migrations after {} s; try again when it has finished", LOCK_TIMEOUT.as_secs())]
     Busy,
-    /// The database refused something. A migration that failed left nothing behind, but for one
-    /// that makes an index beside traffic: of that an invalid one may be left, and the next try
-    /// says so.
+    /// The database reported an error. A failed migration leaves nothing behind, except one that
+    /// builds an index concurrently: it may leave an invalid index, which the next attempt reports.
     #[error("migrations: {0}")]
     Failed(String),
-    /// The table that keeps the versions is a stranger's.
+    /// The table that contains the versions has an untrusted owner, or a trigger of one.
     #[error(
-        "nothing was migrated: {0}; drop it if nobody knows it, or give it to a role that is trusted"
+        "no migration was applied: {0}; drop the table if it is not needed, or change its owner to a trusted role"
     )]
     Foreign(ForeignTable),
 }
 
-/// How long to wait for another process that migrates. Migrations of a released version take
+/// How long to wait for another process that applies migrations. The migrations of a release take
 /// seconds.
 pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Between two tries for the lock. A *blocking* advisory lock would deadlock with `CREATE INDEX
-/// CONCURRENTLY`, which waits for every older transaction, the one that waits for the lock among
-/// them.
+/// Interval between two attempts to get the lock. A *blocking* advisory lock would deadlock with
+/// `CREATE INDEX CONCURRENTLY`, which waits for all older transactions, including the one that
+/// waits for the lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// "SRmg": the advisory lock that migrations take. Diesel itself takes none, so two at once would
-/// collide.
+/// "SRmg": key of the advisory lock of migrations. Diesel takes none, so two concurrent runs would
+/// conflict.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
-/// Applies what is missing of `set` and returns the names of what was applied; nothing is missing
-/// the second time.
+/// Applies the pending migrations of `set` and returns their names. If none are pending, returns an
+/// empty list.
 ///
-/// Must run on a multi-threaded runtime (Diesel's harness blocks in place).
+/// Must be called on a multi-threaded runtime, because Diesel's harness blocks in place.
 pub async fn run(connect: &ConnectOptions, set: MigrationSet) -> Result<Vec<String>, MigrateError> {
     with_lock(connect, |harness| {
         harness
@@ -91,8 +90,8 @@ pub async fn run(connect: &ConnectOptions, set: MigrationSet) -> Result<Vec<Stri
     .await
 }
 
-/// The versions of `set` that the database has not got yet. A database that never saw a migration
-/// lacks them all.
+/// Returns the versions of `set` that are not applied. In a database without migrations, these are
+/// all versions.
 pub async fn pending(
     conn: &mut AsyncPgConnection,
     set: MigrationSet,
@@ -120,8 +119,8 @@ pub async fn pending(
     Ok(set.versions()?.into_iter().filter(|version| !applied.contains(version)).collect())
 }
 
-/// Reverts the `count` newest migrations of `set`, newest first, with the data that their tables
-/// contain. For tests and for going back a version by hand; no command offers it.
+/// Reverts the `count` newest migrations of `set`, newest first, and deletes the data in their
+/// tables. For tests and for manual downgrades; no command calls it.
 pub async fn revert(
     connect: &ConnectOptions,
     set: MigrationSet,
@@ -142,8 +141,8 @@ async fn with_lock<T>(
     connect: &ConnectOptions,
     work: impl FnOnce(&mut AsyncMigrationHarness<AsyncPgConnection>) -> diesel::migration::Result<T>,
 ) -> Result<T, MigrateError> {
-    // Held by a connection of its own, so that whatever a migration does to its connection, the
-    // lock stays until the end.
+    // A separate connection holds the lock, so that it is kept until the end, whatever a migration
+    // does to its own connection.
     let lock = connect.connect().await?;
     tokio::time::timeout(LOCK_TIMEOUT, acquire(&lock)).await.map_err(|_| MigrateError::Busy)??;
     refuse_foreign(&lock).await?;
@@ -156,8 +155,8 @@ async fn with_lock<T>(
     work(&mut harness).map_err(|e| MigrateError::Failed(chain(e.as_ref())))
 }
 
-/// A trigger on the table that keeps the versions would run as whoever migrates, often the most
-/// powerful role of all.
+/// Returns an error if the table of versions is untrusted. A trigger on it would run with the
+/// privileges of the role that migrates, which often has the most.
 async fn refuse_foreign(client: &Client) -> Result<(), MigrateError> {
     const CREATED: &str = "SELECT pg_catalog.format('%I.%I', pg_catalog.current_schema(), '__diesel_schema_migrations')";
     let found = async {

@@ -1,4 +1,4 @@
-//! From where a token family is used.
+//! The networks that a token family is used from.
 
 use std::net::IpAddr;
 
@@ -7,24 +7,24 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::tables::token_families;
 
-/// The last network of each version of IP: a client with both uses now one and now the other.
+/// The last network of each IP version. A client that has both alternates between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Networks {
     /// An IPv4 address.
     pub last_ipv4: Option<IpNet>,
-    /// The /64 of an IPv6 address: hosts change the rest of it by themselves (RFC 8981).
+    /// The /64 of an IPv6 address: hosts change the other bits by themselves (RFC 8981).
     pub last_ipv6: Option<IpNet>,
 }
 
 impl Networks {
-    /// The network of one address.
+    /// Returns the network of an address.
     #[must_use]
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self { last_ipv4: Some(Ipv4Net::from(ip).into()), last_ipv6: None },
             IpAddr::V6(ip) => {
-                // 64 is a length that every IPv6 network may have.
+                // Every IPv6 network may have this length.
                 Self {
                     last_ipv4: None,
                     last_ipv6: Ipv6Net::new(ip, 64).ok().map(|net| net.trunc().into()),
@@ -33,8 +33,8 @@ impl Networks {
         }
     }
 
-    /// Whether an address is in one of them. One of a version of IP that has not been used is in
-    /// none.
+    /// Returns whether an address is in one of the networks. False if its IP version has not been
+    /// used.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

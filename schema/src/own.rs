@@ -1,18 +1,18 @@
-//! The reaper's own tables: where they are, and whose.
+//! The reaper's own tables: their names and owners.
 //!
-//! A trigger or a policy on a table runs with the privileges of whoever writes it. A stranger who
-//! may create tables in a schema of the search path can plant a `reaper_runs` there, so that no
-//! statement names one before its owner is known.
+//! A trigger or a policy on a table runs with the privileges of the role that writes to the table.
+//! A role that can create tables in a schema of the search path could create a `reaper_runs` there.
+//! Therefore, no statement uses such a table before its owner is known.
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
-/// A name that no table has: only a superuser could create one in `pg_catalog`. A statement with it
-/// fails as one on any table that is missing does.
+/// A name that no table has, because only a superuser could create a table in `pg_catalog`. A
+/// statement with this name fails like one with any other missing table.
 const NO_RUNS: &str = "pg_catalog.reaper_runs";
 const NO_STATE: &str = "pg_catalog.reaper_state";
 
-/// `reaper_runs` and `reaper_state`, as statements name them.
+/// The names of `reaper_runs` and `reaper_state` in statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnTables {
     runs: String,
@@ -20,12 +20,14 @@ pub struct OwnTables {
     foreign: Vec<ForeignTable>,
 }
 
-/// A table with the name of one of ours that belongs to a stranger, or whose triggers do.
+/// A table with the name of one of the reaper's own, which an untrusted role owns or has a trigger
+/// on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignTable {
-    /// Its name with its schema.
+    /// Name of the table, with its schema.
     pub table: String,
-    /// The role that could run anything with the privileges of whoever writes the table.
+    /// The untrusted role, which could run anything with the privileges of a role that writes to
+    /// the table.
     pub owner: String,
 }
 
@@ -34,15 +36,15 @@ impl std::fmt::Display for ForeignTable {
         let Self { table, owner } = self;
         write!(
             f,
-            "{table}, or a trigger on it, belongs to {owner}, which is neither a superuser nor the owner of the database, of the \
-             schema or of a target, nor a role that this one has the privileges of: it is neither read nor written"
+            "{table}, or a trigger on it, belongs to {owner}, which is not a superuser and does not own the database, the schema \
+             or a target, and whose privileges this role does not have; the table is neither read nor written"
         )
     }
 }
 
 impl OwnTables {
-    /// Looks both up on the search path of the connection. `trusted` are the roles that may own
-    /// them.
+    /// Looks up both tables on the search path of the connection. `trusted` contains the roles that
+    /// may own them.
     pub async fn find(client: &Client, trusted: &[u32]) -> Result<Self, Error> {
         let mut own = Self::default();
         for (name, table) in found(client, &["reaper_runs", "reaper_state"], trusted).await? {
@@ -62,25 +64,25 @@ impl OwnTables {
         Ok(own)
     }
 
-    /// The history, quoted.
+    /// Returns the quoted name of the run history.
     pub(crate) fn runs(&self) -> &str {
         &self.runs
     }
 
-    /// The shared state, quoted.
+    /// Returns the quoted name of the shared state.
     pub(crate) fn state(&self) -> &str {
         &self.state
     }
 
-    /// The one that is not to be used, where there is one. Statements treat it as missing.
+    /// Returns a table that must not be used, if there is one. Statements treat it as missing.
     #[must_use]
     pub fn foreign(&self) -> Option<&ForeignTable> {
         self.foreign.first()
     }
 }
 
-/// Looks tables up by their names on the search path of the connection: each as it is written, or
-/// as a stranger's.
+/// Looks up tables by name on the search path of the connection. Each result is the quoted name, or
+/// the reason why the table must not be used.
 pub(crate) async fn found(
     client: &Client,
     names: &[&str],
@@ -97,7 +99,7 @@ pub(crate) async fn found(
     rows.iter().map(read).collect()
 }
 
-/// Neither is there.
+/// Neither table exists.
 impl Default for OwnTables {
     fn default() -> Self {
         Self { runs: NO_RUNS.to_owned(), state: NO_STATE.to_owned(), foreign: Vec::new() }

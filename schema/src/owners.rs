@@ -1,17 +1,18 @@
-//! Roles whose objects the reaper may run, and whose tables it may write.
+//! The roles whose objects may run as the reaper, and whose tables it may write to.
 //!
-//! A function, a view, a trigger or a policy runs with the privileges of whoever comes across it.
-//! What another role owns must not run as the reaper, unless that role has the reaper's privileges,
-//! or could get them, in any case.
+//! A function, a view, a trigger or a policy runs with the privileges of the role that uses it.
+//! Objects of another role must not run as the reaper, unless that role has the reaper's privileges
+//! anyway or could get them.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-/// Builds a query for the oids of the trusted roles: superusers, the database's owner, the current
-/// role, the roles that it is a member of, and those of `also`, an expression of the type `oid[]`.
+/// Builds a query for the oids of the trusted roles: superusers, the owner of the database, the
+/// current role, the roles that it is a member of, and the roles in `also`, an expression of type
+/// `oid[]`.
 ///
-/// A superuser counts as a member of every role for `pg_has_role`, which says nothing about who is
-/// to be trusted.
+/// For `pg_has_role`, a superuser is a member of every role. This does not make those roles
+/// trusted.
 #[must_use]
 pub fn trusted(also: &str) -> String {
     format!(
@@ -27,13 +28,13 @@ pub fn trusted(also: &str) -> String {
     )
 }
 
-/// The name of a table, with the schema that it was given, if any. Not quoted.
+/// The name of a table, and its schema if one was given. Not quoted.
 pub type Named = (Option<String>, String);
 
-/// Reads the trusted roles. Whoever owns one of `targets`, on the search path of the connection, is
-/// among them: the triggers of a target run as the reaper in any case.
+/// Reads the trusted roles, including the owners of `targets`, which are looked up on the search
+/// path of the connection: the triggers of a target run as the reaper in any case.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
-    // A schema that the role may not use is no error here.
+    // Schemas that the role may not use do not cause an error here.
     let owners = "ARRAY (
         SELECT c.relowner FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS target (schema, name)
         JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) target.name::pg_catalog.name

@@ -1,5 +1,5 @@
-//! A pause: somebody's word that no reaper of this database is to delete for a while. It stands in
-//! `reaper_state`, so that every one obeys.
+//! The pause, during which no reaper of this database deletes anything. It is stored in
+//! `reaper_state`, so that all reapers follow it.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use crate::state;
 
 const KEY: &str = "pause";
 
-/// As it stands under the key `pause`.
+/// The value of the key `pause`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// When it ends by itself, by the database's clock.
+    /// When the pause ends by itself, by the database's clock.
     pub until: DateTime<Utc>,
-    /// What for, in somebody's words.
+    /// The reason, as given by the user.
     #[serde(default)]
     pub why: Option<String>,
-    /// From which host and process.
+    /// The host and process that set the pause.
     #[serde(default)]
     pub by: Option<String>,
-    /// When it was set.
+    /// When the pause was set.
     #[serde(default)]
     pub since: Option<DateTime<Utc>>,
 }
 
-/// What stands there.
+/// The result of reading the pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PauseLookup {
-    /// No pause, or one that has ended.
+    /// There is no pause, or it has ended.
     None,
-    /// One.
+    /// A pause is set.
     Pause(Pause),
-    /// Something that was not written by us; says what.
+    /// The value was not written by the reaper; contains the error.
     Unreadable(String),
 }
 
-/// The pause that is set, if one is.
+/// Reads the pause.
 pub async fn get(client: &Client, own: &OwnTables) -> Result<PauseLookup, Error> {
     let sql = format!(
         "SELECT value, pg_catalog.now() FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text",
@@ -55,7 +55,7 @@ pub async fn get(client: &Client, own: &OwnTables) -> Result<PauseLookup, Error>
     })
 }
 
-/// Sets one for so long from now on, instead of any other.
+/// Sets a pause of this length from now on, which replaces any other.
 pub async fn set(
     client: &Client,
     own: &OwnTables,
@@ -82,7 +82,7 @@ pub async fn set(
     })
 }
 
-/// Takes it away; `false` when there was none, or one that had ended by itself.
+/// Removes the pause. Returns `false` if there was none or it had already ended.
 pub async fn clear(client: &Client, own: &OwnTables) -> Result<bool, Error> {
     let was_set = get(client, own).await? != PauseLookup::None;
     state::remove(client, own, KEY).await?;

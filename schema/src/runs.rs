@@ -1,12 +1,12 @@
-//! The reaper's history: one row a run, written when it starts, kept up to date while it works,
-//! finished when it ends.
+//! The reaper's run history: one row per run, inserted at its start, updated while it works, and
+//! completed at its end.
 //!
-//! A run also holds a session advisory lock of [`ALIVE`] and [`RunId::lock_key`] on the connection
-//! that writes its row, so that whether a run without an end is alive or was killed can be told by
-//! every role, from `pg_locks`.
+//! The connection that writes the row of a run also holds a session advisory lock with the keys
+//! [`ALIVE`] and [`RunId::lock_key`]. Any role can therefore see in `pg_locks` whether an
+//! unfinished run is alive or was killed.
 //!
-//! These queries take a bare [`Client`]: the reaper has no Diesel connection, and some statements
-//! are no reason for one.
+//! These queries use a bare [`Client`]: the reaper has no Diesel connection, and does not need one
+//! for a few statements.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use crate::own::OwnTables;
 
-/// The letters `SRru`: the class of the locks that say which runs are alive.
+/// "SRru": first key of the locks that show which runs are alive.
 pub const ALIVE: i32 = 0x5352_7275;
 
-/// Whether somebody holds the lock of the run `r`. Its key is the end of its id, read as an oid
-/// reads it.
+/// Whether the lock of the run `r` is held. Its second key is the end of the run's id, converted to
+/// an oid.
 const IS_ALIVE: &str =
     "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
         AND l.objsubid OPERATOR(pg_catalog.=) 2
@@ -30,25 +30,25 @@ const IS_ALIVE: &str =
         AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
             pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
 
-/// Runs that are looked at for those that were killed: the last thousand of a week, along an index.
-/// One that is older has been seen by the runs after it.
+/// Number of runs that are searched for killed ones: the last thousand within a week, along an
+/// index. Older ones have been found by later runs.
 const LOOKED_AT: i64 = 1_000;
 
-/// Of these, how many are closed at a time.
+/// Maximum number of killed runs that are closed at a time.
 const CLOSED_AT_A_TIME: i64 = 20;
 
-/// The id of a run.
+/// Id of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId(pub Uuid);
 
 impl RunId {
-    /// A fresh `UUIDv7`, like every id here.
+    /// Generates a `UUIDv7`, like every other id here.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// What stands for it in the lock that says that it is alive: its last 32 bits, which are
+    /// Returns the second key of the run's advisory lock: the last 32 bits of its id, which are
     /// random.
     #[must_use]
     pub fn lock_key(self) -> i32 {
@@ -63,17 +63,17 @@ impl std::fmt::Display for RunId {
     }
 }
 
-/// What set a run off: the closed set of `reaper_runs.trigger`.
+/// What started a run: the possible values of `reaper_runs.trigger`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// Somebody, or another scheduler, called `run`.
+    /// A user, or another scheduler, ran `run`.
     Manual,
-    /// The daemon's schedule.
+    /// The schedule of a daemon.
     Schedule,
 }
 
 impl Trigger {
-    /// As it stands in the table.
+    /// Returns the value in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,25 +83,26 @@ impl Trigger {
     }
 }
 
-/// How a run ended: the closed set of `reaper_runs.outcome`.
+/// The outcome of a run: the possible values of `reaper_runs.outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Everything that was due and not locked is gone.
+    /// All rows that were due and not locked have been deleted.
     Success,
-    /// Some of it is: a target failed, or a budget ran out with rows left.
+    /// Some of them have been deleted: a target failed, or a budget was exhausted before all rows
+    /// were deleted.
     Partial,
-    /// Another reaper holds the lock.
+    /// Another reaper held the lock.
     SkippedLock,
-    /// A pause is set.
+    /// A pause was set.
     Paused,
-    /// Nothing was worked through to its end.
+    /// No target was completed.
     Failed,
-    /// A signal ended it.
+    /// A signal stopped the run.
     Interrupted,
 }
 
 impl Outcome {
-    /// All of them, for metrics that are created at start.
+    /// All outcomes, for metrics that are created at startup.
     pub const ALL: [Self; 6] = [
         Self::Success,
         Self::Partial,
@@ -111,7 +112,7 @@ impl Outcome {
         Self::Interrupted,
     ];
 
-    /// As it stands in the table, in reports and in labels.
+    /// Returns the value in the table, in reports and in labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,23 +126,23 @@ impl Outcome {
     }
 }
 
-/// A run that begins.
+/// A run that starts.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// Its id.
+    /// Id of the run.
     pub id: RunId,
-    /// Which process on which host.
+    /// The host and process of the run.
     pub instance: String,
-    /// Of the program.
+    /// Version of the program.
     pub version: String,
-    /// By the database's clock.
+    /// When the run started, by the database's clock.
     pub started_at: DateTime<Utc>,
-    /// What set it off.
+    /// What started the run.
     pub trigger: Trigger,
 }
 
 impl NewRun {
-    /// Notes that it has begun.
+    /// Inserts the row of the run.
     pub async fn insert(&self, client: &Client, own: &OwnTables) -> Result<(), Error> {
         let runs = own.runs();
         client
@@ -154,11 +155,11 @@ impl NewRun {
     }
 }
 
-/// Takes the lock that says that a run is alive; `false` when somebody has it, which takes two runs
-/// with one key.
+/// Acquires the lock that shows that the run is alive. Returns `false` if it is already held, which
+/// requires two runs with the same key.
 ///
-/// Its host may die without a word: the server is asked to notice that within a minute, where it
-/// can.
+/// The host of the run may disappear without closing the connection. TCP keepalives make the server
+/// detect this within a minute, on platforms that support them.
 pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
     client.batch_execute(NOTICE).await?;
@@ -168,7 +169,7 @@ pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     row.try_get(0)
 }
 
-/// Whether this connection has it.
+/// Returns whether this connection holds the lock.
 pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
     const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
@@ -177,7 +178,7 @@ pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
     client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.try_get(0)
 }
 
-/// Gives it back, with the settings that were made for it.
+/// Releases the lock and resets the settings that [`hold`] made.
 pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
     let (class, key) = (ALIVE, id.lock_key());
     let together = format!(
@@ -187,7 +188,7 @@ pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
     client.batch_execute(&together).await
 }
 
-/// Notes that a run is still at work, and what it has done so far.
+/// Updates the heartbeat and the report of a run in progress.
 pub async fn touch(
     client: &Client,
     own: &OwnTables,
@@ -202,8 +203,8 @@ pub async fn touch(
     client.execute(&sql, &[&id.0, report]).await.map(drop)
 }
 
-/// Notes how a run ended, and what it did; also where its row was lost, with a server that failed
-/// over.
+/// Completes the row of a run with its outcome and report. Inserts the row if it was lost in a
+/// failover.
 pub async fn finish(
     client: &Client,
     own: &OwnTables,
@@ -228,28 +229,28 @@ pub async fn finish(
         .map(drop)
 }
 
-/// A run as it stands in the history.
+/// A row of the run history.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Its id.
+    /// Id of the run.
     pub id: RunId,
-    /// Which process on which host.
+    /// The host and process of the run.
     pub instance: String,
-    /// Of the program.
+    /// Version of the program.
     pub version: String,
-    /// By the database's clock, as all times here.
+    /// When the run started, by the database's clock, like all times here.
     pub started_at: DateTime<Utc>,
-    /// The last sign of life.
+    /// When the run last updated its row.
     pub heartbeat_at: DateTime<Utc>,
-    /// `None`: it is under way, or was killed.
+    /// When the run ended; `None` if it is in progress or was killed.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What set it off.
+    /// What started the run.
     pub trigger: String,
-    /// As it stands in the table.
+    /// The value in the table.
     pub outcome: Option<String>,
-    /// What it did, or has done so far.
+    /// The report of the run, or what it has done so far.
     pub report: Option<Value>,
-    /// Its lock is held.
+    /// Whether the lock of the run is held.
     pub alive: bool,
 }
 
@@ -272,7 +273,7 @@ impl Run {
 
 const COLUMNS: &str = "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
 
-/// The last runs, newest first.
+/// Returns the last `count` runs, newest first.
 pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, r.finished_at IS NULL AND {IS_ALIVE}
@@ -283,8 +284,9 @@ pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Ru
     Ok(rows.iter().map(Run::of).collect())
 }
 
-/// Runs that were killed: without an end, without their lock, and without a sign of life for a
-/// minute. One that has lost its connection is without its lock until it has another.
+/// Returns runs that were killed: they are unfinished, their lock is not held, and they have not
+/// updated their row for a minute. A run that has lost its connection has no lock until it
+/// reconnects.
 pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error> {
     let sql = format!(
         "SELECT {COLUMNS}, false
@@ -301,23 +303,23 @@ pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error>
     Ok(rows.iter().map(Run::of).collect())
 }
 
-/// What a run of the last day did, for a plot.
+/// What a run of the last day did, for a chart.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
-    /// By the database's clock.
+    /// When the run started, by the database's clock.
     pub started_at: DateTime<Utc>,
-    /// As it stands in the table; `None` while it works.
+    /// The value in the table; `None` while the run is in progress.
     pub outcome: Option<String>,
-    /// Rows deleted, of all targets.
+    /// Rows deleted from all targets.
     pub deleted: i64,
-    /// How long its chunks took on average, in milliseconds.
+    /// Mean duration of its chunks, in milliseconds.
     pub chunk_ms_mean: Option<f64>,
-    /// The longest of them.
+    /// Duration of its longest chunk, in milliseconds.
     pub chunk_ms_max: Option<f64>,
 }
 
-/// What the runs of the last 24 hours did, `count` of them at the most, newest first. Read from
-/// their reports by the server, so that the reports stay there.
+/// Returns summaries of the runs of the last 24 hours, newest first, at most `count`. The server
+/// reads them from the reports, so that the reports are not transferred.
 pub async fn recent(
     client: &Client,
     own: &OwnTables,
@@ -325,18 +327,18 @@ pub async fn recent(
 ) -> Result<Vec<RunSummary>, Error> {
     let sql = include_str!("sql/recent_runs.sql").replace("{runs}", own.runs());
     let rows = client.query(&sql, &[&count]).await?;
-    let deed = |row: &Row| RunSummary {
+    let summary = |row: &Row| RunSummary {
         started_at: row.get(0),
         outcome: row.get(1),
         deleted: row.get(2),
         chunk_ms_mean: row.get(3),
         chunk_ms_max: row.get(4),
     };
-    Ok(rows.iter().map(deed).collect())
+    Ok(rows.iter().map(summary).collect())
 }
 
-/// Closes the row of a run that was killed at its last sign of life; `false` when there was another
-/// one since.
+/// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if it has
+/// updated its row in the meantime.
 pub async fn close_killed(
     client: &Client,
     own: &OwnTables,
@@ -351,7 +353,7 @@ pub async fn close_killed(
     Ok(client.execute(&sql, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
 }
 
-/// The reports of the last runs that ended, newest first.
+/// Returns the reports of the last 50 finished runs, newest first.
 pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>, Error> {
     let sql = format!(
         "SELECT report FROM {} WHERE finished_at IS NOT NULL AND report IS NOT NULL
@@ -361,8 +363,8 @@ pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>
     Ok(client.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-/// When a run last succeeded, and when one last ended, whoever's it was. Both are among the last
-/// ones, unless nothing has succeeded for weeks: so far back the index is read and no further.
+/// Returns when a run last succeeded and when one last finished, of any reaper. Only the last 5000
+/// runs are read, which is 52 days at one run every 15 minutes.
 pub async fn last_ended(
     client: &Client,
     own: &OwnTables,
@@ -375,8 +377,8 @@ pub async fn last_ended(
     client.query_one(&sql, &[]).await.map(|row| (row.get(0), row.get(1)))
 }
 
-/// Whether `error` says that the table is not there: the reaper's migrations were not applied, and
-/// may stay so.
+/// Returns whether the error means that the table does not exist. The reaper's migrations are
+/// optional.
 #[must_use]
 pub fn is_absent(error: &Error) -> bool {
     error.code() == Some(&SqlState::UNDEFINED_TABLE)

@@ -1,4 +1,4 @@
-//! Sessions: one lifetime and one revocation each, for tokens and cookies alike.
+//! Sessions: one lifetime and one revocation each, whether they use tokens or a cookie.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -22,20 +22,20 @@ use crate::statement::{BySession, statement};
 use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
 
-/// Why a session was revoked: the closed set of `sessions.revoked_reason`.
+/// Why a session was revoked: the possible values of `sessions.revoked_reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokedReason {
-    /// Its owner logged out.
+    /// The owner logged out.
     Logout,
-    /// Its owner ended it from another session.
+    /// The owner ended the session from another one.
     User,
-    /// An operator ended it.
+    /// An operator revoked the session.
     Admin,
     /// The account had more sessions than `SESSION_LIMIT`.
     Limit,
-    /// An old refresh token was presented: somebody has a copy (RFC 9700 §4.14.2).
+    /// An old refresh token was presented, so it was probably copied (RFC 9700 §4.14.2).
     Reuse,
-    /// A login took its place.
+    /// A login replaced the session.
     Superseded,
     /// The account was disabled.
     Disabled,
@@ -44,7 +44,7 @@ pub enum RevokedReason {
 }
 
 impl RevokedReason {
-    /// All of them, for metrics that are created at start.
+    /// All reasons, for metrics that are created at startup.
     pub const ALL: [Self; 8] = [
         Self::Logout,
         Self::User,
@@ -56,7 +56,7 @@ impl RevokedReason {
         Self::Client,
     ];
 
-    /// As it stands in the table.
+    /// Returns the value in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,83 +72,84 @@ impl RevokedReason {
     }
 }
 
-/// A session that is to begin. Its times are the database's, after the account's row lock.
+/// A session to be created. Its times come from the database's clock, after the account's row has
+/// been locked.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its id.
+    /// Id of the session.
     pub id: SessionId,
-    /// Whose it is.
+    /// Id of the account.
     pub account_id: AccountId,
-    /// Of its cookie; `None` for a session that gets a token family.
+    /// Hash of the cookie token; `None` for a session with a token family.
     pub token_hash: Option<TokenHash>,
-    /// What the client called itself.
+    /// User agent of the client.
     pub user_agent: Option<String>,
-    /// Where it came from.
+    /// Address that the login came from.
     pub ip: Option<IpAddr>,
-    /// How long it lives when it is not used.
+    /// Sliding lifetime.
     pub ttl: Duration,
-    /// How long it lives at the most.
+    /// Absolute lifetime.
     pub max_age: Duration,
 }
 
-/// The times of a session that has begun.
+/// The times of a new session.
 #[derive(Clone, Copy, Debug, Queryable)]
 pub struct Begun {
-    /// Now, by the database's clock.
+    /// When the session started, by the database's clock.
     pub created_at: DateTime<Utc>,
-    /// When it ends unless it is used.
+    /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
-    /// When it ends in any case.
+    /// When the session expires at the latest.
     pub absolute_expires_at: DateTime<Utc>,
 }
 
 /// A live session with its account, as its owner may see it.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its id.
+    /// Id of the session.
     pub id: SessionId,
-    /// What the client called itself at login.
+    /// User agent of the client at login.
     pub user_agent: Option<String>,
-    /// Where the login came from.
+    /// Address that the login came from.
     pub ip: Option<IpAddr>,
-    /// The login.
+    /// When the owner logged in.
     pub created_at: DateTime<Utc>,
-    /// Its last use that was noted: for a token session the last rotation.
+    /// The last recorded use: for a token session, the last rotation.
     pub last_seen_at: DateTime<Utc>,
-    /// When it ends unless it is used.
+    /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
-    /// When it ends in any case.
+    /// When the session expires at the latest.
     pub absolute_expires_at: DateTime<Utc>,
-    /// Of a session that a cookie carries.
+    /// Tokens of a cookie session; `None` for a token session.
     pub cookie: Option<CookieTokens>,
-    /// Of a session that has no cookie.
+    /// Family of a token session; `None` for a cookie session.
     pub family: Option<Family>,
     /// The database's time.
     pub now: DateTime<Utc>,
-    /// Whose it is.
+    /// The account of the session.
     pub account: Account,
 }
 
 /// The times of a session that its clients are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShownTimes {
-    /// Its last use.
+    /// When the session was last used.
     pub last_seen_at: DateTime<Utc>,
-    /// When it ends unless it is used.
+    /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
 }
 
 /// A session that a login ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its id.
+    /// Id of the session.
     pub id: SessionId,
     /// [`RevokedReason::Superseded`] or [`RevokedReason::Limit`].
     pub reason: RevokedReason,
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Begin("begin_session.sql") {
         id: SessionId => SqlUuid,
         account_id: AccountId => SqlUuid,
@@ -161,7 +162,7 @@ statement! {
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     EnforceSessionLimit("enforce_session_limit.sql") {
         replaced: Option<SessionId> => Nullable<SqlUuid>,
         replaced_hash: Option<TokenHash> => Nullable<Bytea>,
@@ -172,7 +173,7 @@ statement! {
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     RevokeAll("revoke_all.sql") {
         reason: &'static str => Text,
         account_id: AccountId => SqlUuid,
@@ -181,18 +182,18 @@ statement! {
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Touch("touch_sessions.sql") { ids: Vec<SessionId> => Array<SqlUuid>, pause: PgInterval => Interval } -> (SqlUuid,)
 }
 
 statement! {
-    /// See the file.
+    /// See the SQL file.
     Extend("extend_session.sql") { ttl: PgInterval => Interval, id: SessionId => SqlUuid, threshold: PgInterval => Interval }
         -> (Timestamptz,)
 }
 
 impl NewSession {
-    /// Begins it. Must follow [`Account::log_in`] in the same transaction.
+    /// Inserts the session. Must follow [`Account::log_in`] in the same transaction.
     pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<Begun> {
         Begin {
             id: self.id,
@@ -209,15 +210,16 @@ impl NewSession {
 }
 
 impl Session {
-    /// When its owner authenticated: the login that began it.
+    /// Returns when the owner authenticated, which is the login that started the session.
     #[must_use]
     pub fn authenticated_at(&self) -> DateTime<Utc> {
         self.created_at
     }
 
-    /// Ends the session that `newest` takes the place of (its id, and the hash of its cookie) and
-    /// the account's oldest live ones, so that `newest` and at most `limit - 1` others stay.
-    /// Needs the account's row lock, which is what makes it exact. Returns what it ended.
+    /// Ends the session that `newest` replaces (given by its id and the hash of its cookie), and
+    /// the oldest live sessions of the account, so that `newest` and at most `limit - 1` others
+    /// remain. Requires a lock on the account's row, which makes the limit exact. Returns the
+    /// sessions that were ended.
     pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -237,8 +239,8 @@ impl Session {
             .collect())
     }
 
-    /// Ends all live sessions of an account but one. Needs the account's row lock, so that no login
-    /// slips through. Returns what it ended.
+    /// Revokes all live sessions of an account except `but`. Requires a lock on the account's row,
+    /// so that no concurrent login is missed. Returns the ids of the sessions that were revoked.
     pub async fn revoke_all(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -250,7 +252,7 @@ impl Session {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Ends a live session if it is this account's. `false`: it is not, or there is none.
+    /// Revokes a live session if it belongs to this account. Otherwise returns `false`.
     pub async fn revoke_own(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -268,7 +270,7 @@ impl Session {
             .map(|rows| rows == 1)
     }
 
-    /// Whether its last rotation is younger than `span`.
+    /// Returns whether the last rotation was less than `span` ago.
     #[must_use]
     pub fn rotated_within(&self, span: Duration) -> bool {
         let span = chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
@@ -276,9 +278,9 @@ impl Session {
             .is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
     }
 
-    /// What clients are shown of its times: those of before the last rotation while that is younger
-    /// than `span`. Otherwise somebody with a copy of an older token could see that it has a
-    /// successor, and ask for that in time.
+    /// Returns the times that clients are shown: if the last rotation was less than `span` ago,
+    /// those from before it. Otherwise, an attacker with a copy of an older token could see that it
+    /// has been replaced, and request the successor in time.
     #[must_use]
     pub fn shown_times(&self, span: Duration) -> ShownTimes {
         let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };
@@ -286,7 +288,7 @@ impl Session {
             self.family.filter(|_| self.rotated_within(span)).and_then(|family| family.before());
         before.map_or(times, |before| ShownTimes {
             last_seen_at: before.rotated_at.unwrap_or(self.created_at),
-            // A session that lives on is not shown as expired.
+            // A live session must not appear to have expired.
             expires_at: before
                 .expires_at
                 .filter(|at| *at > self.now)
@@ -295,8 +297,8 @@ impl Session {
         })
     }
 
-    /// Notes that live sessions were used, for those whose last use was noted at least `pause` ago.
-    /// Returns which.
+    /// Records the use of live sessions whose last recorded use is at least `pause` ago. Returns
+    /// their ids.
     pub async fn touch(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
@@ -307,7 +309,7 @@ impl Session {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Ends a session. `false`: there is none, or it had been revoked before.
+    /// Revokes a session. Returns `false` if it had already been revoked or does not exist.
     pub async fn revoke(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -323,8 +325,8 @@ impl Session {
             .map(|rows| rows == 1)
     }
 
-    /// Whether there is such a session, neither it nor its account has been ended, and it has not
-    /// expired.
+    /// Returns whether the session exists, is neither revoked nor expired, and its account is not
+    /// disabled.
     pub async fn is_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
         sessions::table
             .inner_join(accounts::table)
@@ -336,13 +338,13 @@ impl Session {
             .map(Option::unwrap_or_default)
     }
 
-    /// The session and its account, if it is live.
+    /// Returns the session and its account if the session is live.
     pub async fn find_live(
         conn: &mut AsyncPgConnection,
         id: SessionId,
     ) -> QueryResult<Option<Self>> {
-        // Liveness is a column, not a filter: with the condition in WHERE, an unprepared query
-        // right after a purge makes the planner probe the dead end of the index on
+        // Liveness is a column and not a filter: with the condition in WHERE, an unprepared query
+        // shortly after a purge would make the planner probe the dead end of the index on
         // expires_at.
         static TEXT: OnceLock<String> = OnceLock::new();
         let query = sessions::table
@@ -355,7 +357,7 @@ impl Session {
         Ok(row.and_then(|(row, live)| live.then(|| row.into())))
     }
 
-    /// The account's live sessions, newest first, `limit` at the most.
+    /// Returns the account's live sessions, newest first, at most `limit`.
     pub async fn list(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -374,8 +376,8 @@ impl Session {
         Ok(rows.into_iter().map(Self::from).collect())
     }
 
-    /// Sessions of an account that were revoked within `window` before now, whatever for: what a
-    /// denylist must hold of it.
+    /// Returns the account's sessions that were revoked within the last `window`, for any reason.
+    /// The denylist must contain these.
     pub async fn revoked_of(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -390,9 +392,9 @@ impl Session {
             .await
     }
 
-    /// Slides a live session's expiry to `ttl` from now, never past its absolute one, if at least
-    /// `threshold` is won by it: so 95 rotations out of 96 write no index. Returns the new
-    /// expiry, `None` when it stays.
+    /// Extends a live session to `ttl` from now, but not beyond its absolute expiry, if it gains at
+    /// least `threshold`. Because of the threshold, 95 of 96 rotations do not write to the index.
+    /// Returns the new expiry, or `None` if the expiry is unchanged.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -407,8 +409,8 @@ impl Session {
             .map(|(expires_at,)| expires_at))
     }
 
-    /// The sessions revoked within `window` before now, in pages of at most `page`, each after the
-    /// last row of the one before: what the denylist must hold.
+    /// Returns the sessions that were revoked within the last `window`, which the denylist must
+    /// contain, in pages of at most `page`. `after` is the last row of the previous page.
     pub async fn revoked_within(
         conn: &mut AsyncPgConnection,
         window: Duration,
@@ -420,10 +422,9 @@ impl Session {
             .order((sessions::revoked_at, sessions::id))
             .limit(page)
             .into_boxed();
-        // Each bound is a condition on the index: so a page costs a page.
+        // Each limit is an index condition, so a page costs only what it contains.
         let query = match after {
-            // statement_timestamp() and not clock_timestamp(), which is volatile and so no
-            // condition for an index.
+            // clock_timestamp() is volatile and cannot be an index condition.
             None => query.filter(sessions::revoked_at.gt(statement_timestamp().nullable()
                 - interval(window).into_sql::<Interval>().nullable())),
             Some((revoked_at, id)) => query.filter(
@@ -436,7 +437,7 @@ impl Session {
     }
 }
 
-/// Whether a session joined with its account stands, by the database's clock.
+/// Whether a session that is joined with its account is live, by the database's clock.
 #[diesel::dsl::auto_type]
 pub(crate) fn live() -> _ {
     sessions::revoked_at
@@ -445,7 +446,7 @@ pub(crate) fn live() -> _ {
         .and(accounts::disabled_at.is_null())
 }
 
-/// A session as it is read, with its account and the last rotation of its family.
+/// A session as read from the database, with its account and token family.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sessions)]
 pub(crate) struct Row {
@@ -492,7 +493,7 @@ impl From<Row> for Session {
     }
 }
 
-/// The database's clock.
+/// Returns the time of the database's clock.
 pub async fn database_now(conn: &mut AsyncPgConnection) -> QueryResult<DateTime<Utc>> {
     diesel::select(clock_timestamp()).get_result(conn).await
 }

@@ -1,5 +1,5 @@
-//! What reapers of one database share, by key. Like the history it may have no table: see
-//! [`crate::runs::is_absent`].
+//! State that all reapers of a database share, as key-value pairs. Like the run history, it is
+//! optional: if the table does not exist, see [`crate::runs::is_absent`].
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 
 use crate::own::OwnTables;
 
-/// What stands under a key.
+/// Returns the value of a key.
 pub async fn get(client: &Client, own: &OwnTables, key: &str) -> Result<Option<Value>, Error> {
     let sql = format!(
         "SELECT value FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text",
@@ -16,7 +16,7 @@ pub async fn get(client: &Client, own: &OwnTables, key: &str) -> Result<Option<V
     client.query_opt(&sql, &[&key]).await?.map(|row| row.try_get(0)).transpose()
 }
 
-/// Puts something under a key, whatever stands there.
+/// Sets a key, and replaces any previous value.
 pub async fn put(client: &Client, own: &OwnTables, key: &str, value: &Value) -> Result<(), Error> {
     let sql = format!(
         "INSERT INTO {} (key, value) VALUES ($1, $2)
@@ -26,15 +26,15 @@ pub async fn put(client: &Client, own: &OwnTables, key: &str, value: &Value) -> 
     client.execute(&sql, &[&key, value]).await.map(drop)
 }
 
-/// Takes away what stands under a key.
+/// Deletes a key.
 pub async fn remove(client: &Client, own: &OwnTables, key: &str) -> Result<(), Error> {
     let sql =
         format!("DELETE FROM {} WHERE key OPERATOR(pg_catalog.=) $1::pg_catalog.text", own.state());
     client.execute(&sql, &[&key]).await.map(drop)
 }
 
-/// What stands under the keys that begin with `prefix`, by key, and since when; `count` of them at
-/// the most.
+/// Returns the keys that begin with `prefix`, in order, with their values and the times when they
+/// were last set; at most `count`.
 pub async fn all(
     client: &Client,
     own: &OwnTables,
@@ -49,8 +49,8 @@ pub async fn all(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
-/// Takes away what stands under keys that begin with `prefix` and whose member `time` is longer
-/// than a day ago.
+/// Deletes the keys that begin with `prefix` and whose value's member `time` is more than a day
+/// ago. Returns their number.
 pub async fn forget_old(
     client: &Client,
     own: &OwnTables,
@@ -67,7 +67,7 @@ pub async fn forget_old(
     client.execute(&sql, &[&prefix, &time]).await
 }
 
-/// Puts something under a key that has nothing yet; `false` when it has.
+/// Sets a key that has no value yet. Returns `false` if it has one.
 pub async fn put_once(
     client: &Client,
     own: &OwnTables,

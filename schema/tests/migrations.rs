@@ -1,4 +1,4 @@
-//! The migrations, and what is generated from them.
+//! Migrations, and the file that is generated from them.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ fn options(database: &Database) -> ConnectOptions {
     ConnectOptions::new(&database.url(), "test").unwrap()
 }
 
-/// Tables, columns, indexes and constraints, as text.
+/// Returns tables, columns, indexes and constraints as text.
 async fn shape(database: &Database) -> String {
     database
         .one(
@@ -80,8 +80,8 @@ async fn down_takes_back_what_up_made() {
     assert_eq!(shape(&database).await, before);
 }
 
-/// Reverts the last migration and applies it again, then the last two, and so on: an error in one
-/// `down.sql` does not hide behind the next one, which drops the table.
+/// Reverts the last migration and applies it again, then the last two, and so on. Otherwise,
+/// dropping the table in the next `down.sql` could hide an error in a later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_down_reverts_its_own_up() {
     let set = MigrationSet::Auth;
@@ -91,14 +91,14 @@ async fn each_down_reverts_its_own_up() {
     for steps in 1..=count {
         migrate::revert(&options(&database), set, steps).await.unwrap();
         migrate::run(&options(&database), set).await.unwrap();
-        assert_eq!(shape(&database).await, whole, "the last {steps}");
+        assert_eq!(shape(&database).await, whole, "after reverting the last {steps}");
     }
 }
 
 #[tokio::test]
 async fn every_index_says_which_query_it_serves() {
     let database = Database::create().await;
-    let silent: Option<String> = database
+    let undocumented: Option<String> = database
         .one(
             "SELECT string_agg(indexrelid::regclass::text, ', ') FROM pg_index
              JOIN pg_class ON pg_class.oid = indrelid
@@ -106,7 +106,7 @@ async fn every_index_says_which_query_it_serves() {
                AND obj_description(indexrelid, 'pg_class') IS NULL",
         )
         .await;
-    assert_eq!(silent, None);
+    assert_eq!(undocumented, None);
 }
 
 #[tokio::test]
@@ -148,8 +148,8 @@ async fn the_tables_refuse_what_must_not_be() {
     }
 }
 
-/// `schema/src/tables.rs` as `diesel print-schema` would write it for this database: compared with
-/// Diesel's CLI 2.3.14 when this was written, whose output it gives to the byte.
+/// Returns `schema/src/tables.rs` as `diesel print-schema` would write it for this database. The
+/// output was identical to that of Diesel CLI 2.3.14 when this test was written.
 async fn print_schema(database: &Database) -> String {
     let client = database.client().await;
     let columns = client
@@ -218,6 +218,6 @@ async fn tables_rs_is_what_the_migrations_make() {
     assert_eq!(
         file,
         print_schema(&database).await,
-        "run `diesel print-schema > schema/src/tables.rs`"
+        "schema/src/tables.rs is out of date: run `diesel print-schema > schema/src/tables.rs`"
     );
 }

@@ -1,4 +1,4 @@
-//! What clients may take of us before they have proved anything.
+//! Limits on what clients can use before they are authenticated.
 
 use std::time::Duration;
 
@@ -7,80 +7,84 @@ use hardening::request_head;
 
 use super::config_errors::ConfigErrors;
 
-/// What connections and requests may take.
+/// Limits on connections and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections at the most, over all workers.
+    /// Maximum number of connections, over all workers.
     pub connections: usize,
-    /// Connections of one network at the most. Nothing: a tenth of all, and trusted proxies and
-    /// private networks have no bound.
+    /// Maximum number of connections from one network. `None` is a tenth of `connections`, without
+    /// a limit for trusted proxies and private networks.
     pub connections_per_network: Option<usize>,
-    /// How long a connection may stand between two requests.
+    /// Maximum idle time of a connection between two requests.
     pub keep_alive: Duration,
-    /// How long the head of a request may take to arrive.
+    /// Time limit for receiving the headers of a request.
     pub head_timeout: Duration,
-    /// How long its body may take.
+    /// Time limit for receiving the body of a request.
     pub body_timeout: Duration,
-    /// Bytes of a head.
+    /// Maximum size of the headers of a request, in bytes.
     pub head_size: usize,
-    /// Bytes of a body.
+    /// Maximum size of the body of a request, in bytes.
     pub body_size: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            // At the worst each holds 128 KiB, a head that is refused; and two file descriptors.
+            // At worst, each connection uses 128 KiB (for headers that are rejected) and two file
+            // descriptors.
             connections: 1000,
             connections_per_network: None,
-            // Longer than the minute that proxies commonly keep theirs, so that it is they who
-            // close.
+            // Longer than the minute for which proxies commonly keep idle connections, so that the
+            // proxy closes them first.
             keep_alive: Duration::from_secs(75),
-            // A head is a few hundred bytes: a client that cannot send it in this time keeps a
-            // connection busy.
+            // Headers have a few hundred bytes. A client that cannot send them in this time only
+            // occupies a connection.
             head_timeout: Duration::from_secs(5),
-            // A client on the worst of networks sends 16 KiB in this time.
+            // A client on the slowest networks can send 16 KiB in this time.
             body_timeout: Duration::from_secs(10),
             head_size: request_head::MAX_SIZE,
-            // Ten times the largest body that makes sense.
+            // Ten times the largest meaningful body.
             body_size: 16 * 1024,
         }
     }
 }
 
-/// What can be set of it, as it was written.
+/// The settings of [`Bounds`], as text.
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub(super) struct BoundOptions {
-    /// Connections of clients, divided among the workers (one for each core). Before it is reached
-    /// the longest idle ones are closed; when all are busy, more wait [default: 1000]
+    /// Maximum number of client connections, 1 to 1000000, divided among the workers (one per CPU
+    /// core). Shortly before the limit, the longest-idle connections are closed; if all connections
+    /// are busy, new ones wait [default: 1000]
     #[arg(long, env)]
     max_connections: Option<String>,
-    /// Connections of one network (an IPv4 address, a /64 of IPv6); beyond it the longest idle one
-    /// of the network is closed. If it is set, it also holds for private networks, loopback and
-    /// `TRUSTED_PROXIES` [default: a tenth of `MAX_CONNECTIONS`, and those peers are exempt]
+    /// Maximum number of connections from one network (an IPv4 address or an IPv6 /64); beyond it,
+    /// the longest-idle connection of the network is closed. If set, the limit also applies to
+    /// private networks, loopback and `TRUSTED_PROXIES`, which are otherwise exempt [default: a
+    /// tenth of `MAX_CONNECTIONS`]
     #[arg(long, env)]
     max_connections_per_network: Option<String>,
-    /// How long a connection may stand between two requests [default: 75s]
+    /// Maximum idle time of a connection between two requests, up to 1h [default: 75s]
     #[arg(long, env)]
     keep_alive: Option<String>,
-    /// How long the head of a request may take [default: 5s]
+    /// Time limit for receiving the headers of a request, up to 1h [default: 5s]
     #[arg(long, env)]
     head_timeout: Option<String>,
-    /// How long the body of a request may take [default: 10s]
+    /// Time limit for receiving the body of a request, up to 1h [default: 10s]
     #[arg(long, env)]
     body_timeout: Option<String>,
-    /// Size of a request's head at the most [default: 16KiB]
+    /// Maximum size of a request's headers, including the request line, 1KiB to 128KiB [default:
+    /// 16KiB]
     #[arg(long, env)]
     max_head_size: Option<String>,
-    /// Size of a request's body at the most [default: 16KiB]
+    /// Maximum size of a request's body, 1KiB to 128KiB [default: 16KiB]
     #[arg(long, env)]
     max_body_size: Option<String>,
 }
 
 const LONGEST: Duration = Duration::from_hours(1);
 const KIB: usize = 1024;
-/// The HTTP library takes no head beyond 128 KiB.
+/// Accepted sizes. The HTTP library does not accept headers of more than 128 KiB.
 const SIZES: std::ops::RangeInclusive<usize> = KIB..=128 * KIB;
 
 impl BoundOptions {
@@ -101,7 +105,7 @@ impl BoundOptions {
         if connections_per_network.is_some_and(|most| most > connections) {
             config_errors.note(
                 "MAX_CONNECTIONS_PER_NETWORK",
-                format_args!("at most MAX_CONNECTIONS, which is {connections}"),
+                format_args!("must be at most MAX_CONNECTIONS ({connections})"),
             );
         }
         let mut span = |name, value: &Option<String>, default| {
@@ -145,13 +149,13 @@ fn size(text: &str) -> Result<usize, &'static str> {
 }
 
 impl Bounds {
-    /// Connections of one network at the most, where they are counted.
+    /// Returns the maximum number of connections from one network, where it applies.
     #[must_use]
     pub fn network_share(&self) -> usize {
         self.connections_per_network.unwrap_or((self.connections / 10).max(1))
     }
 
-    /// What is in force, as variables.
+    /// Returns the effective settings as pairs of variable and value.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let duration = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let size = |bytes: usize| {
@@ -163,7 +167,7 @@ impl Bounds {
         };
         vec![
             ("MAX_CONNECTIONS", self.connections.to_string()),
-            // Empty where it is not set: to set the default would bind trusted proxies, too.
+            // Empty if not set: setting the default would also limit trusted proxies.
             (
                 "MAX_CONNECTIONS_PER_NETWORK",
                 self.connections_per_network.map(|most| most.to_string()).unwrap_or_default(),

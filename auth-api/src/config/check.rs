@@ -1,4 +1,4 @@
-//! From what was written to a configuration that holds together.
+//! Validation: turns the options, which are text, into a consistent configuration.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_hours(24);
 const TEN_YEARS: Duration = Duration::from_hours(24 * 3653);
 
 impl DatabaseOptions {
-    /// Checks what is needed to reach the database.
+    /// Checks the settings of the database connection.
     pub fn check(&self) -> Result<DatabaseConfig, ConfigError> {
         let mut config_errors = ConfigErrors::default();
         let config = self.check_into(&mut config_errors);
@@ -47,8 +47,8 @@ impl DatabaseOptions {
                     None
                 }
             });
-        // A back end costs the server about 10 MB and PostgreSQL is busiest at a few times its
-        // cores.
+        // A backend uses about 10 MB on the server, and PostgreSQL reaches its highest throughput
+        // with a few backends per core.
         let size = config_errors.parse(
             "DATABASE_POOL_SIZE",
             self.database_pool_size.as_deref(),
@@ -60,15 +60,15 @@ impl DatabaseOptions {
                     .ok_or("not a number from 1 to 1000")
             },
         );
-        // Longer than any statement of ours takes under load; shorter than a person waits.
+        // Longer than any statement takes under load, and shorter than a person waits.
         let checkout_timeout = config_errors.span(
             "DATABASE_CHECKOUT_TIMEOUT",
             self.database_checkout_timeout.as_ref(),
             Duration::from_secs(2),
             HOUR,
         );
-        // Every statement of ours is a look-up by key: one that takes seconds waits for a lock or
-        // for a sick disk.
+        // Every statement is a lookup by key. One that takes seconds is waiting for a lock or for a
+        // failing disk.
         let statement_timeout = config_errors.span(
             "DATABASE_STATEMENT_TIMEOUT",
             self.database_statement_timeout.as_ref(),
@@ -86,7 +86,7 @@ impl DatabaseOptions {
         let owner = connect.clone();
         let connect = connect
             .set("statement_timeout", &milliseconds)
-            // A transaction of ours that stands still has lost its process; its locks must not
+            // The process of a transaction that stays idle for so long is gone. Its locks must not
             // stay.
             .set("idle_in_transaction_session_timeout", &milliseconds);
         Some(DatabaseConfig {
@@ -99,7 +99,7 @@ impl DatabaseOptions {
 }
 
 impl Options {
-    /// Checks everything and tells everything that is wrong.
+    /// Checks all settings and reports all errors together.
     pub fn check(&self) -> Result<Config, ConfigError> {
         let mut config_errors = ConfigErrors::default();
         let config = self.check_into(&mut config_errors);
@@ -123,7 +123,7 @@ impl Options {
         if admin_bind.is_some_and(|admin| admin.port() != 0 && ops_bind == Some(admin)) {
             config_errors.note(
                 "ADMIN_BIND",
-                "must differ from OPS_BIND: who may scrape must not reach operators' endpoints",
+                "must differ from OPS_BIND: metrics scrapers must not reach the operators' endpoints",
             );
         }
         let ops_hosts =
@@ -139,7 +139,7 @@ impl Options {
                 "AUTH_SECRET",
                 self.auth_secret.as_ref(),
                 self.auth_secret_file.as_ref(),
-                "32 bytes as base64; `auth-api keys secret` prints a fresh one",
+                "32 bytes in base64; `auth-api keys secret` generates one",
             )
             .and_then(|text| {
                 Secrets::parse(text.expose_secret())
@@ -154,7 +154,7 @@ impl Options {
         if signing_keys_dir.is_none() {
             config_errors.note(
                 "SIGNING_KEYS_DIR",
-                "missing: a directory; `auth-api keys generate --dir D` makes a key in one",
+                "missing: a directory of signing keys; `auth-api keys generate --dir DIR` creates a key",
             );
         }
         let signing_key_delay = config_errors.duration(
@@ -176,7 +176,7 @@ impl Options {
             Duration::from_secs(30),
             HOUR,
         );
-        // Under the half minute that supervisors commonly leave between SIGTERM and SIGKILL.
+        // Less than the 30 seconds that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout = config_errors.duration(
             "SHUTDOWN_TIMEOUT",
             self.shutdown_timeout.as_ref(),
@@ -191,7 +191,7 @@ impl Options {
         if cookie_insecure == Some(true) && secure {
             config_errors.note(
                 "COOKIE_INSECURE",
-                "only for PUBLIC_URL=http://…: over https cookies are Secure; leave it out",
+                "requires a PUBLIC_URL with http://; over HTTPS, cookies are always Secure",
             );
         }
         let redis = self.redis(config_errors, issuer.as_deref().zip(network));
@@ -237,8 +237,8 @@ impl Options {
         })
     }
 
-    /// Checks what a command on accounts needs: the stores, and how wallets and keys are named in
-    /// them.
+    /// Checks the settings of the commands that manage accounts: PostgreSQL, Redis, the network of
+    /// the wallets and the prefix of the keys.
     pub fn check_accounts(&self) -> Result<AccountsConfig, ConfigError> {
         let mut config_errors = ConfigErrors::default();
         let config = self.check_accounts_into(&mut config_errors);
@@ -248,7 +248,7 @@ impl Options {
     fn check_accounts_into(&self, config_errors: &mut ConfigErrors) -> Option<AccountsConfig> {
         let database = self.database.check_into(config_errors);
         let network = self.network(config_errors);
-        // The prefix in Redis comes from them, unless it is given.
+        // By default, the Redis prefix is derived from the issuer, which defaults to PUBLIC_URL.
         let named = self.redis_prefix.is_some() || self.issuer.is_some();
         let public_url = if named { None } else { Some(self.public_url(config_errors)?) };
         let issuer =
@@ -277,8 +277,9 @@ impl Options {
         })
     }
 
-    /// One may be a client that moved with an answer under way. A thief who follows the rotations
-    /// has one in each generation.
+    /// Parses `REFRESH_FOREIGN_GENERATIONS`. The default is 2, because one generation may be a
+    /// client that changed its network while a response was on its way. An attacker who follows the
+    /// rotations has a retry in each generation.
     fn foreign_generations(&self, config_errors: &mut ConfigErrors) -> Option<u16> {
         let generations = self.refresh_foreign_generations.as_deref();
         config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
@@ -299,7 +300,7 @@ impl Options {
         })
     }
 
-    /// Keys are named after issuer and network, unless it is said how.
+    /// Checks the settings of Redis. The default prefix is derived from issuer and network.
     fn redis(
         &self,
         config_errors: &mut ConfigErrors,
@@ -317,7 +318,7 @@ impl Options {
                     url.expose_secret().into_connection_info().and_then(redis::Client::open);
                 client.map_err(|error| config_errors.note("REDIS_URL", error)).ok()
             });
-        // Far above what a look-up takes (a tenth of a millisecond), far below what a user notices.
+        // Far more than a lookup takes (0.1 ms), and far less than a user notices.
         let fifty = Duration::from_millis(50);
         let timeout = config_errors.span(
             "REDIS_TIMEOUT",
@@ -325,7 +326,7 @@ impl Options {
             fifty,
             Duration::from_secs(10),
         );
-        // With or without the braces of the hash tag: both mean the same.
+        // The braces of the hash tag are optional.
         let bare = |prefix: &String| {
             prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::to_owned)
         };
@@ -336,8 +337,10 @@ impl Options {
         })?;
         if prefix.is_empty() || prefix.contains(['{', '}']) || prefix.contains(char::is_whitespace)
         {
-            config_errors
-                .note("REDIS_PREFIX", "must be a word without braces: they are put around it");
+            config_errors.note(
+                "REDIS_PREFIX",
+                "must not be empty or contain white space or braces, except one pair around it",
+            );
         }
         Some(RedisConfig { client: client?, prefix, timeout })
     }
@@ -393,7 +396,7 @@ impl Options {
         if lifetimes.extend_threshold >= lifetimes.session {
             config_errors.note(
                 "EXTEND_THRESHOLD",
-                "must be shorter than SESSION_TTL, or no session is ever extended",
+                "must be shorter than SESSION_TTL; otherwise no session is ever extended",
             );
         }
         lifetimes
@@ -408,7 +411,8 @@ fn switch(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// Two deployments on one Redis must not believe each other's marker.
+/// Derives a prefix, so that two deployments on one Redis do not trust each other's completeness
+/// marker.
 fn default_redis_prefix(issuer: &str, network: Network) -> String {
     let hash = blake3::Hasher::new()
         .update(issuer.as_bytes())
@@ -430,19 +434,20 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     {
         return Err("must have no user, query or fragment".into());
     }
-    // It stands in the message that a wallet signs: one line of ASCII, under 1 KB in all.
+    // The URL is part of a line of the message that a wallet signs. The message is ASCII and less
+    // than 1 KB.
     if !text.chars().all(|c| c.is_ascii_graphic()) || text.len() > 256 {
-        return Err("must be at most 256 characters of ASCII".into());
+        return Err("must be at most 256 printable ASCII characters".into());
     }
-    let host = url.host_str().ok_or("must name a host")?;
+    let host = url.host_str().ok_or("must contain a host")?;
     let domain = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     Ok(PublicUrl { uri: text.to_owned(), domain, origin: url.origin().ascii_serialization() })
 }
 
-/// A URL without query and fragment (RFC 8414 §2). Verifiers compare it letter by letter, so it
-/// stays as it is written.
+/// Parses a URL without query and fragment (RFC 8414 §2). Verifiers compare it character by
+/// character, so it is kept as written.
 fn issuer(text: &str) -> Result<String, &'static str> {
-    const FORM: &str = "not a URL such as https://auth.example.com, without query and fragment";
+    const FORM: &str = "not a URL such as https://auth.example.com without user, query or fragment";
     let url = Url::parse(text).map_err(|_| FORM)?;
     let plain = url.query().is_none()
         && url.fragment().is_none()
@@ -455,7 +460,7 @@ fn issuer(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Origins as browsers write them (RFC 6454 §6.2): what is not one would never be met.
+/// Parses origins as browsers serialize them (RFC 6454 §6.2). Any other form would never match.
 fn origins(text: &str) -> Result<Vec<String>, String> {
     let listed = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     let origin = |text: &str| {
@@ -463,8 +468,8 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
         let written = written.map(|url| url.origin().ascii_serialization());
         match written {
             Some(origin) if origin == text => Ok(origin),
-            Some(origin) => Err(format!("{text} is not how a browser writes it: {origin}")),
-            None => Err(format!("{text} is no origin such as https://app.example.com")),
+            Some(origin) => Err(format!("{text} must be written as browsers send it: {origin}")),
+            None => Err(format!("{text} is not an origin such as https://app.example.com")),
         }
     };
     listed.map(origin).collect()

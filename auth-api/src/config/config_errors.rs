@@ -1,4 +1,4 @@
-//! Everything that is wrong, told at once.
+//! Collection of configuration errors, so that they are reported together.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use secrecy::SecretString;
 use super::options::given;
 use crate::files;
 
-/// Everything that is wrong with a configuration.
+/// All errors in a configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration has {} mistake{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
+#[error("the configuration has {} error{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// What a file of secrets contains, without the space around it; or what is wrong with it.
+/// Reads a file of secrets and parses its content without surrounding white space. Errors contain
+/// the path.
 pub(crate) fn parse_file<T, E: fmt::Display>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -25,10 +26,10 @@ pub(crate) fn parse_file<T, E: fmt::Display>(
 }
 
 fn not_empty(text: &str) -> Result<SecretString, &'static str> {
-    if text.is_empty() { Err("it is empty") } else { Ok(text.into()) }
+    if text.is_empty() { Err("the file is empty") } else { Ok(text.into()) }
 }
 
-/// Collects mistakes instead of stopping at the first.
+/// Collects errors instead of stopping at the first one.
 #[derive(Default)]
 pub(super) struct ConfigErrors(pub(super) Vec<String>);
 
@@ -55,14 +56,14 @@ impl ConfigErrors {
         match parse(value) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                self.note(name, format_args!("{error} (it is {value:?})"));
+                self.note(name, format_args!("{error} (got {value:?})"));
                 None
             }
         }
     }
 
-    /// What was written, or the default where that is a mistake: so that contradictions are found
-    /// all the same.
+    /// Parses a duration. An invalid one is reported and replaced by the default, so that
+    /// contradictions between settings are still found.
     pub(super) fn duration(
         &mut self,
         name: &str,
@@ -76,7 +77,7 @@ impl ConfigErrors {
         .unwrap_or(default)
     }
 
-    /// A duration that makes no sense at zero, nor beyond `longest`.
+    /// Parses a duration that must be greater than zero and at most `longest`.
     pub(super) fn span(
         &mut self,
         name: &str,
@@ -86,15 +87,18 @@ impl ConfigErrors {
     ) -> Duration {
         let span = self.duration(name, value, default);
         if span.is_zero() {
-            self.note(name, "must be longer than nothing");
+            self.note(name, "must be greater than zero");
         }
         if span > longest {
-            self.note(name, format_args!("at most {}", humantime::format_duration(longest)));
+            self.note(
+                name,
+                format_args!("must be at most {}", humantime::format_duration(longest)),
+            );
         }
         span
     }
 
-    /// The same for what stands in tokens and messages, which count whole seconds.
+    /// Like [`span`](Self::span), for durations in tokens and messages, which count whole seconds.
     pub(super) fn seconds(
         &mut self,
         name: &str,
@@ -104,7 +108,7 @@ impl ConfigErrors {
     ) -> Duration {
         let span = self.span(name, value, default, longest);
         if span.subsec_nanos() != 0 {
-            self.note(name, "must be whole seconds");
+            self.note(name, "must be a whole number of seconds");
         }
         span
     }
@@ -122,7 +126,7 @@ impl ConfigErrors {
         value
     }
 
-    /// What a file holds, without the space around it.
+    /// Reads and parses the file that a setting names. See [`parse_file`].
     pub(super) fn parse_file<T, E: fmt::Display>(
         &mut self,
         name: &str,
@@ -132,7 +136,7 @@ impl ConfigErrors {
         parse_file(path, parse).map_err(|error| self.note(name, error)).ok()
     }
 
-    /// A secret from its variable or from the file that `NAME_FILE` names.
+    /// Reads a secret from its variable or from the file that `NAME_FILE` names.
     pub(super) fn secret(
         &mut self,
         name: &str,
@@ -142,7 +146,7 @@ impl ConfigErrors {
     ) -> Option<SecretString> {
         match (value.filter(|value| !value.is_empty()), given(file)) {
             (Some(_), Some(_)) => {
-                self.note(name, format_args!("given twice, also as {name}_FILE: leave one out"));
+                self.note(name, format_args!("given twice; remove it or {name}_FILE"));
                 None
             }
             (None, Some(path)) => self.parse_file(&format!("{name}_FILE"), path, not_empty),

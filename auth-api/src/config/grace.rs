@@ -1,32 +1,35 @@
-//! How long a refresh may be repeated, and why not for less.
+//! Validation of the grace period within which a refresh may be repeated.
 
 use std::time::Duration;
 
 use super::config_errors::ConfigErrors;
 use super::{DatabaseConfig, RedisConfig};
 
-/// `REFRESH_REUSE_GRACE`. The longest answer takes 13 s by default (2 s for a connection, 11 s for
-/// the queries, 50 ms for Redis): this is [`MARGIN`] and two seconds more.
+/// The default of `REFRESH_REUSE_GRACE`: [`MARGIN`] plus two seconds more than the slowest response
+/// with default settings, which takes 13 s (2 s for a connection, 11 s for the queries, 50 ms for
+/// Redis).
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
 
-/// For that long a stolen token goes unnoticed.
+/// The use of a stolen token can go unnoticed for this long.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// A client whose answer came too late waits for `Retry-After`, connects anew, perhaps over another
-/// network, and sends again.
+/// A client whose response came too late waits for `Retry-After`, reconnects, perhaps over another
+/// network, and sends the request again.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Checks what holds whatever the timeouts are.
+/// Checks the limit that does not depend on the timeouts.
 pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     if grace > LONGEST {
-        config_errors
-            .note("REFRESH_REUSE_GRACE", "at most 5m: for that long a stolen token goes unnoticed");
+        config_errors.note(
+            "REFRESH_REUSE_GRACE",
+            "must be at most 5m: a stolen token can go unnoticed for this long",
+        );
     }
 }
 
-/// A rotation may have been committed although its client got a 503, after the longest time that an
-/// answer takes. With a shorter grace the client that tries again, as it is told to, would be taken
-/// for a thief.
+/// Checks that the grace period is longer than the slowest response. A rotation may have been
+/// committed although its client received a 503 after the longest possible time. With a shorter
+/// grace period, a client that retries as instructed would be treated as an attacker.
 pub(super) fn check(
     config_errors: &mut ConfigErrors,
     grace: Duration,
@@ -41,9 +44,9 @@ pub(super) fn check(
         config_errors.note(
             "REFRESH_REUSE_GRACE",
             format_args!(
-                "must be at least {} (it is {}): 15s more than an answer may take, which is DATABASE_CHECKOUT_TIMEOUT ({}), twice \
-                 DATABASE_STATEMENT_TIMEOUT and a second ({}), and REDIS_TIMEOUT ({}); raise it, lower those, or set it to 0s to \
-                 accept no retries",
+                "must be at least {} (got {}): 15s more than the slowest response, which takes DATABASE_CHECKOUT_TIMEOUT ({}), twice \
+                 DATABASE_STATEMENT_TIMEOUT plus 1s ({}), and REDIS_TIMEOUT ({}); increase it, decrease those, or set it to 0s to \
+                 reject retries without an Idempotency-Key",
                 text(needed),
                 text(grace),
                 text(checkout),

@@ -1,4 +1,4 @@
-//! How often one may ask, and who is believed about where a request comes from.
+//! Settings of rate limits and trusted proxies.
 
 use clap::Args;
 
@@ -6,69 +6,74 @@ use super::config_errors::ConfigErrors;
 use super::{ProxyHeader, TrustedProxies};
 use crate::limits::{Quota, Quotas};
 
-/// What can be set of it, as it was written.
+/// The settings, as text.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct LimitOptions {
-    /// `on` or `off` [default: on]
+    /// Enable rate limits: `on` or `off`. Each limit is a quota such as `60/1m`: at most 1000000
+    /// requests in a period of whole seconds, up to 1h [default: on]
     #[arg(long, env)]
     rate_limit: Option<String>,
-    /// Challenges, logins, and wrong credentials of clients, each from one network: an IPv4
-    /// address, a /64 of IPv6; a /56 has 4 times as many, a /48 64 times [default: 120/1m]
+    /// Quota of a network for challenges, logins, introspections and revocations with wrong client
+    /// credentials, each counted separately. A network is an IPv4 address or an IPv6 /64; a /56 has
+    /// 4 times the quota, and a /48 has 64 times [default: 120/1m]
     #[arg(long, env)]
     rate_limit_ip: Option<String>,
-    /// Logins of one wallet, counted once its signature has been verified [default: 240/1m]
+    /// Quota of a wallet for logins, counted after the signature has been verified [default:
+    /// 240/1m]
     #[arg(long, env)]
     rate_limit_address: Option<String>,
-    /// Refreshes from one network [default: 600/1m]
+    /// Quota of a network for refreshes [default: 600/1m]
     #[arg(long, env)]
     rate_limit_refresh_ip: Option<String>,
-    /// Refreshes of one session [default: 30/1m]
+    /// Quota of a session for refreshes [default: 30/1m]
     #[arg(long, env)]
     rate_limit_session: Option<String>,
-    /// Accounts made by first logins from one IPv4 /24 or IPv6 /48; logins of accounts that exist
-    /// do not count [default: 500/1h]
+    /// Quota of an IPv4 /24 or IPv6 /48 for logins that create an account; logins of existing
+    /// accounts do not count [default: 500/1h]
     #[arg(long, env)]
     rate_limit_new_accounts: Option<String>,
-    /// Requests with an access token or a cookie, and requests of other services without
-    /// credentials, each from one network; counted by each process for itself [default: 6000/1m]
+    /// Quota of a network for requests with an access token or a cookie, and, counted separately,
+    /// for requests of other services without client credentials. Each process counts separately
+    /// [default: 6000/1m]
     #[arg(long, env)]
     rate_limit_read_ip: Option<String>,
-    /// Requests with an access token or a cookie of one session, counted by each process for
-    /// itself [default: 600/1m]
+    /// Quota of a session for requests with an access token or a cookie. Each process counts
+    /// separately [default: 600/1m]
     #[arg(long, env)]
     rate_limit_read_session: Option<String>,
-    /// Addresses and networks, comma-separated, of proxies whose `PROXY_HEADER` is believed
-    /// [default: none]
+    /// Comma-separated addresses and networks of proxies whose `PROXY_HEADER` is trusted, each at
+    /// least /7 (IPv4) or /16 (IPv6) [default: none]
     #[arg(long, env)]
     trusted_proxies: Option<String>,
-    /// The header in which those proxies name the client: `x-forwarded-for` or `forwarded`; the
-    /// other is ignored [default: x-forwarded-for]
+    /// Header in which the trusted proxies send the client's address: `x-forwarded-for` or
+    /// `forwarded`; the other one is ignored [default: x-forwarded-for]
     #[arg(long, env)]
     proxy_header: Option<String>,
 }
 
-// A person logs in a few times a day, but an office or a carrier may stand behind one address, and
-// a suite of tests on one machine. So these leave room for hundreds of people, and bound what
-// costs: a signature that is verified (a tenth of a millisecond), and a session that is stored
-// (anybody can make wallets).
+// A person logs in a few times a day, but an office or a mobile carrier may share one address, and
+// so does a test suite on one machine. The defaults leave room for hundreds of people, and they
+// limit what is expensive: verifying a signature (0.1 ms) and storing a session, which anybody can
+// cause by creating wallets.
 const IP: &str = "120/1m";
-// Only a wallet's own signature counts. Each login is a row and a transaction that waits for the
-// others of its account: this bounds a client that loops, on however many hosts.
+// Only logins with a valid signature of the wallet count. Each one writes a row in a transaction
+// that waits for the account's other logins. This limits a client that logs in in a loop, on any
+// number of hosts.
 const ADDRESS: &str = "240/1m";
-// Every session refreshes each ACCESS_TOKEN_TTL: this is 9,000 of them behind one address. A
-// refresh stores nothing new.
+// Every session refreshes once per ACCESS_TOKEN_TTL, so this is sufficient for 9,000 sessions
+// behind one address. A refresh stores nothing new.
 const REFRESH_IP: &str = "600/1m";
-// Tabs that wake together, and retries.
+// Allows for browser tabs that wake up together, and for retries.
 const SESSION: &str = "30/1m";
-// A wallet costs nothing, and an account stays. So many people come anew only where a service is
-// announced to a whole hall; an attacker gets 12,000 accounts a day from a network instead of
-// 172,800 from each address.
+// A wallet costs nothing, and an account stays. Only a service that is announced to a large
+// audience has so many new users from one network. An attacker can create 12,000 accounts a day
+// from a network instead of 172,800 from each address.
 const NEW_ACCOUNTS: &str = "500/1h";
-// Each takes a signature check (a tenth of a millisecond) and one or two reads by key. A back end
-// that serves pages for many people asks from one address: a hundred a second are a few per cent of
-// what a process answers.
+// Each request costs a signature check (0.1 ms) and one or two reads by key. A backend that serves
+// pages for many people sends its requests from one address. One hundred per second are a few
+// percent of what a process can answer.
 const READ_IP: &str = "6000/1m";
-// No page asks ten times a second.
+// No page sends ten requests per second.
 const READ_SESSION: &str = "600/1m";
 
 impl LimitOptions {
@@ -122,7 +127,7 @@ impl LimitOptions {
     }
 }
 
-/// What is in force, as variables.
+/// Returns the effective settings as pairs of variable and value.
 pub(super) fn lines(quotas: Option<&Quotas>) -> Vec<(&'static str, String)> {
     let Some(quotas) = quotas else { return vec![("RATE_LIMIT", "off".into())] };
     vec![

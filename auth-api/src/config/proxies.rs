@@ -1,4 +1,4 @@
-//! Who is believed about whose requests it passes on.
+//! Trusted proxies: which peers may forward requests, and in which header they name the client.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,42 +6,41 @@ use std::net::IpAddr;
 use actix_web::http::header::{FORWARDED, HeaderName, X_FORWARDED_FOR};
 use ipnet::{IpNet, Ipv4Net};
 
-/// `TRUSTED_PROXIES` and `PROXY_HEADER`: proxies whose forwarding header is trusted, and which
-/// header that is.
+/// The proxies in `TRUSTED_PROXIES`, and the header in `PROXY_HEADER`, in which they name clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     header: ProxyHeader,
 }
 
-/// The one header in which proxies name the clients that they forward.
+/// The header in which trusted proxies name the clients whose requests they forward.
 ///
-/// A proxy that writes one of the two passes the other on as the client sent it, so only one of
-/// them can be believed.
+/// A proxy that sets one of the two headers forwards the other one as the client sent it.
+/// Therefore, only one of them can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For`, which nearly all proxies write.
+    /// `X-Forwarded-For`, which nearly all proxies set.
     #[default]
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// Not the name of a header in which proxies name clients.
+/// The value is not the name of a header in which proxies name clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither x-forwarded-for nor forwarded; it must be the header that your proxy writes")]
+#[error("neither x-forwarded-for nor forwarded; use the header that the proxy sets")]
 pub struct InvalidProxyHeader;
 
 impl ProxyHeader {
     const ALL: [Self; 2] = [Self::XForwardedFor, Self::Forwarded];
 
-    /// Parses the name of a header, in any case.
+    /// Parses the name of a header. Case does not matter.
     pub fn parse(text: &str) -> Result<Self, InvalidProxyHeader> {
         let named = |header: &Self| header.name().as_str().eq_ignore_ascii_case(text.trim());
         Self::ALL.into_iter().find(named).ok_or(InvalidProxyHeader)
     }
 
-    /// The header's name.
+    /// Returns the name of the header.
     #[must_use]
     pub fn name(self) -> HeaderName {
         match self {
@@ -50,7 +49,7 @@ impl ProxyHeader {
         }
     }
 
-    /// The header that is ignored.
+    /// Returns the header that is ignored.
     #[must_use]
     pub fn ignored(self) -> Self {
         match self {
@@ -60,19 +59,19 @@ impl ProxyHeader {
     }
 }
 
-/// Not a list of addresses and networks that can be trusted.
+/// The value is not a list of addresses and networks that can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProxies {
-    /// Neither an address nor a network.
+    /// An entry is neither an address nor a network.
     #[error("{0:?} is neither an address nor a network such as 10.0.0.0/8")]
     Malformed(String),
-    /// A network so large that strangers are in it: each of them could name any address as its own.
-    #[error("{0} is too large: at least /{shortest}; name the proxies", shortest = shortest(.0))]
+    /// A network is so large that it contains other parties, each of which could claim any address.
+    #[error("{0} is too large; the prefix must be at least /{shortest}", shortest = shortest(.0))]
     TooLarge(IpNet),
 }
 
-/// The shortest prefix that can be a network of one's own: 10.0.0.0/8 and its neighbour, and what a
-/// registry gives to its largest members.
+/// Returns the shortest accepted prefix. A private network can have it (10.0.0.0/8 and its
+/// neighbor), and so can the allocation of a registry's largest members.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,
@@ -81,26 +80,26 @@ fn shortest(network: &IpNet) -> u8 {
 }
 
 impl TrustedProxies {
-    /// Parses addresses and networks with commas between them; none is trusted by an empty text.
+    /// Parses comma-separated addresses and networks. An empty text trusts no proxy.
     pub fn parse(text: &str) -> Result<Self, InvalidProxies> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let networks = parts.map(network).collect::<Result<_, _>>()?;
         Ok(Self { networks, header: ProxyHeader::default() })
     }
 
-    /// The same proxies, which name clients in this header.
+    /// Returns the same proxies with this header.
     #[must_use]
     pub fn writing(self, header: ProxyHeader) -> Self {
         Self { header, ..self }
     }
 
-    /// The header in which they name clients.
+    /// Returns the header in which the proxies name clients.
     #[must_use]
     pub fn header(&self) -> ProxyHeader {
         self.header
     }
 
-    /// Whether a request that comes from this address is believed about where it was before.
+    /// Returns whether the forwarding header of a request from this address is trusted.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&ip))
@@ -115,13 +114,15 @@ fn network(text: &str) -> Result<IpNet, InvalidProxies> {
     Ok(network)
 }
 
-/// A network, or an address as a network of its own. Never IPv4 in the clothes of IPv6.
+/// Parses a network, or an address as a network of its own. The result is never an IPv4-mapped IPv6
+/// network.
 pub(crate) fn network_of(text: &str) -> Option<IpNet> {
     let network = text.parse().map(|ip: IpAddr| IpNet::from(ip)).or_else(|_| text.parse());
     network.ok().map(as_v4)
 }
 
-/// `::ffff:10.0.0.0/104` is 10.0.0.0/8, as `::ffff:10.0.0.1` is 10.0.0.1.
+/// Converts an IPv4-mapped network: `::ffff:10.0.0.0/104` is 10.0.0.0/8, and `::ffff:10.0.0.1` is
+/// 10.0.0.1.
 fn as_v4(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));

@@ -11,21 +11,21 @@ use crate::keys::KeyRing;
 use crate::sessions::SessionSource;
 use crate::token::Rules;
 
-/// Two hosts that ask a time server are less than a second apart; this is for those that do not.
+/// Clocks of synchronized hosts differ by less than a second. This is for hosts that are not.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// auth-api forgets that a session is denied a minute after its last access token has expired:
-/// whoever accepts one for longer accepts those of revoked sessions.
+/// auth-api removes a denied session from its denylist a minute after its last access token has
+/// expired. With a longer leeway, tokens of revoked sessions would be accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
-/// auth-api answers in milliseconds; a user waits for this no longer than for anything else.
+/// auth-api responds in milliseconds. A user must not wait longer for this than for other requests.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// One set of keys in ten seconds is nothing to auth-api, whatever others send us; and a key is
-/// published for minutes before it signs (`SIGNING_KEY_DELAY`), so nobody waits for it.
+/// One request for keys every ten seconds is no load for auth-api, whatever tokens are received. A
+/// key is published minutes before it signs (`SIGNING_KEY_DELAY`), so no request waits for this.
 const KEYS_PAUSE: Duration = Duration::from_secs(10);
-/// Tokens are good for half an hour at the most: where auth-api is away for longer there are none
-/// left that a key could verify, and a day later no key is worth keeping.
+/// Tokens are valid for at most half an hour. If auth-api is unavailable for longer, there are no
+/// tokens left to verify, and after a day, no key needs to be kept.
 const KEYS_MAX_STALE: Duration = Duration::from_hours(24);
 
-/// How to know auth-api. Everything but the URL has a default.
+/// The settings of an [`AuthClient`]. Everything except the URL has a default.
 #[must_use]
 pub struct Builder {
     url: String,
@@ -54,63 +54,65 @@ impl Builder {
         }
     }
 
-    /// `ISSUER` of auth-api, letter by letter. Default: the URL, as for auth-api.
+    /// Sets the `ISSUER` of auth-api, which must match exactly. Default: the URL, as in auth-api.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// `AUDIENCE` of auth-api, letter by letter. Default: the URL, as for auth-api.
+    /// Sets the `AUDIENCE` of auth-api, which must match exactly. Default: the URL, as in auth-api.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// For how long a token is accepted after it has expired, and how far in the future it may have
-    /// been made: whole seconds, a minute at the most. Default: 30 seconds.
+    /// Sets how long a token is accepted after it has expired, and how far in the future it may
+    /// have been issued: whole seconds, at most a minute. Default: 30 seconds.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Bounds each request to auth-api. Default: 3 seconds.
+    /// Sets the time limit of each request to auth-api. Default: 3 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Between two fetches of the keys, at least, however many tokens come that name an unknown
-    /// one. Default: 10 seconds.
+    /// Sets the minimum time between two requests for keys, however many tokens name an unknown
+    /// key. Default: 10 seconds.
     pub fn keys_pause(mut self, pause: Duration) -> Self {
         self.keys_pause = pause;
         self
     }
 
-    /// For how long the keys are good when auth-api cannot be reached. Default: 24 hours.
+    /// Sets how long keys are used while auth-api is unavailable. Default: 24 hours.
     pub fn keys_max_stale(mut self, max_stale: Duration) -> Self {
         self.keys_max_stale = max_stale;
         self
     }
 
-    /// What `auth-api clients add` has printed: who we are when we ask for more than keys.
+    /// Sets the client id and secret that `auth-api clients add` has printed. Introspection and
+    /// revocation require them.
     pub fn credentials(mut self, id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
         self.credentials = Some((id.into(), secret.into()));
         self
     }
 
-    /// Who is asked first whether a session stands. Default: nobody but auth-api.
+    /// Sets a source that is queried before auth-api for whether a session was revoked. Default:
+    /// only auth-api is queried.
     pub fn sessions(mut self, source: impl SessionSource + 'static) -> Self {
         self.sessions = Some(Box::new(source));
         self
     }
 
-    /// Checks the settings. Asks nobody.
+    /// Validates the settings and creates the client. Sends no requests.
     pub fn build(self) -> Result<AuthClient, Error> {
         let Self { url, issuer, audience, leeway, timeout, .. } = self;
         if leeway > LONGEST_LEEWAY {
             return Err(Error::setting(
                 "leeway",
-                "a minute at the most: auth-api denies a revoked session for no longer",
+                "must be at most a minute, because auth-api denies a revoked session for no longer",
             ));
         }
         let base = base(&url)?;
@@ -143,14 +145,15 @@ impl Builder {
     }
 }
 
-/// The URL that paths are put behind. It stands in errors and logs: no secret may be in it.
+/// Validates the URL that paths are appended to. It appears in errors and logs, so it must not
+/// contain a secret.
 fn base(url: &str) -> Result<&str, Error> {
     let parsed = Url::parse(url).map_err(|error| Error::setting("url", error.to_string()))?;
     match parsed.scheme() {
         "https" => {}
         "http" if is_loopback(&parsed) => {}
-        // Keys that anybody on the way can replace verify whatever tokens he likes, and credentials
-        // would be there to read.
+        // Over plain HTTP, an attacker on the network could replace the keys, and so forge tokens,
+        // and could read the client credentials.
         "http" => {
             return Err(Error::setting(
                 "url",
@@ -173,7 +176,7 @@ fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // Never resolved elsewhere (RFC 6761 §6.3).
+        // Never resolved by a name server (RFC 6761 §6.3).
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }

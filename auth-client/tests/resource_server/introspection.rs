@@ -1,4 +1,4 @@
-//! What auth-api says of credentials, and who may do what with them.
+//! Introspection, revocation, and the settings of the client.
 
 use auth_client::{AuthClient, Error, TokenUse};
 use serde_json::json;
@@ -64,7 +64,7 @@ async fn what_is_revoked_is_inactive_at_once() {
     client.revoke(&tokens.refresh).await.unwrap();
     assert_eq!(client.introspect(&tokens.access).await.unwrap(), None);
     assert_eq!(client.introspect(&tokens.refresh).await.unwrap(), None);
-    // Again, or what never was: that is no error (RFC 7009 §2.2).
+    // Revoking again, or revoking an unknown token, is not an error (RFC 7009 §2.2).
     client.revoke(&tokens.refresh).await.unwrap();
     client.revoke("garbage").await.unwrap();
 }
@@ -99,7 +99,7 @@ async fn an_answer_that_makes_no_sense_lets_nobody_in() {
     }
 }
 
-/// A server that leads all who come to another.
+/// Starts a server that redirects all requests to another one, and returns its URL.
 async fn leading_to(other: &Receiver) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -153,7 +153,7 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
         assert!(matches!(client.introspect_access("x").await, Err(Error::OtherAudience)));
     }
     assert!(matches!(client.introspect_access("x").await, Err(Error::OtherIssuer)));
-    // As a form, and a name and a secret that were encoded as in one (RFC 6749 §2.3.1).
+    // The body is a form, and the name and the secret are form-encoded (RFC 6749 §2.3.1).
     let request = &server.received()[0];
     assert_eq!(
         (&*request.method, &*request.path, &*request.text()),
@@ -178,7 +178,8 @@ fn a_setting_that_cannot_be_is_told() {
     ] {
         assert_eq!(wrong(AuthClient::builder(url)), "url", "{url}");
     }
-    // Without TLS anybody on the way makes keys; on this machine there is no way.
+    // Without TLS, an attacker on the network could forge keys. On this machine there is no
+    // network.
     for url in [
         "http://auth.example.com",
         "http://10.0.0.1",
@@ -200,6 +201,6 @@ fn a_setting_that_cannot_be_is_told() {
             Err(Error::Setting { .. })
         ));
     }
-    // A path is no mistake.
+    // A path is allowed.
     AuthClient::builder("https://example.com/auth/").build().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The keys: they are replaced, cannot be had, or are not what they should be.
+//! Key rotation, unavailable keys, and invalid keys.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::stage::{Resource, client_of, fetches, is_refused, is_unavailable};
 
-/// Makes a signing key in a directory.
+/// Creates a signing key in a directory.
 async fn generate(directory: &std::path::Path) -> std::path::PathBuf {
     let args = ["keys", "generate", "--dir", directory.to_str().unwrap()];
     let (code, made) = Program::run(binary("auth-api"), &args, &[]).await;
@@ -21,7 +21,7 @@ async fn generate(directory: &std::path::Path) -> std::path::PathBuf {
     made.stdout().trim().into()
 }
 
-/// An API with a key that was made long ago, where a new one signs as soon as it is there.
+/// Starts an API with an old key. A new key signs as soon as it is loaded.
 async fn with_an_old_key(database: &Database) -> AuthApi {
     let keys = TempDir::new().unwrap();
     let made = generate(keys.path()).await;
@@ -44,9 +44,10 @@ async fn a_rotation_of_keys_goes_unnoticed() {
     assert_eq!(api.reload().await, Vec::<String>::new());
     let new = api.login(&wallet).await.access;
     assert_ne!(Jwt::read(&new).header["kid"], Jwt::read(&old).header["kid"]);
-    // Who may ask at once has it at once, and nobody else is kept waiting for good.
+    // Without a minimum time between requests, the new key is available immediately; otherwise,
+    // soon.
     quick.verify(&new).await.unwrap();
-    eventually("the new key is known", async || {
+    eventually("the new key is accepted", async || {
         assert_eq!(resource.me(&old).await.status, 200);
         resource.me(&new).await.status == 200
     })
@@ -72,11 +73,12 @@ async fn a_key_that_is_retired_is_forgotten() {
     assert_eq!(api.reload().await, Vec::<String>::new());
     let new = api.login(&wallet).await.access;
     let stolen =
-        Jwt::read(&genuine).claims(&json!({ "jti": "made by who has the old key" })).signed(&old);
-    eventually("the old key is forgotten", async || is_refused(&resource.me(&stolen).await)).await;
+        Jwt::read(&genuine).claims(&json!({ "jti": "made with the old key" })).signed(&old);
+    eventually("the old key is rejected", async || is_refused(&resource.me(&stolen).await)).await;
     assert_eq!(resource.me(&new).await.status, 200);
-    // Nor does whoever was asked nothing for so long accept it once more, for want of a newer set.
-    eventually("its set is twice as old as it may be", async || {
+    // A client that was idle for this long must not accept the old key while it fetches a newer
+    // set.
+    eventually("its set is twice as old as a fresh one", async || {
         begun.elapsed() >= Duration::from_secs(20)
     })
     .await;
@@ -96,7 +98,8 @@ async fn many_unknown_keys_are_few_requests() {
         ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key)
     };
 
-    // From cold, all at once: one fetches, and the others wait for it.
+    // Without cached keys, and all at once: one caller fetches the keys, and the others wait for
+    // it.
     let mut asking = JoinSet::new();
     for number in 0..200 {
         let (client, token) = (client.clone(), forged(number));
@@ -113,7 +116,7 @@ async fn many_unknown_keys_are_few_requests() {
         assert!(is_refused(&resource.me(&forged(number)).await));
     }
     assert_eq!(resource.me(&token).await.status, 200);
-    // One at first, and one in ten seconds.
+    // One request at first, and one every ten seconds.
     let allowed = 2.0 + (begun.elapsed().as_secs_f64() / 10.0).floor();
     let fetched = fetches(&api).await - 1.0;
     assert!((1.0..=allowed).contains(&fetched), "{fetched} fetches");
@@ -131,7 +134,7 @@ async fn those_who_hang_up_leave_one_request() {
         let given_up = tokio::time::timeout(Duration::from_millis(50), client.verify(token)).await;
         assert!(given_up.is_err());
     }
-    eventually("it was asked", async || !silent.received().is_empty()).await;
+    eventually("the keys are requested", async || !silent.received().is_empty()).await;
     assert_eq!(silent.received().len(), 1);
 }
 
@@ -145,18 +148,18 @@ async fn while_no_keys_can_be_had_those_that_are_there_go_on() {
     let token = api.login(&Wallet::generate()).await.access;
     assert_eq!(resource.me(&token).await.status, 200);
     proxy.cut();
-    // They grow old after ten seconds, and are asked for in vain.
-    eventually("they were asked for again", async || {
+    // The keys are stale after ten seconds, and requests for new ones fail.
+    eventually("the keys are requested again", async || {
         assert_eq!(resource.me(&token).await.status, 200);
         !resource.program.log_events("keys_fetch_failed").is_empty()
     })
     .await;
     assert_eq!(resource.me(&token).await.status, 200);
-    // A key that is not among them may be a new one: nobody knows.
+    // An unknown key may be a new one, so the result is not a rejection.
     let unknown = Jwt::read(&token).header(&json!({ "kid": "unknown" })).signed(&api.signing_key());
     assert!(is_unavailable(&resource.me(&unknown).await));
     proxy.restore();
-    eventually("they can be had again", async || {
+    eventually("the keys are available again", async || {
         assert_eq!(resource.me(&token).await.status, 200);
         is_refused(&resource.me(&unknown).await)
     })
@@ -173,10 +176,10 @@ async fn without_any_keys_nobody_gets_in() {
     let token = api.login(&Wallet::generate()).await.access;
     assert!(is_unavailable(&resource.me(&token).await));
     assert_eq!(resource.public().await.status, 200);
-    // What cannot be a token of auth-api's needs no key to be told so.
+    // A value that cannot be a token of auth-api is rejected without a key.
     assert!(is_refused(&resource.me("garbage").await));
     proxy.restore();
-    eventually("the keys can be had", async || resource.me(&token).await.status == 200).await;
+    eventually("the keys are available", async || resource.me(&token).await.status == 200).await;
 }
 
 #[tokio::test]
@@ -185,7 +188,7 @@ async fn of_many_keys_the_newest_64_are_kept() {
     let api = AuthApi::start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
     let (ours, key) = (Jwt::read(&token), api.signing_key());
-    // Oldest first, as auth-api has them; among them those that are none of our business.
+    // Oldest first, like the keys of auth-api; some of the keys must be ignored.
     let keys =
         (0..80).flat_map(|number| [json!({ "kty": "RSA" }), jwk(&format!("key-{number}"), &key)]);
     let set = json!({ "keys": keys.collect::<Vec<_>>() }).to_string();
@@ -250,13 +253,13 @@ async fn what_is_no_set_of_keys_is_not_taken_and_leaves_those_that_are_there() {
         assert_eq!(server.received().len(), 2, "{name}");
         client.verify(&token).await.unwrap();
     }
-    // And none is good for longer than it may be.
+    // No set is used for longer than the maximum.
     let server = Receiver::answering(&[(200, &good), (500, "")]).await;
     let short = client_of(&format!("http://{}", server.address())).keys_max_stale(Duration::ZERO);
     let client = short.keys_pause(Duration::ZERO).build().unwrap();
     client.verify(&token).await.unwrap();
     assert!(matches!(client.verify(&token).await, Err(Error::KeysUnavailable(_))));
-    // Beside one that is good, those that are none of our business do no harm.
+    // Keys that must be ignored do not affect a valid key.
     let beside =
         json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB" }, 7, jwk("unknown", &key)] })
             .to_string();

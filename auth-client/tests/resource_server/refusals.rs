@@ -1,5 +1,5 @@
-//! Tokens that auth-api did not make for this service, or not for now; and requests that carry
-//! none.
+//! Tokens that auth-api did not issue for this service or that are not valid now, and requests
+//! without a token.
 
 use std::time::{Duration, SystemTime};
 
@@ -80,7 +80,7 @@ fn claims(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
         ("issued an hour from now", claims(json!({ "iat": now() + 3600 }))),
         ("no time of issue", claims(json!({ "iat": null }))),
         ("no session", claims(json!({ "sid": null }))),
-        ("a session that is none", claims(json!({ "sid": "*" }))),
+        ("an invalid session", claims(json!({ "sid": "*" }))),
         ("no wallet", claims(json!({ "wallet": null }))),
         ("more than 4,096 bytes", claims(json!({ "more": "x".repeat(4096) }))),
     ]
@@ -115,8 +115,8 @@ async fn a_token_that_is_not_for_this_service_and_now_is_refused() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // What was refused above was refused for what was changed in it, not for the hand that wrote
-    // it.
+    // The tokens above were rejected because of what was changed in them, and not because the test
+    // signed them.
     let by_hand = ours.clone().claims(&json!({ "jti": "by hand" })).signed(&key);
     assert_eq!(resource.me(&by_hand).await.status, 200);
     let answer = resource.me(&tokens.access).await;
@@ -134,7 +134,7 @@ async fn a_token_is_accepted_until_it_expires() {
     let client = client_of(&api.url).leeway(Duration::ZERO).build().unwrap();
     let token = api.login(&Wallet::generate()).await.access;
     let expires_at = Jwt::read(&token).claims["exp"].as_i64().unwrap();
-    testkit::eventually("it has expired", async || {
+    testkit::eventually("the token has expired", async || {
         let before = now();
         match client.verify(&token).await {
             Ok(verified) => {
@@ -150,7 +150,7 @@ async fn a_token_is_accepted_until_it_expires() {
         }
     })
     .await;
-    // Within the leeway it is good all the same.
+    // Within the leeway, the token is still accepted.
     let lenient = client_of(&api.url).leeway(Duration::from_mins(1)).build().unwrap();
     assert_eq!(lenient.verify(&token).await.unwrap().expires_at, expires_at);
 }

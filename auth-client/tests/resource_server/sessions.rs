@@ -1,10 +1,11 @@
-//! Sessions that must stand: by auth-api's word, or by its denylist.
+//! Checks of sessions, with auth-api or with its denylist.
 
 use testkit::{Answer, AuthApi, Database, Proxy, Redis, Service, Tokens, Wallet, eventually};
 
 use crate::stage::{Resource, is_refused, is_unavailable};
 
-/// An API that another service may ask, with one session that was logged out and one that lives.
+/// An API that another service may query, with one session that was logged out and one that is
+/// live.
 struct Stage {
     _database: Database,
     redis: Redis,
@@ -19,12 +20,12 @@ impl Stage {
         let (database, redis, service) =
             (Database::create().await, Redis::start(), Service::add().await);
         let url = redis.url();
-        // The marker stays as a test leaves it: the list is not rebuilt by the clock.
+        // A long interval, so that the denylist is not rebuilt during a test.
         let env = [
             ("REDIS_URL", &*url),
             ("REDIS_PREFIX", "p"),
             ("DENYLIST_SYNC_INTERVAL", "1h"),
-            // auth-api turns to PostgreSQL well before the resource gives up.
+            // auth-api falls back to PostgreSQL well before the resource server times out.
             ("REDIS_TIMEOUT", "100ms"),
             service.env(),
         ];
@@ -39,7 +40,7 @@ impl Stage {
         Self { _database: database, redis, service, api, revoked, live }
     }
 
-    /// The example, that may ask this auth-api.
+    /// Starts the example with credentials of this auth-api.
     async fn resource(&self, more: &[(&str, &str)]) -> Resource {
         let mut env =
             vec![("CLIENT_ID", self.service.id), ("CLIENT_SECRET", &*self.service.secret)];
@@ -54,9 +55,9 @@ async fn a_revoked_session_is_refused_where_it_must_stand() {
     let resource = stage.resource(&[]).await;
     assert!(is_refused(&resource.danger(&stage.revoked.access).await));
     assert_eq!(resource.danger(&stage.live.access).await.status, 204);
-    // Offline nobody knows.
+    // Offline verification does not notice the revocation.
     assert_eq!(resource.me(&stage.revoked.access).await.status, 200);
-    // From the next request on.
+    // The revocation applies from the next request on.
     assert_eq!(stage.api.logout(&stage.live.access).await.status, 204);
     assert!(is_refused(&resource.danger(&stage.live.access).await));
 }
@@ -73,7 +74,7 @@ async fn when_auth_api_does_not_answer_no_session_stands() {
     assert_eq!(resource.me(&stage.live.access).await.status, 200);
     proxy.restore();
     assert_eq!(resource.danger(&stage.live.access).await.status, 204);
-    // It takes the request, and says nothing.
+    // auth-api accepts the request and does not respond.
     proxy.stall();
     assert!(is_unavailable(&resource.danger(&stage.live.access).await));
 }
@@ -88,11 +89,11 @@ async fn who_may_not_ask_lets_nobody_in() {
     assert_eq!(wrong.me(&stage.live.access).await.status, 200);
 }
 
-/// What a resource that has Redis alone answers once Redis has answered it in time; until then
-/// nobody gets in.
+/// Returns the response of a resource server that has only Redis, once Redis has responded in time.
+/// Until then, all requests are rejected.
 async fn known(resource: &Resource, token: &str) -> Answer {
     let mut answer = resource.danger(token).await;
-    eventually("Redis answers in time", async || {
+    eventually("Redis responds in time", async || {
         if is_unavailable(&answer) {
             answer = resource.danger(token).await;
         }
@@ -105,12 +106,12 @@ async fn known(resource: &Resource, token: &str) -> Answer {
 #[tokio::test]
 async fn the_denylist_answers_for_auth_api_while_it_is_complete() {
     let stage = Stage::set().await;
-    // A user that may do no more than look up, as docs/resource-servers.md has it.
+    // A user that may only look up keys, as in docs/resource-servers.md.
     assert!(
         stage.redis.command("ACL SETUSER orders on >secret ~{p}:deny:* +mget").starts_with("+OK")
     );
     let url = format!("redis://orders:secret@{}", stage.redis.address());
-    // It may not ask auth-api: what it knows is from Redis.
+    // The resource server has no credentials for auth-api, so its only source is Redis.
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "{p}")];
     let resource = Resource::start(&stage.api.url, &list).await;
     assert_eq!(known(&resource, &stage.live.access).await.status, 204);
@@ -126,15 +127,15 @@ async fn a_denylist_that_may_lack_something_is_not_believed() {
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];
     let (alone, asking) =
         (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
-    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204)
+    eventually("Redis is used", async || alone.danger(&stage.live.access).await.status == 204)
         .await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
-    // Of no session it knows anything now; another deployment's list is not ours.
+    // The list is now empty, and the marker of another deployment does not apply.
     assert!(stage.redis.command("SET {q}:deny:complete 1").starts_with("+OK"));
     for token in [&stage.live.access, &stage.revoked.access] {
         assert!(is_unavailable(&alone.danger(token).await));
     }
-    // auth-api knows better, and writes the list again when it is asked.
+    // auth-api has the state of all sessions, and rewrites the list when it is queried.
     assert_eq!(asking.danger(&stage.live.access).await.status, 204);
     assert!(is_refused(&asking.danger(&stage.revoked.access).await));
 }
@@ -146,14 +147,14 @@ async fn a_redis_that_is_away_or_hangs_is_no_way_in() {
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];
     let (alone, asking) =
         (Resource::start(&stage.api.url, &list).await, stage.resource(&list).await);
-    eventually("Redis is asked", async || alone.danger(&stage.live.access).await.status == 204)
+    eventually("Redis is used", async || alone.danger(&stage.live.access).await.status == 204)
         .await;
     stage.redis.hang();
     assert!(is_unavailable(&alone.danger(&stage.live.access).await));
     assert_eq!(asking.danger(&stage.live.access).await.status, 204);
     assert!(is_refused(&asking.danger(&stage.revoked.access).await));
     stage.redis.wake();
-    eventually("Redis is asked again", async || {
+    eventually("Redis is used again", async || {
         alone.danger(&stage.live.access).await.status == 204
     })
     .await;

@@ -2,7 +2,7 @@ use auth_client::{AuthClient, Builder};
 use reqwest::{Client, RequestBuilder};
 use testkit::{Answer, AuthApi, Program, example};
 
-/// The example, as a process.
+/// The example as a process.
 pub(crate) struct Resource {
     pub(crate) program: Program,
     url: String,
@@ -10,7 +10,7 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// For an auth-api at this URL, with these variables, too.
+    /// Starts the example for the auth-api at this URL, with additional environment variables.
     pub(crate) async fn start(auth_url: &str, more: &[(&str, &str)]) -> Self {
         let issuer = AuthApi::PUBLIC_URL;
         let mut env = vec![
@@ -26,27 +26,27 @@ impl Resource {
         Self { program, url, client: Client::new() }
     }
 
-    /// A request to `/me` without a token, yet.
+    /// Returns a request to `/me`, without a token.
     pub(crate) fn request(&self) -> RequestBuilder {
         self.client.get(format!("{}/me", self.url))
     }
 
-    /// The same, with a query.
+    /// Returns a request to `/me` with a query, without a token.
     pub(crate) fn request_with_query(&self, query: &str) -> RequestBuilder {
         self.client.get(format!("{}/me?{query}", self.url))
     }
 
-    /// For who has a genuine access token.
+    /// Sends a request that requires a valid access token.
     pub(crate) async fn me(&self, token: &str) -> Answer {
         send(self.request().bearer_auth(token)).await
     }
 
-    /// For whose session stands, too.
+    /// Sends a request that also requires a live session.
     pub(crate) async fn danger(&self, token: &str) -> Answer {
         send(self.client.delete(format!("{}/danger", self.url)).bearer_auth(token)).await
     }
 
-    /// For everybody.
+    /// Sends a request that requires no token.
     pub(crate) async fn public(&self) -> Answer {
         send(self.client.get(format!("{}/public", self.url))).await
     }
@@ -56,12 +56,12 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
-/// The crate itself, for an auth-api at this URL.
+/// Returns a builder of the crate's client, for the auth-api at this URL.
 pub(crate) fn client_of(auth_url: &str) -> Builder {
     AuthClient::builder(auth_url).issuer(AuthApi::PUBLIC_URL).audience(AuthApi::PUBLIC_URL)
 }
 
-/// What a token that is not accepted is answered.
+/// Whether this is the response to a token that is not accepted.
 pub(crate) fn is_refused(answer: &Answer) -> bool {
     answer.status == 401
         && answer
@@ -71,14 +71,14 @@ pub(crate) fn is_refused(answer: &Answer) -> bool {
         && answer.body["code"] == "unauthenticated"
 }
 
-/// What is answered while nobody can say whether a token is good.
+/// Whether this is the response while it cannot be determined whether a token is valid.
 pub(crate) fn is_unavailable(answer: &Answer) -> bool {
     answer.status == 503
         && answer.headers.contains_key("retry-after")
         && answer.body["code"] == "unavailable"
 }
 
-/// How often auth-api was asked for its keys.
+/// Returns how many requests for its keys auth-api has received.
 pub(crate) async fn fetches(api: &AuthApi) -> f64 {
     let line = r#"auth_api_http_request_duration_seconds_count{method="GET",route="/.well-known/jwks.json",status="200"}"#;
     api.metric(line).await

@@ -1,4 +1,4 @@
--- In SQL because the new end stands in SET and in WHERE, and comes from one reading of the clock.
+-- In SQL because the new end is used in both SET and WHERE, from the same reading of the clock.
 UPDATE sessions
 SET previous_until = clock.at + span.grace
 FROM (SELECT clock_timestamp() AS at) AS clock,

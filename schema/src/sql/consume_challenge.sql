@@ -1,4 +1,5 @@
--- In SQL because the insert depends on the database's clock, and both answers come from one look at it.
+-- In SQL because the insert depends on the database's clock, and both results use the same reading
+-- of it.
 WITH challenge AS MATERIALIZED (
     SELECT challenge.expires_at, challenge.expires_at > clock_timestamp() AS valid
     FROM (VALUES ($1::timestamptz)) AS challenge (expires_at)

@@ -1,6 +1,7 @@
--- In SQL because Diesel's UPDATE takes no ordered sub-select. What a login ends is one statement, so that its rows are
--- locked in the order of their ids (lock order): the session of the cookie that it replaces, which may be another
--- account's, and the account's oldest beyond the limit.
+-- In SQL because Diesel's UPDATE does not support ordered subqueries. One statement ends all
+-- sessions that a login ends, so that their rows are locked in the order of their ids (lock order):
+-- the session whose cookie the login replaces, which may belong to another account, and the
+-- account's oldest sessions beyond the limit.
 WITH replaced AS (
     SELECT id FROM sessions
     WHERE id = $1 AND $2 IN (token_hash, previous_hash) AND revoked_at IS NULL AND expires_at > clock_timestamp()

@@ -1,4 +1,5 @@
--- What the runs of the last day did, $1 at most. Read from their reports by the server, so that the reports stay there.
+-- Summaries of the runs of the last day, at most $1. The server reads them from the reports, so
+-- that the reports are not transferred.
 SELECT r.started_at, r.outcome, d.deleted, d.mean, d.longest
 FROM (SELECT * FROM {runs}
       WHERE started_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '24 hours')

@@ -1,5 +1,6 @@
--- In SQL because the new expiry stands in SET and in WHERE, and Diesel has no least(). The token that is replaced stays good
--- until the expiry that it had; none is replaced while the one before it is still good.
+-- In SQL because the new expiry is used in both SET and WHERE, and Diesel has no least(). The
+-- replaced token stays valid until the expiry that it had. No token is replaced while its
+-- predecessor is still valid.
 UPDATE sessions
 SET previous_hash = token_hash,
     previous_until = expires_at,

@@ -1,5 +1,6 @@
--- In SQL because Diesel has no UPDATE … FROM, and the answer needs the session's times in the same round trip.
--- Only the family is locked; a revocation that commits beside it wins, because every token of a revoked session is dead.
+-- In SQL because Diesel has no UPDATE … FROM, and the response needs the session's times in the
+-- same round trip. Only the family is locked. A revocation that commits concurrently takes
+-- precedence, because no token of a revoked session is valid.
 UPDATE token_families AS family
 SET generation = family.generation + 1,
     previous_hash = family.token_hash,

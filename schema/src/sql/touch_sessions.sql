@@ -1,5 +1,5 @@
--- In SQL because Diesel has no SKIP LOCKED in a sub-select of UPDATE. A session that somebody holds is being changed
--- anyway, and one that has ended stays as it is.
+-- In SQL because Diesel does not support SKIP LOCKED in a subquery of UPDATE. A locked session is
+-- being changed anyway, and an ended one must not change.
 UPDATE sessions
 SET last_seen_at = clock_timestamp()
 WHERE id = ANY (ARRAY (
