@@ -154,12 +154,16 @@ impl App {
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
         let syncing = {
             let state = Arc::clone(&state);
-            tokio::spawn(async move { denylist::keep_in_sync(&state).await })
+            tokio::spawn(async move {
+                denylist::keep_in_sync(&state.denylist, &state.database, &state.clock).await
+            })
         };
         let stop_touching = CancellationToken::new();
         let mut touching = {
             let (state, stop) = (Arc::clone(&state), stop_touching.clone());
-            tokio::spawn(async move { last_seen::keep_up(&state, stop).await })
+            tokio::spawn(async move {
+                last_seen::keep_up(&state.last_seen, &state.database, stop).await
+            })
         };
         let reloading = {
             let state = Arc::clone(&state);

@@ -21,6 +21,11 @@ pub struct Clock {
 
 const UNKNOWN: i64 = i64::MIN;
 
+/// The database has not returned its time yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("database time not yet synchronized")]
+pub struct NotSynchronized;
+
 impl Clock {
     /// Creates a clock whose time is unknown until the first [`sync`](Self::sync).
     #[must_use]

@@ -1,7 +1,10 @@
 //! Value types that all layers share.
 
+use std::time::Duration;
+
 use schema::sessions::Session;
 use serde::Deserialize;
+use url::{Host, Url};
 use utoipa::ToSchema;
 
 /// How the credentials of a session are sent.
@@ -43,5 +46,99 @@ impl Transport {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         if session.cookie.is_some() { Self::Cookie } else { Self::Token }
+    }
+}
+
+/// A Stellar network, named as in CAIP-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The public network.
+    Pubnet,
+    /// The test network.
+    Testnet,
+}
+
+impl Network {
+    /// Returns `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a
+    /// wallet's account.
+    #[must_use]
+    pub fn caip2(self) -> &'static str {
+        match self {
+            Self::Pubnet => "stellar:pubnet",
+            Self::Testnet => "stellar:testnet",
+        }
+    }
+}
+
+/// The URL that clients use, and the parts of it that wallets and browsers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// The URL as configured: the `URI` of a challenge.
+    pub uri: String,
+    /// The host, followed by the port unless it is the scheme's default: the `domain` of a
+    /// challenge.
+    pub domain: String,
+    /// The origin of pages at this URL (RFC 6454): scheme, host and port.
+    pub origin: String,
+}
+
+impl PublicUrl {
+    /// Returns the URL of `path`, which must begin with a slash.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.uri.trim_end_matches('/'))
+    }
+
+    /// Returns whether clients use this URL over plain HTTP from outside this machine and its
+    /// private network, as far as the URL shows.
+    #[must_use]
+    pub fn is_public_without_tls(&self) -> bool {
+        let Ok(url) = Url::parse(&self.uri) else { return false };
+        let public = match url.host() {
+            Some(Host::Ipv4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            Some(Host::Ipv6(ip)) => {
+                !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
+            }
+            Some(Host::Domain(name)) => {
+                let suffix = name.trim_end_matches('.').rsplit_once('.').map(|(_, suffix)| suffix);
+                suffix.is_some_and(|suffix| !PRIVATE_SUFFIXES.contains(&suffix))
+            }
+            None => false,
+        };
+        url.scheme() == "http" && public
+    }
+}
+
+/// Top-level domains that are never public (RFC 2606, RFC 6761, RFC 6762, RFC 8375, and ICANN's
+/// `internal`).
+const PRIVATE_SUFFIXES: [&str; 8] =
+    ["localhost", "test", "example", "invalid", "local", "internal", "lan", "arpa"];
+
+/// Lifetimes of credentials and sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Lifetime of an access token.
+    pub access_token: Duration,
+    /// Sliding lifetime of a session: how long it lives without being used.
+    pub session: Duration,
+    /// Absolute lifetime of a session.
+    pub session_max_age: Duration,
+    /// Minimum gain for which a later expiry is written.
+    pub extend_threshold: Duration,
+    /// Lifetime of a challenge.
+    pub challenge: Duration,
+    /// Grace period within which a refresh may be repeated without the `Idempotency-Key` of the
+    /// attempt.
+    pub reuse_grace: Duration,
+    /// Maximum age of a login that may end other sessions; `None` for no maximum.
+    pub step_up: Option<Duration>,
+}
+
+impl Lifetimes {
+    /// Returns how long after a rotation clients are shown the times from before it: twice the
+    /// grace period, so that a client that times a retry by these values is too late for one.
+    #[must_use]
+    pub fn rotation_hidden(&self) -> Duration {
+        self.reuse_grace * 2
     }
 }

@@ -15,8 +15,8 @@ use schema::sessions::Session;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::{Database, DatabaseError, timed};
 use crate::metrics;
-use crate::state::{DatabaseError, State, timed};
 
 /// Minimum time between two updates of a session.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -72,8 +72,8 @@ impl LastSeenUpdates {
 }
 
 /// Writes queued updates until `stop` is canceled and the queue is empty.
-pub async fn keep_up(state: &State, stop: CancellationToken) {
-    let receiver = state.last_seen.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+pub async fn keep_up(updates: &LastSeenUpdates, database: &Database, stop: CancellationToken) {
+    let receiver = updates.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut queue) = receiver else { return };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -84,17 +84,17 @@ pub async fn keep_up(state: &State, stop: CancellationToken) {
                 continue;
             }
         }
-        if let Err(error) = write(state, &batch).await {
+        if let Err(error) = write(database, &batch).await {
             counter!(metrics::TOUCHES_DROPPED).increment(batch.len() as u64);
             tracing::warn!(event = "last_seen_update_failed", sessions = batch.len(), %error, "last-seen times not updated");
         }
-        state.last_seen.written(&batch);
+        updates.written(&batch);
         batch.clear();
     }
 }
 
-async fn write(state: &State, batch: &[SessionId]) -> Result<(), DatabaseError> {
-    let mut connection = state.database.acquire().await?;
+async fn write(database: &Database, batch: &[SessionId]) -> Result<(), DatabaseError> {
+    let mut connection = database.acquire().await?;
     let watch = connection.watch();
     timed(watch, "touch_sessions", Session::touch(&mut connection, batch.to_vec(), PAUSE)).await?;
     Ok(())

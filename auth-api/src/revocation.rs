@@ -7,10 +7,11 @@ use schema::sessions::{RevokedReason, Session};
 
 use crate::audit::{self, RevokedBy};
 use crate::credentials::{RefreshToken, SessionToken, Token};
+use crate::database::{DatabaseError, timed};
 use crate::http::Client;
 use crate::http::credential::VerifiedCredential;
 use crate::metrics;
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// A credential that may end its session. It is genuine, but only the database shows whether it was
 /// issued.

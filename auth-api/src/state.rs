@@ -1,36 +1,29 @@
 //! State that all requests share.
 
-use std::future::Future;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use ::metrics::{counter, gauge, histogram};
 use chrono::{DateTime, Utc};
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
 use hardening::ops_hosts::OpsHosts;
-use schema::pool::{CheckoutError, Pool, PooledConnection};
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::clients::ClientCheck;
-use crate::clock::Clock;
-use crate::config::{Bounds, Config, Lifetimes, Network, PublicUrl, TrustedProxies};
+use crate::clock::{Clock, NotSynchronized};
+use crate::config::{Bounds, Config, TrustedProxies};
 use crate::credentials::access_token::AccessTokens;
 use crate::credentials::signing_keys::SigningKeys;
 use crate::credentials::{ChallengeIssuer, Secrets};
+use crate::database::Database;
 use crate::denylist::Denylist;
+use crate::domain::{Lifetimes, Network, PublicUrl};
 use crate::family_keys::FamilyKeys;
+use crate::http::connections::Connections;
 use crate::http::cookie::SessionCookie;
-use crate::http::{Connections, Problem};
 use crate::last_seen::LastSeenUpdates;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::redis::Redis;
 use crate::repeats::Repeats;
+use crate::tasks::Tasks;
 
 /// The shared state, created once for all workers.
 pub struct State {
@@ -114,11 +107,11 @@ impl State {
                 lifetimes.access_token,
             ),
             clients: Arc::new(ClientCheck::new(config.clients.clone())?),
-            database: Database {
-                pool: schema::pool::build(config.database.connect.clone(), config.database.pool),
-                size: config.database.pool.size,
-                query_bound: config.database.query_bound(),
-            },
+            database: Database::new(
+                schema::pool::build(config.database.connect.clone(), config.database.pool),
+                config.database.pool.size,
+                config.database.query_bound(),
+            ),
             admin: Admin::new(config.admin_token.clone()),
             limits: Limits::new(Arc::clone(&redis), config.rate_limit),
             repeats: Repeats::default(),
@@ -134,7 +127,7 @@ impl State {
                 .chain(&config.allowed_origins)
                 .cloned()
                 .collect(),
-            tasks: Tasks { tracker: TaskTracker::new(), runtime: Handle::current() },
+            tasks: Tasks::new(),
         })
     }
 }
@@ -142,185 +135,7 @@ impl State {
 impl State {
     /// Returns the database's time, advanced by this machine's monotonic clock. Fails until the
     /// database has returned its time once, because until then nobody can say what has expired.
-    pub fn now(&self) -> Result<DateTime<Utc>, Problem> {
-        self.clock.now().ok_or_else(|| {
-            tracing::warn!(event = "clock_not_synchronised", "database time not yet synchronized");
-            Problem::Unavailable
-        })
-    }
-}
-
-/// The connection pool, with metrics of the time spent waiting.
-pub struct Database {
-    pool: Pool,
-    size: u32,
-    query_bound: Duration,
-}
-
-/// Why a database operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// No connection was available within the checkout timeout.
-    #[error("no database connection: {0}")]
-    Checkout(#[from] CheckoutError),
-    /// A query failed.
-    #[error("query failed: {0}")]
-    Query(#[from] DieselError),
-}
-
-impl DatabaseError {
-    /// Returns whether a retry may succeed: the database is unavailable or overloaded, or the
-    /// operation took too long. Otherwise the error is a bug in auth-api.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Checkout(_) | Self::Query(DieselError::BrokenTransactionManager) => true,
-            Self::Query(DieselError::DatabaseError(kind, _)) => matches!(
-                kind,
-                DatabaseErrorKind::ClosedConnection
-                    | DatabaseErrorKind::UnableToSendCommand
-                    | DatabaseErrorKind::SerializationFailure
-                    | DatabaseErrorKind::ReadOnlyTransaction
-                    // Timeouts, deadlocks and a server that shuts down, for which Diesel has no
-                    // kinds.
-                    | DatabaseErrorKind::Unknown
-            ),
-            Self::Query(_) => false,
-        }
-    }
-}
-
-impl Database {
-    /// Checks out a connection, or fails after the checkout timeout.
-    pub async fn acquire(&self) -> Result<Lease<'_>, DatabaseError> {
-        let started = Instant::now();
-        let connection = self.pool.get().await;
-        histogram!(metrics::DB_ACQUIRE).record(started.elapsed());
-        match connection {
-            Ok(connection) => {
-                let watch =
-                    Watch { bound: self.query_bound, deadline: None, overdue: Arc::default() };
-                Ok(Lease { connection, watch })
-            }
-            Err(error) => {
-                counter!(metrics::DB_ACQUIRE_TIMEOUTS).increment(1);
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Sets the gauges that describe the pool.
-    pub fn report(&self) {
-        let state = self.pool.state();
-        gauge!(metrics::DB_CONNECTIONS, "state" => "idle").set(state.idle_connections);
-        gauge!(metrics::DB_CONNECTIONS, "state" => "busy")
-            .set(state.connections.saturating_sub(state.idle_connections));
-        gauge!(metrics::DB_CONNECTIONS_MAX).set(self.size);
-    }
-}
-
-/// A connection that is checked out. If a query on it was abandoned, the connection is returned as
-/// broken and the pool discards it: the result may still arrive, and no other request must wait for
-/// it.
-pub struct Lease<'p> {
-    connection: PooledConnection<'p>,
-    watch: Watch,
-}
-
-/// The time limit of queries on a connection.
-#[derive(Clone)]
-pub struct Watch {
-    bound: Duration,
-    /// When all queries on the connection must have finished; `None` if each query has the full
-    /// time.
-    deadline: Option<Instant>,
-    overdue: Arc<AtomicBool>,
-}
-
-impl Lease<'_> {
-    /// Limits all following queries together to the time of a single query.
-    pub fn bound_in_total(&mut self) {
-        self.watch.deadline = Some(Instant::now() + self.watch.bound);
-    }
-
-    /// Returns what [`timed`] needs while the query borrows the connection.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
-    }
-}
-
-impl Deref for Lease<'_> {
-    type Target = AsyncPgConnection;
-
-    fn deref(&self) -> &AsyncPgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for Lease<'_> {
-    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if self.watch.overdue.load(Ordering::Relaxed) {
-            AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection)
-                .set_in_error();
-        }
-    }
-}
-
-/// Runs a query, records its duration under `name`, and abandons the query when its time limit is
-/// reached. The server has its own limit (`statement_timeout`). This limit is for a server or a
-/// network that does not respond at all.
-pub async fn timed<T, E: From<DieselError>>(
-    watch: Watch,
-    name: &'static str,
-    query: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let started = Instant::now();
-    let bound =
-        watch.deadline.map_or(watch.bound, |deadline| deadline.saturating_duration_since(started));
-    let result = tokio::time::timeout(bound, query).await;
-    histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
-    result.unwrap_or_else(|_| {
-        watch.overdue.store(true, Ordering::Relaxed);
-        let reason = format!("no answer within {} s", watch.bound.as_secs());
-        Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(reason))
-            .into())
-    })
-}
-
-/// Work that must be finished once it has started. If a client disconnects, the future of its
-/// request is dropped, and a revocation that was committed but not added to the denylist would be
-/// incomplete. The work runs on the main runtime, which drives the database connections, and
-/// shutdown waits for it.
-pub struct Tasks {
-    tracker: TaskTracker,
-    runtime: Handle,
-}
-
-/// A task panicked or was aborted.
-#[derive(Debug, thiserror::Error)]
-#[error("the task of this request panicked or was aborted")]
-pub struct CutOff;
-
-impl Tasks {
-    /// Runs `work` to completion, even if the caller is dropped.
-    pub async fn finish<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, CutOff> {
-        let work = tracing::Instrument::instrument(work, tracing::Span::current());
-        self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| CutOff)
-    }
-
-    /// Waits until all work has finished.
-    pub async fn drain(&self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+    pub fn now(&self) -> Result<DateTime<Utc>, NotSynchronized> {
+        self.clock.now().ok_or(NotSynchronized)
     }
 }

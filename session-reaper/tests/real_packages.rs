@@ -85,11 +85,7 @@ async fn described(database: &Database, schema: &str, table: &str) -> String {
 /// Lets the package create its tables, which must equal those in `tests/presets/`, and four
 /// sessions; inserts 50,000 more rows with SQL; and runs the preset. Asserts that exactly the due
 /// rows are deleted, and that the package can read the same sessions as without the reaper.
-async fn package_keeps_every_readable_session(
-    package: Package,
-    case: Case,
-    key: &str,
-) {
+async fn package_keeps_every_readable_session(package: Package, case: Case, key: &str) {
     let database = Database::empty().await;
     // Times without a zone are in the server's time zone.
     database.execute(&format!("ALTER DATABASE {} SET TimeZone = 'UTC'", database.name())).await;
@@ -126,8 +122,7 @@ async fn connect_pg_simple_keeps_every_readable_session() {
         columns: &[],
         due: "DELETE FROM session WHERE expire < :utc - interval '1 day'",
     };
-    package_keeps_every_readable_session(Package::connect_pg_simple(), case, "sid")
-        .await;
+    package_keeps_every_readable_session(Package::connect_pg_simple(), case, "sid").await;
 }
 
 #[tokio::test]
@@ -138,8 +133,7 @@ async fn django_keeps_every_readable_session() {
         columns: &[],
         due: "DELETE FROM django_session WHERE expire_date < :now - interval '1 day'",
     };
-    package_keeps_every_readable_session(Package::django(), case, "session_key")
-        .await;
+    package_keeps_every_readable_session(Package::django(), case, "session_key").await;
 }
 
 #[tokio::test]

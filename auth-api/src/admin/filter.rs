@@ -9,8 +9,9 @@ use schema::browse::Filter;
 use schema::ids::AccountId;
 use uuid::Uuid;
 
-use crate::config::{Network, network_of};
+use crate::config::network_of;
 use crate::credentials::AccountAddress;
+use crate::domain::Network;
 
 /// The filters as text. A filter that is `None` does not restrict the selection.
 #[derive(Args, Clone, Debug, Default)]

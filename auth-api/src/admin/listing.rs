@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::filter::{FilterArgs, InvalidArgument, parse};
-use crate::config::Network;
 use crate::device::device;
+use crate::domain::Network;
 use crate::domain::Transport;
 
 /// The default number of sessions in a page, and the maximum number in the order `activity`. That

@@ -10,15 +10,13 @@ use schema::pool::PoolOptions;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::config_errors::{ConfigError, ConfigErrors};
-use super::options::given;
-use super::{
-    AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Lifetimes, Network, Options,
-    PublicUrl, RedisConfig, grace,
-};
+use super::config_errors::{ConfigError, ConfigErrors, given};
+use super::{AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Options, grace};
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
+use crate::domain::{Lifetimes, Network, PublicUrl};
+use crate::redis::RedisConfig;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);

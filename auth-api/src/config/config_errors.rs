@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::options::given;
 use crate::files;
 
 /// All errors in a configuration.
@@ -153,4 +152,9 @@ impl ConfigErrors {
             (value, None) => self.required(name, value, what).map(|value| value.trim().into()),
         }
     }
+}
+
+/// Returns the path unless it is empty.
+pub(super) fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }

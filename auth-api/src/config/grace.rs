@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::DatabaseConfig;
 use super::config_errors::ConfigErrors;
-use super::{DatabaseConfig, RedisConfig};
+use crate::redis::RedisConfig;
 
 /// The default of `REFRESH_REUSE_GRACE`: [`MARGIN`] plus two seconds more than the slowest response
 /// with default settings, which takes 13 s (2 s for a connection, 11 s for the queries, 50 ms for

@@ -160,11 +160,6 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// Returns the path unless it is empty.
-pub(super) fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
-    path.filter(|path| !path.as_os_str().is_empty())
-}
-
 /// The settings of the database connection, which are all that `migrate` needs.
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::{AccountAddress, Signature};
-use crate::config::{Network, PublicUrl};
+use crate::domain::{Network, PublicUrl};
 
 /// A message for a wallet to sign, modeled on EIP-4361 but for Stellar (message format:
 /// docs/api.md).

@@ -30,10 +30,10 @@ use schema::sessions::Session;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::config::RedisConfig;
+use crate::database::{Database, DatabaseError, timed};
 use crate::metrics;
+use crate::redis::RedisConfig;
 use crate::redis::{Answer, Redis, RedisFailure};
-use crate::state::{Database, DatabaseError, timed};
 
 pub use rebuild::keep_in_sync;
 

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::Denylist;
 use crate::clock::Clock;
+use crate::database::{Database, DatabaseError, timed};
 use crate::metrics;
 use crate::redis::RedisFailure;
-use crate::state::{Database, DatabaseError, State, timed};
 
 /// The number of sessions in a page of a rebuild. A page takes a few milliseconds in either
 /// database.
@@ -47,12 +47,11 @@ return 0";
 
 /// Keeps the denylist complete and the clock synchronized for the lifetime of the process.
 /// Synchronizes at every sync interval, and as soon as the list can no longer be trusted.
-pub async fn keep_in_sync(state: &State) {
-    let denylist = &state.denylist;
+pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Clock) {
     let mut retry = FIRST_RETRY;
     let mut last_error = String::new();
     loop {
-        match sync(denylist, &state.database, &state.clock).await {
+        match sync(denylist, database, clock).await {
             Ok(denied) => {
                 tracing::debug!(event = "denylist_rebuilt", denied, "denylist rebuilt");
                 (retry, last_error) = (FIRST_RETRY, String::new());

@@ -20,9 +20,10 @@ use super::live_session::find_live;
 use super::{Client, Peer, Problem};
 use crate::audit::{self, RevokedBy};
 use crate::credentials::{SessionToken, same_hash};
+use crate::database::{DatabaseError, timed};
 use crate::metrics::CookieRenewalOutcome;
 use crate::revocation::{self, Ended};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// An authentic token, and the request that presents it.
 pub(crate) struct PresentedCookie<'p> {

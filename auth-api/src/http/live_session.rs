@@ -7,7 +7,8 @@ use schema::ids::SessionId;
 use schema::sessions::Session;
 
 use super::Problem;
-use crate::state::{DatabaseError, State, timed};
+use crate::database::{DatabaseError, timed};
+use crate::state::State;
 
 /// Returns whether the session of an authentic access token has ended, according to Redis or, if
 /// Redis cannot be trusted, to PostgreSQL.

@@ -9,8 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bearer_error::{CHALLENGE, too_old};
+use crate::clock::NotSynchronized;
 use crate::credentials::InvalidAddress;
-use crate::state::{CutOff, DatabaseError};
+use crate::database::DatabaseError;
+use crate::tasks::CutOff;
 
 /// An error response: a problem document (RFC 9457) with a stable `code`.
 #[derive(Debug)]
@@ -242,6 +244,13 @@ impl From<CutOff> for Problem {
     fn from(error: CutOff) -> Self {
         tracing::error!(event = "task_cancelled", %error, "task cancelled");
         Self::Internal
+    }
+}
+
+impl From<NotSynchronized> for Problem {
+    fn from(error: NotSynchronized) -> Self {
+        tracing::warn!(event = "clock_not_synchronised", "{error}");
+        Self::Unavailable
     }
 }
 

@@ -15,16 +15,36 @@ use std::time::{Duration, Instant};
 
 use ::metrics::{counter, histogram};
 use bb8_redis::bb8;
-use redis::{FromRedisValue, Pipeline, RedisError};
+use redis::{Client, FromRedisValue, Pipeline, RedisError};
 use tokio::sync::Notify;
 
-use crate::config::RedisConfig;
 use crate::metrics;
 use link::{Link, LinkManager};
 
 /// The factor by which commands that no request waits for may exceed `REDIS_TIMEOUT`: a rebuild
 /// should not fail because the machine is busy.
 const BACKGROUND_FACTOR: u32 = 5;
+
+/// Settings of Redis, with a timeout for every command.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// The client, which contains the URL.
+    pub client: Client,
+    /// Prefix of all keys, without the braces of the hash tag.
+    pub prefix: String,
+    /// Timeout of a command.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may contain a password.
+        f.debug_struct("RedisConfig")
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Redis, which may be unavailable, hang, or be replaced by another server at any time.
 pub struct Redis {

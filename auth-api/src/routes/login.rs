@@ -23,6 +23,7 @@ use crate::credentials::access_token::Grant;
 use crate::credentials::{
     AnsweredChallenge, ChallengeRefused, RefreshToken, SessionToken, Signature, fresh_family_key,
 };
+use crate::database::{DatabaseError, timed};
 use crate::domain::Transport;
 use crate::http::api_spec::example;
 use crate::http::cookie::CookieLookup;
@@ -31,7 +32,7 @@ use crate::http::limit::{count_refused, limit, limit_wallet, show};
 use crate::http::{Client, Json, Problem, api_spec};
 use crate::limits::{Route, Scope, Verdict};
 use crate::metrics::{self, LoginOutcome};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// A signed challenge.
 #[derive(Deserialize, ToSchema)]

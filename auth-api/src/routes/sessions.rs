@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::audit::{self, RevokedBy};
+use crate::database::{DatabaseError, timed};
 use crate::device::device;
 use crate::domain::Transport;
 use crate::http::api_spec::example;
@@ -23,7 +24,7 @@ use crate::http::caller;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::limits::Route;
 use crate::metrics;
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// A session of the caller's account.
 #[derive(Serialize, ToSchema)]

@@ -12,8 +12,9 @@ use crate::admin::sweep::Done;
 use crate::audit::{self, Operator, RevokedBy};
 use crate::commands::accounts::{NOT_FOUND, NotAnAccount};
 use crate::commands::output::OutputOption;
-use crate::config::{Network, Options};
+use crate::config::Options;
 use crate::denylist::Denylist;
+use crate::domain::Network;
 
 pub(super) const EXAMPLE: &str = "Examples:
   auth-api admin revoke 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e

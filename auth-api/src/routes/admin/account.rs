@@ -13,9 +13,10 @@ use super::record_ended;
 use crate::admin::filter::account_selector;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
+use crate::database::{DatabaseError, timed};
 use crate::http::api_spec::example;
 use crate::http::{Client, Problem, api_spec};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// End all sessions of an account
 ///

@@ -10,10 +10,11 @@ use super::record_ended;
 use crate::admin::filter::FilterArgs;
 use crate::admin::sweep::{Done, Sweep};
 use crate::audit::{self, Operator};
+use crate::database::{DatabaseError, timed};
 use crate::domain::Transport;
 use crate::http::api_spec::example;
 use crate::http::{Client, Json, Problem, api_spec};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// The sessions to end. A session must match all filters.
 #[derive(Deserialize, ToSchema)]

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::record_ended;
 use crate::admin::sweep::Done;
 use crate::audit::{self, Operator};
+use crate::database::{DatabaseError, timed};
 use crate::http::{Client, Problem, api_spec};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// End a session
 ///

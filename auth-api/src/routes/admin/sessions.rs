@@ -10,9 +10,10 @@ use utoipa::IntoParams;
 use crate::admin::filter::FilterArgs;
 use crate::admin::listing::{ListQuery, Listed, Listing};
 use crate::audit::{self, Operator};
+use crate::database::{DatabaseError, timed};
 use crate::domain::Transport;
 use crate::http::{Client, Problem, Query, api_spec};
-use crate::state::{DatabaseError, State, timed};
+use crate::state::State;
 
 /// The time limit of the query. It keeps the request short and the load on the database low, and is
 /// long enough to read a table of a few million sessions.

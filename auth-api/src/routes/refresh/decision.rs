@@ -14,9 +14,10 @@ use schema::sessions::{RevokedReason, Session};
 use super::old_token::{OldToken, Rules, Verdict};
 use crate::audit::{self, RevokedBy};
 use crate::credentials::{RefreshToken, same_hash};
+use crate::database::{Lease, timed};
 use crate::http::{Client, Peer, Problem};
 use crate::metrics::{self, RefreshOutcome};
-use crate::state::{Lease, State, timed};
+use crate::state::State;
 
 /// A verified refresh token and the request that presents it.
 pub(super) struct PresentedToken {

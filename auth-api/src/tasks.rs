@@ -1,0 +1,49 @@
+//! Work that is finished even if the request that began it is gone.
+
+use std::future::Future;
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+/// Work that must be finished once it has started. If a client disconnects, the future of its
+/// request is dropped, and a revocation that was committed but not added to the denylist would be
+/// incomplete. The work runs on the main runtime, which drives the database connections, and
+/// shutdown waits for it.
+pub struct Tasks {
+    tracker: TaskTracker,
+    runtime: Handle,
+}
+
+/// A task panicked or was aborted.
+#[derive(Debug, thiserror::Error)]
+#[error("the task of this request panicked or was aborted")]
+pub struct CutOff;
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tasks {
+    /// Runs work on the current runtime.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { tracker: TaskTracker::new(), runtime: Handle::current() }
+    }
+
+    /// Runs `work` to completion, even if the caller is dropped.
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, CutOff> {
+        let work = tracing::Instrument::instrument(work, tracing::Span::current());
+        self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| CutOff)
+    }
+
+    /// Waits until all work has finished.
+    pub async fn drain(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
