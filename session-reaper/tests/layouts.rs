@@ -198,7 +198,7 @@ async fn heap_order_is_for_large_backlogs_and_index_order_for_small() {
 async fn many_rows_with_the_same_due_time_use_heap_order() {
     let (from_statistics, from_the_first_chunk) = (
         r#""order":"heap","why":"too many rows share one time"#,
-        "going on in the order of the heap",
+        "heap_order_started",
     );
     for (key, analyze, expected) in [
         ("PRIMARY KEY", "", from_the_first_chunk),
