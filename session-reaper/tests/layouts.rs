@@ -196,10 +196,8 @@ async fn heap_order_is_for_large_backlogs_and_index_order_for_small() {
 
 #[tokio::test]
 async fn many_rows_with_the_same_due_time_use_heap_order() {
-    let (from_statistics, from_the_first_chunk) = (
-        r#""order":"heap","why":"too many rows share one time"#,
-        "heap_order_started",
-    );
+    let (from_statistics, from_the_first_chunk) =
+        (r#""order":"heap","why":"too many rows share one time"#, "heap_order_started");
     for (key, analyze, expected) in [
         ("PRIMARY KEY", "", from_the_first_chunk),
         ("", "", from_the_first_chunk),

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::bounds::BoundOptions;
+use super::config_errors::given;
 use super::limits::LimitOptions;
 
 /// All options, as text. Each flag is also an environment variable; secrets may be read from a

@@ -35,8 +35,12 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, OAuthError> {
     let client_id = oauth::authenticate(&http, &state, Route::Revoke).await?;
     let token = form?.token;
-    let recognized =
-        Token::recognise(token.expose_secret(), &state.secrets, &state.access_tokens, state.now()?);
+    let recognized = Token::recognise(
+        token.expose_secret(),
+        &state.secrets,
+        &state.access_tokens,
+        state.now().map_err(Problem::from)?,
+    );
     if let Some(token) = recognized {
         let (shared, client) = (Arc::clone(&state), Client::of(&http, &state.trusted_proxies));
         let ended = state.tasks.finish(async move {

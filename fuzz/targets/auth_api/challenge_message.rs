@@ -1,10 +1,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use auth_api::config::{Network, PublicUrl};
 use auth_api::credentials::{
     AccountAddress, AnsweredChallenge, ChallengeIssuer, ChallengeRefused, Secrets, Signature,
 };
+use auth_api::domain::{Network, PublicUrl};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};

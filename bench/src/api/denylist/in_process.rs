@@ -37,7 +37,10 @@ impl InProcess {
         let flags = Flags::try_parse_from(std::iter::once("auth-api".to_owned()).chain(flags))?;
         let state = Arc::new(State::new(&flags.options.check()?)?);
         let kept = Arc::clone(&state);
-        let keeping = tokio::spawn(async move { keep_in_sync(&kept).await });
+        let keeping =
+            tokio::spawn(
+                async move { keep_in_sync(&kept.denylist, &kept.database, &kept.clock).await },
+            );
         let this = Self { state, keeping };
         let until = Instant::now() + PATIENCE;
         while this.state.denylist.ask_redis(SessionId::generate()).await.is_none() {
