@@ -155,14 +155,14 @@ impl App {
         let syncing = {
             let state = Arc::clone(&state);
             tokio::spawn(async move {
-                denylist::keep_in_sync(&state.denylist, &state.database, &state.clock).await
+                denylist::keep_in_sync(&state.denylist, &state.database, &state.clock).await;
             })
         };
         let stop_touching = CancellationToken::new();
         let mut touching = {
             let (state, stop) = (Arc::clone(&state), stop_touching.clone());
             tokio::spawn(async move {
-                last_seen::keep_up(&state.last_seen, &state.database, stop).await
+                last_seen::keep_up(&state.last_seen, &state.database, stop).await;
             })
         };
         let reloading = {
