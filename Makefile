@@ -15,7 +15,7 @@ bare: ## run `make demo` as an ordinary user on a minimal Debian in memory; requ
 	@deploy/local/bare
 
 reference: ## regenerate the tables in docs/configuration.md from the help of the programs
-	@WRITE_DOCS=1 cargo test --quiet --workspace --features session-reaper/otlp --test reference
+	@WRITE_DOCS=1 cargo test --quiet -p auth-api -p session-reaper --features session-reaper/otlp --test it reference::
 
 lint: ## run only fmt, typos, clippy, docs, shellcheck and cargo-deny
 	@deploy/local/lint

@@ -1,4 +1,4 @@
-//! The fuzz targets. The tests `auth-api/tests/corpus.rs` and `session-reaper/tests/corpus.rs`
+//! The fuzz targets. The tests `auth-api/tests/it/corpus.rs` and `session-reaper/tests/it/corpus.rs`
 //! include the same files, so that every test run checks the inputs in the corpus.
 
 #[path = "../targets/auth_api/mod.rs"]

@@ -8,8 +8,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-#[path = "presets/tables.rs"]
-mod tables;
+use crate::preset_tables as tables;
 
 use std::path::PathBuf;
 

@@ -9,13 +9,9 @@
 
 use std::collections::BTreeMap;
 
-#[path = "discover/certain.rs"]
 mod certain;
-#[path = "discover/planted.rs"]
 mod planted;
-#[path = "discover/projects.rs"]
 mod projects;
-#[path = "discover/values.rs"]
 mod values;
 
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-use crate::table::{MALFORMED, TOO_LARGE, Table, UNSUPPORTED, start};
+use crate::hostile::table::{MALFORMED, TOO_LARGE, Table, UNSUPPORTED, start};
 
 async fn send(api: &AuthApi, path: &str, body: impl Into<reqwest::Body>) -> Answer {
     send_as(api, path, "application/json", body).await

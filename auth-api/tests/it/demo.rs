@@ -13,7 +13,7 @@ use testkit::{AuthApi, Browser, Database, Page, Screen, Wallet, free_port, vecto
 
 const SCREEN: Screen = Screen { width: 1000, height: 900, dark: false };
 /// A stand-in for the Freighter extension.
-const FREIGHTER: &str = include_str!("freighter/extension.js");
+const FREIGHTER: &str = include_str!("../freighter/extension.js");
 
 /// Starts an API with the demo at `http://localhost:port`, where browsers provide cryptography.
 /// `reuse_grace` determines whether an old token ends the session.
@@ -214,7 +214,7 @@ fn bundled_freighter_package_is_the_published_one() {
         .expect("REAL_PACKAGES must name the directory of the packages: run `make test`");
     let published = Path::new(&packages)
         .join("stellar-js/node_modules/@stellar/freighter-api/build/index.min.js");
-    let ours = include_str!("../src/routes/demo/freighter-api/index.min.js");
+    let ours = include_str!("../../src/routes/demo/freighter-api/index.min.js");
     assert_eq!(std::fs::read_to_string(published).unwrap(), ours);
 }
 

@@ -8,9 +8,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-#[path = "docs/blocks.rs"]
 mod blocks;
-#[path = "docs/requirements.rs"]
 mod requirements;
 
 use std::fs;
@@ -44,8 +42,8 @@ async fn runs(name: &str, env: &[(&str, &str)]) {
         assert!(!path.exists(), "{name} writes {} twice", file.name);
         fs::write(path, &file.text).unwrap();
     }
-    fs::write(here.join("extension.js"), include_str!("freighter/extension.js")).unwrap();
-    fs::write(here.join("window.mjs"), include_str!("docs/window.mjs")).unwrap();
+    fs::write(here.join("extension.js"), include_str!("../freighter/extension.js")).unwrap();
+    fs::write(here.join("window.mjs"), include_str!("../docs/window.mjs")).unwrap();
     std::os::unix::fs::symlink(installed("stellar-js/node_modules"), here.join("node_modules"))
         .unwrap();
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the fuzzer uses the targets, too")]
 
-#[path = "../../fuzz/targets/auth_api/mod.rs"]
+#[path = "../../../fuzz/targets/auth_api/mod.rs"]
 mod targets;
 
 use proptest::prelude::*;

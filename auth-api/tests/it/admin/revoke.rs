@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{AuthApi, Wallet};
 
-use crate::admin_api::AdminApi;
+use crate::admin::admin_api::AdminApi;
 
 #[tokio::test]
 async fn single_session_is_revoked_on_every_replica() {

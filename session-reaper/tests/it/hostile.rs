@@ -219,7 +219,7 @@ async fn foreign_trigger_and_open_schema_are_warnings() {
 
 /// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of
 /// every table. On a search path that starts with it, each unqualified name refers to the copy.
-const PLANTED: &str = include_str!("hostile/planted.sql");
+const PLANTED: &str = include_str!("../hostile/planted.sql");
 
 #[tokio::test]
 async fn every_statement_qualifies_all_names() {

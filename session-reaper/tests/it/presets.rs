@@ -7,8 +7,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-#[path = "presets/tables.rs"]
-mod tables;
+use crate::preset_tables as tables;
 
 use tables::{Case, as_written, deletes_exactly_the_due_rows, indexed, reap_by};
 use testkit::{Database, expired_sessions};

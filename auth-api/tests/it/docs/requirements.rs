@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The directory of files that a row names without a directory.
-const TESTS: &str = "auth-api/tests";
+const TESTS: &str = "auth-api/tests/it";
 
 /// The columns of each table: requirement, content, status, tests, reason.
 const COLUMNS: usize = 5;

@@ -5,9 +5,9 @@
 use serde_json::json;
 use testkit::{Database, Wallet};
 
-use crate::framing::{CUT_SHORT, NOT_HTTP, NOT_JSON, is};
-use crate::table::{Table, start};
-use crate::wire::{post, talk};
+use crate::hostile::framing::{CUT_SHORT, NOT_HTTP, NOT_JSON, is};
+use crate::hostile::table::{Table, start};
+use crate::hostile::wire::{post, talk};
 
 /// Name, bytes to send, status and code of every response on the connection, reason.
 type Case = (String, String, Answers, &'static str);

@@ -3,8 +3,8 @@
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
-use crate::table::{Table, start};
-use crate::wire::{post, talk};
+use crate::hostile::table::{Table, start};
+use crate::hostile::wire::{post, talk};
 
 #[tokio::test]
 async fn request_headers_do_not_change_the_challenge() {

@@ -7,7 +7,6 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-#[path = "page/history.rs"]
 mod history;
 
 use std::path::Path;

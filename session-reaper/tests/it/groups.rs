@@ -7,9 +7,8 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-#[path = "presets/tables.rs"]
 #[allow(dead_code, reason = "the preset tests use the rest")]
-mod tables;
+use crate::preset_tables as tables;
 
 use std::collections::BTreeMap;
 

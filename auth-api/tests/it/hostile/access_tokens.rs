@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use testkit::{Answer, AuthApi, Database, Jwt, Tokens, Wallet};
 
-use crate::table::{Table, UNAUTHENTICATED, start};
+use crate::hostile::table::{Table, UNAUTHENTICATED, start};
 
 /// Name, token, reason for the rejection.
 type Case = (String, String, &'static str);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testkit::Wallet;
 
-use crate::admin_api::{AdminApi, TOKEN, ids};
+use crate::admin::admin_api::{AdminApi, TOKEN, ids};
 
 #[tokio::test]
 async fn listed_session_includes_its_account() {

@@ -7,7 +7,7 @@ use stellar_strkey::ed25519::{MuxedAccount, PrivateKey, PublicKey, SignedPayload
 use stellar_strkey::{ClaimableBalance, Contract, HashX, LiquidityPool, MuxedContract, PreAuthTx};
 use testkit::{Database, Wallet, vectors};
 
-use crate::table::{INVALID_ADDRESS, Table, start};
+use crate::hostile::table::{INVALID_ADDRESS, Table, start};
 
 /// Name, address, reason for the rejection.
 type Case = (String, String, &'static str);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use testkit::{Database, Wallet};
 
-use crate::table::{REFRESH_REFUSED, Table, start};
+use crate::hostile::table::{REFRESH_REFUSED, Table, start};
 
 /// Name, token, reason for the rejection.
 type Case = (String, String, &'static str);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use testkit::{Database, Wallet};
 
-use crate::framing::{NOT_JSON, is};
-use crate::table::{Table, start};
-use crate::wire::{post, talk};
+use crate::hostile::framing::{NOT_JSON, is};
+use crate::hostile::table::{Table, start};
+use crate::hostile::wire::{post, talk};
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {

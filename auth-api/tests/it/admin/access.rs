@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-use crate::admin_api::{AdminApi, TOKEN};
+use crate::admin::admin_api::{AdminApi, TOKEN};
 
 #[tokio::test]
 async fn admin_routes_are_404_without_a_token_file() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
-use crate::table::{LOGIN_REFUSED, Table, start};
+use crate::hostile::table::{LOGIN_REFUSED, Table, start};
 
 /// Name, message, reason for the rejection.
 type Case = (&'static str, String, &'static str);

@@ -3,8 +3,8 @@
 use serde_json::json;
 use testkit::{AuthApi, Database, Wallet};
 
-use crate::table::{Table, start};
-use crate::wire::{WireAnswer, post, talk};
+use crate::hostile::table::{Table, start};
+use crate::hostile::wire::{WireAnswer, post, talk};
 
 /// Name, bytes to send, status and code of every response on the connection, reason.
 type Case = (&'static str, String, &'static [(u16, &'static str)], &'static str);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the fuzzer uses the target, too")]
 
-#[path = "../../fuzz/targets/session_reaper/mod.rs"]
+#[path = "../../../fuzz/targets/session_reaper/mod.rs"]
 mod targets;
 
 use std::fs;

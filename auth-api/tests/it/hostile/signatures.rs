@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use testkit::{Answer, AuthApi, Database, Wallet, vectors};
 
-use crate::table::{LOGIN_REFUSED, MALFORMED, Table, start};
+use crate::hostile::table::{LOGIN_REFUSED, MALFORMED, Table, start};
 
 /// Name, value of `signature`, reason for the rejection.
 type Case = (&'static str, Value, &'static str);

@@ -1,0 +1,53 @@
+//! The tests of session-reaper from the outside, as one program: a file for each subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and is its own documentation"
+)]
+
+mod accounts;
+mod ancient;
+mod cascades;
+mod check;
+mod clock;
+mod conditions;
+mod configuration;
+mod corpus;
+mod daemon;
+mod discover;
+mod exports;
+mod groups;
+mod groups_and_writers;
+mod help;
+mod hostile;
+mod init;
+mod interrupted;
+mod layouts;
+mod leaks;
+mod locked_rows;
+mod metrics;
+mod migrate;
+mod notify;
+mod ops_port;
+mod other_servers;
+mod otlp;
+mod outcomes;
+mod overlapping;
+mod page;
+mod plan;
+mod preset_tables;
+mod presets;
+mod real_packages;
+mod reference;
+mod replaced_tables;
+mod retries;
+mod rows;
+mod status;
+mod targets;
+mod throttles;
+mod ticks;
+mod two_daemons;
+mod unconfigured;
+mod wall_clock;
