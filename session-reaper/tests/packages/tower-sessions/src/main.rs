@@ -31,7 +31,8 @@ async fn main() -> Result<(), Failure> {
 async fn make(store: &PostgresStore, hours: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut made = Map::new();
     for hours in hours {
-        let expiry = Expiry::AtDateTime(OffsetDateTime::now_utc() + Duration::hours(hours.parse()?));
+        let expiry =
+            Expiry::AtDateTime(OffsetDateTime::now_utc() + Duration::hours(hours.parse()?));
         let session = Session::new(None, Arc::new(store.clone()), Some(expiry));
         session.insert("hours", hours).await?;
         session.save().await?;
