@@ -4,6 +4,7 @@
 mod bounds;
 mod check;
 mod config_errors;
+mod defaults;
 mod grace;
 mod limits;
 mod options;
@@ -135,12 +136,20 @@ impl DatabaseConfig {
     }
 }
 
+/// Writes a duration as settings are written. humantime would write 90 days as months.
+fn duration(duration: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let seconds = duration.as_secs();
+    if seconds > 0 && seconds.is_multiple_of(DAY) && duration.subsec_nanos() == 0 {
+        return format!("{}d", seconds / DAY);
+    }
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
 impl fmt::Display for Config {
     /// Writes the effective configuration as `NAME=value` lines, with secrets redacted.
     /// `auth-api config` prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let duration =
-            |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let lifetimes = &self.lifetimes;
         let path = |path: Option<&PathBuf>| {
             path.map(|path| path.display().to_string()).unwrap_or_default()

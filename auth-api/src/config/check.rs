@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::config_errors::{ConfigError, ConfigErrors, given};
-use super::{AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Options, grace};
+use super::{AccountsConfig, Config, DatabaseConfig, DatabaseOptions, Options, defaults, grace};
 use crate::admin::AdminToken;
 use crate::credentials::Secrets;
 use crate::credentials::clients::Clients;
@@ -50,7 +50,7 @@ impl DatabaseOptions {
         let size = config_errors.parse(
             "DATABASE_POOL_SIZE",
             self.database_pool_size.as_deref(),
-            "16",
+            defaults::DATABASE_POOL_SIZE,
             |text| {
                 text.parse()
                     .ok()
@@ -58,25 +58,22 @@ impl DatabaseOptions {
                     .ok_or("not a number from 1 to 1000")
             },
         );
-        // Longer than any statement takes under load, and shorter than a person waits.
         let checkout_timeout = config_errors.span(
             "DATABASE_CHECKOUT_TIMEOUT",
             self.database_checkout_timeout.as_ref(),
-            Duration::from_secs(2),
+            defaults::DATABASE_CHECKOUT_TIMEOUT,
             HOUR,
         );
-        // Every statement is a lookup by key. One that takes seconds is waiting for a lock or for a
-        // failing disk.
         let statement_timeout = config_errors.span(
             "DATABASE_STATEMENT_TIMEOUT",
             self.database_statement_timeout.as_ref(),
-            Duration::from_secs(5),
+            defaults::DATABASE_STATEMENT_TIMEOUT,
             HOUR,
         );
         let idle_timeout = config_errors.span(
             "DATABASE_IDLE_TIMEOUT",
             self.database_idle_timeout.as_ref(),
-            Duration::from_mins(5),
+            defaults::DATABASE_IDLE_TIMEOUT,
             HOUR,
         );
         let (connect, size) = (connect?, size?);
@@ -109,13 +106,13 @@ impl Options {
         let address = |text: &str| {
             text.parse::<SocketAddr>().map_err(|_| "not an address such as 127.0.0.1:8080")
         };
-        let bind = config_errors.parse("BIND", self.bind.as_deref(), "127.0.0.1:8080", address);
+        let bind = config_errors.parse("BIND", self.bind.as_deref(), defaults::BIND, address);
         let ops_bind =
-            config_errors.parse("OPS_BIND", self.ops_bind.as_deref(), "127.0.0.1:9080", address);
+            config_errors.parse("OPS_BIND", self.ops_bind.as_deref(), defaults::OPS_BIND, address);
         let admin_bind = config_errors.parse(
             "ADMIN_BIND",
             self.admin_bind.as_deref(),
-            "127.0.0.1:9082",
+            defaults::ADMIN_BIND,
             address,
         );
         if admin_bind.is_some_and(|admin| admin.port() != 0 && ops_bind == Some(admin)) {
@@ -158,7 +155,7 @@ impl Options {
         let signing_key_delay = config_errors.duration(
             "SIGNING_KEY_DELAY",
             self.signing_key_delay.as_ref(),
-            Duration::from_mins(10),
+            defaults::SIGNING_KEY_DELAY,
         );
         let lifetimes = self.lifetimes(config_errors);
         let foreign_generations = self.foreign_generations(config_errors);
@@ -171,14 +168,13 @@ impl Options {
         let sync = config_errors.seconds(
             "DENYLIST_SYNC_INTERVAL",
             self.denylist_sync_interval.as_ref(),
-            Duration::from_secs(30),
+            defaults::DENYLIST_SYNC_INTERVAL,
             HOUR,
         );
-        // Less than the 30 seconds that supervisors commonly leave between SIGTERM and SIGKILL.
         let shutdown_timeout = config_errors.duration(
             "SHUTDOWN_TIMEOUT",
             self.shutdown_timeout.as_ref(),
-            Duration::from_secs(20),
+            defaults::SHUTDOWN_TIMEOUT,
         );
         let (rate_limit, trusted_proxies) = self.limits.check(config_errors);
         let bounds = self.bounds.check(config_errors);
@@ -267,7 +263,7 @@ impl Options {
     }
 
     fn session_limit(&self, config_errors: &mut ConfigErrors) -> Option<u32> {
-        config_errors.parse("SESSION_LIMIT", self.session_limit.as_deref(), "10", |text| {
+        config_errors.parse("SESSION_LIMIT", self.session_limit.as_deref(), defaults::SESSION_LIMIT, |text| {
             text.parse()
                 .ok()
                 .filter(|limit| (1..=10_000).contains(limit))
@@ -275,12 +271,10 @@ impl Options {
         })
     }
 
-    /// Parses `REFRESH_FOREIGN_GENERATIONS`. The default is 2, because one generation may be a
-    /// client that changed its network while a response was on its way. An attacker who follows the
-    /// rotations has a retry in each generation.
+    /// Parses `REFRESH_FOREIGN_GENERATIONS`.
     fn foreign_generations(&self, config_errors: &mut ConfigErrors) -> Option<u16> {
         let generations = self.refresh_foreign_generations.as_deref();
-        config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, "2", |text| {
+        config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, defaults::REFRESH_FOREIGN_GENERATIONS, |text| {
             text.parse()
                 .ok()
                 .filter(|generations| *generations <= 1000)
@@ -289,7 +283,7 @@ impl Options {
     }
 
     fn network(&self, config_errors: &mut ConfigErrors) -> Option<Network> {
-        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), "pubnet", |text| {
+        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), defaults::STELLAR_NETWORK, |text| {
             match text {
                 "pubnet" => Ok(Network::Pubnet),
                 "testnet" => Ok(Network::Testnet),
@@ -316,12 +310,10 @@ impl Options {
                     url.expose_secret().into_connection_info().and_then(redis::Client::open);
                 client.map_err(|error| config_errors.note("REDIS_URL", error)).ok()
             });
-        // Far more than a lookup takes (0.1 ms), and far less than a user notices.
-        let fifty = Duration::from_millis(50);
         let timeout = config_errors.span(
             "REDIS_TIMEOUT",
             self.redis_timeout.as_ref(),
-            fifty,
+            defaults::REDIS_TIMEOUT,
             Duration::from_secs(10),
         );
         // The braces of the hash tag are optional.
@@ -347,19 +339,19 @@ impl Options {
         let access_token = config_errors.seconds(
             "ACCESS_TOKEN_TTL",
             self.access_token_ttl.as_ref(),
-            Duration::from_mins(15),
+            defaults::ACCESS_TOKEN_TTL,
             Duration::from_mins(30),
         );
         let session = config_errors.span(
             "SESSION_TTL",
             self.session_ttl.as_ref(),
-            Duration::from_hours(30 * 24),
+            defaults::SESSION_TTL,
             TEN_YEARS,
         );
         let session_max_age = config_errors.span(
             "SESSION_MAX_AGE",
             self.session_max_age.as_ref(),
-            Duration::from_hours(90 * 24),
+            defaults::SESSION_MAX_AGE,
             TEN_YEARS,
         );
         let extend_threshold = config_errors.duration(
@@ -370,7 +362,7 @@ impl Options {
         let challenge = config_errors.seconds(
             "CHALLENGE_TTL",
             self.challenge_ttl.as_ref(),
-            Duration::from_mins(5),
+            defaults::CHALLENGE_TTL,
             HOUR,
         );
         let reuse_grace = config_errors.duration(

@@ -1,5 +1,10 @@
 //! docs/configuration.md matches the help texts of the variables.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::Path;
 
@@ -11,4 +16,62 @@ fn every_variable_is_documented_as_in_the_help() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     // RUST_LOG is not a command-line option, so the table does not contain it.
     testkit::reference::is_documented(&Cli::command(), &["serve"], &file, "auth-api");
+}
+
+/// The settings without a default, and what is given for them here.
+fn required(keys: &Path) -> [(&'static str, String); 5] {
+    [
+        ("DATABASE_URL", "postgres://auth_api@127.0.0.1/auth".to_owned()),
+        ("REDIS_URL", "redis://127.0.0.1".to_owned()),
+        ("PUBLIC_URL", "https://auth.example.com".to_owned()),
+        ("AUTH_SECRET", testkit::AuthApi::SECRET.to_owned()),
+        ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
+    ]
+}
+
+/// Settings whose default depends on others. The page describes it in words.
+const DERIVED: [&str; 5] =
+    ["REDIS_PREFIX", "ISSUER", "AUDIENCE", "EXTEND_THRESHOLD", "MAX_CONNECTIONS_PER_NETWORK"];
+
+/// Whether two values of a setting mean the same: durations can be written in several units.
+fn same(documented: &str, effective: &str) -> bool {
+    let span = |text: &str| humantime::parse_duration(text).ok();
+    documented == effective
+        || (documented == "none" && effective.is_empty())
+        || (span(documented).is_some() && span(documented) == span(effective))
+}
+
+/// With only its required settings, auth-api uses the defaults that the page documents.
+#[tokio::test]
+async fn effective_defaults_match_the_documentation() {
+    let keys = tempfile::tempdir().unwrap();
+    let auth_api = testkit::binary("auth-api");
+    let directory = keys.path().to_str().unwrap();
+    let generate = ["keys", "generate", "--dir", directory];
+    let (code, generated) = testkit::Program::run(auth_api.clone(), &generate, &[]).await;
+    assert_eq!(code, Some(0), "{}", generated.stderr());
+    let required = required(keys.path());
+    let env: Vec<(&str, &str)> =
+        required.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (code, config) = testkit::Program::run(auth_api, &["config"], &env).await;
+    assert_eq!(code, Some(0), "{}", config.stderr());
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    let documented = |setting: &str| {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{setting}`")))?;
+        row.split('|').nth(2).map(|default| default.trim().to_owned())
+    };
+    let mut compared = 0;
+    for line in config.stdout().lines() {
+        let (setting, effective) = line.split_once('=').unwrap();
+        let default = documented(setting).unwrap_or_else(|| panic!("{setting} is not documented"));
+        if env.iter().any(|(name, _)| *name == setting) {
+            assert_eq!(default, "required", "{setting}");
+        } else if !DERIVED.contains(&setting) {
+            assert!(same(&default, effective), "{setting}: {default}, but {effective} is in effect");
+            compared += 1;
+        }
+    }
+    assert!(compared > 40, "{compared} settings were compared");
 }

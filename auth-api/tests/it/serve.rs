@@ -269,7 +269,7 @@ async fn config_prints_effective_settings_without_secrets() {
     for line in [
         "SESSION_LIMIT=3",
         "ACCESS_TOKEN_TTL=15m",
-        "SESSION_TTL=30days",
+        "SESSION_TTL=30d",
         "REFRESH_REUSE_GRACE=30s",
         "STELLAR_NETWORK=pubnet",
         "RATE_LIMIT=on",
