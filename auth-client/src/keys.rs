@@ -16,6 +16,13 @@ use url::Url;
 use crate::Error;
 use crate::http::{Answer, Http};
 
+/// One request for keys every ten seconds is no load for auth-api, whatever tokens are received. A
+/// key is published minutes before it signs (`SIGNING_KEY_DELAY`), so no request waits for this.
+pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Tokens are valid for at most half an hour. If auth-api is unavailable for longer, there are no
+/// tokens left to verify, and after a day, no key needs to be kept.
+pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
+
 /// auth-api publishes the keys whose tokens may still be valid: two or three. Of a larger set, the
 /// newest keys are kept, which sign now or will sign. Rejecting the set would reject all tokens.
 const MAX_KEYS: usize = 64;

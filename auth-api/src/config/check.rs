@@ -263,33 +263,46 @@ impl Options {
     }
 
     fn session_limit(&self, config_errors: &mut ConfigErrors) -> Option<u32> {
-        config_errors.parse("SESSION_LIMIT", self.session_limit.as_deref(), defaults::SESSION_LIMIT, |text| {
-            text.parse()
-                .ok()
-                .filter(|limit| (1..=10_000).contains(limit))
-                .ok_or("not a number from 1 to 10000")
-        })
+        config_errors.parse(
+            "SESSION_LIMIT",
+            self.session_limit.as_deref(),
+            defaults::SESSION_LIMIT,
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|limit| (1..=10_000).contains(limit))
+                    .ok_or("not a number from 1 to 10000")
+            },
+        )
     }
 
     /// Parses `REFRESH_FOREIGN_GENERATIONS`.
     fn foreign_generations(&self, config_errors: &mut ConfigErrors) -> Option<u16> {
         let generations = self.refresh_foreign_generations.as_deref();
-        config_errors.parse("REFRESH_FOREIGN_GENERATIONS", generations, defaults::REFRESH_FOREIGN_GENERATIONS, |text| {
-            text.parse()
-                .ok()
-                .filter(|generations| *generations <= 1000)
-                .ok_or("not a number from 0 to 1000")
-        })
+        config_errors.parse(
+            "REFRESH_FOREIGN_GENERATIONS",
+            generations,
+            defaults::REFRESH_FOREIGN_GENERATIONS,
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|generations| *generations <= 1000)
+                    .ok_or("not a number from 0 to 1000")
+            },
+        )
     }
 
     fn network(&self, config_errors: &mut ConfigErrors) -> Option<Network> {
-        config_errors.parse("STELLAR_NETWORK", self.stellar_network.as_deref(), defaults::STELLAR_NETWORK, |text| {
-            match text {
+        config_errors.parse(
+            "STELLAR_NETWORK",
+            self.stellar_network.as_deref(),
+            defaults::STELLAR_NETWORK,
+            |text| match text {
                 "pubnet" => Ok(Network::Pubnet),
                 "testnet" => Ok(Network::Testnet),
                 _ => Err("neither pubnet nor testnet"),
-            }
-        })
+            },
+        )
     }
 
     /// Checks the settings of Redis. The default prefix is derived from issuer and network.

@@ -7,15 +7,7 @@ mod accounts;
 mod connections;
 mod reads;
 
-use serde_json::Value;
 use testkit::{Answer, AuthApi};
-
-/// Returns the fields of all events with this name in the log so far.
-fn events(api: &AuthApi, name: &str) -> Vec<Value> {
-    let log = api.program.stderr();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.map(|line| line["fields"].clone()).filter(|fields| fields["event"] == name).collect()
-}
 
 fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()

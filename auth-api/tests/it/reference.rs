@@ -1,10 +1,5 @@
 //! docs/configuration.md matches the help texts of the variables.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -69,7 +64,10 @@ async fn effective_defaults_match_the_documentation() {
         if env.iter().any(|(name, _)| *name == setting) {
             assert_eq!(default, "required", "{setting}");
         } else if !DERIVED.contains(&setting) {
-            assert!(same(&default, effective), "{setting}: {default}, but {effective} is in effect");
+            assert!(
+                same(&default, effective),
+                "{setting}: {default}, but {effective} is in effect"
+            );
             compared += 1;
         }
     }

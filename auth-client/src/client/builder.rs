@@ -7,7 +7,7 @@ use super::{AuthClient, Inner};
 use crate::error::Error;
 use crate::http::Http;
 use crate::introspection::Introspection;
-use crate::keys::KeyRing;
+use crate::keys::{self, KeyRing};
 use crate::sessions::SessionSource;
 use crate::token::Rules;
 
@@ -18,12 +18,6 @@ const LEEWAY: Duration = Duration::from_secs(30);
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 /// auth-api responds in milliseconds. A user must not wait longer for this than for other requests.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// One request for keys every ten seconds is no load for auth-api, whatever tokens are received. A
-/// key is published minutes before it signs (`SIGNING_KEY_DELAY`), so no request waits for this.
-const KEYS_PAUSE: Duration = Duration::from_secs(10);
-/// Tokens are valid for at most half an hour. If auth-api is unavailable for longer, there are no
-/// tokens left to verify, and after a day, no key needs to be kept.
-const KEYS_MAX_STALE: Duration = Duration::from_hours(24);
 
 /// The settings of an [`AuthClient`]. Everything except the URL has a default.
 #[must_use]
@@ -47,8 +41,8 @@ impl Builder {
             audience: None,
             leeway: LEEWAY,
             timeout: TIMEOUT,
-            keys_pause: KEYS_PAUSE,
-            keys_max_stale: KEYS_MAX_STALE,
+            keys_pause: keys::FETCH_INTERVAL,
+            keys_max_stale: keys::MAX_STALE,
             credentials: None,
             sessions: None,
         }

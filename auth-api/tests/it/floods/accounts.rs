@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use testkit::{Answer, AuthApi, Database, Redis, Wallet, eventually};
 
-use super::{events, field, is_limited_by, is_number, left};
+use super::{field, is_limited_by, is_number, left};
 
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
     let env =
@@ -65,8 +65,9 @@ async fn new_accounts_are_limited_by_network() {
         1.0,
     );
     is_number(api.metric("auth_api_logins_total{outcome=\"limited\"}").await, 1.0);
-    eventually("the rejection is logged", async || !events(&api, "limit").is_empty()).await;
-    let limits = events(&api, "limit");
+    eventually("the rejection is logged", async || !api.program.log_events("limit").is_empty())
+        .await;
+    let limits = api.program.log_events("limit");
     assert_eq!(
         (&limits[0]["scope"], &limits[0]["ip"]),
         (&json!("new_accounts"), &json!("203.0.113.77"))

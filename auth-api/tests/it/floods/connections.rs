@@ -5,7 +5,7 @@ use testkit::{Answer, AuthApi, Database, HANG, Program, Proxy, Wallet, binary, e
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{events, is_number};
+use super::is_number;
 
 const REQUEST: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -120,8 +120,8 @@ async fn one_network_cannot_hold_all_connections() {
 
     api.program.signal("TERM");
     assert_eq!(api.program.wait().await.code(), Some(0));
-    let lines = events(&api, "network_connections_full");
-    let sums = events(&api, "repeated");
+    let lines = api.program.log_events("network_connections_full");
+    let sums = api.program.log_events("repeated");
     assert!(lines.iter().all(|line| line["network"] == "127.0.0.2"), "{lines:?}");
     assert!(
         sums.iter().all(|sum| sum["of"] == "network_connections_full" && sum["who"] == "127.0.0.2"),
@@ -282,7 +282,7 @@ async fn half_of_all_connections_log_one_warning() {
         ("MAX_CONNECTIONS_PER_NETWORK", "12"),
     ];
     let api = AuthApi::start(&database, &env).await;
-    let half = || events(&api, "connections_half");
+    let half = || api.program.log_events("connections_half");
     let fill = async |of_each: [(&str, usize); 2]| {
         let mut sockets = Vec::new();
         for (from, number) in of_each {

@@ -1,7 +1,7 @@
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Proxy, Service, Wallet, eventually};
 
-use super::{events, field, is_limited_by, is_number, left};
+use super::{field, is_limited_by, is_number, left};
 
 /// Starts an API with these limits. All other limits are too high to be reached.
 async fn start(database: &Database, more: &[(&str, &str)]) -> AuthApi {
@@ -178,7 +178,7 @@ async fn unauthenticated_introspection_is_limited_by_network() {
 
 /// Returns the number of rejections of this kind that the log summarizes.
 fn summed(api: &AuthApi, of: &str) -> u64 {
-    let sums = events(api, "repeated");
+    let sums = api.program.log_events("repeated");
     sums.iter().filter(|sum| sum["of"] == of).map(|sum| sum["times"].as_u64().unwrap()).sum()
 }
 
@@ -192,7 +192,7 @@ async fn repeated_rejections_are_summarized_in_the_log() {
             api.client.post(format!("{}/oauth/introspect", api.url)).form(&[("token", "x")]);
         let _ = api.send(request.header("X-Forwarded-For", "2001:db8::1")).await;
     }
-    let logged = |api: &AuthApi, name: &str| events(api, name).len() as u64;
+    let logged = |api: &AuthApi, name: &str| api.program.log_events(name).len() as u64;
     // Each rejection has its own line, or is part of a summary that follows later.
     eventually("the rejections are summarized", async || {
         ["client_refused", "limit"]
@@ -202,7 +202,7 @@ async fn repeated_rejections_are_summarized_in_the_log() {
             == 60
     })
     .await;
-    let sum = &events(&api, "repeated")[0];
+    let sum = &api.program.log_events("repeated")[0];
     assert_eq!(
         (&sum["who"], &sum["route"]),
         (&json!("2001:db8::/64"), &json!("/oauth/introspect"))
@@ -210,7 +210,7 @@ async fn repeated_rejections_are_summarized_in_the_log() {
     assert!(logged(&api, "client_refused") < 20 && logged(&api, "limit") < 10);
 
     // A process logs its pending summaries at shutdown.
-    let before = events(&api, "repeated").len();
+    let before = api.program.log_events("repeated").len();
     for _ in 0..30 {
         let _ = ask(&api, "203.0.113.1", "GET", "/auth/session", &forged(&tokens.access)).await;
     }
@@ -218,5 +218,5 @@ async fn repeated_rejections_are_summarized_in_the_log() {
     assert_eq!(api.program.wait().await.code(), Some(0));
     let refused = api.program.log_events("access_token_rejected").len() as u64;
     assert_eq!(refused + summed(&api, "credential_refused"), 30);
-    assert!(refused < 15 && events(&api, "repeated").len() > before);
+    assert!(refused < 15 && api.program.log_events("repeated").len() > before);
 }
