@@ -1,21 +1,22 @@
-//! One run over all targets. Read [`Sweep::run`] first, then [`pass`], where rows go.
+//! Runs over all targets. Start with [`Sweep::run`], then read [`pass`], which deletes rows.
 //!
-//! - [`target`]: what to reap, as data; [`catalog`] finds it, [`condition`] has its `where` read,
-//!   [`due`] has its cutoffs, also where clocks change ([`wall`]), [`sql`] puts it into words.
-//! - [`auth_api`]: whether targets that nobody configured apply to the database.
-//! - [`connection`]: the connection that holds the lock and deletes, [`auxiliary`] the auxiliary
-//!   one; [`lock`]: one reaper at a time.
-//! - [`preflight`]: whether it is safe to begin; [`check`] tells just that, and [`plan`] what would
-//!   go.
-//! - [`target_run`]: one target, [`tables`] what its rows are in.
-//! - [`pass`]: one table, one reason, [`chunk`] by chunk, at the [`pace`] that is wanted and within
-//!   the [`budget`]; [`scan_order`] chooses the order in which it goes, [`blocks`] is that of the
-//!   heap, [`watermarks`] are where earlier runs came to.
-//! - [`worker`]: the waiting between chunks, for what [`throttle`] finds in the way; [`reconnect`]
-//!   after a lost connection.
-//! - [`backlog`]: counts of what is due, [`backlog_snapshot`] those of all targets now;
-//!   [`history`]: the row in `reaper_runs`; [`report`]: what is told at the end, and
-//!   [`mod@partial_report`] before it.
+//! - [`target`]: the configured targets, as data. [`catalog`] finds their tables, [`condition`]
+//!   resolves `where`, [`due`] computes the cutoffs ([`wall`] handles clock changes), and [`sql`]
+//!   builds the statements.
+//! - [`auth_api`]: whether the built-in targets apply to a database without a configuration.
+//! - [`connection`]: the lock connection, which holds the locks and deletes rows. [`auxiliary`]:
+//!   the auxiliary connection. [`lock`]: the advisory locks that keep two reapers off one target.
+//! - [`preflight`]: the checks before the first delete. [`check`] only runs these checks, and
+//!   [`plan`] also counts the rows that would be deleted.
+//! - [`target_run`]: the work on one target. [`tables`]: the tables that contain its rows.
+//! - [`pass`]: the work on one table for one reason, [`chunk`] by chunk, at a [`pace`] and within
+//!   the [`budget`]. [`scan_order`] chooses the scan order, [`blocks`] implements the scan order of
+//!   the heap, and [`watermarks`] contain the positions that earlier runs reached.
+//! - [`worker`]: the pauses between chunks, with the reasons that [`throttle`] finds.
+//!   [`reconnect`]: recovery from a lost connection.
+//! - [`backlog`]: counts of due rows. [`backlog_snapshot`]: the current backlog of all targets.
+//!   [`history`]: the row in `reaper_runs`. [`report`]: the report at the end of a run.
+//!   [`mod@partial_report`]: the report of a run in progress.
 
 mod auth_api;
 mod auxiliary;

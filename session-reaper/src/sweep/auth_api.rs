@@ -1,6 +1,6 @@
-//! Whether a database is auth-api's, judged by the structure of its tables. The built-in targets
-//! apply to such a database alone: many applications have a table `sessions` with a column
-//! `expires_at`, and nobody said that theirs may be reaped.
+//! Recognizes the database of auth-api by the structure of its tables. The built-in targets apply
+//! only to such a database: many applications have a table `sessions` with a column `expires_at`,
+//! and a run without a configuration must not delete from them.
 
 use tokio_postgres::{Client, Error};
 
@@ -8,27 +8,28 @@ use super::name::TableName;
 
 const STRUCTURE: &str = include_str!("auth_api.sql");
 
-/// A database that is not auth-api's, and no configuration that says what to delete there.
+/// The error for a database that is not auth-api's when no configuration names the targets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no configuration was found, and the database is not auth-api's ({}). Nothing was deleted. Write a reaper.toml: \
-     `session-reaper discover` proposes one for the tables of this database, and `session-reaper init` writes one to start from. \
-     For auth-api's own tables run `auth-api migrate`, or correct DATABASE_URL or the search_path; `preset = \"auth-api\"` in \
-     reaper.toml takes the tables as they are",
+     `session-reaper discover` proposes one for the tables of this database, and `session-reaper init` writes a template. \
+     For auth-api's own tables, run `auth-api migrate`, or correct DATABASE_URL or the search_path. To use the tables without \
+     this check, set `preset = \"auth-api\"` in reaper.toml",
     missing.join("; ")
 )]
 pub struct NotAuthApi {
     missing: Vec<String>,
 }
 
-/// auth-api's tables, by their names along the `search_path` when the structure was proved.
+/// auth-api's tables: the name on the `search_path` and the oid of each, as of the check of the
+/// structure.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
     tables: Vec<(String, u32)>,
 }
 
 impl Proof {
-    /// Reads the catalog. The connection has to have the configured `search_path`.
+    /// Reads the catalog. The connection must use the configured `search_path`.
     pub(super) async fn read(client: &Client) -> Result<Result<Self, NotAuthApi>, Error> {
         let (mut tables, mut missing) = (Vec::new(), Vec::new());
         for row in client.query(STRUCTURE, &[]).await? {
@@ -39,8 +40,8 @@ impl Proof {
         Ok(if missing.is_empty() { Ok(Self { tables }) } else { Err(NotAuthApi { missing }) })
     }
 
-    /// Whether `oid` is what the proof saw under this name. A table that the proof is not about is
-    /// not its concern.
+    /// Returns whether `oid` is the table that the check found under this name. Returns `true` for
+    /// a table that the check does not cover.
     pub(super) fn covers(&self, table: &TableName, oid: u32) -> bool {
         let seen = self
             .tables

@@ -1,8 +1,8 @@
--- The tables of auth-api as they are found along the search_path, and what each lacks of auth-api's structure. By structure
--- and not by the versions of migrations, so that an older reaper serves a newer auth-api.
+-- Returns the tables of auth-api as found on the search_path, and what each table lacks of auth-api's structure. The check
+-- uses the structure and not the versions of migrations, so that an older reaper works with a newer auth-api.
 --
--- Functions, types and operators are named with their schema, and operands are of the operator's exact types: whoever may
--- create objects in a schema of the path cannot put others in their place.
+-- Functions, types and operators are named with their schema, and operands have the exact types of the operator, so that a
+-- role that may create objects in a schema of the path cannot replace them.
 WITH expected (name) AS (
     VALUES ('accounts'::pg_catalog.text), ('sessions'), ('token_families'), ('consumed_challenges')
 ), expected_columns (of, name, type) AS (

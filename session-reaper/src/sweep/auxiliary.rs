@@ -1,8 +1,8 @@
-//! The auxiliary connection of a run: for the catalog, for counts and for the history.
+//! The auxiliary connection of a run, for the catalog, for counts and for the history.
 //!
-//! It is on the search path `pg_catalog, pg_temp`. Statements on the tables of a target also call
-//! functions of the application (in `where`, in a policy): for them alone the configured search
-//! path is in force.
+//! Its search path is `pg_catalog, pg_temp`. Statements on the tables of a target may also call
+//! functions of the application (in `where` or in a policy), so only these statements use the
+//! configured search path.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::query::{Query, Text, Value as _};
 use super::sql::{Counted, Cursor};
 use super::statement_bounds::{StatementBounds, common};
 
-/// No schema that anybody else can create objects in.
+/// Contains no schema in which another role can create objects.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
 /// The connection for the catalog, counts and the history.
@@ -32,13 +32,14 @@ pub(super) struct AuxiliaryConnection {
     trusted: Arc<[u32]>,
     /// The search path that is configured for the role.
     path: Arc<str>,
-    /// Nothing is set, for it would stay behind for other clients.
+    /// The connection goes through a pooler. No settings are made, because they would remain in
+    /// effect for other clients.
     pooled: bool,
 }
 
 impl AuxiliaryConnection {
-    /// Finds out what depends on the configured search path, and leaves that path. `targets` are
-    /// the tables that are reaped.
+    /// Reads everything that depends on the configured search path, then replaces that search path.
+    /// `targets` are the configured tables.
     pub(super) async fn new(
         client: Client,
         deadline: Deadline,
@@ -76,7 +77,8 @@ impl AuxiliaryConnection {
             .await
     }
 
-    /// Opens another one, when the first was lost and something is left to be written.
+    /// Opens a new auxiliary connection when the first one was lost and something remains to be
+    /// written.
     pub(super) async fn reopen(
         &self,
         connect: &ConnectOptions,
@@ -89,8 +91,7 @@ impl AuxiliaryConnection {
         Ok(another)
     }
 
-    /// Should the connection turn out to be somebody else's too, nothing of ours stays behind on
-    /// it.
+    /// Resets the settings of the connection, in case a pooler shares it with other clients.
     pub(super) async fn let_go(&self) {
         if !self.pooled
             && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await
@@ -119,32 +120,33 @@ impl AuxiliaryConnection {
         self.deadline.with(1, self.client.query_opt(text, params)).await
     }
 
-    /// The roles whose objects may run as the reaper, as a constant of the type `oid[]`.
+    /// Returns the roles whose objects may run as the reaper, as a constant of the type `oid[]`.
     pub(super) fn trusted(&self) -> String {
         let oids = self.trusted.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         format!("'{{{oids}}}'::pg_catalog.oid[]")
     }
 
-    /// The first row of a statement on a target, whose values are written in it.
+    /// Returns the first row of a statement on a target. The statement must contain its values as
+    /// literals.
     pub(super) async fn of_target(&self, query: &Query<'_>) -> Result<Option<TextRow>, Error> {
         debug_assert!(
             query.params.is_empty(),
-            "the values of {} are not written in it",
+            "the statement must contain its values as literals: {}",
             query.text
         );
         Ok(self.on_path(&query.text).await?.into_iter().next())
     }
 
-    /// The rows of a statement on the configured search path. It travels in one message with what
-    /// sets the path, and is one transaction with it: whatever else is sent on this connection
-    /// meanwhile is not affected.
+    /// Returns the rows of a statement that runs on the configured search path. The statement that
+    /// sets the search path is sent in the same message and runs in the same transaction, so other
+    /// statements on this connection are not affected.
     pub(super) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
         let both = format!("{}; {text}", self.local_path());
         let answer = self.deadline.with(1, self.client.simple_query(&both)).await?;
         Ok(after(&answer, 1).collect())
     }
 
-    /// Sets the configured search path until the transaction ends.
+    /// Returns SQL that sets the configured search path until the transaction ends.
     pub(super) fn local_path(&self) -> String {
         format!(
             "SELECT pg_catalog.set_config('search_path', {}, true)",
@@ -153,7 +155,7 @@ impl AuxiliaryConnection {
     }
 }
 
-/// The rows that come after the first so many statements.
+/// Returns the rows of the statements after the first `statements` ones.
 pub(super) fn after(
     answer: &[SimpleQueryMessage],
     statements: usize,
@@ -172,29 +174,29 @@ pub(super) fn after(
     })
 }
 
-/// A row whose values are as PostgreSQL writes them.
+/// A row whose values are in the text format of PostgreSQL.
 pub(super) struct TextRow(Vec<Option<String>>);
 
 impl TextRow {
-    /// `None` for null.
+    /// Returns `None` for null.
     pub(super) fn text(&self, column: usize) -> Option<&str> {
         self.0.get(column)?.as_deref()
     }
 
-    /// `None` for null, and for what is none.
+    /// Returns `None` for null and for a value that cannot be parsed.
     pub(super) fn number<T: FromStr>(&self, column: usize) -> Option<T> {
         self.text(column)?.parse().ok()
     }
 
-    /// The mark that [`super::sql::PassSql::probe`] found.
+    /// Returns the cursor that [`super::sql::PassSql::probe`] found.
     pub(super) fn mark(self) -> Cursor {
         self.0.into_iter().flatten().map(Text).collect()
     }
 
-    /// What [`super::sql::PassSql::count`] found.
+    /// Returns the result of [`super::sql::PassSql::count`].
     pub(super) fn counted(&self) -> Option<Counted> {
         let seen = self.number(1)?;
-        // Without a filter all that was seen is free to go.
+        // Without a filter, every row that was read may be deleted.
         let all = if self.0.len() > 3 { self.number(3)? } else { seen };
         Some(Counted { fresh: self.number(0)?, all, seen, oldest: self.number(2) })
     }

@@ -1,4 +1,4 @@
-//! What is due, counted up to a cap.
+//! Counts due rows, up to a cap.
 
 use schema::connect::chain;
 use tokio_postgres::Error;
@@ -8,31 +8,32 @@ use super::db_error::DbError;
 use super::sql::{KeyRange, PassSql};
 use super::target::{Reason, Target};
 
-/// Rows that a count looks at before it gives up: enough to tell a backlog that grows from one that
-/// does not. A million index entries take about a quarter of a second to read; deleting as many
-/// rows takes several at the least.
+/// The number of rows at which a count stops. It is large enough to show whether a backlog grows. A
+/// million index entries take about a quarter of a second to read; deleting as many rows takes
+/// several seconds or more.
 pub(super) const COUNT_CAP: i64 = 1_000_000;
 
-/// The second try of a count that hit its time bound, on cold disks.
+/// The cap of the second attempt, after the first one timed out, for example on cold disks.
 const SMALL_CAP: i64 = 10_000;
 
-/// The due rows of one target. One that is due for several reasons is counted under the first.
+/// The due rows of one target. A row that is due for several reasons is counted under the first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Backlog {
-    /// One a reason.
+    /// One count per reason.
     pub(super) rows: Vec<u64>,
-    /// There are more.
+    /// A cap was reached, and more rows are due.
     pub(super) capped: bool,
-    /// Some could not be counted at all.
+    /// Some rows could not be counted.
     pub(super) unknown: bool,
-    /// Rows that each pass would look at, table by table.
+    /// The rows that each pass would read, table by table.
     pub(super) seen: Vec<RowCount>,
-    /// The oldest time, in seconds since 1970, one a reason; `None` without a due row.
+    /// The oldest time in the due column of each reason, in seconds since 1970. `None` if no row is
+    /// due.
     pub(super) oldest: Vec<Option<f64>>,
 }
 
 impl Backlog {
-    /// Nothing is due.
+    /// Returns a backlog without due rows.
     pub(super) fn none(target: &Target) -> Self {
         let reasons = target.reasons.len();
         Self { rows: vec![0; reasons], oldest: vec![None; reasons], ..Self::default() }
@@ -48,37 +49,38 @@ impl Backlog {
         total
     }
 
-    /// When the oldest row fell due, whatever for: its time and what is kept after it, in seconds
-    /// since 1970. It is at least 1 (`-infinity` is a time too): 0 is for "none".
+    /// Returns when the oldest due row became due for any reason: its time plus the retention, in
+    /// seconds since 1970. The result is at least 1, even for a time such as `-infinity`, because 0
+    /// stands for "none" in the metrics.
     pub(super) fn oldest_due(&self, target: &Target) -> Option<f64> {
-        let fell_due = |(oldest, reason): (&Option<f64>, &Reason)| {
+        let due_since = |(oldest, reason): (&Option<f64>, &Reason)| {
             oldest.map(|time| time + reason.keep.as_secs_f64())
         };
         self.oldest
             .iter()
             .zip(&target.reasons)
-            .filter_map(fell_due)
+            .filter_map(due_since)
             .reduce(f64::min)
             .map(|time| time.max(1.0))
     }
 }
 
-/// What a count of one table came to.
+/// The result of counting the rows of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RowCount {
     Rows(u64),
-    /// More than may be looked at.
+    /// More rows than the cap.
     More,
-    /// Others had as many as may be looked at.
+    /// Not counted, because other tables used up the cap.
     Uncounted,
 }
 
-/// Rows that are counted before a run: enough to choose the order of a pass by, and to see it
-/// through.
+/// The cap of a count before a run: enough to choose the scan order of a pass and to show its
+/// progress.
 pub(super) const START_CAP: i64 = 100_000;
 
-/// Counts, each of the tables with the passes of all reasons. What could not be counted is told,
-/// and counts as "more than was seen".
+/// Counts the due rows of the tables, with the passes of all reasons. A count that fails is logged
+/// and treated as "more than the cap".
 pub(super) async fn count(
     auxiliary: &AuxiliaryConnection,
     target: &Target,
@@ -90,7 +92,7 @@ pub(super) async fn count(
     let mut left = vec![cap; reasons];
     for passes in tables {
         for (reason, pass) in passes.iter().enumerate() {
-            // A condition costs many times what reading the index does.
+            // Evaluating a condition costs many times as much as reading the index.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };
             let counted = match count_pass(auxiliary, pass, cap).await {
                 Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
@@ -135,7 +137,7 @@ pub(super) async fn count(
 
 struct Due {
     rows: u64,
-    /// `None`: there are more than may be looked at.
+    /// `None` if there are more rows than the cap.
     seen: Option<u64>,
     oldest: Option<f64>,
 }
@@ -146,12 +148,12 @@ async fn count_pass(
     cap: i64,
 ) -> Result<Due, Error> {
     let all = KeyRange::default();
-    // One more than the cap: exactly the cap is not "more".
+    // Reads one row more than the cap, because exactly as many rows as the cap are not "more".
     let look_at = cap + 1;
     let pass = pass.written();
     let query = pass.count(&all, &look_at);
     let counted = auxiliary.of_target(&query).await?.and_then(|row| row.counted());
-    // It always has a row; without one nothing is known.
+    // The statement always returns a row. Without one, nothing is known.
     let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {

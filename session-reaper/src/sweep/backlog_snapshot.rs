@@ -1,4 +1,4 @@
-//! The backlog as it stands now, of every target: what `status` shows of it.
+//! The current backlog of every target, for `status`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,37 +14,38 @@ use super::target::Target;
 use super::target_run::TargetRun;
 use crate::recent_runs::Sample;
 
-/// The backlog of one target. The names and the order of its members are an interface.
+/// The backlog of one target. The names and the order of its fields are part of the output format.
 #[derive(Clone, Debug, Serialize)]
 pub struct BacklogSnapshot {
-    /// Its name in reports.
+    /// The name of the target in reports.
     pub target: String,
-    /// Its table.
+    /// The table of the target.
     pub table: String,
-    /// Due rows, counted up to a cap; `None` when they were not counted.
+    /// The due rows, counted up to a cap. `None` if they were not counted.
     pub rows: Option<u64>,
-    /// There are more.
+    /// Whether the cap was reached and more rows are due.
     pub capped: bool,
-    /// When the oldest fell due.
+    /// When the oldest due row became due.
     pub oldest_due: Option<DateTime<Utc>>,
-    /// By reason. A row that is due for several is counted under the first.
+    /// The due rows of each reason. A row that is due for several reasons is counted under the
+    /// first.
     pub due: Vec<ReasonBacklog>,
-    /// When it was counted.
+    /// When the rows were counted.
     pub sampled_at: Option<DateTime<Utc>>,
-    /// Why it was not.
+    /// Why the rows were not counted.
     pub not_counted: Option<String>,
 }
 
-/// What is due for one reason.
+/// The due rows of one reason.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReasonBacklog {
-    /// Its name.
+    /// The name of the reason.
     pub reason: String,
-    /// Rows.
+    /// The due rows.
     pub rows: u64,
-    /// There are more.
+    /// Whether the cap was reached and more rows are due.
     pub capped: bool,
-    /// When the oldest fell due, where that is known by reason.
+    /// When the oldest due row became due, if that is known for each reason.
     pub oldest_due: Option<DateTime<Utc>>,
 }
 
@@ -62,12 +63,12 @@ impl BacklogSnapshot {
         }
     }
 
-    /// Nobody has counted it.
+    /// Returns a snapshot of a backlog that was not counted.
     pub(crate) fn unknown(target: &Target, why: &str) -> Self {
         Self { not_counted: Some(why.to_owned()), ..Self::of(target) }
     }
 
-    /// As a run of this process counted it.
+    /// Returns the backlog that a run of this process counted.
     pub(crate) fn sampled(target: &Target, sample: &Sample) -> Self {
         let due = sample.rows.iter().map(|(reason, rows)| ReasonBacklog {
             reason: reason.clone(),
@@ -85,16 +86,16 @@ impl BacklogSnapshot {
         }
     }
 
-    /// As the report of some run has it, which was written at `at`.
+    /// Returns the backlog in the report of a run, which was written at `at`.
     pub(crate) fn reported(target: &Target, rows: u64, capped: bool, at: DateTime<Utc>) -> Self {
         Self { rows: Some(rows), capped, sampled_at: Some(at), ..Self::of(target) }
     }
 }
 
 impl Sweep {
-    /// Counts what is due, on the indexes and up to a cap that is read in some milliseconds. A
-    /// target that a run would leave alone is not counted: that would take reading its table,
-    /// or a right that is missing.
+    /// Counts the due rows of every target, on the indexes and up to a cap that takes some
+    /// milliseconds to read. A target that a run would skip is not counted: without an index, the
+    /// count would read the whole table, and without a privilege, it would fail.
     pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
@@ -125,7 +126,7 @@ async fn backlog_snapshot(
     }
     let tables = target_run.tables();
     if tables.is_empty() {
-        // Partitions that are yet to be made.
+        // The table has no partitions yet.
         return BacklogSnapshot {
             rows: Some(0),
             sampled_at: Some(at),
@@ -136,7 +137,7 @@ async fn backlog_snapshot(
     if backlog.unknown {
         return BacklogSnapshot::unknown(
             target,
-            "counting took too long, or was refused: see the log",
+            "the count timed out or failed; see the log for the error",
         );
     }
     let due = target.reasons.iter().enumerate().map(|(index, reason)| ReasonBacklog {
@@ -167,7 +168,7 @@ fn is_capped(backlog: &Backlog, index: usize, reasons: usize) -> bool {
 fn moment(seconds: f64) -> Option<DateTime<Utc>> {
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "`as` saturates; what is out of range is no date"
+        reason = "`as` saturates; a value out of range is not a date"
     )]
     let micros = (seconds * 1e6) as i64;
     DateTime::from_timestamp_micros(micros)

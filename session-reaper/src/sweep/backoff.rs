@@ -1,24 +1,25 @@
-//! How long to stand back before something is tried again: longer each time, and by chance, so that
-//! two that get in each other's way do not meet again at once.
+//! Exponential backoff between retries, with jitter, so that two processes that conflict do not
+//! retry at the same time.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 
-/// How often a chunk is tried again that somebody's lock, or a conflict, stopped.
+/// The number of retries of a chunk that a lock or a conflict stopped.
 pub(super) const CHUNK_TRIES: usize = 12;
 
-/// 8 to 17 seconds in all: a lock on the table that is held for some seconds (a migration's) is
-/// waited out, one that is held for longer is left alone until the next run.
+/// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. That outlasts a
+/// lock on the table that is held for some seconds, such as a migration's. If the lock is held
+/// longer, the target is skipped until the next run.
 pub(super) fn of_a_chunk() -> impl Iterator<Item = Duration> + Send {
     exponential(Duration::from_millis(50), Duration::from_secs(1), CHUNK_TRIES)
 }
 
-/// How often a lost connection is made again.
+/// The number of attempts to replace a lost connection.
 pub(super) const CONNECTION_TRIES: usize = 8;
 
-/// 25 to 50 seconds in all, and the time that each try takes: a server restarts, or fails over, in
-/// that.
+/// Returns the delays between the attempts to reconnect, 25 to 50 seconds in total, not including
+/// the attempts themselves. A server restarts or fails over in that time.
 pub(super) fn of_a_connection() -> impl Iterator<Item = Duration> + Send {
     exponential(Duration::from_millis(200), Duration::from_secs(8), CONNECTION_TRIES)
 }
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_stands_back_longer_each_time_and_has_an_end() {
+    fn backoff_is_bounded_in_tries_and_time() {
         for _ in 0..100 {
             let times: Vec<Duration> = of_a_chunk().collect();
             assert_eq!(times.len(), CHUNK_TRIES);

@@ -1,17 +1,17 @@
-//! How much one run may do.
+//! The limits of one run.
 
 use std::time::{Duration, Instant};
 
-/// The bounds of a run; without one it goes on until nothing is left.
+/// The limits of a run. Without a limit, the run continues until no due row is left.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BudgetLimits {
-    /// How long it may take.
+    /// The longest time that the run may take.
     pub runtime: Option<Duration>,
-    /// How many rows it may delete.
+    /// The number of rows that the run may delete.
     pub rows: Option<u64>,
 }
 
-/// Which bound was reached.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BudgetLimit {
     Runtime(Duration),
@@ -29,7 +29,7 @@ impl std::fmt::Display for BudgetLimit {
     }
 }
 
-/// What is left of it.
+/// The limits of a run and how much of them is used.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     limits: BudgetLimits,
@@ -46,7 +46,7 @@ impl Budget {
         self.deleted += rows;
     }
 
-    /// The bound that has been reached, if one has.
+    /// Returns the limit that has been reached, if any.
     pub(super) fn spent(&self) -> Option<BudgetLimit> {
         let runtime = self
             .limits
@@ -58,13 +58,13 @@ impl Budget {
         })
     }
 
-    /// `size`, or the rows that may still go when they are fewer.
+    /// Returns `size`, or the number of rows that may still be deleted if that is less.
     pub(super) fn at_most(&self, size: u32) -> u32 {
         let left = self.limits.rows.map_or(u64::MAX, |bound| bound.saturating_sub(self.deleted));
         size.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// Until the run must end, for whoever wants to wait.
+    /// Returns the time until the run must end.
     pub(super) fn time_left(&self) -> Duration {
         self.limits
             .runtime

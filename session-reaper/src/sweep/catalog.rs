@@ -1,5 +1,5 @@
-//! Finding a target's table, or the tables that make it up, their keys, and the types of the
-//! columns that a watermark is made of.
+//! Finds a target's table and its partitions, their keys, and the types of the columns that a
+//! watermark consists of.
 
 use schema::connect::chain;
 use tokio_postgres::error::SqlState;
@@ -13,110 +13,111 @@ use super::operator::Operator;
 use super::target::Target;
 use crate::nearest::nearest;
 
-/// A column, as the catalog has it.
+/// A column, as the catalog describes it.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: Ident,
-    /// The type below any domains, as `format_type` names it: for people, and for what depends on
-    /// the kind of time.
+    /// The type without domains, as `format_type` names it. It is for messages, and for code that
+    /// depends on the kind of time.
     pub(super) sql_type: String,
-    /// The same type for a cast: quoted, with its schema, without a modifier. A cast to
-    /// `timestamp(0)` would round a watermark and lose the rows behind it.
+    /// The same type for a cast: quoted, with its schema, without a type modifier. A cast to
+    /// `timestamp(0)` would round a watermark, and the rows behind it would be missed.
     pub(super) cast: String,
-    /// What compares two values of the type for equality. `None` for a type that has no such
-    /// operator, such as `json`.
+    /// The equality operator of the type. `None` for a type without one, such as `json`.
     pub(super) equals: Option<Operator>,
 }
 
-/// A target's table that is there: one table, or the many that its rows are in when it is
-/// partitioned or inherited from.
+/// A target's table in the catalog. If the table is partitioned or has child tables, its rows are
+/// in several tables.
 #[derive(Clone, Debug)]
 pub(super) struct Located {
-    /// What the advisory lock is taken on.
+    /// The oid that the advisory lock is taken on.
     pub(super) oid: u32,
-    /// With its schema, as all tables here: it means the same on any search path.
+    /// The name with its schema, like all names here, so that it is independent of the search path.
     pub(super) table: TableName,
-    /// `where`.
+    /// The resolved `where`.
     pub(super) condition: Option<ResolvedCondition>,
-    /// One a reason, in the target's order.
+    /// One due column per reason, in the order of the target's reasons.
     pub(super) due: Vec<Column>,
     pub(super) group: Option<Column>,
-    /// Where the rows are, each table for itself: a `ctid` means nothing without its table.
+    /// The tables that contain the rows. Each is handled separately, because a `ctid` is meaningful
+    /// only within its table.
     pub(super) leaves: Vec<Leaf>,
-    /// In the target's order.
+    /// The children, in the order in which the target names them.
     pub(super) children: Vec<Child>,
-    /// The table that was named, as it was found.
+    /// The identity of the named table.
     pub(super) identity: Identity,
 }
 
-/// A table with rows of its own.
+/// A table that contains rows itself.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) oid: u32,
-    /// With its schema.
+    /// The name with its schema.
     pub(super) table: TableName,
-    /// Unique and not null; empty when the table has nothing of the kind whose order is
-    /// PostgreSQL's own.
+    /// The columns of a unique key without nulls. Empty if the table has no such key whose types
+    /// have only built-in operators of PostgreSQL.
     pub(super) key: Vec<Column>,
     pub(super) identity: Identity,
 }
 
-/// A table whose rows go before the rows that they refer to.
+/// A table whose rows are deleted before the rows that they refer to.
 #[derive(Clone, Debug)]
 pub(super) struct Child {
     pub(super) oid: u32,
-    /// With its schema.
+    /// The name with its schema.
     pub(super) table: TableName,
-    /// Of the child.
+    /// The referencing column of the child.
     pub(super) column: Column,
-    /// What it refers to, of the target.
+    /// The column of the target that is referred to.
     pub(super) refers_to: Ident,
     pub(super) identity: Identity,
 }
 
-/// What the catalog says of a target.
+/// The result of looking up a target in the catalog.
 pub(super) enum TableLookup {
     Table(Box<Located>),
     NoTable,
-    /// It is there, and cannot be worked on; says why.
+    /// The table exists but cannot be a target. Contains the reason.
     Unfit(String),
-    /// Its condition cannot be used; has the reason and a remedy.
+    /// The condition cannot be used. Contains the reason and a remedy.
     Refused(String, Option<String>),
-    /// It, or a table that its condition reads, was locked for too long.
+    /// The table, or a table that its condition reads, was locked for too long.
     Locked(Bound),
 }
 
-/// The connections that a target is looked up on.
+/// The connections on which a target is looked up.
 #[derive(Clone, Copy)]
 pub(super) struct Lookup<'a> {
-    /// On the configured search path, and nobody else's for as long as the look-up lasts.
+    /// A connection on the configured search path, which has no other user during the lookup.
     pub(super) configured: &'a Client,
-    /// For the catalog, on any search path.
+    /// A connection for the catalog, on any search path.
     pub(super) catalog: &'a Client,
 }
 
-/// Which table a name means on the search path of its connection.
+/// Resolves a name to the oid of a table on the search path of the connection.
 pub(super) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
 
-/// A row for each table below the one with the oid `$1` and for itself: its columns, its key, and
-/// the way from it to the table that was named.
+/// Returns a row for the table with the oid `$1` and for each of its descendants: its columns, its
+/// key, and its path up to the named table.
 ///
-/// The key: the primary one, else the shortest that is unique and never null. One with a type whose
-/// operators are not PostgreSQL's own is no key: whose order a row comparison goes by depends on
-/// the `search_path` there.
+/// The key is the primary key, or else the shortest unique key without nulls. A key whose types
+/// have operators outside `pg_catalog` is not used: the order of a row comparison on it would
+/// depend on the `search_path`.
 const LOCATE: &str = include_str!("catalog/locate.sql");
 
-/// The columns of a table, with the type below any domains and its equality.
+/// Returns the columns of a table, with the type without domains and its equality operator.
 ///
 /// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations,
-/// arrays, ranges and composite types, wherever these are. Those of an extension's type are where
-/// its default operator class has them.
+/// arrays, ranges and composite types, in whichever schema the types are. For the type of an
+/// extension, the operators are those of its default operator class.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 
-/// What a column of another table refers to here, by a foreign key, else the primary key.
+/// Returns the column that a column of another table refers to: by a foreign key, or else the
+/// primary key.
 const CHILD: &str = include_str!("catalog/child.sql");
 
-/// Tables with a name that is nearly the one that was looked for.
+/// Returns the names of tables, to suggest one that is similar to the name that was not found.
 const TABLES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -131,7 +132,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
         Ok(None) => return Ok(TableLookup::NoTable),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             return Ok(TableLookup::Unfit(format!(
-                "{} may not be looked at: {}",
+                "{} cannot be looked up: {}",
                 target.table.quoted(),
                 chain(&error)
             )));
@@ -166,7 +167,7 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
     let group = target.group.as_ref().and_then(find).cloned();
     if let Some(Column { name, sql_type, equals: None, .. }) = &group {
         return Ok(TableLookup::Unfit(format!(
-            "group: {} is {sql_type}, whose values cannot be compared",
+            "group: {} is {sql_type}, a type whose values cannot be compared for equality",
             name.quoted()
         )));
     }
@@ -216,12 +217,12 @@ pub(super) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
     })))
 }
 
-/// The oid of the table that a name means on the configured search path.
+/// Returns the oid of the table that a name refers to on the configured search path.
 pub(super) async fn named(lookup: Lookup<'_>, table: &TableName) -> Result<Option<u32>, Error> {
     lookup.configured.query_one(NAMED, &[&table.to_string()]).await?.try_get(0)
 }
 
-/// One of the tables that [`LOCATE`] found.
+/// A table that [`LOCATE`] found.
 struct Member {
     kind: String,
     identity: Identity,
@@ -264,7 +265,7 @@ async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
     client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
-/// The child, or why it cannot be one.
+/// Looks up a child. The inner error is the reason why it cannot be one.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,
@@ -282,8 +283,8 @@ async fn locate_child(
     };
     let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
     if kind != "r" || inherited {
-        let why = "it is the target itself, or its rows are not all in one ordinary table: let ON DELETE CASCADE take them";
-        return Ok(Err(format!("children: {} cannot be one: {why}", table.quoted())));
+        let why = "it is the target itself, or its rows are not all in one ordinary table; use a foreign key with ON DELETE CASCADE instead";
+        return Ok(Err(format!("children: {} cannot be used: {why}", table.quoted())));
     }
     let oid: u32 = row.try_get(0)?;
     let tree = client.query(LOCATE, &[&oid]).await?;
@@ -300,13 +301,16 @@ async fn locate_child(
     let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
         let (child, parent) = (table.quoted(), target.table.quoted());
         return Ok(Err(format!(
-            "children: no foreign key says what {child}.{} refers to in {parent}, which has no primary key of one column",
+            "children: no foreign key says what {child}.{} refers to in {parent}, and {parent} has no single-column primary key",
             column.quoted()
         )));
     };
     if found.equals.is_none() {
-        let why =
-            format!("{} is {}, whose values cannot be compared", column.quoted(), found.sql_type);
+        let why = format!(
+            "{} is {}, a type whose values cannot be compared for equality",
+            column.quoted(),
+            found.sql_type
+        );
         return Ok(Err(format!("children: {}.{why}", table.quoted())));
     }
     let Member { identity, .. } = member;
@@ -323,7 +327,7 @@ fn no_column<'a>(
     format!("{table} has no column {missing}{}", meant(hint))
 }
 
-/// Of a table that is not there: the one that may have been meant.
+/// Returns a hint with the name of the table that may have been meant, or an empty string.
 pub(super) async fn similar_table(client: &Client, table: &TableName) -> Result<String, Error> {
     let rows = client.query(TABLES, &[]).await?;
     let tables: Vec<(String, String)> = rows
@@ -345,8 +349,8 @@ pub(super) async fn similar_table(client: &Client, table: &TableName) -> Result<
 fn unfit(kind: &str) -> Option<&'static str> {
     match kind {
         "r" | "p" => None,
-        "v" | "m" => Some("a view: name the table below it"),
-        "f" => Some("a foreign table: run on the server that has it"),
+        "v" | "m" => Some("a view; name the table that it reads"),
+        "f" => Some("a foreign table; run session-reaper on the server that contains it"),
         _ => Some("not a table"),
     }
 }

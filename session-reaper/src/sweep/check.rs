@@ -1,4 +1,4 @@
-//! What `check` does: all that a run does before its first delete, and nothing after it.
+//! The `check` command: everything that a run does before its first delete, and nothing else.
 
 use serde::Serialize;
 
@@ -9,48 +9,49 @@ use super::preflight::{self, Code, Finding};
 use super::run::Sweep;
 use super::stop_reason::StopReason;
 
-/// What was found. The names and the order of its members are an interface.
+/// The result of `check`. The names and the order of its fields are part of the output format.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
-    /// Every target can be worked on.
+    /// Whether the server and every target are safe.
     pub safe: bool,
-    /// What holds for all of them.
+    /// The findings that apply to all targets.
     pub server: CheckedServer,
-    /// In the order in which they would be worked on; none when the server is reached through a
-    /// pooler.
+    /// The targets in the order of a run. Empty if a pooler is between session-reaper and the
+    /// server.
     pub targets: Vec<CheckedTarget>,
 }
 
-/// What was found of the server.
+/// The findings on the server.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedServer {
-    /// It is one to work on.
+    /// Whether a run may use the server.
     pub safe: bool,
-    /// Unsafe ones first.
+    /// The findings, unsafe ones first.
     pub findings: Vec<Finding>,
 }
 
-/// What was found of a target.
+/// The findings on a target.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedTarget {
-    /// Its name in reports.
+    /// The name of the target in reports.
     pub target: String,
-    /// Its table.
+    /// The table of the target.
     pub table: String,
-    /// It can be worked on.
+    /// Whether a run may work on the target.
     pub safe: bool,
-    /// Unsafe ones first.
+    /// The findings, unsafe ones first.
     pub findings: Vec<Finding>,
 }
 
 impl Sweep {
-    /// Looks at the server and at every target, and changes nothing. Fails when the database cannot
-    /// be reached, or is not one that the targets apply to.
+    /// Checks the server and every target, and changes nothing. Returns an error if the database
+    /// cannot be reached, or if the targets do not apply to it.
     pub async fn check(&self) -> Result<Checked, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, pooled, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
         if pooled {
-            // What is asked would be asked of different processes, and under other settings.
+            // Through a pooler, statements would run in different server processes and with other
+            // settings.
             return Ok(pooler());
         }
         let proof = self.prove(&lock_connection).await?;
@@ -63,7 +64,7 @@ impl Sweep {
         };
         let (server, target_runs) = match examined.await {
             Ok(examined) => examined,
-            // One that changes processes only when others want them.
+            // A pooler that changes the server process only when other clients need one.
             Err(error) if DbError::of(&error) == DbError::Pooler => return Ok(pooler()),
             Err(error) => return Err(SweepError::lost(&error)),
         };

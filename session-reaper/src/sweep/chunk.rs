@@ -1,4 +1,4 @@
-//! One try at one chunk: where it ends, what went, what was left.
+//! One attempt at one chunk: its key range, the deleted rows, and the due rows that remain.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use super::spans;
 use super::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
 use crate::metrics;
 
-/// How long a chunk that passes over nothing waits for a row: long enough for a transaction to end
-/// that began just now, and not so long that those who wait for the chunk would notice.
+/// How long a chunk that waits for locked rows waits for one: long enough for a transaction that
+/// began just now to end, and too short to delay noticeably those who wait for the chunk.
 const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
-    /// The place of the row that `offset` others lie before, if there are so many.
+    /// Returns the cursor of the row that has `offset` rows before it, if there are that many.
     pub(super) async fn mark_at(
         &mut self,
         ahead: &KeyRange,
@@ -29,7 +29,7 @@ impl Pass<'_, '_> {
         Ok(row.as_ref().map(sql::mark))
     }
 
-    /// One try.
+    /// Makes one attempt at a chunk.
     pub(super) async fn attempt(
         &mut self,
         ahead: &KeyRange,
@@ -41,7 +41,7 @@ impl Pass<'_, '_> {
         tried
     }
 
-    /// Rows that went in this pass.
+    /// Returns the number of rows that this pass has deleted, including children.
     pub(super) fn gone(&self) -> u64 {
         self.tally.deleted + self.tally.children
     }
@@ -49,22 +49,24 @@ impl Pass<'_, '_> {
     async fn take(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, DbError> {
         let began = Instant::now();
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
-        // Of each table as many: of the parents, and of each that refers to them.
+        // The limit applies to each table: to the target and to each of its children.
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
-        // A large group is decided anew for each chunk: the fewer these are the better.
+        // A large group is evaluated again for each chunk, so fewer chunks are better.
         let rows = if self.large_group { self.most.rows() } else { rows };
-        let asked = (self.worker.budget.at_most(rows) / tables).max(1);
-        self.wait_as_is_fit().await?;
+        let row_limit = (self.worker.budget.at_most(rows) / tables).max(1);
+        self.set_lock_wait().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
             let most = match self.lock_wait() {
                 LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked => self.pace.size(),
-                LockWait::Wait => blocks.without_limit(asked).unwrap_or(1).min(self.pace.size()),
+                LockWait::Wait => {
+                    blocks.without_limit(row_limit).unwrap_or(1).min(self.pace.size())
+                }
             };
-            blocks.reach(ahead, most, asked.into())
+            blocks.reach(ahead, most, row_limit.into())
         } else {
-            (self.mark_at(ahead, i64::from(asked) - 1).await?, 0)
+            (self.mark_at(ahead, i64::from(row_limit) - 1).await?, 0)
         };
-        if self.may_shift && self.is_crowded(ahead, reached.as_ref(), asked).await? {
+        if self.may_shift && self.is_crowded(ahead, reached.as_ref(), row_limit).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
         }
         let range = KeyRange {
@@ -72,19 +74,19 @@ impl Pass<'_, '_> {
             high: reached.clone().or_else(|| ahead.high.clone()),
         };
 
-        let deleted = self.delete(&range, asked).await?;
+        let deleted = self.delete(&range, row_limit).await?;
         let elapsed = began.elapsed();
-        // The way there and back is nobody's load, and smaller chunks would not make it shorter.
+        // The round trip to the server causes no load, and smaller chunks would not shorten it.
         let trips = if self.blocks.is_some() { 1 } else { 2 };
         let work = self.worker.connection.at_the_server(elapsed, trips);
         self.committed(&deleted);
-        // All that the probe saw is gone; at the end of the pass nobody has counted what there was,
-        // and without a key there may be more than it saw.
-        let all_that_was_seen = self.blocks.is_none()
+        // If all rows that the probe found were deleted, none is left. At the end of a pass, the
+        // rows were not counted, and without a key, there may be more rows than the probe found.
+        let all_rows_of_probe = self.blocks.is_none()
             && reached.is_some()
             && !self.sql.key.is_empty()
-            && deleted.rows >= u64::from(asked);
-        let left = if deleted.full || deleted.whole || all_that_was_seen {
+            && deleted.rows >= u64::from(row_limit);
+        let left = if deleted.full || deleted.whole || all_rows_of_probe {
             0
         } else {
             self.count_left(&range, attempt).await?
@@ -95,11 +97,11 @@ impl Pass<'_, '_> {
             self.pace.learn(blocks, work);
             gone + left
         } else if !self.sql.children.is_empty() {
-            // Of all tables together.
+            // The rows of all tables together.
             self.pace.learn(gone + left, work);
             gone + left
         } else {
-            let examined = if reached.is_some() { u64::from(asked) } else { gone + left };
+            let examined = if reached.is_some() { u64::from(row_limit) } else { gone + left };
             self.pace.chunk_done(examined, work);
             examined
         };
@@ -124,8 +126,8 @@ impl Pass<'_, '_> {
         Ok(Chunk { low: range.low, next, left_some: left > 0 })
     }
 
-    /// Sets how long statements wait for a lock in the manner that is to come.
-    async fn wait_as_is_fit(&mut self) -> Result<(), DbError> {
+    /// Sets how long statements wait for a lock, for the lock wait of this chunk.
+    async fn set_lock_wait(&mut self) -> Result<(), DbError> {
         let wait = match self.lock_wait() {
             LockWait::Wait => Some(WAITING),
             LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked => None,
@@ -133,7 +135,7 @@ impl Pass<'_, '_> {
         Ok(self.worker.connection.wait_for_locks(wait).await?)
     }
 
-    /// Deletes what it can in a stretch.
+    /// Deletes the rows of a key range that can be deleted now.
     async fn delete(&mut self, range: &KeyRange, most: u32) -> Result<Deleted, DbError> {
         let lock_wait = self.lock_wait();
         let limit = i64::from(most);
@@ -158,26 +160,26 @@ impl Pass<'_, '_> {
             done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
         self.worker.alone = alone;
         deleted.whole = lock_wait == LockWait::Wait || (alone && !self.locks.trigger);
-        // Where nothing goes, nothing is gained by trying again at once.
+        // If no row was deleted, an immediate retry gains nothing.
         deleted.full = children_left && gone > 0;
         if self.sql.children.is_empty() {
-            // Without a lock on the table due rows may have been moved to a block that was passed
-            // already.
+            // Without a lock on the table, due rows may have moved to a block that was already
+            // scanned.
             self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
             deleted.whole = false;
             self.tally.uncertain |= self.blocks.is_some();
         }
         let limited = self.sql.is_limited() && lock_wait != LockWait::Wait;
-        // Rows that were locked for a group's sake may lie outside of the stretch.
+        // Rows that were locked for the sake of a group may lie outside the key range.
         let taken = if self.sql.is_grouped() { deleted.rows } else { deleted.rows.max(locked) };
         deleted.full |= limited && gone > 0 && taken >= u64::from(most);
         if let Some(Locked { refused, large, later, .. }) = done.locked {
             self.large_group = large > 0;
             deleted.whole &=
                 refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
-            let learnt = self.refused.add(refused);
-            deleted.full |= later > 0 && (gone > 0 || learnt);
+            let learned = self.refused.add(refused);
+            deleted.full |= later > 0 && (gone > 0 || learned);
             if large > 0 {
                 self.delete_large(range, &limit, &mut deleted).await?;
             }
@@ -210,7 +212,7 @@ impl Pass<'_, '_> {
     }
 
     /// Deletes what it can of groups that are too large to be locked row by row, under a lock on
-    /// their table. When that is not to be had at once, their rows count as held.
+    /// their table. If the lock is not available at once, their rows count as locked.
     async fn delete_large(
         &mut self,
         range: &KeyRange,
@@ -244,15 +246,15 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Stretches are deleted as they stand until a chunk has met a row that somebody holds: that
-    /// takes less than half of the work of locking rows first, and traffic notices the work.
-    /// From then on held rows are passed over.
+    /// Returns how to treat locked rows. Key ranges are deleted without locking the rows first,
+    /// until a chunk has met a locked row: that takes less than half of the work, and less load on
+    /// the server. From then on, locked rows are skipped.
     pub(super) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
         }
-        // A statement without a LIMIT is given no more blocks than may all be due, on average: not
-        // when rows are counted to the last one.
+        // A statement without a LIMIT is given no more blocks than may have only due rows, on
+        // average. That is not exact enough if the remaining budget limits the number of rows.
         let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
         let bounded = self
             .blocks
@@ -265,26 +267,26 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Whether so many rows share one time that the index is no help in telling them apart, or in
-    /// telling where they end.
+    /// Returns whether so many rows have the same time that the index can neither order them nor
+    /// show where they end.
     async fn is_crowded(
         &mut self,
         ahead: &KeyRange,
         reached: Option<&Cursor>,
-        asked: u32,
+        row_limit: u32,
     ) -> Result<bool, DbError> {
         let Some(reached) = reached else { return Ok(false) };
         if self.sql.key.is_empty() {
-            let far = self.mark_at(ahead, i64::from(asked) + i64::from(CROWD)).await?;
+            let far = self.mark_at(ahead, i64::from(row_limit) + i64::from(CROWD)).await?;
             return Ok(far.is_some_and(|far| far == *reached));
         }
         let same = ahead.low.as_ref().is_some_and(|low| low.first() == reached.first());
         self.locks.at_one_time =
-            if same { self.locks.at_one_time.saturating_add(asked) } else { 0 };
+            if same { self.locks.at_one_time.saturating_add(row_limit) } else { 0 };
         Ok(self.locks.at_one_time > CROWD)
     }
 
-    /// Rows of a chunk that has been committed are counted before anything else can fail.
+    /// Records the rows of a committed chunk, before anything else can fail.
     fn committed(&mut self, deleted: &Deleted) {
         self.tally.deleted += deleted.rows;
         self.tally.children += deleted.children;
@@ -302,13 +304,13 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Counts what is still due in a stretch that was just worked on: somebody holds it, or has
-    /// just touched it.
+    /// Counts the rows that are still due in a key range that was just processed: they are locked,
+    /// or were just updated.
     async fn count_left(&mut self, range: &KeyRange, attempt: Attempt) -> Result<u64, DbError> {
         let counted = match self.worker.connection.one(&self.sql.count(range, &COUNT_CAP)).await {
             Ok(row) => Counted::of(&row),
             Err(error) => match DbError::from(error) {
-                // At least one, for all we know: the second look and the final count will tell.
+                // At least one row may be left. The retry and the final count determine the number.
                 DbError::Timeout(bound) => {
                     tracing::warn!(
                         event = "locked_count_timeout",
@@ -321,7 +323,7 @@ impl Pass<'_, '_> {
                 error => return Err(error),
             },
         };
-        // A row that is due for several reasons is counted in the first of their passes.
+        // A row that is due for several reasons is counted in the pass of the first reason.
         match attempt {
             Attempt::Initial => {
                 self.tally.skipped_locked += counted.fresh;
@@ -338,15 +340,16 @@ impl Pass<'_, '_> {
     }
 }
 
-/// What a statement deleted.
+/// The rows that a statement deleted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Deleted {
     rows: u64,
-    /// Rows of the target's children.
+    /// The deleted rows of the target's children.
     children: u64,
-    /// There may be more in the stretch: as many went as were allowed, of rows or of some child's.
+    /// More rows may be left in the key range, because the limit was reached for the rows or for
+    /// those of a child.
     full: bool,
-    /// What did not go was not due: it was waited for what somebody held, or nobody else was
-    /// writing.
+    /// All due rows of the key range were deleted: either the statement waited for locked rows, or
+    /// no other transaction was writing.
     whole: bool,
 }

@@ -1,14 +1,14 @@
-//! The condition of a target, `where`: the server reads it once and writes it out, and statements
-//! contain only what it wrote.
+//! Resolves the condition of a target, `where`: the server parses it once and writes it out, and
+//! statements contain only the resulting text.
 //!
 //! In a transaction that is rolled back, a temporary view with the condition is created on the
-//! configured search path, where the names in it mean what they mean to the application. The server
-//! then writes the view out on `pg_catalog` alone. What it writes is a closed expression: names
-//! have their schemas, columns their alias, and a text such as `true) GROUP BY (t.id` is found out.
-//! Operators and functions get their schema, too, and the result is read once more to see that it
-//! means the same.
+//! configured search path, where the names in it have the same meaning as in the application. The
+//! server then writes the view out with only `pg_catalog` on the search path. The result is a
+//! closed expression: names have their schemas, columns have their alias, and a text such as `true)
+//! GROUP BY (t.id` is detected. Operators and functions get their schema as well, and the result is
+//! parsed once more to verify that it has the same meaning.
 //!
-//! Nothing of the condition runs here: to create a view is to parse it.
+//! The condition is not evaluated here: creating a view only parses it.
 
 mod qualify;
 
@@ -26,36 +26,36 @@ use qualify::qualified;
 use super::db_error::{Bound, DbError};
 use super::name::{Ident, TableName};
 
-/// The table by itself, the condition as it was configured, and the condition as it was written
-/// out.
+/// The views with the table alone, with the condition as configured, and with the condition as
+/// written out by the server.
 const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
 
-/// With a second relation in FROM, columns are written out with their alias by every version of
-/// PostgreSQL.
-const BESIDE: &str = "(SELECT) AS session_reaper_beside";
+/// A second relation in FROM, with which every version of PostgreSQL writes columns with their
+/// alias.
+const SECOND_RELATION: &str = "(SELECT) AS session_reaper_beside";
 
-/// How long a lock on a table is waited for, and how long to wait after each `lock_timeout`: a
-/// migration holds one for seconds.
+/// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration
+/// holds such a lock for seconds.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
-/// Statements that it takes to read a condition.
+/// The highest number of statements that resolving a condition takes without retries.
 pub(super) const READ_STATEMENTS: usize = 21;
 
 const TEXTS: &str =
     "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
     WHERE v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
-/// A condition that the server has written out.
+/// A condition as the server has written it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResolvedCondition(Arc<Resolved>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Resolved {
     sql: String,
-    /// The same without the schemas of what is in `pg_catalog`.
+    /// The condition without the schema `pg_catalog`, for messages.
     shown: String,
     reads: Vec<Relation>,
     foreign: Vec<ForeignObject>,
@@ -66,56 +66,58 @@ struct Resolved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Relation {
     pub(super) oid: u32,
-    /// With its schema, as it stands in the condition.
+    /// The name with its schema, as in the condition.
     pub(super) name: TableName,
 }
 
-/// Something that runs with the condition and belongs to a role that could not have the reaper's
-/// rights otherwise.
+/// An object that runs with the condition and belongs to a role that could not otherwise use the
+/// privileges of the reaper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ForeignObject {
-    /// As PostgreSQL describes it.
+    /// The object, as PostgreSQL describes it.
     pub(super) what: String,
     pub(super) owner: String,
 }
 
-/// What became of a condition.
+/// The result of resolving a condition.
 pub(super) enum Resolution {
     Condition(ResolvedCondition),
-    /// It cannot be used; has the reason and a remedy.
+    /// The condition cannot be used. Contains the reason and a remedy.
     Refused(String, Option<String>),
-    /// A table in it was locked for too long.
+    /// A table in the condition was locked for too long.
     Locked(Bound),
 }
 
 impl ResolvedCondition {
-    /// An expression of the type `boolean` on the row `t`, which may stand between brackets.
+    /// Returns an expression of the type `boolean` on the row `t`, which can be placed between
+    /// parentheses.
     pub(super) fn sql(&self) -> &str {
         &self.0.sql
     }
 
-    /// The same for people, who know what is PostgreSQL's own.
+    /// Returns the expression without the schema `pg_catalog`, for messages.
     pub(super) fn shown(&self) -> &str {
         &self.0.shown
     }
 
-    /// The relations that its sub-selects read, but for the target's own table.
+    /// Returns the relations that the sub-selects of the condition read, except the table of the
+    /// target.
     pub(super) fn reads(&self) -> &[Relation] {
         &self.0.reads
     }
 
-    /// The columns that it reads, each with the oid of its relation: those of the target's table
-    /// and of sub-selects.
+    /// Returns the columns that the condition reads, each with the oid of its relation: the
+    /// target's table or one in a sub-select.
     pub(super) fn columns(&self) -> &[(u32, Ident)] {
         &self.0.columns
     }
 
-    /// What in it belongs to roles that are not trusted.
+    /// Returns the objects in the condition that belong to roles that are not trusted.
     pub(super) fn foreign(&self) -> &[ForeignObject] {
         &self.0.foreign
     }
 
-    /// One that no server has seen.
+    /// Returns a condition that was not resolved by a server.
     #[cfg(test)]
     pub(super) fn unseen(sql: &str) -> Self {
         let (reads, foreign, columns) = (Vec::new(), Vec::new(), Vec::new());
@@ -129,8 +131,8 @@ impl ResolvedCondition {
     }
 }
 
-/// Reads `condition` on a row of `table`, which is `oid`. `client` is on the configured search
-/// path, and nobody else uses it now.
+/// Resolves `condition` for a row of `table`, whose oid is `oid`. `client` must be on the
+/// configured search path and have no other user meanwhile.
 pub(super) async fn resolve(
     client: &Client,
     table: &TableName,
@@ -141,7 +143,7 @@ pub(super) async fn resolve(
     loop {
         client.batch_execute("BEGIN").await?;
         let read = read(client, table, oid, condition).await;
-        // After a lost connection there is none.
+        // After a lost connection, there is no transaction to roll back.
         let ended = client.batch_execute("ROLLBACK").await;
         let error = match read {
             Ok(resolution) => return ended.map(|()| resolution),
@@ -168,19 +170,19 @@ async fn read(
 ) -> Result<Resolution, Error> {
     let view = |name: &str, rest: &str| {
         format!(
-            "CREATE TEMPORARY VIEW {name} AS SELECT true AS ok FROM ONLY {table} t, {BESIDE}{rest}"
+            "CREATE TEMPORARY VIEW {name} AS SELECT true AS ok FROM ONLY {table} t, {SECOND_RELATION}{rest}"
         )
     };
     client.query_typed(&view(PLAIN, ""), &[]).await?;
-    // In the extended protocol a text is one statement, whatever it has in it.
+    // In the extended protocol, a text can contain only one statement.
     client.query_typed(&view(CONFIGURED, &format!(" WHERE (\n{condition}\n)")), &[]).await?;
     let texts = texts(client).await?;
     let Some(sql) = expression(&texts, CONFIGURED) else {
-        return Ok(Resolution::Refused("it is more than one expression".to_owned(), None));
+        return Ok(Resolution::Refused("it must be a single expression".to_owned(), None));
     };
     let needed = needed(client, CONFIGURED, oid).await?;
     let columns = columns(client, CONFIGURED).await?;
-    // Some expressions do not take a schema everywhere.
+    // Some expressions do not allow a schema everywhere.
     for again in [qualified(sql), sql.to_owned()] {
         client.batch_execute("SAVEPOINT again").await?;
         match client.query_typed(&view(WRITTEN, &format!(" WHERE (\n{again}\n)")), &[]).await {
@@ -207,12 +209,12 @@ async fn read(
         client.batch_execute("ROLLBACK TO again").await?;
     }
     Ok(Resolution::Refused(
-        format!("it means something else where names have their schemas: {sql}"),
+        format!("its meaning changes when its names have their schemas: {sql}"),
         None,
     ))
 }
 
-/// Every view with its definition, written out on `pg_catalog`.
+/// Returns every view with its definition, written out with only `pg_catalog` on the search path.
 async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
     client.batch_execute("SAVEPOINT configured; SET LOCAL search_path = pg_catalog").await?;
     let rows = client.query_typed(TEXTS, &[]).await?;
@@ -220,13 +222,14 @@ async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// What stands after WHERE in the view `name`: that is all that it has and the plain one has not.
+/// Returns the text after WHERE in the view `name`, which is all that distinguishes it from the
+/// plain view.
 fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');
     of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE ")
 }
 
-/// The columns that a view reads. A whole row is not among them.
+/// Returns the columns that a view reads. References to whole rows are not included.
 async fn columns(client: &Client, view: &str) -> Result<Vec<(u32, Ident)>, Error> {
     const COLUMNS: &str = "SELECT DISTINCT a.attrelid, a.attname::pg_catalog.text
         FROM pg_catalog.pg_class v
@@ -244,7 +247,7 @@ async fn columns(client: &Client, view: &str) -> Result<Vec<(u32, Ident)>, Error
     rows.iter().map(|row| Ok((row.try_get(0)?, Ident::new(row.try_get::<_, String>(1)?)))).collect()
 }
 
-/// The relations that a view reads, and what runs with it and is not to be trusted.
+/// Returns the relations that a view reads, and the objects that run with it and are not trusted.
 async fn needed(
     client: &Client,
     view: &str,
@@ -270,16 +273,17 @@ async fn needed(
     Ok((reads, foreign))
 }
 
-/// Why the server refuses a condition.
+/// Returns why the server rejected a condition, with a remedy if there is one.
 async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
     const MAY: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
         pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I', pg_catalog.current_database(), CURRENT_USER)";
-    const HOW: &str = "a temporary view is created to read it, and rolled back";
-    // It quotes the condition, and no row.
-    let why = error.as_db_error().map_or_else(|| chain(error), |told| escaped(told.message()));
+    const TEMPORARY_VIEW: &str =
+        "parsing `where` requires creating a temporary view, which is rolled back";
+    // The message may quote the condition, but no row.
+    let why = error.as_db_error().map_or_else(|| chain(error), |server| escaped(server.message()));
     if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
         return Ok(Resolution::Refused(
-            format!("{HOW}; this server or role is read-only: {why}"),
+            format!("{TEMPORARY_VIEW}, but this server or role is read-only: {why}"),
             None,
         ));
     }
@@ -287,7 +291,7 @@ async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
         && let Some(row) = client.query_typed(MAY, &[]).await?.first()
         && !row.try_get::<_, bool>(0)?
     {
-        return Ok(Resolution::Refused(format!("{HOW}: {why}"), Some(row.try_get(1)?)));
+        return Ok(Resolution::Refused(format!("{TEMPORARY_VIEW}: {why}"), Some(row.try_get(1)?)));
     }
     Ok(Resolution::Refused(why, None))
 }

@@ -1,5 +1,5 @@
--- What a view needs ($1, in pg_temp), but for what every database has; $2 is the table that it is about.
--- A relation counts as running something when it is a view, or when it has row-level security: its functions run as the reader.
+-- Returns the objects that the view $1 in pg_temp depends on, except built-in ones and the table $2, which the view is on.
+-- A relation counts as running code if it is a view or has row-level security, because its functions run as the reader.
 WITH trusted AS (
     {trusted}),
 needed AS (

@@ -1,5 +1,5 @@
-//! The two connections of a run: the one that holds the lock and deletes (losing one loses the
-//! other), and one beside it for counts and the history.
+//! The two connections of a run: the lock connection, which holds the locks and deletes rows, so
+//! that losing the locks ends the deletes; and the auxiliary connection for counts and the history.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,55 +17,58 @@ use super::sql::{Around, Locked};
 use super::statement_bounds::{StatementBounds, common};
 use super::writers::Writers;
 
-/// On the connection that deletes.
+/// The settings of the lock connection.
 ///
-/// - Read committed is what looks at a row again when it was updated between snapshot and lock;
-///   stricter levels, which a role or a database may have as their default, fail there.
-/// - A delete that a crash undoes is simply due again: its commit need not wait for the disk.
-/// - The bounds of a stretch decide the plan; a generic plan does not know them.
-/// - The only transaction of several statements is the one that takes the locks, in milliseconds.
-const DEDICATED: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
+/// - Read committed examines a row again that was updated between the snapshot and the lock.
+///   Stricter levels, which a role or a database may have as their default, fail in that case.
+/// - A row whose deletion is lost in a crash is due again, so a commit need not wait for the disk.
+/// - The best plan depends on the bounds of the key range, which a generic plan does not include.
+/// - The only transaction of several statements is the one that takes the locks, within
+///   milliseconds.
+const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
-/// A host that died without a word holds its locks until the server ends its idle connection: some
-/// minutes, and more than the longest rest between two chunks ([`super::pace::LONGEST_REST`]).
+/// If the host of the reaper dies without closing its connections, the locks are held until the
+/// server ends its idle connection. The timeout is longer than the longest rest between two chunks
+/// ([`super::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
-/// How soon a server at work notices that its client has died. Without it a statement of a killed
-/// reaper runs to its end and commits (2.8 s of a 3 s statement); with it, it was rolled back after
-/// 0.2 s.
+/// How soon the server notices during a statement that its client has died. Without this setting, a
+/// statement of a killed reaper ran to its end and was committed (2.8 s of a 3 s statement). With
+/// it, the statement was rolled back after 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
-/// What a run works with.
+/// The connections of a run.
 pub(super) struct Connections {
     pub(super) lock_connection: LockConnection,
     pub(super) auxiliary: AuxiliaryConnection,
-    /// By the database's clock.
+    /// The start of the run by the clock of the database.
     pub(super) started_at: DateTime<Utc>,
-    /// When that server was started: after a crash or a failover it is another one, with rows that
-    /// were deleted perhaps.
+    /// When the server was started. A different value after a reconnect means a restart or a
+    /// failover, after which deleted rows may be back.
     pub(super) server: String,
-    /// The two have been seen to share server processes, or to change them: a pooler stands in
-    /// between. No setting was made then, for it would stay behind for other clients.
+    /// Whether a pooler is between session-reaper and the server: the connections share server
+    /// processes, or change them. No settings are made then, because they would remain in effect
+    /// for other clients.
     pub(super) pooled: bool,
 }
 
-/// The connection, its server process, and the statements that were prepared on it.
+/// The lock connection, its server process, and the statements that are prepared on it.
 pub(super) struct LockConnection {
     pub(super) client: Client,
     pub(super) deadline: Deadline,
     pid: i32,
-    /// How long the way there and back takes.
+    /// The duration of a round trip to the server.
     round_trip: Duration,
     lock_timeout: Duration,
-    /// What `lock_timeout` is now.
+    /// The current value of `lock_timeout`.
     waits: Duration,
     prepared: HashMap<String, Statement>,
 }
 
-/// A chunk, as statements.
+/// The statements of a chunk.
 pub(super) struct Transaction<'q> {
-    /// One of those in `around`.
+    /// One of the statements in `around`.
     pub(super) begin: &'q str,
     pub(super) around: &'q Around,
     pub(super) lock: Option<Query<'q>>,
@@ -73,16 +76,16 @@ pub(super) struct Transaction<'q> {
     pub(super) returns: Returns,
 }
 
-/// What the statement that deletes returns.
+/// What the delete statement returns.
 #[derive(Clone, Copy)]
 pub(super) enum Returns {
-    /// The number of its rows.
+    /// The number of deleted rows.
     Rows,
     /// A row of counts.
     Row,
 }
 
-/// What the statement that deletes has done.
+/// The result of the delete statement.
 pub(super) enum Worked {
     Rows(u64),
     Row(Row),
@@ -92,46 +95,46 @@ pub(super) enum Worked {
 pub(super) struct Done {
     pub(super) worked: Worked,
     pub(super) locked: Option<Locked>,
-    /// `None` when that is not known: the rows went all the same.
+    /// The other writers. `None` if they could not be read, although the rows were deleted.
     pub(super) writers: Option<Writers>,
 }
 
-/// Statements that are kept from one table to the next: the server process takes some 50 kB for
-/// each.
+/// The number of prepared statements from which they are discarded between two tables. Each takes
+/// about 50 kB in the server process.
 const PREPARED: usize = 100;
 
-/// How often the way there and back is measured.
+/// How often the round trip is measured.
 const ROUND_TRIPS: u32 = 5;
 
 impl Connections {
-    /// `targets` are the tables that are reaped.
+    /// Opens both connections. `targets` are the configured tables.
     pub(super) async fn open(
         connect: &ConnectOptions,
         bounds: StatementBounds,
         targets: &[Named],
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
-        let (auxiliary, driver_beside) = connect.connect_with_driver().await?;
-        let (deadline, patience_beside) =
-            (Deadline::new(driver, bounds), Deadline::new(driver_beside, bounds));
+        let (auxiliary, auxiliary_driver) = connect.connect_with_driver().await?;
+        let (deadline, auxiliary_deadline) =
+            (Deadline::new(driver, bounds), Deadline::new(auxiliary_driver, bounds));
         let (pid, _, _) = deadline.with(1, identify(&client)).await?;
-        let (pid_beside, started_at, server) =
-            patience_beside.with(1, identify(&auxiliary)).await?;
+        let (auxiliary_pid, started_at, server) =
+            auxiliary_deadline.with(1, identify(&auxiliary)).await?;
         let (mut again, mut round_trip) = (pid, Duration::MAX);
-        // The shortest of some: one that was held up would be taken off each chunk.
+        // The shortest round trip counts, because it is subtracted from the time of each chunk.
         for _ in 0..ROUND_TRIPS {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             again = deadline.with(1, identify(&client)).await?.0;
-            round_trip = round_trip.min(asked.elapsed());
+            round_trip = round_trip.min(sent_at.elapsed());
         }
-        let changed =
-            pid != again || pid_beside != patience_beside.with(1, identify(&auxiliary)).await?.0;
-        let pooled = changed || pid == pid_beside;
+        let changed = pid != again
+            || auxiliary_pid != auxiliary_deadline.with(1, identify(&auxiliary)).await?.0;
+        let pooled = changed || pid == auxiliary_pid;
         let set = async {
             if !pooled {
                 deadline.with(4, set(&client, bounds)).await?;
             }
-            AuxiliaryConnection::new(auxiliary, patience_beside, bounds, targets, pooled).await
+            AuxiliaryConnection::new(auxiliary, auxiliary_deadline, bounds, targets, pooled).await
         };
         let auxiliary = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
@@ -150,15 +153,17 @@ impl Connections {
 
 async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
     client.batch_execute(&common(bounds)).await?;
-    client.batch_execute(DEDICATED).await?;
+    client.batch_execute(LOCK_CONNECTION_SETTINGS).await?;
     if let Err(error) = client.batch_execute(END_IDLE).await {
-        // Before PostgreSQL 14, which is told where the server is looked at.
+        // The setting does not exist before PostgreSQL 14. The preflight checks report such a
+        // server.
         if error.code() != Some(&SqlState::UNDEFINED_OBJECT) {
             return Err(error);
         }
     }
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
-        // Not every platform can tell; statement_timeout bounds it there.
+        // Not every platform supports the setting. Without it, `statement_timeout` ends the
+        // statement.
         tracing::debug!(
             event = "client_check_unavailable",
             error = chain(&error),
@@ -169,19 +174,20 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
 }
 
 impl LockConnection {
-    /// The server process that answered at the start; it takes the locks, and no other may delete.
+    /// Returns the pid of the server process of this connection. This process takes the locks, and
+    /// no other process may delete rows.
     pub(super) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Of `elapsed`, in which so many statements were sent one after the other, what the server had
-    /// a hand in.
+    /// Returns the part of `elapsed` that the server spent on `statements` statements, which were
+    /// sent one after the other.
     pub(super) fn at_the_server(&self, elapsed: Duration, statements: u32) -> Duration {
         elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
     }
 
-    /// How long statements wait for a lock from here on; at the most and by default as long as
-    /// `lock_timeout` says.
+    /// Sets how long statements wait for a lock: `wait`, but at most `lock_timeout`, or
+    /// `lock_timeout` for `None`.
     pub(super) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {
@@ -192,13 +198,12 @@ impl LockConnection {
         Ok(())
     }
 
-    /// Asks for a sign of life, which is one for the server, too: it would end a connection that is
-    /// idle for long.
+    /// Verifies that the connection works. That also prevents the server from ending it as idle.
     pub(super) async fn is_there(&self) -> Result<(), Error> {
         self.deadline.with(1, self.client.batch_execute("")).await
     }
 
-    /// Who is writing.
+    /// Reads which transactions are writing.
     pub(super) async fn look(&mut self) -> Result<Writers, Error> {
         let (number, snapshot) =
             (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
@@ -209,9 +214,9 @@ impl LockConnection {
         Ok(Writers::of(&number?, &snapshot?))
     }
 
-    /// Carries out a chunk as one transaction, and looks who was writing right after it. All of it
-    /// is sent at once: it takes one way to the server and back. Whatever fails, none of it
-    /// stands.
+    /// Executes a chunk as one transaction, and reads the other writers immediately afterwards. All
+    /// statements are sent at once and take one round trip. If any of them fails, the whole
+    /// transaction is rolled back.
     pub(super) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
         let Transaction { begin, around, lock, delete, returns } = chunk;
         let verify = self.prepare(&around.verify).await?;
@@ -227,7 +232,7 @@ impl LockConnection {
         let (number, snapshot) =
             (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let client = &self.client;
-        // Each is sent when it is polled for the first time, in this order.
+        // Each statement is sent when its future is first polled, in this order.
         let all = async {
             tokio::join!(
                 biased;
@@ -258,7 +263,7 @@ impl LockConnection {
         };
         let (begun, verified, locked, worked, still, committed, number, snapshot) =
             self.deadline.with(8, all).await;
-        // What failed first is why the rest did.
+        // The first failure is the cause of the others.
         begun?;
         verified?;
         let locked = locked?.as_ref().map(Locked::of).transpose();
@@ -272,20 +277,20 @@ impl LockConnection {
         Ok(Done { worked, locked: locked?, writers })
     }
 
-    /// The one row of a statement that always has one.
+    /// Returns the row of a statement that always returns exactly one.
     pub(super) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
         let statement = self.prepare(&query.text).await?;
         self.deadline.with(1, self.client.query_one(&statement, &query.params)).await
     }
 
-    /// The row of a statement that has one or none.
+    /// Returns the row of a statement that returns at most one.
     pub(super) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
         let statement = self.prepare(&query.text).await?;
         self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
     }
 
-    /// Forgets the statements of tables that have been worked on, when they are many: the server
-    /// process keeps what was prepared on it until then.
+    /// Discards the prepared statements of finished tables if there are many. The server process
+    /// keeps a prepared statement until it is discarded.
     pub(super) fn forget_statements(&mut self) {
         if self.prepared.len() >= PREPARED {
             self.prepared.clear();
@@ -302,10 +307,10 @@ impl LockConnection {
     }
 }
 
-/// Which server process answers, what time it is there, and when the server was started. It is the
-/// first statement on a connection, on whatever search path: nothing in it is looked up there. In
-/// the simple protocol: what the extended one prepares may be unknown, or somebody else's, behind a
-/// pooler.
+/// Returns the pid of the server process, its current time, and the start time of the server. This
+/// is the first statement on a connection, on an arbitrary search path, so all of its names are
+/// qualified. It uses the simple protocol, because a pooler may route a statement that was prepared
+/// in the extended protocol to another server process.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
     const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,
@@ -322,5 +327,5 @@ async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), Conne
     answer
         .iter()
         .find_map(read)
-        .ok_or_else(|| ConnectError::Connect("the server does not say who it is".to_owned()))
+        .ok_or_else(|| ConnectError::Connect("the server did not return its process id".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! What an error of the database means for the loop.
+//! Classifies database errors by what a run does about them.
 
 use schema::connect::chain;
 use tokio_postgres::Error;
@@ -6,22 +6,22 @@ use tokio_postgres::error::{DbError as ServerError, SqlState};
 
 use super::identity::{Changed, NOT_OURS};
 
-/// What an error means for the loop.
+/// A database error, classified by what a run does about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DbError {
-    /// `lock_timeout` or `statement_timeout` struck: smaller, and again.
+    /// `lock_timeout` or `statement_timeout` was reached. The chunk is retried with fewer rows.
     Timeout(Bound),
-    /// Two transactions could not both go on, and ours gave way: the same again.
+    /// A deadlock or a serialization failure. The chunk is retried unchanged.
     Conflict(String),
-    /// The connection, and with it the lock, is gone.
+    /// The connection was lost, and the locks with it.
     Lost(String),
-    /// Another server process answered than the one that holds the lock.
+    /// A server process answered that does not hold the locks.
     Pooler,
-    /// The table is not there any more.
+    /// The table no longer exists.
     Gone(String),
-    /// A table is not what it was when the run began.
+    /// A table has changed since the run began.
     Changed(Changed),
-    /// Anything else: this target is not to be worked on.
+    /// Any other error. The work on the target ends.
     Other(String),
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for DbError {
     }
 }
 
-/// Which bound struck.
+/// The timeout that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bound {
     Lock,
@@ -65,11 +65,12 @@ impl From<Error> for DbError {
 impl DbError {
     pub(super) fn of(error: &Error) -> Self {
         let text = chain(error);
-        // What is left out of the text where it may quote a row, and what our own statements raise.
+        // The message is left out of `text` if it may quote a row. The errors that the statements
+        // of session-reaper raise are recognized by it.
         let message = error.as_db_error().map(ServerError::message).unwrap_or_default();
         let Some(code) = error.code() else {
-            // What is no answer of the server's is an end of the connection, or a breach of its
-            // protocol.
+            // An error without a code does not come from the server: the connection ended, or the
+            // protocol was violated.
             return Self::Lost(text);
         };
         match *code {
@@ -82,7 +83,7 @@ impl DbError {
             SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
                 Self::Changed(changed)
             }
-            // A statement that we prepared is unknown, or one that we have yet to prepare is known.
+            // A prepared statement is unknown, or one that is yet to be prepared exists already.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),
             SqlState::ADMIN_SHUTDOWN

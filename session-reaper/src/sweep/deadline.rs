@@ -1,6 +1,6 @@
-//! What bounds a wait for a server that does not answer at all. The server's own bounds
-//! (`statement_timeout`, `lock_timeout`) end what it is at work on; they are no help when it, or
-//! the network, has fallen silent.
+//! Deadlines for a server that does not respond at all. The timeouts of the server
+//! (`statement_timeout`, `lock_timeout`) end a statement that it is executing, but do not help if
+//! the server or the network does not respond.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,10 +11,10 @@ use tokio::task::AbortHandle;
 use super::statement_bounds::StatementBounds;
 use crate::watchdog;
 
-/// For the way there and back, and for a server that is slow to strike.
+/// A margin for the round trip, and for a server that enforces its timeouts late.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The patience with one connection.
+/// The deadline for responses on one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline {
     driver: AbortHandle,
@@ -26,8 +26,8 @@ impl Deadline {
         Self { driver, limit: bounds.statement + bounds.lock + SLACK }
     }
 
-    /// Does `work`, which is so many statements at the most. When its time is over the connection
-    /// is ended, and with it the work, by an error that says so.
+    /// Runs `work`, which executes at most `statements` statements. At the deadline, the connection
+    /// is closed, and `work` ends with the resulting error.
     pub(super) async fn with<T>(&self, statements: usize, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let limit = self.limit * u32::try_from(statements).unwrap_or(u32::MAX).max(1);

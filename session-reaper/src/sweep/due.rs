@@ -1,5 +1,5 @@
-//! When a row is due, in the words of its column: the cutoff in the column's own type, so that its
-//! index is used.
+//! Computes when a row is due: the cutoff in the type of the due column, so that the index of the
+//! column can be used.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -12,30 +12,31 @@ use super::wall::past;
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) column: Column,
-    /// Of the column's type, like a value of a mark.
+    /// The cutoff in the type of the column, like a value of a cursor.
     pub(super) cutoff: Text,
-    /// The year 2000 in the same terms: what is older is not due, unless the target says that it
-    /// is.
+    /// The beginning of the year 2000 in the type of the column. Rows with an earlier time are not
+    /// due. `None` if the target treats them as due.
     pub(super) floor: Option<Text>,
-    /// Wall-clock times before the cutoff that are not past: they were skipped just now, when
-    /// clocks were set forward. From the first to before the second.
+    /// Wall-clock times before the cutoff that are not past, because clocks skipped them when they
+    /// were just set forward. The range includes its start and excludes its end.
     pub(super) skipped: Option<(Text, Text)>,
     pub(super) counts: Counts,
 }
 
-/// How a value of the column tells a moment.
+/// How a value of the column represents a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Counts {
-    /// By itself.
+    /// The value is a moment itself.
     Instant,
-    /// By the clocks of this zone.
+    /// The value is a local time in this zone.
     Local(chrono_tz::Tz),
-    /// As so many of these a second since 1970.
+    /// The value is a number of units since 1970. Contains the units per second.
     PerSecond(i64),
 }
 
 impl Due {
-    /// Puts `started_at` less what is kept into the terms of the column; else says why it has none.
+    /// Converts `started_at` minus the retention into the type of the column. The error is the
+    /// reason why that is not possible.
     pub(super) fn new(
         reason: &Reason,
         ancient: Ancient,
@@ -47,17 +48,22 @@ impl Due {
             .ok()
             .and_then(|keep| started_at.checked_sub_signed(keep));
         let Some(cutoff) = cutoff else {
-            return Err(format!("{}: {:?} ago is before all time", reason.name, reason.keep));
+            return Err(format!(
+                "{}: {:?} ago is before the earliest supported time; shorten the retention",
+                reason.name, reason.keep
+            ));
         };
         let of_integers = || {
-            reason
-                .unit
-                .map(|_| format!("{name} is {sql_type}: leave `unit` out, it is for integers"))
+            reason.unit.map(|_| {
+                format!(
+                    "{name} is {sql_type}: leave `unit` out, because it applies only to integers"
+                )
+            })
         };
         let mut skipped = None;
         let (cutoff, counts) = match sql_type {
             "timestamp with time zone" => {
-                // To the microsecond, as PostgreSQL keeps time.
+                // To the microsecond, the resolution of PostgreSQL.
                 of_integers().map_or(
                     Ok((cutoff.to_rfc3339_opts(SecondsFormat::Micros, true), Counts::Instant)),
                     Err,
@@ -73,12 +79,12 @@ impl Due {
                     Ok((text(past.before), Counts::Local(zone)))
                 }
                 (None, None) => Err(format!(
-                    "{name} is {sql_type}: say whose time it is, such as zone = \"UTC\""
+                    "{name} is {sql_type}: set the time zone of its values, such as zone = \"UTC\""
                 )),
             },
             "date" => {
                 let zone = reason.zone.unwrap_or(chrono_tz::UTC);
-                // A day is past when all of its times are.
+                // A day is past when all of its times are past.
                 let past = past(zone, cutoff).of_days();
                 let text = |day: NaiveDate| day.format("%Y-%m-%d").to_string();
                 skipped = past.skipped.map(|(from, to)| (Text(text(from)), Text(text(to))));
@@ -87,10 +93,10 @@ impl Due {
             "smallint" | "integer" | "bigint" => match (reason.unit, reason.zone) {
                 (Some(unit), None) => integer(cutoff, unit, &name, sql_type),
                 (_, Some(_)) => Err(format!(
-                    "{name} is {sql_type}: leave `zone` out, it counts from 1970 in UTC"
+                    "{name} is {sql_type}: leave `zone` out, because its values count from 1970 in UTC"
                 )),
                 (None, None) => Err(format!(
-                    "{name} is {sql_type}: say what it counts since 1970, unit = \"s\", \"ms\" or \"us\""
+                    "{name} is {sql_type}: set the unit that its values count since 1970, unit = \"s\", \"ms\" or \"us\""
                 )),
             },
             _ => Err(format!(
@@ -103,14 +109,14 @@ impl Due {
 }
 
 impl Due {
-    /// Nothing that is older is due any more once all that is due has been deleted.
+    /// Returns the time before which no row is due any more once all due rows are deleted.
     pub(super) fn examined(&self) -> &Text {
         self.skipped.as_ref().map_or(&self.cutoff, |(from, _)| from)
     }
 }
 
-/// The beginning of the year 2000. No clock of an application that has one of our targets showed an
-/// earlier time.
+/// Returns the beginning of the year 2000. No application with such a table has run while its clock
+/// showed an earlier time.
 fn floor(sql_type: &str, counts: &Counts) -> String {
     const SECONDS: i64 = 946_684_800;
     match counts {
@@ -132,7 +138,7 @@ fn integer(
         Unit::Milliseconds => 1_000,
         Unit::Microseconds => 1_000_000,
     };
-    // A whole number is before the cutoff when it is below the next whole number.
+    // An integer is before the cutoff if it is less than the cutoff rounded up.
     let micros = 1_000_000 / per_second;
     let whole = -(-cutoff.timestamp_micros()).div_euclid(micros);
     let fits = match sql_type {
@@ -143,9 +149,7 @@ fn integer(
     if fits {
         Ok((whole.to_string(), Counts::PerSecond(per_second)))
     } else {
-        Err(format!(
-            "{name} is {sql_type}, which has no room for such a time: another `unit` must be meant"
-        ))
+        Err(format!("{name} is {sql_type}, which has no room for such a time: check `unit`"))
     }
 }
 
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cutoff_is_told_in_the_type_of_its_column() {
+    fn cutoff_has_the_type_of_its_column() {
         assert_eq!(
             cutoff("timestamp with time zone", None, None).unwrap(),
             "2026-02-28T23:30:00.000001Z"
@@ -197,14 +201,14 @@ mod tests {
         );
         assert_eq!(cutoff("date", zone, None).unwrap(), "2026-03-01");
         assert_eq!(cutoff("date", None, None).unwrap(), "2026-02-28");
-        // Rounded up: the second that has begun is over.
+        // Rounded up: the second that contains the cutoff has begun.
         assert_eq!(cutoff("integer", None, Some(Unit::Seconds)).unwrap(), "1772321401");
         assert_eq!(cutoff("bigint", None, Some(Unit::Milliseconds)).unwrap(), "1772321400001");
         assert_eq!(cutoff("bigint", None, Some(Unit::Microseconds)).unwrap(), "1772321400000001");
     }
 
     #[test]
-    fn a_time_that_comes_twice_or_never_is_past_when_all_its_readings_are() {
+    fn repeated_and_skipped_local_times_are_past_when_unambiguous() {
         let (local, text) = ("timestamp without time zone", |text: &str| Text(text.to_owned()));
         let at = |started_at, sql_type, zone| {
             due_at(started_at, sql_type, Some(zone), None, Ancient::Due).unwrap()
@@ -219,7 +223,7 @@ mod tests {
         assert_eq!(skipped.cutoff.0, "2025-03-30 03:10:00.000000");
         let wanted = (text("2025-03-30 02:10:00.000000"), text("2025-03-30 03:00:00.000000"));
         assert_eq!(skipped.skipped, Some(wanted));
-        // A minute past midnight clocks went back to the day before.
+        // At one minute past midnight, clocks went back to the day before.
         assert_eq!(at("2009-11-01T03:30:30Z", "date", "America/St_Johns").cutoff.0, "2009-10-31");
         assert_eq!(at("2009-11-01T04:30:30Z", "date", "America/St_Johns").cutoff.0, "2009-11-01");
         let whole_day = at("2011-12-30T12:00:00Z", "date", "Pacific/Apia");
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_the_year_2000_in_the_terms_of_the_column() {
+    fn floor_is_the_year_2000_in_the_type_of_the_column() {
         for (sql_type, zone, unit, expected) in [
             ("timestamp with time zone", None, None, "2000-01-01T00:00:00Z"),
             ("timestamp without time zone", Some("Asia/Tokyo"), None, "2000-01-01 00:00:00"),
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_combination_that_means_nothing_is_refused() {
+    fn invalid_combination_is_rejected() {
         for (sql_type, zone, unit, hint) in [
             ("timestamp without time zone", None, None, "zone ="),
             ("timestamp with time zone", None, Some(Unit::Seconds), "leave `unit` out"),

@@ -1,4 +1,4 @@
-//! Why there is no run, plan or check to report on.
+//! Errors that prevent a run, a plan or a check.
 
 use schema::connect::{ConnectError, chain};
 use tokio_postgres::Error;
@@ -6,24 +6,24 @@ use tokio_postgres::Error;
 use super::auth_api::NotAuthApi;
 use crate::exit::Exit;
 
-/// Nothing was done, and why.
+/// The reason why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// The database cannot be reached, or was lost.
+    /// The database cannot be reached, or the connection was lost.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Nobody configured the targets, and they do not apply to this database.
+    /// There is no configuration, and the built-in targets do not apply to this database.
     #[error(transparent)]
     NotAuthApi(#[from] NotAuthApi),
 }
 
 impl SweepError {
-    /// The database was reached, and then failed to answer.
+    /// Returns the error for a database that was reached and then failed to answer.
     pub(super) fn lost(error: &Error) -> Self {
         Self::Connect(ConnectError::Connect(chain(error)))
     }
 
-    /// What the process should end with.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -32,7 +32,7 @@ impl SweepError {
         }
     }
 
-    /// Its name in logs, which does not change with its wording.
+    /// Returns the name of the event in logs, which does not change with the wording of the error.
     #[must_use]
     pub fn event(&self) -> &'static str {
         match self {

@@ -1,9 +1,9 @@
-//! Two guards hold a target when nearly all of its table would be deleted.
+//! Two guards that skip a target if nearly all of its table would be deleted.
 //!
-//! The *first-run guard* looks at a target on which no run has worked yet: a wrong column, or a
-//! unit that is off by a thousand, makes everything look due. The *every-run guard* looks at one
-//! whose last runs deleted less than half of the table: the application may write other times than
-//! before.
+//! The *first-run guard* applies to a target on which no run has worked yet: a wrong column, or a
+//! unit that is wrong by a factor of a thousand, makes every row appear due. The *every-run guard*
+//! applies to a target whose last runs each deleted less than half of the table: the application
+//! may store other times than before.
 
 mod record;
 
@@ -15,30 +15,31 @@ use super::table_share::TableShare;
 use super::target::Target;
 pub(super) use record::Guard;
 
-/// When a target is held.
+/// The settings of both guards.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstRun {
-    /// The part of a table that a first run may delete without a confirmation, from 0 to 1.
+    /// The fraction of a table that a first run may delete without confirmation, from 0 to 1.
     pub max_fraction: f64,
-    /// The run was confirmed.
+    /// Whether the run was confirmed.
     pub confirmed: bool,
 }
 
-/// A first run may delete all of a smaller table: it can be looked at.
+/// The number of rows up to which a first run may delete a whole table, because an operator can
+/// still review so few rows.
 const FEW_ROWS: f64 = 1_000.0;
 
-/// The part of a table that a later run may delete without a confirmation, and the rows below which
-/// it may delete all of them.
+/// The fraction of a table that a later run may delete without confirmation, and the number of due
+/// rows below which it may delete all of them.
 const MAX_FRACTION: f64 = 0.98;
 pub(super) const MANY_ROWS: f64 = 10_000.0;
 
-/// The target, or the run, is confirmed.
+/// Returns whether the target or the run is confirmed.
 pub(super) fn is_confirmed(target: &Target, rules: FirstRun) -> bool {
     rules.confirmed || target.confirmed
 }
 
 impl Guard {
-    /// What speaks against a run on a target that has never been worked on.
+    /// Returns the finding of the first-run guard, if any.
     pub(super) fn judge_first(
         &self,
         target: &Target,
@@ -60,16 +61,16 @@ impl Guard {
                     rules.max_fraction
                 )
             }
-            Err(error) => unseen("the first run", &table, &error),
+            Err(error) => unknown("the first run", &table, &error),
         };
         let remedy = format!(
-            "see `session-reaper plan`: are these the right column, unit and zone? If so confirm it, once by `session-reaper run --yes` or \
-             by `confirmed = true` in the [[target]] of {table}"
+            "run `session-reaper plan` and verify the column, unit and zone of the target. If they are right, confirm the run: once with \
+             `session-reaper run --yes`, or with `confirmed = true` in the [[target]] of {table}"
         );
         Some(Finding::new(Code::NearlyAll, what, remedy))
     }
 
-    /// What speaks against a run on a target whose last runs deleted less than half of the table.
+    /// Returns the finding of the every-run guard, if any.
     pub(super) fn judge_later(
         &self,
         target: &Target,
@@ -83,15 +84,15 @@ impl Guard {
                 return None;
             }
             Ok(table_share) => format!(
-                "this run would delete {}, which is more than {most} of them; each of the last {} runs deleted less than half",
+                "this run would delete {}, which is more than {most} of them, although each of the last {} complete runs deleted less than half",
                 part(&table_share, &table),
                 record::RUNS
             ),
-            Err(error) => unseen("this run", &table, &error),
+            Err(error) => unknown("this run", &table, &error),
         };
         let remedy = format!(
-            "see `session-reaper plan`: does the application write other times than before? If these rows are to go, confirm it by \
-             `session-reaper run --yes`, or by `confirmed = true` in the [[target]] of {table}"
+            "run `session-reaper plan` and verify that the application still stores the same kind of times. To delete these rows, \
+             confirm the run with `session-reaper run --yes`, or with `confirmed = true` in the [[target]] of {table}"
         );
         Some(Finding::new(Code::UnusualShare, what, remedy))
     }
@@ -102,6 +103,6 @@ fn part(table_share: &TableShare, table: &str) -> String {
     format!("{about}{:.0} of the {:.0} rows of {table}", table_share.due, table_share.rows)
 }
 
-fn unseen(run: &str, table: &str, error: &Error) -> String {
-    format!("how much of {table} {run} would delete could not be seen: {}", chain(error))
+fn unknown(run: &str, table: &str, error: &Error) -> String {
+    format!("cannot determine how much of {table} {run} would delete: {}", chain(error))
 }

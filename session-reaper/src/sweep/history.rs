@@ -1,5 +1,5 @@
-//! The run's row in `reaper_runs`. History is a convenience: when it cannot be kept, that is said
-//! once and the run goes on.
+//! The run's row in `reaper_runs`. The history is optional: if it cannot be kept, that is logged
+//! and the run continues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,30 +18,32 @@ use super::auxiliary::AuxiliaryConnection;
 use super::partial_report::{of_killed, partial_report};
 use super::progress::Progress;
 
-/// How often a run that makes progress says so: one small update in some seconds, beside the loop.
+/// The shortest interval between two heartbeats of a run that makes progress. A heartbeat is one
+/// small update, concurrent with the deletes.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
-/// How often the end of a run is tried to be written, and how long to stand back in between.
+/// The number of attempts to write the end of a run, and the delay between them.
 pub(super) const END_TRIES: usize = 5;
-const STAND_BACK: Duration = Duration::from_millis(200);
+const BACKOFF: Duration = Duration::from_millis(200);
 
-/// A run that has its row, with the task that keeps it fresh, and the lock that says that the run
+/// A run that has its row, with the task that updates the row, and the lock that shows that the run
 /// is alive.
 pub(super) struct History {
     run: NewRun,
     own: Arc<OwnTables>,
     /// The connection that writes the row and holds the lock.
     client: watch::Sender<Arc<Client>>,
-    /// A pooler stands in between: a lock would stay behind with somebody else.
+    /// Whether a pooler is between session-reaper and the server. The lock is not taken then,
+    /// because another client would keep it.
     pooled: bool,
     heartbeat: JoinHandle<()>,
 }
 
 impl History {
-    /// Statements that [`History::begin`] and [`History::moved_to`] take at the most.
+    /// The highest number of statements that [`History::begin`] and [`History::moved_to`] execute.
     pub(super) const STATEMENTS: usize = 6;
 
-    /// Writes the row, if there is a table for it. First it closes those of runs that were killed.
+    /// Writes the row, if there is a table for it, and closes the rows of runs that were killed.
     pub(super) async fn begin(
         auxiliary: &AuxiliaryConnection,
         run: &NewRun,
@@ -64,16 +66,16 @@ impl History {
         Some(history)
     }
 
-    /// The run goes on with another connection: the heart beats there from now on, and the lock is
-    /// taken there. The server may not have noticed yet that the old connection, which holds
-    /// it, is gone; then the heartbeat alone says that the run is alive.
+    /// Continues on another connection, which takes the lock and sends the heartbeat from now on.
+    /// If the server has not noticed yet that the old connection, which holds the lock, is gone,
+    /// only the heartbeat shows that the run is alive.
     pub(super) async fn moved_to(&self, client: &Arc<Client>) {
         self.client.send_replace(Arc::clone(client));
         self.hold(client).await;
     }
 
-    /// Writes how it ended. A row without an end says that the run was killed, so a short lock on
-    /// it is waited out.
+    /// Writes the outcome of the run. A row without an end means that the run was killed, so this
+    /// method retries if the row is locked for a short time.
     pub(super) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
@@ -81,7 +83,7 @@ impl History {
                 Err(error)
                     if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 =>
                 {
-                    tokio::time::sleep(STAND_BACK).await;
+                    tokio::time::sleep(BACKOFF).await;
                 }
                 Err(error) => not_kept(&error),
                 Ok(()) => break,
@@ -119,7 +121,7 @@ impl History {
     }
 }
 
-/// Writes the end of runs that could not: it stands as the time of their last sign of life.
+/// Closes the rows of runs that were killed. Their end is the time of their last heartbeat.
 async fn close_killed(client: &Client, own: &OwnTables) {
     let killed = match runs::killed(client, own).await {
         Ok(killed) => killed,
@@ -149,8 +151,8 @@ async fn close_killed(client: &Client, own: &OwnTables) {
     }
 }
 
-/// Keeps the row up to date as long as chunks come to their end, or the run looks whether it may go
-/// on: a loop that hangs is not to look alive.
+/// Updates the row as long as chunks are completed or the run checks whether it may continue. A run
+/// that hangs must not appear to be alive.
 async fn beat(
     connection: watch::Receiver<Arc<Client>>,
     own: Arc<OwnTables>,
@@ -167,8 +169,8 @@ async fn beat(
             return;
         };
         let client = Arc::clone(&connection.borrow());
-        // Where the lock could not be taken at once, because the server had not noticed yet that an
-        // old connection is gone.
+        // The lock may not have been available at once, because the server had not noticed yet that
+        // an old connection was gone.
         if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
             let _ = runs::hold(&client, id).await;
         }
@@ -183,12 +185,12 @@ async fn beat(
     }
 }
 
-/// Whether it has been said that there is no table: a daemon need not say so at each tick.
-static SAID: AtomicBool = AtomicBool::new(false);
+/// Whether the missing table has been logged. A daemon logs it once, not in each run.
+static MISSING_TABLE_LOGGED: AtomicBool = AtomicBool::new(false);
 
 fn not_kept(error: &Error) {
     if runs::is_absent(error) {
-        if SAID.swap(true, Ordering::Relaxed) {
+        if MISSING_TABLE_LOGGED.swap(true, Ordering::Relaxed) {
             return;
         }
         tracing::warn!(

@@ -1,46 +1,46 @@
-//! Whether the tables that a statement names are still the ones that were looked at.
+//! Verifies that the tables that a statement names are still those that were examined.
 //!
-//! Statements go by names, and a name can come to mean another table while a run is under way:
-//! `ALTER TABLE … RENAME`, a schema that is renamed, a partition that is detached. So each chunk is
-//! one transaction that first locks its tables, which keeps anybody from renaming or altering them,
-//! and then verifies that these are the tables, columns and partitions that were found when the run
-//! began. A statement of ours that finds something else raises an error, and the chunk is undone.
+//! Statements refer to tables by name, and during a run, a name can come to refer to another table:
+//! through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk is one
+//! transaction that first locks its tables, which keeps other sessions from renaming or altering
+//! them, and then verifies that these are the tables, columns and partitions that were found when
+//! the run began. If they are not, the statement raises an error, and the chunk is rolled back.
 
 use std::fmt::Write as _;
 
 use super::name::{Ident, TableName};
 use super::operator::{EQ, NE};
 
-/// A table as it was found.
+/// A table as it was found when the run began.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) oid: u32,
-    /// With its schema.
+    /// The name with its schema.
     pub(super) table: TableName,
-    /// The name, the number and the type of each column that matters.
+    /// The name, the number and the type oid of each column that the statements use.
     pub(super) columns: Vec<(Ident, i16, u32)>,
-    /// The table itself, the one it is a partition of or inherits from, and so on, to the one that
-    /// was named.
+    /// The oids of the table itself, of its parent (by partitioning or inheritance), and so on, up
+    /// to the named table.
     pub(super) path: Vec<u32>,
 }
 
-/// What the server says when a statement that deletes comes to another process than it was made
-/// for.
+/// The beginning of the error that a delete statement raises if it runs in another server process
+/// than the one that it was made for.
 pub(super) const NOT_OURS: &str =
     "session-reaper: not the server process that holds its lock, but ";
 
-/// What the server answers when a table is not the one that was looked at. What follows is one of
-/// [`Changed`].
+/// The beginning of the error that a statement raises if a table is not the one that was examined.
+/// The rest of the error is one of [`Changed`].
 pub(super) const CHANGED: &str = "session-reaper: changed since the run began: ";
 
-/// What has changed.
+/// What has changed since the run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Changed {
-    /// The name means another table, or none.
+    /// The name refers to another table, or to none.
     Table,
-    /// A column that matters has another number or type, or is gone.
+    /// A column that the statements use has another number or type, or was dropped.
     Columns,
-    /// The partition was detached, or is about to be.
+    /// The partition was detached, or is being detached.
     Partition,
 }
 
@@ -49,13 +49,13 @@ impl Changed {
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Table => "the name means another table",
-            Self::Columns => "a column is another one",
+            Self::Table => "the name refers to another table",
+            Self::Columns => "a column was replaced or altered",
             Self::Partition => "the partition was detached",
         }
     }
 
-    /// Reads the server's answer.
+    /// Returns what has changed, from the message of the server's error.
     pub(super) fn of(message: &str) -> Option<Self> {
         let (_, what) = message.split_once(CHANGED)?;
         Self::ALL.into_iter().find(|changed| what.starts_with(changed.as_str()))
@@ -63,19 +63,19 @@ impl Changed {
 }
 
 impl Identity {
-    /// A table of which nothing but the name matters.
+    /// Returns the identity of a table of which only the name is verified.
     pub(super) fn of_name(oid: u32, table: TableName) -> Self {
         Self { oid, table, columns: Vec::new(), path: vec![oid] }
     }
 
-    /// The same, minding these columns alone.
+    /// Returns the identity with only these columns.
     pub(super) fn with_columns<'a>(&self, wanted: impl Iterator<Item = &'a Ident>) -> Self {
         let wanted: Vec<&Ident> = wanted.collect();
         let columns = self.columns.iter().filter(|(name, ..)| wanted.contains(&name));
         Self { columns: columns.cloned().collect(), ..self.clone() }
     }
 
-    /// SQL that is true as long as the name means this table.
+    /// Returns SQL that is true as long as the name refers to this table.
     fn is_named(&self) -> String {
         let name = self.table.to_string().replace('\'', "''");
         format!(
@@ -121,15 +121,15 @@ impl Identity {
     }
 }
 
-/// A statement of one row that raises an error unless all of them are still what they were.
+/// Returns a statement that returns one row, or raises an error if any of the tables has changed.
 ///
-/// It has no parameters, so that its plan is made once and kept: with one it would be planned for
-/// each chunk, which takes longer than to carry it out.
+/// The statement has no parameters, so its plan is made once and kept. With parameters, it would be
+/// planned for each chunk, which takes longer than executing it.
 pub(super) fn verify(tables: &[Identity]) -> String {
     let mut cases = String::new();
     let mut unless = |condition: String, changed: Changed| {
-        // Of text that is not a constant, so that the error is raised when the statement is carried
-        // out.
+        // The text is not a constant, so the error is raised during execution and not during
+        // planning.
         let _ = write!(
             cases,
             " WHEN NOT ({condition}) THEN ('{CHANGED}{}'::pg_catalog.text OPERATOR(pg_catalog.||) \
@@ -154,11 +154,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_back() {
+    fn change_is_recognized_in_the_error_message() {
         for changed in Changed::ALL {
-            let told =
+            let message =
                 format!("invalid input syntax for type boolean: \"{CHANGED}{}\"", changed.as_str());
-            assert_eq!(Changed::of(&told), Some(changed));
+            assert_eq!(Changed::of(&message), Some(changed));
         }
         assert_eq!(Changed::of("invalid input syntax for type boolean: \"x\""), None);
     }

@@ -1,15 +1,16 @@
-//! One reaper works on a target at a time.
+//! Advisory locks that keep two reapers off one target.
 //!
-//! The lock on a target is a session advisory lock of [`CLASS`] and the table's oid (`pg_locks`:
-//! classid, objid), so that it belongs to the connection and goes with it. All locks of a run are
-//! taken at its start and held to its end. Taking them is one step as other reapers see it, and so
-//! is giving them back, under a lock of the transaction on ([`CLASS`], 0), which is no table's oid:
-//! of two reapers one gets all that both want, and the other finds all of it taken.
+//! The lock on a target is a session advisory lock on [`CLASS`] and the oid of the table
+//! (`pg_locks`: classid, objid), so it belongs to the connection and is released with it. All locks
+//! of a run are acquired at its start and held until its end. Acquiring them is atomic to other
+//! reapers, and so is releasing them, because both happen under a transaction-level lock on
+//! ([`CLASS`], 0). No table has the oid 0. So if two reapers want the same targets, one gets all of
+//! their locks, and the other finds all of them taken.
 //!
-//! Targets may overlap: one is a partitioned table, another one of its partitions, and two may have
-//! the same `children`. So a run also takes the locks of a partition and of the children while it
-//! works on them, and only then: the locks of thousands of partitions at once would fill the
-//! server's lock table. They are tried and never waited for.
+//! Targets may overlap: one may be a partitioned table and another one of its partitions, and two
+//! may have the same `children`. So a run also acquires the locks of a partition and of the
+//! children, but only while it works on them: the locks of thousands of partitions at once would
+//! fill the lock table of the server. The run tries these locks and never waits for them.
 
 use std::time::Duration;
 
@@ -18,22 +19,24 @@ use tokio_postgres::{Client, Error};
 
 use super::db_error::DbError;
 
-/// The letters `SRrp`. Fixed for ever: reapers of different versions must get in each other's way.
+/// The letters `SRrp`. This value must never change, because reapers of different versions must
+/// lock each other out.
 pub const CLASS: i32 = 0x5352_7270;
 
-/// How long to wait while another reaper takes its locks, which takes it milliseconds.
-const GATE: &str = "SET LOCAL lock_timeout = '2s'";
+/// How long to wait while another reaper acquires its locks, which takes milliseconds.
+const ACQUIRE_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// How long a server process takes that was told to end, at the most: it does so between two rows.
-const LOOKS: u32 = 60;
-const LOOK: Duration = Duration::from_millis(50);
+/// How often, and at which interval, to check whether a terminated server process has ended. It
+/// ends between two rows.
+const POLLS: u32 = 60;
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const TRY: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::int
      THEN pg_catalog.pg_try_advisory_lock($1, $2) END";
 
-/// Tries the lock of each table; `true` where it was free. Only on the server process `pid`, the
-/// one whose chunks will go: a lock that a pooler let another one take would protect nothing, and
-/// stay behind there.
+/// Tries to acquire the lock of each table. An element of the result is `true` if the lock was
+/// acquired. The locks are acquired only in the server process `pid`, which executes the chunks: a
+/// lock in another process behind a pooler would protect nothing, and would remain there.
 pub(super) async fn acquire(
     client: &mut Client,
     pid: i32,
@@ -42,18 +45,18 @@ pub(super) async fn acquire(
     match try_all(client, pid, oids).await {
         Ok(acquired) => acquired.ok_or(DbError::Pooler),
         Err(error) => match DbError::from(error) {
-            // Whoever keeps the gate shut this long is at work, or is stuck and will be ended by
-            // the server.
+            // The reaper that holds the lock on ([`CLASS`], 0) for this long is working, or it
+            // hangs and the server will end it.
             DbError::Timeout(_) => Ok(vec![false; oids.len()]),
-            trouble => Err(trouble),
+            error => Err(error),
         },
     }
 }
 
-/// `None`: the transaction runs on another server process.
+/// Returns `None` if the transaction runs in another server process.
 async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<Vec<bool>>, Error> {
     let transaction = client.transaction().await?;
-    transaction.batch_execute(GATE).await?;
+    transaction.batch_execute(ACQUIRE_TIMEOUT).await?;
     transaction.execute("SELECT pg_catalog.pg_advisory_xact_lock($1, 0)", &[&CLASS]).await?;
     let mut acquired = Vec::with_capacity(oids.len());
     for oid in oids {
@@ -65,8 +68,8 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Tries the locks of some tables in the order of their oids. Either all of them are held
-/// afterwards, or none, and the table whose lock another reaper holds is returned.
+/// Tries to acquire the locks of some tables in the order of their oids. Afterwards, either all of
+/// them are held, or none is, and the table whose lock another reaper holds is returned.
 pub(super) async fn try_tables(
     client: &Client,
     pid: i32,
@@ -96,7 +99,7 @@ pub(super) async fn try_tables(
     Ok(Some(*busy))
 }
 
-/// Gives the locks of [`try_tables`] back.
+/// Releases the locks of [`try_tables`].
 pub(super) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), DbError> {
     const UNLOCK_EACH: &str =
         "SELECT pg_catalog.pg_advisory_unlock($1, one.oid) FROM pg_catalog.unnest($2) AS one (oid)";
@@ -111,9 +114,9 @@ fn keys(oids: &[u32]) -> Vec<i32> {
     oids.iter().map(|oid| oid.cast_signed()).collect()
 }
 
-/// Waits until the server processes `pids` hold no lock on a table any more: our own, whose end of
-/// the connection is gone, and which the server may not have noticed yet. They are ended if this
-/// role may do so.
+/// Waits until the server processes `pids` hold no lock on a table any more. They are the processes
+/// of lost connections of this run, whose loss the server may not have noticed yet. They are
+/// terminated if this role may do that.
 pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
@@ -126,11 +129,11 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     if let Err(error) = client.query(&end, &[&CLASS, &pids]).await {
         tracing::debug!(event = "lost_backend_not_terminated", %error, "backend of the lost connection not terminated");
     }
-    for _ in 0..LOOKS {
+    for _ in 0..POLLS {
         if client.query_opt(HOLDER, &[&CLASS, &pids]).await?.is_none() {
             return Ok(());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     tracing::warn!(
         event = "lost_backend_holds_locks",
@@ -140,21 +143,20 @@ pub(super) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives all locks back now, rather than when the server notices that the connection has ended:
-/// whoever starts the next run the moment this one has ended finds them free. In one step as others
-/// see it, like taking them.
+/// Releases all locks now, and not when the server notices the end of the connection, so that a run
+/// that starts immediately after this one finds them free. To other reapers, the release is atomic,
+/// like the acquisition.
 ///
-/// And should the connection turn out to be somebody else's too, nothing of ours stays behind on
-/// it, settings neither.
+/// Also resets the settings of the connection, in case a pooler shares it with other clients.
 pub(super) async fn release(client: &Client, held: bool) {
     if held {
         let together = format!(
-            "BEGIN; {GATE}; SELECT pg_catalog.pg_advisory_xact_lock({CLASS}, 0); \
+            "BEGIN; {ACQUIRE_TIMEOUT}; SELECT pg_catalog.pg_advisory_xact_lock({CLASS}, 0); \
                  SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT"
         );
         if let Err(error) = client.batch_execute(&together).await {
             tracing::debug!(event = "unlock_failed", %error, "locks not released together");
-            // Else the next statement would find a transaction that has failed.
+            // Otherwise, the next statement would run in a failed transaction.
             let _ = client.batch_execute("ROLLBACK").await;
         }
     }

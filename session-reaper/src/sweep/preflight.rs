@@ -1,18 +1,19 @@
-//! Before anything is deleted: whether it is safe to. `session-reaper check` tells all that is
-//! found here, and each run passes the same gate.
+//! Checks before anything is deleted. `session-reaper check` reports all findings, and each run
+//! does the same checks.
 //!
 //! - [`cascades`]: cascades that delete rows which a target keeps.
-//! - [`finding`]: what is told, and the closed set of its codes.
-//! - [`server`]: what is wrong for every target.
-//! - [`subject`]: a target, from its catalog to its plans.
-//! - [`condition`]: its `where`, and whose functions it calls.
-//! - [`table`], [`indexes`], [`references`]: what the catalog says of one table.
+//! - [`finding`]: the findings and the closed set of their codes.
+//! - [`server`]: findings that apply to every target.
+//! - [`subject`]: the checks of a target, from its catalog entries to its plans.
+//! - [`condition`]: its `where`, and the owners of the objects in it.
+//! - [`table`], [`indexes`], [`references`]: checks of the catalog entries of one table.
 //! - [`ancient`]: times that usually mean "never".
-//! - [`pass`]: whether there is an index for it, and its statements; [`plans`]: the server would
-//!   carry them out.
+//! - [`pass`]: whether there is an index for a pass, and its statements; [`plans`]: the plans of
+//!   these statements.
 //!
-//! Nothing is read but the catalog and, where there is an index for it, the two rows in it where a
-//! chunk would begin and end; nothing is changed, and no lock is taken that makes anybody wait.
+//! The checks read only the catalog and, if there is an index for it, the two rows in the index
+//! where a chunk would begin and end. They change nothing, and take no lock that blocks other
+//! sessions.
 
 mod ancient;
 pub(super) mod cascades;
@@ -41,38 +42,38 @@ use super::name::TableName;
 use super::sql::PassSql;
 use super::target::Target;
 
-/// How long a lock on the table is waited for, and how long to stand back after each
-/// `lock_timeout`: one that is held for some seconds (a migration's) is waited out, as between
-/// chunks.
+/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. That outlasts
+/// a lock that is held for some seconds, such as a migration's, as between chunks.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
-const STAND_BACK: Duration = Duration::from_millis(250);
+const BACKOFF: Duration = Duration::from_millis(250);
 
-/// Findings of a target that a run tells; a table with hundreds of partitions may have as many.
+/// The number of findings of a target that a run reports. A table with hundreds of partitions may
+/// have as many findings.
 pub(super) const TOLD: usize = 5;
 
-/// A target with the statements that a run uses on it.
+/// A target, with the statements that a run executes on it.
 pub(super) struct Subject<'a> {
     pub(super) target: &'a Target,
-    /// The table that was named.
+    /// The oid of the named table.
     pub(super) oid: u32,
     pub(super) condition: Option<&'a ResolvedCondition>,
-    /// The tables that its rows are in, with a pass a reason each.
+    /// The tables that contain its rows, each with one pass per reason.
     pub(super) leaves: &'a [(Leaf, Vec<PassSql>)],
-    /// Rows in a chunk at the most.
+    /// The highest number of rows in a chunk.
     pub(super) chunk: u32,
 }
 
-/// What the gate goes by.
+/// The settings of the preflight checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Rows of a table that a statement may read from one end to the other.
+    /// The size, in rows, up to which a statement may read a whole table.
     pub max_scan_rows: u64,
-    /// Goes on in spite of what may be forced.
+    /// Whether to override unsafe findings that may be overridden.
     pub force_unsafe: bool,
 }
 
-/// Everything that is to be said of a target, the gravest first. Fails only when the connection
-/// does.
+/// Returns all findings on a target, the most severe first. Returns an error only if the connection
+/// fails.
 pub(super) async fn examine(
     auxiliary: &AuxiliaryConnection,
     subject: &Subject<'_>,
@@ -87,19 +88,19 @@ pub(super) async fn examine(
         let table = subject.target.table.quoted();
         match DbError::of(&error) {
             DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => {
-                tokio::time::sleep(STAND_BACK).await;
+                tokio::time::sleep(BACKOFF).await;
             }
             DbError::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
-            trouble @ DbError::Changed(_) => {
+            changed @ DbError::Changed(_) => {
                 return Ok(vec![Finding::plain(
                     Code::Unfit,
-                    format!("{table} could not be looked at: {trouble}"),
+                    format!("{table} could not be examined: {changed}"),
                 )]);
             }
             DbError::Gone(why) | DbError::Conflict(why) | DbError::Other(why) => {
                 return Ok(vec![Finding::plain(
                     Code::Unfit,
-                    format!("{table} could not be looked at: {why}"),
+                    format!("{table} could not be examined: {why}"),
                 )]);
             }
             DbError::Lost(_) | DbError::Pooler => return Err(error),
@@ -107,7 +108,8 @@ pub(super) async fn examine(
     }
 }
 
-/// A table, or what refers to it, could not be looked at before `bound`.
+/// Returns the finding for a table that, with the tables that refer to it, could not be examined
+/// before the timeout `bound`.
 pub(super) fn locked(table: &TableName, bound: Bound) -> Finding {
     Finding::new(
         Code::Locked,
@@ -115,15 +117,15 @@ pub(super) fn locked(table: &TableName, bound: Bound) -> Finding {
             "{}, or what refers to it, could not be looked at: {bound} reached",
             table.quoted()
         ),
-        "somebody holds a lock on it, such as a migration or a VACUUM FULL (pg_locks says who): try again when that has ended",
+        "another session, such as a migration or a VACUUM FULL, holds a lock on the table (pg_locks shows which one): try again when that session has released the lock",
     )
 }
 
-/// The gravest first, and the same thing once, however many partitions it is told of.
+/// Sorts findings by severity, and removes duplicates, which several partitions may cause.
 fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     let mut once: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {
-        if !once.iter().any(|told| told.code == finding.code && told.what == finding.what) {
+        if !once.iter().any(|kept| kept.code == finding.code && kept.what == finding.what) {
             once.push(finding);
         }
     }
@@ -131,19 +133,20 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     once
 }
 
-/// Why a run leaves a target alone, on one line.
+/// Returns why a run skips a target, on one line.
 pub(super) fn why(blocking: &[&Finding]) -> String {
-    let mut told: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
+    let mut texts: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
     if blocking.len() > TOLD {
-        told.push(format!(
+        texts.push(format!(
             "and {} more, which `session-reaper check` tells",
             blocking.len() - TOLD
         ));
     }
-    told.join("; ")
+    texts.join("; ")
 }
 
-/// What of the server is forced; else why no target is to be worked on.
+/// Returns the codes of the findings on the server that are overridden. The error is the reason why
+/// a run may not work on any target.
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
     for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe())
@@ -166,8 +169,9 @@ pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code
     Ok(blocking.iter().map(|finding| finding.code).collect())
 }
 
-/// A target that could not even be located or put into statements, for `why`. When that is for want
-/// of a right to look into the schema, it says which.
+/// Returns the finding for a target that could not be located, or for which no statements could be
+/// built, because of `why`. If the role lacks the privilege to use the schema, the finding names
+/// the missing privilege.
 pub(super) async fn unfit(
     auxiliary: &AuxiliaryConnection,
     target: &Target,

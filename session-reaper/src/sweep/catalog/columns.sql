@@ -1,4 +1,4 @@
--- The columns of the table $1, with the type below any domains and its equality.
+-- Returns the columns of the table $1, with the type without domains and its equality operator.
 SELECT a.attname::pg_catalog.text, pg_catalog.format_type(y.oid, -1),
     pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(y.typname::pg_catalog.text)),
     CASE WHEN built_in.it THEN 'pg_catalog' ELSE own.schema END, CASE WHEN built_in.it THEN '=' ELSE own.name END

@@ -1,20 +1,20 @@
-//! Writes the schema of operators, functions and types into an expression that PostgreSQL wrote out
-//! on `pg_catalog`.
+//! Adds the schema of operators, functions and types to an expression that PostgreSQL wrote out
+//! with only `pg_catalog` on the search path.
 //!
-//! Without it they would be looked up on the configured search path at each time that a statement
-//! is parsed, and an operator for exactly these types that somebody creates meanwhile would win
-//! against a polymorphic one of PostgreSQL's. PostgreSQL writes every operator expression in
-//! brackets of its own, so that precedence does not matter. The caller has PostgreSQL read the
-//! result again: what this takes for something else is found out there.
+//! Without their schema, they would be looked up on the configured search path each time a
+//! statement is parsed, and an operator that another role creates meanwhile for exactly these types
+//! would take precedence over a polymorphic one of PostgreSQL. PostgreSQL writes every operator
+//! expression in parentheses of its own, so precedence does not matter. The caller has PostgreSQL
+//! parse the result again, which detects any token that this module misinterprets.
 
-/// What an expression consists of.
+/// A token of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
     Space(&'a str),
-    /// A name or a keyword, in quotes or not.
+    /// A name, quoted or not, or a keyword.
     Word(&'a str),
     Operator(&'a str),
-    /// A constant, a bracket, a comma…
+    /// A constant, a parenthesis, a comma or the like.
     Other(&'a str),
 }
 
@@ -28,7 +28,7 @@ impl<'a> Token<'a> {
 
 const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
 
-/// Types that the grammar knows, and that take no schema.
+/// Types that are keywords of the grammar and do not allow a schema.
 const TYPE_KEYWORDS: [&str; 12] = [
     "bigint",
     "bit",
@@ -44,8 +44,8 @@ const TYPE_KEYWORDS: [&str; 12] = [
     "timestamp",
 ];
 
-/// The expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`; unqualified
-/// function names are those in lower case that stand before a bracket.
+/// Returns the expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`.
+/// Unqualified function names are the lowercase or quoted words before a parenthesis.
 pub(super) fn qualified(sql: &str) -> String {
     let tokens = tokens(sql);
     let mut out = String::with_capacity(sql.len() * 2);
@@ -57,7 +57,7 @@ pub(super) fn qualified(sql: &str) -> String {
     while let Some(&token) = tokens.get(index) {
         let next = tokens.get(index + 1).map_or("", |token| token.text());
         match token {
-            // It has its schema, if not of ours.
+            // An operator that already has a schema, which is not `pg_catalog`.
             Token::Word("OPERATOR") if next == "(" => {
                 while let Some(token) = tokens.get(index).filter(|token| token.text() != ")") {
                     out.push_str(token.text());
@@ -100,7 +100,7 @@ pub(super) fn qualified(sql: &str) -> String {
     out
 }
 
-/// Keywords are written in capitals.
+/// Returns whether `word` is a name. PostgreSQL writes keywords in capitals.
 fn is_function(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_' || c == '"')
 }
@@ -136,7 +136,7 @@ fn tokens<'a>(sql: &'a str) -> Vec<Token<'a>> {
     tokens
 }
 
-/// The length of what stands in quotes, with them; doubled ones are inside.
+/// Returns the length of a quoted text, including its quotes. Doubled quotes are part of the text.
 fn quoted(text: &str, quote: char) -> usize {
     let mut inside = false;
     for (at, c) in text.char_indices() {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_and_functions_get_the_schema_that_they_were_found_in() {
+    fn names_without_a_schema_are_qualified() {
         for (written, expected) in [
             ("(t.a = 1)", "(t.a OPERATOR(pg_catalog.=) 1)"),
             ("(t.a OPERATOR(public.=) 1)", "(t.a OPERATOR(public.=) 1)"),

@@ -1,7 +1,7 @@
-//! What the guards know of a target from earlier runs, in `reaper_state`.
+//! The record of earlier runs on a target, which the guards keep in `reaper_state`.
 //!
-//! The key stands for everything that decides which rows go, so that a confirmation is one of
-//! exactly that.
+//! The key includes everything that decides which rows are deleted, so that a confirmation applies
+//! only to exactly that.
 
 use std::fmt::Write as _;
 
@@ -15,33 +15,33 @@ use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::Ident;
 use crate::sweep::target::{Ancient, Target};
 
-/// Runs whose shares are kept.
+/// The number of runs whose shares are kept.
 pub(super) const RUNS: usize = 3;
 
-/// From here on a run deleted much of a table.
+/// The share of a table from which a run counts as having deleted much of it.
 const HALF: f64 = 0.5;
 
-/// A target as earlier runs left it.
+/// The record of earlier runs on a target.
 pub(in crate::sweep) struct Guard {
     key: String,
     record: Record,
-    /// The database has a place to keep it.
+    /// Whether the database has a table for the record.
     kept: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Record {
-    /// A run has deleted rows.
+    /// Whether a run has deleted rows.
     worked: bool,
-    /// Somebody has confirmed that nearly all of the table may go.
+    /// Whether an operator has confirmed that nearly all of the table may be deleted.
     confirmed: bool,
-    /// The part of the table that each of the last complete runs deleted, the latest last.
+    /// The fraction of the table that each of the last complete runs deleted, the latest last.
     shares: Vec<f64>,
 }
 
 impl Guard {
-    /// Reads what is kept. Where that fails the target counts as one that has never been worked on.
+    /// Reads the record. If that fails, the target is treated as one on which no run has worked.
     pub(in crate::sweep) async fn of(
         auxiliary: &AuxiliaryConnection,
         target: &Target,
@@ -70,19 +70,20 @@ impl Guard {
         first_run_guard
     }
 
-    /// No run has deleted rows, and nobody has confirmed that one may delete nearly all.
+    /// Returns whether no run has deleted rows and no operator has confirmed that nearly all may be
+    /// deleted.
     pub(in crate::sweep) fn is_first(&self) -> bool {
         !self.record.worked && !self.record.confirmed
     }
 
-    /// Each of the last runs deleted less than half of the table.
+    /// Returns whether each of the last runs deleted less than half of the table.
     pub(in crate::sweep) fn is_steady(&self) -> bool {
         self.record.shares.len() >= RUNS
             && self.record.shares.iter().all(|table_share| *table_share < HALF)
     }
 
-    /// Keeps a confirmation. `unusual`: it is one of a share that the every-run guard would hold,
-    /// which then begins anew.
+    /// Records a confirmation. If `unusual`, the every-run guard would skip the target, and the
+    /// recorded shares are cleared so that this guard starts over.
     pub(in crate::sweep) async fn confirm(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -95,8 +96,8 @@ impl Guard {
         self.keep(auxiliary, record).await;
     }
 
-    /// Keeps what a run did. `table_share` is the part of the table that it deleted, if it was
-    /// complete and that is known.
+    /// Records the result of a run. `table_share` is the fraction of the table that the run
+    /// deleted, if the run was complete and the fraction is known.
     pub(in crate::sweep) async fn has_worked(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -110,10 +111,10 @@ impl Guard {
             let old = record.shares.len().saturating_sub(RUNS);
             record.shares.drain(..old);
         }
-        let says_the_same = record.worked == self.record.worked
+        let unchanged = record.worked == self.record.worked
             && self.is_steady()
             && table_share.is_none_or(|table_share| table_share < HALF);
-        if !says_the_same {
+        if !unchanged {
             self.keep(auxiliary, record).await;
         }
     }
@@ -141,7 +142,7 @@ impl Guard {
     }
 }
 
-/// The table's name with its schema, whatever the `search_path`.
+/// Returns the schema and the name of the table, independent of the `search_path`.
 async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String; 2]> {
     const NAME: &str = "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -150,8 +151,8 @@ async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String;
     Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
 }
 
-/// Whatever decides which rows go, in a short form: a condition may be longer than what an index
-/// can hold.
+/// Returns the key of a target, which includes a hash of everything that decides which rows are
+/// deleted. A condition may be longer than an index entry can be, so the key does not contain it.
 fn key(target: &Target, table: &[String; 2]) -> String {
     let reasons: Vec<_> = target
         .reasons
@@ -169,7 +170,7 @@ fn key(target: &Target, table: &[String; 2]) -> String {
         .collect();
     let group = target.group.as_ref().map(Ident::as_str);
     let ancient = match target.ancient {
-        // These two delete the same rows.
+        // These two values delete the same rows.
         Ancient::Refuse | Ancient::Keep => "keep",
         Ancient::Due => "due",
     };
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_decides_is_in_the_key_and_nothing_else() {
+    fn key_depends_only_on_what_decides_the_rows() {
         let place = ["public".to_owned(), "t".to_owned()];
         let same = key(&target(), &place);
         let reason = |change: fn(&mut Reason)| {

@@ -1,4 +1,4 @@
-//! Times before the year 2000 in a due column. They usually mean that the row never expires.
+//! Times before the year 2000 in a due column, which usually mean that the row never expires.
 
 use schema::connect::chain;
 use tokio_postgres::Error;
@@ -10,11 +10,11 @@ use crate::sweep::db_error::DbError;
 use crate::sweep::target::Ancient;
 
 impl Walk<'_> {
-    /// Reads the first entry of the index. The target is unsafe when that is older than the year
-    /// 2000 and nobody has said what such a time means.
+    /// Reads the first entry of the index. The target is unsafe if its time is before the year 2000
+    /// and the configuration does not define what such a time means.
     ///
-    /// A look that takes too long finds nothing. That is safe, because every statement of such a
-    /// target has the year 2000 as a condition.
+    /// If the statement times out, there is no finding. That is safe, because every statement of
+    /// such a target excludes times before the year 2000.
     pub(super) async fn ancient(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -43,7 +43,7 @@ impl Walk<'_> {
         Ok(Some(Finding::new(
             Code::Ancient,
             format!(
-                "the oldest {column} of {table} is {oldest}, before the year 2000: such a time usually means that the row \
+                "the oldest {column} of {table} is {oldest}, before the year 2000; such a time usually means that the row \
                  never expires"
             ),
             format!(

@@ -1,8 +1,8 @@
-//! Cascades that delete rows which a target keeps: its own, by way of a self-reference or of
-//! several tables, or another target's.
+//! Cascades that delete rows that a target keeps: its own rows, through a self-reference or through
+//! several tables, or those of another target.
 //!
-//! The database does these deletes itself. They obey neither `where` nor `group` nor the due time,
-//! and are not counted.
+//! The database executes cascades itself. They ignore `where`, `group` and the due time, and the
+//! deleted rows are not counted.
 
 use tokio_postgres::Error;
 
@@ -11,8 +11,8 @@ use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 use crate::sweep::target::Target;
 
-/// The cascades that delete rows of the tables `$2` when rows of the tables `$1` are deleted,
-/// however many tables lie between. A cascade to a partitioned table is one to each of its
+/// Returns a cascade that deletes rows of the tables `$2` when rows of the tables `$1` are deleted,
+/// directly or through other tables. A cascade to a partitioned table also leads to each of its
 /// partitions.
 const LEADING_TO: &str = "
     WITH RECURSIVE reached AS (
@@ -40,7 +40,7 @@ const LEADING_TO: &str = "
         AND EXISTS (SELECT FROM wanted AS w WHERE w.oid OPERATOR(pg_catalog.=) k.conrelid)
     ORDER BY k.conparentid OPERATOR(pg_catalog.<>) 0, n.nspname, c.relname, k.conname LIMIT 1";
 
-/// A cascade from the tables `from` back to the target's tables `own`.
+/// Returns the finding for a cascade from the tables `from` back to the target's tables `own`.
 pub(super) async fn back_to_itself(
     auxiliary: &AuxiliaryConnection,
     target: &Target,
@@ -50,28 +50,28 @@ pub(super) async fn back_to_itself(
     let Some((cascade, to)) = leading_to(auxiliary, from, own).await? else { return Ok(None) };
     let table = target.table.quoted();
     let what = format!(
-        "{cascade} deletes further rows of {table} with each row that is deleted, due or not, and uncounted"
+        "{cascade} deletes more rows of {table} with each deleted row, whether or not they are due, and these rows are not counted"
     );
     let finding = if target.filter.is_some() || target.group.is_some() {
         Finding::new(
             Code::SelfCascade,
-            format!("{what}: neither `where` nor `group` keeps them"),
+            format!("{what}; the cascade ignores `where` and `group`"),
             format!(
-                "make the foreign key ON DELETE SET NULL or NO ACTION, or reap {table} without `where` and `group`"
+                "change the foreign key to ON DELETE SET NULL or NO ACTION, or remove `where` and `group` from the [[target]] of {table}"
             ),
         )
     } else {
         Finding::new(
             Code::CascadeNotDue,
             what,
-            "make the foreign key ON DELETE SET NULL or NO ACTION, unless rows are to go with the row they refer to",
+            "change the foreign key to ON DELETE SET NULL or NO ACTION, unless rows should be deleted with the row that they refer to",
         )
     };
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }
 
-/// A cascade from the tables `from` to those of other targets, which keep rows by `where` or
-/// `group`.
+/// Returns the finding for a cascade from the tables `from` to the tables of other targets, which
+/// keep rows by `where` or `group`.
 pub(in crate::sweep) async fn to_other_targets(
     auxiliary: &AuxiliaryConnection,
     from: &[u32],
@@ -83,7 +83,7 @@ pub(in crate::sweep) async fn to_other_targets(
         format!(
             "{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"
         ),
-        "leave out by `where` the rows that are still referred to, or make the foreign key NO ACTION",
+        "use `where` to exclude the rows that are still referred to, or change the foreign key to NO ACTION",
     );
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }

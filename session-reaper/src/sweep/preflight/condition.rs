@@ -8,7 +8,8 @@ use crate::sweep::condition::ResolvedCondition;
 
 use crate::sweep::name::{Ident, TableName};
 
-/// What this role lacks to read relations (`$1`) and their columns (`$2` of the relations `$3`).
+/// Returns the privileges that this role lacks to read relations (`$1`) and their columns (`$2`,
+/// each of the relation in `$3`).
 const UNREADABLE: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, current_user::pg_catalog.text,
         pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),
@@ -22,7 +23,8 @@ const UNREADABLE: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY 1, 2";
 
-/// Statements that grant what is missing to read the relations in sub-selects of the condition.
+/// Returns statements that grant what is missing to read the relations in sub-selects of the
+/// condition.
 pub(super) async fn grants(
     auxiliary: &AuxiliaryConnection,
     condition: &ResolvedCondition,
@@ -45,15 +47,15 @@ pub(super) async fn grants(
                 missing.into_iter().map(|name| Ident::new(name).quoted()).collect();
             grants.push(format!("GRANT SELECT ({}) ON {table} TO {role}", missing.join(", ")));
         } else if !row.try_get::<_, bool>(4)? {
-            // Rows are counted or found, and no column is read.
+            // The condition counts or finds rows, and reads no column.
             grants.push(format!("GRANT SELECT ON {table} TO {role}"));
         }
     }
     Ok(grants)
 }
 
-/// Reports how PostgreSQL reads `where`, and what in it another role could make do anything with
-/// the reaper's privileges.
+/// Returns a note with `where` as PostgreSQL parsed it, and a finding for each object in it whose
+/// owner could use it to act with the privileges of the reaper.
 pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
     let mut findings =
         vec![Finding::plain(Code::Condition, format!("`where` means: {}", condition.shown()))];
@@ -61,11 +63,11 @@ pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
         Finding::new(
             Code::ForeignCondition,
             format!(
-                "`where` uses the {}, which belongs to {}: what it does, it would do with the privileges of the reaper",
+                "`where` uses the {}, which belongs to the role {}: it would run with the privileges of the reaper",
                 foreign.what, foreign.owner
             ),
-            "write the name that is meant with its schema and cast values to exact types, or have the object owned by the \
-             table's owner; drop it if nobody knows it",
+            "in `where`, add the schema to the name of the intended object and cast values to exact types, or change the owner of \
+             the object to the owner of the table; if the object is unknown, drop it",
         )
     }));
     findings

@@ -1,23 +1,22 @@
-//! What was found: a closed set of codes, each with its level, and docs/check.md with a line for
-//! each.
+//! The findings: a closed set of codes, each with a level and with a line in docs/check.md.
 
 use serde::{Serialize, Serializer};
 
-/// What a finding means for the reaper.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The target is not worked on.
+    /// The target is skipped.
     Unsafe,
-    /// It is, and somebody should know.
+    /// The target is processed, but an operator should know about the finding.
     Warning,
-    /// So it is, and it does no harm.
+    /// For information. The finding does no harm.
     Note,
 }
 
-/// What kind of thing was found. The names are an interface.
+/// The kind of a finding. The names are part of the output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "docs/check.md says what each means and what to run")]
+#[allow(missing_docs, reason = "docs/check.md describes each code and its remedy")]
 pub enum Code {
     // The server.
     Pooler,
@@ -65,7 +64,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every one, in the order of the documentation.
+    /// Every code, in the order of the documentation.
     pub const ALL: [Self; 41] = [
         Self::Pooler,
         Self::Replica,
@@ -110,7 +109,7 @@ impl Code {
         Self::SparePrivilege,
     ];
 
-    /// In reports and documentation.
+    /// Returns the name of the code in reports and documentation.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -158,7 +157,7 @@ impl Code {
         }
     }
 
-    /// What it means.
+    /// Returns the severity of findings with this code.
     #[must_use]
     pub fn level(self) -> Level {
         match self {
@@ -179,8 +178,8 @@ impl Code {
         }
     }
 
-    /// Whether `--force-unsafe` may go on all the same: what is slow may be wanted, what cannot
-    /// work or has no lock may not.
+    /// Returns whether `--force-unsafe` overrides the finding. A finding can be overridden if the
+    /// run would work, even if slowly, but not if it cannot work or cannot take its locks.
     #[must_use]
     pub fn may_be_forced(self) -> bool {
         matches!(
@@ -209,18 +208,18 @@ impl Serialize for Code {
     }
 }
 
-/// One thing that was found. The names and the order of its members are an interface.
+/// A finding. The names and the order of its fields are part of the output format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it means.
+    /// The severity.
     pub level: Level,
-    /// What kind.
+    /// The kind of the finding.
     pub code: Code,
-    /// In words.
+    /// The description.
     pub what: String,
-    /// What to run, or to do.
+    /// The statement to run, or what else to do.
     pub remedy: Option<String>,
-    /// The table of which a cascade deletes rows that a target keeps.
+    /// The table that a cascade deletes rows from, although a target keeps them.
     #[serde(skip)]
     pub cascades_to: Option<String>,
 }
@@ -240,19 +239,19 @@ impl Finding {
         }
     }
 
-    /// One that says what to do in itself.
+    /// Returns a finding without a remedy, or whose description includes it.
     pub(in crate::sweep) fn plain(code: Code, what: impl Into<String>) -> Self {
         Self { level: code.level(), code, what: what.into(), remedy: None, cascades_to: None }
     }
 
-    /// Whether the target is not to be worked on.
+    /// Returns whether the finding is unsafe, so that the target is skipped.
     #[must_use]
     pub fn is_unsafe(&self) -> bool {
         self.level == Level::Unsafe
     }
 }
 
-/// What and its remedy, on one line.
+/// Writes the description and the remedy on one line.
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.remedy {
@@ -267,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_in_the_documentation_under_its_level() {
+    fn every_code_is_documented_under_its_level() {
         let page = include_str!("../../../../docs/check.md");
         let mut level = "";
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether there is an index for a pass to walk along: on its due column, best followed by the key.
+//! Checks whether there is an index for a pass: on its due column, ideally followed by the key.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,9 @@ use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::catalog::Column;
 use crate::sweep::name::{Ident, TableName};
 
-/// The columns of an expression index are null there. `plain`: in the order of ORDER BY with nulls
-/// last, forwards or backwards.
+/// Returns the indexes of the tables `$1`. The columns of an expression index are null. The
+/// second-to-last column is whether the index has the order of ORDER BY with nulls last, forwards
+/// or backwards.
 const INDEXES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
         i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
@@ -28,7 +29,7 @@ const INDEXES: &str = "
 
 /// An index of the table.
 pub(super) struct Index {
-    /// As it is known in plans.
+    /// The name in plans.
     pub(super) name: String,
     quoted: String,
     method: String,
@@ -44,12 +45,12 @@ impl Index {
         self.columns.first().and_then(Option::as_deref) == Some(column.as_str())
     }
 
-    /// Whether a pass could walk along it, if its predicate allows.
+    /// Returns whether a pass could scan the index, if its predicate allows it.
     pub(super) fn could_serve(&self, column: &Ident) -> bool {
         self.leads_with(column) && self.valid && self.method == "btree" && self.plain
     }
 
-    /// Whether `column = …` is a look-up in it.
+    /// Returns whether the index can look up `column = …`.
     fn looks_up(&self, column: &Ident) -> bool {
         let not_null =
             [format!("({column} IS NOT NULL)"), format!("({} IS NOT NULL)", column.quoted())];
@@ -59,7 +60,7 @@ impl Index {
             && self.predicate.as_ref().is_none_or(|predicate| not_null.contains(predicate))
     }
 
-    /// Whether rows of one time have an order of their own in it.
+    /// Returns whether the index orders rows with the same time by the key.
     pub(super) fn breaks_ties(&self, key: &[Column]) -> bool {
         self.columns.get(1).is_some_and(|next| {
             next.as_deref().is_some_and(|next| key.iter().any(|k| k.name.as_str() == next))
@@ -67,7 +68,7 @@ impl Index {
     }
 }
 
-/// The indexes of each table.
+/// Returns the indexes of each table.
 pub(super) async fn read(
     auxiliary: &AuxiliaryConnection,
     oids: &[u32],
@@ -92,12 +93,12 @@ pub(super) async fn read(
     Ok(indexes)
 }
 
-/// What an index should be on.
+/// The index that a pass needs.
 pub(super) struct Wanted<'a> {
     pub(super) table: &'a TableName,
     pub(super) column: &'a Ident,
     pub(super) key: &'a [Column],
-    /// It is null in most rows.
+    /// Whether the column is null in most rows.
     pub(super) mostly_null: bool,
 }
 
@@ -117,7 +118,8 @@ impl Wanted<'_> {
     }
 }
 
-/// None of the indexes serves a pass: which are there, and why they do not do.
+/// Returns the finding for a pass that no index serves, with the reason why the closest index does
+/// not.
 pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     let (table, column, create) = (wanted.table.quoted(), wanted.column.quoted(), wanted.create());
     let nearly: Vec<&Index> =
@@ -125,7 +127,7 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     if let Some(index) = nearly.iter().find(|index| !index.valid) {
         let name = &index.quoted;
         let remedy = if index.unique {
-            // It was given up because of rows that are alike, and would be again.
+            // Creating the index failed because of duplicates, and would fail again.
             format!("DROP INDEX CONCURRENTLY {name}; {create}")
         } else {
             format!("REINDEX INDEX CONCURRENTLY {name}")
@@ -133,7 +135,7 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         return Finding::new(
             Code::InvalidIndex,
             format!(
-                "the index {name} on {table} ({column}) is invalid: its CREATE or REINDEX CONCURRENTLY has failed, or is not through yet"
+                "the index {name} on {table} ({column}) is invalid: its CREATE or REINDEX CONCURRENTLY failed or is still in progress"
             ),
             remedy,
         );
@@ -143,18 +145,18 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         return Finding::new(
             Code::PartialIndex,
             format!(
-                "the index {name} on {table} ({column}) is partial and misses due rows: it has those {predicate}"
+                "the index {name} on {table} ({column}) is partial and does not contain all due rows: it contains the rows with {predicate}"
             ),
             create,
         );
     }
-    let told = match nearly.first() {
+    let detail = match nearly.first() {
         Some(index) if index.method != "btree" => {
-            format!("; {} is of the kind {}, which has no order", index.quoted, index.method)
+            format!("; {} is of the kind {}, which is not ordered", index.quoted, index.method)
         }
         Some(index) => {
             format!(
-                "; {} has nulls where ORDER BY has not, and would be sorted for each chunk",
+                "; {} has nulls where ORDER BY has not, so each chunk would need a sort",
                 index.quoted
             )
         }
@@ -168,12 +170,12 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         }
     };
     let what = format!(
-        "{table} has no index that begins with {column}: each chunk would read the whole table{told}"
+        "{table} has no index that begins with {column}: each chunk would read the whole table{detail}"
     );
     Finding::new(Code::NoIndex, what, create)
 }
 
-/// A column by which rows are looked up one by one.
+/// Returns the finding `code` if no index can look up rows by a column.
 pub(super) fn look_up(
     code: Code,
     table: &TableName,
@@ -185,14 +187,14 @@ pub(super) fn look_up(
         return None;
     }
     let invalid = indexes.iter().find(|index| index.leads_with(column) && !index.valid);
-    let told = invalid.map(|index| format!("; {} is invalid", index.quoted)).unwrap_or_default();
+    let detail = invalid.map(|index| format!("; {} is invalid", index.quoted)).unwrap_or_default();
     let drop = invalid
         .map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.quoted))
         .unwrap_or_default();
     let (table, column) = (table.quoted(), column.quoted());
     Some(Finding::new(
         code,
-        format!("{table} has no index that begins with {column}, {why}{told}"),
+        format!("{table} has no index that begins with {column}, {why}{detail}"),
         format!("{drop}CREATE INDEX CONCURRENTLY ON {table} ({column})"),
     ))
 }

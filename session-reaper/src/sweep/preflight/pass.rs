@@ -1,4 +1,4 @@
-//! One pass: whether there is an index for it to walk along, and the plans of its statements.
+//! Checks one pass: whether there is an index to scan, and the plans of its statements.
 
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -15,20 +15,20 @@ use crate::sweep::refused::Refused;
 use crate::sweep::sql::{KeyRange, PassSql};
 use crate::sweep::target::Order;
 
-/// A pass on a table, and what is known of that.
+/// A pass on a table, and what is known about the table.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
     pub(super) subject: &'a Subject<'a>,
     pub(super) table: &'a Table,
     pub(super) indexes: &'a [Index],
-    /// Its place among the passes.
+    /// The number of the pass, which is that of its reason.
     pub(super) number: usize,
     pub(super) pass: &'a PassSql,
     pub(super) rules: Rules,
 }
 
 impl Walk<'_> {
-    /// Whether there is an index that serves it, whatever the planner thinks.
+    /// Returns whether an index serves the pass regardless of what the planner can prove.
     pub(super) fn has_whole_index(&self) -> bool {
         let column = &self.pass.due.column.name;
         self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
@@ -45,7 +45,7 @@ impl Walk<'_> {
         let column = &pass.due.column.name;
         let (all, rows) = (KeyRange::default(), i64::from(subject.chunk) - 1);
         let probe = Plan::of(auxiliary, &pass.probe(&all, &rows)).await?;
-        // Whether what is missing from a partial index can be due is for the planner to prove.
+        // Only the planner can prove whether a row that is missing from a partial index can be due.
         let used = probe.indexes_of(&table.name);
         let serving: Vec<&Index> = indexes
             .iter()
@@ -67,7 +67,7 @@ impl Walk<'_> {
         } else {
             findings.extend(self.ancient(auxiliary).await?);
             if !ties_broken && !pass.key.is_empty() {
-                findings.extend(self.many_of_one_time());
+                findings.extend(self.many_with_the_same_time());
             }
         }
 
@@ -99,14 +99,15 @@ impl Walk<'_> {
             for query in pass.lock(range, &rows, &none.array).into_iter().chain(deletes) {
                 match Plan::of(auxiliary, &query).await {
                     Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
-                    // A lock that lets others read. What walks and what decides is in the others as well; a run waits it out.
+                    // Another session holds a lock that allows reads. The other statements show the
+                    // scan and the condition as well, and a run waits until the lock is released.
                     Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
                         Code::PlanUnseen,
                         format!(
-                            "somebody holds a lock on {}: how rows would be deleted could not be looked at",
+                            "another session holds a lock on {}, so the plan of the delete could not be checked",
                             table.name.quoted()
                         ),
-                        "look again when whoever holds it has ended (pg_locks says who)",
+                        "check again when that session has released the lock (pg_locks shows which one)",
                     )),
                     Err(error) => return Err(error),
                 }
@@ -117,7 +118,7 @@ impl Walk<'_> {
         Ok(findings)
     }
 
-    fn many_of_one_time(&self) -> Option<Finding> {
+    fn many_with_the_same_time(&self) -> Option<Finding> {
         let Self { subject, table, number, pass, .. } = *self;
         let table_share = table.most_of_one_time.get(number).copied().unwrap_or_default();
         #[allow(
@@ -126,8 +127,8 @@ impl Walk<'_> {
             clippy::cast_sign_loss,
             reason = "an estimate, and never negative"
         )]
-        let alike = (table_share * table.rows as f32) as u64;
-        if alike <= u64::from(subject.chunk) {
+        let same_time_rows = (table_share * table.rows as f32) as u64;
+        if same_time_rows <= u64::from(subject.chunk) {
             return None;
         }
         let (name, column) = (table.name.quoted(), pass.due.column.name.quoted());
@@ -135,15 +136,15 @@ impl Walk<'_> {
         Some(Finding::new(
             Code::IndexWithoutKey,
             format!(
-                "about {alike} rows of {name} have the same {column}: without the key in the index each chunk of them sorts them all"
+                "about {same_time_rows} rows of {name} have the same {column}: because the index does not contain the key, each chunk of these rows sorts all of them"
             ),
             format!("CREATE INDEX CONCURRENTLY ON {name} ({column}, {})", key.join(", ")),
         ))
     }
 }
 
-/// The stretch of the first chunk that has a chunk before it: most chunks are between two marks. It
-/// ends open where less is due.
+/// Returns the key range of the first chunk that follows another one, because most chunks are
+/// between two cursors. The range has no end if fewer rows are due.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,
@@ -152,20 +153,20 @@ async fn first_chunk(
     let mut range = KeyRange::default();
     for offset in [0, rows] {
         let query = pass.probe(&range, &offset);
-        let mark = match auxiliary.of_target(&query).await {
+        let cursor = match auxiliary.of_target(&query).await {
             Ok(row) => row.map(TextRow::mark),
-            // Of cold disks, and many dead entries at the head of the index, a run has to find a
-            // way out; not we.
+            // The statement timed out, for example on cold disks or because of many dead entries at
+            // the start of the index. A run can handle that; the check does not need to.
             Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
                 return Ok(KeyRange::default());
             }
             Err(error) => return Err(error),
         };
-        let Some(mark) = mark else { break };
+        let Some(cursor) = cursor else { break };
         if range.low.is_none() {
-            range.low = Some(mark);
+            range.low = Some(cursor);
         } else {
-            range.high = Some(mark);
+            range.high = Some(cursor);
         }
     }
     Ok(range)

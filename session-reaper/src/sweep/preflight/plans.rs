@@ -1,8 +1,8 @@
-//! The plans of the very statements that a run uses: none of them may walk without a bound.
+//! Checks the plans of the statements that a run uses: none of them may read a large table without
+//! a bound.
 //!
-//! EXPLAIN plans and does not run, under the settings of a run's own connections. On a small table
-//! any plan will do, and the planner knows: only what is done to a large one is held against a
-//! plan.
+//! EXPLAIN only plans a statement, with the settings of the connections of a run. On a small table,
+//! any plan is acceptable, so a finding requires a table that the planner estimates to be large.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const SIZES: &str = "
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.name";
 
-/// A plan, as `EXPLAIN (FORMAT JSON, VERBOSE)` tells it.
+/// A plan in the format of `EXPLAIN (FORMAT JSON, VERBOSE)`.
 pub(super) struct Plan(Value);
 
 /// A node that reads a table.
@@ -33,14 +33,14 @@ struct Scan {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// By the conditions of an index, or by place.
+    /// Reads by a condition on an index, or by row locations.
     Bounded,
     Sequential,
-    /// Along all of an index.
+    /// Reads a whole index.
     WholeIndex,
 }
 
-/// A node that sorts all that comes to it.
+/// A node that sorts all of its input.
 struct Sorted {
     rows: u64,
     first_key: String,
@@ -57,7 +57,7 @@ impl Plan {
         Ok(Self(plan.unwrap_or_default()))
     }
 
-    /// The names of the indexes of `table` that it reads by a condition.
+    /// Returns the names of the indexes of `table` that the plan reads by a condition.
     pub(super) fn indexes_of(&self, table: &TableName) -> Vec<String> {
         let (scans, _) = self.read();
         let bounded =
@@ -78,7 +78,8 @@ impl Plan {
     }
 }
 
-/// `limited`: right below a LIMIT, so that a scan without a filter reads no more than that.
+/// Collects the scans and sorts of a plan. `limited` means that the node is directly below a LIMIT,
+/// so that a scan without a filter reads no more rows than the limit.
 fn walk(
     node: &Value,
     limited: bool,
@@ -128,33 +129,34 @@ fn walk(
     }
 }
 
-/// What a pass may do, and what is known of its table.
+/// What a pass may do, and what is known about its table.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
-    /// The indexes that a pass may walk along: none when that has been said, `None` where it goes
-    /// by blocks.
+    /// The indexes that a pass may scan. Empty if another finding already reports that there is
+    /// none. `None` if the scan order is that of the heap.
     pub(super) along: Option<&'a [String]>,
-    /// Without the key in the index all rows of one time are sorted, by this column first.
+    /// If the index does not contain the key, all rows with the same time are sorted, first by this
+    /// column.
     pub(super) sorts_by: Option<&'a Ident>,
 }
 
-/// Judges plans, and says the same thing once.
+/// Checks plans, and reports each finding once.
 pub(super) struct Judge<'a> {
     auxiliary: &'a AuxiliaryConnection,
     sizes: HashMap<String, u64>,
-    said: Vec<(Code, String)>,
+    reported: Vec<(Code, String)>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(auxiliary: &'a AuxiliaryConnection) -> Self {
-        Self { auxiliary, sizes: HashMap::new(), said: Vec::new(), findings: Vec::new() }
+        Self { auxiliary, sizes: HashMap::new(), reported: Vec::new(), findings: Vec::new() }
     }
 
-    /// `statement` says which one it is.
+    /// Checks a plan. `statement` describes the statement in findings.
     pub(super) async fn judge(
         &mut self,
         plan: &Plan,
@@ -174,23 +176,23 @@ impl<'a> Judge<'a> {
             }
             let (code, how) = match (scan.kind, &scan.index) {
                 (Kind::WholeIndex, Some(index)) => {
-                    (Code::UnboundedIndexScan, format!("along the whole index {index}"))
+                    (Code::UnboundedIndexScan, format!("through the whole index {index}"))
                 }
-                _ => (Code::SequentialScan, "from its beginning to its end".to_owned()),
+                _ => (Code::SequentialScan, "sequentially".to_owned()),
             };
             let table = scan.table.quoted();
             let what = format!("{statement} would read {table}, about {rows} rows, {how}");
             let remedy = if own(scan) {
                 format!(
-                    "ANALYZE {table}, whose statistics may be old; a sub-select on it should be a look-up by its key"
+                    "run ANALYZE {table}, because its statistics may be out of date; write a sub-select on it as a lookup by its key"
                 )
             } else {
                 format!(
-                    "write what `where` says of {table} as a look-up by an indexed column that ends in OFFSET 0, and ANALYZE \
-                     {table}; or allow it: --max-scan-rows"
+                    "write the sub-select of `where` on {table} as a lookup by an indexed column that ends in OFFSET 0, and run ANALYZE \
+                     {table}; or allow the scan with --max-scan-rows"
                 )
             };
-            self.say(code, &table, what, remedy);
+            self.report(code, &table, what, remedy);
         }
         let table = bounds.table.quoted();
         let Some(along) = bounds.along.filter(|along| large && !along.is_empty()) else {
@@ -203,30 +205,30 @@ impl<'a> Judge<'a> {
         });
         if let Some(sort) = sort {
             let what = format!("{statement} would sort about {} rows", sort.rows);
-            self.say(
+            self.report(
                 Code::Sort,
                 &table,
                 what,
-                format!("ANALYZE {table}, whose statistics may be old"),
+                format!("run ANALYZE {table}, because its statistics may be out of date"),
             );
         }
         let used = plan.indexes_of(bounds.table);
         if !used.iter().any(|index| along.contains(index)) {
             let what = format!(
-                "{statement} would not walk along {}, but look {table} up by {}",
+                "{statement} would not use {} to read {table}, but {}",
                 along.join(" or "),
                 if used.is_empty() { "no index".to_owned() } else { used.join(", ") }
             );
-            let remedy = format!("ANALYZE {table}, whose statistics may be old");
-            self.say(Code::OtherIndex, &table, what, remedy);
+            let remedy = format!("run ANALYZE {table}, because its statistics may be out of date");
+            self.report(Code::OtherIndex, &table, what, remedy);
         }
         Ok(())
     }
 
-    fn say(&mut self, code: Code, table: &str, what: String, remedy: String) {
+    fn report(&mut self, code: Code, table: &str, what: String, remedy: String) {
         let about = (code, table.to_owned());
-        if !self.said.contains(&about) {
-            self.said.push(about);
+        if !self.reported.contains(&about) {
+            self.reported.push(about);
             self.findings.push(Finding::new(code, what, remedy));
         }
     }
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_is_bounded_by_a_condition_of_its_index_or_by_a_limit_on_what_it_reads() {
+    fn scan_is_bounded_by_index_condition_or_limit() {
         let on = |kind: &str, more: Value| {
             let mut node = json!({ "Node Type": kind, "Schema": "s", "Relation Name": "t", "Index Name": "i" });
             node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -286,7 +288,7 @@ mod tests {
             assert_eq!(scans(&plan), [("s.t".to_owned(), expected)], "{plan}");
         }
         assert_eq!(scans(&limited(on("Seq Scan", none()))), []);
-        // The name of the table is in the node around.
+        // The name of the table is in the parent node.
         let bitmap = json!({ "Node Type": "Bitmap Heap Scan", "Schema": "s", "Relation Name": "u",
             "Plans": [{ "Node Type": "Bitmap Index Scan", "Index Name": "i" }] });
         assert_eq!(scans(&bitmap), [("s.u".to_owned(), Kind::WholeIndex)]);

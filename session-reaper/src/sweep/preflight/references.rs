@@ -1,4 +1,4 @@
-//! Foreign keys that point at the table, and at the tables that they cascade to.
+//! Checks the foreign keys that refer to the table, and to the tables that they cascade to.
 
 use tokio_postgres::Error;
 
@@ -7,18 +7,18 @@ use super::table::estimated_rows;
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 
-/// Rows of a child for one row of its parent, on average: beyond it a chunk is many times what it
-/// counts.
+/// The average number of child rows per parent row from which a cascade is reported: a chunk
+/// deletes many times as many rows as it counts.
 const MANY_CHILDREN: u64 = 20;
 
-/// Every foreign key that a delete comes to, once. Of a partitioned table's own that of the whole
-/// is enough, on either side.
+/// Returns every foreign key that a delete follows, once. For a partitioned table on either side,
+/// only the foreign key of the whole table is returned.
 ///
-/// An index serves when its first columns are those of the key, in any order (or some of them, if
-/// they are unique), and none but a null is missing from it.
+/// An index is suitable if its first columns are those of the foreign key, in any order (or some of
+/// them, if the index is unique), and it contains all rows whose columns are not null.
 const REFERENCES: &str = include_str!("references.sql");
 
-/// What the database does with rows that refer to one that goes.
+/// What the database does with rows that refer to a deleted row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnDelete {
     Refuse,
@@ -26,7 +26,8 @@ enum OnDelete {
     Clear,
 }
 
-/// `first`: the tables whose rows the reaper deletes itself before their parents.
+/// Returns the findings on foreign keys that refer to the tables `oids`. `first` are the tables
+/// whose rows the reaper deletes itself, before their parents.
 pub(super) async fn examine(
     auxiliary: &AuxiliaryConnection,
     oids: &[u32],
@@ -50,13 +51,13 @@ pub(super) async fn examine(
             "n" | "d" => OnDelete::Clear,
             _ => OnDelete::Refuse,
         };
-        let taken_first =
+        let deleted_first =
             first.iter().any(|table| table.name == child.name && same_schema(table, &child));
         let (quoted, columns, parent) = (child.quoted(), columns.join(", "), parent.quoted());
 
         if !row.get::<_, bool>(7) {
             let invalid: Vec<String> = row.get(8);
-            let told = if invalid.is_empty() {
+            let detail = if invalid.is_empty() {
                 String::new()
             } else {
                 format!("; {} is invalid", invalid.join(", "))
@@ -65,10 +66,10 @@ pub(super) async fn examine(
                 .iter()
                 .flat_map(|index| ["DROP INDEX CONCURRENTLY ", index, "; "])
                 .collect();
-            // On a partitioned table PostgreSQL has no CONCURRENTLY.
+            // PostgreSQL does not support CONCURRENTLY on a partitioned table.
             let create = if row.get(9) {
                 format!(
-                    "CREATE INDEX ON {quoted} ({columns}), or CONCURRENTLY on each of its partitions first"
+                    "CREATE INDEX ON {quoted} ({columns}), or first create the index CONCURRENTLY on each partition"
                 )
             } else {
                 format!("CREATE INDEX CONCURRENTLY ON {quoted} ({columns})")
@@ -76,17 +77,17 @@ pub(super) async fn examine(
             findings.push(Finding::new(
                 Code::ForeignKeyNotIndexed,
                 format!(
-                    "the foreign key {key} of {quoted} points at {parent}, and no index begins with its {columns}: every \
-                     row that goes would read all of {quoted}{told}"
+                    "the foreign key {key} of {quoted} points at {parent}, and no index begins with its {columns}: deleting \
+                     a row would read all of {quoted}{detail}"
                 ),
                 format!("{drop}{create}"),
             ));
         }
         match action {
-            OnDelete::Refuse if !taken_first => findings.push(Finding::new(
+            OnDelete::Refuse if !deleted_first => findings.push(Finding::new(
                 Code::ForeignKeyHolds,
-                format!("{quoted} ({columns}) refers to {parent} by {key}, which has no ON DELETE: a chunk fails on a row that is still referred to"),
-                format!("let rows of {quoted} go first, as a target before this one, or leave such rows out by `where`"),
+                format!("{quoted} ({columns}) refers to {parent} by {key}, which has no ON DELETE action: a chunk fails on a row that is still referred to"),
+                format!("delete the rows of {quoted} first, with a target before this one, or use `where` to exclude the rows that are still referred to"),
             )),
             OnDelete::Cascade => {
                 findings.push(Finding::plain(
@@ -97,21 +98,21 @@ pub(super) async fn examine(
                 ));
                 let children = estimated_rows(row.get(10), row.get(11), row.get(12));
                 let parents = estimated_rows(row.get(13), row.get(14), row.get(15)).max(1);
-                if !taken_first && children / parents >= MANY_CHILDREN {
+                if !deleted_first && children / parents >= MANY_CHILDREN {
                     findings.push(Finding::new(
                         Code::LargeCascade,
                         format!(
-                            "{quoted} has about {} rows for each row of {parent}, and they go in the same statement: chunks \
+                            "{quoted} has about {} rows for each row of {parent}, which the same statement deletes: chunks \
                              are that many times as large",
                             children / parents
                         ),
-                        format!("put them first: children = [{{ table = '{quoted}', column = '{columns}' }}]"),
+                        format!("delete these rows first: children = [{{ table = '{quoted}', column = '{columns}' }}]"),
                     ));
                 }
             }
             OnDelete::Clear => findings.push(Finding::plain(
                 Code::Cascade,
-                format!("{quoted} ({columns}) is set to null or its default when its row of {parent} goes ({key})"),
+                format!("{quoted} ({columns}) is set to null or to its default when the row of {parent} that it refers to is deleted ({key})"),
             )),
             OnDelete::Refuse => {}
         }
@@ -119,7 +120,7 @@ pub(super) async fn examine(
     Ok(findings)
 }
 
-/// A name without a schema stands for the table of that name.
+/// Returns whether the schemas match. A name without a schema matches any schema.
 fn same_schema(named: &TableName, found: &TableName) -> bool {
     named.schema.is_none() || named.schema == found.schema
 }

@@ -1,4 +1,4 @@
--- Every foreign key that a delete from the tables $1 comes to, once.
+-- Returns every foreign key that a delete from the tables $1 follows, once.
 WITH RECURSIVE reached AS (
     SELECT pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
     UNION

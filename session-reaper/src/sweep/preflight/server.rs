@@ -1,16 +1,17 @@
-//! The server at the other end.
+//! Checks the server and the settings of its database.
 
 use tokio_postgres::Error;
 
 use super::finding::{Code, Finding};
 use crate::sweep::auxiliary::AuxiliaryConnection;
 
-/// The oldest version that session-reaper is tried on, and that has all of the settings that it
-/// relies on.
+/// The oldest major version that session-reaper is tested with. It has all settings that
+/// session-reaper uses.
 const OLDEST: i32 = 14;
 
-/// A transaction that is older keeps vacuum from giving back what a run deleted. Shorter ones are a
-/// report, a dump, a migration; after an hour somebody has forgotten one.
+/// The age from which a transaction is reported, because it prevents vacuum from removing the
+/// deleted rows. A shorter one is usually a report, a dump or a migration; after an hour, it is
+/// probably forgotten.
 const OLD: &str = "1 hour";
 
 const SERVER: &str = "
@@ -20,8 +21,8 @@ const SERVER: &str = "
         CURRENT_USER::pg_catalog.text,
         (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r WHERE r.state IS NULL)";
 
-/// The schemas of the configured search path in which strangers may create objects, with these
-/// roles.
+/// Returns the schemas of the configured search path in which untrusted roles may create objects,
+/// with these roles.
 const OPEN_SCHEMAS: &str = "
     SELECT pg_catalog.format('%I', n.nspname), pg_catalog.string_agg(
         CASE WHEN may.role OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
@@ -36,8 +37,9 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// What holds back the horizon of vacuum, as far as this role may see it: the times of other roles'
-/// transactions take `pg_read_all_stats`, prepared ones and slots are seen by everybody.
+/// Returns what holds back the horizon of vacuum, as far as this role may see it. The times of the
+/// transactions of other roles require `pg_read_all_stats`; prepared transactions and slots are
+/// visible to every role.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {
@@ -46,11 +48,11 @@ struct Server {
     read_only: bool,
     autovacuum: bool,
     user: String,
-    /// Of which this role sees no more than that they are there.
+    /// The number of replicas of which this role sees only that they exist.
     hidden_replicas: i64,
 }
 
-/// What is wrong with the server for every target.
+/// Returns the findings that apply to every target.
 pub(in crate::sweep) async fn examine(
     auxiliary: &AuxiliaryConnection,
 ) -> Result<Vec<Finding>, Error> {
@@ -67,8 +69,8 @@ pub(in crate::sweep) async fn examine(
     if let Some(foreign) = auxiliary.own.foreign() {
         findings.push(Finding::new(
             Code::ForeignHistory,
-            format!("{foreign}, and a pause that is set there would not be seen"),
-            "drop it if nobody knows it, and run `session-reaper migrate`; or ALTER TABLE … OWNER TO a role that is trusted",
+            format!("{foreign}; a pause that is set there would be ignored"),
+            "if the table is unknown, drop it and run `session-reaper migrate`; otherwise, ALTER TABLE … OWNER TO a trusted role",
         ));
     }
     for row in auxiliary.on_path(&OPEN_SCHEMAS.replace("{trusted}", &auxiliary.trusted())).await? {
@@ -77,19 +79,19 @@ pub(in crate::sweep) async fn examine(
             Code::OpenSchema,
             format!(
                 "{roles} may create objects in {schema}, which is on the search_path: tables, functions and operators there \
-                 can stand in for others that the application, its triggers and `where` mean"
+                 can take the place of those that the application, its triggers and `where` refer to"
             ),
             format!("REVOKE CREATE ON SCHEMA {schema} FROM {roles}"),
         ));
     }
-    // On a replica they are the primary's, or of no matter.
+    // On a replica, these are the transactions of the primary, or do not matter.
     if !server.replica {
         for row in auxiliary.rows(OLDEST_ONES, &[&OLD]).await? {
             let (what, remedy): (String, String) = (row.get(0), row.get(1));
             findings.push(Finding::new(
                 Code::VacuumHeldBack,
-                format!("{what}, which keeps vacuum from giving back the space of deleted rows"),
-                format!("end it if it is forgotten: {remedy}"),
+                format!("{what}, which prevents vacuum from reclaiming the space of deleted rows"),
+                format!("end it if it is no longer needed: {remedy}"),
             ));
         }
     }
@@ -102,7 +104,7 @@ fn judge(server: &Server) -> Vec<Finding> {
     if major < OLDEST {
         findings.push(Finding::new(
             Code::OldServer,
-            format!("PostgreSQL {major} is at the other end; session-reaper is made for {OLDEST} and later"),
+            format!("the server runs PostgreSQL {major}, but session-reaper supports only version {OLDEST} and later"),
             format!("upgrade PostgreSQL to {OLDEST} or later"),
         ));
     }
@@ -110,26 +112,26 @@ fn judge(server: &Server) -> Vec<Finding> {
         findings.push(Finding::new(
             Code::Replica,
             "a replica is at the other end, which cannot delete",
-            "connect to the primary: name it in DATABASE_URL, or several hosts and target_session_attrs=read-write",
+            "connect to the primary: set its host in DATABASE_URL, or several hosts with target_session_attrs=read-write",
         ));
     } else if server.read_only {
         findings.push(Finding::new(
             Code::ReadOnly,
-            "default_transaction_read_only is on for this role or database: nothing can be deleted",
-            "ALTER ROLE CURRENT_USER SET default_transaction_read_only = off (or for the database, where it is set there)",
+            "default_transaction_read_only is on for this role or database, so nothing can be deleted",
+            "ALTER ROLE CURRENT_USER SET default_transaction_read_only = off (or ALTER DATABASE, if the setting is on the database)",
         ));
     }
     if !server.autovacuum {
         findings.push(Finding::new(
             Code::AutovacuumOff,
-            "autovacuum is off on this server: the space of deleted rows is not given back",
+            "autovacuum is off on this server, so the space of deleted rows is not reclaimed",
             "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()",
         ));
     }
     if server.hidden_replicas > 0 {
         findings.push(Finding::new(
             Code::ReplicasHidden,
-            format!("{} replicas are fed from here, and {} may not see how far they are behind: a run does not wait for them", server.hidden_replicas, server.user),
+            format!("the server has {} replicas whose lag {} has no privilege to see, so a run does not wait for them", server.hidden_replicas, server.user),
             format!("GRANT pg_read_all_stats TO {}", server.user),
         ));
     }
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_delete_is_told_from_what_only_should_be_known() {
+    fn server_properties_have_their_codes() {
         let codes = |version, replica, read_only, autovacuum| {
             let user = "session_reaper".to_owned();
             let found = judge(&Server {
@@ -156,7 +158,7 @@ mod tests {
         };
         assert_eq!(codes(140_000, false, false, true), []);
         assert_eq!(codes(139_999, false, false, true), [Code::OldServer]);
-        // A replica is always read-only; one reason is enough.
+        // A replica is always read-only, so one finding is enough.
         assert_eq!(codes(150_018, true, true, true), [Code::Replica]);
         assert_eq!(codes(150_018, false, true, false), [Code::ReadOnly, Code::AutovacuumOff]);
     }

@@ -1,5 +1,5 @@
-//! A target, and what there is to say of it: by the catalog, all of its tables at once; then table
-//! by table, pass by pass.
+//! Checks a target: first the catalog entries of all of its tables at once, then the plans, table
+//! by table and pass by pass.
 
 use std::collections::HashMap;
 
@@ -21,12 +21,12 @@ use crate::sweep::sql::PassSql;
 use crate::sweep::tables::IS_THERE;
 use crate::sweep::target::Absent;
 
-/// What has been found out of a target before its passes are looked at.
+/// What is known about a target before its passes are checked.
 struct Known {
     tables: HashMap<u32, Table>,
     indexes: HashMap<u32, Vec<Index>>,
-    /// Those whose rows go first, and the one through which the rows of a group are found in all
-    /// partitions.
+    /// The tables whose rows are deleted first, and the table through which the rows of a group are
+    /// found in all partitions.
     others: Vec<Table>,
 }
 
@@ -41,7 +41,7 @@ impl Subject<'_> {
             self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
         let mut findings = self.condition.map(condition::judge).unwrap_or_default();
         if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
-            // Planning a statement may call functions of the condition.
+            // Planning a statement may call functions in the condition.
             return Ok(findings);
         }
         let mut tables = Table::read(auxiliary, &oids, &due).await?;
@@ -63,9 +63,9 @@ impl Subject<'_> {
         let mut judge = Judge::new(auxiliary);
         let mut planned = false;
         for (leaf, passes) in self.leaves {
-            // Whoever drops partitions may do so at any time.
+            // Partitions may be dropped at any time.
             let Some(table) = known.tables.get(&leaf.oid) else { continue };
-            // What plans a condition has need not be asked of every small partition.
+            // The plans of the condition need not be checked for every small partition.
             let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
             planned = true;
             match self
@@ -92,11 +92,11 @@ impl Subject<'_> {
         judge: &mut Judge<'_>,
     ) -> Result<Vec<Finding>, Error> {
         let indexes = known.indexes.get(&leaf.oid).map(Vec::as_slice).unwrap_or_default();
-        // What it is not asked to do with its own history it does all the same: it writes it.
+        // session-reaper writes its own history, so it needs more privileges on these tables.
         let ours = matches!(self.target.absent, Absent::LeftOut);
         let mut findings = table.judge(ours);
         if let Some(group) = &self.target.group {
-            let why = "by which the other rows of a group are looked up: each would be a scan of the table";
+            let why = "by which the other rows of a group are looked up: each lookup would scan the table";
             findings.extend(indexes::look_up(
                 Code::GroupNotIndexed,
                 &table.name,
@@ -135,16 +135,16 @@ impl Subject<'_> {
             findings.push(Finding::new(
                 Code::NoKey,
                 format!(
-                    "{name} has no key that is unique and never null: rows of one time cannot be told apart, and are always locked before they are deleted"
+                    "{name} has no usable unique key without nulls: rows with the same time cannot be ordered, and rows are always locked before they are deleted"
                 ),
-                format!("ALTER TABLE {name} ADD PRIMARY KEY (…), where the application allows it"),
+                format!("ALTER TABLE {name} ADD PRIMARY KEY (…), if the application allows it"),
             ));
         }
         Ok(findings)
     }
 
-    /// Whether it is the condition that the server does not want: something that it names is not
-    /// there, and not the table.
+    /// Returns whether the server rejects the condition: the error is not about the table itself,
+    /// such as a missing object that the condition names.
     async fn refuses(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -158,17 +158,17 @@ impl Subject<'_> {
         })
     }
 
-    /// The columns that are named where rows are decided about by more than their time.
+    /// Adds the columns that the statements name because of `where` or `group`.
     fn names_of_condition(&self, table: &mut Table) {
         let read = self.condition.iter().flat_map(|condition| condition.columns());
         let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
-        // Of a row that was locked for that, `xmax` is the transaction that locked it.
+        // After a row was locked for that purpose, `xmax` is the transaction that locked it.
         let locked =
             (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
         table.also_names(read.chain(&self.target.group).chain(&locked));
     }
 
-    /// The tables other than those that rows are deleted from by their time.
+    /// Returns the tables other than those from which due rows are deleted.
     async fn others(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -188,7 +188,7 @@ impl Subject<'_> {
         Ok(others)
     }
 
-    /// What refers to the tables, and what holds for those whose rows go first.
+    /// Checks the foreign keys that refer to the tables, and the children. Returns the children.
     async fn children(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -214,7 +214,7 @@ impl Subject<'_> {
             };
             findings.extend(table.judge(false));
             findings.extend(references::examine(auxiliary, &[oid], &[]).await?);
-            let why = "by which the rows that go first are looked up: each look would be a scan of that table";
+            let why = "by which the rows to delete first are looked up: each lookup would scan that table";
             let indexes = indexes::read(auxiliary, &[oid]).await?.remove(&oid).unwrap_or_default();
             let finding = indexes::look_up(
                 Code::ChildNotIndexed,
@@ -223,7 +223,7 @@ impl Subject<'_> {
                 &indexes,
                 why,
             );
-            // A foreign key that has no index says the same.
+            // A finding on a foreign key without an index has the same remedy.
             findings.extend(
                 finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)),
             );

@@ -1,5 +1,5 @@
-//! The table itself: what this role may do with it, whether it sees all rows, what else happens
-//! when a row goes.
+//! Checks the table itself: the privileges of this role, whether the role sees all rows, and what
+//! else happens when a row is deleted.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use super::finding::{Code, Finding};
 use crate::sweep::auxiliary::AuxiliaryConnection;
 use crate::sweep::name::{Ident, TableName};
 
-/// Where a table has never been analysed: rows in a page of 8 KB. Real ones have fewer, so that a
-/// table counts as large too early rather than too late.
-const ROWS_A_PAGE: f32 = 60.0;
+/// The assumed number of rows per 8 KB page in a table that has never been analyzed. Real tables
+/// have fewer, so a table counts as large too early rather than too late.
+const ROWS_PER_PAGE: f32 = 60.0;
 
-/// Rows of a table, by its density when it was last looked at and its size now, as the planner
-/// estimates them.
+/// Estimates the rows of a table like the planner does, by its density when it was last analyzed
+/// and its current size.
 pub(in crate::sweep) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
     let density =
-        if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_A_PAGE };
+        if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_PER_PAGE };
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -29,16 +29,17 @@ pub(in crate::sweep) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: 
     rows
 }
 
-/// Needs no privilege on the tables. `$1` are their oids, `$2` the due columns.
+/// Returns the catalog entries of tables, and needs no privilege on the tables. `$1` are their
+/// oids, `$2` the due columns.
 const TABLE: &str = include_str!("table.sql");
 
-/// What every statement that deletes goes by.
+/// The system columns that every delete statement uses.
 const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
 
-/// What the catalog says of a table.
+/// A table, as the catalog describes it.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "so many are in the catalog, and any of them may go with any other"
+    reason = "the catalog has these flags, and any combination is possible"
 )]
 pub(super) struct Table {
     pub(super) name: TableName,
@@ -49,7 +50,7 @@ pub(super) struct Table {
     named: Vec<Ident>,
     role: Ident,
     schema_usage: bool,
-    /// What the role may not read.
+    /// The columns that the role may not read.
     unreadable: Vec<String>,
     delete: bool,
     may_update: bool,
@@ -60,17 +61,17 @@ pub(super) struct Table {
     restricting: Vec<String>,
     all_permitted: bool,
     triggers: Vec<String>,
-    /// Those whose functions belong to a stranger.
+    /// The triggers whose functions belong to untrusted roles.
     foreign_triggers: Vec<String>,
     autovacuum: bool,
-    /// One a reason: the share of rows that have the time that is most common.
+    /// For each reason, the fraction of rows that have the most common time.
     pub(super) most_of_one_time: Vec<f32>,
-    /// One a reason: the share of rows in which it is null.
+    /// For each reason, the fraction of rows in which the due column is null.
     pub(super) nulls: Vec<f32>,
 }
 
 impl Table {
-    /// All that are there.
+    /// Reads the tables that exist.
     pub(super) async fn read(
         auxiliary: &AuxiliaryConnection,
         oids: &[u32],
@@ -113,7 +114,7 @@ impl Table {
         }
     }
 
-    /// Takes note of more columns that the statements name.
+    /// Adds columns that the statements name.
     pub(super) fn also_names<'a>(&mut self, columns: impl Iterator<Item = &'a Ident>) {
         for column in columns {
             if !self.named.contains(column) {
@@ -122,19 +123,20 @@ impl Table {
         }
     }
 
-    /// Whether this role has every privilege that the statements need.
+    /// Returns whether this role has every privilege that the statements need.
     pub(super) fn may_be_reaped(&self) -> bool {
         self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
     }
 
-    /// The columns that the statements name and the role may not read.
+    /// Returns the columns that the statements name and the role may not read.
     fn not_readable(&self) -> impl Iterator<Item = &Ident> {
         self.named
             .iter()
             .filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
     }
 
-    /// What follows from the table alone. `ours`: it is the reaper's own, in which it also writes.
+    /// Returns the findings that follow from the table alone. `ours` means that the table belongs
+    /// to session-reaper, which also writes to it.
     pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let (table, role) = (self.name.quoted(), self.role.quoted());
@@ -143,13 +145,13 @@ impl Table {
             let bypass = format!("ALTER ROLE {role} BYPASSRLS");
             findings.push(Finding::new(
                 Code::RowSecurity,
-                format!("row-level security may hide rows of {table} from {role}: they would never be found due"),
+                format!("row-level security may hide rows of {table} from {role}, and hidden rows would never be deleted"),
                 if self.restricting.is_empty() {
                     format!("{policy} (or, as a superuser, {bypass})")
                 } else {
                     let names = self.restricting.join(", ");
                     format!(
-                        "{bypass}, as a superuser: the restrictive policies {names} hold whatever else is permitted"
+                        "{bypass}, as a superuser, because the restrictive policies {names} apply in addition to any other policy"
                     )
                 },
             ));
@@ -158,27 +160,27 @@ impl Table {
             findings.push(Finding::new(
                 Code::DeleteTrigger,
                 format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
-                "what they do is done for every row that goes, and makes chunks longer; one that waits, or keeps a row, \
-                 is known by chunks that time out and rows that remain",
+                "verify that the triggers are fast and do not prevent deletes: they run for every deleted row and make chunks slower. \
+                 If a trigger waits, chunks time out; if it keeps a row, the row remains",
             ));
         }
         if !self.foreign_triggers.is_empty() {
             findings.push(Finding::new(
                 Code::ForeignTrigger,
                 format!(
-                    "triggers of {table} call functions of roles that do not own it: {}; what they do, they do with the \
+                    "triggers of {table} call functions of roles that do not own the table: {}; these functions run with the \
                      privileges of the reaper",
                     self.foreign_triggers.join(", ")
                 ),
-                "have the functions owned by the table's owner, or declare them SECURITY DEFINER, so that they have no more \
-                 privileges than their owner",
+                "change the owner of the functions to the owner of the table, or declare them SECURITY DEFINER, so that they run with \
+                 the privileges of their owner",
             ));
         }
         if !self.autovacuum {
             findings.push(Finding::new(
                 Code::AutovacuumOff,
                 format!(
-                    "autovacuum is off for {table}: the space of deleted rows is not given back"
+                    "autovacuum is off for {table}, so the space of deleted rows is not reclaimed"
                 ),
                 format!("ALTER TABLE {table} RESET (autovacuum_enabled)"),
             ));
@@ -191,7 +193,9 @@ impl Table {
                 format!("use a role of its own: {}", self.grant(true)),
             ));
         } else if self.owner {
-            let what = format!("{role} has the rights of the owner of {table}: it may drop it");
+            let what = format!(
+                "{role} has the privileges of the owner of {table}, and could drop the table"
+            );
             findings.push(Finding::new(
                 Code::SparePrivilege,
                 what,
@@ -199,7 +203,7 @@ impl Table {
             ));
         } else if !self.spare.is_empty() && !ours {
             let spare = self.spare.join(", ");
-            // Without UPDATE as a whole it needs it on a column.
+            // If UPDATE on the table is revoked, the role needs UPDATE on a column.
             let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
             let update = if whole {
                 format!("; GRANT {} ON {table} TO {role}", self.update())
@@ -208,28 +212,29 @@ impl Table {
             };
             findings.push(Finding::new(
                 Code::SparePrivilege,
-                format!("{role} may do more with {table} than a reaper needs: {spare}"),
+                format!("{role} has more privileges on {table} than the reaper needs: {spare}"),
                 format!("REVOKE {spare} ON {table} FROM {role}{update}"),
             ));
         }
         findings
     }
 
-    /// The server has refused a statement on this table and on `others`, in `words`: what to grant,
-    /// `reads` among it.
+    /// Returns the finding for a statement on this table and on `others` that the server rejected
+    /// with the error `message`, with the privileges to grant. `reads` are statements that grant
+    /// what the condition reads.
     pub(super) fn privilege_missing(
         &self,
         others: &[Self],
         reads: Vec<String>,
-        words: &str,
+        message: &str,
     ) -> Finding {
         let grants =
             std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
-            // Such as a whole row, or what a function or a policy reads.
+            // For example, a whole row, or what a function or a policy reads.
             format!(
-                "grant {} what `where`, or a function or policy that runs with it, reads",
+                "grant {} the privilege to read what `where`, or a function or policy that runs with it, reads",
                 self.role.quoted()
             )
         } else {
@@ -237,12 +242,12 @@ impl Table {
         };
         Finding::new(
             Code::PrivilegeMissing,
-            format!("{} may not do it: {words}", self.role.quoted()),
+            format!("{} lacks a privilege: {message}", self.role.quoted()),
             remedy,
         )
     }
 
-    /// A statement that grants what is missing, or all that a reaper needs.
+    /// Returns statements that grant what is missing, or all that a reaper needs.
     fn grant(&self, all: bool) -> String {
         let mut wanted = Vec::new();
         let columns: Vec<String> = if all {
@@ -274,7 +279,7 @@ impl Table {
         statements.join("; ")
     }
 
-    /// FOR UPDATE takes UPDATE on some column, whichever.
+    /// Returns the privilege for FOR UPDATE, which requires UPDATE on any column.
     fn update(&self) -> String {
         let column =
             self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
@@ -287,10 +292,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_estimated_by_density_and_present_size() {
+    fn rows_are_estimated_by_density_and_current_size() {
         assert_eq!(estimated_rows(1_000.0, 10, 20), 2_000);
         assert_eq!(estimated_rows(0.0, 10, 20), 0);
-        // Never analysed, or emptied by a vacuum and filled again.
+        // Never analyzed, or emptied by a vacuum and filled again.
         assert_eq!(estimated_rows(-1.0, 0, 100), 6_000);
         assert_eq!(estimated_rows(0.0, 0, 100), 6_000);
         assert_eq!(estimated_rows(-1.0, 0, 0), 0);
