@@ -1,22 +1,22 @@
 //! session-reaper deletes expired and revoked rows from PostgreSQL in bounded chunks, and reports
 //! the result.
 //!
-//! Read [`sweep`] first: it implements one run, from the advisory lock to the report. The other
-//! modules configure, schedule and observe runs.
+//! Read [`sweep`] first: it implements one run, from the connection to the report. The other modules
+//! configure, schedule and observe runs.
 //!
 //! ```text
 //! main ─→ cli, config ─→ commands::run ────┬─→ sweep ─→ schema
 //!                     └→ commands::daemon ─┤      sweep::run         the steps of a run
-//!                        schedule  when    │      sweep::target_run  one target
-//!                        ops       /readyz │      sweep::pass        one reason: the loop
-//!                        ops::page /       └→ status: shown by commands::status and the page
+//!                        schedule          │      sweep::target_run  one target
+//!                        ops               │      sweep::pass        one reason: the loop
+//!                        ops::page         └→ status: shown by commands::status and the page
 //! ```
 //!
 //! - [`cli`] defines the command line; [`config`] is the one place that parses and validates it.
 //! - [`commands`] has one file per subcommand; [`exit`] defines their exit codes.
-//! - [`discover`] reads a catalog and proposes targets, which the subcommand `discover` prints.
-//! - [`schedule`], [`ops`] and [`notify`] belong to the daemon: when to run, the operations port,
-//!   and the messages to the service manager.
+//! - [`discover`] reads a catalog and proposes targets; the subcommand `discover` prints them.
+//! - [`schedule`], [`ops`] and [`notify`] belong to the daemon: the schedule, the operations port,
+//!   and the messages to the service manager. `watchdog` counts the loop's progress for [`notify`].
 //! - [`status`] assembles the status that the subcommand `status` and the daemon's page show.
 //!   [`registration`] stores the time of a daemon's next run, and [`recent_runs`] keeps the runs of
 //!   this process in memory.

@@ -1,30 +1,31 @@
-//! Names in SQL: read as PostgreSQL reads them, written so that none can be anything but a name.
+//! SQL names: parsed by PostgreSQL's rules, and always quoted in statements, so that a name cannot
+//! become anything else.
 
 use std::fmt;
 
 use schema::connect::escaped;
 
-/// A table or column. [`fmt::Display`] quotes it for SQL.
+/// The name of a table or a column. [`fmt::Display`] quotes it for SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ident(String);
 
-/// A table, in a schema or along the `search_path`. [`fmt::Display`] quotes it for SQL.
+/// The name of a table, with an optional schema. [`fmt::Display`] quotes it for SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableName {
-    /// Without it the `search_path` decides.
+    /// The schema. If `None`, the table is found through the `search_path`.
     pub schema: Option<Ident>,
-    /// The table's own name.
+    /// The name of the table without its schema.
     pub name: Ident,
 }
 
 impl Ident {
-    /// The name as the catalog has it, unquoted.
+    /// Creates a name from its unquoted form, as in the catalog.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// Reads a name as SQL would: `expires_at`, `"expiresAt"`. Without quotes it is folded to lower
-    /// case.
+    /// Parses a name as SQL does, such as `expires_at` or `"expiresAt"`. An unquoted name is folded
+    /// to lower case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match parts(text)?.as_slice() {
@@ -33,19 +34,20 @@ impl Ident {
         }
     }
 
-    /// The name as the catalog has it.
+    /// Returns the unquoted name, as in the catalog.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As one would write it: with quotes where they are needed.
+    /// Returns the name as it is written in SQL, with quotes only where they are required.
     #[must_use]
     pub fn quoted(&self) -> String {
         if parts(&self.0).is_some_and(|parts| parts == [self.clone()]) {
             self.0.clone()
         } else {
-            // A name that would do something to a terminal is shown, and is no good as SQL.
+            // Control characters are escaped for the terminal. The result is for display and is not
+            // valid SQL.
             escaped(&self.to_string())
         }
     }
@@ -58,7 +60,7 @@ impl fmt::Display for Ident {
 }
 
 impl TableName {
-    /// Reads `table`, `schema.table`, either part in quotes.
+    /// Parses `table` or `schema.table`. Each part may be quoted.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match parts(text)?.as_slice() {
@@ -68,7 +70,7 @@ impl TableName {
         }
     }
 
-    /// As one would write it: with quotes where they are needed.
+    /// Returns the name as it is written in SQL, with quotes only where they are required.
     #[must_use]
     pub fn quoted(&self) -> String {
         let schema = self.schema.as_ref().map(|schema| format!("{}.", schema.quoted()));
@@ -85,7 +87,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The parts between dots; `None` when it is no name.
+/// Splits a name at its dots. Returns `None` if the text is not a valid name.
 fn parts(text: &str) -> Option<Vec<Ident>> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_sql_reads_them() {
+    fn names_are_parsed_as_in_sql() {
         for (text, schema, name) in [
             ("sessions", None, "sessions"),
             ("Auth.Sessions", Some("auth"), "sessions"),
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_spelt_with_quotes_where_it_needs_them() {
+    fn name_is_quoted_only_where_required() {
         let quoted = |text| TableName::parse(text).map(|name| name.quoted());
         assert_eq!(quoted(r#""public"."expiresAt""#).as_deref(), Some(r#"public."expiresAt""#));
     }

@@ -1,26 +1,26 @@
-//! Operators and types that mean the same whatever the `search_path` holds.
+//! Operators and types that resolve identically for every `search_path`.
 //!
-//! PostgreSQL looks an operator up along the `search_path`, and one in any schema of it whose
-//! operand types fit exactly wins over a built-in one that takes a conversion. Whoever may create
-//! objects in such a schema could have their own function called with the reaper's rights (the kind
-//! of CVE-2018-1058). So each operator is written with its schema, and each cast with the schema of
-//! its type.
+//! PostgreSQL resolves an operator through the `search_path`. An operator in any of those schemas
+//! whose operand types match exactly takes precedence over a built-in one that requires a
+//! conversion. A role that may create objects in such a schema could therefore have its own
+//! function called with the reaper's privileges (the class of CVE-2018-1058). For this reason,
+//! statements qualify each operator with its schema, and each cast with the schema of its type.
 
 use std::fmt;
 
 use super::name::Ident;
 
-/// An operator with its schema, as a statement names it.
+/// A schema-qualified operator, as written in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Operator(String);
 
 impl Operator {
-    /// `name` is the operator's own, such as `=`.
+    /// Qualifies the operator `name`, such as `=`, with `schema`.
     pub(super) fn new(schema: &Ident, name: &str) -> Self {
         Self(format!("OPERATOR({}.{name})", schema.quoted()))
     }
 
-    /// One of PostgreSQL's own, with which no operator that somebody else made can be meant.
+    /// Whether this is a built-in operator, which cannot resolve to a user-defined one.
     pub(super) fn is_built_in(&self) -> bool {
         self.0.starts_with("OPERATOR(pg_catalog.")
     }
@@ -32,7 +32,7 @@ impl fmt::Display for Operator {
     }
 }
 
-/// PostgreSQL's own.
+/// Built-in operators.
 pub(super) const EQ: &str = "OPERATOR(pg_catalog.=)";
 pub(super) const NE: &str = "OPERATOR(pg_catalog.<>)";
 pub(super) const LT: &str = "OPERATOR(pg_catalog.<)";
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operator_is_written_with_its_schema() {
+    fn operator_is_qualified_with_its_schema() {
         let operator = |schema| Operator::new(&Ident::new(schema), "=").to_string();
         assert_eq!(operator("pg_catalog"), EQ);
         assert_eq!(operator("My extensions"), r#"OPERATOR("My extensions".=)"#);

@@ -1,31 +1,31 @@
-//! How many rows a chunk takes, and how long the database is left alone after it. Pure: time comes
-//! in as a parameter.
+//! The number of rows in a chunk, and the rest after it. Pure: elapsed times are parameters.
 
 use std::time::Duration;
 
-/// The first chunk of a pass: a few milliseconds even where a row costs fifty times as much as
-/// here.
+/// The number of rows in the first chunk of a pass. Such a chunk takes a few milliseconds even if a
+/// row costs fifty times as much as in the benchmarks.
 const FIRST_CHUNK: u32 = 100;
 
-/// The same where chunks are counted in blocks: of some dozen rows each.
+/// The size of the first chunk if chunks are counted in blocks, each with a few dozen rows.
 const FIRST_BLOCKS: u32 = 2;
 
-/// The weight of the newest chunk in the smoothed cost of a row: three chunks forget half of what
-/// was before.
+/// The weight of the newest chunk in the smoothed cost per row. After three chunks, the weight of
+/// all earlier chunks is about one half.
 const NEWEST: f64 = 0.2;
 
-/// However long a chunk took and however small the duty cycle: a run that rests longer looks hung,
-/// and comes near the server's bound on idle connections.
+/// The maximum rest, however long the chunk took and however small the duty cycle is. During a
+/// longer rest, a run would appear to hang, and its connection could reach the server's timeout for
+/// idle connections.
 pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
 
-/// What the pace follows.
+/// The limits that determine the pace.
 #[derive(Clone, Copy, Debug)]
 pub struct PaceLimits {
-    /// How long a chunk should take.
+    /// The target duration of a chunk.
     pub chunk_time: Duration,
-    /// Rows in a chunk at the most.
+    /// The maximum number of rows in a chunk.
     pub max_chunk: u32,
-    /// The share of time in which the reaper works: over 0, up to 1.
+    /// The share of time in which the reaper works: greater than 0, at most 1.
     pub duty_cycle: f64,
 }
 
@@ -34,36 +34,37 @@ pub struct PaceLimits {
 pub(super) struct Pace {
     limits: PaceLimits,
     size: u32,
-    /// Seconds a row, smoothed.
+    /// The smoothed cost of a row, in seconds.
     cost: Option<f64>,
 }
 
 impl Pace {
-    /// In rows.
+    /// Creates a pace that counts chunks in rows.
     pub(super) fn new(limits: PaceLimits) -> Self {
         Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), cost: None }
     }
 
-    /// In blocks.
+    /// Creates a pace that counts chunks in blocks.
     pub(super) fn of_blocks(limits: PaceLimits) -> Self {
         Self { size: FIRST_BLOCKS.clamp(1, limits.max_chunk), ..Self::new(limits) }
     }
 
-    /// Rows that the next chunk should take.
+    /// Returns the size of the next chunk.
     pub(super) fn size(&self) -> u32 {
         self.size
     }
 
-    /// A chunk of `rows` took `elapsed`: the next has the size that should take the wanted time, at
-    /// most twice this one's.
+    /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size that is expected
+    /// to take the target duration, at most twice the size of this one.
     pub(super) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
-        // What a short chunk costs is mostly its round trips; it says little about rows.
+        // The cost of a short chunk is mostly its round trips, so it is a poor estimate of the cost
+        // of a row.
         if rows.saturating_mul(2) >= u64::from(self.size) {
             self.learn(rows, elapsed);
         }
     }
 
-    /// As [`Pace::chunk_done`], whatever the size of the chunk.
+    /// Does the same as [`Pace::chunk_done`], regardless of the size of the chunk.
     pub(super) fn learn(&mut self, rows: u64, elapsed: Duration) {
         if rows == 0 {
             return;
@@ -75,18 +76,17 @@ impl Pace {
             self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
     }
 
-    /// A chunk hit a time bound: half of it, and from there on as if a row cost what would make
-    /// that the right size.
+    /// Records that a chunk reached a timeout. Halves the size, and sets the cost per row to the
+    /// value for which that size takes the target duration.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
         self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
     }
 
-    /// How long to leave the database alone after work of `elapsed`, so that work takes its share
-    /// of the time.
+    /// Returns the rest after work of `elapsed` that keeps the work within the duty cycle.
     pub(super) fn rest(&self, elapsed: Duration) -> Duration {
-        let table_share = self.limits.duty_cycle;
-        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - table_share) / table_share)
+        let duty_cycle = self.limits.duty_cycle;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - duty_cycle) / duty_cycle)
             .unwrap_or(LONGEST_REST)
             .min(LONGEST_REST)
     }
@@ -96,15 +96,16 @@ impl Pace {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "`as` saturates, which is what is meant; both operands are positive"
+            reason = "`as` saturates, as intended; both operands are positive"
         )]
         let rows = rows as u32;
         rows
     }
 }
 
-/// Rows in a chunk at the most, where its size is not in rows: fewer for a while when even so few
-/// were too many.
+/// The maximum number of rows in a chunk whose size is not counted in rows. The maximum is halved
+/// when a chunk with that many rows was too large, and doubles again after each chunk that
+/// completes.
 #[derive(Clone, Debug)]
 pub(super) struct Most {
     limit: u32,
@@ -145,7 +146,7 @@ mod tests {
         Pace::new(PaceLimits { chunk_time, max_chunk, duty_cycle })
     }
 
-    /// Feeds chunks that cost `fixed` and `row` each until the size has settled.
+    /// Records chunks that cost `fixed` plus `row` per row, until the size is stable.
     fn settle(pace: &mut Pace, fixed: Duration, row: Duration) {
         for _ in 0..200 {
             let size = pace.size();
@@ -154,21 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_settles_at_the_wanted_time() {
+    fn chunk_converges_to_the_target_duration() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
         assert!((950..=1_000).contains(&pace.size()), "{}", pace.size());
     }
 
     #[test]
-    fn a_chunk_settles_at_the_wanted_time_with_a_fixed_cost_in_it() {
+    fn chunk_with_a_fixed_cost_converges_to_the_target_duration() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, 2 * MS, Duration::from_micros(10));
         assert!((750..=800).contains(&pace.size()), "{}", pace.size());
     }
 
     #[test]
-    fn one_slow_chunk_does_not_throw_it_off() {
+    fn one_slow_chunk_hardly_changes_the_size() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
         let before = pace.size();
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_halves_and_good_chunks_recover() {
+    fn size_is_halved_after_a_timeout_and_recovers() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
         let before = pace.size();
@@ -188,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_chunk_at_the_end_says_nothing_about_the_size() {
+    fn short_last_chunk_does_not_change_the_size() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         pace.chunk_done(1, 5 * MS);
         assert_eq!(pace.size(), FIRST_CHUNK);
     }
 
     #[test]
-    fn the_rest_makes_the_duty_cycle_true() {
+    fn rest_follows_from_the_duty_cycle() {
         assert_eq!(pace(MS, 1, 0.2).rest(10 * MS), 40 * MS);
         assert_eq!(pace(MS, 1, 0.5).rest(10 * MS), 10 * MS);
         assert_eq!(pace(MS, 1, 1.0).rest(10 * MS), Duration::ZERO);
@@ -203,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cost_that_drifts_is_followed() {
+    fn size_follows_a_drifting_cost() {
         let mut pace = pace(10 * MS, 100_000, 0.2);
         let mut took = Vec::new();
         for n in 0..2_000 {
-            // Up and down by 70 % in two hundred chunks.
+            // The cost varies by ±70 % over two hundred chunks.
             let row = 10.0 * (1.0 + 0.7 * (f64::from(n) * std::f64::consts::TAU / 200.0).sin());
             let elapsed = Duration::from_secs_f64(row * 1e-6 * f64::from(pace.size()));
             took.push(elapsed);
@@ -219,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_stays_in_its_bounds_and_at_most_doubles(
+        fn size_stays_within_its_limits_and_at_most_doubles(
             max_chunk in 1_u32..100_000,
             chunk_time in 1_u64..10_000,
             events in prop::collection::vec((any::<bool>(), 0_u64..200_000, 0_u64..100_000_000), 1..50),

@@ -1,5 +1,5 @@
-//! What a run has done so far: the object of [`super::report`] before its end, as it stands in
-//! `reaper_runs.report` while the run works, and on the status page.
+//! The report of a run that has not ended: the object of [`super::report`] as stored in
+//! `reaper_runs.report` while the run is active, and as shown on the status page.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use super::progress::{Progress, TargetProgress, Waiting};
 use super::report::milliseconds;
 
-/// The `outcome` of what has none yet.
+/// The `outcome` of a run or a target that has not ended.
 pub const RUNNING: &str = "running";
 
-/// The report of a run under way; `None` between two runs. What is not known before the end (what
-/// remains, and how long each target took) is left out; `due` is what was counted at the start, of
-/// all targets.
+/// Returns the report of the active run, or `None` if no run is active. Omits the fields that are
+/// known only at the end: the remaining rows and the duration of each target. `due` is the number
+/// of due rows of all targets, counted at the start of the run.
 #[must_use]
 pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<Value> {
     let run = progress.run?;
@@ -39,10 +39,10 @@ fn why(progress: &Progress) -> String {
     match &progress.waiting {
         Some(waiting) => format!("waiting for {}: {}", waiting.cause.as_str(), waiting.why),
         None if progress.target.is_empty() => {
-            "looking at tables, taking locks, counting what is due".to_owned()
+            "examining tables, acquiring locks and counting due rows".to_owned()
         }
         None if progress.targets.last().is_some_and(|target| target.ended.is_some()) => {
-            "counting what is left".to_owned()
+            "counting remaining rows".to_owned()
         }
         None => format!("deleting from {}", progress.target),
     }
@@ -69,11 +69,12 @@ fn wait(waiting: &Waiting) -> Value {
     json!({"cause": waiting.cause.as_str(), "why": waiting.why, "since": waiting.since})
 }
 
-/// The last report of a run that was killed, or what is known without one: it did at least this.
+/// Returns the last stored report of a run that was killed, or a minimal one if none was stored.
+/// The run may have deleted more rows than the report contains.
 #[must_use]
 pub fn of_killed(run: &Run) -> Value {
     let seen = time(run.heartbeat_at);
-    let why = format!("killed, or cut off from the database: its last sign of life was at {seen}");
+    let why = format!("killed, or cut off from the database; last heartbeat at {seen}");
     let elapsed = (run.heartbeat_at - run.started_at).to_std().unwrap_or_default();
     let mut report = run.report.clone().filter(Value::is_object).unwrap_or_else(
         || json!({"run_id": run.id.0, "started_at": run.started_at, "targets": []}),
@@ -94,7 +95,7 @@ pub fn of_killed(run: &Run) -> Value {
     report
 }
 
-/// As everywhere: UTC, to the second.
+/// Formats a time as in all reports and logs: UTC, in seconds.
 pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

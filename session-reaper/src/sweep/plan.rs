@@ -1,4 +1,4 @@
-//! What `plan` tells: what a run would do now, counted and not done.
+//! The result of `plan`: what a run would delete now, without deleting it.
 
 use std::time::Duration;
 
@@ -20,72 +20,76 @@ use super::sql::{KeyRange, LockWait, PassSql};
 use super::table_share::TableShare;
 use super::target_run::TargetRun;
 
-/// Without a history: what a row took where most was measured, with its cascade.
+/// The time per row that is assumed without a history: the highest measured value, including the
+/// cascade.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
-/// A run that deleted fewer rows of a target says little about how long many take.
-const TELLING: u64 = 1_000;
+/// The minimum number of rows that a run must have deleted from a target for its duration to be a
+/// basis for estimates.
+const MIN_ROWS: u64 = 1_000;
 
-/// Of a condition's newest row no more than so many are looked at.
+/// The maximum number of rows that are examined to find the newest row that satisfies a condition.
 const NEWEST_CAP: i64 = 1_000;
 
-/// Rows of the chunk whose statements are shown.
+/// The number of rows in the chunk whose statements are shown.
 const SHOWN: i64 = 1_000;
 
-/// What would be done. The names and the order of its members are an interface.
+/// What a run would do. The names and the order of the fields are a stable interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// By the database's clock; what is due counts from here.
+    /// The time of the plan by the database's clock. Due rows are determined relative to it.
     pub planned_at: DateTime<Utc>,
-    /// In the order in which they would be worked on.
+    /// The targets, in the order in which a run would process them.
     pub targets: Vec<PlannedTarget>,
 }
 
-/// What would be done to one target.
+/// What a run would do with one target.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedTarget {
-    /// Its name in reports.
+    /// The name of the target in reports.
     pub target: String,
-    /// Its table.
+    /// The table of the target.
     pub table: String,
-    /// What keeps a run from working on it.
+    /// The findings that prevent a run from processing the target.
     pub refused: Vec<Finding>,
-    /// What is due; empty when that was not counted, because it would take reading the table.
+    /// The due rows for each reason. Empty if they were not counted because that would require
+    /// reading the whole table.
     pub due: Vec<PlannedReason>,
-    /// Rows of the table.
+    /// The number of rows in the table.
     pub rows: Option<u64>,
-    /// They were not counted: blocks were sampled.
+    /// Whether `rows` is an estimate from a sample of blocks.
     pub rows_estimated: bool,
-    /// The part of them that would go, from 0 to 1.
+    /// The share of the rows that would be deleted, from 0 to 1.
     pub share: Option<f64>,
-    /// About how many chunks.
+    /// The approximate number of chunks.
     pub chunks: u64,
-    /// About how long, pauses between chunks included.
+    /// The approximate duration, including the rests between chunks.
     pub estimated_ms: u64,
-    /// What the estimate goes by: `history` or `default`.
+    /// The basis of the estimate: `history` or `default`.
     pub estimated_by: &'static str,
-    /// The statements of the first chunk, when they were asked for.
+    /// The statements of the first chunk, if requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sql: Vec<String>,
 }
 
-/// What is due for one reason. A row that is due for several is counted under the first.
+/// The rows that are due for one reason. A row that is due for several reasons is counted for the
+/// first one.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedReason {
-    /// Its name.
+    /// The name of the reason.
     pub reason: String,
-    /// Rows.
+    /// The number of due rows.
     pub rows: u64,
-    /// There are more: counting stopped there.
+    /// Whether there are more rows, because counting stopped at its cap.
     pub capped: bool,
-    /// When the oldest fell due.
+    /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
-    /// When the newest fell due.
+    /// When the newest row became due.
     pub newest_due: Option<DateTime<Utc>>,
 }
 
 impl PlannedTarget {
-    /// Rows that would go, as far as they were counted.
+    /// Returns the number of rows that would be deleted, as far as they were counted.
     #[must_use]
     pub fn due_rows(&self) -> u64 {
         self.due.iter().map(|reason| reason.rows).sum()
@@ -93,8 +97,12 @@ impl PlannedTarget {
 }
 
 impl Sweep {
-    /// Counts what is due, on the indexes and up to a cap, and changes nothing. Fails when the
-    /// database cannot be reached, is lost, or is not one that the targets apply to.
+    /// Counts due rows through indexes, up to a cap, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database is unreachable, if the connection is lost, or if the targets do not
+    /// apply to the database.
     pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
@@ -139,7 +147,7 @@ impl Sweep {
             estimated_by: "default",
             sql: Vec::new(),
         };
-        // Without an index a count would read the table.
+        // Without an index, counting would read the whole table.
         let tables: Vec<&[PassSql]> = target_run.tables();
         if tables.is_empty() || !planned.refused.is_empty() {
             return Ok(planned);
@@ -147,7 +155,7 @@ impl Sweep {
         let backlog = backlog::count(auxiliary, target, &tables, COUNT_CAP).await;
         planned.due = due(auxiliary, target_run, &tables, &backlog).await;
         let table_share = TableShare::of(auxiliary, &tables).await;
-        // A table that takes too long to sample has none.
+        // The share is omitted for a table that takes too long to sample.
         if let Ok(table_share) = &table_share {
             planned.rows = Some(rounded(table_share.rows));
             planned.rows_estimated = table_share.sampled;
@@ -173,7 +181,8 @@ impl Sweep {
         Ok(planned)
     }
 
-    /// By what the last run that deleted many did; else by what was measured.
+    /// Estimates the duration from the last run that deleted enough rows, or from the measured
+    /// default.
     fn estimate(&self, planned: &mut PlannedTarget, reports: &[Value]) {
         let rows = planned.due_rows();
         let targets = reports.iter().filter_map(|report| report["targets"].as_array()).flatten();
@@ -183,7 +192,7 @@ impl Sweep {
                     target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
                 let (chunks, elapsed_ms) =
                     (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
-                (deleted >= TELLING && chunks > 0).then_some((deleted, chunks, elapsed_ms))
+                (deleted >= MIN_ROWS && chunks > 0).then_some((deleted, chunks, elapsed_ms))
             },
         );
         if let Some((deleted, chunks, elapsed_ms)) = before {
@@ -217,7 +226,8 @@ async fn due(
         for pass in passes {
             let cap = if pass.only.is_some() { NEWEST_CAP } else { 1 };
             let pass = pass.written();
-            // Of a partition that was dropped a moment ago, or that takes too long, it is not told.
+            // The time is omitted for a partition that was just dropped or that takes too long to
+            // read.
             let row = auxiliary.of_target(&pass.newest(&cap)).await.ok().flatten();
             newest =
                 [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
@@ -239,8 +249,9 @@ async fn due(
     due
 }
 
-/// Where the first chunk would end, and the statement that would take it. It carries our own back
-/// end's pid, so that it deletes nothing where it is pasted.
+/// Returns the statement that finds the end of the first chunk, and the one that would delete the
+/// chunk. The latter contains the process ID of this connection, so it deletes nothing if it is
+/// pasted into another one.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,
@@ -257,7 +268,7 @@ async fn first_chunk(
 fn moment(seconds: f64) -> Option<DateTime<Utc>> {
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "`as` saturates; what is out of range is no date"
+        reason = "`as` saturates; a value out of range is not a date"
     )]
     let micros = (seconds * 1e6) as i64;
     DateTime::from_timestamp_micros(micros)
@@ -267,7 +278,7 @@ fn rounded(rows: f64) -> u64 {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "`as` saturates, and it is a count"
+        reason = "`as` saturates, and the value is a count"
     )]
     let rows = rows.round() as u64;
     rows

@@ -1,5 +1,5 @@
-//! How far a run has come, for whoever watches: the progress bar, the heartbeat of its row in the
-//! history, the status page, a watchdog.
+//! The progress of a run, for its consumers: the progress bar, the heartbeat of its row in the
+//! history, the status page and the watchdog.
 
 use chrono::{DateTime, Utc};
 use schema::runs::{Outcome, RunId, Trigger};
@@ -8,59 +8,60 @@ use super::stop_reason::StopReason;
 use super::target::Target;
 use super::throttle::ThrottleCause;
 
-/// A run under way. It is sent after each chunk, and at each look while it waits.
+/// The state of the active run. It is published after each chunk, and at each throttle check while
+/// the run waits.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// `None` between two runs.
+    /// The active run; `None` between two runs.
     pub run: Option<Running>,
-    /// The target that is being worked on.
+    /// The name of the current target.
     pub target: String,
-    /// Rows deleted so far, of all targets.
+    /// The number of rows deleted so far, over all targets.
     pub deleted: u64,
-    /// Rows that were due when the run began, of all targets that it works on.
+    /// The number of rows that were due when the run began, over all targets that it processes.
     pub due: u64,
-    /// There were more, and counting them was given up at a cap.
+    /// Whether more rows than `due` were due, because counting stopped at its cap.
     pub due_capped: bool,
-    /// What was done on each target that was begun, in this order.
+    /// The progress of each target that was begun, in this order.
     pub targets: Vec<TargetProgress>,
-    /// What it waits for, if it does.
+    /// What the run waits for; `None` if it does not wait.
     pub waiting: Option<Waiting>,
 }
 
-/// Which run.
+/// Identifies the active run.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
-    /// Its row in `reaper_runs`.
+    /// The id of its row in `reaper_runs`.
     pub id: RunId,
-    /// By the database's clock.
+    /// When the run began, by the database's clock.
     pub started_at: DateTime<Utc>,
-    /// What set it off.
+    /// What triggered the run.
     pub trigger: Trigger,
 }
 
-/// A target in a run under way.
+/// The progress of a target in the active run.
 #[derive(Clone, Debug)]
 pub struct TargetProgress {
-    /// Its name.
+    /// The name of the target.
     pub target: String,
-    /// Rows deleted, one entry a reason.
+    /// The number of rows deleted for each reason.
     pub deleted: Vec<(String, u64)>,
-    /// Transactions that found something to do.
+    /// The number of chunks that deleted rows.
     pub chunks: u64,
-    /// Rows passed over because somebody held them.
+    /// The number of rows that were skipped because they were locked.
     pub skipped_locked: u64,
-    /// How the work on it ended, and why; `None` while it is worked on.
+    /// The outcome of the target and the reason for it; `None` while the target is being processed.
     pub ended: Option<(Outcome, String)>,
 }
 
-/// A run that waits before it goes on.
+/// A throttle that makes the run wait.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// What for.
+    /// The throttle cause.
     pub cause: ThrottleCause,
-    /// In words, with what was seen.
+    /// A description with the measured values.
     pub why: String,
-    /// By this host's clock.
+    /// When the wait began, by this host's clock.
     pub since: DateTime<Utc>,
 }
 
@@ -70,7 +71,7 @@ impl TargetProgress {
         Self { target: target.name.clone(), deleted, chunks: 0, skipped_locked: 0, ended: None }
     }
 
-    /// It is not worked on any more. What is left of it is counted at the end of the run.
+    /// Marks the target as ended. Its remaining rows are counted at the end of the run.
     pub(super) fn has_ended(&mut self, result: &Result<(), StopReason>) {
         self.ended = Some(match result {
             Ok(()) => (Outcome::Success, "everything was examined".to_owned()),
@@ -78,7 +79,7 @@ impl TargetProgress {
         });
     }
 
-    /// A chunk of so many rows went.
+    /// Records a chunk that deleted `rows` rows.
     pub(super) fn has_deleted(&mut self, reason: &str, rows: u64) {
         self.chunks += u64::from(rows > 0);
         if let Some((_, deleted)) = self.deleted.iter_mut().find(|(name, _)| name == reason) {

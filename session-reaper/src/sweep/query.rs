@@ -1,4 +1,4 @@
-//! A statement and what it is given.
+//! A statement and its parameters.
 
 use std::error::Error;
 use std::fmt;
@@ -6,32 +6,32 @@ use std::fmt;
 use bytes::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-/// What a placeholder may stand for: a text, or a number.
+/// A value for a placeholder: a text or a number.
 pub(super) trait Value: ToSql + Sync {
-    /// As one would write it in the statement itself.
+    /// Returns the value as an SQL literal.
     fn literal(&self) -> String;
 }
 
-/// A value of any type, as PostgreSQL writes and reads it: exact for every type, `infinity`
-/// included.
+/// A value of any type in PostgreSQL's text format, which is exact for every type and includes
+/// `infinity`.
 ///
-/// It is sent as text for a parameter of the column's own type. A parameter of type text and a cast
-/// in the statement would do as well, but not every such cast is known before the rows are: in the
-/// order of the heap it was made for each row, and took 0.8 of 2.4 µs.
+/// It is sent in text format for a parameter of the column's own type. A parameter of type `text`
+/// with a cast in the statement would also work, but PostgreSQL does not always evaluate such a
+/// cast once before it reads the rows: in heap order, the cast was evaluated for each row and took
+/// 0.8 of 2.4 µs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
-/// Where the values of a statement are.
+/// How the values of a statement are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Beside it: it is prepared once, and nothing in a value can be anything but a
-    /// value.
+    /// As parameters. The statement is prepared once, and a value cannot change its meaning.
     Bound,
-    /// In it: it can be explained, read, and pasted into psql.
+    /// As literals in the statement, so that it can be explained, read, and pasted into psql.
     Written,
 }
 
-/// A statement and its parameters, numbered as they were pushed.
+/// A statement and its parameters, numbered in the order in which they were added.
 pub(super) struct Query<'a> {
     pub(super) text: String,
     pub(super) params: Vec<&'a (dyn ToSql + Sync)>,
@@ -43,7 +43,7 @@ impl<'a> Query<'a> {
         Self { text: String::new(), params: Vec::new(), values }
     }
 
-    /// Takes the value in and returns what stands for it in the text.
+    /// Adds a value and returns its placeholder or its literal for the text.
     pub(super) fn bind<T: Value>(&mut self, value: &'a T) -> String {
         match self.values {
             Values::Written => value.literal(),
@@ -79,7 +79,7 @@ impl ToSql for Text {
 }
 
 impl Value for Text {
-    /// Read alike whatever `standard_conforming_strings` is.
+    /// The literal has the same meaning for every value of `standard_conforming_strings`.
     fn literal(&self) -> String {
         let quoted = self.0.replace('\'', "''");
         if quoted.contains('\\') {

@@ -1,4 +1,4 @@
-//! A run that lost the connection that held its lock, and goes on with another.
+//! How a run continues after it lost its lock connection.
 
 use super::auxiliary::AuxiliaryConnection;
 use super::backoff;
@@ -11,13 +11,13 @@ use super::stop_reason::StopReason;
 use super::target_run::TargetRun;
 use super::worker::Worker;
 
-/// How many connections in a row may be lost before a row goes: a row that ends its server process
-/// each time is not to do so again and again.
-const BARREN: u32 = 2;
+/// The maximum number of consecutive connections that may be lost without a deleted row. If a row
+/// terminates its server process each time, the run must not retry it without end.
+const MAX_LOSSES: u32 = 2;
 
 impl Sweep {
-    /// Makes the connections again, takes the locks again of what is not done yet. A target whose
-    /// lock another reaper took meanwhile is that one's.
+    /// Reconnects, and takes the locks of the targets that are not completed again. If another
+    /// reaper took the lock of a target in the meantime, that reaper keeps the target.
     pub(super) async fn reconnect(
         &self,
         worker: &mut Worker<'_>,
@@ -39,7 +39,7 @@ impl Sweep {
             );
             worker.sleep(retry).await;
             worker.is_over()?;
-            // A sign of life, for whoever watches over this run.
+            // Reports progress to the watchdog.
             worker.progress.send_modify(|_| {});
             match Connections::open(&self.connect, self.bounds, &self.names()).await {
                 Ok(Connections { pooled: true, .. }) => return Err(StopReason::Pooler),
@@ -69,18 +69,18 @@ impl Sweep {
             }
         }
         Err(StopReason::ConnectionLost(format!(
-            "{last} (after {} tries to make it again)",
+            "{last} (after {} attempts to reconnect)",
             backoff::CONNECTION_TRIES
         )))
     }
 }
 
 impl Worker<'_> {
-    /// The connection was lost. Why the target is given up, if it was not the first time, nor the
-    /// second, since a row went.
+    /// Records that the connection was lost. Returns the reason to abandon the target if more than
+    /// [`MAX_LOSSES`] consecutive connections were lost without a deleted row.
     pub(super) fn is_to_blame(&mut self, why: &str) -> Option<String> {
         self.consecutive_losses += 1;
-        if self.consecutive_losses <= BARREN {
+        if self.consecutive_losses <= MAX_LOSSES {
             return None;
         }
         let times = std::mem::take(&mut self.consecutive_losses);
@@ -99,8 +99,9 @@ async fn relock(
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
     deadline.with(3, lock::let_go(client, &worker.gone)).await?;
     worker.gone.clear();
-    // The statements go by names, the locks by oids: after a failover to another server, or a swap
-    // of tables, they may be two tables, and another reaper at work on the one.
+    // Statements identify tables by name, locks identify them by oid. After a failover or after a
+    // table was replaced, the two may refer to different tables, and another reaper may be working
+    // on the named one.
     for target_run in target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()) {
         let Some(name) = target_run.table.as_ref().map(|table| table.name.to_string()) else {
             continue;
@@ -109,7 +110,7 @@ async fn relock(
         let found: Option<u32> = asked.and_then(|row| row.try_get(0))?;
         if found != target_run.oid() {
             let why = format!(
-                "{} is another table now than when this run began",
+                "{} is no longer the same table as at the start of this run",
                 target_run.target.table.quoted()
             );
             tracing::error!(

@@ -1,16 +1,17 @@
-//! The groups that a pass does not try to lock again: somebody held a row of them.
+//! The groups that a pass does not try to lock again because a row of each was locked.
 
 use super::query::Text;
 
-/// So many are remembered. One that is forgotten is locked again in vain, which costs a little and
-/// harms nobody.
+/// The maximum number of remembered groups. The pass tries to lock any other group again, without
+/// success; this costs a little and has no other effect.
 const REMEMBERED: usize = 1_000;
 
-/// Groups by their value, as PostgreSQL writes it. It is neither logged nor reported.
+/// Groups, identified by their value in PostgreSQL's text format. The values are neither logged nor
+/// reported.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
     groups: Vec<String>,
-    /// The same as an array, for a statement.
+    /// The same values as an array literal, for a statement.
     pub(super) array: Text,
 }
 
@@ -23,7 +24,7 @@ impl Refused {
         self.groups.is_empty()
     }
 
-    /// Remembers some more, and returns whether there was room for one.
+    /// Adds groups, up to the maximum. Returns whether at least one was added.
     pub(super) fn add(&mut self, groups: Vec<String>) -> bool {
         let room = REMEMBERED.saturating_sub(self.groups.len());
         let before = self.groups.len();
@@ -36,7 +37,7 @@ impl Refused {
     }
 }
 
-/// An array of text as PostgreSQL reads it.
+/// Formats an array of texts as a PostgreSQL array literal.
 fn array(elements: &[String]) -> String {
     let quoted = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     format!("{{{}}}", elements.iter().map(quoted).collect::<Vec<_>>().join(","))
@@ -47,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_array_is_written_as_postgresql_reads_it() {
+    fn array_is_a_valid_postgresql_literal() {
         let mut refused = Refused::none();
         assert!(refused.add(vec!["a".to_owned(), r#"b"\c"#.to_owned(), String::new()]));
         assert_eq!(refused.array.0, r#"{"a","b\"\\c",""}"#);
     }
 
     #[test]
-    fn no_more_are_remembered_than_there_is_room_for() {
+    fn groups_beyond_the_maximum_are_not_added() {
         let mut refused = Refused::none();
         assert!(refused.add(vec!["x".to_owned(); REMEMBERED + 1]));
         assert!(!refused.add(vec!["y".to_owned()]));

@@ -1,5 +1,5 @@
-//! What a run did and why it ended: the object that `run --output json` prints, and that stands in
-//! `reaper_runs.report`.
+//! What a run did and why it ended: the object that `run --output json` prints and that is stored
+//! in `reaper_runs.report`.
 
 use std::time::Duration;
 
@@ -12,76 +12,79 @@ use uuid::Uuid;
 use super::backlog::Backlog;
 use super::stop_reason::StopReason;
 
-/// A run. The names and the order of its members are an interface.
+/// The report of a run. The names and the order of the fields are a stable interface.
 ///
 /// # The outcome of a run
 ///
-/// 1. `interrupted` when a signal cut a target short; it says nothing else.
-/// 2. `failed` when the run itself could not go on (its connection was lost, a pooler stands in
-///    between), and when no target was worked through while at least one failed. A target that
-///    another reaper holds was not worked through by us.
-/// 3. `partial` when a target failed and another was worked through, or when a budget, or the time
-///    to wait for something in the way, ran out with due rows left.
-/// 4. `paused` when a pause outlasted what may be waited.
-/// 5. `skipped_lock` when another reaper holds every target.
-/// 6. `success` else: whatever could be deleted is gone. Rows that others hold, and targets that
-///    another reaper is at work on, do not spoil it: `why` names them.
+/// 1. `interrupted` if a signal ended the work on a target. Only these targets are named in `why`.
+/// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
+///    connected through a transaction-pooling proxy), or if at least one target failed and none was
+///    completed or partially processed. A target that another reaper has locked does not count as
+///    completed.
+/// 3. `partial` if a target failed and another was completed or partially processed, or if a limit
+///    or the maximum wait of a throttle was reached with due rows left.
+/// 4. `paused` if a pause lasted longer than the maximum wait.
+/// 5. `skipped_lock` if another reaper holds the locks of all targets.
+/// 6. `success` otherwise: all rows that could be deleted were deleted. Locked rows, and targets
+///    that another reaper has locked, do not change this outcome; `why` mentions them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The row in `reaper_runs`.
+    /// The id of the row in `reaper_runs`.
     pub run_id: Uuid,
-    /// See the type.
+    /// The outcome, as described above.
     #[serde(serialize_with = "outcome_name")]
     pub outcome: Outcome,
-    /// In words, always.
+    /// A description of the outcome. Never empty.
     pub why: String,
-    /// By the database's clock; what is due is measured from here.
+    /// When the run began, by the database's clock. Due rows are determined relative to this time.
     pub started_at: DateTime<Utc>,
-    /// Wall time.
+    /// The elapsed time, in milliseconds.
     pub elapsed_ms: u64,
-    /// In the order in which they were worked on.
+    /// The targets, in the order in which they were processed.
     pub targets: Vec<TargetReport>,
 }
 
-/// A target in a run.
+/// The report of one target.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetReport {
-    /// Its name.
+    /// The name of the target.
     pub target: String,
-    /// `success`, `partial` (a budget ran out with rows left, or a throttle lasted too long),
-    /// `paused`, `skipped_lock`, `failed` or `interrupted`.
+    /// `success`, `partial` (a limit was reached with due rows left, or a throttle lasted too
+    /// long), `paused`, `skipped_lock`, `failed` or `interrupted`.
     #[serde(serialize_with = "outcome_name")]
     pub outcome: Outcome,
-    /// In words, always.
+    /// A description of the outcome. Never empty.
     pub why: String,
-    /// Rows deleted, by reason. A row that was due for several went for the first.
+    /// The number of rows deleted for each reason. A row that was due for several reasons is
+    /// counted for the first one.
     #[serde(serialize_with = "as_map")]
     pub deleted: Vec<(String, u64)>,
-    /// Transactions that found something to do.
+    /// The number of transactions that found due rows.
     pub chunks: u64,
-    /// Due rows that were passed over because somebody held them. They may have gone at the second
-    /// look.
+    /// The number of due rows that were skipped because they were locked. Some of them may have
+    /// been deleted at the retry.
     pub skipped_locked: u64,
-    /// Due rows that were still there after the run, locked ones too.
+    /// The number of due rows that were left after the run, including locked rows.
     pub remaining: u64,
-    /// There are more than `remaining`: counting was given up.
+    /// Whether more than `remaining` rows are left, because counting stopped at its cap.
     pub remaining_capped: bool,
-    /// Wall time.
+    /// The elapsed time, in milliseconds.
     pub elapsed_ms: u64,
-    /// How long its chunks took; left out when there were none.
+    /// The durations of its chunks. Omitted if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_ms: Option<ChunkTimes>,
-    /// Rows of the target's `children` that went before it.
+    /// The number of rows that were deleted from the target's `children`. Omitted for a target
+    /// without children.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u64>,
-    /// The target's tables that did not end as it did; left out when there are none.
+    /// The tables of the target whose outcome differs from its own. Omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<TableDetail>,
-    /// Tables of which ON DELETE CASCADE may have deleted rows that were not due: the target's
-    /// own, or another target's. Those rows are not counted. Left out when there are none.
+    /// Tables from which ON DELETE CASCADE may have deleted rows that were not due: tables of this
+    /// target or of another one. These rows are not counted. Omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uncounted_cascades: Vec<String>,
-    /// What was unsafe and overridden, by its codes; left out when nothing was.
+    /// The codes of the unsafe findings that were overridden. Omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<&'static str>,
 }
@@ -89,22 +92,22 @@ pub struct TargetReport {
 /// One table of a target, such as a partition.
 #[derive(Clone, Debug, Serialize)]
 pub struct TableDetail {
-    /// Its name, with its schema.
+    /// The schema-qualified name of the table.
     pub table: String,
-    /// `skipped_lock`: another reaper is at work on it or on the target's children.
+    /// `skipped_lock` if another reaper has locked the table or the target's children.
     #[serde(serialize_with = "outcome_name")]
     pub outcome: Outcome,
 }
 
-/// Tables that a report names; of more than that it has the first.
+/// The maximum number of tables that a report names.
 const NAMED: usize = 100;
 
-/// How long the chunks of a target took, in milliseconds, from asking where one ends to its commit.
+/// The durations of a target's chunks, in milliseconds, from the probe to the commit.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ChunkTimes {
-    /// On average.
+    /// The mean duration.
     pub mean: f64,
-    /// The longest.
+    /// The longest duration.
     pub max: f64,
 }
 
@@ -116,7 +119,7 @@ impl ChunkTimes {
     }
 }
 
-/// The work on a target, before what remains has been counted.
+/// The result of the work on a target, before the remaining rows are counted.
 pub(super) struct Worked {
     pub(super) target: String,
     pub(super) ended: Result<(), StopReason>,
@@ -148,10 +151,10 @@ impl TargetReport {
             Ok(()) if busy > 0 => (
                 Outcome::Success,
                 format!(
-                    "everything was examined but {busy} tables, which another reaper is at work on"
+                    "everything was examined except {busy} tables that another reaper is processing"
                 ),
             ),
-            // With nothing left it does not matter that a limit was reached.
+            // If no due rows are left, the limit has no effect on the outcome.
             Err(StopReason::Budget(_) | StopReason::Throttled(..)) if !left => done(),
             Err(reason) => (reason.outcome(), reason.to_string()),
             Ok(()) => done(),
@@ -174,7 +177,7 @@ impl TargetReport {
         }
     }
 
-    /// Rows deleted, for whatever reason.
+    /// Returns the number of rows deleted for all reasons.
     #[must_use]
     pub fn deleted_rows(&self) -> u64 {
         self.deleted.iter().map(|(_, rows)| rows).sum()
@@ -182,35 +185,35 @@ impl TargetReport {
 }
 
 impl Report {
-    /// Rows deleted, of all targets.
+    /// Returns the number of rows deleted from all targets.
     #[must_use]
     pub fn deleted_rows(&self) -> u64 {
         self.targets.iter().map(TargetReport::deleted_rows).sum()
     }
 }
 
-/// The outcome of a run that came to its end, from its targets'. See [`Report`] for the rules.
+/// Derives the outcome of a run from those of its targets. See [`Report`] for the rules.
 pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     let of = |outcome: Outcome| targets.iter().filter(move |target| target.outcome == outcome);
     let some = |outcome| of(outcome).next().is_some();
-    let told = |outcome| tell(of(outcome));
+    let reasons = |outcome| join_reasons(of(outcome));
 
     if some(Outcome::Interrupted) {
-        (Outcome::Interrupted, told(Outcome::Interrupted))
+        (Outcome::Interrupted, reasons(Outcome::Interrupted))
     } else if some(Outcome::Failed) {
         let outcome = if some(Outcome::Success) || some(Outcome::Partial) {
             Outcome::Partial
         } else {
             Outcome::Failed
         };
-        (outcome, tell(of(Outcome::Failed).chain(of(Outcome::Partial))))
+        (outcome, join_reasons(of(Outcome::Failed).chain(of(Outcome::Partial))))
     } else if some(Outcome::Paused) {
-        (Outcome::Paused, told(Outcome::Paused))
+        (Outcome::Paused, reasons(Outcome::Paused))
     } else if some(Outcome::Partial) {
-        (Outcome::Partial, told(Outcome::Partial))
+        (Outcome::Partial, reasons(Outcome::Partial))
     } else if some(Outcome::SkippedLock) {
         let outcome = if some(Outcome::Success) { Outcome::Success } else { Outcome::SkippedLock };
-        (outcome, told(Outcome::SkippedLock))
+        (outcome, reasons(Outcome::SkippedLock))
     } else {
         let remaining: u64 = targets.iter().map(|target| target.remaining).sum();
         let backlog = Backlog {
@@ -222,8 +225,8 @@ pub(super) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     }
 }
 
-/// Each with its reason; one that all of them share once.
-fn tell<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
+/// Joins the reasons of the targets. If all targets have the same reason, it is written once.
+fn join_reasons<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
     let targets: Vec<&TargetReport> = targets.collect();
     match targets.as_slice() {
         [first, _, ..] if targets.iter().all(|target| target.why == first.why) => {
@@ -240,12 +243,14 @@ fn tell<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
 
 fn why_done(deleted: u64, backlog: &Backlog) -> String {
     match (deleted, backlog.total(), backlog.capped) {
-        (_, 0, true) => "everything was examined; what is left could not be counted".to_owned(),
+        (_, 0, true) => {
+            "everything was examined; the remaining rows could not be counted".to_owned()
+        }
         (0, 0, false) => "nothing was due".to_owned(),
         (_, 0, false) => "every due row is gone".to_owned(),
         (_, rows, _) => {
             format!(
-                "everything was examined; {rows} due rows are left that others hold or wrote meanwhile"
+                "everything was examined; {rows} due rows are left that are locked or were written in the meantime"
             )
         }
     }
@@ -302,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_a_run_follows_from_its_targets() {
+    fn run_outcome_follows_from_its_targets() {
         let done = || target(Ok(()), 0);
         let locked_rows = || target(Ok(()), 2);
         let failed = || target(Err(StopReason::Failed("boom".into())), 9);
@@ -330,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_runs_out_with_the_last_row_is_no_matter() {
+    fn budget_used_up_by_the_last_row_is_a_success() {
         assert_eq!(
             target(Err(StopReason::Budget(BudgetLimit::Rows(3))), 0).outcome,
             Outcome::Success
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_the_object_and_their_order_are_fixed() {
+    fn field_names_and_order_are_stable() {
         let (outcome, why) = conclude(&[target(Ok(()), 0)]);
         let report = Report {
             run_id: Uuid::nil(),

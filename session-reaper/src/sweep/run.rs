@@ -1,4 +1,4 @@
-//! The recipe of a run.
+//! The steps of a run, in order.
 
 use std::time::Instant;
 
@@ -40,46 +40,49 @@ use crate::metrics::{self, LockAttempt};
 use crate::recent_runs;
 use crate::stop::Stop;
 
-/// All that a run needs to know. It can be run any number of times.
+/// The parameters of a run. A `Sweep` can be run any number of times.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// Where the tables are.
+    /// The database that contains the tables.
     pub connect: ConnectOptions,
-    /// What to reap, in this order.
+    /// The targets, in the order in which they are processed.
     pub targets: Vec<Target>,
-    /// Nobody configured the targets: they apply to a database that proves to be auth-api's, and
-    /// to no other.
+    /// Whether the targets are the built-in defaults. These apply only to a database that is
+    /// verified to be auth-api's.
     pub only_auth_api: bool,
-    /// How fast.
+    /// The pace.
     pub pace: PaceLimits,
-    /// What to make way for.
+    /// The throttles.
     pub throttle: ThrottleLimits,
-    /// How much at the most.
+    /// The limits of one run.
     pub budget: BudgetLimits,
-    /// How long a statement may take.
+    /// The timeouts of statements.
     pub bounds: StatementBounds,
-    /// What is safe.
+    /// The rules of the preflight checks.
     pub preflight: Rules,
-    /// What is too much for a first run.
+    /// The limits of the first-run guard.
     pub first_run: FirstRun,
-    /// How far earlier runs came.
+    /// The watermarks of earlier runs.
     pub watermarks: Watermarks,
-    /// Who we are, for the history.
+    /// The name of this instance in the history.
     pub instance: String,
 }
 
-/// A run that has ended, however.
+/// The result of a run that has ended, with any outcome.
 #[derive(Debug)]
 pub struct Finished {
-    /// What it did.
+    /// The report of the run.
     pub report: Report,
-    /// What the process should end with.
+    /// The exit code for the process.
     pub exit: Exit,
 }
 
 impl Sweep {
-    /// Does one run. Fails when the database cannot be reached at its start, or is not one that the
-    /// targets apply to; what happens later is in the report.
+    /// Performs one run. Any later error is part of the report.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database is unreachable at the start, or if the targets do not apply to it.
     pub async fn run(
         &self,
         trigger: Trigger,
@@ -92,7 +95,7 @@ impl Sweep {
         ended
     }
 
-    /// The tables' names.
+    /// Returns the names of the targets' tables.
     pub(super) fn names(&self) -> Vec<Named> {
         let text = |name: &Ident| name.as_str().to_owned();
         self.targets
@@ -101,7 +104,7 @@ impl Sweep {
             .collect()
     }
 
-    /// The reaper's own tables, on a connection with the configured search path.
+    /// Finds the reaper's own tables. The connection must have the configured `search_path`.
     pub async fn own_tables(&self, client: &Client) -> Result<OwnTables, Error> {
         let trusted = owners::read_trusted(client, &self.names()).await?;
         OwnTables::find(client, &trusted).await
@@ -116,8 +119,8 @@ impl Sweep {
         let began = Instant::now();
         let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
             Connections::open(&self.connect, self.bounds, &self.names()).await?;
-        // Behind a pooler nothing is deleted, and it may ask another process, with another
-        // search_path.
+        // Through a transaction pooler nothing is deleted, and the queries of the proof could reach
+        // a server process with another `search_path`.
         let proof = if pooled { None } else { self.prove(&lock_connection).await? };
         self.watermarks.are_of(&server);
         let new = NewRun {
@@ -155,7 +158,7 @@ impl Sweep {
         let held = target_runs.iter().any(|target_run| target_run.locked);
         deadline.with(3, lock::release(&worker.connection.client, held)).await;
 
-        // What is counted and written at the end is not to be lost with a connection.
+        // The final counts and the report must not be lost with a connection.
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         let refused = refused(&target_runs);
         let mut targets = Vec::new();
@@ -174,13 +177,13 @@ impl Sweep {
                 .await;
         }
         auxiliary.let_go().await;
-        tell(&report);
+        log_end(&report);
         recent_runs::keep_run(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
         Ok(Finished { report, exit })
     }
 
-    /// Makes the connection for counts and the history again, if it was lost.
+    /// Reopens the auxiliary connection, which serves counts and the history, if it was lost.
     async fn keep_open(&self, auxiliary: &mut AuxiliaryConnection, history: Option<&History>) {
         if !auxiliary.client.is_closed() {
             return;
@@ -201,20 +204,20 @@ impl Sweep {
         }
     }
 
-    /// Of each preset that has no table at all here, its first target, as failed.
+    /// Returns a failed target run for the first target of each preset of which no table exists.
     fn wholly_absent<'a>(&'a self, found: &[TargetRun<'a>]) -> Vec<TargetRun<'a>> {
         let preset = |target: &'a Target| match &target.absent {
             Absent::LeftOutOf(preset) => Some(preset.as_str()),
             Absent::Fails(_) | Absent::LeftOut => None,
         };
-        let mut settled: Vec<&str> =
+        let mut seen: Vec<&str> =
             found.iter().filter_map(|target_run| preset(target_run.target)).collect();
         let mut absent = Vec::new();
         for target in &self.targets {
-            if let Some(name) = preset(target).filter(|name| !settled.contains(name)) {
-                settled.push(name);
+            if let Some(name) = preset(target).filter(|name| !seen.contains(name)) {
+                seen.push(name);
                 let why = format!(
-                    "none of the tables of preset {name} is here: is it the right database, and the right search_path?"
+                    "none of the tables of preset {name} is here: check the database name and the search_path"
                 );
                 absent.push(TargetRun::absent(target, why));
             }
@@ -222,8 +225,8 @@ impl Sweep {
         absent
     }
 
-    /// Proves that targets which nobody configured apply to this database. `None` where somebody
-    /// did. The connection that deletes has the configured `search_path`.
+    /// Verifies that the default targets apply to this database. Returns `None` if targets are
+    /// configured. Uses the lock connection because it has the configured `search_path`.
     pub(super) async fn prove(
         &self,
         lock_connection: &LockConnection,
@@ -235,7 +238,7 @@ impl Sweep {
         Ok(Some(read.map_err(|error| SweepError::lost(&error))??))
     }
 
-    /// Connects, and does no more than to prove that the targets apply to the database.
+    /// Connects to the database and verifies that the targets apply to it.
     pub async fn is_applicable(&self) -> Result<(), SweepError> {
         if self.only_auth_api {
             let client = self.connect.connect().await?;
@@ -244,7 +247,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// Finds the tables, and what there is to say of each.
+    /// Finds the tables and runs the preflight checks of each target.
     pub(super) async fn examined(
         &self,
         lock_connection: &LockConnection,
@@ -255,12 +258,12 @@ impl Sweep {
         let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.client };
         let mut target_runs = Vec::new();
         for target in &self.targets {
-            // The table and each child, by name and by oid; a name like one that is not there; what
-            // reads the condition.
+            // The statements find the table and each child by name and by oid, look for a similar
+            // name if a table does not exist, and parse the condition.
             let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
             let statements = 3 + 2 * target.children.len() + reading;
             let prepared = TargetRun::prepare(lookup, target, started_at, &self.watermarks);
-            // Each of the two connections has its deadline.
+            // Each of the two connections has its own deadline.
             let prepared = lock_connection.deadline.with(statements, prepared);
             target_runs.extend(auxiliary.deadline.with(statements, prepared).await?);
         }
@@ -279,7 +282,7 @@ impl Sweep {
         Ok(target_runs)
     }
 
-    /// Finds the tables, takes their locks, and works on one after the other.
+    /// Finds the tables, takes their locks, and processes the targets one after another.
     async fn work<'a>(
         &'a self,
         worker: &mut Worker<'_>,
@@ -288,7 +291,7 @@ impl Sweep {
         proof: Option<&Proof>,
         target_runs: &mut Vec<TargetRun<'a>>,
     ) -> Result<(), StopReason> {
-        if let Err(reason) = worker.wait_for_leave().await {
+        if let Err(reason) = worker.wait_for_pause_end().await {
             *target_runs = self.targets.iter().map(TargetRun::not_begun).collect();
             return end_all(target_runs, reason);
         }
@@ -334,7 +337,8 @@ impl Sweep {
         Ok(())
     }
 
-    /// Works on one of them to its end, whatever that is; an error is the end of them all.
+    /// Processes one target until it ends, with any outcome. Returns an error if the run itself
+    /// cannot continue.
     async fn work_on(
         &self,
         index: usize,
@@ -378,8 +382,8 @@ impl Sweep {
     }
 }
 
-/// Ends the targets that have not ended yet for the same reason as one of them. `Err` if the run itself cannot continue: the
-/// targets after the first then report that they were not begun.
+/// Ends the remaining targets for the same reason as one of them. Returns `Err` if the run itself
+/// cannot continue; the targets after the first one are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {
@@ -398,7 +402,8 @@ fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), 
     Err(reason)
 }
 
-/// Takes the locks of all tables that are there; whoever's is taken is not worked on.
+/// Takes the locks of the targets that are still to be processed. A target whose lock another
+/// reaper holds is ended.
 pub(super) async fn take_locks(
     worker: &mut Worker<'_>,
     target_runs: &mut [TargetRun<'_>],
@@ -407,7 +412,7 @@ pub(super) async fn take_locks(
         target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()).collect();
     let oids: Vec<u32> = wanted.iter().filter_map(|target_run| target_run.oid()).collect();
     let (pid, deadline) = (worker.connection.pid(), worker.connection.deadline.clone());
-    // BEGIN, the gate and its lock, COMMIT.
+    // BEGIN, `lock_timeout`, the lock that serializes lock acquisition, and COMMIT.
     let statements = oids.len() + 4;
     let acquired = match deadline
         .with(statements, lock::acquire(&mut worker.connection.client, pid, &oids))
@@ -439,7 +444,7 @@ pub(super) async fn take_locks(
     Ok(())
 }
 
-/// The exit code for targets that a check or a guard has refused, if there are any.
+/// Returns the exit code for targets that a preflight check or a guard rejected, if there are any.
 fn refused(target_runs: &[TargetRun<'_>]) -> Option<Exit> {
     let reasons =
         || target_runs.iter().filter_map(|target_run| target_run.ended.as_ref()?.as_ref().err());
@@ -477,7 +482,7 @@ fn concluded(
     (Report { run_id, outcome, why, started_at, elapsed_ms: milliseconds(elapsed), targets }, exit)
 }
 
-fn tell(report: &Report) {
+fn log_end(report: &Report) {
     let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
     let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
     match report.outcome {

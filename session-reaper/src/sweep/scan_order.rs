@@ -1,10 +1,10 @@
-//! Which order a pass goes in: that of the index, or that of the heap.
+//! Chooses the scan order of a pass: index order or heap order.
 //!
-//! In the index's order only what is due is read; but where due rows are spread over the whole
-//! table each is on another block, and the same blocks are come back to again and again. Measured
-//! with 600,000 due of 1.2 million rows, thousand rows a second: lying together 510 to 670 in the
-//! index's order and 810 in the heap's, and without row locks 1,380 and 1,410; spread out 170 to
-//! 280 and 635, without row locks 220 and 1,090.
+//! In index order, a pass reads only due rows. If these are spread over the whole table, however,
+//! each row is in another block, and the same blocks are read again and again. Measured with
+//! 600,000 due rows of 1.2 million, in thousands of rows per second: for clustered rows, 510 to 670
+//! in index order and 810 in heap order, and without row locks 1,380 and 1,410; for rows that are
+//! spread out, 170 to 280 and 635, and without row locks 220 and 1,090.
 
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
@@ -14,47 +14,49 @@ use super::catalog::Leaf;
 use super::sql::{KeyRange, PassSql};
 use super::target::Order;
 
-/// More rows of one time than the index can tell apart without sorting them for each chunk, or at
-/// all: from here on the order of the heap is the better one.
+/// The number of rows with the same due time from which on heap order is better, because the index
+/// cannot distinguish them, or only by sorting them for each chunk.
 pub(super) const CROWD: u32 = 10_000;
 
-/// Fewer due rows are done with before it matters in which order.
+/// With fewer due rows, the scan order has no noticeable effect.
 const MANY: f64 = 50_000.0;
 
-/// Where due rows lie together: of a table, what must be due to read all of it. Measured with 55 of
-/// 100: by blocks in 0.7 of the time.
+/// The share of the table that must be due for heap order to be faster even if due rows are
+/// clustered. Measured with a share of 0.55, where heap order took 0.7 times as long.
 const LARGE_SHARE: f64 = 0.3;
 
-/// From this correlation on, of the order in the index to that in the heap, rows lie together.
+/// The correlation between index order and heap order from which on rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
-/// Below this, the dead entries of an index cannot fill enough blocks to be worth measuring.
+/// With fewer dead rows, the dead entries of an index cannot fill enough blocks to be worth
+/// measuring.
 const MANY_DEAD: i64 = 20_000;
 
-/// What the catalog and the planner know of a pass.
+/// The data about a pass from the catalog and the planner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TableStatistics {
-    /// Of the table, now.
+    /// The current number of blocks in the table.
     pub(super) blocks: u64,
-    /// Rows of the table, as last estimated; negative when they never were.
+    /// The last estimate of the number of rows; negative if there is none.
     rows: f64,
-    /// Due rows, as the planner thinks.
+    /// The planner's estimate of the number of due rows.
     estimated: f64,
-    /// Of the due column's order to the heap's, from -1 to 1.
+    /// The correlation between the order of the due column and that of the heap, from -1 to 1.
     correlation: Option<f64>,
     /// The share of the rows that have the most common due time.
     commonest: f64,
-    /// Blocks when `rows` was estimated.
+    /// The number of blocks at the time when `rows` was estimated.
     pages: f64,
-    /// A trigger, or a rule, may keep rows that are deleted.
+    /// Whether a trigger or a rule may prevent the deletion of rows.
     pub(super) trigger: bool,
-    /// Rows that were deleted or updated and no vacuum has seen, as the server counts them.
+    /// The number of dead rows that no vacuum has processed, as counted by the server.
     dead: i64,
-    /// The index does not tell rows of one time apart: they have to be sorted.
+    /// Whether the index does not distinguish rows with the same due time, so that they must be
+    /// sorted.
     pub(super) ties: bool,
 }
 
-/// An order, and why.
+/// A scan order and the reason for it.
 pub(super) type Choice = (Order, &'static str);
 
 const FIGURES: &str = "
@@ -78,7 +80,8 @@ const FIGURES: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 impl TableStatistics {
-    /// Reads no more than the catalog. `None` when the table is not there any more.
+    /// Reads the statistics from the catalog only, and explains the probe without executing it.
+    /// Returns `None` if the table no longer exists.
     pub(super) async fn of(
         client: &Client,
         leaf: &Leaf,
@@ -110,17 +113,18 @@ impl TableStatistics {
         }))
     }
 
-    /// Its indexes may have so many dead entries that to walk over them takes a while.
+    /// Whether the indexes may have so many dead entries that scanning them takes a noticeable
+    /// time.
     pub(super) fn has_many_dead(&self) -> bool {
         self.dead >= MANY_DEAD
     }
 
-    /// Rows a block, by the statistics.
+    /// Returns the number of rows per block according to the statistics.
     pub(super) fn rows_a_block(&self) -> Option<f64> {
         (self.rows > 0.0 && self.pages > 0.0).then(|| self.rows / self.pages)
     }
 
-    /// The order for so many due rows as were counted.
+    /// Chooses the scan order for the counted number of due rows.
     pub(super) fn choose(&self, counted: RowCount) -> Choice {
         let due = match counted {
             RowCount::Rows(rows) => as_f64(rows),
@@ -130,7 +134,7 @@ impl TableStatistics {
         if self.ties && self.commonest * self.rows > f64::from(CROWD) {
             return (
                 Order::Heap,
-                "too many rows share one time, which the index does not tell apart",
+                "too many rows share one time, and the index cannot distinguish them",
             );
         }
         if self.trigger {
@@ -142,38 +146,39 @@ impl TableStatistics {
         if self.correlation.is_some_and(|correlation| correlation.abs() >= TOGETHER)
             && due < LARGE_SHARE * self.rows
         {
-            return (Order::Index, "due rows lie together in a part of the table");
+            return (Order::Index, "due rows are clustered in a part of the table");
         }
         (Order::Heap, "a due row a block or more")
     }
 }
 
-/// How many blocks a table has.
+/// Returns the number of blocks in a table.
 pub(super) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
     const SIZE: &str = "SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass)
         OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
-    // Null when it was dropped while we waited.
+    // NULL if the table was dropped during the wait.
     let size: Option<i64> = client.query_one(SIZE, &[&oid]).await?.try_get(0)?;
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }
 
-/// How many blocks the server reads, of indexes and of the table, to find the first row of a pass
-/// in the order of the index.
+/// Returns the number of index and table blocks that the server reads to find the first row of a
+/// pass in index order.
 ///
-/// The statistics cannot tell: they count dead rows, but not whether a vacuum has removed their
-/// entries, nor where these lie. So the probe is run once under EXPLAIN, which counts blocks
-/// exactly, and the count does not depend on the machine's speed.
+/// The statistics do not contain this number: they count dead rows, but not whether a vacuum has
+/// removed the index entries of these rows, nor where the entries are. So the probe is executed
+/// once under EXPLAIN ANALYZE, which counts blocks exactly. The count does not depend on the speed
+/// of the machine.
 pub(super) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
     let pass = pass.ordered(Order::Index).written();
     let probe = pass.probe(&KeyRange::default(), &0).text;
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, FORMAT JSON) {probe}");
     let plan: Value = client.query_one(&explain, &[]).await?.try_get(0)?;
-    // The topmost node counts for those below it.
+    // The counts of the topmost node include those of its child nodes.
     let blocks = |kind: &str| plan[0]["Plan"][kind].as_u64().unwrap_or(0);
     Ok(blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"))
 }
 
-/// Every node of a plan.
+/// Returns all nodes of a plan.
 pub(super) fn nodes(plan: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
     let mut open: Vec<&Value> =
@@ -207,11 +212,11 @@ mod tests {
     };
 
     #[test]
-    fn the_heap_is_walked_where_every_block_has_to_be_read_anyway() {
+    fn heap_order_is_chosen_if_nearly_all_blocks_must_be_read() {
         let order = |statistics: TableStatistics, counted| statistics.choose(counted).0;
         assert_eq!(order(TABLE, RowCount::Rows(59_999)), Order::Index);
         assert_eq!(order(TABLE, RowCount::Rows(60_000)), Order::Heap);
-        assert_eq!(order(TABLE, RowCount::More), Order::Heap, "by the estimate");
+        assert_eq!(order(TABLE, RowCount::More), Order::Heap, "according to the estimate");
         assert_eq!(
             order(TableStatistics { estimated: 1.0, ..TABLE }, RowCount::Uncounted),
             Order::Index
@@ -231,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_time_that_the_index_cannot_tell_apart_are_walked_by_block() {
+    fn heap_order_is_chosen_for_many_indistinguishable_rows() {
         let crowded = TableStatistics { commonest: 0.5, ties: true, ..TABLE };
         assert_eq!(crowded.choose(RowCount::Rows(7)).0, Order::Heap);
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The spans of a run, for a tracing collector: `run`, `target`, `chunk`. Nothing is done a row,
-//! and where nobody collects them each is a disabled callsite: some nanoseconds a chunk.
+//! The tracing spans of a run: `run`, `target` and `chunk`. There is no span per row. Without a
+//! collector, each span is a disabled callsite and costs a few nanoseconds per chunk.
 
 use schema::runs::{Outcome, Trigger};
 use tracing::Span;
@@ -10,10 +10,10 @@ use super::error::SweepError;
 use super::report::Report;
 use super::stop_reason::StopReason;
 
-/// The target of all spans, by which a subscriber tells them from events.
+/// The tracing target of all spans, by which a subscriber distinguishes them from events.
 pub(crate) const SPANS: &str = "session_reaper::spans";
 
-/// A run, from its connection to its report.
+/// Creates the span of a run, from the connection to the report.
 pub(super) fn run(trigger: Trigger, instance: &str) -> Span {
     tracing::info_span!(
         target: SPANS,
@@ -41,7 +41,7 @@ pub(super) fn run_ended(span: &Span, ended: Result<&Report, &SweepError>) {
     }
 }
 
-/// The work on a target.
+/// Creates the span of the work on a target.
 pub(super) fn target(target: &str) -> Span {
     tracing::info_span!(
         target: SPANS,
@@ -65,7 +65,7 @@ pub(super) fn target_ended(span: &Span, ended: &Result<(), StopReason>, rows: u6
     }
 }
 
-/// One try at one chunk.
+/// Creates the span of one attempt to delete a chunk.
 pub(super) fn chunk(target: &str, reason: &str) -> Span {
     tracing::info_span!(
         target: SPANS,

@@ -1,8 +1,8 @@
-//! What bounds the statements of a run, and the settings of both its connections.
+//! The timeouts of the statements of a run, and the settings of both connections.
 
 use std::time::Duration;
 
-/// How long any statement of a run may take, and wait for a lock.
+/// The maximum duration of a statement, and of its wait for a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementBounds {
     /// `statement_timeout`.
@@ -11,15 +11,15 @@ pub struct StatementBounds {
     pub lock: Duration,
 }
 
-/// On both connections.
+/// The settings of both connections.
 ///
-/// A stretch has to be walked along its index, whatever the statistics say of a table that was
-/// emptied or filled a moment ago: an index scan stops where the stretch ends, other plans may read
-/// the table.
+/// A key range must be read through its index, even if the statistics are outdated because the
+/// table was just emptied or filled: an index scan stops at the end of the range, whereas other
+/// plans may read the whole table.
 const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
      SET max_parallel_workers_per_gather = 0; SET jit = off";
 
-/// [`COMMON`] with the bounds.
+/// Returns [`COMMON`] with the timeouts.
 pub(super) fn common(bounds: StatementBounds) -> String {
     let (statement, lock) = (bounds.statement.as_millis(), bounds.lock.as_millis());
     format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}")

@@ -38,7 +38,7 @@ pub(super) enum StopReason {
 }
 
 const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
-     different server processes, so that its lock protects nothing. Connect to PostgreSQL itself, or through a pooler in \
+     different server processes, so that its lock protects nothing. Connect to PostgreSQL directly, or through a pooler in \
      session mode; nothing was deleted without the lock";
 
 impl StopReason {
@@ -67,12 +67,13 @@ impl StopReason {
         }
     }
 
-    /// Whether it ends the work on its target only because the run as a whole has to end.
+    /// Whether the reason ends a target only because the run as a whole must end.
     pub(super) fn is_of_the_run(&self) -> bool {
         matches!(self, Self::Signal(_) | Self::Budget(_) | Self::Throttled(..))
     }
 
-    /// The reason for a failed step of the preparation, such as "the locks could not be taken".
+    /// Returns the reason for a failed step of the preparation, such as "the locks could not be
+    /// taken".
     pub(super) fn failed_to(step: &str, error: DbError) -> Self {
         match error {
             DbError::Pooler => Self::Pooler,
@@ -87,7 +88,7 @@ impl fmt::Display for StopReason {
             Self::Signal(signal) => write!(f, "stopped by {signal}"),
             Self::Budget(limit) => write!(f, "{limit} is used up and due rows are left"),
             Self::Throttled(reason, limit) => {
-                write!(f, "waited in vain for as long as {limit} allows: {reason}")
+                write!(f, "waited for as long as {limit} allows: {reason}")
             }
             Self::Locked => f.write_str("another reaper holds the lock"),
             Self::TakenOver => {

@@ -1,4 +1,4 @@
-//! How much of a table would go.
+//! The share of a table that would be deleted.
 
 use tokio_postgres::Error;
 
@@ -7,28 +7,28 @@ use super::preflight::estimated_rows;
 use super::scan_order;
 use super::sql::PassSql;
 
-/// Blocks that are looked at: 16 MB, and of a share of nine tenths the standard deviation is under
-/// one hundredth.
+/// The number of blocks in the sample: 16 MB. For a share of nine tenths, the standard deviation is
+/// below one hundredth.
 const BLOCKS: f64 = 2_000.0;
 
-/// The rows of a table or of several, and how many of them would go.
+/// The number of rows in one or more tables, and how many of them would be deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct TableShare {
     pub(super) rows: f64,
     pub(super) due: f64,
-    /// Not every block was looked at.
+    /// Whether only a sample of the blocks was read.
     pub(super) sampled: bool,
 }
 
 impl TableShare {
-    /// Looks at all blocks of a small table, and at some of a large one, as they are now:
-    /// statistics may be of another day.
+    /// Reads all blocks of a small table and a sample of a large one. Statistics are not used,
+    /// because they may be outdated.
     pub(super) async fn of(
         auxiliary: &AuxiliaryConnection,
         tables: &[&[PassSql]],
     ) -> Result<Self, Error> {
         let mut table_share = Self::default();
-        // The last reason's pass knows those before it.
+        // The pass of the last reason includes the conditions of all reasons.
         let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.last()).collect();
         for pass in passes {
             let blocks =
@@ -37,7 +37,7 @@ impl TableShare {
             let percent = (BLOCKS / (blocks.max(1) as f64) * 100.0).min(100.0);
             let pass = pass.written();
             let row = auxiliary.of_target(&pass.sample(percent)).await?;
-            // What is not known counts as all of the table.
+            // An unknown value counts as if the whole table were due.
             let scaled = |column| {
                 row.as_ref().and_then(|row| row.number(column)).unwrap_or(f64::MAX / 1e6) * 100.0
                     / percent
@@ -49,7 +49,8 @@ impl TableShare {
         Ok(table_share)
     }
 
-    /// The rows of tables by their statistics and their sizes: a guess that reads nothing.
+    /// Estimates the number of rows in tables from their statistics and sizes, without reading
+    /// them.
     pub(super) async fn estimated_rows(
         auxiliary: &AuxiliaryConnection,
         oids: &[u32],
@@ -67,7 +68,7 @@ impl TableShare {
         Ok(rows)
     }
 
-    /// From 0 to 1; 0 of an empty table.
+    /// Returns the share of due rows, from 0 to 1. It is 0 for an empty table.
     pub(super) fn fraction(&self) -> f64 {
         if self.rows > 0.0 { self.due / self.rows } else { 0.0 }
     }

@@ -1,4 +1,4 @@
-//! The tables of a target: their statements, and the passes over one of them.
+//! The tables of a target: their statements, and the passes over each of them.
 
 use std::time::Instant;
 
@@ -22,43 +22,43 @@ use super::target::{Order, Target};
 use super::watermarks::{self, Watermarks};
 use super::worker::Worker;
 
-/// Whether there is a table of this oid.
+/// Returns one row if a table with this oid exists.
 pub(super) const IS_THERE: &str =
     "SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 pub(super) struct Table {
     pub(super) oid: u32,
-    /// With its schema.
+    /// The schema-qualified name.
     pub(super) name: TableName,
-    /// `where`.
+    /// The condition of `where`.
     pub(super) condition: Option<ResolvedCondition>,
-    /// The tables that its rows are in, with a pass a reason each.
+    /// The tables that contain its rows, each with one pass per reason.
     pub(super) leaves: Vec<(Leaf, Vec<PassSql>)>,
 }
 
 impl Table {
-    /// Its own and those of the tables that its rows are in.
+    /// Returns the oids of the table itself and of the tables that contain its rows.
     pub(super) fn oids(&self) -> impl Iterator<Item = u32> {
         std::iter::once(self.oid).chain(self.leaves.iter().map(|(leaf, _)| leaf.oid))
     }
 }
 
-/// Takes the locks of a leaf and of the children, beside the one on the target `root`, which the
-/// run holds; `false` when another reaper is at work on one of them.
+/// Takes the locks of a leaf and of the children, in addition to the lock on the target's table,
+/// which the run already holds. Returns `false` if another reaper holds one of them.
 pub(super) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, StopReason> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
     Ok(connection.deadline.with(statements, tried).await?.is_none())
 }
 
-/// Gives them back.
+/// Releases the locks that [`lock_leaf`] took.
 pub(super) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), StopReason> {
     let connection = &worker.connection;
     connection.deadline.with(1, lock::release_tables(&connection.client, &leaf.0)).await?;
     Ok(())
 }
 
-/// The tables whose locks are held while a leaf is worked on, in the order of their oids.
+/// The tables whose locks are held while a leaf is processed, in the order of their oids.
 pub(super) struct LeafLocks(Vec<u32>);
 
 impl LeafLocks {
@@ -71,7 +71,8 @@ impl LeafLocks {
     }
 }
 
-/// One pass a reason on one table. Of each, `due` rows were counted.
+/// Runs one pass per reason over one table. `due` is the number of rows that were counted for each
+/// reason.
 pub(super) async fn of_leaf(
     target: &Target,
     leaf: &Leaf,
@@ -90,7 +91,7 @@ pub(super) async fn of_leaf(
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
         let result = pass.work().await;
         remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
-        // What was begun and not brought to its end may have left some.
+        // A pass that did not complete may have left due rows.
         pass.tally.uncertain |= result.is_err();
         tally.add(pass.tally);
         result?;
@@ -98,7 +99,7 @@ pub(super) async fn of_leaf(
     Ok(())
 }
 
-/// For the next run of this process.
+/// Updates the watermark for the next run of this process.
 fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
@@ -113,7 +114,7 @@ fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>,
     }
 }
 
-/// Whether a partition is not one of the target's any more: it was dropped or detached.
+/// Whether a partition no longer belongs to the target because it was dropped or detached.
 pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, StopReason> {
     const ATTACHED: &str = "
         SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
@@ -128,7 +129,7 @@ pub(super) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, St
     Ok(usize::try_from(found).ok() != Some(below.len()))
 }
 
-/// A pass at its beginning, in the order that promises to be the quicker one.
+/// Creates a pass in the scan order that is expected to be faster.
 async fn begin<'p, 'w>(
     target: &'p Target,
     reason: &'p str,
@@ -142,15 +143,13 @@ async fn begin<'p, 'w>(
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
     let statistics = deadline.with(2, TableStatistics::of(client, leaf, sql)).await?;
     let Some(statistics) = statistics else {
-        return Err(StopReason::TableGone(format!(
-            "{} is not there any more",
-            leaf.table.quoted()
-        )));
+        return Err(StopReason::TableGone(format!("{} no longer exists", leaf.table.quoted())));
     };
     let chosen = target.order.map(|order| (order, "the configuration says so"));
     let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
-    // Measured from the start of the index alone: behind a watermark nothing is in the way, and
-    // with a condition none is kept.
+    // Blocks are measured only for a pass that begins at the start of the index: a pass that begins
+    // at a watermark has no dead entries before it, and a pass with a condition does not keep a
+    // watermark.
     let measured = order == Order::Index
         && sql.from.is_none()
         && sql.only.is_none()
@@ -183,8 +182,8 @@ async fn begin<'p, 'w>(
     Ok(Pass::new(plan, worker))
 }
 
-/// How many blocks the server reads to find the first row; `None` when a timeout was reached, which
-/// the pass itself will reach and report.
+/// Returns the number of blocks that the server reads to find the first row. Returns `None` if a
+/// timeout was reached; the pass itself will reach it again and report it.
 async fn blocks_to_first_row(
     worker: &Worker<'_>,
     sql: &PassSql,
@@ -201,8 +200,8 @@ async fn blocks_to_first_row(
     }
 }
 
-/// The statements of each reason's pass, with its cutoff: the start of the run by the database's
-/// clock, less what is kept.
+/// Builds the statements of the pass for each reason. The cutoff is the start of the run by the
+/// database's clock, minus `keep`.
 pub(super) fn passes(
     target: &Target,
     located: Located,
@@ -240,20 +239,20 @@ pub(super) fn passes(
         .collect();
     let now = Instant::now();
     let passes = |leaf: &Leaf| {
-        let minded = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
-        let minded = minded
+        let columns = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
+        let columns = columns
             .chain(&target.group)
             .chain(located.children.iter().map(|child| &child.refers_to));
-        // Any column may be one that `where` looks at.
+        // `where` may read any column.
         let this = if target.filter.is_some() {
             leaf.identity.clone()
         } else {
-            leaf.identity.with_columns(minded)
+            leaf.identity.with_columns(columns)
         };
         let tables: Vec<Identity> = std::iter::once(this).chain(children.iter().cloned()).collect();
         let pass = |(index, this): (usize, &Due)| PassSql {
             oid: leaf.oid,
-            // What a condition kept then may be due now.
+            // A row that the condition kept earlier may be due now.
             from: only
                 .is_none()
                 .then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now))

@@ -1,4 +1,4 @@
-//! What to reap, as data: a table, and the reasons for which one of its rows is due.
+//! The definition of a target: a table, and the reasons for which its rows are due.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use super::name::{Ident, TableName};
 
-/// What an integer column counts since 1970.
+/// The unit of an integer column that contains the time since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Seconds.
@@ -17,91 +17,93 @@ pub enum Unit {
     Microseconds,
 }
 
-/// Why a row may go: the time in `column` is longer ago than `keep`. A row whose `column` is null
-/// is not due.
+/// A reason for deleting a row: the time in `column` was more than `keep` ago. A row whose `column`
+/// is null is not due.
 #[derive(Clone, Debug)]
 pub struct Reason {
-    /// In reports and labels.
+    /// The name in reports and labels.
     pub name: String,
-    /// The time that counts.
+    /// The column with the due time.
     pub column: Ident,
-    /// How long after that time the row is still needed.
+    /// How long the row is kept after that time.
     pub keep: Duration,
-    /// Whose time a column without time zone is in; of no matter to one with it.
+    /// The time zone of a column without time zone. Ignored for a column with one.
     pub zone: Option<Tz>,
-    /// What an integer column counts.
+    /// The unit of an integer column.
     pub unit: Option<Unit>,
 }
 
-/// In which order a pass comes to the rows.
+/// The scan order of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Along the index on the due column, from the oldest: reads what is due and nothing else.
+    /// Follows the index on the due column from the oldest row on. Reads only due rows.
     Index,
-    /// Along the table, a range of its blocks at a time: reads all of it, and each block once.
+    /// Follows the heap, one range of blocks at a time. Reads the whole table, and each block once.
     Heap,
 }
 
-/// What a time before the year 2000 in a due column means. Many applications write 0, `0001-01-01`
-/// or `-infinity` for "never".
+/// The meaning of a time before the year 2000 in a due column. Many applications store 0,
+/// `0001-01-01` or `-infinity` for "never".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ancient {
-    /// Nobody has said: the target is unsafe when there is such a time, and rows that get one
-    /// during a run stay.
+    /// Not configured. The target is unsafe if such a time exists, and rows that get such a time
+    /// during a run are kept.
     #[default]
     Refuse,
-    /// "Never": such rows are not due, and no statement reads them.
+    /// The time means "never": such rows are not due, and no statement reads them.
     Keep,
-    /// A time like any other: such rows are due.
+    /// The time has no special meaning: such rows are due.
     Due,
 }
 
-/// What it means when a target's table is not there.
+/// The effect if the table of a target does not exist.
 #[derive(Clone, Debug)]
 pub enum Absent {
-    /// The target fails; the text says what to do about it.
+    /// The target fails. The text describes how to fix that.
     Fails(String),
-    /// There is nothing to do.
+    /// The target is skipped.
     LeftOut,
-    /// There is nothing to do, unless all tables of this preset are missing.
+    /// The target is skipped, unless all tables of this preset are missing.
     LeftOutOf(String),
 }
 
-/// A table with the reasons for which its rows are due.
+/// A table and the reasons for which its rows are due.
 ///
-/// Each reason needs an index on its column, best followed by the primary key, which the pass walks
-/// along.
+/// Each reason requires an index on its column, preferably followed by the primary key. The pass
+/// follows this index.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// In reports and labels.
+    /// The name in reports and labels.
     pub name: String,
-    /// Where its rows are.
+    /// The table with the rows.
     pub table: TableName,
-    /// One pass each, in this order. A row that is due for several is counted under the first.
+    /// The reasons, each with one pass, in this order. A row that is due for several reasons is
+    /// counted for the first one.
     pub reasons: Vec<Reason>,
-    /// A condition in SQL on the row `t`: one that does not meet it is not due.
+    /// An SQL condition on the row `t`. A row that does not satisfy it is not due.
     pub filter: Option<String>,
-    /// Rows that are alike in it go when all of them are due; where it is null, a row is by
-    /// itself.
+    /// A column that groups rows: rows with the same value are deleted only when all of them are
+    /// due. A row whose value is null is a group of its own.
     pub group: Option<Ident>,
-    /// Tables whose rows refer to this one's, and the columns that do: they go first, and count as
-    /// rows of a chunk.
+    /// Tables whose rows reference this table, and the referencing columns. Their rows are deleted
+    /// first and count as rows of a chunk.
     pub children: Vec<(TableName, Ident)>,
-    /// What a time before the year 2000 means.
+    /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
-    /// In which order rows are come to; `None` when that is for each pass to choose.
+    /// The scan order; `None` if each pass chooses it.
     pub order: Option<Order>,
-    /// Rows in a chunk at the most, where it is not what the run has.
+    /// The maximum number of rows in a chunk; `None` for that of the run.
     pub chunk: Option<u32>,
-    /// Somebody said that nearly all of the table may go the first time.
+    /// Whether the configuration confirms that the first run may delete nearly the whole table.
     pub confirmed: bool,
-    /// Where a file says so, for what only the database can tell is wrong with it.
+    /// The location of the target in a configuration file, for errors that are detected only in the
+    /// database.
     pub location: Option<String>,
-    /// When there is no such table.
+    /// What happens if the table does not exist.
     pub absent: Absent,
 }
 
-/// The reaper's own table, with its rows kept for so long.
+/// Returns the target for the reaper's own history, whose rows are kept for `keep`.
 #[must_use]
 pub fn history(keep: Duration) -> Target {
     let reason = Reason {
@@ -118,11 +120,11 @@ pub fn history(keep: Duration) -> Target {
         filter: None,
         group: None,
         children: Vec::new(),
-        // The reaper writes no time that means "never".
+        // The reaper stores no time that means "never".
         ancient: Ancient::Due,
         order: None,
         chunk: None,
-        // A reaper that was stopped for longer than that finds nearly all of its history due.
+        // For a reaper that was stopped for longer than `keep`, nearly the whole history is due.
         confirmed: true,
         location: None,
         absent: Absent::LeftOut,

@@ -1,4 +1,4 @@
-//! One target in one run: where its table is, the work on it, and what it came to.
+//! A target run: the lookup of one target's table, the work on it, and its result.
 
 use std::time::{Duration, Instant};
 
@@ -27,35 +27,35 @@ use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::metrics;
 
-/// From this part of a table on, by the estimate, the share of due rows is looked at more closely.
+/// The estimated share of due rows from which on it is worth measuring with a sample.
 const WORTH_SAMPLING: f64 = 0.1;
 
 pub(super) struct TargetRun<'a> {
     pub(super) target: &'a Target,
-    /// `None` when it cannot be worked on.
+    /// The table; `None` if the target cannot be processed.
     pub(super) table: Option<Table>,
-    /// What the gate says of it.
+    /// The findings of the preflight checks.
     pub(super) findings: Vec<Finding>,
-    /// Of these, what it goes on in spite of.
+    /// The codes of the unsafe findings that are overridden.
     pub(super) forced: Vec<Code>,
-    /// What earlier runs left of it; `None` when it is not to be worked on.
+    /// The state of the first-run guard; `None` if the target is not to be processed.
     first_run_guard: Option<Guard>,
-    /// Rows of the table before the run, counted, sampled or estimated.
+    /// The number of rows in the table before the run: counted, sampled or estimated.
     rows: Option<f64>,
-    /// Its lock is ours.
+    /// Whether this run holds the lock of the target.
     pub(super) locked: bool,
-    /// `None` as long as it is to be worked on.
+    /// How the target ended; `None` while it is still to be processed.
     pub(super) ended: Option<Result<(), StopReason>>,
-    /// Of its tables, those that were skipped: another reaper is at work on them, or on their
+    /// The tables of the target that were skipped because another reaper has locked them or their
     /// children.
     busy: Vec<String>,
-    /// One a reason.
+    /// One tally per reason.
     tallies: Vec<Tally>,
     elapsed: Duration,
 }
 
 impl<'a> TargetRun<'a> {
-    /// Looks the target up. `None` when there is nothing to do.
+    /// Looks up the target's table. Returns `None` if the target is to be skipped.
     pub(super) async fn prepare(
         lookup: Lookup<'_>,
         target: &'a Target,
@@ -107,12 +107,12 @@ impl<'a> TargetRun<'a> {
         }))
     }
 
-    /// A target whose table is not there.
+    /// Creates a target run whose table does not exist.
     pub(super) fn absent(target: &'a Target, why: String) -> Self {
         Self::new(target, None, vec![Finding::plain(Code::NoTable, why)])
     }
 
-    /// A target that the run did not come to.
+    /// Creates a target run that was never begun.
     pub(super) fn not_begun(target: &'a Target) -> Self {
         Self::new(target, None, Vec::new())
     }
@@ -133,8 +133,8 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Leaves the target alone when its table is another one than that of the proof: it was
-    /// replaced in between.
+    /// Skips the target if its table is not the one in the proof because the table was replaced in
+    /// the meantime.
     pub(super) fn pass_proof(&mut self, proof: Option<&Proof>) {
         let Some((proof, oid)) = proof.zip(self.oid()) else { return };
         if !proof.covers(&self.target.table, oid) {
@@ -152,18 +152,18 @@ impl<'a> TargetRun<'a> {
         self.table.as_ref().map(|table| table.oid)
     }
 
-    /// Some of it was worked on.
+    /// Whether the work on the target has begun.
     pub(super) fn has_begun(&self) -> bool {
         !self.elapsed.is_zero()
     }
 
-    /// The lock went with its connection.
+    /// Records that the lock was lost with its connection.
     pub(super) fn lost_its_lock(&mut self) {
         self.locked = false;
         metrics::lock_held(&self.target.name, false);
     }
 
-    /// Finds out whether it is safe to work on.
+    /// Runs the preflight checks of the target.
     pub(super) async fn examine(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -195,7 +195,8 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Leaves the target alone when it is unsafe, unless it is to be forced and can be.
+    /// Skips the target if it is unsafe, unless all of its unsafe findings may be and are
+    /// overridden.
     pub(super) fn apply_preflight(&mut self, rules: Rules) {
         let target = self.target.name.as_str();
         let (blocking, others): (Vec<&Finding>, Vec<&Finding>) =
@@ -229,7 +230,7 @@ impl<'a> TargetRun<'a> {
             }
             return;
         }
-        // That says nothing about its safety.
+        // A missing or locked table does not make the target unsafe.
         let absent =
             blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
         let why = preflight::why(&blocking);
@@ -249,11 +250,11 @@ impl<'a> TargetRun<'a> {
             }
             StopReason::Unsafe(why)
         }));
-        // Neither locked nor counted: without an index a count would read all of it.
+        // The table is neither locked nor counted: without an index, counting would read all of it.
         self.table = None;
     }
 
-    /// The statements for each of its tables.
+    /// Returns the statements for each of the target's tables.
     pub(super) fn tables(&self) -> Vec<&[PassSql]> {
         self.table
             .iter()
@@ -262,7 +263,7 @@ impl<'a> TargetRun<'a> {
             .collect()
     }
 
-    /// The tables that it deletes from itself.
+    /// Returns the oids of the tables from which the target deletes directly.
     fn deleted_from(&self) -> Vec<u32> {
         let table = self.table.iter();
         let leaves =
@@ -274,7 +275,8 @@ impl<'a> TargetRun<'a> {
         oids
     }
 
-    /// Finds out whether its cascades reach `others`, targets that keep rows by `where` or `group`.
+    /// Checks whether cascades reach `others`, the tables of targets that keep rows by `where` or
+    /// `group`.
     pub(super) async fn examine_others(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -288,13 +290,13 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Its tables, when it keeps rows by `where` or `group`.
+    /// Returns the oids of its tables if the target keeps rows by `where` or `group`.
     pub(super) fn keeping(&self) -> impl Iterator<Item = u32> {
         let keeps = self.target.filter.is_some() || self.target.group.is_some();
         self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
     }
 
-    /// Skips the target when this is its first run and nearly all of it would go.
+    /// Skips the target if this is its first run and nearly all of its rows would be deleted.
     pub(super) async fn apply_first_run_guard(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -315,8 +317,8 @@ impl<'a> TargetRun<'a> {
         self.first_run_guard = Some(first_run_guard);
     }
 
-    /// Skips the target when nearly all of it would go, after runs that deleted less than half of
-    /// it. `backlog` is what is due.
+    /// Skips the target if nearly all of its rows would be deleted although earlier runs deleted
+    /// less than half. `backlog` is the number of due rows.
     pub(super) async fn apply_every_run_guard(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -361,14 +363,13 @@ impl<'a> TargetRun<'a> {
         why
     }
 
-    /// Keeps what this run did, for the guards of the next one.
+    /// Stores the result of this run for the guards of the next one.
     pub(super) async fn has_worked(&mut self, auxiliary: &AuxiliaryConnection) {
         let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
         #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
         let rows_deleted = deleted as f64;
-        // A run that was cut short says nothing about what there was to do, nor does one on an
-        // empty table.
+        // The share of an interrupted run, or of a run on an empty table, is not representative.
         let rows = self
             .rows
             .filter(|_| matches!(self.ended, Some(Ok(()))) && self.busy.is_empty())
@@ -377,8 +378,8 @@ impl<'a> TargetRun<'a> {
         first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
     }
 
-    /// Does one pass a reason on each table, and remembers how that ended. `backlog` is what there
-    /// is to do.
+    /// Runs one pass per reason on each table and records the result. `backlog` is the number of
+    /// due rows.
     pub(super) async fn work(
         &mut self,
         worker: &mut Worker<'_>,
@@ -390,7 +391,7 @@ impl<'a> TargetRun<'a> {
         worker.progress.send_modify(|progress| {
             progress.target.clone_from(&self.target.name);
             match progress.targets.last_mut() {
-                // Begun again, after a connection was lost.
+                // The target was begun again after the connection was lost.
                 Some(last) if last.target == self.target.name => last.ended = None,
                 _ => progress.targets.push(TargetProgress::begun(self.target)),
             }
@@ -429,15 +430,15 @@ impl<'a> TargetRun<'a> {
                     "partition skipped: another reaper holds its lock"
                 );
                 self.busy.push(table);
-                // What it holds is not known.
+                // The number of due rows in the partition is unknown.
                 self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
                 continue;
             }
-            // On the heap: the statements of a chunk make it large.
+            // Boxed because the statements of a chunk make this future large.
             let done =
                 Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies))
                     .await;
-            // With the connection the locks are gone, too.
+            // If the connection was lost, the locks were released, too.
             if !matches!(done, Err(StopReason::ConnectionLost(_) | StopReason::Pooler)) {
                 unlock_leaf(worker, &locks).await?;
             }
@@ -464,13 +465,13 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Counts what is due, up to a cap, and says so in the metrics.
+    /// Counts due rows, up to a cap, and updates the metrics.
     pub(super) async fn backlog(&self, auxiliary: &AuxiliaryConnection, cap: i64) -> Backlog {
         if self.table.is_none() {
             return Backlog::default();
         }
         let backlog = backlog::count(auxiliary, self.target, &self.tables(), cap).await;
-        // What was not counted is not known: the last that was is still the best there is.
+        // If the count failed, the metrics keep the last known value.
         if !backlog.unknown {
             metrics::backlog(
                 self.target,
@@ -482,9 +483,9 @@ impl<'a> TargetRun<'a> {
         backlog
     }
 
-    /// What is due after the work. When all of it was examined and nothing was left that is known;
-    /// else it is counted, which takes walking over the dead entries that the work has left in
-    /// the index.
+    /// Returns the number of due rows after the work. If everything was examined and nothing was
+    /// left, the number is known. Otherwise the rows are counted, which requires scanning the dead
+    /// entries that the deletions left in the index.
     pub(super) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
         if matches!(self.ended, Some(Ok(()))) && certain {
@@ -494,13 +495,13 @@ impl<'a> TargetRun<'a> {
         }
         let paused = matches!(&self.ended, Some(Err(StopReason::Throttled(throttle_reason, _))) if throttle_reason.cause == ThrottleCause::Pause);
         if paused || self.table.is_none() {
-            // Nobody looked: for all we know there are some.
+            // Due rows were not counted, so some may be left.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
         }
         self.backlog(auxiliary, COUNT_CAP).await
     }
 
-    /// The stint is over: what it came to, with `backlog` still there.
+    /// Ends the target run and returns its report. `backlog` is the number of remaining due rows.
     pub(super) fn report(self, backlog: &Backlog) -> TargetReport {
         let reasons = self.target.reasons.iter().zip(&self.tallies);
         let mut uncounted_cascades: Vec<String> =

@@ -1,5 +1,5 @@
-//! What a run makes way for: it looks before a chunk, about once a second, and waits as long as
-//! there is a cause.
+//! Throttles. A run checks them before a chunk, about once a second, and waits while one of them is
+//! active.
 
 mod pause;
 mod replicas;
@@ -14,33 +14,34 @@ use super::auxiliary::{AuxiliaryConnection, after};
 use super::db_error::DbError;
 use replicas::Replicas;
 
-/// How often a run at work looks. A look is two to four small questions, a millisecond on a
-/// connection of their own; what it does in a second can be borne.
+/// How often an active run checks its throttles. A check consists of two to four small queries,
+/// which take about a millisecond on a separate connection. The load that a run causes within one
+/// second is acceptable.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What it waits for: the closed set of the metrics' label `cause`.
+/// The cause of a wait: the closed set of values of the metrics' label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThrottleCause {
-    /// The share of time that is left to others.
+    /// The rest after each chunk.
     DutyCycle,
-    /// A replica that is behind.
+    /// A replica lags.
     ReplicaLag,
-    /// A server with much to do.
+    /// The server is busy.
     Busy,
-    /// A vacuum of the table that is being worked on.
+    /// A vacuum is running on the table that is being processed.
     Vacuum,
-    /// A query of the user's.
+    /// The user's own query returned a reason to wait.
     Query,
-    /// Somebody's word.
+    /// A pause is set.
     Pause,
 }
 
 impl ThrottleCause {
-    /// All of them, for metrics that are created at start.
+    /// All causes, for metrics that are created at startup.
     pub const ALL: [Self; 6] =
         [Self::DutyCycle, Self::ReplicaLag, Self::Busy, Self::Vacuum, Self::Query, Self::Pause];
 
-    /// As it stands in labels, reports and logs.
+    /// Returns the name in labels, reports and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,18 +54,19 @@ impl ThrottleCause {
         }
     }
 
-    /// It is one table's alone: others can be worked on meanwhile.
+    /// Whether the cause affects only one target, so that other targets can be processed in the
+    /// meantime.
     pub(super) fn is_of_one_target(self) -> bool {
         self == Self::Vacuum
     }
 }
 
-/// A cause to wait, with what was seen.
+/// A throttle reason: a cause with the measured values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ThrottleReason {
     pub(super) cause: ThrottleCause,
     pub(super) why: String,
-    /// It may be over in a moment: worth another look at once.
+    /// Whether the throttle may clear within moments, so that it is checked again immediately.
     pub(super) soon: bool,
 }
 
@@ -80,40 +82,42 @@ impl fmt::Display for ThrottleReason {
     }
 }
 
-/// What to make way for.
+/// The configured throttles.
 #[derive(Clone, Debug)]
 pub struct ThrottleLimits {
-    /// Replicas; `None` to let them lag.
+    /// The limit for replicas; `None` to ignore their lag.
     pub replicas: Option<ReplicaLimit>,
-    /// Client back ends at work at the most, but for the reaper's own.
+    /// The maximum number of active client backends, without the reaper's own connections.
     pub max_active: Option<u32>,
     /// Whether to wait for a vacuum of the table.
     pub vacuum: bool,
-    /// A query whose answer says whether to wait.
+    /// A query whose result determines whether to wait.
     pub query: Option<String>,
-    /// How long to wait in a row, whatever for.
+    /// The maximum uninterrupted wait, whatever the causes.
     pub longest_wait: Duration,
 }
 
-/// How far replicas may be behind.
+/// The limit for the lag of replicas.
 #[derive(Clone, Debug)]
 pub struct ReplicaLimit {
-    /// Of any that counts.
+    /// The maximum lag of each replica that is checked.
     pub lag: Duration,
-    /// Somebody asked for it: not to be able to see a replica is a cause to wait, too.
+    /// Whether the limit is configured explicitly. If so, a replica whose lag is hidden from the
+    /// role is a reason to wait, too.
     pub asked_for: bool,
-    /// Their `application_name`s; none for every physical one.
+    /// The `application_name`s of the replicas to check. If empty, all physical replicas are
+    /// checked.
     pub names: Vec<String>,
-    /// A query that tells the lag in seconds, instead of `pg_stat_replication`.
+    /// A query that returns the lag in seconds, instead of `pg_stat_replication`.
     pub query: Option<String>,
 }
 
-/// What a run looks at, and what it remembers of it.
+/// Checks the configured throttles and keeps their state between checks.
 pub(super) struct Throttle {
     limits: ThrottleLimits,
     auxiliary: AuxiliaryConnection,
     replicas: Replicas,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
     warned: Vec<&'static str>,
 }
 
@@ -123,42 +127,42 @@ impl Throttle {
             limits,
             auxiliary: auxiliary.clone(),
             replicas: Replicas::default(),
-            looked: None,
+            checked: None,
             warned: Vec::new(),
         }
     }
 
-    /// Asks on another connection from here on.
+    /// Uses another connection from now on.
     pub(super) fn moved_to(&mut self, auxiliary: &AuxiliaryConnection) {
         self.auxiliary = auxiliary.clone();
-        // It may be to another server, whose log of writes is another one.
+        // The connection may lead to another server, whose WAL positions are unrelated.
         self.replicas = Replicas::default();
-        self.looked = None;
+        self.checked = None;
     }
 
     pub(super) fn longest_wait(&self) -> Duration {
         self.limits.longest_wait
     }
 
-    /// It is time for another look.
+    /// Whether the next check is due.
     pub(super) fn is_due(&self) -> bool {
-        self.looked.is_none_or(|looked| looked.elapsed() >= EVERY)
+        self.checked.is_none_or(|checked| checked.elapsed() >= EVERY)
     }
 
-    /// The first thing that stands in the way of work on these tables.
+    /// Checks all throttles and returns the first reason to wait before work on these tables.
     pub(super) async fn look(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
-        let found = self.look_around(tables).await;
-        self.looked = Some(Instant::now());
+        let found = self.check(tables).await;
+        self.checked = Some(Instant::now());
         found
     }
 
-    /// Whether somebody said to pause.
+    /// Returns a reason to wait if a pause is set.
     pub(super) async fn pause(&self) -> Result<Option<ThrottleReason>, Error> {
         let AuxiliaryConnection { client, deadline, own, .. } = &self.auxiliary;
         match deadline.with(1, schema::pause::get(client, own)).await {
             Ok(found) => Ok(pause::throttle_reason(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
-            Err(error) => unanswered(
+            Err(error) => unknown_state(
                 ThrottleCause::Pause,
                 "whether there is a pause, in reaper_state,",
                 error,
@@ -166,7 +170,7 @@ impl Throttle {
         }
     }
 
-    async fn look_around(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
+    async fn check(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
         if let Some(throttle_reason) = self.pause().await? {
             return Ok(Some(throttle_reason));
         }
@@ -178,9 +182,12 @@ impl Throttle {
                 Ok(found) if found.is_some() => return Ok(found),
                 Ok(_) => {}
                 Err(error) => {
-                    if let Some(throttle_reason) =
-                        unanswered(ThrottleCause::ReplicaLag, "how far replicas are behind", error)?
-                            .filter(|_| asked_for)
+                    if let Some(throttle_reason) = unknown_state(
+                        ThrottleCause::ReplicaLag,
+                        "how far replicas are behind",
+                        error,
+                    )?
+                    .filter(|_| asked_for)
                     {
                         return Ok(Some(throttle_reason));
                     }
@@ -205,9 +212,9 @@ impl Throttle {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    return unanswered(
+                    return unknown_state(
                         ThrottleCause::Busy,
-                        "how many back ends are at work",
+                        "how many backends are active",
                         error,
                     );
                 }
@@ -223,61 +230,66 @@ impl Throttle {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    return unanswered(ThrottleCause::Vacuum, "whether a vacuum is at work", error);
+                    return unknown_state(
+                        ThrottleCause::Vacuum,
+                        "whether a vacuum is running",
+                        error,
+                    );
                 }
             }
         }
         if let Some(query) = &self.limits.query {
             return match self.auxiliary.deadline.with(1, answer(&self.auxiliary, query)).await {
-                Ok(answer) => Ok(says_wait(answer.as_deref())),
-                Err(error) => unanswered(ThrottleCause::Query, "THROTTLE_QUERY", error),
+                Ok(answer) => Ok(judge_answer(answer.as_deref())),
+                Err(error) => unknown_state(ThrottleCause::Query, "THROTTLE_QUERY", error),
             };
         }
         Ok(None)
     }
 
-    fn warn(&mut self, what: &'static str, say: impl FnOnce()) {
+    fn warn(&mut self, what: &'static str, log: impl FnOnce()) {
         if !self.warned.contains(&what) {
             self.warned.push(what);
-            say();
+            log();
         }
     }
 }
 
-/// What cannot be known is no leave to go on. A connection that was lost is another matter.
-fn unanswered(
+/// An unknown state throttles (fail closed). A lost connection is an error instead.
+fn unknown_state(
     cause: ThrottleCause,
     what: &str,
     error: Error,
 ) -> Result<Option<ThrottleReason>, Error> {
     match DbError::of(&error) {
         DbError::Lost(_) => Err(error),
-        trouble => {
-            Ok(Some(ThrottleReason::new(cause, format!("{what} could not be asked: {trouble}"))))
+        error => {
+            Ok(Some(ThrottleReason::new(cause, format!("{what} could not be asked: {error}"))))
         }
     }
 }
 
-/// The first value of a user's query, as text. On the configured search path, in a transaction that
-/// writes nothing.
+/// Returns the first value of a user's query, as text. The query runs with the configured
+/// `search_path`, in a read-only transaction.
 async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<String>, Error> {
     let text = format!("BEGIN READ ONLY; {}; {query}\n; COMMIT", auxiliary.local_path());
     let answer = match auxiliary.client.simple_query(&text).await {
         Ok(answer) => answer,
         Err(error) => {
-            // A connection that is gone needs none.
+            // A lost connection requires no rollback.
             let _ = auxiliary.client.batch_execute("ROLLBACK").await;
             return Err(error);
         }
     };
-    // After BEGIN and what sets the path.
+    // The results of BEGIN and of setting the `search_path` come first.
     let row = after(&answer, 2).next();
     Ok(row.and_then(|row| row.text(0).map(str::to_owned)))
 }
 
-/// Reads what a `THROTTLE_QUERY` answered: no row, NULL, false, 0 and nothing let the run go on;
-/// anything else is a cause to wait, and a text is why.
-fn says_wait(answer: Option<&str>) -> Option<ThrottleReason> {
+/// Evaluates the result of a `THROTTLE_QUERY`. With no row, NULL, false, 0, a negative number or an
+/// empty text, the run continues. Any other value is a reason to wait, and a text is the reason
+/// itself.
+fn judge_answer(answer: Option<&str>) -> Option<ThrottleReason> {
     let answer = answer.map(str::trim)?;
     if matches!(answer, "" | "f" | "false")
         || answer.parse::<f64>().is_ok_and(|number| number <= 0.0)
@@ -285,7 +297,7 @@ fn says_wait(answer: Option<&str>) -> Option<ThrottleReason> {
         return None;
     }
     let why = if matches!(answer, "t" | "true") {
-        "THROTTLE_QUERY says so".to_owned()
+        "THROTTLE_QUERY returned true".to_owned()
     } else {
         format!("THROTTLE_QUERY says {answer}")
     };
@@ -297,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_as_a_user_would_mean_it() {
+    fn query_result_determines_whether_to_wait() {
         for on in [
             None,
             Some(""),
@@ -308,14 +320,14 @@ mod tests {
             Some("-1"),
             Some(" "),
         ] {
-            assert_eq!(says_wait(on), None, "{on:?}");
+            assert_eq!(judge_answer(on), None, "{on:?}");
         }
         for (wait, why) in [
-            ("t", "THROTTLE_QUERY says so"),
+            ("t", "THROTTLE_QUERY returned true"),
             ("3", "THROTTLE_QUERY says 3"),
             ("a backup", "THROTTLE_QUERY says a backup"),
         ] {
-            assert_eq!(says_wait(Some(wait)).unwrap().why, why);
+            assert_eq!(judge_answer(Some(wait)).unwrap().why, why);
         }
     }
 }

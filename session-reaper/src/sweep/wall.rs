@@ -1,26 +1,26 @@
-//! Wall-clock times where the clocks change. Pure.
+//! Wall-clock times around clock changes. Pure.
 //!
-//! A wall-clock time has several readings: where clocks are set back it comes twice, and where they
-//! are set forward some times are skipped, which PostgreSQL reads by the offset of before. It is
-//! past only when every reading is.
+//! A wall-clock time can be ambiguous: when clocks are set back, some times occur twice. When
+//! clocks are set forward, some times are skipped; PostgreSQL interprets these with the offset
+//! before the change. A wall-clock time is past only if it is past in every interpretation.
 
 use chrono::{
     DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc,
 };
 use chrono_tz::Tz;
 
-/// The wall-clock times, or the days, of which every reading is past at some instant.
+/// The wall-clock times, or the days, that are past at some instant in every interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Past<T> {
-    /// Nothing from here on is past.
+    /// No time from here on is past.
     pub(super) before: T,
-    /// Nothing from the first of these to before the second is: clocks skipped these times less
-    /// than so long ago.
+    /// No time from the first of these up to (but excluding) the second is past: clocks skipped
+    /// these times so recently that their interpretation is not past yet.
     pub(super) skipped: Option<(T, T)>,
 }
 
 impl Past<NaiveDateTime> {
-    /// The days of which every time is past.
+    /// Returns the days of which every time is past.
     pub(super) fn of_days(self) -> Past<NaiveDate> {
         let before = self.before.date();
         let days = self.skipped.map(|(from, to)| {
@@ -31,13 +31,13 @@ impl Past<NaiveDateTime> {
     }
 }
 
-/// No change of a clock moves it by more than a day.
+/// No clock change is larger than this; the largest are one day.
 const MOST: TimeDelta = TimeDelta::hours(25);
 
-/// Two changes are further apart than this.
+/// Two clock changes are always further apart than this.
 const STEP: TimeDelta = TimeDelta::minutes(15);
 
-/// A change of the offset to UTC.
+/// A change of the offset from UTC.
 struct Change {
     /// The first instant of the new offset.
     at: DateTime<Utc>,
@@ -45,7 +45,7 @@ struct Change {
     after: TimeDelta,
 }
 
-/// What is past in `zone` at the instant `now`.
+/// Returns the times that are past in `zone` at the instant `now`.
 pub(super) fn past(zone: Tz, now: DateTime<Utc>) -> Past<NaiveDateTime> {
     let mut past = Past { before: wall(now, offset(zone, now)), skipped: None };
     for Change { at, before, after } in changes(zone, now) {
@@ -59,7 +59,7 @@ pub(super) fn past(zone: Tz, now: DateTime<Utc>) -> Past<NaiveDateTime> {
     past
 }
 
-/// The changes around an instant, in order.
+/// Returns the changes around an instant, in order.
 fn changes(zone: Tz, now: DateTime<Utc>) -> Vec<Change> {
     let mut found = Vec::new();
     let Some(mut from) = now.checked_sub_signed(MOST) else { return found };
@@ -75,7 +75,8 @@ fn changes(zone: Tz, now: DateTime<Utc>) -> Vec<Change> {
     found
 }
 
-/// Of two instants with different offsets, the first second that has the offset of the latter.
+/// Returns the first second between two instants with different offsets that has the offset of the
+/// later one.
 fn change(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
     let after = offset(zone, to);
     let (mut low, mut high) = (from.timestamp(), to.timestamp());

@@ -1,14 +1,15 @@
-//! How far earlier runs of this process came, so that a daemon does not walk over what they deleted
-//! at each tick.
+//! The watermarks of earlier runs of this process, so that a daemon does not scan again, in each
+//! scheduled run, what earlier runs deleted.
 //!
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
-//! vacuum can while an older transaction is open. Finding the first live row then means walking
-//! over all of them, at 0.2 to 0.6 µs each. A pass that examined everything up to its cutoff and
-//! left nothing is a *watermark*: later passes begin there. Only rows that are written later with
-//! an older time can lie before it, so every so often a pass begins at the start of the index.
+//! vacuum can remove them while an older transaction is open. Finding the first live row then
+//! requires scanning all of them, at 0.2 to 0.6 µs each. If a pass examined everything up to its
+//! cutoff and left no due row, the cutoff becomes a *watermark*: later passes begin there. Only
+//! rows that are written later with an older time can lie before it. Therefore, from time to time a
+//! pass begins at the start of the index.
 //!
-//! Whether a watermark is worth keeping is decided by blocks read and not by time taken, so that a
-//! daemon behaves alike on a fast machine and on a slow one.
+//! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
+//! daemon behaves the same on fast and on slow machines.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,40 +17,40 @@ use std::time::{Duration, Instant};
 
 use super::query::Text;
 
-/// Blocks that the server has to read to find the first row before a watermark is kept. A block
-/// holds some 250 entries of an index, and their rows lie on as many blocks again or more: this is
-/// some 60,000 dead entries, or 20 ms of a 3 GHz core.
+/// The minimum number of blocks that the server reads to find the first row for a watermark to be
+/// kept. A block contains about 250 index entries, whose rows are in at least as many table blocks
+/// again. This corresponds to about 60,000 dead entries, or 20 ms of a 3 GHz core.
 const WORTH_KEEPING: u64 = 500;
 
-/// How long a watermark is used. A row that is written with a time before it is found this much
-/// later at most. The walk that a watermark saves takes at most `STATEMENT_TIMEOUT`, by default
-/// less than a hundredth of this time.
+/// How long a watermark is used. A row that is written with an older time is found at most this
+/// much later. The scan that a watermark avoids takes at most `STATEMENT_TIMEOUT`, by default less
+/// than a hundredth of this time.
 const KEPT: Duration = Duration::from_mins(10);
 
-/// Which pass: of a target, on a table by its oid, for a reason by its place.
+/// Identifies a pass: the target's name, the table's oid, and the index of the reason.
 pub(super) type Key = (String, u32, usize);
 
-/// What a process remembers of its runs. Clones share it.
+/// The watermarks of a process. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Watermarks(Arc<Mutex<Marks>>);
 
 #[derive(Debug, Default)]
 struct Marks {
-    /// When the server was started on which they are.
+    /// The start time of the server to which the watermarks apply.
     server: String,
     reached: HashMap<Key, Reached>,
 }
 
 #[derive(Clone, Debug)]
 struct Reached {
-    /// Nothing that is due lies before it.
+    /// No due row is older than this time.
     cutoff: Text,
-    /// When it is not to be relied on any more.
+    /// When the watermark expires.
     until: Instant,
 }
 
 impl Watermarks {
-    /// Where a pass may begin.
+    /// Returns the due time at which a pass may begin.
     pub(super) fn from(&self, key: &Key, now: Instant) -> Option<Text> {
         let reached = &mut self.marks().reached;
         if reached.get(key).is_some_and(|reached| reached.until <= now) {
@@ -58,9 +59,9 @@ impl Watermarks {
         reached.get(key).map(|reached| reached.cutoff.clone())
     }
 
-    /// A pass examined everything before `cutoff` and left nothing. `blocks` is how many the server
-    /// read to find the first row from the start of the index; `None` when that was not
-    /// measured, because the pass began at a watermark, for instance.
+    /// Records that a pass examined everything before `cutoff` and left no due row. `blocks` is the
+    /// number of blocks that the server read to find the first row from the start of the index;
+    /// `None` if that was not measured, for example because the pass began at a watermark.
     pub(super) fn has_reached(&self, key: &Key, cutoff: &Text, blocks: Option<u64>, now: Instant) {
         let reached = &mut self.marks().reached;
         match blocks {
@@ -77,17 +78,17 @@ impl Watermarks {
         }
     }
 
-    /// A pass left something, or was cut short.
+    /// Removes the watermark of a pass that left due rows or was interrupted.
     pub(super) fn forget(&self, key: &Key) {
         self.marks().reached.remove(key);
     }
 
-    /// A server that has failed over, or crashed, may have rows again that were deleted.
+    /// Removes all watermarks. After a failover or a crash, deleted rows may exist again.
     pub(super) fn forget_all(&self) {
         self.marks().reached.clear();
     }
 
-    /// A run begins on the server that was started then.
+    /// Removes all watermarks if they do not apply to the server with this start time.
     pub(super) fn are_of(&self, server: &str) {
         let mut marks = self.marks();
         if marks.server != server {
@@ -95,7 +96,7 @@ impl Watermarks {
         }
     }
 
-    /// What a thread that panicked left there is still true.
+    /// The data is consistent even if a thread panicked while holding the lock.
     fn marks(&self) -> MutexGuard<'_, Marks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,9 +121,9 @@ mod tests {
         assert_eq!(
             watermarks.from(&key, later(599)),
             Some(text("c")),
-            "the next tick continued from there"
+            "the next run continued from there"
         );
-        assert_eq!(watermarks.from(&key, later(600)), None, "and did not extend it");
+        assert_eq!(watermarks.from(&key, later(600)), None, "and did not extend its lifetime");
         watermarks.has_reached(&key, &text("d"), Some(WORTH_KEEPING), start);
         watermarks.forget(&key);
         assert_eq!(watermarks.from(&key, start), None);

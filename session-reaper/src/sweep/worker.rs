@@ -1,4 +1,4 @@
-//! What the passes of a run share, and the waiting between their chunks.
+//! The state that the passes of a run share, and the waits between their chunks.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,9 @@ use crate::clock;
 use crate::metrics;
 use crate::stop::Stop;
 
-/// How long to wait before the first look again at what may be over in a moment, and the longest
-/// time between two looks: somebody who lifts a pause sees the work go on while they look.
+/// The intervals between two checks while the run waits. The first applies to a throttle that may
+/// clear within moments. The second is the maximum, short enough that work visibly resumes when a
+/// pause is lifted.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -24,38 +25,38 @@ pub(super) struct Worker<'a> {
     pub(super) connection: LockConnection,
     pub(super) budget: Budget,
     pub(super) throttle: Throttle,
-    /// `None` when none is kept.
+    /// `None` if no history is kept.
     pub(super) history: Option<&'a History>,
     pub(super) stop: &'a Stop,
     pub(super) progress: &'a watch::Sender<Progress>,
     pub(super) watermarks: &'a Watermarks,
-    /// The tables that are being worked on.
+    /// The oids of the tables that are being processed.
     pub(super) tables: Vec<u32>,
-    /// What the database is owed after the last chunk; taken before the next one.
+    /// The rest that follows the last chunk. It is taken before the next chunk.
     pub(super) rest: Duration,
-    /// When the last chunk went nobody else was writing.
+    /// Whether no other transaction was writing during the last chunk.
     pub(super) alone: bool,
-    /// Server processes whose connections were lost, and which may still hold locks.
+    /// The process IDs of lost connections, whose server processes may still hold locks.
     pub(super) gone: Vec<i32>,
-    /// Connections in a row that were lost before a row went on them.
+    /// The number of consecutive connections that were lost without a deleted row.
     pub(super) consecutive_losses: u32,
 }
 
-/// What to look at.
+/// The throttles to check.
 #[derive(Clone, Copy)]
 enum Check {
     ForPause,
     Around,
 }
 
-/// What stands in the way, and whether the log has it.
+/// The active throttle, and whether it has been logged.
 struct ThrottleState {
     cause: ThrottleCause,
-    said: bool,
+    logged: bool,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker that has not begun.
+    /// Creates a worker for a new run.
     pub(super) fn new(
         connection: LockConnection,
         (budget, throttle): (Budget, Throttle),
@@ -81,8 +82,8 @@ impl<'a> Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Takes the rest that the last chunk earned and waits for what stands in the way, unless the
-    /// run is over.
+    /// Takes the rest after the last chunk and waits for active throttles. Fails if the run must
+    /// end.
     pub(super) async fn may_go_on(&mut self) -> Result<(), StopReason> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_zero() {
@@ -98,28 +99,28 @@ impl Worker<'_> {
         self.wait(Check::Around).await
     }
 
-    /// Waits as long as somebody says to pause, before the work begins.
-    pub(super) async fn wait_for_leave(&mut self) -> Result<(), StopReason> {
+    /// Waits until no pause is set, before the run begins its work.
+    pub(super) async fn wait_for_pause_end(&mut self) -> Result<(), StopReason> {
         self.wait(Check::ForPause).await
     }
 
-    /// Looks until nothing stands in the way, or it has for as long as may be.
+    /// Checks the throttles until none is active, or until the maximum wait is reached.
     async fn wait(&mut self, check: Check) -> Result<(), StopReason> {
         let began = Instant::now();
         let (mut state, mut pause) = (None, FIRST_LOOK);
         let ended = loop {
-            let looked = match check {
+            let checked = match check {
                 Check::ForPause => self.throttle.pause().await,
                 Check::Around => self.throttle.look(&self.tables).await,
             };
-            let throttle_reason = match looked {
+            let throttle_reason = match checked {
                 Ok(Some(throttle_reason)) => throttle_reason,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error.into()),
             };
-            self.stands_in_the_way(&mut state, &throttle_reason, began.elapsed());
-            // What may be over in a moment, a replica that has yet to replay the row of this very
-            // run, gets that moment.
+            self.report_throttle(&mut state, &throttle_reason, began.elapsed());
+            // A throttle that may clear within moments, such as a replica that has yet to replay
+            // the history row of this run, gets at least that much time.
             let longest = self.throttle.longest_wait().max(if throttle_reason.soon {
                 LAST_LOOK
             } else {
@@ -138,24 +139,24 @@ impl Worker<'_> {
             pause = if throttle_reason.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
             match self.is_over() {
                 Ok(()) => {}
-                // What it waited for is why nothing more was done.
+                // The throttle is the reason why the limit was reached without more work.
                 Err(StopReason::Budget(spent)) => {
                     break Err(StopReason::Throttled(throttle_reason, spent.to_string()));
                 }
                 Err(over) => break Err(over),
             }
-            // The connection that holds the lock would be ended as an idle one; and should it be
-            // gone, that is known now.
+            // This query keeps the server from closing the lock connection as idle, and detects a
+            // lost connection now.
             if let Err(error) = self.connection.is_there().await {
                 break Err(error.into());
             }
         };
-        if let Some(ThrottleState { cause, said }) = state {
+        if let Some(ThrottleState { cause, logged }) = state {
             metrics::throttled(cause, false);
             self.progress.send_modify(|progress| progress.waiting = None);
             let waited_ms = super::report::milliseconds(began.elapsed());
-            if ended.is_ok() && said {
-                // As loud as what it waited for.
+            if ended.is_ok() && logged {
+                // Same level as the event `throttled`.
                 tracing::warn!(
                     event = "throttle_cleared",
                     cause = cause.as_str(),
@@ -167,24 +168,24 @@ impl Worker<'_> {
         ended
     }
 
-    /// Tells everybody what it waits for: the log once, the rest each time.
-    fn stands_in_the_way(
+    /// Reports the active throttle: to the log once, to the metrics and the progress each time.
+    fn report_throttle(
         &self,
         state: &mut Option<ThrottleState>,
         throttle_reason: &ThrottleReason,
         waited: Duration,
     ) {
         let ThrottleReason { cause, why, soon } = throttle_reason;
-        let mut said = false;
+        let mut logged = false;
         if let Some(before) = state {
             if before.cause == *cause {
-                said = before.said;
+                logged = before.logged;
             } else {
                 metrics::throttled(before.cause, false);
             }
         }
         metrics::throttled(*cause, true);
-        if !said && (!soon || waited >= LAST_LOOK) {
+        if !logged && (!soon || waited >= LAST_LOOK) {
             let longest_s = self.throttle.longest_wait().as_secs_f64();
             tracing::warn!(
                 event = "throttled",
@@ -193,9 +194,9 @@ impl Worker<'_> {
                 longest_s,
                 "throttled"
             );
-            said = true;
+            logged = true;
         }
-        *state = Some(ThrottleState { cause: *cause, said });
+        *state = Some(ThrottleState { cause: *cause, logged });
         self.progress.send_modify(|progress| {
             let since = progress
                 .waiting
@@ -207,7 +208,7 @@ impl Worker<'_> {
         });
     }
 
-    /// Sleeps, but not when the run is over; says for how long it did.
+    /// Sleeps for `time`, or less if the run must end. Returns the time that has passed.
     pub(super) async fn sleep(&self, time: Duration) -> Duration {
         let began = Instant::now();
         tokio::select! {
@@ -217,7 +218,7 @@ impl Worker<'_> {
         began.elapsed()
     }
 
-    /// The run is over when somebody says so, and when its budget is used up.
+    /// Fails if a signal was received or if the budget is used up.
     pub(super) fn is_over(&self) -> Result<(), StopReason> {
         if let Some(signal) = self.stop.requested() {
             return Err(StopReason::Signal(signal));

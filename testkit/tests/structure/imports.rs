@@ -1,4 +1,4 @@
-//! Which file of a crate imports which, from the paths in its source.
+//! The import graph of a crate's files, derived from the paths in the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
-/// A module, as the names on the way to it from the root of its crate.
+/// A module: its path from the root of the crate.
 type Module = Vec<String>;
 
-/// The modules of a crate, each in a file of its own, and what they import.
+/// The modules of a crate, each with its own file, and their imports.
 #[derive(Default)]
 pub(crate) struct Imports {
     modules: BTreeMap<Module, Source>,
@@ -17,15 +17,15 @@ pub(crate) struct Imports {
 
 #[derive(Default)]
 struct Source {
-    /// Paths that begin with `crate`, `self` or `super`, from the root.
+    /// Imported paths that begin with `crate`, `self` or `super`, resolved from the root.
     paths: Vec<Vec<String>>,
-    /// Names that the module exports from elsewhere.
+    /// Names that the module re-exports, with their original paths.
     exports: BTreeMap<String, Vec<String>>,
 }
 
 impl Imports {
-    /// Reads all files below the `src` of a package. Unit tests are left out: they may use what
-    /// they want.
+    /// Reads all files below the `src` of a package. Unit tests are excluded: their imports are not
+    /// restricted.
     pub(crate) fn read(src: &Path, files: &[std::path::PathBuf]) -> Self {
         let mut imports = Self::default();
         for file in files {
@@ -51,10 +51,10 @@ impl Imports {
         imports
     }
 
-    /// The file that a path leads to, through exports from elsewhere.
+    /// Returns the module to which a path resolves, through re-exports.
     fn target(&self, path: &[String]) -> Option<&Module> {
         let mut path = path.to_vec();
-        // An export may lead to another one. No chain of them is longer than this.
+        // A re-export may refer to another one. No chain is longer than this.
         for _ in 0..8 {
             let length = (0..=path.len())
                 .rev()
@@ -68,8 +68,8 @@ impl Imports {
         None
     }
 
-    /// What each file imports. A file and those in its own folder are one unit: imports between
-    /// them are left out.
+    /// Returns the imports of each file. A file and the files in its own folder count as one unit,
+    /// so imports between them are excluded.
     fn edges(&self) -> BTreeMap<&Module, BTreeSet<&Module>> {
         let related =
             |one: &Module, other: &Module| one.starts_with(other) || other.starts_with(one);
@@ -80,7 +80,7 @@ impl Imports {
         self.modules.iter().map(edge).collect()
     }
 
-    /// Groups of files that import each other, directly or through others.
+    /// Returns the groups of files that import each other, directly or indirectly.
     pub(crate) fn cycles(&self) -> Vec<Vec<String>> {
         let edges = self.edges();
         let reached: BTreeMap<&Module, BTreeSet<&Module>> = edges
@@ -105,7 +105,8 @@ impl Imports {
         cycles.into_iter().collect()
     }
 
-    /// What a file of a cycle imports from the others of it.
+    /// Returns one line for each file of a cycle, with the other files of the cycle that it
+    /// imports.
     pub(crate) fn within(&self, cycle: &[String]) -> Vec<String> {
         let edges = self.edges();
         let inside = |module: &Module| cycle.contains(&module.join("::"));
@@ -127,7 +128,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A path from the root of the crate; `None` when it leads to another crate.
+    /// Resolves a path from the root of the crate. Returns `None` if it refers to another crate.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let mut base = match path.first()?.as_str() {
             "crate" => Vec::new(),
@@ -148,7 +149,7 @@ impl Reader {
     }
 
     fn import(&mut self, mut path: Vec<String>, export: Option<String>) {
-        // `pub use child::Name` in a module is relative to it.
+        // `pub use child::Name` is relative to the module.
         if export.is_some() && !matches!(path[0].as_str(), "crate" | "self" | "super") {
             path.insert(0, "self".to_owned());
         }

@@ -1,4 +1,4 @@
-//! Rules about the source code that no compiler checks.
+//! Rules for the source code that the compiler does not check.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// All Rust files below `src` of a package.
+/// Returns all Rust files below the `src` of a package.
 fn sources(package: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(package).join("src")];
@@ -38,7 +38,7 @@ fn sources(package: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The arguments of each call of a logging macro of `tracing`.
+/// Returns the arguments of each call to a logging macro of `tracing`.
 fn logging_calls(source: &str) -> Vec<&str> {
     let mut calls = Vec::new();
     for level in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
@@ -51,7 +51,7 @@ fn logging_calls(source: &str) -> Vec<&str> {
     calls
 }
 
-/// The wording of a message may change. Operators' filters and the tests rely on its event.
+/// The wording of a message may change. Operators' filters and the tests depend on its `event`.
 #[test]
 fn every_log_line_has_an_event() {
     let mut calls = 0;
@@ -72,8 +72,8 @@ fn every_log_line_has_an_event() {
     assert!(without.is_empty(), "log lines without an event:\n{}", without.join("\n"));
 }
 
-/// A reader can follow the files of a crate from the top down. A file and its own folder count as
-/// one.
+/// Without import cycles, the files of a crate can be read from the top down. A file and its folder
+/// count as one unit.
 #[test]
 fn no_files_import_each_other() {
     let mut found = Vec::new();

@@ -1,26 +1,26 @@
-//! What the statements answer: counts, one row whatever the chunk.
+//! The results of the statements: counts, always in one row regardless of the size of the chunk.
 
 use tokio_postgres::{Error, Row};
 
 use super::Cursor;
 use crate::sweep::query::Text;
 
-/// What [`super::PassSql::count`] found.
+/// The result of [`super::PassSql::count`].
 pub(in crate::sweep) struct Counted {
-    /// Due and free to go, and not due by an earlier pass.
+    /// Rows that are due, may be deleted, and are not due by an earlier pass.
     pub(in crate::sweep) fresh: u64,
-    /// Due and free to go.
+    /// Rows that are due and may be deleted.
     pub(in crate::sweep) all: u64,
-    /// Looked at.
+    /// Rows that were examined.
     pub(in crate::sweep) seen: u64,
-    /// Of `all`, in seconds since 1970.
+    /// The oldest due time of the rows in `all`, in seconds since 1970.
     pub(in crate::sweep) oldest: Option<f64>,
 }
 
 impl Counted {
     pub(in crate::sweep) fn of(row: &Row) -> Self {
         let seen = row.get(1);
-        // Without a filter all that was seen is free to go.
+        // Without a filter, all examined rows may be deleted.
         let all = if row.len() > 3 { row.get(3) } else { seen };
         Self {
             fresh: unsigned(row.get(0)),
@@ -31,15 +31,15 @@ impl Counted {
     }
 }
 
-/// What [`super::PassSql::lock`] has locked, and what it has not.
+/// The result of [`super::PassSql::lock`].
 pub(in crate::sweep) struct Locked {
-    /// Rows.
+    /// The number of locked rows.
     pub(in crate::sweep) rows: u64,
-    /// Groups of which somebody else holds a row.
+    /// Groups with a row that another session has locked.
     pub(in crate::sweep) refused: Vec<String>,
-    /// Groups that are too large to be locked row by row.
+    /// The number of groups that are too large to be locked row by row.
     pub(in crate::sweep) large: u64,
-    /// Groups that would have been too many for one chunk.
+    /// The number of groups that did not fit into this chunk.
     pub(in crate::sweep) later: u64,
 }
 
@@ -54,21 +54,22 @@ impl Locked {
     }
 }
 
-/// The mark that [`super::PassSql::probe`] found.
+/// Reads the cursor from the result of [`super::PassSql::probe`].
 pub(in crate::sweep) fn mark(row: &Row) -> Cursor {
     (0..row.len()).map(|column| Text(row.get(column))).collect()
 }
 
-/// Rows of one table of children.
+/// Counts for one child table.
 pub(in crate::sweep) struct Children {
-    /// Picked to be deleted.
+    /// The number of rows that were selected for deletion.
     pub(in crate::sweep) found: u64,
-    /// Fewer, when one was updated meanwhile, or a trigger keeps it: then the parents stay.
+    /// The number of deleted rows. It is smaller than `found` if a row was updated in the meantime
+    /// or kept by a trigger; the parents are then not deleted.
     pub(in crate::sweep) deleted: u64,
 }
 
-/// What [`super::PassSql::delete`] tells when there are children: rows of the target, and of each
-/// table of children.
+/// Reads the result of [`super::PassSql::delete`] for a target with children: the number of deleted
+/// rows of the target, and the counts of each child table.
 pub(in crate::sweep) fn with_children(row: &Row) -> (u64, Vec<Children>) {
     let (found, deleted): (Vec<i64>, Vec<i64>) = (row.get(1), row.get(2));
     let pair = |(found, deleted)| Children { found: unsigned(found), deleted: unsigned(deleted) };

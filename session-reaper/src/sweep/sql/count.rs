@@ -1,5 +1,4 @@
-//! The statements that look at rows and change none: how many are due, how many of a table would
-//! go.
+//! The read-only statements: how many rows are due, and how many rows of a table would be deleted.
 
 use super::{KeyRange, Only, PassSql};
 use crate::sweep::catalog::Column;
@@ -8,7 +7,7 @@ use crate::sweep::query::Query;
 use crate::sweep::target::Order;
 
 impl PassSql {
-    /// Counts what is due in a stretch, looking at `*cap` rows at the most. One row, for
+    /// Counts the due rows in a key range and examines at most `*cap` rows. Returns one row, for
     /// [`super::Counted::of`].
     pub(in crate::sweep) fn count<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
@@ -39,8 +38,8 @@ impl PassSql {
         query
     }
 
-    /// The oldest time before the year 2000, as text: at most one row. `None` where such a time is
-    /// like any other.
+    /// Finds the oldest time before the year 2000, as text. Returns at most one row. `None` if the
+    /// target treats such times like any other.
     pub(in crate::sweep) fn ancient(&self) -> Option<Query<'_>> {
         let floor = self.due.floor.as_ref()?;
         let mut query = Query::new(self.values);
@@ -53,8 +52,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// The newest due time that may go, in seconds since 1970, of the last `*cap` that are due. One
-    /// row; null without one.
+    /// Finds the newest due time of the rows that may be deleted, among the last `*cap` due rows,
+    /// in seconds since 1970. Returns one row with NULL if there is none.
     pub(in crate::sweep) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.condition(&mut query);
@@ -80,8 +79,8 @@ impl PassSql {
         query
     }
 
-    /// Counts the rows of about `percent` of a table's blocks, and those of them that are due by
-    /// this reason or an earlier one and may go.
+    /// Counts the rows in about `percent` of a table's blocks, and how many of them are due by this
+    /// reason or an earlier one and may be deleted.
     pub(in crate::sweep) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
@@ -110,11 +109,11 @@ impl PassSql {
 }
 
 impl Only {
-    /// A query of `results`, which are aggregates over `columns` of the rows `t` of `from`, and
-    /// over `free`: whether a row is one that is `wanted` and may go.
+    /// Returns a query for `results`, which are aggregates over `columns` of the rows `t` in `from`
+    /// and over `free`: whether a row is `wanted` and may be deleted.
     ///
-    /// Each group is decided about once, however many of its rows were found: for each row anew it
-    /// would be as many looks as the square of its size.
+    /// Each group is decided once, however many of its rows were found. A decision for each row
+    /// would take a number of lookups that is quadratic in the size of the group.
     fn looked_at<'a>(
         &'a self,
         results: &str,

@@ -1,20 +1,22 @@
-//! The statements that lock and delete.
+//! The statements that lock and delete rows.
 //!
-//! A row goes by what it holds itself, or by what other rows hold: those of its group, and those
-//! that a sub-select in `where` reads. In the first case one statement locks it, looks at it again
-//! as it is then, and deletes it. In the second that is not enough: locking a row looks again at
-//! *its own* columns alone, and another row that was changed a moment ago still counts as it was
-//! when the statement began. So such a chunk takes two statements in one transaction:
+//! Whether a row may be deleted depends either on its own contents, or also on the contents of
+//! other rows: those of its group, and those that a subquery in `where` reads. In the first case,
+//! one statement locks the row, evaluates the condition again on its current version, and deletes
+//! it. In the second case, this is not sufficient: after locking a row, PostgreSQL re-evaluates the
+//! condition with the new version of *this* row only, and any other row that was just changed still
+//! counts as it was when the statement began. Such a chunk therefore takes two statements in one
+//! transaction:
 //!
-//! 1. [`PassSql::lock`] locks what looks as if it may go, with all other rows of its group, and
-//!    passes over what somebody holds.
-//! 2. [`PassSql::delete`] then has a newer snapshot. It deletes what may go by that one and was
-//!    locked by this very transaction, with every other row of its group: `xmax` is our own
-//!    transaction number.
+//! 1. [`PassSql::lock`] locks the rows that appear to be deletable and all other rows of their
+//!    groups, and skips locked rows.
+//! 2. [`PassSql::delete`] then has a newer snapshot. It deletes the rows that may be deleted
+//!    according to this snapshot and that this transaction has locked, together with every other
+//!    row of their groups: `xmax` is the ID of this transaction.
 //!
-//! Whoever changes a row of a group afterwards waits for the lock, and finds the row deleted. A row
-//! that somebody inserts and has not committed cannot be seen; a foreign key to the row that is
-//! deleted closes that gap, since its check waits for the lock, too.
+//! A transaction that changes a row of a group afterwards waits for the lock and then finds the row
+//! deleted. A row that was inserted but not committed is not visible; a foreign key to the deleted
+//! row closes that gap, because its check waits for the lock, too.
 
 use std::fmt::Write as _;
 
@@ -24,29 +26,30 @@ use crate::sweep::operator::{EQ, GT, LE, LT, NE};
 use crate::sweep::query::{Query, Text};
 use crate::sweep::target::Order;
 
-/// Rows that are locked for the sake of their groups in one chunk, and the size from which on a
-/// group is decided under a lock on the table. A lock is written to the WAL, row by row: one family
-/// of 300,000 rows took 32.5 MB.
+/// The maximum number of rows that are locked for their groups in one chunk, and the size from
+/// which on a group is decided under a table lock instead. Each row lock is written to the WAL: one
+/// family of 300,000 rows took 32.5 MB.
 const GROUP_LOCK_ROWS: i64 = 10_000;
 
-/// That this transaction has locked `t`.
+/// The condition that this transaction has locked `t`.
 const LOCKED_BY_US: &str =
     "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
 
 impl PassSql {
-    /// Deletes what is due in a stretch: `*most` rows at the most where a stretch may have any
-    /// number of them. It tells how many rows went; with children it is a query that has one
-    /// row, for [`super::with_children`].
+    /// Deletes the due rows in a key range, at most `*most` rows if a key range may have any number
+    /// of them. The number of affected rows is the number of deleted rows. With children, the
+    /// statement is a query that returns one row, for [`super::with_children`].
     ///
-    /// [`LockWait::SkipLocked`] locks the rows first, by `FOR UPDATE SKIP LOCKED`, which also looks
-    /// at the condition again when a row was updated between snapshot and lock. Their `ctid`s
-    /// are then good for as long as the statement runs, and cost no second look into an index.
-    /// [`LockWait::Wait`] deletes without, and waits for a row that somebody holds; the condition
-    /// is looked at again on the row as it is then. [`LockWait::Locked`] is for after
-    /// [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large for that.
+    /// [`LockWait::SkipLocked`] first locks the rows with `FOR UPDATE SKIP LOCKED`, which evaluates
+    /// the condition again if a row was updated between the snapshot and the lock. The `ctid`s of
+    /// these rows are then stable until the statement ends, and no second index lookup is
+    /// necessary. [`LockWait::Wait`] deletes without locking first and waits for locked rows; the
+    /// condition is evaluated again on the current version of such a row. [`LockWait::Locked`] is
+    /// used after [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large
+    /// for it.
     ///
-    /// On every server process but `*pid`, the one that holds the lock, the statement is an error:
-    /// nothing goes when a pooler has put another one in its place.
+    /// The statement raises an error on any server process other than `*pid`, the one that holds
+    /// the lock. So nothing is deleted if a pooler has switched to another server process.
     pub(in crate::sweep) fn delete<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -95,7 +98,7 @@ impl PassSql {
         query
     }
 
-    /// The manners in which rows go.
+    /// Returns the lock strategies that apply to this pass.
     pub(in crate::sweep) fn manners(&self) -> &'static [LockWait] {
         match &self.only {
             None => &[LockWait::SkipLocked, LockWait::Wait],
@@ -104,12 +107,12 @@ impl PassSql {
         }
     }
 
-    /// Children first, `most` of each table; when that was fewer than there may be, their parents
-    /// go, too.
+    /// Deletes the children first, at most `most` of each table. If fewer were found, so that none
+    /// is left, the parents are deleted, too.
     ///
-    /// A child that somebody holds is waited for: the parent's own cascade, or its absence, would
-    /// not pass it over either. The lock in the lateral sub-select also keeps it one look into
-    /// the child's index for each parent.
+    /// The statement waits for locked children, as the parent's own cascade or foreign key check
+    /// would. The lock in the lateral subquery also keeps it an index lookup on the child table for
+    /// each parent.
     fn delete_with_children(
         &self,
         groups: Option<String>,
@@ -126,8 +129,8 @@ impl PassSql {
             .map(|(n, child)| format!("t.{} AS key{n}", child.refers_to))
             .collect::<Vec<_>>()
             .join(", ");
-        // Not of a row that was updated after the snapshot: it is not deleted here, so its children
-        // stay, too.
+        // A row that was updated after the snapshot is excluded: it is not deleted here, so its
+        // children must stay, too.
         parts.push(format!(
             "reaped_parents AS MATERIALIZED (SELECT {keys} FROM ONLY {table} t WHERE t.ctid {held})"
         ));
@@ -159,8 +162,8 @@ impl PassSql {
         )
     }
 
-    /// Locks what looks as if it may go in a stretch, and the other rows of its group, `refused`
-    /// groups left out. One row, for [`super::Locked::of`].
+    /// Locks the rows in a key range that appear to be deletable and the other rows of their
+    /// groups, except for the `refused` groups. Returns one row, for [`super::Locked::of`].
     pub(in crate::sweep) fn lock<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -194,10 +197,11 @@ impl PassSql {
         let looks_whole = only.is_whole(group, "SELECT p.of_group AS of_row", None, &mut query);
         let (is_in, limit) =
             (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
-        // No more groups than rows may go: where blocks turn out to be full of due rows, the rest
-        // of them comes later. The stretch is read whole all the same, fenced off by a CTE
-        // and OFFSET 0: for a few groups, or to have them in order, the planner would walk
-        // along an index on them instead of the stretch.
+        // The number of groups is limited to the number of rows: if blocks are full of due rows,
+        // the remaining groups follow in a later chunk. The key range is nevertheless read as a
+        // whole, behind an optimization fence of a CTE and OFFSET 0. Otherwise, for a few groups or
+        // to have them sorted, the planner would scan an index on the groups instead of the key
+        // range.
         let most = format!("{}::pg_catalog.int8", query.bind(most));
         let size = format!(
             "(SELECT FROM {whole} t WHERE {} LIMIT {})",
@@ -232,8 +236,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// What else must be true of `t` for it to go: a CTE that decides about groups, and the
-    /// condition.
+    /// Returns the additional conditions for deleting `t`: a CTE that decides about groups, and the
+    /// condition itself.
     fn decided<'a>(
         &'a self,
         due: &str,
@@ -245,7 +249,8 @@ impl PassSql {
         let locked = match lock_wait {
             LockWait::TableLocked => None,
             LockWait::Locked => Some(LOCKED_BY_US),
-            // Nothing goes by what other rows hold without being locked first.
+            // A row that depends on the contents of other rows is never deleted without being
+            // locked first.
             LockWait::SkipLocked | LockWait::Wait => Some("false"),
         };
         let Some(group) = &only.group else {
@@ -256,7 +261,7 @@ impl PassSql {
         (Some(groups), Some(decided))
     }
 
-    /// Each group of the stretch is decided about once, however many of its rows lie there.
+    /// Decides about each group in the key range once, however many of its rows are in the range.
     fn decided_by_group<'a>(
         &'a self,
         only: &'a Only,
@@ -277,8 +282,8 @@ impl PassSql {
              WHERE {due} AND {}{among} OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE {whole})",
             self.this_table("t")
         );
-        // In a CASE it stays a look into a hash table for each row of the stretch, and becomes no
-        // join.
+        // Inside a CASE, this remains a hash table lookup for each row of the key range and does
+        // not become a join.
         let decided = format!(
             "CASE WHEN t.{column} IS NULL THEN ({}) ELSE t.{column}::{cast} {} ANY (SELECT w.of_group FROM reaped_whole w) END",
             alone.join(" AND "),
@@ -287,7 +292,7 @@ impl PassSql {
         (groups, decided)
     }
 
-    /// That `row` is one of the table that was looked at.
+    /// Returns the condition that `row` belongs to the table that was examined.
     fn this_table(&self, row: &str) -> String {
         format!("{row}.tableoid {EQ} {}::pg_catalog.oid", self.oid)
     }

@@ -25,7 +25,7 @@ fn due(name: &str, cutoff: &str) -> Due {
     }
 }
 
-/// A statement as one would write it without having to mind the `search_path`.
+/// Returns a statement as it would be written without schema qualification.
 fn plain(query: &Query<'_>) -> String {
     let mut text = query.text.clone();
     for operator in ["=", "<>", "<", "<=", ">", ">=", "||"] {
@@ -52,12 +52,12 @@ fn pass() -> PassSql {
 }
 
 fn between() -> KeyRange {
-    let mark = |time: &str, id: &str| Some(vec![text(time), text(id)]);
-    KeyRange { low: mark("1", "a"), high: mark("2", "b") }
+    let cursor = |time: &str, id: &str| Some(vec![text(time), text(id)]);
+    KeyRange { low: cursor("1", "a"), high: cursor("2", "b") }
 }
 
 #[test]
-fn a_probe_reads_where_a_stretch_ends_from_the_index() {
+fn probe_finds_the_end_of_a_key_range_in_the_index() {
     let (pass, from_the_start) = (pass(), KeyRange::default());
     assert_eq!(
         plain(&pass.probe(&from_the_start, &9)),
@@ -66,7 +66,7 @@ fn a_probe_reads_where_a_stretch_ends_from_the_index() {
 }
 
 #[test]
-fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
+fn delete_skips_locked_rows_of_a_key_range() {
     let (pass, between) = (pass(), between());
     let delete = pass.delete(&between, &9, &7, LockWait::SkipLocked);
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_delete_takes_the_due_rows_of_a_stretch_that_nobody_holds() {
 }
 
 #[test]
-fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
+fn count_excludes_rows_that_are_due_by_an_earlier_pass() {
     let (pass, from_the_start) = (pass(), KeyRange::default());
     assert_eq!(
         plain(&pass.count(&from_the_start, &99)),
@@ -89,7 +89,7 @@ fn a_count_leaves_out_what_an_earlier_pass_has_counted() {
 }
 
 #[test]
-fn a_filter_and_a_group_decide_about_rows_and_not_about_stretches() {
+fn filter_and_group_do_not_change_key_ranges() {
     let reasons = vec![due("expires_at", "e"), due("revoked_at", "c")];
     let (column, equals) =
         (column("family", "uuid"), Operator::new(&Ident::new("pg_catalog"), "="));
@@ -113,15 +113,15 @@ t.kind = 'x' -- why
 }
 
 #[test]
-fn no_name_is_anything_but_a_name() {
+fn name_cannot_break_out_of_its_quotes() {
     assert_eq!(Ident::new("Sess\"; DROP TABLE x; --").to_string(), r#""Sess""; DROP TABLE x; --""#);
 }
 
 #[test]
-fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
+fn key_range_in_heap_order_is_a_range_of_blocks() {
     let pass = pass().ordered(Order::Heap);
-    let mark = |block: &str| Some(vec![text(block)]);
-    let blocks = KeyRange { low: mark("(8,0)"), high: mark("(16,0)") };
+    let cursor = |block: &str| Some(vec![text(block)]);
+    let blocks = KeyRange { low: cursor("(8,0)"), high: cursor("(16,0)") };
     let delete = pass.delete(&blocks, &9, &7, LockWait::SkipLocked);
     assert_eq!(
         plain(&delete),
@@ -130,7 +130,7 @@ fn in_the_order_of_the_heap_a_stretch_is_a_range_of_blocks() {
 }
 
 #[test]
-fn without_a_lock_first_the_condition_is_looked_at_by_the_delete_itself() {
+fn delete_without_a_prior_lock_contains_the_condition() {
     let (pass, between) = (pass(), between());
     assert_eq!(
         plain(&pass.delete(&between, &9, &7, LockWait::Wait)),
@@ -172,7 +172,7 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
 }
 
 #[test]
-fn a_statement_can_be_written_out() {
+fn statement_can_contain_its_values_as_literals() {
     let (pass, between) = (PassSql { earlier: Vec::new(), ..pass() }.written(), between());
     let probe = pass.probe(&between, &9);
     assert!(probe.params.is_empty());
@@ -181,7 +181,7 @@ fn a_statement_can_be_written_out() {
 }
 
 #[test]
-fn a_floor_is_a_condition_until_a_mark_in_the_index_stands_for_it() {
+fn cursor_in_the_index_replaces_the_floor() {
     let floored = |name: &str, cutoff: &str| Due { floor: Some(text("f")), ..due(name, cutoff) };
     let pass = PassSql {
         due: floored("revoked_at", "c"),

@@ -1,25 +1,26 @@
-//! The transaction around a chunk: locks on its tables first, and proof that they are the ones that
-//! were looked at.
+//! The transaction of a chunk: it first locks the tables and verifies that they are the ones that
+//! were examined.
 
 use super::{Only, PassSql};
 use crate::sweep::identity::verify;
 
-/// How long the lock on a table is waited for under which a large group is decided: everybody who
-/// writes to it waits meanwhile.
+/// The timeout for the table lock under which a large group is decided. While the request for this
+/// lock is queued, all other writers to the table wait.
 const TABLE_LOCK_WAIT: &str = "50ms";
 
-/// The statements around those that lock and delete. They are the same for every chunk of a pass.
+/// The statements before and after those that lock and delete. They are the same for every chunk of
+/// a pass.
 #[derive(Clone, Debug)]
 pub(in crate::sweep) struct Around {
-    /// Begins, and locks the tables whose rows go.
+    /// Begins the transaction and locks the tables from which rows are deleted.
     pub(in crate::sweep) begin: String,
-    /// The same for a group that is too large to be locked row by row: nobody else writes to the
-    /// table, or holds a row of it.
+    /// Does the same for a group that is too large to be locked row by row: no other transaction
+    /// can then write to the table or lock its rows.
     pub(in crate::sweep) begin_exclusive: Option<String>,
-    /// Raises an error unless these are the tables that were looked at.
+    /// Raises an error if the tables are not the ones that were examined.
     pub(in crate::sweep) verify: String,
-    /// The same for the tables that decide about rows of others. The statement that reads them
-    /// locks them.
+    /// Does the same for the tables that determine whether rows of other tables may be deleted. The
+    /// statement that reads these tables locks them.
     pub(in crate::sweep) verify_after: Option<String>,
 }
 
@@ -30,7 +31,7 @@ impl Around {
         let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.join(", "));
         let group = pass.only.as_ref().and_then(|Only { group, .. }| group.as_ref());
         let exclusive = group.map(|group| {
-            // All tables that its rows are in.
+            // Locks all partitions as well.
             format!(
                 "BEGIN; SET LOCAL lock_timeout = '{TABLE_LOCK_WAIT}'; LOCK TABLE {} IN EXCLUSIVE MODE; {lock}",
                 group.table
@@ -46,7 +47,7 @@ impl Around {
 }
 
 impl PassSql {
-    /// The statements around each chunk.
+    /// Returns the statements before and after those of each chunk.
     pub(in crate::sweep) fn around(&self) -> Around {
         Around::of(self)
     }

@@ -1,4 +1,4 @@
-//! A pause, as something that stands in the way.
+//! The reason to wait while a pause is set.
 
 use chrono::SecondsFormat;
 use schema::connect::escaped;
@@ -20,10 +20,10 @@ pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
         }
         PauseLookup::Unreadable(error) => {
             format!(
-                "the pause in reaper_state cannot be read ({error}); `session-reaper resume` takes it away"
+                "the pause in reaper_state cannot be read ({error}); `session-reaper resume` removes it"
             )
         }
     };
-    // Whoever may write the table has written it.
+    // The text was written by a role that may write the table, so control characters are escaped.
     Some(ThrottleReason::new(ThrottleCause::Pause, escaped(&why)))
 }

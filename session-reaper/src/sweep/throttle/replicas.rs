@@ -1,12 +1,13 @@
-//! How far replicas are behind.
+//! The lag of replicas.
 //!
-//! `pg_stat_replication.replay_lag` stands still while a replica replays nothing, which is when it
-//! matters: it is measured when the replica gets on. What does move is how much has been written.
-//! So the position is noted at each look, and a replica that has not replayed a position by now is
-//! behind by at least the time since that look.
+//! `pg_stat_replication.replay_lag` is updated only when a replica makes progress. It does not
+//! change while the replica replays nothing, which is when the lag matters. The position up to
+//! which WAL was written does change. Therefore each check records this position, and a replica
+//! that has not yet replayed a recorded position is behind by at least the time since that check.
 //!
-//! What lies before the first look is not known. Therefore a replica has to have replayed all that
-//! was written before the run began, once, before the first chunk goes.
+//! The lag relative to positions before the first check is unknown. Therefore each replica must
+//! once have replayed everything that was written before the run, before the first chunk is
+//! deleted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,13 +18,13 @@ use super::{ReplicaLimit, ThrottleCause, ThrottleReason, answer};
 use crate::metrics;
 use crate::sweep::auxiliary::AuxiliaryConnection;
 
-/// Looks that are remembered. Beyond it every other is forgotten: the lag of one that is far behind
-/// is then known to some percent.
+/// The maximum number of recorded positions. Beyond it, every other position is dropped: the lag of
+/// a replica that is far behind is then known to within a few percent.
 const REMEMBERED: usize = 1_024;
 
-/// The physical ones that replay, and the logical ones by their names. A base backup has another
-/// state; what only receives (`pg_receivewal`) replays nothing. To a role that may not see it
-/// everything but pid and name is NULL.
+/// Selects physical replicas that replay WAL, and logical ones by their names. A base backup has
+/// another state, and a process that only receives WAL (`pg_receivewal`) replays nothing. For a
+/// role without the privilege, all columns except pid and name are NULL.
 const REPLICAS: &str =
     "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
            r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),
@@ -37,18 +38,19 @@ const REPLICAS: &str =
 
 const WRITTEN: &str = "SELECT (pg_catalog.pg_current_wal_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn)::bigint";
 
-/// What is remembered between looks.
+/// The state that is kept between checks.
 #[derive(Debug, Default)]
 pub(super) struct Replicas {
     positions: Positions,
-    /// The processes that feed those that have replayed what was written before the first look; by
-    /// default all replicas have one name.
+    /// The process IDs of the WAL senders of replicas that have replayed everything that was
+    /// written before the first check. Names do not identify replicas, because by default all
+    /// replicas have the same one.
     proven: BTreeSet<i32>,
     hidden: bool,
 }
 
 impl Replicas {
-    /// Some replica cannot be seen by this role.
+    /// Whether the lag of a replica is hidden from this role.
     pub(super) fn are_hidden(&self) -> bool {
         self.hidden
     }
@@ -59,10 +61,10 @@ impl Replicas {
         limit: &ReplicaLimit,
     ) -> Result<Option<ThrottleReason>, Error> {
         if let Some(query) = &limit.query {
-            return Ok(told(answer(auxiliary, query).await?.as_deref(), limit.lag));
+            return Ok(judge_answer(answer(auxiliary, query).await?.as_deref(), limit.lag));
         }
         let client = &auxiliary.client;
-        // Written before it is asked how much of it was replayed.
+        // The written position is read before the replayed positions.
         let written: i64 = client.query_one(WRITTEN, &[]).await?.try_get(0)?;
         self.positions.note(Instant::now(), written);
         let rows = client.query(REPLICAS, &[&limit.names]).await?;
@@ -87,7 +89,7 @@ impl Replicas {
             let Some(replayed) = *replayed else {
                 if limit.asked_for {
                     let why = format!(
-                        "how far replica {name} is behind is hidden from this role: GRANT pg_read_all_stats to it"
+                        "the lag of replica {name} is hidden from this role: GRANT pg_read_all_stats to it"
                     );
                     worst.get_or_insert(ThrottleReason::new(ThrottleCause::ReplicaLag, why));
                 }
@@ -126,9 +128,9 @@ impl Replicas {
 
 struct Replica {
     name: String,
-    /// Of the process that feeds it.
+    /// The process ID of its WAL sender.
     pid: i32,
-    /// `None`: hidden.
+    /// The replayed position; `None` if it is hidden.
     replayed: Option<i64>,
 }
 
@@ -138,8 +140,8 @@ impl Replica {
     }
 }
 
-/// Reads what a `REPLICA_LAG_QUERY` answered.
-fn told(answer: Option<&str>, most: Duration) -> Option<ThrottleReason> {
+/// Evaluates the result of a `REPLICA_LAG_QUERY`.
+fn judge_answer(answer: Option<&str>, most: Duration) -> Option<ThrottleReason> {
     let limit = humantime::format_duration(most);
     let why = match answer.map(|text| (text, text.trim().parse::<f64>())) {
         Some((_, Ok(seconds))) => {
@@ -153,16 +155,16 @@ fn told(answer: Option<&str>, most: Duration) -> Option<ThrottleReason> {
             format!("REPLICA_LAG_QUERY says {seconds} s, MAX_REPLICA_LAG is {limit}")
         }
         Some((text, Err(_))) => {
-            format!("REPLICA_LAG_QUERY answered {text:?}: it has to answer a number of seconds")
+            format!("REPLICA_LAG_QUERY returned {text:?}: it must return a number of seconds")
         }
         None => {
-            "REPLICA_LAG_QUERY answered nothing: it has to answer a number of seconds".to_owned()
+            "REPLICA_LAG_QUERY returned no value: it must return a number of seconds".to_owned()
         }
     };
     Some(ThrottleReason::new(ThrottleCause::ReplicaLag, why))
 }
 
-/// When how much had been written.
+/// Recorded WAL positions with their times.
 #[derive(Debug, Default)]
 struct Positions {
     first: Option<i64>,
@@ -189,7 +191,7 @@ impl Positions {
         self.seen.push_back((now, written));
     }
 
-    /// Since when, at least, there is something to replay after `replayed`.
+    /// Returns the minimum time for which WAL after `replayed` has been waiting to be replayed.
     fn lag(&self, now: Instant, replayed: i64) -> Duration {
         let oldest = self.seen.iter().find(|(_, written)| *written > replayed);
         oldest.map_or(Duration::ZERO, |(at, _)| now.saturating_duration_since(*at))
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_replays_nothing_is_behind_by_more_and_more() {
+    fn lag_of_a_replica_that_replays_nothing_grows() {
         let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
         replicas.positions.note(start, 100);
         assert_eq!(replicas.judge(start, &a(100), &limit), None);
@@ -231,11 +233,15 @@ mod tests {
         }
         let why = replicas.judge(start + 12 * SECOND, &a(100), &limit).unwrap().why;
         assert_eq!(why, "replica a is 11.0 s behind, MAX_REPLICA_LAG is 10s");
-        assert_eq!(replicas.judge(start + 12 * SECOND, &a(111), &limit), None, "it has caught up");
+        assert_eq!(
+            replicas.judge(start + 12 * SECOND, &a(111), &limit),
+            None,
+            "the replica has caught up"
+        );
     }
 
     #[test]
-    fn nothing_goes_before_a_replica_has_replayed_what_was_there_at_the_start() {
+    fn replica_must_replay_earlier_wal_before_the_first_chunk() {
         let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
         replicas.positions.note(start, 100);
         assert!(replicas.judge(start, &a(99), &limit).unwrap().soon);
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_one_name_each_has_to_prove_itself() {
+    fn replicas_with_the_same_name_are_checked_separately() {
         let (mut replicas, start, limit) = (Replicas::default(), Instant::now(), limit(&[], false));
         let both = |one, other| {
             [(1, one), (2, other)].map(|(pid, replayed)| Replica {
@@ -261,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_stops_only_those_who_asked() {
+    fn hidden_lag_throttles_only_if_configured() {
         let (mut replicas, now) = (Replicas::default(), Instant::now());
         let hidden = [Replica { name: "a".to_owned(), pid: 1, replayed: None }];
         replicas.positions.note(now, 100);
@@ -284,15 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_the_users_tells_seconds() {
-        assert_eq!(told(Some("9.5"), 10 * SECOND), None);
+    fn replica_lag_query_returns_seconds() {
+        assert_eq!(judge_answer(Some("9.5"), 10 * SECOND), None);
         assert_eq!(
-            told(Some("11"), 10 * SECOND).unwrap().why,
+            judge_answer(Some("11"), 10 * SECOND).unwrap().why,
             "REPLICA_LAG_QUERY says 11 s, MAX_REPLICA_LAG is 10s"
         );
         for no_number in [None, Some(""), Some("00:00:11")] {
             assert!(
-                told(no_number, 10 * SECOND).unwrap().why.contains("a number of seconds"),
+                judge_answer(no_number, 10 * SECOND).unwrap().why.contains("a number of seconds"),
                 "{no_number:?}"
             );
         }
@@ -300,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_lag_is_known_to_a_look_and_never_told_greater_than_it_is(
+        fn lag_is_exact_to_one_check_and_never_overestimated(
             steps in prop::collection::vec((1_u64..5_000, 0_i64..50), 1..3_000),
             replayed in 0_i64..2_000,
         ) {

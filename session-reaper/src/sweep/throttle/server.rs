@@ -1,11 +1,11 @@
-//! A server with much to do, and a vacuum at work.
+//! The throttles for a busy server and for a running vacuum.
 
 use tokio_postgres::{Client, Error};
 
 use super::{ThrottleCause, ThrottleReason};
 
-/// Client back ends at work. Whose state is hidden from this role has none; our own connections are
-/// idle, or ask this.
+/// Counts active client backends. A backend whose state is hidden from this role has the state
+/// NULL. The reaper's other connection is idle, and this one is excluded.
 const ACTIVE: &str = "
     SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
                AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),
@@ -13,8 +13,8 @@ const ACTIVE: &str = "
            CURRENT_USER::pg_catalog.text
     FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()";
 
-/// A vacuum of one of these tables. Which table another role's vacuum is at work on is hidden from
-/// those without `pg_read_all_stats`, its lock on the table is not.
+/// Finds a vacuum of one of these tables. Without `pg_read_all_stats`, the table of another role's
+/// vacuum is hidden, but its lock on the table is visible.
 const VACUUM: &str = "
     SELECT pg_catalog.max(pg_catalog.format('%I.%I', n.nspname, c.relname))
     FROM pg_catalog.pg_stat_progress_vacuum AS v
@@ -36,7 +36,7 @@ pub(super) async fn active(client: &Client, most: u32) -> Result<Option<Throttle
         format!("{active} back ends are at work, MAX_ACTIVE_BACKENDS is {most}")
     } else if hidden > 0 {
         format!(
-            "what {hidden} back ends do is hidden from {user}: GRANT pg_read_all_stats TO {user}, or leave MAX_ACTIVE_BACKENDS out"
+            "the activity of {hidden} backends is hidden from {user}: GRANT pg_read_all_stats TO {user}, or unset MAX_ACTIVE_BACKENDS"
         )
     } else {
         return Ok(None);

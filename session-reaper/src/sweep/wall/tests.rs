@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Every change here: an hour back and forth, half an hour, across midnight, a minute past it, a
-/// whole day that was skipped, and one that came twice.
+/// Clock changes of all kinds: one hour back and forward, half an hour, across midnight, one minute
+/// after midnight, a whole day that was skipped, and one that occurred twice.
 const CHANGES: [(Tz, &str); 14] = [
     (Europe::Berlin, "2025-10-26T01:00:00Z"),
     (Europe::Berlin, "2025-03-30T01:00:00Z"),
@@ -26,8 +26,8 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// Every instant at which clocks show `wall`, or, where they never do, the one that PostgreSQL
-/// takes.
+/// Returns every instant at which clocks show `wall`. For a time that was skipped, returns the
+/// instant that PostgreSQL uses.
 fn readings(zone: Tz, wall: NaiveDateTime) -> Vec<DateTime<Utc>> {
     let around = |hours: i64| offset(zone, (wall + TimeDelta::hours(hours)).and_utc());
     let mut offsets: Vec<TimeDelta> = (-30..=30).map(around).collect();
@@ -39,7 +39,7 @@ fn readings(zone: Tz, wall: NaiveDateTime) -> Vec<DateTime<Utc>> {
     if !found.is_empty() {
         return found;
     }
-    // Skipped: by the offset of before.
+    // The time was skipped, so the offset before the change applies.
     let before = offsets.iter().copied().find(|by| {
         let read = (wall - *by).and_utc();
         offset(zone, read) > *by
@@ -55,21 +55,21 @@ fn agrees(
     shown: NaiveDateTime,
     read: &[DateTime<Utc>],
 ) {
-    let told =
+    let is_past =
         shown < past.before && past.skipped.is_none_or(|(low, high)| shown < low || shown >= high);
     assert_eq!(
-        told,
+        is_past,
         read.iter().all(|read| *read < now),
         "{zone} at {now}: {shown}, read as {read:?}; {past:?}"
     );
     let (days, day) = (past.of_days(), shown.date());
     if day < days.before && days.skipped.is_none_or(|(low, high)| day < low || day >= high) {
-        assert!(told, "{zone} at {now}: the day of {shown} is not past");
+        assert!(is_past, "{zone} at {now}: the day of {shown} is not past");
     }
 }
 
 #[test]
-fn every_minute_around_a_change_is_past_when_all_its_readings_are() {
+fn minutes_around_a_change_are_past_in_all_interpretations() {
     for (zone, change) in CHANGES {
         let change = at(change);
         let around = wall(change, offset(zone, change));
@@ -87,7 +87,7 @@ fn every_minute_around_a_change_is_past_when_all_its_readings_are() {
 }
 
 #[test]
-fn in_the_first_pass_of_a_repeated_hour_the_cutoff_waits_where_it_begins() {
+fn cutoff_stays_at_the_start_of_a_repeated_hour() {
     for (zone, now, before) in [
         (Europe::Berlin, "2025-10-26T00:00:00Z", "2025-10-26T02:00:00"),
         (Europe::Berlin, "2025-10-26T00:15:00Z", "2025-10-26T02:00:00"),
@@ -104,12 +104,13 @@ fn in_the_first_pass_of_a_repeated_hour_the_cutoff_waits_where_it_begins() {
 
 proptest! {
     #[test]
-    fn in_every_zone_a_time_is_past_when_all_its_readings_are(
+    fn times_in_every_zone_are_past_in_all_interpretations(
         zone in prop::sample::select(&chrono_tz::TZ_VARIANTS[..]),
         second in -1_600_000_000_i64..2_200_000_000,
         away in -30 * 3600_i64..30 * 3600,
     ) {
-        // The nearest change, if there is one in the half year to come: most instants are near none.
+        // Moves to the next change within half a year, if there is one, because most random
+        // instants are far from any change.
         let step = TimeDelta::hours(20);
         let mut now = DateTime::from_timestamp(second, 250_000_000).unwrap();
         for _ in 0..220 {
