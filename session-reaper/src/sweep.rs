@@ -15,7 +15,7 @@
 //! - [`worker`]: the pauses between chunks, with the reasons that [`throttle`] finds.
 //!   [`reconnect`]: recovery from a lost connection.
 //! - [`backlog`]: counts of due rows. [`backlog_snapshot`]: the current backlog of all targets.
-//!   [`history`]: the row in `reaper_runs`. [`report`]: the report at the end of a run.
+//!   [`run_record`]: the row in `reaper_runs`. [`report`]: the report at the end of a run.
 //!   [`mod@partial_report`]: the report of a run in progress.
 
 mod auth_api;
@@ -35,7 +35,6 @@ mod deadline;
 mod due;
 mod error;
 mod first_run_guard;
-mod history;
 mod identity;
 mod lock;
 mod name;
@@ -51,6 +50,7 @@ mod reconnect;
 mod refused;
 mod report;
 mod run;
+mod run_record;
 mod scan_order;
 mod spans;
 mod sql;

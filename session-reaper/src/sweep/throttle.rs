@@ -1,7 +1,7 @@
 //! Throttles. A run checks them before a chunk, about once a second, and waits while one of them is
 //! active.
 
-mod pause;
+mod operator_pause;
 mod replicas;
 mod server;
 
@@ -17,7 +17,7 @@ use replicas::Replicas;
 /// How often an active run checks its throttles. A check consists of two to four small queries,
 /// which take about a millisecond on a separate connection. The load that a run causes within one
 /// second is acceptable.
-const EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The cause of a wait: the closed set of values of the metrics' label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,7 +146,7 @@ impl Throttle {
 
     /// Whether the next check is due.
     pub(super) fn is_due(&self) -> bool {
-        self.checked.is_none_or(|checked| checked.elapsed() >= EVERY)
+        self.checked.is_none_or(|checked| checked.elapsed() >= CHECK_INTERVAL)
     }
 
     /// Checks all throttles and returns the first reason to wait before work on these tables.
@@ -160,7 +160,7 @@ impl Throttle {
     pub(super) async fn pause(&self) -> Result<Option<ThrottleReason>, Error> {
         let AuxiliaryConnection { client, deadline, own, .. } = &self.auxiliary;
         match deadline.with(1, schema::pause::get(client, own)).await {
-            Ok(found) => Ok(pause::throttle_reason(found)),
+            Ok(found) => Ok(operator_pause::throttle_reason(found)),
             Err(error) if schema::runs::is_absent(&error) => Ok(None),
             Err(error) => unknown_state(
                 ThrottleCause::Pause,

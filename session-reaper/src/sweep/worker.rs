@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::connection::LockConnection;
-use super::history::History;
 use super::progress::{Progress, Waiting};
+use super::run_record::History;
 use super::stop_reason::StopReason;
 use super::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use super::watermarks::Watermarks;
