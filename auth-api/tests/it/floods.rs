@@ -7,7 +7,7 @@ mod accounts;
 mod connections;
 mod reads;
 
-use testkit::{Answer, AuthApi};
+use testkit::Answer;
 
 fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
