@@ -62,8 +62,8 @@ impl Default for Clock {
     }
 }
 
-/// Returns this host's wall clock time. It is used only where nothing depends on it, as in file
-/// names and metrics.
+/// Returns this host's wall clock time. It is used only where its accuracy does not matter, such
+/// as in file names and metrics.
 #[must_use]
 pub fn host_now() -> DateTime<Utc> {
     Utc::now()

@@ -103,7 +103,8 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// Connection options with statement timeouts.
     pub connect: ConnectOptions,
-    /// Connection options without statement timeouts, for migrations, which may take any time.
+    /// Connection options without statement timeouts, for migrations, which may take arbitrarily
+    /// long.
     pub owner: ConnectOptions,
     /// Size and timeouts of the connection pool.
     pub pool: PoolOptions,

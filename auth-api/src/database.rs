@@ -33,7 +33,7 @@ pub enum DatabaseError {
 
 impl DatabaseError {
     /// Returns whether a retry may succeed: the database is unavailable or overloaded, or the
-    /// operation took too long. Otherwise the error is a bug in auth-api.
+    /// operation took too long. Any other error indicates a bug in auth-api.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

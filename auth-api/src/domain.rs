@@ -123,12 +123,13 @@ pub struct Lifetimes {
     pub session: Duration,
     /// Absolute lifetime of a session.
     pub session_max_age: Duration,
-    /// Minimum gain for which a later expiry is written.
+    /// Minimum time by which a request must extend the expiration of a session for the new
+    /// expiration to be stored.
     pub extend_threshold: Duration,
     /// Lifetime of a challenge.
     pub challenge: Duration,
-    /// Grace period within which a refresh may be repeated without the `Idempotency-Key` of the
-    /// attempt.
+    /// Grace period during which a refresh that is retried without the `Idempotency-Key` of the
+    /// first attempt returns the same refresh token.
     pub reuse_grace: Duration,
     /// Maximum age of a login that may end other sessions; `None` for no maximum.
     pub step_up: Option<Duration>,

@@ -10,7 +10,7 @@
 //!   [`last_seen`] writes when a cookie session was last used.
 //! - [`admin`]: what operators can list and revoke, over HTTP or from a shell.
 //! - [`clients`]: authentication of other services that introspect or revoke tokens; [`reload`]:
-//!   reload at SIGHUP.
+//!   reload on SIGHUP.
 //! - [`limits`]: rate limits, counted in Redis; [`repeats`]: sums of repeated rejections.
 //! - [`redis`]: the connection to Redis, with a circuit breaker, so that requests do not wait for a
 //!   Redis that does not respond.

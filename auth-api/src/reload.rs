@@ -1,4 +1,4 @@
-//! The reload at SIGHUP: signing keys, `AUTH_SECRET_FILE`, introspection clients, operators' token.
+//! The reload on SIGHUP: signing keys, `AUTH_SECRET_FILE`, introspection clients, operators' token.
 //!
 //! If a file cannot be used, the previous values stay in force and an error is logged, because a
 //! mistake in a file must not log users out. If the file of the clients or of the operators' token

@@ -121,8 +121,8 @@ pub(crate) async fn end(
     Ok(if ended { Ended::Now } else { Ended::Before })
 }
 
-/// Returns whether the credential was issued. Returns true if the session no longer exists: nothing
-/// is known about it, and nothing can end.
+/// Returns whether the credential was issued. Also returns `true` if the session no longer exists,
+/// because the credential cannot be checked and there is no session to end.
 async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError> {
     if let Proof::Access(_) = proof {
         return Ok(true);

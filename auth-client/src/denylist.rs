@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::{Asking, Error, SessionSource, SessionState};
 
-/// Far more than a lookup takes (0.1 ms), and far less than a user notices. The same as in
-/// auth-api.
+/// Time limit of a lookup. It is far longer than a lookup takes (0.1 ms) and far shorter than a
+/// user notices. The value is the same as in auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// If Redis hangs, one request waits for the timeout, and the others skip Redis for this long.
 const REST: Duration = Duration::from_secs(1);

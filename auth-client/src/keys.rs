@@ -16,8 +16,9 @@ use url::Url;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// One request for keys every ten seconds is no load for auth-api, whatever tokens are received. A
-/// key is published minutes before it signs (`SIGNING_KEY_DELAY`), so no request waits for this.
+/// Minimum interval between requests for keys. One request every ten seconds is a negligible load
+/// for auth-api, whatever tokens are received. A key is published minutes before it signs
+/// (`SIGNING_KEY_DELAY`), so no request has to wait for this interval.
 pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// Tokens are valid for at most half an hour. If auth-api is unavailable for longer, there are no
 /// tokens left to verify, and after a day, no key needs to be kept.

@@ -35,7 +35,7 @@ pub struct Options {
     /// What to measure [default: everything]
     #[arg(value_enum)]
     pub what: Vec<What>,
-    /// The server to measure on; creates databases named `bench_…` there
+    /// The server to measure; the benchmark creates databases named `bench_…` on it
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
     /// The Redis to measure on; creates keys there that begin with `{bench-…}` and expire

@@ -20,7 +20,7 @@ use crate::way::{self, Means, Role, Way};
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
-    /// The server to measure on; creates databases named `bench_…` there
+    /// The server to measure; the benchmark creates databases named `bench_…` on it
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
     /// Number of rows in the table; half of them are due

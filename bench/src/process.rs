@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How often the program is polled for its end. The interval is negligible compared with the
+/// How often to check whether the program has exited. The interval is negligible compared with the
 /// measured seconds.
 const POLL: Duration = Duration::from_millis(1);
 

@@ -54,7 +54,7 @@ const PARTLY: i32 = 3;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench-traffic", version)]
 pub struct Options {
-    /// The server to measure on; creates databases named `bench_…` there
+    /// The server to measure; the benchmark creates databases named `bench_…` on it
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
     /// Number of rows in the table; half of them are due

@@ -119,9 +119,9 @@ impl Account {
 /// How an account is identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountSelector {
-    /// By its id.
+    /// Identifies the account by its id.
     Id(AccountId),
-    /// By issuer and subject.
+    /// Identifies the account by its issuer and subject.
     Subject {
         /// `stellar:pubnet`, for example.
         issuer: String,

@@ -43,8 +43,8 @@ pub enum ConnectError {
     Timeout,
 }
 
-/// Long enough for a TLS handshake between regions, and short enough to report an unreachable host
-/// while an operator is watching.
+/// Time limit for connecting. It is long enough for a TLS handshake between regions, and short
+/// enough to report an unreachable host while an operator is watching.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {

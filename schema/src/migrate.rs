@@ -73,8 +73,8 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// waits for the lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// "SRmg": key of the advisory lock of migrations. Diesel takes none, so two concurrent runs would
-/// conflict.
+/// "SRmg": key of the advisory lock of migrations. Diesel takes no lock of its own, so two
+/// concurrent migrations would conflict.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
 /// Applies the pending migrations of `set` and returns their names. If none are pending, returns an

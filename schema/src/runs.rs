@@ -155,8 +155,8 @@ impl NewRun {
     }
 }
 
-/// Acquires the lock that shows that the run is alive. Returns `false` if it is already held, which
-/// requires two runs with the same key.
+/// Acquires the lock that shows that the run is alive. Returns `false` if the lock is already
+/// held, which happens only if two runs have the same key.
 ///
 /// The host of the run may disappear without closing the connection. TCP keepalives make the server
 /// detect this within a minute, on platforms that support them.

@@ -67,7 +67,7 @@ pub async fn forget_old(
     client.execute(&sql, &[&prefix, &time]).await
 }
 
-/// Sets a key that has no value yet. Returns `false` if it has one.
+/// Sets the value of a key that has none. Returns `false` if the key already has a value.
 pub async fn put_once(
     client: &Client,
     own: &OwnTables,

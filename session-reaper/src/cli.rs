@@ -31,7 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Create or upgrade the reaper's own tables (reaper_runs, reaper_state)
     ///
-    /// Optional: without them no run history is kept. Safe to repeat.
+    /// Optional: without these tables, no run history is kept. Safe to repeat.
     #[command(
         after_help = "Example:\n  session-reaper migrate --database-url postgres://owner@db/app"
     )]
@@ -42,9 +42,11 @@ pub enum Command {
     #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
                             session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
     Init(Init),
-    /// Propose a reaper.toml for a database from its catalog and small samples; change nothing
+    /// Propose a reaper.toml for a database from its catalog and small samples, without changing
+    /// anything
     ///
-    /// Targets that are certain are ready to use. All others are commented out, with the reason.
+    /// Targets about which there is no doubt are ready to use. All others are commented out, with
+    /// the reason.
     #[command(after_help = "Exit codes:\n  \
                             0   Completed, even if nothing was found\n  \
                             1   Failed\n  \
@@ -69,7 +71,7 @@ pub enum Command {
                             session-reaper run --max-runtime 5m --output json | jq .outcome\n  \
                             session-reaper run --textfile /var/lib/node_exporter/session_reaper.prom")]
     Run(Run),
-    /// Check whether every target is safe to reap, and show how to fix those that are not
+    /// Check whether every target is safe to reap, and show how to fix unsafe targets
     ///
     /// Examines tables, indexes, foreign keys, privileges and the query plans of a run. Changes
     /// nothing.
@@ -82,13 +84,15 @@ pub enum Command {
                             Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
                             session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
     Check(Check),
-    /// Show the rows that a run would delete now, by target and reason; delete nothing
+    /// Show the rows that a run would delete now, by target and reason, without deleting
+    /// them
     ///
-    /// Counts rows on the indexes, up to a cap, and shows which targets a run would refuse.
+    /// Counts due rows by scanning the indexes, up to a limit, and shows which targets a run would
+    /// skip.
     #[command(after_help = "Exit codes:\n  \
                             0   Completed\n  \
                             2   Invalid usage\n  \
-                            65  A run would refuse a target\n  \
+                            65  A run would skip a target\n  \
                             69  Database unreachable\n  \
                             78  Invalid configuration\n\n\
                             Examples:\n  session-reaper plan --database-url postgres://session_reaper@db/app\n  \
@@ -97,7 +101,7 @@ pub enum Command {
     /// Show the status: recent runs, the backlog, throttling, a pause and the next scheduled runs
     ///
     /// Changes nothing. If some data cannot be read, a note explains why and the rest is shown.
-    /// The exit code does not depend on the health; test the JSON field health for that.
+    /// The exit code does not depend on the health. To test the health, read the JSON field health.
     #[command(after_help = "Exit codes:\n  \
                             0   The status was read\n  \
                             2   Invalid usage\n  \
@@ -177,8 +181,8 @@ pub struct Common {
     /// Format of the logs on standard error: text or json [default: text]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Log filter: a level, or directives such as session_reaper=debug [default: warn; for daemon
-    /// info]
+    /// Log filter: a level, or directives such as session_reaper=debug [default: warn; info for
+    /// daemon]
     #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
     pub log_filter: Option<String>,
 }
@@ -186,17 +190,17 @@ pub struct Common {
 /// Targets, pace, limits and throttles of a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunOptions {
-    /// File that lists the targets [default: reaper.toml in the current directory if it exists,
-    /// else the tables of auth-api in auth-api's database]
+    /// File that lists the targets [default: reaper.toml in the current directory; without this
+    /// file, auth-api's own tables if the database is auth-api's]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
-    /// Target duration of a chunk; the chunk size adapts to it [default: 5ms]
+    /// Desired duration of a chunk; the chunk size adapts to it [default: 5ms]
     #[arg(long, env = "CHUNK_TIME", value_name = "DURATION")]
     pub chunk_time: Option<String>,
     /// Maximum number of rows in a chunk [default: 5000]
     #[arg(long, env = "MAX_CHUNK", value_name = "ROWS")]
     pub max_chunk: Option<String>,
-    /// Fraction of the time to spend deleting, from 0.01 to 1; the reaper rests for the remainder
+    /// Fraction of the time to spend deleting, from 0.01 to 1; the reaper is idle for the remainder
     /// [default: 0.03]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
@@ -216,7 +220,8 @@ pub struct RunOptions {
     /// Whether a run waits while its current table is vacuumed: on or off [default: off]
     #[arg(long, env = "WAIT_FOR_VACUUM", value_name = "SWITCH")]
     pub wait_for_vacuum: Option<String>,
-    /// Query that throttles a run while it returns true, a number greater than 0, or a text
+    /// Query that throttles a run while it returns true, a number greater than 0, or a
+    /// non-empty string
     #[arg(long, env = "THROTTLE_QUERY", value_name = "SQL")]
     pub throttle_query: Option<String>,
     /// Longest uninterrupted wait of a run for a replica, a pause or another throttle
@@ -271,12 +276,12 @@ pub struct Printing {
 /// Destinations of a run's metrics. A daemon has none of these options: it is scraped.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
-    /// File for node_exporter's textfile collector, written when the run ends; run only, a daemon
-    /// exposes /metrics
+    /// File for node_exporter's textfile collector, written when the run ends. Only for run; a
+    /// daemon exposes /metrics
     #[arg(long, env = "TEXTFILE", value_name = "FILE")]
     pub textfile: Option<String>,
-    /// Prometheus Pushgateway to push to when the run ends, http://user:password@host:9091; run
-    /// only, a daemon exposes /metrics
+    /// URL of the Prometheus Pushgateway to which metrics are pushed when the run ends, such as
+    /// http://user:password@host:9091. Only for run; a daemon exposes /metrics
     #[arg(long, env = "PUSHGATEWAY", hide_env_values = true, value_name = "URL")]
     pub pushgateway: Option<String>,
 }
@@ -308,8 +313,8 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// Reap targets that check reports as unsafe because an index or a privilege is missing, or
-    /// because they are slow
+    /// Also reap targets that check reports as unsafe because an index or a privilege is missing or
+    /// because their statements would be slow
     #[arg(long)]
     pub force_unsafe: bool,
     /// Confirm that the first run may delete most of a table
@@ -445,12 +450,12 @@ pub struct Daemon {
     /// 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
-    /// Comma-separated host names that the operations port accepts besides IP addresses and
-    /// localhost; a request with another Host is rejected [default: none]
+    /// Comma-separated host names accepted in the Host header on OPS_BIND, in addition to IP
+    /// addresses and localhost; requests with any other Host are rejected [default: none]
     #[arg(long, env = "OPS_HOSTS", value_name = "NAMES")]
     pub ops_hosts: Option<String>,
-    /// Reap targets that check reports as unsafe because an index or a privilege is missing, or
-    /// because they are slow
+    /// Also reap targets that check reports as unsafe because an index or a privilege is missing or
+    /// because their statements would be slow
     #[arg(long)]
     pub force_unsafe: bool,
 }

@@ -27,7 +27,7 @@ fn print(text: &str) {
     let _ = printed(text);
 }
 
-/// Does the same, and returns `false` if standard output is closed.
+/// Prints to standard output like [`print`]. Returns `false` if standard output is closed.
 fn printed(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()

@@ -1,4 +1,5 @@
-//! The program: reads the configuration, starts logging, runs the command, returns its exit code.
+//! The program: reads the configuration, starts logging, runs the command, and returns the exit
+//! code.
 
 use std::fmt::Display;
 use std::io::Write as _;

@@ -68,9 +68,9 @@ impl Database {
         with_database(&self.server, &self.name)
     }
 
-    /// Returns its URL with only the privileges of `role` (`auth_api` or `session_reaper`). The
-    /// owner logs in and switches to that role, so that the tests leave no login roles on the
-    /// server.
+    /// Returns the URL of the database for a connection with only the privileges of `role`
+    /// (`auth_api` or `session_reaper`). The owner logs in and switches to that role, so that the
+    /// tests leave no login roles on the server.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         let url = self.url();

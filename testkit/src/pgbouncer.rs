@@ -25,7 +25,7 @@ pub enum PoolMode {
 }
 
 impl PgBouncer {
-    /// Starts PgBouncer. The program is `PGBOUNCER`, or the installed one.
+    /// Starts PgBouncer. Uses the program that `PGBOUNCER` names, or otherwise the installed one.
     pub async fn before(database: &Database, mode: PoolMode) -> Self {
         let url = database.url();
         let (user, password, host, port) = parts(&url);

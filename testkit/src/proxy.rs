@@ -36,7 +36,7 @@ struct Shared {
 pub struct Statement {
     /// SQL text.
     pub text: String,
-    /// The type OIDs of the parameters, as far as the client specified them.
+    /// The parameter type OIDs that the client specified.
     pub types: Vec<u32>,
 }
 

@@ -32,7 +32,7 @@ impl Unprivileged {
         command
     }
 
-    /// Creates a directory that only that user can access.
+    /// Creates a directory that only this user can access.
     pub(crate) fn directory(self) -> TempDir {
         let directory = TempDir::new().unwrap();
         self.give(directory.path());

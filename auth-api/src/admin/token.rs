@@ -48,7 +48,7 @@ impl fmt::Debug for AdminToken {
 pub struct Admin(ArcSwapOption<AdminToken>);
 
 impl Admin {
-    /// Creates the authentication. With `None`, every token is rejected.
+    /// Creates the authenticator for the operators' token. With `None`, every token is rejected.
     #[must_use]
     pub fn new(token: Option<AdminToken>) -> Self {
         Self(ArcSwapOption::from_pointee(token))

@@ -6,7 +6,7 @@ use super::say;
 /// The format of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// Table for people
+    /// Human-readable table
     #[default]
     Table,
     /// JSON for programs; the admin commands print the response of the HTTP API

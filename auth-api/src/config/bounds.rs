@@ -10,7 +10,7 @@ use super::config_errors::ConfigErrors;
 /// Limits on connections and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Maximum number of connections, over all workers.
+    /// Maximum number of connections, across all workers.
     pub connections: usize,
     /// Maximum number of connections from one network. `None` is a tenth of `connections`, without
     /// a limit for trusted proxies and private networks.
@@ -54,11 +54,11 @@ impl Default for Bounds {
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub(super) struct BoundOptions {
     /// Maximum number of client connections, 1 to 1000000, divided among the workers (one per CPU
-    /// core). Shortly before the limit, the longest-idle connections are closed; if all connections
-    /// are busy, new ones wait [default: 1000]
+    /// core). Near the limit, the longest-idle connections are closed; if all connections are busy,
+    /// new ones wait [default: 1000]
     #[arg(long, env)]
     max_connections: Option<String>,
-    /// Maximum number of connections from one network (an IPv4 address or an IPv6 /64); beyond it,
+    /// Maximum number of connections from one network (an IPv4 address or an IPv6 /64); above it,
     /// the longest-idle connection of the network is closed. If set, the limit also applies to
     /// private networks, loopback and `TRUSTED_PROXIES`, which are otherwise exempt [default: a
     /// tenth of `MAX_CONNECTIONS`]

@@ -305,7 +305,8 @@ impl Options {
         )
     }
 
-    /// Checks the settings of Redis. The default prefix is derived from issuer and network.
+    /// Checks the settings of Redis. The default prefix is derived from the issuer and the
+    /// network.
     fn redis(
         &self,
         config_errors: &mut ConfigErrors,
@@ -414,8 +415,8 @@ fn switch(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// Derives a prefix, so that two deployments on one Redis do not trust each other's completeness
-/// marker.
+/// Derives a prefix from the issuer and the network, so that two deployments that share a Redis
+/// server do not use each other's completeness marker.
 fn default_redis_prefix(issuer: &str, network: Network) -> String {
     let hash = blake3::Hasher::new()
         .update(issuer.as_bytes())

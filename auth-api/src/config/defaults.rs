@@ -1,6 +1,6 @@
 //! Defaults of settings. `docs/configuration.md` lists them, and a test compares the two.
 //!
-//! Those of the limits are in `limits`, and those of connections and requests in `bounds`.
+//! The defaults of the limits are in `limits`, and those of connections and requests in `bounds`.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ pub(super) const BIND: &str = "127.0.0.1:8080";
 /// Lifetime of a challenge.
 pub(super) const CHALLENGE_TTL: Duration = Duration::from_mins(5);
 
-/// Longer than any statement takes under load, and shorter than a person waits.
+/// Time limit of a wait for a connection. It is longer than any statement takes under load, and
+/// shorter than a person waits.
 pub(super) const DATABASE_CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle time after which an unused connection is closed.
@@ -25,19 +26,24 @@ pub(super) const DATABASE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Maximum number of database connections.
 pub(super) const DATABASE_POOL_SIZE: &str = "16";
 
-/// Every statement is a lookup by key. One that takes seconds is waiting for a lock or for a failing disk.
+/// Time limit of a statement. Every statement is a lookup by key; a statement that takes seconds is
+/// waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time after which a revocation that Redis lost is denied again, at most.
+/// Interval between two rebuilds of the denylist, which is also the maximum time after which a
+/// revocation that Redis lost is denied again.
 pub(super) const DENYLIST_SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Address and port of the operations port.
+/// Address and port of health checks and metrics.
 pub(super) const OPS_BIND: &str = "127.0.0.1:9080";
 
-/// Far more than a lookup takes (0.1 ms), and far less than a user notices.
+/// Time limit of a Redis command. It is far longer than a lookup takes (0.1 ms) and far shorter
+/// than a user notices.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// One generation may be a client that changed its network while a response was on its way. An attacker who follows the rotations has a retry in each generation.
+/// Number of consecutive generations with a foreign retry after which the session is revoked. A
+/// single foreign retry can come from a client that changed its network while a response was in
+/// transit. An attacker who follows the rotations causes a retry in each generation.
 pub(super) const REFRESH_FOREIGN_GENERATIONS: &str = "2";
 
 /// Maximum number of live sessions per account.
@@ -49,10 +55,11 @@ pub(super) const SESSION_MAX_AGE: Duration = Duration::from_hours(90 * 24);
 /// Sliding lifetime of a session.
 pub(super) const SESSION_TTL: Duration = Duration::from_hours(30 * 24);
 
-/// Less than the 30 seconds that supervisors commonly leave between SIGTERM and SIGKILL.
+/// Time limit for requests in progress at shutdown. It is shorter than the 30 seconds that
+/// supervisors commonly allow between SIGTERM and SIGKILL.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longer than verifiers cache the published keys.
+/// Minimum age of a key before it signs. It is longer than verifiers cache the published keys.
 pub(super) const SIGNING_KEY_DELAY: Duration = Duration::from_mins(10);
 
 /// Stellar network of the wallets.

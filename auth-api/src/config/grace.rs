@@ -1,4 +1,4 @@
-//! Validation of the grace period within which a refresh may be repeated.
+//! Validation of the grace period during which a refresh may be retried.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::redis::RedisConfig;
 /// Redis).
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
 
-/// The use of a stolen token can go unnoticed for this long.
+/// The maximum grace period. The use of a stolen token can go unnoticed for this long.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// A client whose response came too late waits for `Retry-After`, reconnects, perhaps over another
-/// network, and sends the request again.
+/// The time that a client needs for a retry after the slowest response: it waits for `Retry-After`,
+/// reconnects, perhaps over another network, and sends the request again.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// Checks the limit that does not depend on the timeouts.

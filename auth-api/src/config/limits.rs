@@ -13,36 +13,36 @@ pub(super) struct LimitOptions {
     /// requests in a period of whole seconds, up to 1h [default: on]
     #[arg(long, env)]
     rate_limit: Option<String>,
-    /// Quota of a network for challenges, logins, introspections and revocations with wrong client
-    /// credentials, each counted separately. A network is an IPv4 address or an IPv6 /64; a /56 has
-    /// 4 times the quota, and a /48 has 64 times [default: 120/1m]
+    /// Quota per network for challenges, for logins, and for introspections and revocations with
+    /// wrong client credentials; each kind is counted separately. A network is an IPv4 address or
+    /// an IPv6 /64; a /56 has 4 times the quota, and a /48 has 64 times [default: 120/1m]
     #[arg(long, env)]
     rate_limit_ip: Option<String>,
-    /// Quota of a wallet for logins, counted after the signature has been verified [default:
+    /// Quota per wallet for logins, counted after the signature has been verified [default:
     /// 240/1m]
     #[arg(long, env)]
     rate_limit_address: Option<String>,
-    /// Quota of a network for refreshes [default: 600/1m]
+    /// Quota per network for refreshes [default: 600/1m]
     #[arg(long, env)]
     rate_limit_refresh_ip: Option<String>,
-    /// Quota of a session for refreshes [default: 30/1m]
+    /// Quota per session for refreshes [default: 30/1m]
     #[arg(long, env)]
     rate_limit_session: Option<String>,
-    /// Quota of an IPv4 /24 or IPv6 /48 for logins that create an account; logins of existing
+    /// Quota per IPv4 /24 or IPv6 /48 for logins that create an account; logins of existing
     /// accounts do not count [default: 500/1h]
     #[arg(long, env)]
     rate_limit_new_accounts: Option<String>,
-    /// Quota of a network for requests with an access token or a cookie, and, counted separately,
+    /// Quota per network for requests with an access token or a cookie, and, counted separately,
     /// for requests of other services without client credentials. Each process counts separately
     /// [default: 6000/1m]
     #[arg(long, env)]
     rate_limit_read_ip: Option<String>,
-    /// Quota of a session for requests with an access token or a cookie. Each process counts
+    /// Quota per session for requests with an access token or a cookie. Each process counts
     /// separately [default: 600/1m]
     #[arg(long, env)]
     rate_limit_read_session: Option<String>,
-    /// Comma-separated addresses and networks of proxies whose `PROXY_HEADER` is trusted, each at
-    /// least /7 (IPv4) or /16 (IPv6) [default: none]
+    /// Comma-separated addresses and networks of proxies whose `PROXY_HEADER` is trusted, with a
+    /// prefix length of at least 7 (IPv4) or 16 (IPv6) [default: none]
     #[arg(long, env)]
     trusted_proxies: Option<String>,
     /// Header in which the trusted proxies send the client's address: `x-forwarded-for` or

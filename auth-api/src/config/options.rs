@@ -16,18 +16,19 @@ use super::limits::LimitOptions;
 pub struct Options {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
-    /// URL of the Redis with the denylist and the rate limits, `redis://` or `rediss://` [required]
+    /// URL of the Redis server that stores the denylist and the rate-limit counters, `redis://` or
+    /// `rediss://` [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) redis_url: Option<String>,
     /// File that contains `REDIS_URL`
     #[arg(long, env, value_parser = path())]
     pub(super) redis_url_file: Option<PathBuf>,
     /// Prefix of all keys in Redis, with or without the braces of a hash tag [default: `auth-` and
-    /// 12 hexadecimal digits derived from issuer and network]
+    /// 12 hexadecimal digits derived from the issuer and the network]
     #[arg(long, env)]
     pub(super) redis_prefix: Option<String>,
-    /// Timeout of a Redis command, up to 10s; after it, the request continues without Redis
-    /// [default: 50ms]
+    /// Timeout of a Redis command, up to 10s; if a command times out, the request continues
+    /// without Redis [default: 50ms]
     #[arg(long, env)]
     pub(super) redis_timeout: Option<String>,
     /// Address and port of the API [default: 127.0.0.1:8080]
@@ -37,16 +38,19 @@ pub struct Options {
     /// 127.0.0.1:9080]
     #[arg(long, env)]
     pub(super) ops_bind: Option<String>,
-    /// Comma-separated host names that requests to `OPS_BIND` and `ADMIN_BIND` may have in `Host`,
-    /// in addition to IP addresses and `localhost`; other requests are rejected [default: none]
+    /// Comma-separated host names accepted in the `Host` header on `OPS_BIND` and `ADMIN_BIND`, in
+    /// addition to IP addresses and `localhost`; requests with any other `Host` are rejected
+    /// [default: none]
     #[arg(long, env)]
     pub(super) ops_hosts: Option<String>,
-    /// Address and port of the operators' endpoints, if `ADMIN_TOKEN_FILE` is set. It must differ
-    /// from `OPS_BIND`, so that metrics scrapers cannot reach them [default: 127.0.0.1:9082]
+    /// Address and port of the operators' endpoints, if `ADMIN_TOKEN_FILE` is set. The address
+    /// must differ from `OPS_BIND`, so that metrics scrapers cannot reach these endpoints [default:
+    /// 127.0.0.1:9082]
     #[arg(long, env)]
     pub(super) admin_bind: Option<String>,
-    /// File with the operators' token of at least 32 characters (`auth-api admin token` generates
-    /// one); without it, there are no operators' endpoints (`/admin`). Reloaded at SIGHUP
+    /// File that contains the operators' token, at least 32 characters (generate it with
+    /// `auth-api admin token`); if not set, the operators' endpoints (`/admin`) are disabled.
+    /// Reloaded on SIGHUP
     #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,
     /// URL that clients use, without user, query or fragment. Wallets show its host when they sign
@@ -56,21 +60,21 @@ pub struct Options {
     /// Stellar network of the wallets: `pubnet` or `testnet` [default: pubnet]
     #[arg(long, env)]
     pub(super) stellar_network: Option<String>,
-    /// Secret that authenticates challenges, refresh tokens and cookies: 32 bytes in base64. Of
-    /// several, separated by commas, the first is used for new credentials, and all are accepted.
-    /// The file is reloaded at SIGHUP [required]
+    /// Secret that authenticates challenges, refresh tokens and cookies: 32 bytes in base64.
+    /// Several secrets can be listed, separated by commas: the first one is used for new
+    /// credentials, and all of them are accepted. The file is reloaded on SIGHUP [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// File that contains `AUTH_SECRET`
     #[arg(long, env, value_parser = path())]
     pub(super) auth_secret_file: Option<PathBuf>,
     /// Directory of the keys that sign access tokens: Ed25519 keys in PKCS#8 PEM files named like
-    /// `20261121T090000Z-anything.pem`; the name without `.pem` is the `kid`. Reloaded at SIGHUP
+    /// `20261121T090000Z-anything.pem`; the name without `.pem` is the `kid`. Reloaded on SIGHUP
     /// [required]
     #[arg(long, env, value_parser = path())]
     pub(super) signing_keys_dir: Option<PathBuf>,
-    /// Minimum age of a key before it signs, so that verifiers have fetched it by then; the only
-    /// key signs immediately [default: 10m]
+    /// Minimum age of a key before it signs, which gives verifiers time to fetch it; if there is
+    /// only one key, it signs immediately [default: 10m]
     #[arg(long, env)]
     pub(super) signing_key_delay: Option<String>,
     #[command(flatten)]
@@ -90,33 +94,35 @@ pub struct Options {
     /// Absolute lifetime of a session, however often it is used [default: 90d]
     #[arg(long, env)]
     pub(super) session_max_age: Option<String>,
-    /// Minimum gain for which a later expiry of a session is written; must be shorter than
-    /// `SESSION_TTL` [default: 1d, or a thirtieth of `SESSION_TTL` if that is shorter]
+    /// Minimum time by which a request must extend the expiration of a session for the new
+    /// expiration to be stored; must be shorter than `SESSION_TTL` [default: 1d, or a thirtieth of
+    /// `SESSION_TTL` if that is shorter]
     #[arg(long, env)]
     pub(super) extend_threshold: Option<String>,
     /// Lifetime of a challenge, in whole seconds, up to 1h [default: 5m]
     #[arg(long, env)]
     pub(super) challenge_ttl: Option<String>,
-    /// Grace period within which a refresh may be repeated without its `Idempotency-Key` and
-    /// returns the same refresh token: at least 15s longer than the slowest response, up to 5m; 0s
+    /// Grace period during which a refresh that is retried without its `Idempotency-Key` returns
+    /// the same refresh token, up to 5m. Set it at least 15s longer than the slowest response. 0s
     /// rejects such retries [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
-    /// Maximum age, in whole seconds, of a login that may end other sessions than its own (RFC
+    /// Maximum age, in whole seconds, of a login that may end sessions other than its own (RFC
     /// 9470), or `off` for no maximum [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
-    /// Number of consecutive generations, up to 1000, with a retry from another network and without
-    /// the `Idempotency-Key` of the attempt, after which the session is revoked; 0 only reports
-    /// such retries [default: 2]
+    /// Number of consecutive generations with a foreign retry (from another network and without the
+    /// `Idempotency-Key` of the first attempt) after which the session is revoked, up to 1000; with
+    /// 0, foreign retries are only reported [default: 2]
     #[arg(long, env)]
     pub(super) refresh_foreign_generations: Option<String>,
-    /// Maximum number of live sessions per account, 1 to 10000; a login beyond it ends the oldest
-    /// one [default: 10]
+    /// Maximum number of live sessions per account, 1 to 10000; a login above the limit ends the
+    /// oldest session [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,
-    /// Comma-separated origins whose pages may use the API with a cookie, in addition to that of
-    /// `PUBLIC_URL`, as browsers send them: `https://app.example.com` [default: none]
+    /// Comma-separated origins whose pages may use the API with a cookie, in addition to the
+    /// origin of `PUBLIC_URL`, in the form that browsers send, such as `https://app.example.com`
+    /// [default: none]
     #[arg(long, env)]
     pub(super) allowed_origins: Option<String>,
     /// Allow cookies over plain HTTP on this machine: `1` names the cookie `session` and omits
@@ -142,8 +148,8 @@ pub struct Options {
 /// The file of introspection clients, which is all that the commands that manage them need.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientsOptions {
-    /// File of the services that may introspect and revoke tokens, one per line as
-    /// `auth-api clients add` writes it. Reloaded at SIGHUP [default: none]
+    /// File that lists the services that may introspect and revoke tokens, one per line, in the
+    /// format that `auth-api clients add` writes. Reloaded on SIGHUP [default: none]
     #[arg(long, env, value_name = "FILE", value_parser = path())]
     introspection_clients_file: Option<PathBuf>,
 }
@@ -156,7 +162,7 @@ impl ClientsOptions {
     }
 }
 
-/// Parses any path. An empty one counts as not given, because templates leave variables empty.
+/// Parses any path. An empty path counts as not set, because templates leave variables empty.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }

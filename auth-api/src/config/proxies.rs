@@ -70,8 +70,8 @@ pub enum InvalidProxies {
     TooLarge(IpNet),
 }
 
-/// Returns the shortest accepted prefix. A private network can have it (10.0.0.0/8 and its
-/// neighbor), and so can the allocation of a registry's largest members.
+/// Returns the shortest accepted prefix length. A private network can have it (10.0.0.0/8 and the
+/// adjacent network), and so can the allocations of a registry's largest members.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,
@@ -80,7 +80,7 @@ fn shortest(network: &IpNet) -> u8 {
 }
 
 impl TrustedProxies {
-    /// Parses comma-separated addresses and networks. An empty text trusts no proxy.
+    /// Parses comma-separated addresses and networks. If the text is empty, no proxy is trusted.
     pub fn parse(text: &str) -> Result<Self, InvalidProxies> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let networks = parts.map(network).collect::<Result<_, _>>()?;

@@ -28,7 +28,8 @@ pub struct AnsweredChallenge {
     pub address: AccountAddress,
     /// BLAKE3 hash of the nonce, which may be used only once.
     pub nonce_hash: TokenHash,
-    /// When the challenge expires. The caller must check this again by the clock of the database.
+    /// When the challenge expires. The caller must check this time again, against the clock of the
+    /// database.
     pub expires_at: DateTime<Utc>,
 }
 

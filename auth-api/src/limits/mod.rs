@@ -100,15 +100,16 @@ impl Limits {
         }
     }
 
-    /// Counts a request by its network, and by `subject` if the request has proved that it comes
-    /// from that subject. Without this proof, a client could use up the quota of another, or fill
-    /// Redis with keys that it chooses. Returns `None` if there are no limits.
+    /// Counts a request against the quota of its network, and against the quota of `subject` if the
+    /// request has proved that it comes from that subject. Without this proof, a client could use
+    /// up the quota of another, or fill Redis with keys that it chooses. Returns `None` if there
+    /// are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
         self.count_shared(route, Counted { subject, ..Counted::network(ip) }).await
     }
 
-    /// Counts a request by its subject, after [`count`](Self::count) has counted it by its network
-    /// and it has proved its subject.
+    /// Counts a request against the quota of its subject, after [`count`](Self::count) has counted
+    /// the request against the quota of its network and the request has proved its subject.
     pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
         self.count_shared(route, Counted::subject(ip, subject)).await
     }

@@ -63,7 +63,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Logs in completely with a transport, `token` or `cookie`.
+    /// Performs a complete login with the given transport, `token` or `cookie`.
     pub(super) async fn log_in(&mut self, wallet: &Wallet, transport: &str) -> Result<Answer> {
         let challenge =
             self.ask_for(post("/auth/challenge", &json!({ "address": wallet.address() }))?).await?;

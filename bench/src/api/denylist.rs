@@ -32,7 +32,8 @@ pub use results::{Latencies, Results, Round, Traffic};
 
 /// Warm-up time, for connections and statements.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How long the traffic continues afterwards, so that it does not stop while the histogram is read.
+/// How long the traffic continues after the measurement, so that it does not stop while the
+/// histogram is read.
 const COOL_DOWN: Duration = Duration::from_millis(500);
 
 /// The number of connections that log in, and of wallets for each. There are so few wallets that

@@ -47,7 +47,7 @@ fn text(checked: &Checked) -> String {
         (false, false) => writeln!(text, "unsafe: nothing can be reaped on this server"),
         (false, true) => writeln!(
             text,
-            "unsafe: {blocking} of {} targets would be left alone",
+            "unsafe: {blocking} of {} targets would be skipped",
             checked.targets.len()
         ),
     };

@@ -21,8 +21,8 @@ use crate::{clock, metrics, notify, recent_runs, watchdog};
 /// How often histograms are drained. Until then their samples use memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep before the clock is read again. It may be set, or jump after the machine was
-/// suspended.
+/// The longest sleep before the clock is read again. The clock may be changed, or may jump after
+/// the machine was suspended.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 /// Delay from which a run counts as missed, not merely as delayed.

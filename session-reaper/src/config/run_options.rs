@@ -13,7 +13,7 @@ use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, S
 /// is canceled.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A thousand times the target duration of a chunk. A slower chunk locks its rows for too long.
+/// A thousand times the desired duration of a chunk. A slower chunk locks its rows for too long.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A few thousand rows of auth-api's tables. Chunks of 2 ms spend half of the time on fixed costs

@@ -1,5 +1,5 @@
-//! Evaluates the columns of a table by the signs: the meaning of each column, the confidence and
-//! the doubts.
+//! Evaluates the columns of a table: determines the meaning of each column, the confidence and the
+//! doubts.
 
 use super::beside::{self, ColumnContext};
 use super::catalog::Catalog;

@@ -32,7 +32,7 @@ pub(super) const LOCK_HELD: &str = "session_reaper_lock_held";
 pub(super) const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
 pub(super) const EXPORT_FAILURES: &str = "session_reaper_export_failures_total";
 
-/// Buckets around the target duration of a chunk, up to the default statement timeout.
+/// Buckets around the desired duration of a chunk, up to the default statement timeout.
 pub(super) const CHUNK_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 

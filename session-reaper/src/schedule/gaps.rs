@@ -9,7 +9,7 @@ use super::Schedule;
 /// How far ahead to examine the schedule. Later times repeat the pattern and are slow to find.
 const HORIZON: TimeDelta = TimeDelta::days(370);
 
-/// Maximum number of times per day that are examined one by one on a day with a clock change: one
+/// Maximum number of scheduled times that are examined one by one on a day with a clock change: one
 /// per minute. For more frequent schedules, clock changes are ignored.
 const WALKED: usize = 1_440;
 

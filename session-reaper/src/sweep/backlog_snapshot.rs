@@ -93,8 +93,8 @@ impl BacklogSnapshot {
 }
 
 impl Sweep {
-    /// Counts the due rows of every target, on the indexes and up to a cap that takes some
-    /// milliseconds to read. A target that a run would skip is not counted: without an index, the
+    /// Counts the due rows of every target by scanning the indexes, up to a cap that takes a few
+    /// milliseconds to reach. A target that a run would skip is not counted: without an index, the
     /// count would read the whole table, and without a privilege, it would fail.
     pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =

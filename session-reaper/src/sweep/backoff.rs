@@ -8,9 +8,9 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 /// The number of retries of a chunk that a lock or a conflict stopped.
 pub(super) const CHUNK_TRIES: usize = 12;
 
-/// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. That outlasts a
-/// lock on the table that is held for some seconds, such as a migration's. If the lock is held
-/// longer, the target is skipped until the next run.
+/// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. This is longer
+/// than a lock on the table that is held for a few seconds, such as the lock of a migration. If
+/// the lock is held longer, the target is skipped until the next run.
 pub(super) fn of_a_chunk() -> impl Iterator<Item = Duration> + Send {
     exponential(Duration::from_millis(50), Duration::from_secs(1), CHUNK_TRIES)
 }
@@ -19,7 +19,7 @@ pub(super) fn of_a_chunk() -> impl Iterator<Item = Duration> + Send {
 pub(super) const CONNECTION_TRIES: usize = 8;
 
 /// Returns the delays between the attempts to reconnect, 25 to 50 seconds in total, not including
-/// the attempts themselves. A server restarts or fails over in that time.
+/// the attempts themselves. A server can restart or fail over in this time.
 pub(super) fn of_a_connection() -> impl Iterator<Item = Duration> + Send {
     exponential(Duration::from_millis(200), Duration::from_secs(8), CONNECTION_TRIES)
 }

@@ -20,7 +20,8 @@ pub(super) struct Blocks {
 /// A margin for key ranges that are denser than the average.
 const HEADROOM: f64 = 1.25;
 
-/// The weight of the newest key range in the density, if it has fewer due rows than those before.
+/// The weight of the newest key range in the density, if it has fewer due rows than the ranges
+/// before it.
 const NEWEST: f64 = 0.3;
 
 impl Blocks {

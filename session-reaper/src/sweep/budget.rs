@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The limits of a run. Without a limit, the run continues until no due row is left.
+/// The limits of a run. Without a limit, the run continues until no due rows are left.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BudgetLimits {
     /// The longest time that the run may take.

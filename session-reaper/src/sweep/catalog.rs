@@ -49,7 +49,7 @@ pub(super) struct Located {
     pub(super) identity: Identity,
 }
 
-/// A table that contains rows itself.
+/// A table that physically stores rows of a target.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) oid: u32,
@@ -265,7 +265,7 @@ async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
     client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
-/// Looks up a child. The inner error is the reason why it cannot be one.
+/// Looks up a child. The inner error explains why the table cannot be a child.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,

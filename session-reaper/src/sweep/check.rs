@@ -37,7 +37,7 @@ pub struct CheckedTarget {
     pub target: String,
     /// The table of the target.
     pub table: String,
-    /// Whether a run may work on the target.
+    /// Whether a run may process the target.
     pub safe: bool,
     /// The findings, unsafe ones first.
     pub findings: Vec<Finding>,

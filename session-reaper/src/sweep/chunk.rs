@@ -14,8 +14,8 @@ use super::spans;
 use super::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
 use crate::metrics;
 
-/// How long a chunk that waits for locked rows waits for one: long enough for a transaction that
-/// began just now to end, and too short to delay noticeably those who wait for the chunk.
+/// How long a chunk waits for a locked row. This is long enough for a new transaction to end, and
+/// short enough not to noticeably delay transactions that wait for the chunk.
 const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
@@ -211,8 +211,9 @@ impl Pass<'_, '_> {
         Ok(connection.transact(&chunk).await?)
     }
 
-    /// Deletes what it can of groups that are too large to be locked row by row, under a lock on
-    /// their table. If the lock is not available at once, their rows count as locked.
+    /// Locks the table of groups that are too large to be locked row by row, and deletes those
+    /// groups as far as possible. If the table lock is not immediately available, the rows of the
+    /// groups count as locked.
     async fn delete_large(
         &mut self,
         range: &KeyRange,
@@ -247,8 +248,8 @@ impl Pass<'_, '_> {
     }
 
     /// Returns how to treat locked rows. Key ranges are deleted without locking the rows first,
-    /// until a chunk has met a locked row: that takes less than half of the work, and less load on
-    /// the server. From then on, locked rows are skipped.
+    /// until a chunk has met a locked row: that takes less than half of the work and causes less
+    /// load on the server. From then on, locked rows are skipped.
     pub(super) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
@@ -346,8 +347,8 @@ struct Deleted {
     rows: u64,
     /// The deleted rows of the target's children.
     children: u64,
-    /// More rows may be left in the key range, because the limit was reached for the rows or for
-    /// those of a child.
+    /// More rows may be left in the key range, because the limit on the rows of the target or of
+    /// a child was reached.
     full: bool,
     /// All due rows of the key range were deleted: either the statement waited for locked rows, or
     /// no other transaction was writing.

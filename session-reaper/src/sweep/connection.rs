@@ -28,12 +28,12 @@ use super::writers::Writers;
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
-/// If the host of the reaper dies without closing its connections, the locks are held until the
+/// If the host of the reaper fails without closing its connections, the locks are held until the
 /// server ends its idle connection. The timeout is longer than the longest rest between two chunks
 /// ([`super::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
-/// How soon the server notices during a statement that its client has died. Without this setting, a
+/// How soon the server detects during a statement that its client is gone. Without this setting, a
 /// statement of a killed reaper ran to its end and was committed (2.8 s of a 3 s statement). With
 /// it, the statement was rolled back after 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
@@ -99,7 +99,7 @@ pub(super) struct Done {
     pub(super) writers: Option<Writers>,
 }
 
-/// The number of prepared statements from which they are discarded between two tables. Each takes
+/// The number of prepared statements at which they are discarded between two tables. Each one uses
 /// about 50 kB in the server process.
 const PREPARED: usize = 100;
 
@@ -214,9 +214,9 @@ impl LockConnection {
         Ok(Writers::of(&number?, &snapshot?))
     }
 
-    /// Executes a chunk as one transaction, and reads the other writers immediately afterwards. All
-    /// statements are sent at once and take one round trip. If any of them fails, the whole
-    /// transaction is rolled back.
+    /// Executes a chunk as one transaction, and reads the list of other active writers immediately
+    /// afterwards. All statements are sent at once and take one round trip. If any of them fails,
+    /// the whole transaction is rolled back.
     pub(super) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
         let Transaction { begin, around, lock, delete, returns } = chunk;
         let verify = self.prepare(&around.verify).await?;

@@ -35,8 +35,8 @@ pub(super) enum Counts {
 }
 
 impl Due {
-    /// Converts `started_at` minus the retention into the type of the column. The error is the
-    /// reason why that is not possible.
+    /// Converts `started_at` minus the retention into the type of the column. The error explains
+    /// why that is not possible.
     pub(super) fn new(
         reason: &Reason,
         ancient: Ancient,
@@ -115,8 +115,7 @@ impl Due {
     }
 }
 
-/// Returns the beginning of the year 2000. No application with such a table has run while its clock
-/// showed an earlier time.
+/// Returns the beginning of the year 2000. No application writes an earlier time as an actual time.
 fn floor(sql_type: &str, counts: &Counts) -> String {
     const SECONDS: i64 = 946_684_800;
     match counts {

@@ -1,4 +1,5 @@
-//! The number of rows in a chunk, and the rest after it. Pure: elapsed times are parameters.
+//! Computes the number of rows in a chunk and the idle time after it. This module does no I/O and
+//! reads no clock: elapsed times are parameters.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) const LONGEST_REST: Duration = Duration::from_mins(1);
 /// The limits that determine the pace.
 #[derive(Clone, Copy, Debug)]
 pub struct PaceLimits {
-    /// The target duration of a chunk.
+    /// The desired duration of a chunk.
     pub chunk_time: Duration,
     /// The maximum number of rows in a chunk.
     pub max_chunk: u32,
@@ -55,7 +56,7 @@ impl Pace {
     }
 
     /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size that is expected
-    /// to take the target duration, at most twice the size of this one.
+    /// to take the desired duration, at most twice the size of this one.
     pub(super) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
         // The cost of a short chunk is mostly its round trips, so it is a poor estimate of the cost
         // of a row.
@@ -77,13 +78,14 @@ impl Pace {
     }
 
     /// Records that a chunk reached a timeout. Halves the size, and sets the cost per row to the
-    /// value for which that size takes the target duration.
+    /// value for which that size takes the desired duration.
     pub(super) fn chunk_timed_out(&mut self) {
         self.size = (self.size / 2).max(1);
         self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
     }
 
-    /// Returns the rest after work of `elapsed` that keeps the work within the duty cycle.
+    /// Returns how long to be idle after work of `elapsed`, so that the work stays within the duty
+    /// cycle.
     pub(super) fn rest(&self, elapsed: Duration) -> Duration {
         let duty_cycle = self.limits.duty_cycle;
         Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - duty_cycle) / duty_cycle)

@@ -29,7 +29,7 @@ use super::worker::Worker;
 use super::writers::Writers;
 use crate::metrics::{self, ChunkOutcome};
 
-/// The maximum number of key ranges with locked rows that are remembered separately. Beyond it, the
+/// The maximum number of key ranges with locked rows that are remembered separately. Above it, the
 /// last range is extended instead: memory use does not grow with the backlog, but the retry
 /// examines more rows than necessary.
 const REMEMBERED: usize = 64;

@@ -42,8 +42,9 @@ use super::name::TableName;
 use super::sql::PassSql;
 use super::target::Target;
 
-/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. That outlasts
-/// a lock that is held for some seconds, such as a migration's, as between chunks.
+/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. As between
+/// chunks, the wait is longer than a lock that is held for a few seconds, such as the lock of a
+/// migration.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -145,8 +146,8 @@ pub(super) fn why(blocking: &[&Finding]) -> String {
     texts.join("; ")
 }
 
-/// Returns the codes of the findings on the server that are overridden. The error is the reason why
-/// a run may not work on any target.
+/// Returns the codes of the findings on the server that are overridden. The error explains why a
+/// run must not process any target.
 pub(super) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
     for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe())

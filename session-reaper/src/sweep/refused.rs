@@ -3,7 +3,7 @@
 use super::query::Text;
 
 /// The maximum number of remembered groups. The pass tries to lock any other group again, without
-/// success; this costs a little and has no other effect.
+/// success; this costs little time and has no other effect.
 const REMEMBERED: usize = 1_000;
 
 /// Groups, identified by their value in PostgreSQL's text format. The values are neither logged nor

@@ -247,7 +247,7 @@ fn why_done(deleted: u64, backlog: &Backlog) -> String {
             "everything was examined; the remaining rows could not be counted".to_owned()
         }
         (0, 0, false) => "nothing was due".to_owned(),
-        (_, 0, false) => "every due row is gone".to_owned(),
+        (_, 0, false) => "no due rows are left".to_owned(),
         (_, rows, _) => {
             format!(
                 "everything was examined; {rows} due rows are left that are locked or were written in the meantime"
@@ -355,7 +355,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"run_id":"00000000-0000-0000-0000-000000000000","outcome":"success","why":"every due row is gone","started_at":"1970-01-01T00:00:00Z","elapsed_ms":7,"targets":[{"target":"t","outcome":"success","why":"every due row is gone","deleted":{"expired":3},"chunks":1,"skipped_locked":0,"remaining":0,"remaining_capped":false,"elapsed_ms":5,"chunk_ms":{"mean":4.0,"max":4.0}}]}"#
+            r#"{"run_id":"00000000-0000-0000-0000-000000000000","outcome":"success","why":"no due rows are left","started_at":"1970-01-01T00:00:00Z","elapsed_ms":7,"targets":[{"target":"t","outcome":"success","why":"no due rows are left","deleted":{"expired":3},"chunks":1,"skipped_locked":0,"remaining":0,"remaining_capped":false,"elapsed_ms":5,"chunk_ms":{"mean":4.0,"max":4.0}}]}"#
         );
     }
 }

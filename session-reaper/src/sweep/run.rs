@@ -382,8 +382,8 @@ impl Sweep {
     }
 }
 
-/// Ends the remaining targets for the same reason as one of them. Returns `Err` if the run itself
-/// cannot continue; the targets after the first one are then reported as not begun.
+/// Ends the remaining targets for the reason for which one target ended. Returns `Err` if the run
+/// itself cannot continue; the targets after the first one are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {

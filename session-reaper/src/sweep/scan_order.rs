@@ -14,7 +14,7 @@ use super::catalog::Leaf;
 use super::sql::{KeyRange, PassSql};
 use super::target::Order;
 
-/// The number of rows with the same due time from which on heap order is better, because the index
+/// The number of rows with the same due time above which heap order is better, because the index
 /// cannot distinguish them, or only by sorting them for each chunk.
 pub(super) const CROWD: u32 = 10_000;
 
@@ -25,7 +25,7 @@ const MANY: f64 = 50_000.0;
 /// clustered. Measured with a share of 0.55, where heap order took 0.7 times as long.
 const LARGE_SHARE: f64 = 0.3;
 
-/// The correlation between index order and heap order from which on rows count as clustered.
+/// The correlation between index order and heap order at or above which rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
 /// With fewer dead rows, the dead entries of an index cannot fill enough blocks to be worth

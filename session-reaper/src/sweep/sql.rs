@@ -7,8 +7,8 @@
 //! time belong to one key range.
 //!
 //! A target's *filter* and *group* are conditions on a row that was found by its position. They
-//! never determine where a key range begins or ends, so rows that they keep are examined once and
-//! then left behind.
+//! never determine where a key range begins or ends, so a pass examines the rows that they keep
+//! once and continues after them.
 //!
 //! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due`, the unqualified
 //! name would refer to the text. **Every table is `ONLY` that table**: a `ctid` has no meaning in
@@ -85,7 +85,7 @@ pub(super) enum LockWait {
     /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target whose rows depend on
     /// the contents of other rows.
     Locked,
-    /// Meets no locked rows, because the table itself is locked.
+    /// Does not check for locked rows, because the table itself is locked.
     TableLocked,
 }
 

@@ -23,7 +23,7 @@ pub(super) enum StopReason {
     Locked,
     /// Another reaper took the lock while the connection was lost.
     TakenOver,
-    /// The target cannot be worked on. Other targets can.
+    /// The target cannot be processed, but other targets can.
     Failed(String),
     /// The table no longer exists.
     TableGone(String),
@@ -33,7 +33,7 @@ pub(super) enum StopReason {
     Pooler,
     /// A preflight check or the first-run guard found the target or the server unsafe.
     Unsafe(String),
-    /// The every-run guard holds the target.
+    /// The every-run guard rejected the target.
     Held(String),
 }
 

@@ -27,7 +27,7 @@ pub struct Reason {
     pub column: Ident,
     /// How long the row is kept after that time.
     pub keep: Duration,
-    /// The time zone of a column without time zone. Ignored for a column with one.
+    /// The time zone of a `timestamp` or `date` column. It is ignored for a `timestamptz` column.
     pub zone: Option<Tz>,
     /// The unit of an integer column.
     pub unit: Option<Unit>,
@@ -36,7 +36,7 @@ pub struct Reason {
 /// The scan order of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Follows the index on the due column from the oldest row on. Reads only due rows.
+    /// Follows the index on the due column, beginning at the oldest row. Reads only due rows.
     Index,
     /// Follows the heap, one range of blocks at a time. Reads the whole table, and each block once.
     Heap,
@@ -83,7 +83,7 @@ pub struct Target {
     /// An SQL condition on the row `t`. A row that does not satisfy it is not due.
     pub filter: Option<String>,
     /// A column that groups rows: rows with the same value are deleted only when all of them are
-    /// due. A row whose value is null is a group of its own.
+    /// due. A row whose value is null forms a separate group.
     pub group: Option<Ident>,
     /// Tables whose rows reference this table, and the referencing columns. Their rows are deleted
     /// first and count as rows of a chunk.
@@ -92,7 +92,7 @@ pub struct Target {
     pub ancient: Ancient,
     /// The scan order; `None` if each pass chooses it.
     pub order: Option<Order>,
-    /// The maximum number of rows in a chunk; `None` for that of the run.
+    /// The maximum number of rows in a chunk; `None` for the maximum of the run.
     pub chunk: Option<u32>,
     /// Whether the configuration confirms that the first run may delete nearly the whole table.
     pub confirmed: bool,

@@ -27,7 +27,7 @@ use super::watermarks::Watermarks;
 use super::worker::Worker;
 use crate::metrics;
 
-/// The estimated share of due rows from which on it is worth measuring with a sample.
+/// The estimated share of due rows above which the share is measured with a sample.
 const WORTH_SAMPLING: f64 = 0.1;
 
 pub(super) struct TargetRun<'a> {

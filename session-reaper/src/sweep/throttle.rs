@@ -132,7 +132,7 @@ impl Throttle {
         }
     }
 
-    /// Uses another connection from now on.
+    /// Replaces the connection on which the throttles are checked.
     pub(super) fn moved_to(&mut self, auxiliary: &AuxiliaryConnection) {
         self.auxiliary = auxiliary.clone();
         // The connection may lead to another server, whose WAL positions are unrelated.

@@ -1,4 +1,4 @@
-//! Wall-clock times around clock changes. Pure.
+//! Wall-clock times around clock changes. This module does no I/O and reads no clock.
 //!
 //! A wall-clock time can be ambiguous: when clocks are set back, some times occur twice. When
 //! clocks are set forward, some times are skipped; PostgreSQL interprets these with the offset
@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 /// The wall-clock times, or the days, that are past at some instant in every interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Past<T> {
-    /// No time from here on is past.
+    /// This time and all later times are not past.
     pub(super) before: T,
     /// No time from the first of these up to (but excluding) the second is past: clocks skipped
     /// these times so recently that their interpretation is not past yet.
@@ -20,7 +20,7 @@ pub(super) struct Past<T> {
 }
 
 impl Past<NaiveDateTime> {
-    /// Returns the days of which every time is past.
+    /// Returns the days on which every time is past.
     pub(super) fn of_days(self) -> Past<NaiveDate> {
         let before = self.before.date();
         let days = self.skipped.map(|(from, to)| {

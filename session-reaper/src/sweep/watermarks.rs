@@ -1,5 +1,5 @@
-//! The watermarks of earlier runs of this process, so that a daemon does not scan again, in each
-//! scheduled run, what earlier runs deleted.
+//! The watermarks of earlier runs of this process. They prevent each scheduled run of a daemon from
+//! scanning the dead index entries of rows that earlier runs deleted.
 //!
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
 //! vacuum can remove them while an older transaction is open. Finding the first live row then
@@ -96,7 +96,8 @@ impl Watermarks {
         }
     }
 
-    /// The data is consistent even if a thread panicked while holding the lock.
+    /// Locks the watermarks. Poisoning is ignored, because the data is consistent even if a thread
+    /// panicked while it held the lock.
     fn marks(&self) -> MutexGuard<'_, Marks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

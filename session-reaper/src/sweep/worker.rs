@@ -17,7 +17,7 @@ use crate::stop::Stop;
 
 /// The intervals between two checks while the run waits. The first applies to a throttle that may
 /// clear within moments. The second is the maximum, short enough that work visibly resumes when a
-/// pause is lifted.
+/// pause ends.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ pub(super) struct Worker<'a> {
     pub(super) watermarks: &'a Watermarks,
     /// The oids of the tables that are being processed.
     pub(super) tables: Vec<u32>,
-    /// The rest that follows the last chunk. It is taken before the next chunk.
+    /// The idle time that follows the last chunk. The run sleeps before the next chunk.
     pub(super) rest: Duration,
     /// Whether no other transaction was writing during the last chunk.
     pub(super) alone: bool,
@@ -82,8 +82,8 @@ impl<'a> Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Takes the rest after the last chunk and waits for active throttles. Fails if the run must
-    /// end.
+    /// Sleeps for the idle time after the last chunk, then waits until no throttle is active. Fails
+    /// if the run must end.
     pub(super) async fn may_go_on(&mut self) -> Result<(), StopReason> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_zero() {
@@ -168,7 +168,7 @@ impl Worker<'_> {
         ended
     }
 
-    /// Reports the active throttle: to the log once, to the metrics and the progress each time.
+    /// Reports the active throttle: in the log once, in the metrics and the progress each time.
     fn report_throttle(
         &self,
         state: &mut Option<ThrottleState>,

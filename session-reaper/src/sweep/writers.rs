@@ -39,7 +39,7 @@ impl Writers {
     }
 
     /// Whether no transaction with an ID was active between the checks `then` and `self`, except
-    /// for one of our own if it `wrote`.
+    /// for one of the reaper's own if it `wrote`.
     pub(super) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
         then.none && self.number == then.number + 1 + u64::from(wrote)
     }

@@ -144,7 +144,7 @@ async fn text_report_contains_the_fix() {
     assert_eq!(code, Some(65));
     let head = "t: unsafe\n  UNSAFE   no-index: public.t has no index that begins with due: each chunk would read the whole table\n           → CREATE INDEX CONCURRENTLY ON public.t (due, id)\n";
     assert!(stdout.starts_with(head), "{stdout}");
-    assert!(stdout.ends_with("\nunsafe: 1 of 1 targets would be left alone\n"), "{stdout}");
+    assert!(stdout.ends_with("\nunsafe: 1 of 1 targets would be skipped\n"), "{stdout}");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ mod sent {
         assert_eq!((of_run["outcome"].as_str(), of_run["rows"].as_str()), ("success", "250"));
         assert_eq!(
             (of_run["why"].as_str(), of_run["trigger"].as_str()),
-            ("every due row is gone", "manual")
+            ("no due rows are left", "manual")
         );
 
         let targets = named(&spans, "target");

@@ -53,7 +53,7 @@ async fn report_is_one_object_and_is_stored_in_the_history() {
     assert_eq!(target["deleted"]["revoked"], 0);
     assert_eq!(target["chunks"], 3);
     assert!(target["chunk_ms"]["max"].as_f64() >= target["chunk_ms"]["mean"].as_f64(), "{target}");
-    assert_eq!(target["why"], "every due row is gone");
+    assert_eq!(target["why"], "no due rows are left");
     assert_eq!(run.target("consumed_challenges")["why"], "nothing was due");
     assert_eq!(run.target("consumed_challenges")["chunks"], 0);
 
@@ -100,7 +100,7 @@ async fn text_summary_shows_deleted_rows_and_the_reason() {
     let last = text.lines().last().unwrap();
     assert!(
         last.starts_with("success after ")
-            && last.ends_with("1,250 rows deleted: every due row is gone"),
+            && last.ends_with("1,250 rows deleted: no due rows are left"),
         "{last}"
     );
 }

@@ -84,7 +84,7 @@ async fn active_run_reports_its_progress_and_then_its_outcome() {
     unlocked(&database).await;
     let seen = status(&database, &[]).await;
     assert_eq!(seen["health"], "ok");
-    assert_eq!(seen["summary"], "the last run succeeded: every due row is gone");
+    assert_eq!(seen["summary"], "the last run succeeded: no due rows are left");
     assert_eq!(
         (&seen["runs"][0]["outcome"], &seen["runs"][0]["deleted"]),
         (&"success".into(), &500.into())

@@ -154,7 +154,7 @@ async fn rows_kept_by_a_condition_are_neither_locked_nor_remaining() {
     );
     // Each chunk read a hundred rows, no matter how many of them were kept.
     assert_eq!(result["chunks"], 30);
-    assert_eq!(result["why"], "every due row is gone");
+    assert_eq!(result["why"], "no due rows are left");
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t WHERE kind = 'go'").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 2000);
 }

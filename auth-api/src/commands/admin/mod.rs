@@ -20,11 +20,11 @@ pub(super) enum Command {
     /// End one session, or all sessions of an account
     #[command(after_help = revoke::EXAMPLE)]
     Revoke(revoke::Request),
-    /// End all sessions that match
+    /// End all sessions that match the filters
     #[command(after_help = sweep::EXAMPLE)]
     RevokeMatching(sweep::Request),
-    /// After a leak, end the sessions that began or were used since then; after restoring a backup,
-    /// end the sessions that it restored
+    /// End the sessions that began or were used since a leak, or the sessions that a restored
+    /// backup brought back
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),
     /// Generate a token for `ADMIN_TOKEN_FILE` and print it

@@ -27,10 +27,10 @@ pub(in crate::commands) struct Request {
     /// is unknown which of them had been revoked since the backup
     #[arg(long)]
     restored: bool,
-    /// Print how many sessions would be ended, and end none
+    /// Print how many sessions would be ended, without ending any
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Do not ask for confirmation; without a terminal, the command never asks
+    /// Do not ask for confirmation; without a terminal, no confirmation is requested
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

@@ -21,7 +21,7 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// Select all sessions, instead of a filter
+    /// Select all sessions instead of using a filter
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(in crate::commands) struct Request {
 #[derive(Args, Clone, Copy, Debug)]
 #[group(required = true, multiple = false)]
 struct Mode {
-    /// Print how many sessions would be ended, and end none
+    /// Print how many sessions would be ended, without ending any
     #[arg(long)]
     dry_run: bool,
     /// End the sessions
@@ -60,7 +60,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     request.output.print(&done, || summary(done))
 }
 
-/// Returns a summary of the result for people.
+/// Returns a human-readable summary of the result.
 pub(super) fn summary(Done { matched, revoked, dry_run }: Done) -> String {
     if dry_run {
         format!("would revoke {matched} sessions")

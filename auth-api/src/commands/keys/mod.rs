@@ -47,8 +47,8 @@ pub(super) enum Command {
         #[arg(long, requires = "kid")]
         now: bool,
     },
-    /// Generate a secret for `AUTH_SECRET` and print it, or replace the secret in a file step by
-    /// step
+    /// Generate a secret for `AUTH_SECRET` and print it, or replace the secret in a file in
+    /// several steps
     #[command(after_help = "Example:\n  (umask 077; auth-api keys secret > /run/secrets/auth)")]
     Secret {
         #[command(subcommand)]
@@ -99,11 +99,12 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
 }
 
 /// The number of keys above which `rotate` logs a warning. A monthly rotation needs two or three
-/// keys. Each additional key is a file that should have been retired, and anyone who obtains it can
-/// sign tokens with it.
+/// keys. Each additional key is a file that should have been retired, and anyone who obtains the
+/// file can sign tokens with it.
 const MANY: usize = 16;
 
-/// Logs a warning if there are many keys. `before` are the keys from before the rotation.
+/// Logs a warning if there are many keys. `before` contains the keys that existed before
+/// the rotation.
 fn warn_of_many(before: &[KeyStatus<'_>]) {
     let keys = before.len() + 1;
     if keys > MANY {

@@ -48,7 +48,7 @@ pub(in crate::routes) struct Request {
     created_before: Option<String>,
 }
 
-/// End all sessions that match
+/// End all sessions that match the filters
 ///
 /// Ends the sessions that match all filters or, with `dry_run`, counts them. If the database
 /// becomes unavailable during the request, the response is 503 and its `detail` contains the number

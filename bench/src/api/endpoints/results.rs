@@ -72,8 +72,8 @@ impl Results {
         )
     }
 
-    /// Returns the median of the ratios within the rounds, because a temporary slowdown of the
-    /// machine affects both programs.
+    /// Returns the median of the per-round ratios, because a temporary slowdown of the machine
+    /// affects both programs.
     #[must_use]
     pub fn ratio(&self, endpoint: Endpoint, value: impl Fn(&Measured) -> f64) -> Option<f64> {
         let of = |side| {

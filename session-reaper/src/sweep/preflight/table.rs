@@ -186,7 +186,8 @@ impl Table {
             ));
         }
         if self.superuser {
-            let what = format!("{role} is a superuser: it may do more than to delete what is due");
+            let what =
+                format!("{role} is a superuser: it has more privileges than the reaper needs");
             findings.push(Finding::new(
                 Code::SparePrivilege,
                 what,

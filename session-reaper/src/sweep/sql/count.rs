@@ -38,8 +38,8 @@ impl PassSql {
         query
     }
 
-    /// Finds the oldest time before the year 2000, as text. Returns at most one row. `None` if the
-    /// target treats such times like any other.
+    /// Finds the oldest time before the year 2000, as text. Returns at most one row. Returns `None`
+    /// if the target treats such times like any other.
     pub(in crate::sweep) fn ancient(&self) -> Option<Query<'_>> {
         let floor = self.due.floor.as_ref()?;
         let mut query = Query::new(self.values);

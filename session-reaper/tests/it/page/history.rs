@@ -17,7 +17,7 @@ pub(crate) async fn of_a_day(database: &Database) {
                             'deleted', jsonb_build_object('expired', rows, 'revoked', rows / 9), 'chunks', chunks, 'skipped_locked', n % 3,
                             'remaining', CASE WHEN r.outcome = 'success' THEN 0 ELSE 4210 END, 'remaining_capped', false, 'elapsed_ms', 900,
                             'chunk_ms', jsonb_build_object('mean', 7.5 + 2.5 * sin(n / 7.0) + n * 37 % 5 * 0.3, 'max', 13 + n * 53 % 17 + CASE WHEN n = 41 THEN 44 ELSE 0 END)),
-                        jsonb_build_object('target', 'consumed_challenges', 'outcome', 'success', 'why', 'every due row is gone',
+                        jsonb_build_object('target', 'consumed_challenges', 'outcome', 'success', 'why', 'no due rows are left',
                             'deleted', jsonb_build_object('expired', rows / 5), 'chunks', 2, 'skipped_locked', 0,
                             'remaining', 0, 'remaining_capped', false, 'elapsed_ms', 40, 'chunk_ms', jsonb_build_object('mean', 2.1, 'max', 3.4))))
             FROM generate_series(1, 95) AS n,
@@ -29,7 +29,7 @@ pub(crate) async fn of_a_day(database: &Database) {
                 CASE n WHEN 55 THEN 'failed' WHEN 78 THEN 'partial' WHEN 20 THEN 'skipped_lock' ELSE 'success' END AS outcome,
                 CASE n WHEN 55 THEN 'sessions: LOCK_TIMEOUT reached 8 times in a row'
                        WHEN 78 THEN 'sessions: MAX_RUNTIME of 30s is used up and due rows are left'
-                       WHEN 20 THEN 'sessions: another reaper holds the lock' ELSE 'every due row is gone' END AS why) AS r"#,
+                       WHEN 20 THEN 'sessions: another reaper holds the lock' ELSE 'no due rows are left' END AS why) AS r"#,
         )
         .await;
 }

@@ -244,8 +244,8 @@ impl Scene<'_> {
         self.swap_beside(&client, "child", place, "").await
     }
 
-    /// Moves the rows of a table that references the target to a new table, which takes its name,
-    /// while a reaper is deleting.
+    /// Replaces a table that references the target, while a reaper is deleting: moves its rows to a
+    /// new table and gives the new table the old name.
     async fn swap_beside(
         &mut self,
         client: &Client,
