@@ -90,11 +90,7 @@ async fn pgbouncer_in_transaction_mode_is_refused_without_traces() {
     assert!(why.contains("transaction-pooling proxy") && why.contains("session mode"), "{why}");
     assert_eq!(left(&database).await, 250);
     let found = refused_by_check(pooler.url(), "pooler").await;
-    assert!(
-        found.contains("transaction-pooling proxy")
-            && found.contains("Connect to PostgreSQL itself"),
-        "{found}"
-    );
+    assert!(found.contains("transaction-pooling proxy"), "{found}");
     assert_eq!(advisory_locks(&database).await, 0);
     assert_eq!(set_behind(&pooler).await, Vec::<String>::new());
 }
