@@ -238,7 +238,7 @@ pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
 fn chunks(ran: &Ran) -> Result<Vec<ChunkTime>> {
     let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<ChunkTime> = lines
-        .filter(|line| line["fields"]["event"] == "chunk_committed")
+        .filter(|line| crate::process::is_chunk(&line["fields"]))
         .filter_map(|line| {
             let fields = &line["fields"];
             let micros = fields["elapsed_us"].as_u64()?;

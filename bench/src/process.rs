@@ -90,3 +90,9 @@ fn text(file: &mut File) -> Result<String> {
     file.read_to_string(&mut text)?;
     Ok(text)
 }
+
+/// Returns whether the fields of a log line are those of a committed chunk. Earlier builds, which
+/// can be measured too, log no event.
+pub(crate) fn is_chunk(fields: &serde_json::Value) -> bool {
+    fields["event"] == "chunk_committed" || fields["message"] == "a chunk was committed"
+}

@@ -272,7 +272,7 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<Value> =
-        lines.filter(|line| line["fields"]["event"] == "chunk_committed").collect();
+        lines.filter(|line| crate::process::is_chunk(&line["fields"])).collect();
     let ended = |line: &Value| {
         DateTime::<FixedOffset>::parse_from_rfc3339(line["timestamp"].as_str()?).ok()
     };

@@ -139,7 +139,8 @@ impl Serving {
     async fn is_ready(&mut self) -> Result<bool> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let Some(line) = lines.into_iter().find(|line| line["fields"]["event"] == "listening")
+        // The message, because earlier builds, which can be measured too, log no event.
+        let Some(line) = lines.into_iter().find(|line| line["fields"]["message"] == "listening")
         else {
             return Ok(false);
         };
