@@ -126,13 +126,17 @@ impl PassSql {
     ///
     /// A parent occurs once for each of its children, or once if it has none. `OFFSET 0` keeps the
     /// subquery an index lookup on the child table for each parent, in the order of the parents, so
-    /// that the scan stops as soon as enough rows were found.
+    /// that the scan stops as soon as enough rows were found. The casts are outside the subquery:
+    /// inside, they would be evaluated for each row that `OFFSET` skips (1.08 ms instead of 0.23 ms
+    /// for 5,000 rows).
     pub(super) fn probe<'a>(&'a self, within: &'a KeyRange, rows: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let offset = query.bind(rows);
-        let cursor = self.columns().map(|column| format!("t.{}::pg_catalog.text", column.name));
-        let cursor = cursor.collect::<Vec<_>>().join(", ");
+        let numbered = || self.columns().enumerate();
+        let columns = numbered().map(|(n, column)| format!("t.{} AS c{n}", column.name));
+        let cursor = numbered().map(|(n, _)| format!("m.c{n}::pg_catalog.text"));
+        let (columns, cursor): (Vec<String>, Vec<String>) = (columns.collect(), cursor.collect());
         let child = |child: &Child| {
             format!("SELECT FROM ONLY {} c WHERE {}", child.table, child.refers("c", "t"))
         };
@@ -144,7 +148,10 @@ impl PassSql {
             }
         };
         query.text = format!(
-            "SELECT {cursor} FROM ONLY {} t{children} WHERE {due} ORDER BY {} OFFSET {offset} LIMIT 1",
+            "SELECT {} FROM (SELECT {} FROM ONLY {} t{children} WHERE {due} \
+             ORDER BY {} OFFSET {offset} LIMIT 1) AS m",
+            cursor.join(", "),
+            columns.join(", "),
             self.table,
             self.names()
         );

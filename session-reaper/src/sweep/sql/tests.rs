@@ -61,7 +61,7 @@ fn probe_finds_the_end_of_a_key_range_in_the_index() {
     let (pass, from_the_start) = (pass(), KeyRange::default());
     assert_eq!(
         plain(&pass.probe(&from_the_start, &9)),
-        r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
+        r#"SELECT m.c0::text, m.c1::text FROM (SELECT t."revoked_at" AS c0, t."id" AS c1 FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1) AS m"#
     );
 }
 
@@ -100,7 +100,7 @@ fn filter_and_group_do_not_change_key_ranges() {
     let (all, some) = (KeyRange::default(), KeyRange { low: Some(vec![text("1")]), high: None });
     assert_eq!(
         plain(&pass.probe(&all, &9)),
-        r#"SELECT t."revoked_at"::text FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1"#
+        r#"SELECT m.c0::text FROM (SELECT t."revoked_at" AS c0 FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at" OFFSET $2 LIMIT 1) AS m"#
     );
     assert_eq!(
         plain(&pass.delete(&some, &9, &7, LockWait::Locked)),
@@ -163,7 +163,7 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
     let all = KeyRange::default();
     assert_eq!(
         plain(&pass.probe(&all, &9)),
-        r#"SELECT t."revoked_at"::text, t."id"::text FROM ONLY "app"."sessions" t LEFT JOIN LATERAL (SELECT FROM ONLY "app"."tokens" c WHERE c."session_id" = t."id" OFFSET 0) AS r ON true WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1"#
+        r#"SELECT m.c0::text, m.c1::text FROM (SELECT t."revoked_at" AS c0, t."id" AS c1 FROM ONLY "app"."sessions" t LEFT JOIN LATERAL (SELECT FROM ONLY "app"."tokens" c WHERE c."session_id" = t."id" OFFSET 0) AS r ON true WHERE t."revoked_at" < $1::timestamptz ORDER BY t."revoked_at", t."id" OFFSET $2 LIMIT 1) AS m"#
     );
     assert_eq!(
         plain(&pass.delete(&all, &9, &7, LockWait::SkipLocked)),
