@@ -18,7 +18,7 @@ use std::time::Duration;
 use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
 use hardening::ops_hosts::OpsHosts;
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 
 pub use self::bounds::Bounds;

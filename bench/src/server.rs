@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 use tokio_postgres::Client;
 use url::Url;
 use uuid::Uuid;

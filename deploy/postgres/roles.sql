@@ -28,7 +28,7 @@ DECLARE
     statement pg_catalog.text;
 BEGIN
     -- Checks whether these are auth-api's tables. session-reaper uses the same statement
-    -- (session-reaper/src/sweep/auth_api.sql), in which nothing depends on objects that others may
+    -- (reaper/src/target/auth_api.sql), in which nothing depends on objects that others may
     -- have created in a schema of the search_path.
     FOR proof IN
         WITH expected (name) AS (

@@ -10,7 +10,7 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
-use crate::connect::{CONNECT_TIMEOUT, ConnectOptions};
+use pg::connect::{CONNECT_TIMEOUT, ConnectOptions};
 
 /// A pool of connections to PostgreSQL.
 pub type Pool = bb8::Pool<AsyncPgConnection>;

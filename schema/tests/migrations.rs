@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use schema::connect::ConnectOptions;
-use schema::migrate::{self, MigrationSet};
+use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection};
+use diesel_migrations::{FileBasedMigrations, MigrationHarness as _};
+use pg::connect::ConnectOptions;
+use reaper::store::migrate::MIGRATIONS;
+use schema::migrate;
 use testkit::Database;
 
 fn options(database: &Database) -> ConnectOptions {
@@ -26,16 +30,42 @@ async fn shape(database: &Database) -> String {
         .await
 }
 
+/// Applies the migrations of one set.
+#[derive(Clone, Copy)]
+enum Set {
+    Auth,
+    Reaper,
+}
+
+impl Set {
+    const BOTH: [Self; 2] = [Self::Auth, Self::Reaper];
+
+    async fn apply(self, database: &Database) -> Vec<String> {
+        let options = options(database);
+        match self {
+            Self::Auth => migrate::run(&options).await.unwrap(),
+            Self::Reaper => reaper::store::migrate::run(&options).await.unwrap(),
+        }
+    }
+
+    async fn revert_all(self, database: &Database) {
+        let options = options(database);
+        match self {
+            Self::Auth => migrate::revert(&options, usize::MAX).await.unwrap(),
+            Self::Reaper => {
+                reaper::store::migrate::revert(&options, MIGRATIONS, usize::MAX).await.unwrap();
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_two_sets_apply_in_any_order_and_a_second_time_is_a_no_op() {
+async fn sets_apply_in_any_order_and_only_once() {
     let (one, other) = (Database::empty().await, Database::empty().await);
-    for (database, order) in [
-        (&one, [MigrationSet::Auth, MigrationSet::Reaper]),
-        (&other, [MigrationSet::Reaper, MigrationSet::Auth]),
-    ] {
+    for (database, order) in [(&one, Set::BOTH), (&other, [Set::Reaper, Set::Auth])] {
         for set in order {
-            assert!(!migrate::run(&options(database), set).await.unwrap().is_empty());
-            assert_eq!(migrate::run(&options(database), set).await.unwrap(), Vec::<String>::new());
+            assert!(!set.apply(database).await.is_empty());
+            assert_eq!(set.apply(database).await, Vec::<String>::new());
         }
     }
     let shape_of_one = shape(&one).await;
@@ -44,53 +74,83 @@ async fn the_two_sets_apply_in_any_order_and_a_second_time_is_a_no_op() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_migrators_at_once_are_safe() {
-    let database = Database::empty().await;
-    let migrators: Vec<_> =
-        [MigrationSet::Auth, MigrationSet::Reaper, MigrationSet::Auth, MigrationSet::Reaper]
-            .into_iter()
-            .map(|set| {
-                let options = options(&database);
-                tokio::spawn(async move { migrate::run(&options, set).await.unwrap().len() })
-            })
-            .collect();
+async fn concurrent_migrators_apply_each_migration_once() {
+    let database = Arc::new(Database::empty().await);
+    let migrators: Vec<_> = [Set::BOTH, Set::BOTH]
+        .concat()
+        .into_iter()
+        .map(|set| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move { set.apply(&database).await.len() })
+        })
+        .collect();
     let mut applied = 0;
     for migrator in migrators {
         applied += migrator.await.unwrap();
     }
-    let all = MigrationSet::Auth.versions().unwrap().len()
-        + MigrationSet::Reaper.versions().unwrap().len();
-    assert_eq!(applied, all);
+    assert_eq!(applied, migrate::versions().unwrap().len() + MIGRATIONS.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn down_takes_back_what_up_made() {
     let database = Database::empty().await;
-    for set in [MigrationSet::Auth, MigrationSet::Reaper] {
-        migrate::run(&options(&database), set).await.unwrap();
+    for set in Set::BOTH {
+        set.apply(&database).await;
     }
     let before = shape(&database).await;
-    for set in [MigrationSet::Reaper, MigrationSet::Auth] {
-        migrate::revert(&options(&database), set, usize::MAX).await.unwrap();
+    for set in [Set::Reaper, Set::Auth] {
+        set.revert_all(&database).await;
     }
     assert_eq!(shape(&database).await, "");
-    for set in [MigrationSet::Auth, MigrationSet::Reaper] {
-        migrate::run(&options(&database), set).await.unwrap();
+    for set in Set::BOTH {
+        set.apply(&database).await;
     }
     assert_eq!(shape(&database).await, before);
+}
+
+/// Applies the reaper's migrations with Diesel, as session-reaper did before it had a runner of its
+/// own.
+async fn apply_with_diesel(database: &Database) -> usize {
+    let connection = AsyncPgConnection::establish(&database.url()).await.unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/reaper");
+    let migrations = FileBasedMigrations::from_path(folder).unwrap();
+    let mut harness = AsyncMigrationHarness::new(connection);
+    harness.run_pending_migrations(migrations).unwrap().len()
+}
+
+/// Returns the definition of the table of versions, and the versions.
+async fn versions(database: &Database) -> String {
+    database
+        .one(
+            "SELECT string_agg(format('%s %s %s %s %s', column_name, data_type, character_maximum_length, is_nullable, column_default), ',')
+                 || (SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '__diesel_schema_migrations'::regclass)
+                 || (SELECT string_agg(version, ',') FROM __diesel_schema_migrations)
+             FROM information_schema.columns WHERE table_name = '__diesel_schema_migrations'",
+        )
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reaper_migrations_are_compatible_with_diesel() {
+    let (old_first, new_first) = (Database::empty().await, Database::empty().await);
+    assert_eq!(apply_with_diesel(&old_first).await, MIGRATIONS.len());
+    assert_eq!(Set::Reaper.apply(&old_first).await, Vec::<String>::new());
+    assert_eq!(Set::Reaper.apply(&new_first).await.len(), MIGRATIONS.len());
+    assert_eq!(apply_with_diesel(&new_first).await, 0);
+    assert_eq!(versions(&old_first).await, versions(&new_first).await);
+    assert_eq!(shape(&old_first).await, shape(&new_first).await);
 }
 
 /// Reverts the last migration and applies it again, then the last two, and so on. Otherwise,
 /// dropping the table in the next `down.sql` could hide an error in a later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_down_reverts_its_own_up() {
-    let set = MigrationSet::Auth;
     let database = Database::empty().await;
-    let count = migrate::run(&options(&database), set).await.unwrap().len();
+    let count = migrate::run(&options(&database)).await.unwrap().len();
     let whole = shape(&database).await;
     for steps in 1..=count {
-        migrate::revert(&options(&database), set, steps).await.unwrap();
-        migrate::run(&options(&database), set).await.unwrap();
+        migrate::revert(&options(&database), steps).await.unwrap();
+        migrate::run(&options(&database)).await.unwrap();
         assert_eq!(shape(&database).await, whole, "after reverting the last {steps}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
-use crate::sweep::Progress;
+use reaper::Progress;
 
 /// How often the bar moves by itself, so that a long chunk does not look like a hang.
 const TICK: Duration = Duration::from_millis(100);

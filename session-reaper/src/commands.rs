@@ -15,12 +15,13 @@ pub mod status;
 
 use std::io::Write as _;
 
-use schema::connect::{ConnectError, ConnectOptions, chain};
-use schema::own::OwnTables;
-use schema::owners;
+use pg::connect::{ConnectError, ConnectOptions};
+use pg::error_text::chain;
+use pg::owners;
+use reaper::store::own_tables::OwnTables;
 use tokio_postgres::Client;
 
-use crate::exit::Exit;
+use reaper::Exit;
 
 /// Prints to standard output. Errors are ignored: a closed pipe (`| head`) needs no more output.
 fn print(text: &str) {

@@ -17,7 +17,7 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 
 pub use command_line::command_line;
 pub use common::Output;
@@ -32,8 +32,8 @@ use values::{DurationRange, given};
 
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run, Status};
 use crate::export::Exports;
-use crate::sweep::Sweep;
 use crate::telemetry::{LogConfig, SpanReceiver};
+use reaper::Sweep;
 
 /// The preset that is used without a configuration file.
 const DEFAULT_PRESET: &str = "auth-api";

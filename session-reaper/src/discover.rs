@@ -25,7 +25,7 @@ mod values;
 
 use std::collections::HashSet;
 
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 
 pub use catalog::DiscoverError;
 pub use findings::Findings;

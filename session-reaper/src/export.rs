@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub use pushgateway::Pushgateway;
 
 use crate::metrics::{self, Exporter};
-use crate::sweep::Sweep;
+use reaper::Sweep;
 
 /// The destinations of the metrics.
 #[derive(Clone, Debug, Default)]

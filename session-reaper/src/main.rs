@@ -6,13 +6,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
+use reaper::Exit;
 use session_reaper::cli::{Cli, Command};
 use session_reaper::config::{
     CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig,
     ResumeConfig, RunConfig, StatusConfig, command_line,
 };
-use session_reaper::exit::Exit;
-use session_reaper::stop::Stop;
+use session_reaper::signals::stop_on_signals;
 use session_reaper::{bar, commands, telemetry};
 
 /// Runs on two worker threads: one for the deletion loop and one for everything else.
@@ -55,7 +55,7 @@ async fn command(cli: Cli) -> Exit {
             }
             Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
-        Command::Status(options) => match (StatusConfig::read(&options), Stop::on_signals()) {
+        Command::Status(options) => match (StatusConfig::read(&options), stop_on_signals()) {
             (Ok(config), Ok(stop)) => {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::status::status(
@@ -108,7 +108,7 @@ async fn command(cli: Cli) -> Exit {
             }
             Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
-        Command::Run(options) => match (RunConfig::read(&options), Stop::on_signals()) {
+        Command::Run(options) => match (RunConfig::read(&options), stop_on_signals()) {
             (Ok(config), Ok(stop)) => {
                 let bar = bar::new();
                 let spans =
@@ -119,7 +119,7 @@ async fn command(cli: Cli) -> Exit {
             (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
-        Command::Daemon(options) => match (DaemonConfig::read(&options), Stop::on_signals()) {
+        Command::Daemon(options) => match (DaemonConfig::read(&options), stop_on_signals()) {
             (Ok(config), Ok(stop)) => {
                 let spans = telemetry::init_with_spans(
                     config.log,

@@ -15,9 +15,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use schema::runs::Outcome;
+use reaper::runs::Outcome;
 
-pub(crate) use labels::{CHILDREN, ChunkOutcome, Exporter, LockAttempt};
+pub(crate) use labels::{CHILDREN, Exporter};
 use series::{
     BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
     CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
@@ -28,8 +28,8 @@ use series::{
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
-use crate::recent_runs;
-use crate::sweep::{Target, ThrottleCause};
+use reaper::time::as_f64;
+use reaper::{ChunkOutcome, LockAttempt, Target, ThrottleCause};
 
 /// Installs the recorder of a daemon and creates every series of these targets.
 pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
@@ -115,7 +115,6 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
     gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
-    recent_runs::keep_backlog(target, rows, capped, oldest_due);
 }
 
 /// Counts time spent waiting for `cause`. Counters are whole numbers, so the fraction of a second
@@ -170,9 +169,4 @@ pub(crate) fn run_ended<'a>(
     if outcome == Outcome::Success {
         gauge!(LAST_SUCCESS).set(now);
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a gauge is a float; rows stay far below 2^53")]
-fn as_f64(rows: u64) -> f64 {
-    rows as f64
 }

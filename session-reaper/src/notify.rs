@@ -9,10 +9,10 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use crate::ops::Live;
-use crate::stop::Stop;
 use crate::summary::grouped;
-use crate::sweep::{LONGEST_REST, Progress, StatementBounds};
 use crate::watchdog;
+use reaper::Stop;
+use reaper::{LONGEST_REST, Progress, StatementBounds};
 
 /// Minimum interval between status messages; a run may process a hundred chunks per second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);

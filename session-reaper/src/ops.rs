@@ -16,14 +16,14 @@ use chrono::{DateTime, Utc};
 use hardening::ops_hosts::OpsHosts;
 use hardening::security_headers;
 use metrics_exporter_prometheus::PrometheusHandle;
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
 use board::Board;
 use page::Page;
 
-use crate::sweep::{Progress, Sweep};
+use reaper::{Progress, Sweep};
 
 /// How long the result of a readiness check is cached: however frequent the probes are, at most one
 /// connection per second is made.

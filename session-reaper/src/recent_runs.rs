@@ -8,30 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::runs::{Outcome, RunId, Trigger};
+use reaper::runs::{Outcome, RunId, Trigger};
 use serde_json::Value;
 
 use crate::clock;
-use crate::sweep::{Report, Target};
+use reaper::{BacklogSample, Report, Target, time};
 
 /// Maximum number of runs: several days with a run every 15 minutes, a few hundred kilobytes.
 const RUNS: usize = 500;
 
 /// Maximum age of a run. The status page shows one day.
 const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
-
-/// A count of a backlog.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// Rows by reason.
-    pub rows: Vec<(String, u64)>,
-    /// Whether there were more rows.
-    pub capped: bool,
-    /// When the oldest row fell due.
-    pub oldest_due: Option<DateTime<Utc>>,
-    /// The time, by the clock of this host.
-    pub at: DateTime<Utc>,
-}
 
 /// A run of this process that has ended.
 #[derive(Clone, Debug)]
@@ -47,7 +34,7 @@ pub struct Ran {
 }
 
 struct Memory {
-    samples: BTreeMap<String, Sample>,
+    samples: BTreeMap<String, BacklogSample>,
     runs: VecDeque<Ran>,
 }
 
@@ -67,13 +54,8 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
         .zip(rows)
         .map(|(reason, rows)| (reason.name.clone(), *rows))
         .collect();
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "`as` saturates; a value that is out of range is not a date"
-    )]
-    let oldest_due =
-        oldest_due.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64));
-    let sample = Sample { rows, capped, oldest_due, at: clock::now() };
+    let oldest_due = oldest_due.and_then(time::from_seconds);
+    let sample = BacklogSample { rows, capped, oldest_due, at: clock::now() };
     with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
 }
 
@@ -102,7 +84,7 @@ pub(crate) fn keep_failure(instance: &str, why: &str) {
 
 /// Returns the last count of a backlog.
 #[must_use]
-pub fn backlog(target: &str) -> Option<Sample> {
+pub fn backlog(target: &str) -> Option<BacklogSample> {
     with(|recent_runs| recent_runs.samples.get(target).cloned())
 }
 

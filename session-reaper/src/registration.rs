@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::connect::{ConnectError, chain};
-use schema::state;
+use pg::connect::ConnectError;
+use pg::error_text::chain;
+use reaper::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::ops::questions;
 use crate::schedule::Schedule;
-use crate::sweep::Sweep;
+use reaper::Sweep;
 
 /// The prefix of its keys in `reaper_state`; the instance follows.
 pub const PREFIX: &str = "daemon:";

@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::registration::Registration;
-use crate::sweep::BacklogSnapshot;
+use reaper::BacklogSnapshot;
 
 pub use judge::Health;
 pub use read::{Snapshot, read};
+pub use reaper::pause::Pause;
 pub use run::RunStatus;
-pub use schema::pause::Pause;
 
 /// The status. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::sweep::{Report, TargetReport};
+use reaper::{Report, TargetReport};
 
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];

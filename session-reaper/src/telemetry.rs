@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, filter, fmt};
 
-use crate::sweep::SPANS;
+use reaper::SPANS;
 
 /// Format of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

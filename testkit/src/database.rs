@@ -1,11 +1,10 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
 
-use schema::connect::ConnectOptions;
-use schema::migrate::{self, MigrationSet};
+use pg::connect::ConnectOptions;
+use reaper::store::migrate::{Migration, apply};
 use tokio_postgres::Client;
 
-use crate::HANG;
+use crate::{HANG, migrations};
 
 /// A database that belongs to one test. It is dropped together with this value.
 pub struct Database {
@@ -156,8 +155,10 @@ pub(crate) async fn connect(url: &str) -> Client {
 
 async fn template(server: &str) -> String {
     let mut hash = DefaultHasher::new();
-    for file in migration_files() {
-        std::fs::read(file).unwrap().hash(&mut hash);
+    for Migration { name, up, down, in_transaction } in
+        migrations::SETS.map(migrations::read).concat()
+    {
+        (name, up, down, in_transaction).hash(&mut hash);
     }
     ROLES.hash(&mut hash);
     let template = format!("testkit_{:016x}", hash.finish());
@@ -175,8 +176,8 @@ async fn template(server: &str) -> String {
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {draft}")).await.unwrap();
         admin.batch_execute(&format!("CREATE DATABASE {draft} TEMPLATE template0")).await.unwrap();
         let options = ConnectOptions::new(&with_database(server, &draft), "testkit").unwrap();
-        for set in [MigrationSet::Auth, MigrationSet::Reaper] {
-            migrate::run(&options, set).await.unwrap();
+        for set in migrations::SETS {
+            apply(&options, &migrations::read(set)).await.unwrap();
         }
         let client = options.connect().await.unwrap();
         client.batch_execute(ROLES).await.unwrap();
@@ -193,17 +194,4 @@ async fn template(server: &str) -> String {
         admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {template}")).await.unwrap();
     }
     template
-}
-
-/// Returns every `up.sql` and `down.sql`, sorted by path.
-fn migration_files() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
-    let mut files: Vec<PathBuf> = ["auth", "reaper"]
-        .iter()
-        .flat_map(|set| std::fs::read_dir(root.join(set)).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .flat_map(|migration| [migration.join("up.sql"), migration.join("down.sql")])
-        .collect();
-    files.sort();
-    files
 }

@@ -39,6 +39,7 @@ mod clock;
 mod database;
 mod jwt;
 mod metrics;
+pub mod migrations;
 mod pgbouncer;
 mod ports;
 mod program;

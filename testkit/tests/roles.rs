@@ -312,7 +312,7 @@ async fn nothing_in_a_schema_of_the_path_runs() {
 fn it_proves_the_structure_as_the_reaper_does() {
     let words =
         |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
-    let proof = include_str!("../../session-reaper/src/sweep/auth_api.sql");
+    let proof = include_str!("../../reaper/src/target/auth_api.sql");
     let statement = words(&proof[proof.find("WITH expected").unwrap()..]);
     assert!(words(include_str!("../../deploy/postgres/roles.sql")).contains(&statement));
 }

@@ -1,4 +1,4 @@
-use schema::migrate::{self, MigrationSet};
+use schema::migrate;
 
 use super::say;
 use crate::config::DatabaseOptions;
@@ -8,7 +8,7 @@ pub(super) const EXAMPLE: &str = "Example:
 
 pub(super) async fn run(options: &DatabaseOptions) -> anyhow::Result<()> {
     let database = options.check()?;
-    let applied = migrate::run(&database.owner, MigrationSet::Auth).await?;
+    let applied = migrate::run(&database.owner).await?;
     if applied.is_empty() {
         say("nothing to do: all migrations are already applied");
     }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use diesel::ConnectionError;
 use hardening::secret_flags;
-use schema::connect::has_password;
+use pg::connect::has_password;
 use schema::migrate::MigrateError;
 
 use self::accounts::NotAnAccount;

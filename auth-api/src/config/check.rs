@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hardening::ops_hosts::OpsHosts;
+use pg::connect::ConnectOptions;
 use redis::IntoConnectionInfo as _;
-use schema::connect::ConnectOptions;
 use schema::pool::PoolOptions;
 use secrecy::ExposeSecret as _;
 use url::Url;

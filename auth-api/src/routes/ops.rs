@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
-use schema::migrate::{self, MigrationSet};
+use schema::migrate;
 use serde_json::json;
 
 use crate::state::State;
@@ -36,9 +36,7 @@ async fn postgres(state: &State) -> Result<(), String> {
         return Err("the database's clock has not been read yet".into());
     }
     let mut connection = state.database.acquire().await.map_err(|error| error.to_string())?;
-    let pending = migrate::pending(&mut connection, MigrationSet::Auth)
-        .await
-        .map_err(|error| error.to_string())?;
+    let pending = migrate::pending(&mut connection).await.map_err(|error| error.to_string())?;
     if pending.is_empty() {
         return Ok(());
     }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use reaper::{Ident, Order, TableName, Target, Unit};
 use session_reaper::config::targets_of;
-use session_reaper::sweep::{Ident, Order, TableName, Target, Unit};
 
 /// Maximum value of `keep`.
 const LONGEST: Duration = Duration::from_hours(24 * 36_525);

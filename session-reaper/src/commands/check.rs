@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::print;
 use crate::config::Output;
-use crate::exit::Exit;
-use crate::sweep::{Checked, Finding, Level, Sweep};
+use reaper::Exit;
+use reaper::{Checked, Finding, Level, Sweep};
 
 /// Checks all targets and prints the findings.
 pub async fn check(sweep: &Sweep, output: Output) -> Exit {

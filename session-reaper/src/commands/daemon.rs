@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
-use schema::connect::chain;
-use schema::runs::{self, Outcome, Trigger};
+use pg::error_text::chain;
+use reaper::runs::{self, Outcome, Trigger};
 use tokio::sync::watch;
 
 use crate::config::Service;
-use crate::exit::Exit;
 use crate::notify::Supervisor;
 use crate::ops::{self, Live};
 use crate::registration;
 use crate::schedule::{Tick, Ticks};
-use crate::stop::Stop;
-use crate::sweep::{Progress, Sweep, SweepError};
 use crate::{clock, metrics, notify, recent_runs, watchdog};
+use reaper::Exit;
+use reaper::Stop;
+use reaper::{Progress, Sweep, SweepError};
 
 /// How often histograms are drained. Until then their samples use memory.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -1,11 +1,11 @@
 //! `discover`: prints a proposed `reaper.toml`.
 
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 
 use super::print;
 use crate::config::Output;
 use crate::discover::{self, DiscoverError};
-use crate::exit::Exit;
+use reaper::Exit;
 
 /// Prints the proposed targets.
 pub async fn discover(connect: &ConnectOptions, output: Output) -> Exit {

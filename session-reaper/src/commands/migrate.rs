@@ -1,14 +1,14 @@
 //! `migrate`: creates or upgrades the reaper's own tables.
 
-use schema::connect::ConnectOptions;
-use schema::migrate::{self, MigrateError, MigrationSet};
+use pg::connect::ConnectOptions;
+use reaper::store::migrate::{self, MigrateError};
 
 use super::print;
-use crate::exit::Exit;
+use reaper::Exit;
 
 /// Applies the missing migrations and prints their versions.
 pub async fn migrate(connect: &ConnectOptions) -> Exit {
-    match migrate::run(connect, MigrationSet::Reaper).await {
+    match migrate::run(connect).await {
         Ok(applied) if applied.is_empty() => {
             print("nothing was missing\n");
             Exit::Done

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use schema::connect::{ConnectOptions, chain};
-use schema::pause;
+use pg::connect::ConnectOptions;
+use pg::error_text::chain;
+use reaper::pause;
 use tokio_postgres::Error;
 
 use super::{connected, print};
 use crate::config::Output;
-use crate::exit::Exit;
+use reaper::Exit;
 
 /// Sets a pause and prints when it ends.
 pub async fn pause(
@@ -41,7 +42,7 @@ pub async fn pause(
 
 /// Logs that the pause could not be stored, because of a missing table or another error.
 pub(super) fn not_kept(error: &Error) -> Exit {
-    if schema::runs::is_absent(error) {
+    if reaper::runs::is_absent(error) {
         tracing::error!(
             event = "state_table_missing",
             "no table reaper_state to store a pause in; create it with `session-reaper migrate`"

@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::print;
 use crate::config::Output;
-use crate::exit::Exit;
 use crate::summary::{columns, grouped, time};
-use crate::sweep::{Plan, PlannedReason, PlannedTarget, Sweep};
+use reaper::Exit;
+use reaper::{Plan, PlannedReason, PlannedTarget, Sweep};
 
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];

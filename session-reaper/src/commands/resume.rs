@@ -1,12 +1,12 @@
 //! `resume`: ends a pause.
 
-use schema::connect::ConnectOptions;
-use schema::pause;
+use pg::connect::ConnectOptions;
+use reaper::pause;
 
 use super::pause::not_kept;
 use super::{connected, print};
 use crate::config::Output;
-use crate::exit::Exit;
+use reaper::Exit;
 
 /// Ends the pause, if there is one.
 pub async fn resume(connect: &ConnectOptions, output: Output) -> Exit {

@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use schema::runs::{Outcome, Trigger};
+use reaper::runs::{Outcome, Trigger};
 use tokio::sync::watch;
 
 use super::print;
 use crate::bar;
 use crate::config::Output;
-use crate::exit::Exit;
 use crate::export::Exports;
 use crate::metrics;
-use crate::stop::Stop;
 use crate::summary;
-use crate::sweep::{Progress, Sweep};
 use crate::telemetry::Spans;
+use reaper::Exit;
+use reaper::Stop;
+use reaper::{Progress, Sweep};
 
 /// Runs once and prints the result.
 pub async fn run(

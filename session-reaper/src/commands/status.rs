@@ -5,16 +5,17 @@ mod text;
 use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
 
-use schema::connect::{ConnectError, chain};
+use pg::connect::ConnectError;
+use pg::error_text::chain;
 
 use super::{print, printed};
 use crate::clock;
 use crate::config::Output;
-use crate::exit::Exit;
 use crate::ops::questions;
 use crate::status::{Snapshot, Status, read};
-use crate::stop::Stop;
-use crate::sweep::{BacklogSnapshot, Sweep, SweepError};
+use reaper::Exit;
+use reaper::Stop;
+use reaper::{BacklogSnapshot, Sweep, SweepError};
 
 /// Minimum interval between two counts of the backlog with `--watch`. It changes only with the
 /// runs, and counting it is the expensive part.

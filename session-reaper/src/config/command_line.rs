@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use hardening::secret_flags;
-use schema::connect::has_password;
+use pg::connect::has_password;
 
 use super::values::ConfigErrors;
 use crate::cli::Cli;

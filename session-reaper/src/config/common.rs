@@ -1,6 +1,6 @@
 //! Options of every command: the database, logging and the output format.
 
-use schema::connect::ConnectOptions;
+use pg::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;
 
 use super::values::{ConfigErrors, given};

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
-use crate::sweep::{Ancient, Ident, Order, Reason, TableName, Unit};
+use reaper::{Ancient, Ident, Order, Reason, TableName, Unit};
 
 /// The same range as `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;

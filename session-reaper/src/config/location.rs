@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::values::ConfigErrors;
-use crate::nearest::nearest;
+use reaper::nearest;
 
 /// A file and the errors found in it.
 pub(super) struct Source<'s> {

@@ -1,6 +1,6 @@
 //! The presets, in the format of `reaper.toml`. `docs/presets/` documents each preset.
 
-use crate::nearest::nearest;
+use reaper::nearest;
 
 macro_rules! presets {
     ($($name:literal),* $(,)?) => {

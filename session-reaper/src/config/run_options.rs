@@ -1,40 +1,17 @@
 //! Options of a run: timeouts, pace, budgets and safety limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::common::database;
 use super::values::{ConfigErrors, DurationRange, given};
 use super::{HOUR, LONGEST_KEEP, MINUTE, target_source, throttle};
 use crate::cli::{Common, RunOptions};
-use crate::sweep::{BudgetLimits, FirstRun, PaceLimits, Rules, StatementBounds, Sweep, Watermarks};
-
-/// Half of the delay that a user does not notice in a request, and far below PostgreSQL's
-/// `deadlock_timeout` of one second. If a chunk and a request ever wait for each other, the chunk
-/// is canceled.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
-
-/// A thousand times the desired duration of a chunk. A slower chunk locks its rows for too long.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A few thousand rows of auth-api's tables. Chunks of 2 ms spend half of the time on fixed costs
-/// (docs/decisions/0006).
-const CHUNK_TIME: Duration = Duration::from_millis(5);
-
-/// Larger chunks take longer without a significantly higher throughput: 500,000 to 720,000 rows per
-/// second for chunks of 5,000 to 50,000 rows.
-const MAX_CHUNK: u32 = 5_000;
-
-/// About 20,000 rows per second for rows as large as auth-api's, which exceeds the login rate of
-/// any application. So few concurrent transactions meet a chunk that their 99th percentile hardly
-/// changes (docs/decisions/0006).
-const DUTY_CYCLE: f64 = 0.03;
-
-/// A few megabytes, which are read in milliseconds.
-const MAX_SCAN_ROWS: u64 = 10_000;
-
-/// Most rows of a sessions table that has not been reaped for a long time are due. If nearly all
-/// rows are due, the configured column is probably wrong.
-const MAX_FRACTION: f64 = 0.9;
+use crate::observer::ProcessObserver;
+use reaper::defaults::{
+    CHUNK_TIME, DUTY_CYCLE, LOCK_TIMEOUT, MAX_CHUNK, MAX_FRACTION, MAX_SCAN_ROWS, STATEMENT_TIMEOUT,
+};
+use reaper::{BudgetLimits, FirstRun, PaceLimits, Remembered, Rules, StatementBounds, Sweep};
 
 /// Confirmations that only the command line accepts, so that they do not become permanent.
 #[derive(Clone, Copy, Default)]
@@ -101,8 +78,9 @@ pub(super) fn sweep(
         bounds,
         preflight,
         first_run,
-        watermarks: Watermarks::default(),
+        remembered: Remembered::default(),
         instance: instance(),
+        observer: Arc::new(ProcessObserver),
     })
 }
 

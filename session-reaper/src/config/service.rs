@@ -12,7 +12,7 @@ use crate::cli::Daemon;
 use crate::clock;
 use crate::notify::Supervisor;
 use crate::schedule::Schedule;
-use crate::sweep::Sweep;
+use reaper::Sweep;
 
 /// Every 15 minutes. A run without due rows takes a few milliseconds.
 const SCHEDULE: &str = "*/15 * * * *";

@@ -7,13 +7,11 @@ use super::file::floor;
 use super::values::{ConfigErrors, DurationRange, given};
 use super::{DEFAULT_PRESET, LONGEST_KEEP, presets, targets};
 use crate::cli::RunOptions;
-use crate::sweep::{Target, history};
+use reaper::defaults::KEEP_RUNS;
+use reaper::{Target, history};
 
 /// The default configuration file, in the working directory.
 const CONFIG: &str = "reaper.toml";
-
-/// Default retention of the run history.
-const KEEP_RUNS: Duration = Duration::from_hours(24 * 30);
 
 /// The targets and where they come from.
 pub(super) struct TargetSource {

@@ -5,7 +5,7 @@ use super::file::{self, Entry};
 use super::location::Source;
 use super::presets::PRESETS;
 use super::values::ConfigErrors;
-use crate::sweep::{Absent, Ident, Reason, TableName, Target};
+use reaper::{Absent, Ident, Reason, TableName, Target};
 
 /// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]

@@ -5,16 +5,8 @@ use std::time::Duration;
 use super::HOUR;
 use super::values::{ConfigErrors, DurationRange, given};
 use crate::cli::RunOptions;
-use crate::sweep::{ReplicaLimit, ThrottleLimits};
-
-/// More than the usual lag after a large commit or a short conflicting query on the replica, and
-/// less than readers of the replica would notice. A reaper at its default pace writes a few
-/// megabytes per second on average.
-const MAX_REPLICA_LAG: Duration = Duration::from_secs(10);
-
-/// A run every 15 minutes ends before the next one starts. A longer obstruction requires an
-/// operator.
-const MAX_THROTTLE: Duration = Duration::from_mins(10);
+use reaper::defaults::{MAX_REPLICA_LAG, MAX_THROTTLE};
+use reaper::{ReplicaLimit, ThrottleLimits};
 
 pub(super) fn limits(options: &RunOptions, config_errors: &mut ConfigErrors) -> ThrottleLimits {
     let longest = DurationRange {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use schema::connect::{ConnectError, ConnectOptions, chain};
+use pg::connect::{ConnectError, ConnectOptions};
+use pg::error_text::chain;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
@@ -11,7 +12,7 @@ use super::nouns::OWN;
 use super::table::{Column, Facts, Kind, Table, keys, name};
 use super::values::Known;
 use super::{names, reading, sample};
-use crate::sweep::{Ident, TableName};
+use reaper::{Ident, TableName};
 
 /// The timeout. Catalogs of hundreds of tables are read in milliseconds; this suffices for a
 /// hundred thousand tables.

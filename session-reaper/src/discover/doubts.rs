@@ -10,7 +10,7 @@ use super::reading::{Reading, is_integer};
 use super::table::{Column, Facts, Kind, Table};
 use super::toml_string::quoted;
 use super::values::{Known, Times, UNITS};
-use crate::sweep::Unit;
+use reaper::Unit;
 
 /// With fewer rows, the absence of future expiry times is not significant.
 const ENOUGH_ROWS: f64 = 20.0;

@@ -7,7 +7,7 @@ use super::shapes::REFERRERS;
 use super::signs::Sureness;
 use super::table::{Kind, Table};
 use super::{names, reading};
-use crate::sweep::Ident;
+use reaper::Ident;
 
 /// All findings.
 #[derive(Debug, Serialize)]

@@ -11,7 +11,7 @@ use super::reading::{Reading, is_integer, read};
 use super::signs::{Meaning, Sureness};
 use super::table::{Column, Facts, Kind, Table};
 use super::values::{Known, UNITS};
-use crate::sweep::Unit;
+use reaper::Unit;
 
 /// Returns the possible targets of a table: none, one, or two if a condition applies to some of the
 /// reasons only.

@@ -1,6 +1,6 @@
 //! Splits names into words, independently of the naming convention.
 
-use crate::sweep::{Ident, TableName};
+use reaper::{Ident, TableName};
 
 /// Returns a name as SQL and `reaper.toml` require it: quoted if necessary. It may contain any
 /// characters.

@@ -4,7 +4,7 @@ use super::names::{is_noun, run_together, words};
 use super::nouns::{self, Rows};
 use super::signs::{COLUMNS, CONSEQUENCES, ColumnSign, Consequence, Meaning, NOISE, Sureness};
 use super::table::{Column, Table};
-use crate::sweep::Unit;
+use reaper::Unit;
 
 /// The interpretation of a column name.
 pub(super) struct Reading {

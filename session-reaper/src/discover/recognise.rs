@@ -11,7 +11,7 @@ use super::table::{Column, Table};
 use super::values::Known;
 use super::{beside, names};
 use crate::config::{Preset, PresetTarget};
-use crate::sweep::{Ident, Reason};
+use reaper::{Ident, Reason};
 
 /// Returns the tables and columns that presets use.
 pub(super) fn wanted(presets: &[Preset]) -> Wanted {
@@ -119,8 +119,8 @@ fn doubts_of(
     target: &PresetTarget,
     catalog: &Catalog,
 ) -> Vec<String> {
-    let same_schema = |other: &crate::sweep::TableName| other.schema == table.name.schema;
-    let own = |other: &crate::sweep::TableName| {
+    let same_schema = |other: &reaper::TableName| other.schema == table.name.schema;
+    let own = |other: &reaper::TableName| {
         let targets = preset.targets.iter().any(|target| target.table.name == other.name);
         same_schema(other) && (targets || REFERRERS.contains(&other.name.as_str()))
     };

@@ -16,7 +16,7 @@ use super::names;
 use super::reading::is_usable;
 use super::table::{Column, Facts, Table, keys, name};
 use super::values::{Known, Values};
-use crate::sweep::TableName;
+use reaper::TableName;
 
 /// Number of blocks to read per table: less than a megabyte, and up to about ten thousand rows.
 const BLOCKS: f64 = 100.0;
@@ -164,7 +164,7 @@ async fn sample(
 ) -> Result<Option<Vec<Values>>, Error> {
     let name = &relation.name;
     client.batch_execute(&format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")).await?;
-    let schema = name.schema.as_ref().map(crate::sweep::Ident::as_str);
+    let schema = name.schema.as_ref().map(reaper::Ident::as_str);
     let params: [(&(dyn ToSql + Sync), Type); 3] =
         [(&relation.oid, Type::OID), (&schema, Type::TEXT), (&name.name.as_str(), Type::TEXT)];
     let rows = client.query_typed(include_str!("relation.sql"), &params).await?;

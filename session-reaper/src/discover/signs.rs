@@ -1,6 +1,6 @@
 //! Column names that identify the meaning of a time, and the proposals that follow, as data.
 
-use crate::sweep::Unit;
+use reaper::Unit;
 
 /// The meaning of a time in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

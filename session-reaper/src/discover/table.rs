@@ -5,7 +5,7 @@ use tokio_postgres::{Error, Row};
 use super::names;
 use super::signs::GROUPS;
 use super::values::Known;
-use crate::sweep::{Ident, TableName};
+use reaper::{Ident, TableName};
 
 /// A table. All columns are listed if it is a candidate, otherwise only those that could contain a
 /// time.

@@ -1,6 +1,6 @@
 //! Text in a TOML file.
 
-use schema::connect::is_hidden;
+use pg::error_text::is_hidden;
 
 /// Returns a TOML string, in single quotes where that avoids escapes.
 pub(super) fn quoted(text: &str) -> String {

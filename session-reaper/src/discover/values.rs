@@ -2,7 +2,7 @@
 //! infinities and times in the far future, which mean "never", have no effect. Such values are
 //! reported separately.
 
-use crate::sweep::Unit;
+use reaper::Unit;
 
 /// The start of the year 2000, in seconds since 1970. No session, token or code is older; earlier
 /// values are usually the zero value of a programming language.

@@ -8,10 +8,10 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use pg::error_text::chain;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
-use schema::connect::chain;
 
 use super::exposition::Exposition;
 

@@ -1,10 +1,10 @@
 //! The names and help texts of the metrics, and the series that exist from the start.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use schema::runs::Outcome;
+use reaper::runs::Outcome;
 
-use super::labels::{CHILDREN, ChunkOutcome, Exporter, LockAttempt};
-use crate::sweep::{Target, ThrottleCause};
+use super::labels::{CHILDREN, Exporter};
+use reaper::{ChunkOutcome, LockAttempt, Target, ThrottleCause};
 
 pub(crate) const BUILD_INFO: &str = "session_reaper_build_info";
 pub(super) const INTERVAL: &str = "session_reaper_interval_seconds";

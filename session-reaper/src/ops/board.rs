@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use schema::connect::{ConnectOptions, chain};
-use schema::runs::{self, RunSummary};
+use pg::connect::ConnectOptions;
+use pg::error_text::chain;
+use reaper::runs::{self, RunSummary};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -16,7 +17,7 @@ use super::Live;
 use crate::clock;
 use crate::recent_runs;
 use crate::status::{RunStatus, Snapshot, Status, read};
-use crate::sweep::{BacklogSnapshot, Sweep, Target, partial_report};
+use reaper::{BacklogSnapshot, Sweep, Target, partial_report};
 
 /// How long data from the database is cached. The progress of a run, which changes faster, comes
 /// from this process.

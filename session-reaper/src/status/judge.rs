@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::{RunStatus, Status};
-use crate::sweep::time;
+use reaper::time;
 
 /// Whether an operator has to act. Later variants are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,7 +51,7 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
             .filter(|why| !why.is_empty())
             .map(|why| format!(": {why}"))
             .unwrap_or_default();
-        found.push((Health::Attention, format!("paused until {}{why}", time(pause.until))));
+        found.push((Health::Attention, format!("paused until {}{why}", time::text(pause.until))));
     }
     // The rest between chunks is normal.
     for waiting in status.waiting.iter().filter(|waiting| waiting.cause != "duty_cycle") {

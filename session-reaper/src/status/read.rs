@@ -2,9 +2,9 @@
 //! read.
 
 use chrono::{DateTime, Utc};
-use schema::connect::chain;
-use schema::own::OwnTables;
-use schema::{pause, runs, state};
+use pg::error_text::chain;
+use reaper::store::own_tables::OwnTables;
+use reaper::{pause, runs, state};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 

@@ -1,13 +1,13 @@
 //! A run in the status.
 
 use chrono::{DateTime, Utc};
-use schema::runs::Run;
+use reaper::runs::Run;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Waiting, text};
 use crate::recent_runs::Ran;
-use crate::sweep::{RUNNING, of_killed};
+use reaper::{RUNNING, of_killed};
 
 /// A run. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -103,7 +103,7 @@ impl RunStatus {
         Some(seen)
     }
 
-    /// Creates the status of this process's active run from its [`crate::sweep::partial_report`].
+    /// Creates the status of this process's active run from its [`reaper::partial_report`].
     pub(crate) fn live(
         report: &Value,
         instance: &str,

@@ -95,10 +95,7 @@ async fn concurrent_runs_delete_each_row_once() {
 /// Takes the lock that a reaper holds while it acquires its other locks.
 async fn taking_locks(database: &Database) -> tokio_postgres::Client {
     let holder = database.client().await;
-    holder
-        .execute("SELECT pg_advisory_lock($1, 0)", &[&session_reaper::sweep::LOCK_CLASS])
-        .await
-        .unwrap();
+    holder.execute("SELECT pg_advisory_lock($1, 0)", &[&reaper::LOCK_CLASS]).await.unwrap();
     holder
 }
 

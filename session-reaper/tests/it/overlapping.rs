@@ -7,8 +7,8 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
+use reaper::LOCK_CLASS;
 use serde_json::json;
-use session_reaper::sweep::LOCK_CLASS;
 use testkit::{Database, Program, binary, eventually, reap_by, reaped};
 use tokio_postgres::Client;
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use imports::Imports;
 
-const PACKAGES: [&str; 6] =
-    ["auth-api", "auth-client", "hardening", "schema", "session-reaper", "testkit"];
+const PACKAGES: [&str; 8] =
+    ["auth-api", "auth-client", "hardening", "pg", "reaper", "schema", "session-reaper", "testkit"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")

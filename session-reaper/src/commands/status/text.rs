@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use schema::connect::{escaped, is_hidden};
+use pg::error_text::{escaped, is_hidden};
 
 use crate::status::{RunStatus, Status};
 use crate::summary::{columns, grouped, time};
-use crate::sweep::BacklogSnapshot;
+use reaper::BacklogSnapshot;
 
 /// Maximum line length. Longer lines are truncated; the JSON output is complete.
 const WIDTH: usize = 100;
@@ -131,7 +131,7 @@ fn snapshot(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
             String::new(),
         ]];
     }
-    let line = |(index, reason): (usize, &crate::sweep::ReasonBacklog)| {
+    let line = |(index, reason): (usize, &reaper::ReasonBacklog)| {
         let oldest = reason
             .oldest_due
             .map(|oldest| format!("{} ({} ago)", moment(oldest), age(now, oldest)));

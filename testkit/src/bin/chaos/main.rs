@@ -120,7 +120,7 @@ async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
             round::play(&mut server, &plan, &reaper, &options.traces).await.map_err(|error| {
                 format!(
                     "could not play the round of seed {seed}: {}",
-                    schema::connect::chain(&*error)
+                    pg::error_text::chain(&*error)
                 )
             })?;
         println!(

@@ -1,0 +1,146 @@
+//! Connections to PostgreSQL: TLS, a time limit on every wait, and a name in `pg_stat_activity`.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error_text::chain;
+use crate::tls::{TlsStream, tls};
+
+/// How to connect to the database, and the settings and time limits of its connections.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    config: Config,
+    tls: MakeRustlsConnect,
+    settings: String,
+}
+
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may contain a password.
+        f.write_str("ConnectOptions(…)")
+    }
+}
+
+/// Why a connection could not be configured or opened. The message contains the whole chain of
+/// causes, which `tokio_postgres::Error` does not print: it would only report "error performing TLS
+/// handshake" for an invalid certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not usable, for this reason.
+    #[error("DATABASE_URL is not usable: {0}")]
+    Url(String),
+    /// The server was not reachable or rejected the connection.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Connect(String),
+    /// The server took longer than `connect_timeout` of the URL, or [`CONNECT_TIMEOUT`].
+    #[error("cannot connect to PostgreSQL: timed out")]
+    Timeout,
+}
+
+/// Time limit for connecting. It is long enough for a TLS handshake between regions, and short
+/// enough to report an unreachable host while an operator is watching.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ConnectOptions {
+    /// Parses `url`, in libpq's URL or key-value form. `sslmode` has libpq's meaning: `disable`,
+    /// `prefer` and `require` at most encrypt, and `verify-full` also verifies the certificate
+    /// against the system's root certificates.
+    ///
+    /// An `application_name` in the URL takes precedence over the argument.
+    pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
+        let verify = url.contains("sslmode=verify-full");
+        let mut config = parse(url).map_err(|e| ConnectError::Url(chain(&e)))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(ConnectError::Url("it does not contain a host".into()));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(application_name);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        // If the peer disappears without a FIN, this is detected within a minute instead of two
+        // hours while waiting for a response, and within 15 seconds while waiting for an
+        // acknowledgement.
+        config.keepalives_idle(Duration::from_secs(30));
+        config.keepalives_interval(Duration::from_secs(10));
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(Duration::from_secs(15));
+        Ok(Self { config, tls: tls(verify)?, settings: String::new() })
+    }
+
+    /// Adds a setting for each new connection, for example `("statement_timeout", "5s")`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        use std::fmt::Write as _;
+        let value = value.replace('\'', "''");
+        // Writing to a String cannot fail.
+        let _ = write!(self.settings, "SET {name} = '{value}';");
+        self
+    }
+
+    /// Opens a connection. The caller must poll the returned [`Connection`], and must apply
+    /// [`settings`](Self::settings).
+    pub async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
+        // Each host has its own time limit. The driver does not limit the handshake, which gets the
+        // rest of the total.
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
+        let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let deadline = each * u32::try_from(hosts).unwrap_or(1);
+        tokio::time::timeout(deadline, self.config.connect(self.tls.clone()))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(|e| ConnectError::Connect(chain(&e)))
+    }
+
+    /// Returns the settings as one batch, to be sent once the connection is polled.
+    #[must_use]
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// Opens a connection outside any pool. A task of the current runtime drives it, and it closes
+    /// when the [`Client`] is dropped.
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
+        self.connect_with_driver().await.map(|(client, _driver)| client)
+    }
+
+    /// Opens a connection like [`connect`](Self::connect), and also returns a handle of the task
+    /// that drives it. Aborting the task closes the connection immediately, and all queries on it
+    /// fail. This is how a query is abandoned if the server does not respond.
+    pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
+        let (client, connection) = self.open().await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(
+                    event = "database_connection_closed",
+                    error = chain(&error),
+                    "database connection closed"
+                );
+            }
+        });
+        if !self.settings.is_empty() {
+            tokio::time::timeout(CONNECT_TIMEOUT, client.batch_execute(&self.settings))
+                .await
+                .map_err(|_| ConnectError::Timeout)?
+                .map_err(|e| ConnectError::Connect(chain(&e)))?;
+        }
+        Ok((client, driver.abort_handle()))
+    }
+}
+
+/// Parses libpq's URL or key-value form. The driver does not support `verify-full`, which [`tls`]
+/// implements.
+fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
+    url.replace("sslmode=verify-full", "sslmode=require").parse()
+}
+
+/// Returns whether the URL or key-value form of a database contains a password, or `None` if it
+/// cannot be parsed.
+#[must_use]
+pub fn has_password(url: &str) -> Option<bool> {
+    parse(url).ok().map(|config| config.get_password().is_some())
+}

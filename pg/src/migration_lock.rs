@@ -1,0 +1,97 @@
+//! The lock under which migrations are applied, and the errors of applying them. The migrations of
+//! auth-api and of session-reaper share the lock and the table of versions, so that both sets can be
+//! applied to one database in any order and by any number of processes at the same time.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::connect::{ConnectError, ConnectOptions};
+use crate::error_text::chain;
+use crate::owners;
+use crate::trusted_tables::{self, ForeignTable};
+
+/// Why migrations were not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The connection to the database failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Another process was still applying migrations after [`LOCK_TIMEOUT`].
+    #[error("another process is still applying migrations after {} s; try again when it has finished", LOCK_TIMEOUT.as_secs())]
+    Busy,
+    /// The database reported an error. A failed migration leaves nothing behind, except one that
+    /// builds an index concurrently: it may leave an invalid index, which the next attempt reports.
+    #[error("migrations: {0}")]
+    Failed(String),
+    /// The table that contains the versions has an untrusted owner, or a trigger of one.
+    #[error(
+        "no migration was applied: {0}; drop the table if it is not needed, or change its owner to a trusted role"
+    )]
+    Foreign(ForeignTable),
+}
+
+impl From<tokio_postgres::Error> for MigrateError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(chain(&error))
+    }
+}
+
+/// The table that contains the versions of the applied migrations. Diesel CLI uses the same one.
+pub const VERSIONS: &str = "__diesel_schema_migrations";
+
+/// How long to wait for another process that applies migrations. The migrations of a release take
+/// seconds.
+pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Interval between two attempts to get the lock. A *blocking* advisory lock would deadlock with
+/// `CREATE INDEX CONCURRENTLY`, which waits for all older transactions, including the one that
+/// waits for the lock.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// "SRmg": key of the advisory lock of migrations. Diesel takes no lock of its own, so two
+/// concurrent migrations would conflict.
+const LOCK_KEY: i64 = 0x5352_6d67;
+
+/// The lock of migrations, held until this value is dropped. It has a connection of its own, so that
+/// it is held until the end, whatever a migration does to its connection.
+#[must_use]
+pub struct MigrationLock {
+    _client: Client,
+}
+
+impl MigrationLock {
+    /// Waits for the lock, and verifies that the table of versions is trusted.
+    pub async fn acquire(connect: &ConnectOptions) -> Result<Self, MigrateError> {
+        let client = connect.connect().await?;
+        tokio::time::timeout(LOCK_TIMEOUT, wait(&client))
+            .await
+            .map_err(|_| MigrateError::Busy)??;
+        refuse_foreign(&client).await?;
+        Ok(Self { _client: client })
+    }
+}
+
+async fn wait(client: &Client) -> Result<(), MigrateError> {
+    const TRY: &str = "SELECT pg_catalog.pg_try_advisory_lock($1)";
+    loop {
+        if client.query_one(TRY, &[&LOCK_KEY]).await?.try_get(0)? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+}
+
+/// Returns an error if the table of versions is untrusted. A trigger on it would run with the
+/// privileges of the role that migrates, which often has the most.
+async fn refuse_foreign(client: &Client) -> Result<(), MigrateError> {
+    let created =
+        format!("SELECT pg_catalog.format('%I.%I', pg_catalog.current_schema(), '{VERSIONS}')");
+    let created: String = client.query_one(&created, &[]).await?.try_get(0)?;
+    let trusted = owners::read_trusted(client, &[]).await?;
+    let found = trusted_tables::find(client, &[VERSIONS, &created], &trusted).await?;
+    found
+        .into_iter()
+        .find_map(|(_, table)| table.err())
+        .map_or(Ok(()), |foreign| Err(MigrateError::Foreign(foreign)))
+}

@@ -1,0 +1,181 @@
+//! The current backlog of every target, for `status`.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio_postgres::Error;
+
+use crate::backlog::{self, Backlog, RowCount, START_CAP};
+use crate::connection::Connections;
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::error::SweepError;
+use crate::preflight::{self, Finding};
+use crate::run::Sweep;
+use crate::run::target_run::TargetRun;
+use crate::target::Target;
+use crate::time;
+
+/// The backlog of one target. The names and the order of its fields are part of the output format.
+#[derive(Clone, Debug, Serialize)]
+pub struct BacklogSnapshot {
+    /// The name of the target in reports.
+    pub target: String,
+    /// The table of the target.
+    pub table: String,
+    /// The due rows, counted up to a cap. `None` if they were not counted.
+    pub rows: Option<u64>,
+    /// Whether the cap was reached and more rows are due.
+    pub capped: bool,
+    /// When the oldest due row became due.
+    pub oldest_due: Option<DateTime<Utc>>,
+    /// The due rows of each reason. A row that is due for several reasons is counted under the
+    /// first.
+    pub due: Vec<ReasonBacklog>,
+    /// When the rows were counted.
+    pub sampled_at: Option<DateTime<Utc>>,
+    /// Why the rows were not counted.
+    pub not_counted: Option<String>,
+}
+
+/// The due rows of one reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReasonBacklog {
+    /// The name of the reason.
+    pub reason: String,
+    /// The due rows.
+    pub rows: u64,
+    /// Whether the cap was reached and more rows are due.
+    pub capped: bool,
+    /// When the oldest due row became due, if that is known for each reason.
+    pub oldest_due: Option<DateTime<Utc>>,
+}
+
+/// A count of a backlog during a run, as [`crate::Observer::backlog_counted`] receives it.
+#[derive(Clone, Debug)]
+pub struct BacklogSample {
+    /// Rows by reason.
+    pub rows: Vec<(String, u64)>,
+    /// Whether there were more rows.
+    pub capped: bool,
+    /// When the oldest row fell due.
+    pub oldest_due: Option<DateTime<Utc>>,
+    /// The time of the count, by the clock of this host.
+    pub at: DateTime<Utc>,
+}
+
+impl BacklogSnapshot {
+    fn of(target: &Target) -> Self {
+        Self {
+            target: target.name.clone(),
+            table: target.table.quoted(),
+            rows: None,
+            capped: false,
+            oldest_due: None,
+            due: Vec::new(),
+            sampled_at: None,
+            not_counted: None,
+        }
+    }
+
+    /// Returns a snapshot of a backlog that was not counted.
+    #[must_use]
+    pub fn unknown(target: &Target, why: &str) -> Self {
+        Self { not_counted: Some(why.to_owned()), ..Self::of(target) }
+    }
+
+    /// Returns the backlog that a run of this process counted.
+    #[must_use]
+    pub fn sampled(target: &Target, sample: &BacklogSample) -> Self {
+        let due = sample.rows.iter().map(|(reason, rows)| ReasonBacklog {
+            reason: reason.clone(),
+            rows: *rows,
+            capped: sample.capped,
+            oldest_due: None,
+        });
+        Self {
+            rows: Some(sample.rows.iter().map(|(_, rows)| rows).sum()),
+            capped: sample.capped,
+            oldest_due: sample.oldest_due,
+            due: due.collect(),
+            sampled_at: Some(sample.at),
+            ..Self::of(target)
+        }
+    }
+
+    /// Returns the backlog in the report of a run, which was written at `at`.
+    #[must_use]
+    pub fn reported(target: &Target, rows: u64, capped: bool, at: DateTime<Utc>) -> Self {
+        Self { rows: Some(rows), capped, sampled_at: Some(at), ..Self::of(target) }
+    }
+}
+
+impl Sweep {
+    /// Counts the due rows of every target by scanning the indexes, up to a cap that takes a few
+    /// milliseconds to reach. A target that a run would skip is not counted: without an index, the
+    /// count would read the whole table, and without a privilege, it would fail.
+    pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
+        let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
+        let proof = self.prove(&lock_connection).await?;
+        let lost = |error: Error| SweepError::lost(&error);
+        let mut standings = Vec::new();
+        for target_run in self
+            .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
+            .await
+            .map_err(lost)?
+        {
+            standings.push(backlog_snapshot(&auxiliary, &target_run, started_at).await);
+        }
+        Ok(standings)
+    }
+}
+
+async fn backlog_snapshot(
+    auxiliary: &AuxiliaryConnection,
+    target_run: &TargetRun<'_>,
+    at: DateTime<Utc>,
+) -> BacklogSnapshot {
+    let target = target_run.target;
+    let blocking: Vec<&Finding> =
+        target_run.findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    if !blocking.is_empty() {
+        return BacklogSnapshot::unknown(target, &preflight::why(&blocking));
+    }
+    let tables = target_run.tables();
+    if tables.is_empty() {
+        // The table has no partitions yet.
+        return BacklogSnapshot {
+            rows: Some(0),
+            sampled_at: Some(at),
+            ..BacklogSnapshot::of(target)
+        };
+    }
+    let backlog = backlog::count(auxiliary, target, &tables, START_CAP).await;
+    if backlog.unknown {
+        return BacklogSnapshot::unknown(
+            target,
+            "the count timed out or failed; see the log for the error",
+        );
+    }
+    let due = target.reasons.iter().enumerate().map(|(index, reason)| ReasonBacklog {
+        reason: reason.name.clone(),
+        rows: backlog.rows.get(index).copied().unwrap_or(0),
+        capped: is_capped(&backlog, index, target.reasons.len()),
+        oldest_due: backlog
+            .oldest
+            .get(index)
+            .copied()
+            .flatten()
+            .and_then(|time| time::from_seconds(time + reason.keep.as_secs_f64())),
+    });
+    BacklogSnapshot {
+        rows: Some(backlog.total()),
+        capped: backlog.capped,
+        oldest_due: backlog.oldest_due(target).and_then(time::from_seconds),
+        due: due.collect(),
+        sampled_at: Some(at),
+        ..BacklogSnapshot::of(target)
+    }
+}
+
+fn is_capped(backlog: &Backlog, index: usize, reasons: usize) -> bool {
+    backlog.seen.iter().skip(index).step_by(reasons).any(|seen| !matches!(seen, RowCount::Rows(_)))
+}

@@ -1,0 +1,342 @@
+//! The two connections of a run: the lock connection, which holds the locks and deletes rows, so
+//! that losing the locks ends the deletes; and the auxiliary connection for counts and the history.
+
+pub(crate) mod auxiliary;
+pub(crate) mod db_error;
+pub(crate) mod deadline;
+pub(crate) mod statement_bounds;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use pg::connect::{ConnectError, ConnectOptions};
+use pg::error_text::chain;
+use pg::owners::Named;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
+
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::connection::deadline::Deadline;
+use crate::connection::statement_bounds::{StatementBounds, common};
+use crate::observe::Observer;
+use crate::pass::writers::Writers;
+use crate::sql::query::Query;
+use crate::sql::{Around, Locked};
+
+/// The settings of the lock connection.
+///
+/// - Read committed examines a row again that was updated between the snapshot and the lock.
+///   Stricter levels, which a role or a database may have as their default, fail in that case.
+/// - A row whose deletion is lost in a crash is due again, so a commit need not wait for the disk.
+/// - The best plan depends on the bounds of the key range, which a generic plan does not include.
+/// - The only transaction of several statements is the one that takes the locks, within
+///   milliseconds.
+const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
+     SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
+
+/// If the host of the reaper fails without closing its connections, the locks are held until the
+/// server ends its idle connection. The timeout is longer than the longest rest between two chunks
+/// ([`crate::pass::pace::LONGEST_REST`]).
+const END_IDLE: &str = "SET idle_session_timeout = '5min'";
+
+/// How soon the server detects during a statement that its client is gone. Without this setting, a
+/// statement of a killed reaper ran to its end and was committed (2.8 s of a 3 s statement). With
+/// it, the statement was rolled back after 0.2 s.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
+
+/// The connections of a run.
+pub(crate) struct Connections {
+    pub(crate) lock_connection: LockConnection,
+    pub(crate) auxiliary: AuxiliaryConnection,
+    /// The start of the run by the clock of the database.
+    pub(crate) started_at: DateTime<Utc>,
+    /// When the server was started. A different value after a reconnect means a restart or a
+    /// failover, after which deleted rows may be back.
+    pub(crate) server: String,
+    /// Whether a pooler is between session-reaper and the server: the connections share server
+    /// processes, or change them. No settings are made then, because they would remain in effect
+    /// for other clients.
+    pub(crate) pooled: bool,
+}
+
+/// The lock connection, its server process, and the statements that are prepared on it.
+pub(crate) struct LockConnection {
+    pub(crate) client: Client,
+    pub(crate) deadline: Deadline,
+    pid: i32,
+    /// The duration of a round trip to the server.
+    round_trip: Duration,
+    lock_timeout: Duration,
+    /// The current value of `lock_timeout`.
+    waits: Duration,
+    prepared: HashMap<String, Statement>,
+}
+
+/// The statements of a chunk.
+pub(crate) struct Transaction<'q> {
+    /// One of the statements in `around`.
+    pub(crate) begin: &'q str,
+    pub(crate) around: &'q Around,
+    pub(crate) lock: Option<Query<'q>>,
+    pub(crate) delete: Query<'q>,
+    pub(crate) returns: Returns,
+}
+
+/// What the delete statement returns.
+#[derive(Clone, Copy)]
+pub(crate) enum Returns {
+    /// The number of deleted rows.
+    Rows,
+    /// A row of counts.
+    Row,
+}
+
+/// The result of the delete statement.
+pub(crate) enum Worked {
+    Rows(u64),
+    Row(Row),
+}
+
+/// A transaction that was committed.
+pub(crate) struct Done {
+    pub(crate) worked: Worked,
+    pub(crate) locked: Option<Locked>,
+    /// The other writers. `None` if they could not be read, although the rows were deleted.
+    pub(crate) writers: Option<Writers>,
+}
+
+/// The number of prepared statements at which they are discarded between two tables. Each one uses
+/// about 50 kB in the server process.
+const PREPARED: usize = 100;
+
+/// How often the round trip is measured.
+const ROUND_TRIPS: u32 = 5;
+
+impl Connections {
+    /// Opens both connections. `targets` are the configured tables.
+    pub(crate) async fn open(
+        connect: &ConnectOptions,
+        bounds: StatementBounds,
+        targets: &[Named],
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, ConnectError> {
+        let (client, driver) = connect.connect_with_driver().await?;
+        let (auxiliary, auxiliary_driver) = connect.connect_with_driver().await?;
+        let (deadline, auxiliary_deadline) = (
+            Deadline::new(driver, bounds, Arc::clone(observer)),
+            Deadline::new(auxiliary_driver, bounds, Arc::clone(observer)),
+        );
+        let (pid, _, _) = deadline.with(1, identify(&client)).await?;
+        let (auxiliary_pid, started_at, server) =
+            auxiliary_deadline.with(1, identify(&auxiliary)).await?;
+        let (mut again, mut round_trip) = (pid, Duration::MAX);
+        // The shortest round trip counts, because it is subtracted from the time of each chunk.
+        for _ in 0..ROUND_TRIPS {
+            let sent_at = Instant::now();
+            again = deadline.with(1, identify(&client)).await?.0;
+            round_trip = round_trip.min(sent_at.elapsed());
+        }
+        let changed = pid != again
+            || auxiliary_pid != auxiliary_deadline.with(1, identify(&auxiliary)).await?.0;
+        let pooled = changed || pid == auxiliary_pid;
+        let set = async {
+            if !pooled {
+                deadline.with(4, set(&client, bounds)).await?;
+            }
+            AuxiliaryConnection::new(auxiliary, auxiliary_deadline, bounds, targets, pooled).await
+        };
+        let auxiliary = set.await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        let (lock_timeout, prepared) = (bounds.lock, HashMap::new());
+        let lock_connection = LockConnection {
+            client,
+            deadline,
+            pid,
+            round_trip,
+            lock_timeout,
+            waits: lock_timeout,
+            prepared,
+        };
+        Ok(Self { lock_connection, auxiliary, started_at, server, pooled })
+    }
+}
+
+async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
+    client.batch_execute(&common(bounds)).await?;
+    client.batch_execute(LOCK_CONNECTION_SETTINGS).await?;
+    if let Err(error) = client.batch_execute(END_IDLE).await {
+        // The setting does not exist before PostgreSQL 14. The preflight checks report such a
+        // server.
+        if error.code() != Some(&SqlState::UNDEFINED_OBJECT) {
+            return Err(error);
+        }
+    }
+    if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
+        // Not every platform supports the setting. Without it, `statement_timeout` ends the
+        // statement.
+        tracing::debug!(
+            event = "client_check_unavailable",
+            error = chain(&error),
+            "server does not support client_connection_check_interval"
+        );
+    }
+    Ok(())
+}
+
+impl LockConnection {
+    /// Returns the pid of the server process of this connection. This process takes the locks, and
+    /// no other process may delete rows.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Returns the part of `elapsed` that the server spent on `statements` statements, which were
+    /// sent one after the other.
+    pub(crate) fn at_the_server(&self, elapsed: Duration, statements: u32) -> Duration {
+        elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
+    }
+
+    /// Sets how long statements wait for a lock: `wait`, but at most `lock_timeout`, or
+    /// `lock_timeout` for `None`.
+    pub(crate) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
+        let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
+        if wait != self.waits {
+            let set = format!("SET lock_timeout = {}", wait.as_millis());
+            self.deadline.with(1, self.client.batch_execute(&set)).await?;
+            self.waits = wait;
+        }
+        Ok(())
+    }
+
+    /// Verifies that the connection works. That also prevents the server from ending it as idle.
+    pub(crate) async fn is_there(&self) -> Result<(), Error> {
+        self.deadline.with(1, self.client.batch_execute("")).await
+    }
+
+    /// Reads which transactions are writing.
+    pub(crate) async fn look(&mut self) -> Result<Writers, Error> {
+        let (number, snapshot) =
+            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let both = async {
+            tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[]))
+        };
+        let (number, snapshot) = self.deadline.with(2, both).await;
+        Ok(Writers::of(&number?, &snapshot?))
+    }
+
+    /// Executes a chunk as one transaction, and reads the list of other active writers immediately
+    /// afterwards. All statements are sent at once and take one round trip. If any of them fails,
+    /// the whole transaction is rolled back.
+    pub(crate) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
+        let Transaction { begin, around, lock, delete, returns } = chunk;
+        let verify = self.prepare(&around.verify).await?;
+        let lock = match lock {
+            Some(lock) => Some((self.prepare(&lock.text).await?, &lock.params)),
+            None => None,
+        };
+        let (work, params) = (self.prepare(&delete.text).await?, &delete.params);
+        let after = match &around.verify_after {
+            Some(after) => Some(self.prepare(after).await?),
+            None => None,
+        };
+        let (number, snapshot) =
+            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
+        let client = &self.client;
+        // Each statement is sent when its future is first polled, in this order.
+        let all = async {
+            tokio::join!(
+                biased;
+                client.batch_execute(begin),
+                client.query_one(&verify, &[]),
+                async {
+                    match &lock {
+                        Some((lock, params)) => client.query_one(lock, params).await.map(Some),
+                        None => Ok(None),
+                    }
+                },
+                async {
+                    match returns {
+                        Returns::Rows => client.execute(&work, params).await.map(Worked::Rows),
+                        Returns::Row => client.query_one(&work, params).await.map(Worked::Row),
+                    }
+                },
+                async {
+                    match &after {
+                        Some(after) => client.query_one(after, &[]).await.map(Some),
+                        None => Ok(None),
+                    }
+                },
+                client.batch_execute("COMMIT"),
+                client.query_one(&number, &[]),
+                client.query_one(&snapshot, &[]),
+            )
+        };
+        let (begun, verified, locked, worked, still, committed, number, snapshot) =
+            self.deadline.with(8, all).await;
+        // The first failure is the cause of the others.
+        begun?;
+        verified?;
+        let locked = locked?.as_ref().map(Locked::of).transpose();
+        let worked = worked?;
+        still?;
+        committed?;
+        let writers = number
+            .ok()
+            .zip(snapshot.ok())
+            .map(|(number, snapshot)| Writers::of(&number, &snapshot));
+        Ok(Done { worked, locked: locked?, writers })
+    }
+
+    /// Returns the row of a statement that always returns exactly one.
+    pub(crate) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
+        let statement = self.prepare(&query.text).await?;
+        self.deadline.with(1, self.client.query_one(&statement, &query.params)).await
+    }
+
+    /// Returns the row of a statement that returns at most one.
+    pub(crate) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
+        let statement = self.prepare(&query.text).await?;
+        self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
+    }
+
+    /// Discards the prepared statements of finished tables if there are many. The server process
+    /// keeps a prepared statement until it is discarded.
+    pub(crate) fn forget_statements(&mut self) {
+        if self.prepared.len() >= PREPARED {
+            self.prepared.clear();
+        }
+    }
+
+    async fn prepare(&mut self, text: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.prepared.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.deadline.with(1, self.client.prepare(text)).await?;
+        self.prepared.insert(text.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+/// Returns the pid of the server process, its current time, and the start time of the server. This
+/// is the first statement on a connection, on an arbitrary search path, so all of its names are
+/// qualified. It uses the simple protocol, because a pooler may route a statement that was prepared
+/// in the extended protocol to another server process.
+async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
+    const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
+        (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,
+        EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())";
+    let answer =
+        client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+    let read = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            let time = DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?;
+            Some((row.get(0)?.parse().ok()?, time, row.get(2)?.to_owned()))
+        }
+        _ => None,
+    };
+    answer
+        .iter()
+        .find_map(read)
+        .ok_or_else(|| ConnectError::Connect("the server did not return its process id".to_owned()))
+}

@@ -1,0 +1,204 @@
+//! The auxiliary connection of a run, for the catalog, for counts and for the history.
+//!
+//! Its search path is `pg_catalog, pg_temp`. Statements on the tables of a target may also call
+//! functions of the application (in `where` or in a policy), so only these statements use the
+//! configured search path.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::store::own_tables::OwnTables;
+use pg::connect::{ConnectError, ConnectOptions};
+use pg::error_text::chain;
+use pg::owners::{self, Named};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
+
+use crate::connection::deadline::Deadline;
+use crate::connection::statement_bounds::{StatementBounds, common};
+use crate::sql::query::{Query, Text, Value as _};
+use crate::sql::{Counted, Cursor};
+
+/// Contains no schema in which another role can create objects.
+const PATH: &str = "SET search_path = pg_catalog, pg_temp";
+
+/// The connection for the catalog, counts and the history.
+#[derive(Clone)]
+pub(crate) struct AuxiliaryConnection {
+    pub(crate) client: Arc<Client>,
+    pub(crate) deadline: Deadline,
+    /// The reaper's own tables.
+    pub(crate) own: Arc<OwnTables>,
+    /// The roles whose objects may run as the reaper.
+    trusted: Arc<[u32]>,
+    /// The search path that is configured for the role.
+    path: Arc<str>,
+    /// The connection goes through a pooler. No settings are made, because they would remain in
+    /// effect for other clients.
+    pooled: bool,
+}
+
+impl AuxiliaryConnection {
+    /// Reads everything that depends on the configured search path, then replaces that search path.
+    /// `targets` are the configured tables.
+    pub(crate) async fn new(
+        client: Client,
+        deadline: Deadline,
+        bounds: StatementBounds,
+        targets: &[Named],
+        pooled: bool,
+    ) -> Result<Self, Error> {
+        let read = async {
+            let path =
+                client.query_typed("SELECT pg_catalog.current_setting('search_path')", &[]).await?;
+            let path: String = path.first().map_or(Ok(String::new()), |row| row.try_get(0))?;
+            let trusted = owners::read_trusted(&client, targets).await?;
+            let own = OwnTables::find(&client, &trusted).await?;
+            Ok((path, trusted, own))
+        };
+        let (path, trusted, own) = deadline.with(3, read).await?;
+        let auxiliary = Self {
+            client: Arc::new(client),
+            deadline,
+            own: Arc::new(own),
+            trusted: trusted.into(),
+            path: path.into(),
+            pooled,
+        };
+        auxiliary.set(bounds).await?;
+        Ok(auxiliary)
+    }
+
+    async fn set(&self, bounds: StatementBounds) -> Result<(), Error> {
+        if self.pooled {
+            return Ok(());
+        }
+        self.deadline
+            .with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds))))
+            .await
+    }
+
+    /// Opens a new auxiliary connection when the first one was lost and something remains to be
+    /// written.
+    pub(crate) async fn reopen(
+        &self,
+        connect: &ConnectOptions,
+        bounds: StatementBounds,
+    ) -> Result<Self, ConnectError> {
+        let (client, driver) = connect.connect_with_driver().await?;
+        let deadline = Deadline::new(driver, bounds, Arc::clone(&self.deadline.observer));
+        let another = Self { client: Arc::new(client), deadline, ..self.clone() };
+        another.set(bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        Ok(another)
+    }
+
+    /// Resets the settings of the connection, in case a pooler shares it with other clients.
+    pub(crate) async fn let_go(&self) {
+        if !self.pooled
+            && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await
+        {
+            tracing::debug!(
+                event = "settings_not_reset",
+                error = chain(&error),
+                "settings not reset; they end with the connection"
+            );
+        }
+    }
+
+    pub(crate) async fn rows(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.deadline.with(1, self.client.query(text, params)).await
+    }
+
+    pub(crate) async fn row(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
+        self.deadline.with(1, self.client.query_opt(text, params)).await
+    }
+
+    /// Returns the roles whose objects may run as the reaper, as a constant of the type `oid[]`.
+    pub(crate) fn trusted(&self) -> String {
+        let oids = self.trusted.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        format!("'{{{oids}}}'::pg_catalog.oid[]")
+    }
+
+    /// Returns the first row of a statement on a target. The statement must contain its values as
+    /// literals.
+    pub(crate) async fn of_target(&self, query: &Query<'_>) -> Result<Option<TextRow>, Error> {
+        debug_assert!(
+            query.params.is_empty(),
+            "the statement must contain its values as literals: {}",
+            query.text
+        );
+        Ok(self.on_path(&query.text).await?.into_iter().next())
+    }
+
+    /// Returns the rows of a statement that runs on the configured search path. The statement that
+    /// sets the search path is sent in the same message and runs in the same transaction, so other
+    /// statements on this connection are not affected.
+    pub(crate) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
+        let both = format!("{}; {text}", self.local_path());
+        let answer = self.deadline.with(1, self.client.simple_query(&both)).await?;
+        Ok(after(&answer, 1).collect())
+    }
+
+    /// Returns SQL that sets the configured search path until the transaction ends.
+    pub(crate) fn local_path(&self) -> String {
+        format!(
+            "SELECT pg_catalog.set_config('search_path', {}, true)",
+            Text(self.path.to_string()).literal()
+        )
+    }
+}
+
+/// Returns the rows of the statements after the first `statements` ones.
+pub(crate) fn after(
+    answer: &[SimpleQueryMessage],
+    statements: usize,
+) -> impl Iterator<Item = TextRow> + '_ {
+    let mut ended = 0;
+    answer.iter().filter_map(move |message| match message {
+        SimpleQueryMessage::CommandComplete(_) => {
+            ended += 1;
+            None
+        }
+        SimpleQueryMessage::Row(row) if ended >= statements => {
+            let value = |column| row.try_get(column).ok().flatten().map(str::to_owned);
+            Some(TextRow((0..row.len()).map(value).collect()))
+        }
+        _ => None,
+    })
+}
+
+/// A row whose values are in the text format of PostgreSQL.
+pub(crate) struct TextRow(Vec<Option<String>>);
+
+impl TextRow {
+    /// Returns `None` for null.
+    pub(crate) fn text(&self, column: usize) -> Option<&str> {
+        self.0.get(column)?.as_deref()
+    }
+
+    /// Returns `None` for null and for a value that cannot be parsed.
+    pub(crate) fn number<T: FromStr>(&self, column: usize) -> Option<T> {
+        self.text(column)?.parse().ok()
+    }
+
+    /// Returns the cursor that [`crate::sql::PassSql::probe`] found.
+    pub(crate) fn mark(self) -> Cursor {
+        self.0.into_iter().flatten().map(Text).collect()
+    }
+
+    /// Returns the result of [`crate::sql::PassSql::count`].
+    pub(crate) fn counted(&self) -> Option<Counted> {
+        let seen = self.number(1)?;
+        // Without a filter, every row that was read may be deleted.
+        let all = if self.0.len() > 3 { self.number(3)? } else { seen };
+        Some(Counted { fresh: self.number(0)?, all, seen, oldest: self.number(2) })
+    }
+}

@@ -1,0 +1,101 @@
+//! Classifies database errors by what a run does about them.
+
+use pg::error_text::chain;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError as ServerError, SqlState};
+
+use crate::sql::identity::{Changed, NOT_OURS};
+
+/// A database error, classified by what a run does about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DbError {
+    /// `lock_timeout` or `statement_timeout` was reached. The chunk is retried with fewer rows.
+    Timeout(Bound),
+    /// A deadlock or a serialization failure. The chunk is retried unchanged.
+    Conflict(String),
+    /// The connection was lost, and the locks with it.
+    Lost(String),
+    /// A server process answered that does not hold the locks.
+    Pooler,
+    /// The table no longer exists.
+    Gone(String),
+    /// A table has changed since the run began.
+    Changed(Changed),
+    /// Any other error. The work on the target ends.
+    Other(String),
+}
+
+impl std::fmt::Display for DbError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Timeout(bound) => write!(f, "{bound} reached"),
+            Self::Pooler => f.write_str("another server process answered"),
+            Self::Changed(changed) => {
+                write!(f, "changed since the run began: {}", changed.as_str())
+            }
+            Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => {
+                f.write_str(why)
+            }
+        }
+    }
+}
+
+/// The timeout that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Lock,
+    Statement,
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lock => "LOCK_TIMEOUT",
+            Self::Statement => "STATEMENT_TIMEOUT",
+        })
+    }
+}
+
+impl From<Error> for DbError {
+    fn from(error: Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl DbError {
+    pub(crate) fn of(error: &Error) -> Self {
+        let text = chain(error);
+        // The message is left out of `text` if it may quote a row. The errors that the statements
+        // of session-reaper raise are recognized by it.
+        let message = error.as_db_error().map(ServerError::message).unwrap_or_default();
+        let Some(code) = error.code() else {
+            // An error without a code does not come from the server: the connection ended, or the
+            // protocol was violated.
+            return Self::Lost(text);
+        };
+        match *code {
+            SqlState::LOCK_NOT_AVAILABLE => Self::Timeout(Bound::Lock),
+            SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => {
+                Self::Conflict(text)
+            }
+            SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
+            SqlState::INVALID_TEXT_REPRESENTATION if message.contains(NOT_OURS) => Self::Pooler,
+            SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
+                Self::Changed(changed)
+            }
+            // A prepared statement is unknown, or one that is yet to be prepared exists already.
+            SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
+            SqlState::UNDEFINED_TABLE => Self::Gone(text),
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::CONNECTION_EXCEPTION
+            | SqlState::CONNECTION_DOES_NOT_EXIST
+            | SqlState::CONNECTION_FAILURE
+            | SqlState::DATABASE_DROPPED
+            | SqlState::IDLE_SESSION_TIMEOUT
+            | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Lost(text),
+            _ => Self::Other(text),
+        }
+    }
+}

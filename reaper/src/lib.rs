@@ -1,0 +1,84 @@
+//! Deletes expired rows from PostgreSQL tables, in bounded chunks, without getting in the way of
+//! other transactions.
+//!
+//! This is the engine of session-reaper as a library. A [`Sweep`] has a database, [`Target`]s and
+//! limits. [`Sweep::check`] runs the preflight checks, [`Sweep::plan`] also counts the rows that
+//! would be deleted, and [`Sweep::run`] deletes them and returns a [`Report`]. An [`Observer`]
+//! receives measurements, [`Progress`] is published after each chunk, and [`Stop`] ends a run early.
+//! `examples/embed.rs` is a complete program.
+//!
+//! # The modules
+//!
+//! Each module uses only modules below it.
+//!
+//! ```text
+//! check, plan, backlog::snapshot   what a run would do, and what is due
+//!   └→ run                         the steps of a run
+//!        run::target_run           one target
+//!        run::worker               the waits between chunks
+//!     └→ preflight                 whether it is safe
+//!     └→ pass                      one table, for one reason: the loop that deletes
+//!     └→ throttle                  reasons to wait
+//!        └→ report                 results
+//!        └→ connection             the two connections of a run
+//!           └→ sql                 the text of every statement
+//!              └→ target           what to delete, as data, and its tables in the catalog
+//!                 └→ store         the reaper's own two tables
+//! ```
+//!
+//! Read [`run`] first, and then [`pass`].
+//!
+//! - A run has two connections ([`connection`]): the lock connection holds the advisory locks
+//!   ([`run::lock`]) and deletes rows, so that the loss of the locks ends the deletes. The auxiliary
+//!   connection reads the catalog, counts rows and writes the history ([`run::run_record`]).
+//! - [`target::catalog`] finds the tables of a target, [`target::condition`] resolves `where`,
+//!   [`target::due`] computes the cutoffs, and [`target::wall`] handles clock changes.
+//! - [`pass`] works [`chunk by chunk`](pass), at a [`pace`](pass::pace), within a
+//!   [`budget`](pass::budget), in a [`scan order`](pass::scan_order), from a
+//!   [`watermark`](pass::watermarks).
+
+pub mod backlog;
+mod check;
+mod connection;
+pub mod defaults;
+mod error;
+mod exit;
+mod observe;
+mod pass;
+mod plan;
+mod preflight;
+mod report;
+mod run;
+mod sql;
+mod stop;
+mod stop_reason;
+pub mod store;
+mod target;
+mod throttle;
+pub mod time;
+
+pub use backlog::snapshot::{BacklogSample, BacklogSnapshot, ReasonBacklog};
+pub use check::{Checked, CheckedServer, CheckedTarget};
+pub use connection::statement_bounds::StatementBounds;
+pub use error::SweepError;
+pub use exit::Exit;
+pub use observe::{ChunkOutcome, LockAttempt, NoObserver, Observer};
+pub use pass::budget::BudgetLimits;
+pub use pass::pace::{LONGEST_REST, PaceLimits};
+pub use plan::{Plan, PlannedReason, PlannedTarget};
+pub use preflight::first_run_guard::FirstRun;
+pub use preflight::{Code, Finding, Level, Rules};
+pub use report::partial_report::{RUNNING, of_killed, partial_report};
+pub use report::progress::{Progress, Running, TargetProgress, Waiting};
+pub use report::spans::SPANS;
+pub use report::{ChunkTimes, Report, TableDetail, TargetReport};
+pub use run::lock::CLASS as LOCK_CLASS;
+pub use run::remembered::Remembered;
+pub use run::{Finished, Sweep};
+pub use stop::{Signal, Stop, Stopper};
+pub use store::{pause, runs, state};
+pub use target::auth_api::NotAuthApi;
+pub use target::name::{Ident, TableName};
+pub use target::nearest::nearest;
+pub use target::{Absent, Ancient, Order, Reason, Target, Unit, history};
+pub use throttle::{ReplicaLimit, ThrottleCause, ThrottleLimits};

@@ -1,0 +1,127 @@
+//! What a run reports while it works. The engine has no metrics of its own: a program implements
+//! [`Observer`] and updates its metrics there.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::report::Report;
+use crate::store::runs::Trigger;
+use crate::target::Target;
+use crate::throttle::ThrottleCause;
+
+/// The outcome of an attempt at a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkOutcome {
+    /// The chunk was committed.
+    Done,
+    /// A timeout was reached. The chunk is retried with fewer rows.
+    TimedOut,
+    /// The attempt failed, and the chunk is retried.
+    Retried,
+    /// The attempt failed, and the target with it.
+    Failed,
+}
+
+impl ChunkOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 4] = [Self::Done, Self::TimedOut, Self::Retried, Self::Failed];
+
+    /// Returns the value of the metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::TimedOut => "timeout",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The result of an attempt to acquire the lock of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockAttempt {
+    /// The lock was acquired.
+    Acquired,
+    /// Another reaper holds the lock.
+    Busy,
+    /// The attempt failed.
+    Error,
+}
+
+impl LockAttempt {
+    /// All results.
+    pub const ALL: [Self; 3] = [Self::Acquired, Self::Busy, Self::Error];
+
+    /// Returns the value of the metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquired => "acquired",
+            Self::Busy => "busy",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Receives what a run reports. Each method is called in the task of the run, so it must not block.
+/// By default, a method does nothing.
+#[allow(unused_variables, reason = "the defaults do nothing, but the names are documentation")]
+pub trait Observer: Debug + Send + Sync {
+    /// A statement has ended. A watchdog can use these calls to detect a run that hangs.
+    fn progressed(&self) {}
+
+    /// An attempt at a chunk of `target` has ended without a commit.
+    fn chunk_failed(&self, target: &str, outcome: ChunkOutcome) {}
+
+    /// A chunk of `target` was committed `elapsed` after its start. The next one has at most
+    /// `next_rows` rows.
+    fn chunk_done(&self, target: &str, elapsed: Duration, next_rows: u32) {}
+
+    /// Rows of `target` were deleted for `reason`.
+    fn rows_deleted(&self, target: &str, reason: &str, rows: u64) {}
+
+    /// Rows that reference deleted rows of `target` were deleted from its `children`.
+    fn children_deleted(&self, target: &str, rows: u64) {}
+
+    /// Due rows were skipped because they were locked.
+    fn rows_skipped(&self, target: &str, rows: u64) {}
+
+    /// The due rows of a target were counted, one count per reason. If `capped`, there are more.
+    /// `oldest_due` is when the oldest one became due, in seconds since 1970.
+    fn backlog_counted(
+        &self,
+        target: &Target,
+        rows: &[u64],
+        capped: bool,
+        oldest_due: Option<f64>,
+    ) {
+    }
+
+    /// The run begins or ends to wait for `cause`.
+    fn throttled(&self, cause: ThrottleCause, waits: bool) {}
+
+    /// The run has waited for `cause`.
+    fn waited(&self, cause: ThrottleCause, time: Duration) {}
+
+    /// The lag of a replica was measured.
+    fn replica_lag(&self, replica: &str, lag: Duration) {}
+
+    /// The preflight checks of a target have ended.
+    fn target_checked(&self, target: &str, safe: bool) {}
+
+    /// The lock of a target was tried.
+    fn lock_attempted(&self, result: LockAttempt) {}
+
+    /// The run acquired the lock of `target`, or no longer holds it.
+    fn lock_held(&self, target: &str, held: bool) {}
+
+    /// A run has ended, with any outcome.
+    fn run_ended(&self, instance: &str, trigger: Trigger, report: &Report) {}
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}

@@ -1,0 +1,435 @@
+//! A pass processes one table for one reason, from the oldest row to the cutoff, one key range at a
+//! time.
+//!
+//! For each key range, the *probe* reads the end of the range from the index. One statement, which
+//! is one transaction, then deletes the due rows in the range that are not locked. The cursor moves
+//! to the end of the range, whether or not all of its rows were deleted, so the cost of a chunk
+//! does not grow with the number of earlier chunks. Measured on 300,000 sessions in chunks of 1,000
+//! rows: 500,000 to 510,000 rows per second. One statement that materializes the range reached
+//! 410,000 to 440,000. A `LIMIT` in the locking SELECT reached 500,000 to 550,000, but it examines
+//! an unbounded number of rows if many of them are locked.
+//!
+//! In heap order, a key range is a range of blocks, and its end is computed without a query.
+//!
+//! Locked rows are counted, and their key ranges are examined once more at the end of the pass.
+
+pub(crate) mod backoff;
+pub(crate) mod blocks;
+pub(crate) mod budget;
+mod chunk;
+pub(crate) mod pace;
+pub(crate) mod refused;
+pub(crate) mod scan_order;
+pub(crate) mod watermarks;
+pub(crate) mod writers;
+
+use std::time::{Duration, Instant};
+
+use crate::connection::db_error::{Bound, DbError};
+use crate::observe::ChunkOutcome;
+use crate::pass::blocks::Blocks;
+use crate::pass::pace::{Most, Pace, PaceLimits};
+use crate::pass::refused::Refused;
+use crate::pass::scan_order::TableStatistics;
+use crate::pass::writers::Writers;
+use crate::run::worker::Worker;
+use crate::sql::{Around, Cursor, KeyRange, LockWait, PassSql};
+use crate::stop_reason::StopReason;
+use crate::target::Order;
+use crate::time::milliseconds;
+
+/// The maximum number of key ranges with locked rows that are remembered separately. Above it, the
+/// last range is extended instead: memory use does not grow with the backlog, but the retry
+/// examines more rows than necessary.
+const REMEMBERED: usize = 64;
+
+/// `ROW_TRIES` is how often a single row is tried if its deletion waits for a lock. `ROWS_SKIPPED`
+/// is how many consecutive rows of this kind are skipped. If there are more, the lock is assumed to
+/// be on the whole table.
+const ROW_TRIES: u32 = 3;
+const ROWS_SKIPPED: u32 = 5;
+
+/// What a pass has done. It is also correct for a pass that was interrupted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) deleted: u64,
+    /// The number of rows deleted from the target's children.
+    pub(crate) children: u64,
+    pub(crate) chunks: u64,
+    /// The total duration of all chunks, and that of the longest one, as in the metrics.
+    pub(crate) chunk_time: Duration,
+    pub(crate) longest_chunk: Duration,
+    pub(crate) skipped_locked: u64,
+    /// Due rows that were still locked or not deleted at the retry.
+    pub(crate) left: u64,
+    /// Whether due rows may be left that the pass did not see, so that the remaining rows must be
+    /// counted.
+    pub(crate) uncertain: bool,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.deleted += other.deleted;
+        self.children += other.children;
+        self.chunks += other.chunks;
+        self.chunk_time += other.chunk_time;
+        self.longest_chunk = self.longest_chunk.max(other.longest_chunk);
+        self.skipped_locked += other.skipped_locked;
+        self.left += other.left;
+        self.uncertain |= other.uncertain;
+    }
+}
+
+/// How a pass treats locked rows, and what it has observed of them so far.
+pub(crate) struct LockStrategy {
+    /// Whether locked rows are skipped: from the start, or after a chunk reached the lock timeout.
+    pub(crate) skips_locked: bool,
+    /// Whether a trigger or a rule may keep rows. If so, the absence of locks does not prove that
+    /// all rows were deleted.
+    pub(crate) trigger: bool,
+    /// The other writers after the last chunk.
+    pub(crate) writers: Option<Writers>,
+    /// The number of consecutive rows that were skipped because a dependent row is locked.
+    pub(crate) skipped_in_a_row: u32,
+    /// The number of rows with the same due time as the last row of the previous chunk.
+    pub(crate) at_one_time: u32,
+}
+
+/// The state of a pass over one table, for one target and one reason.
+pub(crate) struct Pass<'p, 'w> {
+    pub(crate) target: &'p str,
+    pub(crate) reason: &'p str,
+    pub(crate) sql: PassSql,
+    /// The blocks of a pass in heap order; `None` in index order.
+    pub(crate) blocks: Option<Blocks>,
+    /// Whether the pass may continue in heap order if too many rows have the same due time.
+    pub(crate) may_shift: bool,
+    pub(crate) limits: PaceLimits,
+    /// The size of a chunk: in rows, and in heap order in blocks.
+    pub(crate) pace: Pace,
+    /// The largest number of rows in a chunk of blocks.
+    pub(crate) most: Most,
+    pub(crate) worker: &'p mut Worker<'w>,
+    pub(crate) tally: Tally,
+    /// Blocks that the server reads to find the first row in index order; `None` if that was not
+    /// measured.
+    pub(crate) blocks_to_first_row: Option<u64>,
+    pub(crate) locks: LockStrategy,
+    /// The statements before and after those of each chunk.
+    pub(crate) around: Around,
+    /// Groups with a locked row. They are not tried again.
+    pub(crate) refused: Refused,
+    /// Whether a group of the last key range is too large to be locked row by row.
+    pub(crate) large_group: bool,
+}
+
+/// The parameters of a pass.
+pub(crate) struct PassPlan<'p> {
+    pub(crate) target: &'p str,
+    pub(crate) reason: &'p str,
+    /// The statements, in the scan order of the pass.
+    pub(crate) sql: PassSql,
+    pub(crate) statistics: TableStatistics,
+    /// Whether the index identifies each row.
+    pub(crate) has_key: bool,
+    /// Whether the scan order is configured.
+    pub(crate) fixed_order: bool,
+    pub(crate) limits: PaceLimits,
+    pub(crate) blocks_to_first_row: Option<u64>,
+}
+
+impl<'p, 'w> Pass<'p, 'w> {
+    pub(crate) fn new(plan: PassPlan<'p>, worker: &'p mut Worker<'w>) -> Self {
+        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, limits, .. } = plan;
+        let in_heap_order = sql.order == Order::Heap;
+        let blocks =
+            in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
+        let locks = LockStrategy {
+            // A condition that reads other rows would be evaluated before the wait for a row, and
+            // without a key, rows with the same due time are indistinguishable.
+            skips_locked: sql.only.is_some() || statistics.trigger || !(in_heap_order || has_key),
+            trigger: statistics.trigger,
+            writers: None,
+            skipped_in_a_row: 0,
+            at_one_time: 0,
+        };
+        Self {
+            target,
+            reason,
+            around: sql.around(),
+            may_shift: !(fixed_order || in_heap_order) && (!has_key || statistics.ties),
+            sql,
+            blocks,
+            limits,
+            pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) },
+            most: Most::new(limits.max_chunk),
+            worker,
+            tally: Tally::default(),
+            blocks_to_first_row: plan.blocks_to_first_row,
+            locks,
+            refused: Refused::none(),
+            large_group: false,
+        }
+    }
+}
+
+/// A chunk that was committed.
+pub(crate) struct Chunk {
+    /// Where its key range began.
+    pub(crate) low: Option<Cursor>,
+    pub(crate) next: Next,
+    /// Whether its key range still contains due rows.
+    pub(crate) left_some: bool,
+}
+
+/// How a pass continues after a chunk.
+pub(crate) enum Next {
+    /// After this cursor.
+    After(Cursor),
+    /// With more rows of the same key range.
+    Same,
+    /// Not at all: nothing is left to examine.
+    End,
+    /// From the beginning, in heap order.
+    Shift,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Initial,
+    Retry,
+}
+
+impl Pass<'_, '_> {
+    /// Processes the table until nothing is left to examine.
+    pub(crate) async fn work(&mut self) -> Result<(), StopReason> {
+        self.locks.writers = Some(self.worker.connection.look().await?);
+        let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
+        if skipped.is_none() {
+            self.shift().await?;
+            skipped = self.walk(self.whole(), Attempt::Initial).await?;
+        }
+        for range in skipped.unwrap_or_default() {
+            self.walk(range, Attempt::Retry).await?;
+        }
+        Ok(())
+    }
+
+    fn whole(&self) -> KeyRange {
+        self.blocks.as_ref().map(Blocks::whole).unwrap_or_default()
+    }
+
+    /// Switches from index order to heap order.
+    async fn shift(&mut self) -> Result<(), StopReason> {
+        tracing::info!(
+            event = "heap_order_started",
+            target_table = self.target,
+            reason = self.reason,
+            "more rows share one timestamp than fit in a chunk; continuing in heap order"
+        );
+        let connection = &self.worker.connection;
+        let blocks = scan_order::blocks(&connection.client, self.sql.oid);
+        let blocks = connection.deadline.with(1, blocks).await?;
+        self.blocks = Some(Blocks::new(blocks, None));
+        self.pace = Pace::of_blocks(self.limits);
+        self.sql.order = Order::Heap;
+        self.may_shift = false;
+        // The locked rows will be examined again.
+        self.tally.skipped_locked = 0;
+        Ok(())
+    }
+
+    /// Processes a key range of any length in chunks. Returns the key ranges in which due rows were
+    /// left, or `None` if the pass must start again in heap order.
+    async fn walk(
+        &mut self,
+        mut ahead: KeyRange,
+        attempt: Attempt,
+    ) -> Result<Option<Vec<KeyRange>>, StopReason> {
+        let mut skipped: Vec<KeyRange> = Vec::new();
+        loop {
+            let chunk = self.chunk(&ahead, attempt).await?;
+            if chunk.left_some {
+                let high = match &chunk.next {
+                    Next::After(cursor) => Some(cursor.clone()),
+                    _ => ahead.high.clone(),
+                };
+                if skipped.len() < REMEMBERED {
+                    skipped.push(KeyRange { low: chunk.low, high });
+                } else if let Some(last) = skipped.last_mut() {
+                    last.high = high;
+                }
+            }
+            match chunk.next {
+                Next::After(cursor) => ahead.low = Some(cursor),
+                Next::Same => {}
+                Next::End => return Ok(Some(skipped)),
+                Next::Shift => return Ok(None),
+            }
+        }
+    }
+
+    /// Processes the next chunk of the key range `ahead`, and retries it as often as necessary.
+    async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, StopReason> {
+        let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
+        loop {
+            self.worker.may_go_on().await?;
+            let (began, gone) = (Instant::now(), self.gone());
+            let mut tried = self.attempt(ahead, attempt).await;
+            if matches!(tried, Err(DbError::Timeout(Bound::Lock)))
+                && self.lock_wait() == LockWait::Wait
+            {
+                // The configured timeout was not reached. Retry immediately and skip locked rows.
+                tracing::debug!(
+                    event = "skip_locked_started",
+                    target_table = self.target,
+                    reason = self.reason,
+                    "rows are locked; skipping locked rows from now on"
+                );
+                self.locks.skips_locked = true;
+                tried = self.attempt(ahead, attempt).await;
+            }
+            let error = match tried {
+                Ok(chunk) => {
+                    self.locks.skipped_in_a_row = 0;
+                    self.most.chunk_done();
+                    // A chunk that deleted nothing does not show that deletions succeed again.
+                    if self.gone() > gone {
+                        self.worker.consecutive_losses = 0;
+                    }
+                    return Ok(chunk);
+                }
+                Err(error) => error,
+            };
+            if matches!(error, DbError::Timeout(_)) {
+                self.worker.observer.chunk_failed(self.target, ChunkOutcome::TimedOut);
+            }
+            at_one_row += u32::from(self.smallest() && error == DbError::Timeout(Bound::Lock));
+            if at_one_row >= ROW_TRIES
+                && self.locks.skipped_in_a_row < ROWS_SKIPPED
+                && let Some(chunk) = self.skip_one(ahead, attempt).await?
+            {
+                return Ok(chunk);
+            }
+            let retry = match again(error, self.smallest(), &mut backoff) {
+                Ok(again) => again,
+                Err(reason) => {
+                    self.worker.observer.chunk_failed(self.target, ChunkOutcome::Failed);
+                    return Err(reason);
+                }
+            };
+            if retry.smaller {
+                self.halve();
+            }
+            self.worker.rest = self.pace.rest(began.elapsed()).max(retry.time);
+            tracing::warn!(
+                event = "chunk_retried",
+                target_table = self.target,
+                reason = self.reason,
+                why = retry.why,
+                next_rows = self.next_rows(),
+                in_ms = milliseconds(self.worker.rest),
+                "retrying chunk"
+            );
+            self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
+        }
+    }
+
+    /// Halves the size of the next chunk. A chunk of one block can still have fewer rows.
+    fn halve(&mut self) {
+        if self.blocks.is_some() && self.pace.size() <= 1 {
+            self.most.halve();
+        } else {
+            self.pace.chunk_timed_out();
+        }
+    }
+
+    /// Whether the chunk size cannot be reduced further.
+    fn smallest(&self) -> bool {
+        self.pace.size() <= 1 && (self.blocks.is_none() || self.most.rows() <= 1)
+    }
+
+    /// Returns the maximum number of rows in the next chunk.
+    pub(crate) fn next_rows(&self) -> u32 {
+        match &self.blocks {
+            None => self.pace.size(),
+            Some(blocks) => blocks.rows(self.pace.size()).min(self.most.rows()),
+        }
+    }
+
+    /// Skips one row, or one block in heap order. The row itself is not locked, but a dependent row
+    /// is (the target of a cascade). The skipped row counts as locked and is retried once at the
+    /// end of the pass. Returns `None` at the end of `ahead`.
+    async fn skip_one(
+        &mut self,
+        ahead: &KeyRange,
+        attempt: Attempt,
+    ) -> Result<Option<Chunk>, StopReason> {
+        let next = match &self.blocks {
+            Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
+            None => match self.mark_at(ahead, 0).await {
+                Ok(Some(cursor)) => Next::After(cursor),
+                // No row is left; or reading the index timed out, too, so the lock is on the table.
+                Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        self.locks.skipped_in_a_row += 1;
+        match attempt {
+            Attempt::Initial => {
+                self.tally.skipped_locked += 1;
+                self.worker.observer.rows_skipped(self.target, 1);
+                tracing::warn!(
+                    event = "dependent_row_locked",
+                    target_table = self.target,
+                    reason = self.reason,
+                    "a dependent row is locked"
+                );
+            }
+            Attempt::Retry => self.tally.left += 1,
+        }
+        Ok(Some(Chunk { low: ahead.low.clone(), next, left_some: attempt == Attempt::Initial }))
+    }
+}
+
+/// How a chunk is retried.
+struct Again {
+    why: String,
+    /// The backoff before the retry.
+    time: Duration,
+    /// Whether the chunk is halved.
+    smaller: bool,
+}
+
+/// Decides whether a chunk can be retried: after a timeout, or after a conflict between two
+/// transactions.
+fn again(
+    error: DbError,
+    smallest: bool,
+    backoff: &mut impl Iterator<Item = Duration>,
+) -> Result<Again, StopReason> {
+    match error {
+        DbError::Timeout(Bound::Statement) if smallest => Err(StopReason::Failed(
+            "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on DELETE, a foreign key that references \
+             this table and has no index on its column, or dead rows that VACUUM could not remove yet"
+                .to_owned(),
+        )),
+        // The chunk fits at some point, because each retry halves it.
+        DbError::Timeout(bound @ Bound::Statement) => {
+            Ok(Again { why: format!("{bound} reached"), time: Duration::ZERO, smaller: true })
+        }
+        DbError::Timeout(bound @ Bound::Lock) => match backoff.next() {
+            Some(time) => Ok(Again { why: format!("{bound} reached"), time, smaller: true }),
+            None => Err(StopReason::Failed(format!(
+                "LOCK_TIMEOUT reached {} times in a row: another session locks the table or rows that reference it; \
+                 see pg_locks, or raise LOCK_TIMEOUT",
+                backoff::CHUNK_TRIES + 1
+            ))),
+        },
+        DbError::Conflict(why) => match backoff.next() {
+            Some(time) => Ok(Again { why, time, smaller: false }),
+            None => Err(StopReason::Failed(format!("{} times in a row: {why}", backoff::CHUNK_TRIES + 1))),
+        },
+        error => Err(error.into()),
+    }
+}

@@ -1,0 +1,355 @@
+//! One attempt at one chunk: its key range, the deleted rows, and the due rows that remain.
+
+use std::time::{Duration, Instant};
+
+use tracing::Instrument as _;
+
+use crate::backlog::COUNT_CAP;
+use crate::connection::db_error::{Bound, DbError};
+use crate::connection::{Done, Returns, Transaction, Worked};
+use crate::pass::scan_order::CROWD;
+use crate::pass::{Attempt, Chunk, Next, Pass};
+use crate::report::spans;
+use crate::sql::query::Text;
+use crate::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
+
+/// How long a chunk waits for a locked row. This is long enough for a new transaction to end, and
+/// short enough not to noticeably delay transactions that wait for the chunk.
+const WAITING: Duration = Duration::from_millis(10);
+
+impl Pass<'_, '_> {
+    /// Returns the cursor of the row that has `offset` rows before it, if there are that many.
+    pub(crate) async fn mark_at(
+        &mut self,
+        ahead: &KeyRange,
+        offset: i64,
+    ) -> Result<Option<Cursor>, DbError> {
+        let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
+        Ok(row.as_ref().map(sql::mark))
+    }
+
+    /// Makes one attempt at a chunk.
+    pub(crate) async fn attempt(
+        &mut self,
+        ahead: &KeyRange,
+        attempt: Attempt,
+    ) -> Result<Chunk, DbError> {
+        let (span, before) = (spans::chunk(self.target, self.reason), self.gone());
+        let tried = self.take(ahead, attempt).instrument(span.clone()).await;
+        spans::chunk_ended(&span, tried.as_ref().err(), self.gone() - before);
+        tried
+    }
+
+    /// Returns the number of rows that this pass has deleted, including children.
+    pub(crate) fn gone(&self) -> u64 {
+        self.tally.deleted + self.tally.children
+    }
+
+    async fn take(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, DbError> {
+        let began = Instant::now();
+        let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
+        // The limit applies to each table: to the target and to each of its children.
+        let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
+        // A large group is evaluated again for each chunk, so fewer chunks are better.
+        let rows = if self.large_group { self.most.rows() } else { rows };
+        let row_limit = (self.worker.budget.at_most(rows) / tables).max(1);
+        self.set_lock_wait().await?;
+        let (reached, blocks) = if let Some(blocks) = &self.blocks {
+            let most = match self.lock_wait() {
+                LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked => self.pace.size(),
+                LockWait::Wait => {
+                    blocks.without_limit(row_limit).unwrap_or(1).min(self.pace.size())
+                }
+            };
+            blocks.reach(ahead, most, row_limit.into())
+        } else {
+            (self.mark_at(ahead, i64::from(row_limit) - 1).await?, 0)
+        };
+        if self.may_shift && self.is_crowded(ahead, reached.as_ref(), row_limit).await? {
+            return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
+        }
+        let range = KeyRange {
+            low: ahead.low.clone(),
+            high: reached.clone().or_else(|| ahead.high.clone()),
+        };
+
+        let deleted = self.delete(&range, row_limit).await?;
+        let elapsed = began.elapsed();
+        // The round trip to the server causes no load, and smaller chunks would not shorten it.
+        let trips = if self.blocks.is_some() { 1 } else { 2 };
+        let work = self.worker.connection.at_the_server(elapsed, trips);
+        self.committed(&deleted);
+        // If all rows that the probe found were deleted, none is left. At the end of a pass, the
+        // rows were not counted, and without a key, there may be more rows than the probe found.
+        let all_rows_of_probe = self.blocks.is_none()
+            && reached.is_some()
+            && !self.sql.key.is_empty()
+            && deleted.rows >= u64::from(row_limit);
+        let left = if deleted.full || deleted.whole || all_rows_of_probe {
+            0
+        } else {
+            self.count_left(&range, attempt).await?
+        };
+        let gone = deleted.rows + deleted.children;
+        let examined = if let Some(scan_order) = &mut self.blocks {
+            scan_order.seen(blocks, deleted.rows + left, deleted.full);
+            self.pace.learn(blocks, work);
+            gone + left
+        } else if !self.sql.children.is_empty() {
+            // The rows of all tables together.
+            self.pace.learn(gone + left, work);
+            gone + left
+        } else {
+            let examined = if reached.is_some() { u64::from(row_limit) } else { gone + left };
+            self.pace.chunk_done(examined, work);
+            examined
+        };
+        self.worker.rest = self.pace.rest(work);
+        if examined > 0 {
+            self.tally.chunks += 1;
+            self.tally.chunk_time += elapsed;
+            self.tally.longest_chunk = self.tally.longest_chunk.max(elapsed);
+            self.worker.observer.chunk_done(self.target, elapsed, self.next_rows());
+            let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(
+                event = "chunk_committed",
+                target_table = self.target,
+                reason = self.reason,
+                rows = gone + left,
+                deleted = gone,
+                elapsed_us,
+                "chunk committed"
+            );
+        }
+        let next = if deleted.full { Next::Same } else { reached.map_or(Next::End, Next::After) };
+        Ok(Chunk { low: range.low, next, left_some: left > 0 })
+    }
+
+    /// Sets how long statements wait for a lock, for the lock wait of this chunk.
+    async fn set_lock_wait(&mut self) -> Result<(), DbError> {
+        let wait = match self.lock_wait() {
+            LockWait::Wait => Some(WAITING),
+            LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked => None,
+        };
+        Ok(self.worker.connection.wait_for_locks(wait).await?)
+    }
+
+    /// Deletes the rows of a key range that can be deleted now.
+    async fn delete(&mut self, range: &KeyRange, most: u32) -> Result<Deleted, DbError> {
+        let lock_wait = self.lock_wait();
+        let limit = i64::from(most);
+        let array = self.refused.array.clone();
+        let done = self.transact(range, &limit, lock_wait, &array).await?;
+        let before = std::mem::replace(&mut self.locks.writers, done.writers);
+        let mut deleted = Deleted::default();
+        let mut children_left = false;
+        match &done.worked {
+            Worked::Rows(rows) => deleted.rows = *rows,
+            Worked::Row(row) => {
+                let (rows, children) = sql::with_children(row);
+                (deleted.rows, deleted.children) =
+                    (rows, children.iter().map(|child| child.deleted).sum());
+                children_left = children.iter().any(|child| child.found >= u64::from(most));
+            }
+        }
+        let gone = deleted.rows + deleted.children;
+        let locked = done.locked.as_ref().map_or(0, |locked| locked.rows);
+        let wrote = gone + locked > 0;
+        let alone =
+            done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
+        self.worker.alone = alone;
+        deleted.whole = lock_wait == LockWait::Wait || (alone && !self.locks.trigger);
+        // If no row was deleted, an immediate retry gains nothing.
+        deleted.full = children_left && gone > 0;
+        if self.sql.children.is_empty() {
+            // Without a lock on the table, due rows may have moved to a block that was already
+            // scanned.
+            self.tally.uncertain |= self.blocks.is_some() && !alone;
+        } else {
+            deleted.whole = false;
+            self.tally.uncertain |= self.blocks.is_some();
+        }
+        let limited = self.sql.is_limited() && lock_wait != LockWait::Wait;
+        // Rows that were locked for the sake of a group may lie outside the key range.
+        let taken = if self.sql.is_grouped() { deleted.rows } else { deleted.rows.max(locked) };
+        deleted.full |= limited && gone > 0 && taken >= u64::from(most);
+        if let Some(Locked { refused, large, later, .. }) = done.locked {
+            self.large_group = large > 0;
+            deleted.whole &=
+                refused.is_empty() && self.refused.is_empty() && large == 0 && later == 0;
+            let learned = self.refused.add(refused);
+            deleted.full |= later > 0 && (gone > 0 || learned);
+            if large > 0 {
+                self.delete_large(range, &limit, &mut deleted).await?;
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn transact(
+        &mut self,
+        range: &KeyRange,
+        most: &i64,
+        lock_wait: LockWait,
+        refused: &Text,
+    ) -> Result<Done, DbError> {
+        let connection = &mut self.worker.connection;
+        let pid = connection.pid();
+        let begin = match (lock_wait, &self.around.begin_exclusive) {
+            (LockWait::TableLocked, Some(exclusive)) => exclusive,
+            _ => &self.around.begin,
+        };
+        let lock = if lock_wait == LockWait::TableLocked {
+            None
+        } else {
+            self.sql.lock(range, most, refused)
+        };
+        let delete = self.sql.delete(range, most, &pid, lock_wait);
+        let returns = if self.sql.children.is_empty() { Returns::Rows } else { Returns::Row };
+        let chunk = Transaction { begin, around: &self.around, lock, delete, returns };
+        Ok(connection.transact(&chunk).await?)
+    }
+
+    /// Locks the table of groups that are too large to be locked row by row, and deletes those
+    /// groups as far as possible. If the table lock is not immediately available, the rows of the
+    /// groups count as locked.
+    async fn delete_large(
+        &mut self,
+        range: &KeyRange,
+        most: &i64,
+        deleted: &mut Deleted,
+    ) -> Result<(), DbError> {
+        let array = self.refused.array.clone();
+        match self.transact(range, most, LockWait::TableLocked, &array).await {
+            Ok(Done { worked, writers, .. }) => {
+                self.locks.writers = writers;
+                match worked {
+                    Worked::Rows(rows) => deleted.rows += rows,
+                    Worked::Row(row) => {
+                        let (rows, children) = sql::with_children(&row);
+                        deleted.rows += rows;
+                        deleted.children += children.iter().map(|child| child.deleted).sum::<u64>();
+                    }
+                }
+                Ok(())
+            }
+            Err(DbError::Timeout(Bound::Lock)) => {
+                tracing::debug!(
+                    target_table = self.target,
+                    reason = self.reason,
+                    event = "group_table_locked",
+                    "large group skipped: lock on its table not acquired"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns how to treat locked rows. Key ranges are deleted without locking the rows first,
+    /// until a chunk has met a locked row: that takes less than half of the work and causes less
+    /// load on the server. From then on, locked rows are skipped.
+    pub(crate) fn lock_wait(&self) -> LockWait {
+        if self.sql.only.is_some() {
+            return LockWait::Locked;
+        }
+        // A statement without a LIMIT is given no more blocks than may have only due rows, on
+        // average. That is not exact enough if the remaining budget limits the number of rows.
+        let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
+        let bounded = self
+            .blocks
+            .as_ref()
+            .is_none_or(|blocks| blocks.without_limit(self.most.rows()).is_some() && !to_the_row);
+        if !self.locks.skips_locked && bounded && self.sql.children.is_empty() {
+            LockWait::Wait
+        } else {
+            LockWait::SkipLocked
+        }
+    }
+
+    /// Returns whether so many rows have the same time that the index can neither order them nor
+    /// show where they end.
+    async fn is_crowded(
+        &mut self,
+        ahead: &KeyRange,
+        reached: Option<&Cursor>,
+        row_limit: u32,
+    ) -> Result<bool, DbError> {
+        let Some(reached) = reached else { return Ok(false) };
+        if self.sql.key.is_empty() {
+            let far = self.mark_at(ahead, i64::from(row_limit) + i64::from(CROWD)).await?;
+            return Ok(far.is_some_and(|far| far == *reached));
+        }
+        let same = ahead.low.as_ref().is_some_and(|low| low.first() == reached.first());
+        self.locks.at_one_time =
+            if same { self.locks.at_one_time.saturating_add(row_limit) } else { 0 };
+        Ok(self.locks.at_one_time > CROWD)
+    }
+
+    /// Records the rows of a committed chunk, before anything else can fail.
+    fn committed(&mut self, deleted: &Deleted) {
+        self.tally.deleted += deleted.rows;
+        self.tally.children += deleted.children;
+        let gone = deleted.rows + deleted.children;
+        self.worker.budget.spend(gone);
+        self.worker.progress.send_modify(|progress| {
+            progress.deleted += gone;
+            if let Some(target) = progress.targets.last_mut() {
+                target.has_deleted(self.reason, deleted.rows);
+            }
+        });
+        self.worker.observer.rows_deleted(self.target, self.reason, deleted.rows);
+        if deleted.children > 0 {
+            self.worker.observer.children_deleted(self.target, deleted.children);
+        }
+    }
+
+    /// Counts the rows that are still due in a key range that was just processed: they are locked,
+    /// or were just updated.
+    async fn count_left(&mut self, range: &KeyRange, attempt: Attempt) -> Result<u64, DbError> {
+        let counted = match self.worker.connection.one(&self.sql.count(range, &COUNT_CAP)).await {
+            Ok(row) => Counted::of(&row),
+            Err(error) => match DbError::from(error) {
+                // At least one row may be left. The retry and the final count determine the number.
+                DbError::Timeout(bound) => {
+                    tracing::warn!(
+                        event = "locked_count_timeout",
+                        target_table = self.target,
+                        "locked rows not counted: {bound}"
+                    );
+                    self.tally.left += u64::from(attempt == Attempt::Retry);
+                    return Ok(1);
+                }
+                error => return Err(error),
+            },
+        };
+        // A row that is due for several reasons is counted in the pass of the first reason.
+        match attempt {
+            Attempt::Initial => {
+                self.tally.skipped_locked += counted.fresh;
+                self.worker.progress.send_modify(|progress| {
+                    if let Some(target) = progress.targets.last_mut() {
+                        target.skipped_locked += counted.fresh;
+                    }
+                });
+                self.worker.observer.rows_skipped(self.target, counted.fresh);
+            }
+            Attempt::Retry => self.tally.left += counted.all,
+        }
+        Ok(counted.all)
+    }
+}
+
+/// The rows that a statement deleted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deleted {
+    rows: u64,
+    /// The deleted rows of the target's children.
+    children: u64,
+    /// More rows may be left in the key range, because the limit on the rows of the target or of
+    /// a child was reached.
+    full: bool,
+    /// All due rows of the key range were deleted: either the statement waited for locked rows, or
+    /// no other transaction was writing.
+    whole: bool,
+}

@@ -1,0 +1,132 @@
+//! The watermarks of earlier runs of this process. They prevent each scheduled run of a daemon from
+//! scanning the dead index entries of rows that earlier runs deleted.
+//!
+//! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
+//! vacuum can remove them while an older transaction is open. Finding the first live row then
+//! requires scanning all of them, at 0.2 to 0.6 µs each. If a pass examined everything up to its
+//! cutoff and left no due row, the cutoff becomes a *watermark*: later passes begin there. Only
+//! rows that are written later with an older time can lie before it. Therefore, from time to time a
+//! pass begins at the start of the index.
+//!
+//! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
+//! daemon behaves the same on fast and on slow machines.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sql::query::Text;
+
+/// The minimum number of blocks that the server reads to find the first row for a watermark to be
+/// kept. A block contains about 250 index entries, whose rows are in at least as many table blocks
+/// again. This corresponds to about 60,000 dead entries, or 20 ms of a 3 GHz core.
+const WORTH_KEEPING: u64 = 500;
+
+/// How long a watermark is used. A row that is written with an older time is found at most this
+/// much later. The scan that a watermark avoids takes at most `STATEMENT_TIMEOUT`, by default less
+/// than a hundredth of this time.
+const KEPT: Duration = Duration::from_mins(10);
+
+/// Identifies a pass: the target's name, the table's oid, and the index of the reason.
+pub(crate) type Key = (String, u32, usize);
+
+/// The watermarks of a process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watermarks(Arc<Mutex<Marks>>);
+
+#[derive(Debug, Default)]
+struct Marks {
+    /// The start time of the server to which the watermarks apply.
+    server: String,
+    reached: HashMap<Key, Reached>,
+}
+
+#[derive(Clone, Debug)]
+struct Reached {
+    /// No due row is older than this time.
+    cutoff: Text,
+    /// When the watermark expires.
+    until: Instant,
+}
+
+impl Watermarks {
+    /// Returns the due time at which a pass may begin.
+    pub(crate) fn from(&self, key: &Key, now: Instant) -> Option<Text> {
+        let reached = &mut self.marks().reached;
+        if reached.get(key).is_some_and(|reached| reached.until <= now) {
+            reached.remove(key);
+        }
+        reached.get(key).map(|reached| reached.cutoff.clone())
+    }
+
+    /// Records that a pass examined everything before `cutoff` and left no due row. `blocks` is the
+    /// number of blocks that the server read to find the first row from the start of the index;
+    /// `None` if that was not measured, for example because the pass began at a watermark.
+    pub(crate) fn has_reached(&self, key: &Key, cutoff: &Text, blocks: Option<u64>, now: Instant) {
+        let reached = &mut self.marks().reached;
+        match blocks {
+            Some(blocks) if blocks >= WORTH_KEEPING => {
+                let until = now + KEPT;
+                reached.insert(key.clone(), Reached { cutoff: cutoff.clone(), until });
+            }
+            Some(_) => drop(reached.remove(key)),
+            None => {
+                if let Some(reached) = reached.get_mut(key) {
+                    reached.cutoff = cutoff.clone();
+                }
+            }
+        }
+    }
+
+    /// Removes the watermark of a pass that left due rows or was interrupted.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.marks().reached.remove(key);
+    }
+
+    /// Removes all watermarks. After a failover or a crash, deleted rows may exist again.
+    pub(crate) fn forget_all(&self) {
+        self.marks().reached.clear();
+    }
+
+    /// Removes all watermarks if they do not apply to the server with this start time.
+    pub(crate) fn are_of(&self, server: &str) {
+        let mut marks = self.marks();
+        if marks.server != server {
+            *marks = Marks { server: server.to_owned(), reached: HashMap::new() };
+        }
+    }
+
+    /// Locks the watermarks. Poisoning is ignored, because the data is consistent even if a thread
+    /// panicked while it held the lock.
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermark_is_kept_for_many_blocks_and_ten_minutes() {
+        let (watermarks, start) = (Watermarks::default(), Instant::now());
+        let key = ("sessions".to_owned(), 1, 0);
+        let text = |text: &str| Text(text.to_owned());
+        let later = |seconds| start + Duration::from_secs(seconds);
+
+        watermarks.has_reached(&key, &text("a"), Some(WORTH_KEEPING - 1), start);
+        assert_eq!(watermarks.from(&key, start), None, "few blocks");
+        watermarks.has_reached(&key, &text("b"), Some(WORTH_KEEPING), start);
+        assert_eq!(watermarks.from(&key, later(599)), Some(text("b")));
+        watermarks.has_reached(&key, &text("c"), None, later(300));
+        assert_eq!(
+            watermarks.from(&key, later(599)),
+            Some(text("c")),
+            "the next run continued from there"
+        );
+        assert_eq!(watermarks.from(&key, later(600)), None, "and did not extend its lifetime");
+        watermarks.has_reached(&key, &text("d"), Some(WORTH_KEEPING), start);
+        watermarks.forget(&key);
+        assert_eq!(watermarks.from(&key, start), None);
+    }
+}

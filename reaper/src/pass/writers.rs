@@ -1,0 +1,65 @@
+//! Detects whether another transaction was writing at the same time. Only a transaction with an ID
+//! can lock a row, because a row lock is written to the row. If no such transaction was active, no
+//! row was skipped as locked, and skipped rows need not be counted.
+//!
+//! Transaction IDs are assigned in sequence, but a snapshot covers only the IDs up to the last
+//! completed transaction: a transaction with a higher ID may be active without being visible in it.
+//! So each check first assigns an ID of its own and ends that transaction; the snapshot after it
+//! covers all transactions with lower IDs. If the IDs of two checks are consecutive, no other
+//! transaction with an ID began in between.
+
+use tokio_postgres::Row;
+
+/// The result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writers {
+    /// The transaction ID of the check.
+    number: u64,
+    /// Whether no transaction with a lower ID was still active.
+    none: bool,
+}
+
+impl Writers {
+    /// Assigns an ID, in a transaction of its own.
+    pub(crate) const NUMBER: &str = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text";
+
+    /// Returns the snapshot. Executed right after [`Self::NUMBER`].
+    pub(crate) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text";
+
+    pub(crate) fn of(number: &Row, snapshot: &Row) -> Self {
+        Self::parse(number.get(0), snapshot.get(0))
+    }
+
+    /// Parses an ID and a snapshot, `xmin:xmax:xip,…`.
+    fn parse(number: &str, snapshot: &str) -> Self {
+        let mut parts = snapshot.split(':');
+        let none =
+            matches!((parts.next(), parts.next()), (Some(oldest), Some(next)) if oldest == next);
+        number.parse().map_or(Self { number: 0, none: false }, |number| Self { number, none })
+    }
+
+    /// Whether no transaction with an ID was active between the checks `then` and `self`, except
+    /// for one of the reaper's own if it `wrote`.
+    pub(crate) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
+        then.none && self.number == then.number + 1 + u64::from(wrote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_requires_consecutive_transaction_ids() {
+        let then = Writers::parse("99", "100:100:");
+        let at = |number| Writers::parse(number, "200:200:");
+        assert!(at("101").alone_since(&then, true));
+        assert!(at("100").alone_since(&then, false));
+        // Another transaction has an ID and may still be active.
+        assert!(!at("102").alone_since(&then, true));
+        assert!(!at("101").alone_since(&then, false));
+        // Another transaction had an ID before and was active then.
+        assert!(!at("101").alone_since(&Writers::parse("99", "98:100:98"), true));
+        assert!(!at("1").alone_since(&Writers::parse("?", "?"), false));
+    }
+}

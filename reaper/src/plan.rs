@@ -1,0 +1,275 @@
+//! The result of `plan`: what a run would delete now, without deleting it.
+
+use std::time::Duration;
+
+use crate::store::runs;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Error;
+
+use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
+use crate::connection::Connections;
+use crate::connection::auxiliary::{AuxiliaryConnection, TextRow};
+use crate::error::SweepError;
+use crate::preflight::Finding;
+use crate::preflight::first_run_guard::{self, Guard};
+use crate::preflight::table_share::TableShare;
+use crate::run::Sweep;
+use crate::run::target_run::TargetRun;
+use crate::sql::{KeyRange, LockWait, PassSql};
+use crate::time::{self, as_f64, milliseconds};
+
+/// The time per row that is assumed without a history: the highest measured value, including the
+/// cascade.
+const TIME_A_ROW: Duration = Duration::from_micros(10);
+
+/// The minimum number of rows that a run must have deleted from a target for its duration to be a
+/// basis for estimates.
+const MIN_ROWS: u64 = 1_000;
+
+/// The maximum number of rows that are examined to find the newest row that satisfies a condition.
+const NEWEST_CAP: i64 = 1_000;
+
+/// The number of rows in the chunk whose statements are shown.
+const SHOWN: i64 = 1_000;
+
+/// What a run would do. The names and the order of the fields are a stable interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The time of the plan by the database's clock. Due rows are determined relative to it.
+    pub planned_at: DateTime<Utc>,
+    /// The targets, in the order in which a run would process them.
+    pub targets: Vec<PlannedTarget>,
+}
+
+/// What a run would do with one target.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedTarget {
+    /// The name of the target in reports.
+    pub target: String,
+    /// The table of the target.
+    pub table: String,
+    /// The findings that prevent a run from processing the target.
+    pub refused: Vec<Finding>,
+    /// The due rows for each reason. Empty if they were not counted because that would require
+    /// reading the whole table.
+    pub due: Vec<PlannedReason>,
+    /// The number of rows in the table.
+    pub rows: Option<u64>,
+    /// Whether `rows` is an estimate from a sample of blocks.
+    pub rows_estimated: bool,
+    /// The share of the rows that would be deleted, from 0 to 1.
+    pub share: Option<f64>,
+    /// The approximate number of chunks.
+    pub chunks: u64,
+    /// The approximate duration, including the rests between chunks.
+    pub estimated_ms: u64,
+    /// The basis of the estimate: `history` or `default`.
+    pub estimated_by: &'static str,
+    /// The statements of the first chunk, if requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sql: Vec<String>,
+}
+
+/// The rows that are due for one reason. A row that is due for several reasons is counted for the
+/// first one.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedReason {
+    /// The name of the reason.
+    pub reason: String,
+    /// The number of due rows.
+    pub rows: u64,
+    /// Whether there are more rows, because counting stopped at its cap.
+    pub capped: bool,
+    /// When the oldest row became due.
+    pub oldest_due: Option<DateTime<Utc>>,
+    /// When the newest row became due.
+    pub newest_due: Option<DateTime<Utc>>,
+}
+
+impl PlannedTarget {
+    /// Returns the number of rows that would be deleted, as far as they were counted.
+    #[must_use]
+    pub fn due_rows(&self) -> u64 {
+        self.due.iter().map(|reason| reason.rows).sum()
+    }
+}
+
+impl Sweep {
+    /// Counts due rows through indexes, up to a cap, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database is unreachable, if the connection is lost, or if the targets do not
+    /// apply to the database.
+    pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
+        let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
+        let proof = self.prove(&lock_connection).await?;
+        let lost = |error: Error| SweepError::lost(&error);
+        let reports =
+            runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
+        let mut targets = Vec::new();
+        for target_run in self
+            .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
+            .await
+            .map_err(lost)?
+        {
+            targets.push(self.planned(&auxiliary, &target_run, &reports, sql).await.map_err(lost)?);
+        }
+        Ok(Plan { planned_at: started_at, targets })
+    }
+
+    async fn planned(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        target_run: &TargetRun<'_>,
+        reports: &[Value],
+        sql: bool,
+    ) -> Result<PlannedTarget, Error> {
+        let target = target_run.target;
+        let mut planned = PlannedTarget {
+            target: target.name.clone(),
+            table: target.table.quoted(),
+            refused: target_run
+                .findings
+                .iter()
+                .filter(|finding| finding.is_unsafe())
+                .cloned()
+                .collect(),
+            due: Vec::new(),
+            rows: None,
+            rows_estimated: false,
+            share: None,
+            chunks: 0,
+            estimated_ms: 0,
+            estimated_by: "default",
+            sql: Vec::new(),
+        };
+        // Without an index, counting would read the whole table.
+        let tables: Vec<&[PassSql]> = target_run.tables();
+        if tables.is_empty() || !planned.refused.is_empty() {
+            return Ok(planned);
+        }
+        let backlog = backlog::count(auxiliary, target, &tables, COUNT_CAP).await;
+        planned.due = due(auxiliary, target_run, &tables, &backlog).await;
+        let table_share = TableShare::of(auxiliary, &tables).await;
+        // The share is omitted for a table that takes too long to sample.
+        if let Ok(table_share) = &table_share {
+            planned.rows = Some(rounded(table_share.rows));
+            planned.rows_estimated = table_share.sampled;
+            planned.share = Some(table_share.fraction());
+        }
+        if let Some(oid) =
+            target_run.oid().filter(|_| !first_run_guard::is_confirmed(target, self.first_run))
+        {
+            let first_run_guard = Guard::of(auxiliary, target, oid).await;
+            planned.refused.extend(if first_run_guard.is_first() {
+                first_run_guard.judge_first(target, table_share, self.first_run)
+            } else {
+                first_run_guard.judge_later(target, table_share, self.first_run)
+            });
+        }
+        self.estimate(&mut planned, reports);
+        if sql {
+            let passes: Vec<&PassSql> = tables.iter().copied().flatten().collect();
+            for pass in passes {
+                planned.sql.extend(first_chunk(auxiliary, pass).await?);
+            }
+        }
+        Ok(planned)
+    }
+
+    /// Estimates the duration from the last run that deleted enough rows, or from the measured
+    /// default.
+    fn estimate(&self, planned: &mut PlannedTarget, reports: &[Value]) {
+        let rows = planned.due_rows();
+        let targets = reports.iter().filter_map(|report| report["targets"].as_array()).flatten();
+        let before = targets.filter(|target| target["target"] == planned.target.as_str()).find_map(
+            |target| {
+                let deleted: u64 =
+                    target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
+                let (chunks, elapsed_ms) =
+                    (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
+                (deleted >= MIN_ROWS && chunks > 0).then_some((deleted, chunks, elapsed_ms))
+            },
+        );
+        if let Some((deleted, chunks, elapsed_ms)) = before {
+            planned.chunks = (rows * chunks).div_ceil(deleted);
+            planned.estimated_ms = rows.saturating_mul(elapsed_ms) / deleted;
+            planned.estimated_by = "history";
+        } else {
+            let limit = u128::from(self.pace.max_chunk);
+            let fitting =
+                (self.pace.chunk_time.as_micros() / TIME_A_ROW.as_micros()).clamp(1, limit);
+            planned.chunks = rows.div_ceil(u64::try_from(fitting).unwrap_or(1));
+            let work = TIME_A_ROW.as_secs_f64() * as_f64(rows) / self.pace.duty_cycle;
+            planned.estimated_ms =
+                milliseconds(Duration::try_from_secs_f64(work).unwrap_or(Duration::MAX));
+        }
+    }
+}
+
+async fn due(
+    auxiliary: &AuxiliaryConnection,
+    target_run: &TargetRun<'_>,
+    tables: &[&[PassSql]],
+    backlog: &Backlog,
+) -> Vec<PlannedReason> {
+    let reasons = target_run.target.reasons.len();
+    let mut due = Vec::with_capacity(reasons);
+    for (index, reason) in target_run.target.reasons.iter().enumerate() {
+        let fell_due = |time: f64| time::from_seconds(time + reason.keep.as_secs_f64());
+        let mut newest: Option<f64> = None;
+        let passes: Vec<&PassSql> = tables.iter().filter_map(|passes| passes.get(index)).collect();
+        for pass in passes {
+            let cap = if pass.only.is_some() { NEWEST_CAP } else { 1 };
+            let pass = pass.written();
+            // The time is omitted for a partition that was just dropped or that takes too long to
+            // read.
+            let row = auxiliary.of_target(&pass.newest(&cap)).await.ok().flatten();
+            newest =
+                [newest, row.and_then(|row| row.number(0))].into_iter().flatten().reduce(f64::max);
+        }
+        due.push(PlannedReason {
+            reason: reason.name.clone(),
+            rows: backlog.rows.get(index).copied().unwrap_or(0),
+            capped: backlog.unknown
+                || backlog
+                    .seen
+                    .iter()
+                    .skip(index)
+                    .step_by(reasons)
+                    .any(|seen| !matches!(seen, RowCount::Rows(_))),
+            oldest_due: backlog.oldest.get(index).copied().flatten().and_then(fell_due),
+            newest_due: newest.and_then(fell_due),
+        });
+    }
+    due
+}
+
+/// Returns the statement that finds the end of the first chunk, and the one that would delete the
+/// chunk. The latter contains the process ID of this connection, so it deletes nothing if it is
+/// pasted into another one.
+async fn first_chunk(
+    auxiliary: &AuxiliaryConnection,
+    pass: &PassSql,
+) -> Result<[String; 2], Error> {
+    let (written, all, last) = (pass.written(), KeyRange::default(), SHOWN - 1);
+    let high = auxiliary.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
+    let pid = auxiliary.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
+    let pid: i32 = pid.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let lock_wait = written.manners().first().copied().unwrap_or(LockWait::SkipLocked);
+    let delete = written.delete(&KeyRange { low: None, high }, &SHOWN, &pid, lock_wait).text;
+    Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
+}
+
+fn rounded(rows: f64) -> u64 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and the value is a count"
+    )]
+    let rows = rows.round() as u64;
+    rows
+}

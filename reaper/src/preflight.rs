@@ -1,0 +1,198 @@
+//! Checks before anything is deleted. `session-reaper check` reports all findings, and each run
+//! does the same checks.
+//!
+//! - [`cascades`]: cascades that delete rows which a target keeps.
+//! - [`finding`]: the findings and the closed set of their codes.
+//! - [`server`]: findings that apply to every target.
+//! - [`subject`]: the checks of a target, from its catalog entries to its plans.
+//! - [`condition`]: its `where`, and the owners of the objects in it.
+//! - [`table`], [`indexes`], [`references`]: checks of the catalog entries of one table.
+//! - [`ancient`]: times that usually mean "never".
+//! - [`pass`]: whether there is an index for a pass, and its statements; [`plans`]: the plans of
+//!   these statements.
+//!
+//! The checks read only the catalog and, if there is an index for it, the two rows in the index
+//! where a chunk would begin and end. They change nothing, and take no lock that blocks other
+//! sessions.
+
+mod ancient;
+pub(crate) mod cascades;
+mod condition;
+mod finding;
+pub(crate) mod first_run_guard;
+mod indexes;
+mod pass;
+mod plans;
+mod references;
+pub(crate) mod server;
+mod subject;
+mod table;
+pub(crate) mod table_share;
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Error;
+
+pub use finding::{Code, Finding, Level};
+pub(crate) use table::estimated_rows;
+
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::connection::db_error::{Bound, DbError};
+use crate::sql::PassSql;
+use crate::target::Target;
+use crate::target::catalog::Leaf;
+use crate::target::condition::ResolvedCondition;
+use crate::target::name::TableName;
+
+/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. As between
+/// chunks, the wait is longer than a lock that is held for a few seconds, such as the lock of a
+/// migration.
+const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
+const BACKOFF: Duration = Duration::from_millis(250);
+
+/// The number of findings of a target that a run reports. A table with hundreds of partitions may
+/// have as many findings.
+pub(crate) const TOLD: usize = 5;
+
+/// A target, with the statements that a run executes on it.
+pub(crate) struct Subject<'a> {
+    pub(crate) target: &'a Target,
+    /// The oid of the named table.
+    pub(crate) oid: u32,
+    pub(crate) condition: Option<&'a ResolvedCondition>,
+    /// The tables that contain its rows, each with one pass per reason.
+    pub(crate) leaves: &'a [(Leaf, Vec<PassSql>)],
+    /// The highest number of rows in a chunk.
+    pub(crate) chunk: u32,
+}
+
+/// The settings of the preflight checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The size, in rows, up to which a statement may read a whole table.
+    pub max_scan_rows: u64,
+    /// Whether to override unsafe findings that may be overridden.
+    pub force_unsafe: bool,
+}
+
+/// Returns all findings on a target, the most severe first. Returns an error only if the connection
+/// fails.
+pub(crate) async fn examine(
+    auxiliary: &AuxiliaryConnection,
+    subject: &Subject<'_>,
+    rules: Rules,
+) -> Result<Vec<Finding>, Error> {
+    let began = Instant::now();
+    loop {
+        let error = match subject.examine(auxiliary, rules).await {
+            Ok(findings) => return Ok(in_order(findings)),
+            Err(error) => error,
+        };
+        let table = subject.target.table.quoted();
+        match DbError::of(&error) {
+            DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => {
+                tokio::time::sleep(BACKOFF).await;
+            }
+            DbError::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
+            changed @ DbError::Changed(_) => {
+                return Ok(vec![Finding::plain(
+                    Code::Unfit,
+                    format!("{table} could not be examined: {changed}"),
+                )]);
+            }
+            DbError::Gone(why) | DbError::Conflict(why) | DbError::Other(why) => {
+                return Ok(vec![Finding::plain(
+                    Code::Unfit,
+                    format!("{table} could not be examined: {why}"),
+                )]);
+            }
+            DbError::Lost(_) | DbError::Pooler => return Err(error),
+        }
+    }
+}
+
+/// Returns the finding for a table that, with the tables that refer to it, could not be examined
+/// before the timeout `bound`.
+pub(crate) fn locked(table: &TableName, bound: Bound) -> Finding {
+    Finding::new(
+        Code::Locked,
+        format!(
+            "{}, or what refers to it, could not be looked at: {bound} reached",
+            table.quoted()
+        ),
+        "another session, such as a migration or a VACUUM FULL, holds a lock on the table (pg_locks shows which one): try again when that session has released the lock",
+    )
+}
+
+/// Sorts findings by severity, and removes duplicates, which several partitions may cause.
+fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut once: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        if !once.iter().any(|kept| kept.code == finding.code && kept.what == finding.what) {
+            once.push(finding);
+        }
+    }
+    once.sort_by_key(|finding| finding.level as u8);
+    once
+}
+
+/// Returns why a run skips a target, on one line.
+pub(crate) fn why(blocking: &[&Finding]) -> String {
+    let mut texts: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
+    if blocking.len() > TOLD {
+        texts.push(format!(
+            "and {} more, which `session-reaper check` tells",
+            blocking.len() - TOLD
+        ));
+    }
+    texts.join("; ")
+}
+
+/// Returns the codes of the findings on the server that are overridden. The error explains why a
+/// run must not process any target.
+pub(crate) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
+    let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
+    for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe())
+    {
+        tracing::debug!(event = "finding", code = code.as_str(), what, remedy, "finding");
+    }
+    let forced = rules.force_unsafe && blocking.iter().all(|finding| finding.code.may_be_forced());
+    if !blocking.is_empty() && !forced {
+        return Err(why(&blocking));
+    }
+    for Finding { code, what, remedy, .. } in &blocking {
+        tracing::warn!(
+            event = "finding_forced",
+            code = code.as_str(),
+            what,
+            remedy,
+            "unsafe finding overridden"
+        );
+    }
+    Ok(blocking.iter().map(|finding| finding.code).collect())
+}
+
+/// Returns the finding for a target that could not be located, or for which no statements could be
+/// built, because of `why`. If the role lacks the privilege to use the schema, the finding names
+/// the missing privilege.
+pub(crate) async fn unfit(
+    auxiliary: &AuxiliaryConnection,
+    target: &Target,
+    why: String,
+) -> Result<Finding, Error> {
+    const USAGE: &str = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.format('%I', CURRENT_USER)
+        FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name";
+    if let Some(schema) = &target.table.schema {
+        let row = auxiliary.row(USAGE, &[&schema.as_str()]).await?;
+        if let Some(role) =
+            row.filter(|row| !row.get::<_, bool>(0)).map(|row| row.get::<_, String>(1))
+        {
+            return Ok(Finding::new(
+                Code::PrivilegeMissing,
+                why,
+                format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()),
+            ));
+        }
+    }
+    Ok(Finding::plain(Code::Unfit, why))
+}

@@ -1,0 +1,291 @@
+//! The findings: a closed set of codes, each with a level and with a line in docs/check.md.
+
+use serde::{Serialize, Serializer};
+
+/// The severity of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The target is skipped.
+    Unsafe,
+    /// The target is processed, but an operator should know about the finding.
+    Warning,
+    /// For information. The finding does no harm.
+    Note,
+}
+
+/// The kind of a finding. The names are part of the output format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "docs/check.md describes each code and its remedy")]
+pub enum Code {
+    // The server.
+    Pooler,
+    Replica,
+    ReadOnly,
+    OldServer,
+    ForeignHistory,
+    OpenSchema,
+    // The target.
+    NoTable,
+    Unfit,
+    ConditionRefused,
+    ForeignCondition,
+    Locked,
+    NearlyAll,
+    UnusualShare,
+    Ancient,
+    NoIndex,
+    InvalidIndex,
+    PartialIndex,
+    GroupNotIndexed,
+    ForeignKeyNotIndexed,
+    ChildNotIndexed,
+    SelfCascade,
+    SequentialScan,
+    UnboundedIndexScan,
+    Sort,
+    OtherIndex,
+    PrivilegeMissing,
+    RowSecurity,
+    ForeignKeyHolds,
+    LargeCascade,
+    CascadeNotDue,
+    DeleteTrigger,
+    ForeignTrigger,
+    AutovacuumOff,
+    VacuumHeldBack,
+    ReplicasHidden,
+    PlanUnseen,
+    IndexWithoutKey,
+    NoKey,
+    Condition,
+    Cascade,
+    SparePrivilege,
+}
+
+impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Self; 41] = [
+        Self::Pooler,
+        Self::Replica,
+        Self::ReadOnly,
+        Self::OldServer,
+        Self::ForeignHistory,
+        Self::NoTable,
+        Self::Unfit,
+        Self::ConditionRefused,
+        Self::ForeignCondition,
+        Self::Locked,
+        Self::NearlyAll,
+        Self::UnusualShare,
+        Self::Ancient,
+        Self::NoIndex,
+        Self::InvalidIndex,
+        Self::PartialIndex,
+        Self::GroupNotIndexed,
+        Self::ForeignKeyNotIndexed,
+        Self::ChildNotIndexed,
+        Self::SelfCascade,
+        Self::SequentialScan,
+        Self::UnboundedIndexScan,
+        Self::Sort,
+        Self::OtherIndex,
+        Self::PrivilegeMissing,
+        Self::RowSecurity,
+        Self::ForeignKeyHolds,
+        Self::LargeCascade,
+        Self::CascadeNotDue,
+        Self::DeleteTrigger,
+        Self::ForeignTrigger,
+        Self::OpenSchema,
+        Self::AutovacuumOff,
+        Self::VacuumHeldBack,
+        Self::ReplicasHidden,
+        Self::PlanUnseen,
+        Self::IndexWithoutKey,
+        Self::NoKey,
+        Self::Condition,
+        Self::Cascade,
+        Self::SparePrivilege,
+    ];
+
+    /// Returns the name of the code in reports and documentation.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pooler => "pooler",
+            Self::Replica => "replica",
+            Self::ReadOnly => "read-only",
+            Self::OldServer => "old-server",
+            Self::ForeignHistory => "foreign-history",
+            Self::OpenSchema => "open-schema",
+            Self::NoTable => "no-table",
+            Self::Unfit => "unfit",
+            Self::ConditionRefused => "condition-refused",
+            Self::ForeignCondition => "foreign-condition",
+            Self::Locked => "locked",
+            Self::NearlyAll => "nearly-all",
+            Self::UnusualShare => "unusual-share",
+            Self::Ancient => "ancient",
+            Self::NoIndex => "no-index",
+            Self::InvalidIndex => "invalid-index",
+            Self::PartialIndex => "partial-index",
+            Self::GroupNotIndexed => "group-not-indexed",
+            Self::ForeignKeyNotIndexed => "foreign-key-not-indexed",
+            Self::ChildNotIndexed => "child-not-indexed",
+            Self::SelfCascade => "self-cascade",
+            Self::SequentialScan => "sequential-scan",
+            Self::UnboundedIndexScan => "unbounded-index-scan",
+            Self::Sort => "sort",
+            Self::OtherIndex => "other-index",
+            Self::PrivilegeMissing => "privilege-missing",
+            Self::RowSecurity => "row-security",
+            Self::ForeignKeyHolds => "foreign-key-holds",
+            Self::LargeCascade => "large-cascade",
+            Self::CascadeNotDue => "cascade-not-due",
+            Self::DeleteTrigger => "delete-trigger",
+            Self::ForeignTrigger => "foreign-trigger",
+            Self::AutovacuumOff => "autovacuum-off",
+            Self::VacuumHeldBack => "vacuum-held-back",
+            Self::ReplicasHidden => "replicas-hidden",
+            Self::PlanUnseen => "plan-unseen",
+            Self::IndexWithoutKey => "index-without-key",
+            Self::NoKey => "no-key",
+            Self::Condition => "condition",
+            Self::Cascade => "cascade",
+            Self::SparePrivilege => "spare-privilege",
+        }
+    }
+
+    /// Returns the severity of findings with this code.
+    #[must_use]
+    pub fn level(self) -> Level {
+        match self {
+            Self::ForeignKeyHolds
+            | Self::LargeCascade
+            | Self::CascadeNotDue
+            | Self::DeleteTrigger
+            | Self::ForeignTrigger
+            | Self::OpenSchema
+            | Self::AutovacuumOff
+            | Self::VacuumHeldBack
+            | Self::ReplicasHidden
+            | Self::PlanUnseen
+            | Self::IndexWithoutKey
+            | Self::NoKey => Level::Warning,
+            Self::Condition | Self::Cascade | Self::SparePrivilege => Level::Note,
+            _ => Level::Unsafe,
+        }
+    }
+
+    /// Returns whether `--force-unsafe` overrides the finding. A finding can be overridden if the
+    /// run would work, even if slowly, but not if it cannot work or cannot take its locks.
+    #[must_use]
+    pub fn may_be_forced(self) -> bool {
+        matches!(
+            self,
+            Self::OldServer
+                | Self::ForeignCondition
+                | Self::NoIndex
+                | Self::InvalidIndex
+                | Self::PartialIndex
+                | Self::GroupNotIndexed
+                | Self::ForeignKeyNotIndexed
+                | Self::ChildNotIndexed
+                | Self::SequentialScan
+                | Self::UnboundedIndexScan
+                | Self::Sort
+                | Self::OtherIndex
+                | Self::PrivilegeMissing
+                | Self::RowSecurity
+        )
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A finding. The names and the order of its fields are part of the output format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The severity.
+    pub level: Level,
+    /// The kind of the finding.
+    pub code: Code,
+    /// The description.
+    pub what: String,
+    /// The statement to run, or what else to do.
+    pub remedy: Option<String>,
+    /// The table that a cascade deletes rows from, although a target keeps them.
+    #[serde(skip)]
+    pub cascades_to: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(code: Code, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            level: code.level(),
+            code,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+            cascades_to: None,
+        }
+    }
+
+    /// Returns a finding without a remedy, or whose description includes it.
+    pub(crate) fn plain(code: Code, what: impl Into<String>) -> Self {
+        Self { level: code.level(), code, what: what.into(), remedy: None, cascades_to: None }
+    }
+
+    /// Returns whether the finding is unsafe, so that the target is skipped.
+    #[must_use]
+    pub fn is_unsafe(&self) -> bool {
+        self.level == Level::Unsafe
+    }
+}
+
+/// Writes the description and the remedy on one line.
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.remedy {
+            Some(remedy) => write!(f, "{}: {remedy}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented_under_its_level() {
+        let page = include_str!("../../../docs/check.md");
+        let mut level = "";
+        let mut found = Vec::new();
+        for line in page.lines() {
+            level = line.strip_prefix("## ").unwrap_or(level);
+            if let Some((code, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'))
+            {
+                found.push((code, level));
+            }
+        }
+        let expected: Vec<(&str, &str)> = Code::ALL
+            .iter()
+            .map(|code| {
+                (
+                    code.as_str(),
+                    match code.level() {
+                        Level::Unsafe => "Unsafe",
+                        Level::Warning => "Warnings",
+                        Level::Note => "Notes",
+                    },
+                )
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,108 @@
+//! Two guards that skip a target if nearly all of its table would be deleted.
+//!
+//! The *first-run guard* applies to a target on which no run has worked yet: a wrong column, or a
+//! unit that is wrong by a factor of a thousand, makes every row appear due. The *every-run guard*
+//! applies to a target whose last runs each deleted less than half of the table: the application
+//! may store other times than before.
+
+mod record;
+
+use pg::error_text::chain;
+use tokio_postgres::Error;
+
+use crate::preflight::table_share::TableShare;
+use crate::preflight::{Code, Finding};
+use crate::target::Target;
+pub(crate) use record::Guard;
+
+/// The settings of both guards.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstRun {
+    /// The fraction of a table that a first run may delete without confirmation, from 0 to 1.
+    pub max_fraction: f64,
+    /// Whether the run was confirmed.
+    pub confirmed: bool,
+}
+
+/// The number of rows up to which a first run may delete a whole table, because an operator can
+/// still review so few rows.
+const FEW_ROWS: f64 = 1_000.0;
+
+/// The fraction of a table that a later run may delete without confirmation, and the number of due
+/// rows below which it may delete all of them.
+const MAX_FRACTION: f64 = 0.98;
+pub(crate) const MANY_ROWS: f64 = 10_000.0;
+
+/// Returns whether the target or the run is confirmed.
+pub(crate) fn is_confirmed(target: &Target, rules: FirstRun) -> bool {
+    rules.confirmed || target.confirmed
+}
+
+impl Guard {
+    /// Returns the finding of the first-run guard, if any.
+    pub(crate) fn judge_first(
+        &self,
+        target: &Target,
+        table_share: Result<TableShare, Error>,
+        rules: FirstRun,
+    ) -> Option<Finding> {
+        let table = target.table.quoted();
+        let what = match table_share {
+            _ if !self.is_first() => return None,
+            Ok(table_share)
+                if table_share.rows <= FEW_ROWS || table_share.fraction() <= rules.max_fraction =>
+            {
+                return None;
+            }
+            Ok(table_share) => {
+                format!(
+                    "the first run would delete {}, which is more than {} of them",
+                    part(&table_share, &table),
+                    rules.max_fraction
+                )
+            }
+            Err(error) => unknown("the first run", &table, &error),
+        };
+        let remedy = format!(
+            "run `session-reaper plan` and verify the column, unit and zone of the target. If they are right, confirm the run: once with \
+             `session-reaper run --yes`, or with `confirmed = true` in the [[target]] of {table}"
+        );
+        Some(Finding::new(Code::NearlyAll, what, remedy))
+    }
+
+    /// Returns the finding of the every-run guard, if any.
+    pub(crate) fn judge_later(
+        &self,
+        target: &Target,
+        table_share: Result<TableShare, Error>,
+        rules: FirstRun,
+    ) -> Option<Finding> {
+        let (table, most) = (target.table.quoted(), rules.max_fraction.max(MAX_FRACTION));
+        let what = match table_share {
+            _ if !self.is_steady() => return None,
+            Ok(table_share) if table_share.due < MANY_ROWS || table_share.fraction() <= most => {
+                return None;
+            }
+            Ok(table_share) => format!(
+                "this run would delete {}, which is more than {most} of them, although each of the last {} complete runs deleted less than half",
+                part(&table_share, &table),
+                record::RUNS
+            ),
+            Err(error) => unknown("this run", &table, &error),
+        };
+        let remedy = format!(
+            "run `session-reaper plan` and verify that the application still stores the same kind of times. To delete these rows, \
+             confirm the run with `session-reaper run --yes`, or with `confirmed = true` in the [[target]] of {table}"
+        );
+        Some(Finding::new(Code::UnusualShare, what, remedy))
+    }
+}
+
+fn part(table_share: &TableShare, table: &str) -> String {
+    let about = if table_share.sampled { "about " } else { "" };
+    format!("{about}{:.0} of the {:.0} rows of {table}", table_share.due, table_share.rows)
+}
+
+fn unknown(run: &str, table: &str, error: &Error) -> String {
+    format!("cannot determine how much of {table} {run} would delete: {}", chain(error))
+}

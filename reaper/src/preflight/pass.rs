@@ -1,0 +1,173 @@
+//! Checks one pass: whether there is an index to scan, and the plans of its statements.
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::finding::{Code, Finding};
+use super::indexes::{self, Index, Wanted};
+use super::plans::{Bounds, Judge, Plan};
+use super::table::Table;
+use super::{Rules, Subject};
+use crate::backlog::COUNT_CAP;
+use crate::connection::auxiliary::{AuxiliaryConnection, TextRow};
+use crate::pass::blocks::Blocks;
+use crate::pass::refused::Refused;
+use crate::sql::{KeyRange, PassSql};
+use crate::target::Order;
+
+/// A pass on a table, and what is known about the table.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) table: &'a Table,
+    pub(super) indexes: &'a [Index],
+    /// The number of the pass, which is that of its reason.
+    pub(super) number: usize,
+    pub(super) pass: &'a PassSql,
+    pub(super) rules: Rules,
+}
+
+impl Walk<'_> {
+    /// Returns whether an index serves the pass regardless of what the planner can prove.
+    pub(super) fn has_whole_index(&self) -> bool {
+        let column = &self.pass.due.column.name;
+        self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
+    }
+
+    pub(super) async fn examine(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        judge: &mut Judge<'_>,
+    ) -> Result<Vec<Finding>, Error> {
+        let Self { subject, table, indexes, number, pass, rules } = *self;
+        let pass = &pass.written();
+        let mut findings = Vec::new();
+        let column = &pass.due.column.name;
+        let (all, rows) = (KeyRange::default(), i64::from(subject.chunk) - 1);
+        let probe = Plan::of(auxiliary, &pass.probe(&all, &rows)).await?;
+        // Only the planner can prove whether a row that is missing from a partial index can be due.
+        let used = probe.indexes_of(&table.name);
+        let serving: Vec<&Index> = indexes
+            .iter()
+            .filter(|index| {
+                index.could_serve(column)
+                    && (index.predicate.is_none() || used.contains(&index.name))
+            })
+            .collect();
+        let along: Vec<String> = serving.iter().map(|index| index.name.clone()).collect();
+        let ties_broken = serving.iter().any(|index| index.breaks_ties(&pass.key));
+        if along.is_empty() {
+            let wanted = Wanted {
+                table: &table.name,
+                column,
+                key: &pass.key,
+                mostly_null: table.nulls.get(number).is_some_and(|table_share| *table_share > 0.5),
+            };
+            findings.push(indexes::none_serves(&wanted, indexes));
+        } else {
+            findings.extend(self.ancient(auxiliary).await?);
+            if !ties_broken && !pass.key.is_empty() {
+                findings.extend(self.many_with_the_same_time());
+            }
+        }
+
+        let range =
+            if along.is_empty() { all.clone() } else { first_chunk(auxiliary, pass, rows).await? };
+        let bounds = Bounds {
+            table: &table.name,
+            rows: table.rows,
+            max_scan_rows: rules.max_scan_rows,
+            along: Some(&along),
+            sorts_by: (!ties_broken).then_some(column),
+        };
+        let reason = subject.target.reasons.get(number).map_or("", |reason| reason.name.as_str());
+        judge.judge(&probe, &format!("finding the end of a chunk ({reason})"), &bounds).await?;
+        let mut deletes = vec![(pass.clone(), range, bounds, "deleting a chunk")];
+        if subject.target.order != Some(Order::Index) {
+            let by_blocks = Bounds { along: None, ..bounds };
+            deletes.push((
+                pass.ordered(Order::Heap),
+                Blocks::new(100, None).whole(),
+                by_blocks,
+                "deleting by blocks",
+            ));
+        }
+        let none = Refused::none();
+        for (pass, range, bounds, what) in &deletes {
+            let deletes =
+                pass.manners().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
+            for query in pass.lock(range, &rows, &none.array).into_iter().chain(deletes) {
+                match Plan::of(auxiliary, &query).await {
+                    Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
+                    // Another session holds a lock that allows reads. The other statements show the
+                    // scan and the condition as well, and a run waits until the lock is released.
+                    Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
+                        Code::PlanUnseen,
+                        format!(
+                            "another session holds a lock on {}, so the plan of the delete could not be checked",
+                            table.name.quoted()
+                        ),
+                        "check again when that session has released the lock (pg_locks shows which one)",
+                    )),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let count = Plan::of(auxiliary, &pass.count(&all, &COUNT_CAP)).await?;
+        judge.judge(&count, &format!("counting what is due ({reason})"), &bounds).await?;
+        Ok(findings)
+    }
+
+    fn many_with_the_same_time(&self) -> Option<Finding> {
+        let Self { subject, table, number, pass, .. } = *self;
+        let table_share = table.most_of_one_time.get(number).copied().unwrap_or_default();
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate, and never negative"
+        )]
+        let same_time_rows = (table_share * table.rows as f32) as u64;
+        if same_time_rows <= u64::from(subject.chunk) {
+            return None;
+        }
+        let (name, column) = (table.name.quoted(), pass.due.column.name.quoted());
+        let key: Vec<String> = pass.key.iter().map(|column| column.name.quoted()).collect();
+        Some(Finding::new(
+            Code::IndexWithoutKey,
+            format!(
+                "about {same_time_rows} rows of {name} have the same {column}: because the index does not contain the key, each chunk of these rows sorts all of them"
+            ),
+            format!("CREATE INDEX CONCURRENTLY ON {name} ({column}, {})", key.join(", ")),
+        ))
+    }
+}
+
+/// Returns the key range of the first chunk that follows another one, because most chunks are
+/// between two cursors. The range has no end if fewer rows are due.
+async fn first_chunk(
+    auxiliary: &AuxiliaryConnection,
+    pass: &PassSql,
+    rows: i64,
+) -> Result<KeyRange, Error> {
+    let mut range = KeyRange::default();
+    for offset in [0, rows] {
+        let query = pass.probe(&range, &offset);
+        let cursor = match auxiliary.of_target(&query).await {
+            Ok(row) => row.map(TextRow::mark),
+            // The statement timed out, for example on cold disks or because of many dead entries at
+            // the start of the index. A run can handle that; the check does not need to.
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(KeyRange::default());
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(cursor) = cursor else { break };
+        if range.low.is_none() {
+            range.low = Some(cursor);
+        } else {
+            range.high = Some(cursor);
+        }
+    }
+    Ok(range)
+}

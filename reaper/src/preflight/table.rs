@@ -1,0 +1,304 @@
+//! Checks the table itself: the privileges of this role, whether the role sees all rows, and what
+//! else happens when a row is deleted.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Error, Row};
+
+use super::finding::{Code, Finding};
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::target::name::{Ident, TableName};
+
+/// The assumed number of rows per 8 KB page in a table that has never been analyzed. Real tables
+/// have fewer, so a table counts as large too early rather than too late.
+const ROWS_PER_PAGE: f32 = 60.0;
+
+/// Estimates the rows of a table like the planner does, by its density when it was last analyzed
+/// and its current size.
+pub(crate) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
+    #[allow(clippy::cast_precision_loss, reason = "an estimate")]
+    let density =
+        if tuples >= 0.0 && pages_then > 0 { tuples / pages_then as f32 } else { ROWS_PER_PAGE };
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, and never negative"
+    )]
+    let rows = (density * pages_now as f32) as u64;
+    rows
+}
+
+/// Returns the catalog entries of tables, and needs no privilege on the tables. `$1` are their
+/// oids, `$2` the due columns.
+const TABLE: &str = include_str!("table.sql");
+
+/// The system columns that every delete statement uses.
+const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
+
+/// A table, as the catalog describes it.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the catalog has these flags, and any combination is possible"
+)]
+pub(super) struct Table {
+    pub(super) name: TableName,
+    pub(super) rows: u64,
+    /// The first due column.
+    due: Option<Ident>,
+    /// The columns that the statements name.
+    named: Vec<Ident>,
+    role: Ident,
+    schema_usage: bool,
+    /// The columns that the role may not read.
+    unreadable: Vec<String>,
+    delete: bool,
+    may_update: bool,
+    superuser: bool,
+    owner: bool,
+    spare: Vec<String>,
+    row_security: bool,
+    restricting: Vec<String>,
+    all_permitted: bool,
+    triggers: Vec<String>,
+    /// The triggers whose functions belong to untrusted roles.
+    foreign_triggers: Vec<String>,
+    autovacuum: bool,
+    /// For each reason, the fraction of rows that have the most common time.
+    pub(super) most_of_one_time: Vec<f32>,
+    /// For each reason, the fraction of rows in which the due column is null.
+    pub(super) nulls: Vec<f32>,
+}
+
+impl Table {
+    /// Reads the tables that exist.
+    pub(super) async fn read(
+        auxiliary: &AuxiliaryConnection,
+        oids: &[u32],
+        due: &[&str],
+    ) -> Result<HashMap<u32, Self>, Error> {
+        let rows = auxiliary
+            .rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due])
+            .await?;
+        let first = due.first().map(|name| Ident::new(*name));
+        Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
+    }
+
+    fn of(row: &Row, due: Option<Ident>) -> Self {
+        let (schema, name, role): (String, String, String) = (row.get(0), row.get(1), row.get(5));
+        Self {
+            name: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
+            rows: estimated_rows(row.get(2), row.get(3), row.get(4)),
+            named: SYSTEM
+                .into_iter()
+                .chain(due.as_ref().map(Ident::as_str))
+                .map(Ident::new)
+                .collect(),
+            due,
+            role: Ident::new(role),
+            schema_usage: row.get(6),
+            unreadable: row.get(7),
+            delete: row.get(8),
+            may_update: row.get(9),
+            superuser: row.get::<_, Option<bool>>(10).unwrap_or(false),
+            owner: row.get(11),
+            spare: row.get(12),
+            row_security: row.get(13),
+            restricting: row.get(14),
+            all_permitted: row.get(15),
+            triggers: row.get(16),
+            foreign_triggers: row.get(21),
+            autovacuum: row.get(17),
+            most_of_one_time: row.get(18),
+            nulls: row.get(19),
+        }
+    }
+
+    /// Adds columns that the statements name.
+    pub(super) fn also_names<'a>(&mut self, columns: impl Iterator<Item = &'a Ident>) {
+        for column in columns {
+            if !self.named.contains(column) {
+                self.named.push(column.clone());
+            }
+        }
+    }
+
+    /// Returns whether this role has every privilege that the statements need.
+    pub(super) fn may_be_reaped(&self) -> bool {
+        self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
+    }
+
+    /// Returns the columns that the statements name and the role may not read.
+    fn not_readable(&self) -> impl Iterator<Item = &Ident> {
+        self.named
+            .iter()
+            .filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
+    }
+
+    /// Returns the findings that follow from the table alone. `ours` means that the table belongs
+    /// to session-reaper, which also writes to it.
+    pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (table, role) = (self.name.quoted(), self.role.quoted());
+        if self.row_security && !(self.all_permitted && self.restricting.is_empty()) {
+            let policy = format!("CREATE POLICY session_reaper ON {table} TO {role} USING (true)");
+            let bypass = format!("ALTER ROLE {role} BYPASSRLS");
+            findings.push(Finding::new(
+                Code::RowSecurity,
+                format!("row-level security may hide rows of {table} from {role}, and hidden rows would never be deleted"),
+                if self.restricting.is_empty() {
+                    format!("{policy} (or, as a superuser, {bypass})")
+                } else {
+                    let names = self.restricting.join(", ");
+                    format!(
+                        "{bypass}, as a superuser, because the restrictive policies {names} apply in addition to any other policy"
+                    )
+                },
+            ));
+        }
+        if !self.triggers.is_empty() {
+            findings.push(Finding::new(
+                Code::DeleteTrigger,
+                format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
+                "verify that the triggers are fast and do not prevent deletes: they run for every deleted row and make chunks slower. \
+                 If a trigger waits, chunks time out; if it keeps a row, the row remains",
+            ));
+        }
+        if !self.foreign_triggers.is_empty() {
+            findings.push(Finding::new(
+                Code::ForeignTrigger,
+                format!(
+                    "triggers of {table} call functions of roles that do not own the table: {}; these functions run with the \
+                     privileges of the reaper",
+                    self.foreign_triggers.join(", ")
+                ),
+                "change the owner of the functions to the owner of the table, or declare them SECURITY DEFINER, so that they run with \
+                 the privileges of their owner",
+            ));
+        }
+        if !self.autovacuum {
+            findings.push(Finding::new(
+                Code::AutovacuumOff,
+                format!(
+                    "autovacuum is off for {table}, so the space of deleted rows is not reclaimed"
+                ),
+                format!("ALTER TABLE {table} RESET (autovacuum_enabled)"),
+            ));
+        }
+        if self.superuser {
+            let what =
+                format!("{role} is a superuser: it has more privileges than the reaper needs");
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                what,
+                format!("use a role of its own: {}", self.grant(true)),
+            ));
+        } else if self.owner {
+            let what = format!(
+                "{role} has the privileges of the owner of {table}, and could drop the table"
+            );
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                what,
+                format!("use a role of its own: {}", self.grant(true)),
+            ));
+        } else if !self.spare.is_empty() && !ours {
+            let spare = self.spare.join(", ");
+            // If UPDATE on the table is revoked, the role needs UPDATE on a column.
+            let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
+            let update = if whole {
+                format!("; GRANT {} ON {table} TO {role}", self.update())
+            } else {
+                String::new()
+            };
+            findings.push(Finding::new(
+                Code::SparePrivilege,
+                format!("{role} has more privileges on {table} than the reaper needs: {spare}"),
+                format!("REVOKE {spare} ON {table} FROM {role}{update}"),
+            ));
+        }
+        findings
+    }
+
+    /// Returns the finding for a statement on this table and on `others` that the server rejected
+    /// with the error `message`, with the privileges to grant. `reads` are statements that grant
+    /// what the condition reads.
+    pub(super) fn privilege_missing(
+        &self,
+        others: &[Self],
+        reads: Vec<String>,
+        message: &str,
+    ) -> Finding {
+        let grants =
+            std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
+        let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
+        let remedy = if grant.is_empty() {
+            // For example, a whole row, or what a function or a policy reads.
+            format!(
+                "grant {} the privilege to read what `where`, or a function or policy that runs with it, reads",
+                self.role.quoted()
+            )
+        } else {
+            grant
+        };
+        Finding::new(
+            Code::PrivilegeMissing,
+            format!("{} lacks a privilege: {message}", self.role.quoted()),
+            remedy,
+        )
+    }
+
+    /// Returns statements that grant what is missing, or all that a reaper needs.
+    fn grant(&self, all: bool) -> String {
+        let mut wanted = Vec::new();
+        let columns: Vec<String> = if all {
+            self.named.iter().map(Ident::quoted).collect()
+        } else {
+            self.not_readable().map(Ident::quoted).collect()
+        };
+        if !columns.is_empty() {
+            wanted.push(format!("SELECT ({})", columns.join(", ")));
+        }
+        if all || !self.delete {
+            wanted.push("DELETE".to_owned());
+        }
+        if all || !self.may_update {
+            wanted.push(self.update());
+        }
+        let role = if all { "session_reaper".to_owned() } else { self.role.quoted() };
+        let mut statements = Vec::new();
+        if let Some(schema) = self.name.schema.as_ref().filter(|_| all || !self.schema_usage) {
+            statements.push(format!("GRANT USAGE ON SCHEMA {} TO {role}", schema.quoted()));
+        }
+        if !wanted.is_empty() {
+            statements.push(format!(
+                "GRANT {} ON {} TO {role}",
+                wanted.join(", "),
+                self.name.quoted()
+            ));
+        }
+        statements.join("; ")
+    }
+
+    /// Returns the privilege for FOR UPDATE, which requires UPDATE on any column.
+    fn update(&self) -> String {
+        let column =
+            self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
+        format!("UPDATE{column}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_estimated_by_density_and_current_size() {
+        assert_eq!(estimated_rows(1_000.0, 10, 20), 2_000);
+        assert_eq!(estimated_rows(0.0, 10, 20), 0);
+        // Never analyzed, or emptied by a vacuum and filled again.
+        assert_eq!(estimated_rows(-1.0, 0, 100), 6_000);
+        assert_eq!(estimated_rows(0.0, 0, 100), 6_000);
+        assert_eq!(estimated_rows(-1.0, 0, 0), 0);
+    }
+}

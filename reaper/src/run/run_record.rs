@@ -1,0 +1,212 @@
+//! The run's row in `reaper_runs`. The history is optional: if it cannot be kept, that is logged
+//! and the run continues.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::store::own_tables::OwnTables;
+use crate::store::runs::{self, NewRun, Outcome, RunId};
+use pg::error_text::chain;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
+
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::report::partial_report::{of_killed, partial_report};
+use crate::report::progress::Progress;
+use crate::run::remembered::Remembered;
+
+/// The shortest interval between two heartbeats of a run that makes progress. A heartbeat is one
+/// small update, concurrent with the deletes.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// The number of attempts to write the end of a run, and the delay between them.
+pub(crate) const END_TRIES: usize = 5;
+const BACKOFF: Duration = Duration::from_millis(200);
+
+/// A run that has its row, with the task that updates the row, and the lock that shows that the run
+/// is alive.
+pub(crate) struct History {
+    run: NewRun,
+    own: Arc<OwnTables>,
+    /// The connection that writes the row and holds the lock.
+    client: watch::Sender<Arc<Client>>,
+    /// Whether a pooler is between session-reaper and the server. The lock is not taken then,
+    /// because another client would keep it.
+    pooled: bool,
+    remembered: Remembered,
+    heartbeat: JoinHandle<()>,
+}
+
+impl History {
+    /// The highest number of statements that [`History::begin`] and [`History::moved_to`] execute.
+    pub(crate) const STATEMENTS: usize = 6;
+
+    /// Writes the row, if there is a table for it, and closes the rows of runs that were killed.
+    pub(crate) async fn begin(
+        auxiliary: &AuxiliaryConnection,
+        run: &NewRun,
+        pooled: bool,
+        remembered: &Remembered,
+        progress: watch::Receiver<Progress>,
+    ) -> Option<Self> {
+        let began = Instant::now();
+        let AuxiliaryConnection { client, own, .. } = auxiliary;
+        if let Err(error) = run.insert(client, own).await {
+            not_kept(&error, remembered);
+            return None;
+        }
+        let (sender, connection) = watch::channel(Arc::clone(client));
+        let heartbeat =
+            tokio::spawn(beat(connection, Arc::clone(own), run.id, pooled, began, progress));
+        let history = Self {
+            run: run.clone(),
+            own: Arc::clone(own),
+            client: sender,
+            pooled,
+            remembered: remembered.clone(),
+            heartbeat,
+        };
+        history.hold(client).await;
+        close_killed(client, own).await;
+        Some(history)
+    }
+
+    /// Continues on another connection, which takes the lock and sends the heartbeat from now on.
+    /// If the server has not noticed yet that the old connection, which holds the lock, is gone,
+    /// only the heartbeat shows that the run is alive.
+    pub(crate) async fn moved_to(&self, client: &Arc<Client>) {
+        self.client.send_replace(Arc::clone(client));
+        self.hold(client).await;
+    }
+
+    /// Writes the outcome of the run. A row without an end means that the run was killed, so this
+    /// method retries if the row is locked for a short time.
+    pub(crate) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
+        self.heartbeat.abort();
+        for try_left in (0..END_TRIES).rev() {
+            match runs::finish(client, &self.own, &self.run, outcome, report).await {
+                Err(error)
+                    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 =>
+                {
+                    tokio::time::sleep(BACKOFF).await;
+                }
+                Err(error) => not_kept(&error, &self.remembered),
+                Ok(()) => break,
+            }
+        }
+        if !self.pooled
+            && let Err(error) = runs::let_go(client, self.run.id).await
+        {
+            tracing::debug!(
+                event = "run_lock_not_released",
+                error = chain(&error),
+                "lock of this run not released; it ends with the connection"
+            );
+        }
+    }
+
+    async fn hold(&self, client: &Client) {
+        if self.pooled {
+            return;
+        }
+        match runs::hold(client, self.run.id).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!(
+                event = "run_lock_held",
+                "lock of this run held by a previous connection"
+            ),
+            Err(error) => {
+                tracing::debug!(
+                    event = "run_lock_failed",
+                    error = chain(&error),
+                    "lock of this run not acquired"
+                );
+            }
+        }
+    }
+}
+
+/// Closes the rows of runs that were killed. Their end is the time of their last heartbeat.
+async fn close_killed(client: &Client, own: &OwnTables) {
+    let killed = match runs::killed(client, own).await {
+        Ok(killed) => killed,
+        Err(error) => {
+            return tracing::debug!(
+                event = "interrupted_runs_unknown",
+                error = chain(&error),
+                "interrupted runs not searched for"
+            );
+        }
+    };
+    for run in killed {
+        let report = of_killed(&run);
+        match runs::close_killed(client, own, &run, &report).await {
+            Ok(true) => tracing::warn!(
+                event = "run_interrupted", killed_run_id = %run.id,
+                instance = run.instance,
+                last_seen = %run.heartbeat_at,
+                "earlier run ended without a report; recorded as interrupted"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(
+                event = "interrupted_run_not_closed",
+                error = chain(&error),
+                "interrupted run not recorded"
+            ),
+        }
+    }
+}
+
+/// Updates the row as long as chunks are completed or the run checks whether it may continue. A run
+/// that hangs must not appear to be alive.
+async fn beat(
+    connection: watch::Receiver<Arc<Client>>,
+    own: Arc<OwnTables>,
+    id: RunId,
+    pooled: bool,
+    began: Instant,
+    mut progress: watch::Receiver<Progress>,
+) {
+    loop {
+        if progress.changed().await.is_err() {
+            return;
+        }
+        let Some(report) = partial_report(&progress.borrow_and_update(), began.elapsed()) else {
+            return;
+        };
+        let client = Arc::clone(&connection.borrow());
+        // The lock may not have been available at once, because the server had not noticed yet that
+        // an old connection was gone.
+        if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
+            let _ = runs::hold(&client, id).await;
+        }
+        if let Err(error) = runs::touch(&client, &own, id, &report).await {
+            tracing::debug!(
+                event = "heartbeat_failed",
+                error = chain(&error),
+                "heartbeat not written"
+            );
+        }
+        tokio::time::sleep(HEARTBEAT).await;
+    }
+}
+
+fn not_kept(error: &Error, remembered: &Remembered) {
+    if runs::is_absent(error) {
+        if !remembered.logs_missing_history() {
+            return;
+        }
+        tracing::warn!(
+            event = "history_table_missing",
+            "no table reaper_runs; run history is not kept; create it with `session-reaper migrate`"
+        );
+    } else {
+        tracing::warn!(
+            event = "history_write_failed",
+            error = chain(error),
+            "run not recorded in the history"
+        );
+    }
+}

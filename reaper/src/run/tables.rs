@@ -1,0 +1,275 @@
+//! The tables of a target: their statements, and the passes over each of them.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use crate::backlog::RowCount;
+use crate::connection::db_error::DbError;
+use crate::pass::pace::PaceLimits;
+use crate::pass::scan_order::{self, TableStatistics};
+use crate::pass::watermarks::{self, Watermarks};
+use crate::pass::{Pass, PassPlan, Tally};
+use crate::run::lock;
+use crate::run::worker::Worker;
+use crate::sql::identity::Identity;
+use crate::sql::query::Values;
+use crate::sql::{Group, Only, PassSql};
+use crate::stop_reason::StopReason;
+use crate::target::catalog::{Leaf, Located};
+use crate::target::condition::ResolvedCondition;
+use crate::target::due::Due;
+use crate::target::name::TableName;
+use crate::target::{Order, Target};
+
+/// Returns one row if a table with this oid exists.
+pub(crate) const IS_THERE: &str =
+    "SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
+
+pub(crate) struct Table {
+    pub(crate) oid: u32,
+    /// The schema-qualified name.
+    pub(crate) name: TableName,
+    /// The condition of `where`.
+    pub(crate) condition: Option<ResolvedCondition>,
+    /// The tables that contain its rows, each with one pass per reason.
+    pub(crate) leaves: Vec<(Leaf, Vec<PassSql>)>,
+}
+
+impl Table {
+    /// Returns the oids of the table itself and of the tables that contain its rows.
+    pub(crate) fn oids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.oid).chain(self.leaves.iter().map(|(leaf, _)| leaf.oid))
+    }
+}
+
+/// Takes the locks of a leaf and of the children, in addition to the lock on the target's table,
+/// which the run already holds. Returns `false` if another reaper holds one of them.
+pub(crate) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, StopReason> {
+    let (connection, statements) = (&worker.connection, 2);
+    let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
+    Ok(connection.deadline.with(statements, tried).await?.is_none())
+}
+
+/// Releases the locks that [`lock_leaf`] took.
+pub(crate) async fn unlock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<(), StopReason> {
+    let connection = &worker.connection;
+    connection.deadline.with(1, lock::release_tables(&connection.client, &leaf.0)).await?;
+    Ok(())
+}
+
+/// The tables whose locks are held while a leaf is processed, in the order of their oids.
+pub(crate) struct LeafLocks(Vec<u32>);
+
+impl LeafLocks {
+    pub(crate) fn new(root: u32, leaf: &Leaf, passes: &[PassSql]) -> Self {
+        let children = passes.iter().flat_map(|pass| &pass.children).map(|child| child.oid);
+        let mut oids: Vec<u32> = children.chain([leaf.oid]).filter(|oid| *oid != root).collect();
+        oids.sort_unstable();
+        oids.dedup();
+        Self(oids)
+    }
+}
+
+/// Runs one pass per reason over one table. `due` is the number of rows that were counted for each
+/// reason.
+pub(crate) async fn of_leaf(
+    target: &Target,
+    leaf: &Leaf,
+    passes: &[PassSql],
+    due: &[RowCount],
+    pace: PaceLimits,
+    worker: &mut Worker<'_>,
+    tallies: &mut [Tally],
+) -> Result<(), StopReason> {
+    worker.connection.forget_statements();
+    for (index, ((reason, sql), tally)) in
+        target.reasons.iter().zip(passes).zip(tallies).enumerate()
+    {
+        let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
+        let watermarks = worker.watermarks;
+        let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
+        let result = pass.work().await;
+        remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
+        // A pass that did not complete may have left due rows.
+        pass.tally.uncertain |= result.is_err();
+        tally.add(pass.tally);
+        result?;
+    }
+    Ok(())
+}
+
+/// Updates the watermark for the next run of this process.
+fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
+    let Tally { left, uncertain, .. } = pass.tally;
+    if ended && left == 0 && !uncertain && pass.sql.only.is_none() {
+        watermarks.has_reached(
+            key,
+            pass.sql.due.examined(),
+            pass.blocks_to_first_row,
+            Instant::now(),
+        );
+    } else {
+        watermarks.forget(key);
+    }
+}
+
+/// Whether a partition no longer belongs to the target because it was dropped or detached.
+pub(crate) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, StopReason> {
+    const ATTACHED: &str = "
+        SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i
+        JOIN ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[])) AS link (below, above)
+            ON i.inhrelid OPERATOR(pg_catalog.=) link.below AND i.inhparent OPERATOR(pg_catalog.=) link.above
+        WHERE NOT i.inhdetachpending";
+    let path = &leaf.identity.path;
+    let (below, above) = (&path[..path.len().saturating_sub(1)], path.get(1..).unwrap_or_default());
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    let found = deadline.with(1, client.query_one(ATTACHED, &[&below, &above])).await;
+    let found: i64 = found.and_then(|row| row.try_get(0))?;
+    Ok(usize::try_from(found).ok() != Some(below.len()))
+}
+
+/// Creates a pass in the scan order that is expected to be faster.
+async fn begin<'p, 'w>(
+    target: &'p Target,
+    reason: &'p str,
+    leaf: &Leaf,
+    sql: &PassSql,
+    due: RowCount,
+    limits: PaceLimits,
+    worker: &'p mut Worker<'w>,
+) -> Result<Pass<'p, 'w>, StopReason> {
+    worker.connection.wait_for_locks(None).await?;
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    let statistics = deadline.with(2, TableStatistics::of(client, leaf, sql)).await?;
+    let Some(statistics) = statistics else {
+        return Err(StopReason::TableGone(format!("{} no longer exists", leaf.table.quoted())));
+    };
+    let chosen = target.order.map(|order| (order, "the configuration says so"));
+    let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
+    // Blocks are measured only for a pass that begins at the start of the index: a pass that begins
+    // at a watermark has no dead entries before it, and a pass with a condition does not keep a
+    // watermark.
+    let measured = order == Order::Index
+        && sql.from.is_none()
+        && sql.only.is_none()
+        && statistics.has_many_dead();
+    let blocks_to_first_row = if measured { blocks_to_first_row(worker, sql).await? } else { None };
+    let name = match order {
+        Order::Index => "index",
+        Order::Heap => "heap",
+    };
+    tracing::info!(
+        event = "pass_started",
+        target_table = target.name,
+        reason,
+        table = leaf.table.quoted(),
+        ?due,
+        order = name,
+        why,
+        "pass started"
+    );
+    let plan = PassPlan {
+        target: &target.name,
+        reason,
+        sql: sql.ordered(order),
+        statistics,
+        has_key: !leaf.key.is_empty(),
+        fixed_order: target.order.is_some(),
+        limits,
+        blocks_to_first_row,
+    };
+    Ok(Pass::new(plan, worker))
+}
+
+/// Returns the number of blocks that the server reads to find the first row. Returns `None` if a
+/// timeout was reached; the pass itself will reach it again and report it.
+async fn blocks_to_first_row(
+    worker: &Worker<'_>,
+    sql: &PassSql,
+) -> Result<Option<u64>, StopReason> {
+    let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
+    match deadline
+        .with(1, scan_order::blocks_to_first_row(client, sql))
+        .await
+        .map_err(DbError::from)
+    {
+        Ok(blocks) => Ok(Some(blocks)),
+        Err(DbError::Timeout(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Builds the statements of the pass for each reason. The cutoff is the start of the run by the
+/// database's clock, minus `keep`.
+pub(crate) fn passes(
+    target: &Target,
+    located: Located,
+    started_at: DateTime<Utc>,
+    watermarks: &Watermarks,
+) -> Result<Table, String> {
+    if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
+        tracing::warn!(
+            event = "no_unique_key",
+            target_table = target.name,
+            "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion"
+        );
+    }
+    let reasons = target.reasons.iter().zip(located.due);
+    let due = reasons
+        .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
+        .collect::<Result<Vec<_>, _>>()?;
+    let group = located.group.and_then(|column| {
+        let (equals, table) = (column.equals.clone()?, located.table.to_string());
+        Some(Group { column, equals, table, reasons: due.clone() })
+    });
+    let condition = located.condition;
+    let in_condition = condition.iter().flat_map(ResolvedCondition::reads);
+    let read: Vec<Identity> = group
+        .iter()
+        .map(|group| located.identity.with_columns([&group.column.name].into_iter()))
+        .chain(in_condition.map(|relation| Identity::of_name(relation.oid, relation.name.clone())))
+        .collect();
+    let only =
+        (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
+    let children: Vec<Identity> = located
+        .children
+        .iter()
+        .map(|child| child.identity.with_columns([&child.column.name].into_iter()))
+        .collect();
+    let now = Instant::now();
+    let passes = |leaf: &Leaf| {
+        let columns = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
+        let columns = columns
+            .chain(&target.group)
+            .chain(located.children.iter().map(|child| &child.refers_to));
+        // `where` may read any column.
+        let this = if target.filter.is_some() {
+            leaf.identity.clone()
+        } else {
+            leaf.identity.with_columns(columns)
+        };
+        let tables: Vec<Identity> = std::iter::once(this).chain(children.iter().cloned()).collect();
+        let pass = |(index, this): (usize, &Due)| PassSql {
+            oid: leaf.oid,
+            // A row that the condition kept earlier may be due now.
+            from: only
+                .is_none()
+                .then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now))
+                .flatten(),
+            table: leaf.table.to_string(),
+            order: Order::Index,
+            due: this.clone(),
+            key: leaf.key.clone(),
+            earlier: due[..index].to_vec(),
+            only: only.clone(),
+            children: located.children.clone(),
+            tables: tables.clone(),
+            read: read.clone(),
+            values: Values::Bound,
+        };
+        due.iter().enumerate().map(pass).collect()
+    };
+    let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
+    Ok(Table { oid: located.oid, name: located.table, condition, leaves })
+}

@@ -1,0 +1,543 @@
+//! A target run: the lookup of one target's table, the work on it, and its result.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Error;
+use tracing::Instrument as _;
+
+use crate::backlog::{self, Backlog, COUNT_CAP};
+use crate::connection::auxiliary::AuxiliaryConnection;
+use crate::observe::Observer;
+use crate::pass::Tally;
+use crate::pass::pace::PaceLimits;
+use crate::pass::watermarks::Watermarks;
+use crate::preflight::first_run_guard::{self, FirstRun, Guard};
+use crate::preflight::table_share::TableShare;
+use crate::preflight::{self, Code, Finding, Rules, Subject};
+use crate::report::progress::TargetProgress;
+use crate::report::spans;
+use crate::report::{TargetReport, Worked};
+use crate::run::tables::{LeafLocks, Table, is_gone, lock_leaf, of_leaf, passes, unlock_leaf};
+use crate::run::worker::Worker;
+use crate::sql::PassSql;
+use crate::stop_reason::StopReason;
+use crate::target::auth_api::Proof;
+use crate::target::catalog::{self, Lookup, TableLookup};
+use crate::target::{Absent, Target};
+use crate::throttle::ThrottleCause;
+
+/// The estimated share of due rows above which the share is measured with a sample.
+const WORTH_SAMPLING: f64 = 0.1;
+
+pub(crate) struct TargetRun<'a> {
+    pub(crate) target: &'a Target,
+    observer: &'a dyn Observer,
+    /// The table; `None` if the target cannot be processed.
+    pub(crate) table: Option<Table>,
+    /// The findings of the preflight checks.
+    pub(crate) findings: Vec<Finding>,
+    /// The codes of the unsafe findings that are overridden.
+    pub(crate) forced: Vec<Code>,
+    /// The state of the first-run guard; `None` if the target is not to be processed.
+    first_run_guard: Option<Guard>,
+    /// The number of rows in the table before the run: counted, sampled or estimated.
+    rows: Option<f64>,
+    /// Whether this run holds the lock of the target.
+    pub(crate) locked: bool,
+    /// How the target ended; `None` while it is still to be processed.
+    pub(crate) ended: Option<Result<(), StopReason>>,
+    /// The tables of the target that were skipped because another reaper has locked them or their
+    /// children.
+    busy: Vec<String>,
+    /// One tally per reason.
+    tallies: Vec<Tally>,
+    elapsed: Duration,
+}
+
+impl<'a> TargetRun<'a> {
+    /// Looks up the target's table. Returns `None` if the target is to be skipped.
+    pub(crate) async fn prepare(
+        lookup: Lookup<'_>,
+        (target, observer): (&'a Target, &'a dyn Observer),
+        started_at: DateTime<Utc>,
+        watermarks: &Watermarks,
+    ) -> Result<Option<Self>, Error> {
+        let table = match (catalog::locate(lookup, target).await?, &target.absent) {
+            (TableLookup::Table(located), _) => {
+                match passes(target, *located, started_at, watermarks) {
+                    Ok(table) => Ok(table),
+                    Err(why) => Err(Finding::plain(
+                        Code::Unfit,
+                        format!("{}: {why}", target.table.quoted()),
+                    )),
+                }
+            }
+            (TableLookup::Unfit(why), _) => Err(Finding::plain(Code::Unfit, why)),
+            (TableLookup::Refused(why, remedy), _) => Err(Finding {
+                remedy,
+                ..Finding::plain(Code::ConditionRefused, format!("`where` cannot be used: {why}"))
+            }),
+            (TableLookup::Locked(bound), _) => Err(preflight::locked(&target.table, bound)),
+            (TableLookup::NoTable, Absent::Fails(advice)) => {
+                let hint = catalog::similar_table(lookup.catalog, &target.table).await?;
+                let why = format!("there is no table {}: {advice}{hint}", target.table);
+                Err(Finding::plain(Code::NoTable, why))
+            }
+            (TableLookup::NoTable, Absent::LeftOut) => {
+                tracing::debug!(
+                    event = "table_missing",
+                    target_table = target.name,
+                    "target skipped: table does not exist"
+                );
+                return Ok(None);
+            }
+            (TableLookup::NoTable, Absent::LeftOutOf(preset)) => {
+                tracing::info!(
+                    event = "table_missing",
+                    target_table = target.name,
+                    preset,
+                    "target skipped: table does not exist"
+                );
+                return Ok(None);
+            }
+        };
+        Ok(Some(match table {
+            Ok(table) => Self::new(target, observer, Some(table), Vec::new()),
+            Err(finding) => Self::new(target, observer, None, vec![finding]),
+        }))
+    }
+
+    /// Creates a target run whose table does not exist.
+    pub(crate) fn absent(target: &'a Target, observer: &'a dyn Observer, why: String) -> Self {
+        Self::new(target, observer, None, vec![Finding::plain(Code::NoTable, why)])
+    }
+
+    /// Creates a target run that was never begun.
+    pub(crate) fn not_begun(target: &'a Target, observer: &'a dyn Observer) -> Self {
+        Self::new(target, observer, None, Vec::new())
+    }
+
+    fn new(
+        target: &'a Target,
+        observer: &'a dyn Observer,
+        table: Option<Table>,
+        findings: Vec<Finding>,
+    ) -> Self {
+        Self {
+            target,
+            observer,
+            table,
+            findings,
+            forced: Vec::new(),
+            first_run_guard: None,
+            rows: None,
+            locked: false,
+            ended: None,
+            busy: Vec::new(),
+            tallies: vec![Tally::default(); target.reasons.len()],
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Skips the target if its table is not the one in the proof because the table was replaced in
+    /// the meantime.
+    pub(crate) fn pass_proof(&mut self, proof: Option<&Proof>) {
+        let Some((proof, oid)) = proof.zip(self.oid()) else { return };
+        if !proof.covers(&self.target.table, oid) {
+            let what = format!("{} was replaced while the run began", self.target.table.quoted());
+            self.findings.push(Finding::plain(Code::Unfit, what));
+            self.table = None;
+        }
+    }
+
+    pub(crate) fn is_to_be_worked_on(&self) -> bool {
+        self.table.is_some() && self.ended.is_none()
+    }
+
+    pub(crate) fn oid(&self) -> Option<u32> {
+        self.table.as_ref().map(|table| table.oid)
+    }
+
+    /// Whether the work on the target has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.elapsed.is_zero()
+    }
+
+    /// Records that the lock was lost with its connection.
+    pub(crate) fn lost_its_lock(&mut self) {
+        self.locked = false;
+        self.observer.lock_held(&self.target.name, false);
+    }
+
+    /// Runs the preflight checks of the target.
+    pub(crate) async fn examine(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        rules: Rules,
+        pace: PaceLimits,
+    ) -> Result<(), Error> {
+        if let Some(table) = &self.table {
+            let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
+            let condition = table.condition.as_ref();
+            let subject = Subject {
+                target: self.target,
+                oid: table.oid,
+                condition,
+                leaves: &table.leaves,
+                chunk,
+            };
+            self.findings = preflight::examine(auxiliary, &subject, rules).await?;
+        } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
+            self.findings = vec![preflight::unfit(auxiliary, self.target, what.clone()).await?];
+        }
+        if let Some(location) = &self.target.location {
+            let of_the_file =
+                |code| matches!(code, Code::NoTable | Code::Unfit | Code::ConditionRefused);
+            for finding in self.findings.iter_mut().filter(|finding| of_the_file(finding.code)) {
+                finding.what = format!("{location}: {}", finding.what);
+            }
+        }
+        self.observer
+            .target_checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        Ok(())
+    }
+
+    /// Skips the target if it is unsafe, unless all of its unsafe findings may be and are
+    /// overridden.
+    pub(crate) fn apply_preflight(&mut self, rules: Rules) {
+        let target = self.target.name.as_str();
+        let (blocking, others): (Vec<&Finding>, Vec<&Finding>) =
+            self.findings.iter().partition(|found| found.is_unsafe());
+        for Finding { code, what, remedy, .. } in others {
+            tracing::debug!(
+                event = "finding",
+                target_table = target,
+                code = code.as_str(),
+                what,
+                remedy,
+                "finding"
+            );
+        }
+        if blocking.is_empty() {
+            return;
+        }
+        if rules.force_unsafe && blocking.iter().all(|finding| finding.code.may_be_forced()) {
+            for Finding { code, what, remedy, .. } in &blocking {
+                tracing::warn!(
+                    event = "finding_forced",
+                    target_table = target,
+                    code = code.as_str(),
+                    what,
+                    remedy,
+                    "unsafe finding overridden"
+                );
+                if !self.forced.contains(code) {
+                    self.forced.push(*code);
+                }
+            }
+            return;
+        }
+        // A missing or locked table does not make the target unsafe.
+        let absent =
+            blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
+        let why = preflight::why(&blocking);
+        self.ended = Some(Err(if absent {
+            tracing::error!(event = "target_failed", target_table = target, why, "target failed");
+            StopReason::Failed(why)
+        } else {
+            for Finding { code, what, remedy, .. } in blocking.iter().take(preflight::TOLD) {
+                tracing::error!(
+                    event = "target_unsafe",
+                    target_table = target,
+                    code = code.as_str(),
+                    what,
+                    remedy,
+                    "target skipped: unsafe finding"
+                );
+            }
+            StopReason::Unsafe(why)
+        }));
+        // The table is neither locked nor counted: without an index, counting would read all of it.
+        self.table = None;
+    }
+
+    /// Returns the statements for each of the target's tables.
+    pub(crate) fn tables(&self) -> Vec<&[PassSql]> {
+        self.table
+            .iter()
+            .flat_map(|table| &table.leaves)
+            .map(|(_, passes)| passes.as_slice())
+            .collect()
+    }
+
+    /// Returns the oids of the tables from which the target deletes directly.
+    fn deleted_from(&self) -> Vec<u32> {
+        let table = self.table.iter();
+        let leaves =
+            table.clone().flat_map(|table| &table.leaves).filter_map(|(_, passes)| passes.first());
+        let children = leaves.flat_map(|pass| &pass.tables).map(|table| table.oid);
+        let mut oids: Vec<u32> = table.map(|table| table.oid).chain(children).collect();
+        oids.sort_unstable();
+        oids.dedup();
+        oids
+    }
+
+    /// Checks whether cascades reach `others`, the tables of targets that keep rows by `where` or
+    /// `group`.
+    pub(crate) async fn examine_others(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        others: &[u32],
+    ) -> Result<(), Error> {
+        let from = self.deleted_from();
+        if !from.is_empty() && !others.is_empty() {
+            self.findings
+                .extend(preflight::cascades::to_other_targets(auxiliary, &from, others).await?);
+        }
+        Ok(())
+    }
+
+    /// Returns the oids of its tables if the target keeps rows by `where` or `group`.
+    pub(crate) fn keeping(&self) -> impl Iterator<Item = u32> {
+        let keeps = self.target.filter.is_some() || self.target.group.is_some();
+        self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
+    }
+
+    /// Skips the target if this is its first run and nearly all of its rows would be deleted.
+    pub(crate) async fn apply_first_run_guard(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        rules: FirstRun,
+    ) {
+        let Some(table) = &self.table else { return };
+        let mut first_run_guard = Guard::of(auxiliary, self.target, table.oid).await;
+        if first_run_guard::is_confirmed(self.target, rules) {
+            first_run_guard.confirm(auxiliary, false).await;
+        } else if first_run_guard.is_first() {
+            let table_share = TableShare::of(auxiliary, &self.tables()).await;
+            if let Some(finding) = first_run_guard.judge_first(self.target, table_share, rules) {
+                let why = self.held(finding);
+                self.ended = Some(Err(StopReason::Unsafe(why)));
+                self.table = None;
+            }
+        }
+        self.first_run_guard = Some(first_run_guard);
+    }
+
+    /// Skips the target if nearly all of its rows would be deleted although earlier runs deleted
+    /// less than half. `backlog` is the number of due rows.
+    pub(crate) async fn apply_every_run_guard(
+        &mut self,
+        auxiliary: &AuxiliaryConnection,
+        backlog: &Backlog,
+        rules: FirstRun,
+    ) {
+        let (Some(table), Some(mut first_run_guard)) = (&self.table, self.first_run_guard.take())
+        else {
+            return;
+        };
+        let oids: Vec<u32> = table.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
+        self.rows = TableShare::estimated_rows(auxiliary, &oids).await.ok();
+        let (due, unknown) = (backlog.total_f64(), backlog.capped || backlog.unknown);
+        let judged = first_run_guard.is_steady() && (unknown || due >= first_run_guard::MANY_ROWS);
+        if judged || unknown || self.rows.is_none_or(|rows| due > rows * WORTH_SAMPLING) {
+            let table_share = TableShare::of(auxiliary, &self.tables()).await;
+            self.rows = table_share.as_ref().ok().map(|table_share| table_share.rows);
+            if let Some(finding) =
+                first_run_guard.judge_later(self.target, table_share, rules).filter(|_| judged)
+            {
+                if first_run_guard::is_confirmed(self.target, rules) {
+                    first_run_guard.confirm(auxiliary, true).await;
+                } else {
+                    let why = self.held(finding);
+                    self.ended = Some(Err(StopReason::Held(why)));
+                }
+            }
+        }
+        self.first_run_guard = Some(first_run_guard);
+    }
+
+    fn held(&mut self, finding: Finding) -> String {
+        let (why, code) = (finding.to_string(), finding.code.as_str());
+        tracing::error!(
+            event = "target_held",
+            target_table = self.target.name,
+            code,
+            why,
+            "target held by the first-run guard"
+        );
+        self.findings.push(finding);
+        why
+    }
+
+    /// Stores the result of this run for the guards of the next one.
+    pub(crate) async fn has_worked(&mut self, auxiliary: &AuxiliaryConnection) {
+        let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
+        let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
+        #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
+        let rows_deleted = deleted as f64;
+        // The share of an interrupted run, or of a run on an empty table, is not representative.
+        let rows = self
+            .rows
+            .filter(|_| matches!(self.ended, Some(Ok(()))) && self.busy.is_empty())
+            .map(|rows| rows.max(rows_deleted));
+        let table_share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
+        first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
+    }
+
+    /// Runs one pass per reason on each table and records the result. `backlog` is the number of
+    /// due rows.
+    pub(crate) async fn work(
+        &mut self,
+        worker: &mut Worker<'_>,
+        pace: PaceLimits,
+        backlog: &Backlog,
+    ) -> Result<(), StopReason> {
+        let began = Instant::now();
+        let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
+        worker.progress.send_modify(|progress| {
+            progress.target.clone_from(&self.target.name);
+            match progress.targets.last_mut() {
+                // The target was begun again after the connection was lost.
+                Some(last) if last.target == self.target.name => last.ended = None,
+                _ => progress.targets.push(TargetProgress::begun(self.target)),
+            }
+        });
+        worker.tables = self.table.iter().flat_map(Table::oids).collect();
+        let span = spans::target(&self.target.name);
+        let result = self.passes(worker, pace, backlog).instrument(span.clone()).await;
+        spans::target_ended(&span, &result, self.tallies.iter().map(|tally| tally.deleted).sum());
+        self.elapsed += began.elapsed();
+        worker.progress.send_modify(|progress| {
+            if let Some(target) = progress.targets.last_mut() {
+                target.has_ended(&result);
+            }
+        });
+        result
+    }
+
+    async fn passes(
+        &mut self,
+        worker: &mut Worker<'_>,
+        pace: PaceLimits,
+        backlog: &Backlog,
+    ) -> Result<(), StopReason> {
+        let Some(table) = &self.table else { return Ok(()) };
+        let mut counted = backlog.seen.chunks(self.target.reasons.len());
+        self.busy.clear();
+        for (leaf, passes) in &table.leaves {
+            let due = counted.next().unwrap_or_default();
+            let locks = LeafLocks::new(table.oid, leaf, passes);
+            if !lock_leaf(worker, &locks).await? {
+                let table = leaf.table.quoted();
+                tracing::info!(
+                    event = "leaf_skipped",
+                    target_table = self.target.name,
+                    table,
+                    "partition skipped: another reaper holds its lock"
+                );
+                self.busy.push(table);
+                // The number of due rows in the partition is unknown.
+                self.tallies.iter_mut().for_each(|tally| tally.uncertain = true);
+                continue;
+            }
+            // Boxed because the statements of a chunk make this future large.
+            let done =
+                Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies))
+                    .await;
+            // If the connection was lost, the locks were released, too.
+            if !matches!(done, Err(StopReason::ConnectionLost(_) | StopReason::Pooler)) {
+                unlock_leaf(worker, &locks).await?;
+            }
+            match done {
+                // Partitions may be dropped or detached at any time.
+                Err(StopReason::TableGone(why))
+                    if leaf.oid != table.oid && is_gone(worker, leaf).await? =>
+                {
+                    let partition = leaf.table.quoted();
+                    tracing::info!(
+                        target_table = self.target.name,
+                        partition,
+                        why,
+                        event = "partition_gone",
+                        "partition dropped or detached"
+                    );
+                }
+                done => done?,
+            }
+        }
+        if !self.busy.is_empty() && self.busy.len() == table.leaves.len() {
+            self.ended = Some(Err(StopReason::Locked));
+        }
+        Ok(())
+    }
+
+    /// Counts due rows, up to a cap, and updates the metrics.
+    pub(crate) async fn backlog(&self, auxiliary: &AuxiliaryConnection, cap: i64) -> Backlog {
+        if self.table.is_none() {
+            return Backlog::default();
+        }
+        let backlog = backlog::count(auxiliary, self.target, &self.tables(), cap).await;
+        // If the count failed, the metrics keep the last known value.
+        if !backlog.unknown {
+            self.observer.backlog_counted(
+                self.target,
+                &backlog.rows,
+                backlog.capped,
+                backlog.oldest_due(self.target),
+            );
+        }
+        backlog
+    }
+
+    /// Returns the number of due rows after the work. If everything was examined and nothing was
+    /// left, the number is known. Otherwise the rows are counted, which requires scanning the dead
+    /// entries that the deletions left in the index.
+    pub(crate) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
+        let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
+        if matches!(self.ended, Some(Ok(()))) && certain {
+            let none = Backlog::none(self.target);
+            self.observer.backlog_counted(self.target, &none.rows, false, None);
+            return none;
+        }
+        let paused = matches!(&self.ended, Some(Err(StopReason::Throttled(throttle_reason, _))) if throttle_reason.cause == ThrottleCause::Pause);
+        if paused || self.table.is_none() {
+            // Due rows were not counted, so some may be left.
+            return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
+        }
+        self.backlog(auxiliary, COUNT_CAP).await
+    }
+
+    /// Ends the target run and returns its report. `backlog` is the number of remaining due rows.
+    pub(crate) fn report(self, backlog: &Backlog) -> TargetReport {
+        let reasons = self.target.reasons.iter().zip(&self.tallies);
+        let mut uncounted_cascades: Vec<String> =
+            self.findings.iter().filter_map(|finding| finding.cascades_to.clone()).collect();
+        uncounted_cascades.sort_unstable();
+        uncounted_cascades.dedup();
+        let worked = Worked {
+            target: self.target.name.clone(),
+            ended: self.ended.unwrap_or_else(|| {
+                Err(StopReason::Failed("not begun: the run had to end".to_owned()))
+            }),
+            deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
+            children: (!self.target.children.is_empty())
+                .then(|| self.tallies.iter().map(|tally| tally.children).sum()),
+            chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),
+            chunk_time: self.tallies.iter().map(|tally| tally.chunk_time).sum(),
+            longest_chunk: self
+                .tallies
+                .iter()
+                .map(|tally| tally.longest_chunk)
+                .max()
+                .unwrap_or_default(),
+            skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
+            elapsed: self.elapsed,
+            busy: self.busy,
+            uncounted_cascades,
+            forced: self.forced.into_iter().map(Code::as_str).collect(),
+        };
+        TargetReport::new(worked, backlog)
+    }
+}

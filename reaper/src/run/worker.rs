@@ -1,0 +1,232 @@
+//! The state that the passes of a run share, and the waits between their chunks.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use tokio::sync::watch;
+
+use crate::connection::LockConnection;
+use crate::observe::Observer;
+use crate::pass::budget::Budget;
+use crate::pass::watermarks::Watermarks;
+use crate::report::progress::{Progress, Waiting};
+use crate::run::run_record::History;
+use crate::stop::Stop;
+use crate::stop_reason::StopReason;
+use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
+use crate::time::milliseconds;
+
+/// The intervals between two checks while the run waits. The first applies to a throttle that may
+/// clear within moments. The second is the maximum, short enough that work visibly resumes when a
+/// pause ends.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) struct Worker<'a> {
+    pub(crate) connection: LockConnection,
+    pub(crate) budget: Budget,
+    pub(crate) throttle: Throttle,
+    /// `None` if no history is kept.
+    pub(crate) history: Option<&'a History>,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) stop: &'a Stop,
+    pub(crate) progress: &'a watch::Sender<Progress>,
+    pub(crate) watermarks: &'a Watermarks,
+    /// The oids of the tables that are being processed.
+    pub(crate) tables: Vec<u32>,
+    /// The idle time that follows the last chunk. The run sleeps before the next chunk.
+    pub(crate) rest: Duration,
+    /// Whether no other transaction was writing during the last chunk.
+    pub(crate) alone: bool,
+    /// The process IDs of lost connections, whose server processes may still hold locks.
+    pub(crate) gone: Vec<i32>,
+    /// The number of consecutive connections that were lost without a deleted row.
+    pub(crate) consecutive_losses: u32,
+}
+
+/// The throttles to check.
+#[derive(Clone, Copy)]
+enum Check {
+    ForPause,
+    Around,
+}
+
+/// The active throttle, and whether it has been logged.
+struct ThrottleState {
+    cause: ThrottleCause,
+    logged: bool,
+}
+
+impl<'a> Worker<'a> {
+    /// Creates a worker for a new run.
+    pub(crate) fn new(
+        connection: LockConnection,
+        (budget, throttle): (Budget, Throttle),
+        history: Option<&'a History>,
+        observer: &'a dyn Observer,
+        (stop, progress): (&'a Stop, &'a watch::Sender<Progress>),
+        watermarks: &'a Watermarks,
+    ) -> Self {
+        Self {
+            connection,
+            budget,
+            throttle,
+            history,
+            observer,
+            stop,
+            progress,
+            watermarks,
+            tables: Vec::new(),
+            rest: Duration::ZERO,
+            alone: false,
+            gone: Vec::new(),
+            consecutive_losses: 0,
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// Sleeps for the idle time after the last chunk, then waits until no throttle is active. Fails
+    /// if the run must end.
+    pub(crate) async fn may_go_on(&mut self) -> Result<(), StopReason> {
+        let rest = std::mem::take(&mut self.rest);
+        if !rest.is_zero() {
+            self.observer.throttled(ThrottleCause::DutyCycle, true);
+            let rested = self.sleep(rest).await;
+            self.observer.throttled(ThrottleCause::DutyCycle, false);
+            self.observer.waited(ThrottleCause::DutyCycle, rested);
+        }
+        self.is_over()?;
+        if !self.throttle.is_due() {
+            return Ok(());
+        }
+        self.wait(Check::Around).await
+    }
+
+    /// Waits until no pause is set, before the run begins its work.
+    pub(crate) async fn wait_for_pause_end(&mut self) -> Result<(), StopReason> {
+        self.wait(Check::ForPause).await
+    }
+
+    /// Checks the throttles until none is active, or until the maximum wait is reached.
+    async fn wait(&mut self, check: Check) -> Result<(), StopReason> {
+        let began = Instant::now();
+        let (mut state, mut pause) = (None, FIRST_LOOK);
+        let ended = loop {
+            let checked = match check {
+                Check::ForPause => self.throttle.pause().await,
+                Check::Around => self.throttle.look(&self.tables).await,
+            };
+            let throttle_reason = match checked {
+                Ok(Some(throttle_reason)) => throttle_reason,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            };
+            self.report_throttle(&mut state, &throttle_reason, began.elapsed());
+            // A throttle that may clear within moments, such as a replica that has yet to replay
+            // the history row of this run, gets at least that much time.
+            let longest = self.throttle.longest_wait().max(if throttle_reason.soon {
+                LAST_LOOK
+            } else {
+                Duration::ZERO
+            });
+            let left = longest.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                let longest = humantime::format_duration(self.throttle.longest_wait());
+                break Err(StopReason::Throttled(
+                    throttle_reason,
+                    format!("MAX_THROTTLE ({longest})"),
+                ));
+            }
+            let slept = self.sleep(pause.min(left)).await;
+            self.observer.waited(throttle_reason.cause, slept);
+            pause = if throttle_reason.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
+            match self.is_over() {
+                Ok(()) => {}
+                // The throttle is the reason why the limit was reached without more work.
+                Err(StopReason::Budget(spent)) => {
+                    break Err(StopReason::Throttled(throttle_reason, spent.to_string()));
+                }
+                Err(over) => break Err(over),
+            }
+            // This query keeps the server from closing the lock connection as idle, and detects a
+            // lost connection now.
+            if let Err(error) = self.connection.is_there().await {
+                break Err(error.into());
+            }
+        };
+        if let Some(ThrottleState { cause, logged }) = state {
+            self.observer.throttled(cause, false);
+            self.progress.send_modify(|progress| progress.waiting = None);
+            let waited_ms = milliseconds(began.elapsed());
+            if ended.is_ok() && logged {
+                // Same level as the event `throttled`.
+                tracing::warn!(
+                    event = "throttle_cleared",
+                    cause = cause.as_str(),
+                    waited_ms,
+                    "throttle cleared; resuming"
+                );
+            }
+        }
+        ended
+    }
+
+    /// Reports the active throttle: in the log once, in the metrics and the progress each time.
+    fn report_throttle(
+        &self,
+        state: &mut Option<ThrottleState>,
+        throttle_reason: &ThrottleReason,
+        waited: Duration,
+    ) {
+        let ThrottleReason { cause, why, soon } = throttle_reason;
+        let mut logged = false;
+        if let Some(before) = state {
+            if before.cause == *cause {
+                logged = before.logged;
+            } else {
+                self.observer.throttled(before.cause, false);
+            }
+        }
+        self.observer.throttled(*cause, true);
+        if !logged && (!soon || waited >= LAST_LOOK) {
+            let longest_s = self.throttle.longest_wait().as_secs_f64();
+            tracing::warn!(
+                event = "throttled",
+                cause = cause.as_str(),
+                why,
+                longest_s,
+                "throttled"
+            );
+            logged = true;
+        }
+        *state = Some(ThrottleState { cause: *cause, logged });
+        self.progress.send_modify(|progress| {
+            let since = progress
+                .waiting
+                .as_ref()
+                .filter(|waiting| waiting.cause == *cause)
+                .map(|waiting| waiting.since);
+            let since = since.unwrap_or_else(Utc::now);
+            progress.waiting = Some(Waiting { cause: *cause, why: why.clone(), since });
+        });
+    }
+
+    /// Sleeps for `time`, or less if the run must end. Returns the time that has passed.
+    pub(crate) async fn sleep(&self, time: Duration) -> Duration {
+        let began = Instant::now();
+        tokio::select! {
+            _ = self.stop.wait() => {}
+            () = tokio::time::sleep(time.min(self.budget.time_left())) => {}
+        }
+        began.elapsed()
+    }
+
+    /// Fails if a signal was received or if the budget is used up.
+    pub(crate) fn is_over(&self) -> Result<(), StopReason> {
+        if let Some(signal) = self.stop.requested() {
+            return Err(StopReason::Signal(signal));
+        }
+        self.budget.spent().map_or(Ok(()), |limit| Err(StopReason::Budget(limit)))
+    }
+}

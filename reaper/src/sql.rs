@@ -1,0 +1,363 @@
+//! The text of every statement of a pass. This is the only module that builds SQL from a target.
+//!
+//! A *cursor* is a position in the scan order of a pass: in index order, the due time and the key
+//! of a row; in heap order, the beginning of a block. Its values are passed as [`Text`].
+//!
+//! If a table has no key, a cursor in index order is a due time only, and rows with the same due
+//! time belong to one key range.
+//!
+//! A target's *filter* and *group* are conditions on a row that was found by its position. They
+//! never determine where a key range begins or ends, so a pass examines the rows that they keep
+//! once and continues after them.
+//!
+//! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due`, the unqualified
+//! name would refer to the text. **Every table is `ONLY` that table**: a `ctid` has no meaning in
+//! tables that inherit from it. **Every table, type, function and operator is schema-qualified**:
+//! see [`operator`]. **Every statement that visits rows also names the oid of the table**: see
+//! [`identity`].
+
+mod answer;
+mod count;
+mod delete;
+pub(crate) mod identity;
+pub(crate) mod operator;
+pub(crate) mod query;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::fmt::Write as _;
+
+pub(crate) use answer::{Counted, Locked, mark, with_children};
+pub(crate) use transaction::Around;
+
+use crate::sql::identity::Identity;
+use crate::sql::operator::{GE, GT, LE, LT, Operator};
+use crate::sql::query::{Query, Text, Values};
+use crate::target::Order;
+use crate::target::catalog::{Child, Column};
+use crate::target::condition::ResolvedCondition;
+use crate::target::due::{Counts, Due};
+
+/// A position as text: the due time and the key of one row, or a block.
+pub(crate) type Cursor = Vec<Text>;
+
+/// The rows between two cursors: after `low`, up to and including `high`. `None` means that the
+/// range is unbounded on that side.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyRange {
+    pub(crate) low: Option<Cursor>,
+    pub(crate) high: Option<Cursor>,
+}
+
+/// The statements of one pass over a table, in the order of one of its due columns or of its
+/// blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct PassSql {
+    pub(crate) oid: u32,
+    /// The quoted, schema-qualified name.
+    pub(crate) table: String,
+    pub(crate) order: Order,
+    pub(crate) due: Due,
+    /// The key columns. Empty if the table has no key.
+    pub(crate) key: Vec<Column>,
+    /// The conditions of the earlier passes. Rows that are due by one of them are counted there.
+    pub(crate) earlier: Vec<Due>,
+    /// The filter and the group; `None` if every due row may be deleted.
+    pub(crate) only: Option<Only>,
+    /// The watermark of an earlier run: no due row is older than this due time.
+    pub(crate) from: Option<Text>,
+    /// The child tables, whose rows are deleted first.
+    pub(crate) children: Vec<Child>,
+    /// The tables from which rows are deleted. The table of the pass is the first one.
+    pub(crate) tables: Vec<Identity>,
+    /// The tables that determine which rows may be deleted: that of the group, and those that
+    /// `where` reads.
+    pub(crate) read: Vec<Identity>,
+    pub(crate) values: Values,
+}
+
+/// How a DELETE treats locked rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockWait {
+    /// Skips locked rows.
+    SkipLocked,
+    /// Waits for locked rows, up to `lock_timeout`, after which the statement fails. Used while no
+    /// locked row has been met, because it takes half the time.
+    Wait,
+    /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target whose rows depend on
+    /// the contents of other rows.
+    Locked,
+    /// Does not check for locked rows, because the table itself is locked.
+    TableLocked,
+}
+
+/// Conditions that restrict which due rows may be deleted.
+#[derive(Clone, Debug)]
+pub(crate) struct Only {
+    /// A condition on the row `t`.
+    pub(crate) filter: Option<ResolvedCondition>,
+    pub(crate) group: Option<Group>,
+}
+
+/// Rows that are deleted together.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) column: Column,
+    /// The equality operator of the column.
+    pub(crate) equals: Operator,
+    /// The quoted, schema-qualified name of the whole table, of which the pass may process one
+    /// partition.
+    pub(crate) table: String,
+    /// The conditions of all reasons of the target.
+    pub(crate) reasons: Vec<Due>,
+}
+
+impl PassSql {
+    /// Returns the same pass in another scan order.
+    pub(crate) fn ordered(&self, order: Order) -> Self {
+        Self { order, ..self.clone() }
+    }
+
+    /// Returns the same pass with its values as literals.
+    pub(crate) fn written(&self) -> Self {
+        Self { values: Values::Written, ..self.clone() }
+    }
+
+    /// Returns the statement that finds the end of a key range of `*rows + 1` rows, children
+    /// included. It returns at most one row, the cursor, and reads only indexes.
+    ///
+    /// A parent occurs once for each of its children, or once if it has none. `OFFSET 0` keeps the
+    /// subquery an index lookup on the child table for each parent, in the order of the parents, so
+    /// that the scan stops as soon as enough rows were found. The casts are outside the subquery:
+    /// inside, they would be evaluated for each row that `OFFSET` skips (1.08 ms instead of 0.23 ms
+    /// for 5,000 rows).
+    pub(crate) fn probe<'a>(&'a self, within: &'a KeyRange, rows: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due_within(within, &mut query);
+        let offset = query.bind(rows);
+        let numbered = || self.columns().enumerate();
+        let columns = numbered().map(|(n, column)| format!("t.{} AS c{n}", column.name));
+        let cursor = numbered().map(|(n, _)| format!("m.c{n}::pg_catalog.text"));
+        let (columns, cursor): (Vec<String>, Vec<String>) = (columns.collect(), cursor.collect());
+        let child = |child: &Child| {
+            format!("SELECT FROM ONLY {} c WHERE {}", child.table, child.refers("c", "t"))
+        };
+        let children = match self.children.as_slice() {
+            [] => String::new(),
+            children => {
+                let each = children.iter().map(child).collect::<Vec<_>>().join(" UNION ALL ");
+                format!(" LEFT JOIN LATERAL ({each} OFFSET 0) AS r ON true")
+            }
+        };
+        query.text = format!(
+            "SELECT {} FROM (SELECT {} FROM ONLY {} t{children} WHERE {due} \
+             ORDER BY {} OFFSET {offset} LIMIT 1) AS m",
+            cursor.join(", "),
+            columns.join(", "),
+            self.table,
+            self.names()
+        );
+        query
+    }
+
+    /// Whether a key range may have any number of rows, so that the statement limits how many are
+    /// deleted: in heap order, and if rows with the same due time are indistinguishable.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.order == Order::Heap || self.key.is_empty()
+    }
+
+    /// Whether rows are deleted only together with their group.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.only.as_ref().is_some_and(|only| only.group.is_some())
+    }
+
+    /// Returns the condition that `t` is not due by an earlier pass.
+    fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let mut fresh = String::from("true");
+        for earlier in &self.earlier {
+            let _ = write!(fresh, " AND ({}) IS NOT TRUE", earlier.condition(query));
+        }
+        fresh
+    }
+
+    /// Returns the condition that `t` is due and in the key range. The row comparisons are index
+    /// conditions.
+    fn due_within<'a>(&'a self, within: &'a KeyRange, query: &mut Query<'a>) -> String {
+        // After a cursor in index order, no row is older than the cursor.
+        let after_cursor = self.order == Order::Index && within.low.is_some();
+        let mut condition =
+            if after_cursor { self.due.is_past(query) } else { self.due.condition(query) };
+        if let (Order::Index, None, Some(from)) = (self.order, &within.low, &self.from) {
+            let Column { name, cast, .. } = &self.due.column;
+            let _ = write!(condition, " AND t.{name} {GE} {}::{cast}", query.bind(from));
+        }
+        for (cursor, operator) in [(&within.low, GT), (&within.high, LE)] {
+            let Some(cursor) = cursor else { continue };
+            match self.order {
+                Order::Index => {
+                    let columns = self.columns().zip(cursor);
+                    let values: Vec<String> = columns
+                        .map(|(column, value)| format!("{}::{}", query.bind(value), column.cast))
+                        .collect();
+                    let _ = write!(
+                        condition,
+                        " AND ({}) {operator} ({})",
+                        self.names(),
+                        values.join(", ")
+                    );
+                }
+                // No row is at the beginning of a block: positions within a block are counted from
+                // 1.
+                Order::Heap => {
+                    for value in cursor {
+                        let _ = write!(
+                            condition,
+                            " AND t.ctid {operator} {}::pg_catalog.tid",
+                            query.bind(value)
+                        );
+                    }
+                }
+            }
+        }
+        condition
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        std::iter::once(&self.due.column).chain(&self.key)
+    }
+
+    /// Returns `t.due, t.key, …`.
+    fn names(&self) -> String {
+        self.columns().map(|column| format!("t.{}", column.name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Only {
+    /// Returns the filter on `t`. Because it is inside a CASE, the planner cannot use it for an
+    /// index or a join: it is evaluated row by row, and the position in the index alone determines
+    /// what is read.
+    fn filter(&self) -> Option<String> {
+        let filter = self.filter.as_ref().map(ResolvedCondition::sql);
+        filter.map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"))
+    }
+
+    /// Returns the condition that all rows of a group may be deleted. `of_row` is a query that
+    /// returns one row with the group's value, in a column of that name; `and` is an additional
+    /// condition on each row.
+    ///
+    /// `OFFSET 0` and the separate subquery for the value keep this one lookup in the index on the
+    /// group. A plain `NOT EXISTS` became a hash anti join, which read the whole table for each
+    /// chunk (300,000 rows: 38 ms instead of 4 ms).
+    fn is_whole<'a>(
+        &'a self,
+        group: &'a Group,
+        of_row: &str,
+        and: Option<&str>,
+        query: &mut Query<'a>,
+    ) -> String {
+        let due: Vec<String> =
+            group.reasons.iter().map(|due| format!("({})", due.condition(query))).collect();
+        let mut may_go = vec![format!("({})", due.join(" OR "))];
+        may_go.extend(self.filter());
+        may_go.extend(and.map(str::to_owned));
+        let (table, is_in) = (&group.table, group.is("t", "one.of_row"));
+        format!(
+            "(NOT EXISTS (SELECT FROM ({of_row}) AS one, {table} t WHERE {is_in} AND ({}) IS NOT TRUE OFFSET 0)) IS TRUE",
+            may_go.join(" AND ")
+        )
+    }
+}
+
+impl Group {
+    /// Returns the condition that `row` belongs to the group with `value`.
+    fn is(&self, row: &str, value: &str) -> String {
+        // The cast to the base type is necessary because a domain could have an operator of its
+        // own.
+        let Column { name, cast, .. } = &self.column;
+        format!("{row}.{name}::{cast} {} {value}", self.equals)
+    }
+}
+
+impl Child {
+    /// Returns the condition that `child` references `parent`.
+    fn refers(&self, child: &str, parent: &str) -> String {
+        self.refers_to_value(child, &format!("{parent}.{}", self.refers_to))
+    }
+
+    fn refers_to_value(&self, child: &str, value: &str) -> String {
+        let Column { name, cast, equals, .. } = &self.column;
+        match equals {
+            Some(equals) if equals.is_built_in() => format!("{child}.{name} {equals} {value}"),
+            Some(equals) => format!("{child}.{name}::{cast} {equals} {value}::{cast}"),
+            // The catalog lookup rejects such a child.
+            None => "false".to_owned(),
+        }
+    }
+}
+
+impl Due {
+    /// Returns the condition that `t` is due.
+    fn condition<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let mut condition = self.is_past(query);
+        if let Some(floor) = &self.floor {
+            let floor = query.bind(floor);
+            let _ =
+                write!(condition, " AND t.{} {GE} {floor}::{}", self.column.name, self.column.cast);
+        }
+        condition
+    }
+
+    /// Returns the condition that the due time of `t` is past, regardless of the floor.
+    fn is_past<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let Column { name, cast, .. } = &self.column;
+        let mut condition = format!("t.{name} {LT} {}::{cast}", query.bind(&self.cutoff));
+        if let Some((from, to)) = &self.skipped {
+            let (from, to) = (query.bind(from), query.bind(to));
+            let _ = write!(
+                condition,
+                " AND (t.{name} {LT} {from}::{cast} OR t.{name} {GE} {to}::{cast})"
+            );
+        }
+        condition
+    }
+
+    /// Returns the oldest value of `due`. `-infinity` is the oldest only if there is no other
+    /// value.
+    fn oldest(&self, filter: &str) -> String {
+        let only = |conditions: &[&str]| {
+            let conditions: Vec<&str> =
+                conditions.iter().filter(|one| !one.is_empty()).copied().collect();
+            if conditions.is_empty() {
+                String::new()
+            } else {
+                format!(" FILTER (WHERE {})", conditions.join(" AND "))
+            }
+        };
+        let all = format!("pg_catalog.min(due){}", only(&[filter]));
+        match self.counts {
+            Counts::PerSecond(_) => self.epoch(&all),
+            Counts::Instant | Counts::Local(_) => {
+                let finite = only(&[filter, "pg_catalog.isfinite(due)"]);
+                self.epoch(&format!("coalesce(pg_catalog.min(due){finite}, {all})"))
+            }
+        }
+    }
+
+    /// Converts a value of the column to seconds since 1970.
+    fn epoch(&self, value: &str) -> String {
+        match &self.counts {
+            Counts::Instant => format!("extract(epoch FROM {value})::pg_catalog.float8"),
+            Counts::Local(zone) => {
+                format!(
+                    "extract(epoch FROM ({value})::pg_catalog.timestamp AT TIME ZONE '{zone}')::pg_catalog.float8"
+                )
+            }
+            Counts::PerSecond(many) => {
+                format!(
+                    "({value})::pg_catalog.float8 OPERATOR(pg_catalog./) {many}::pg_catalog.float8"
+                )
+            }
+        }
+    }
+}

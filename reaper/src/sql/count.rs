@@ -1,0 +1,144 @@
+//! The read-only statements: how many rows are due, and how many rows of a table would be deleted.
+
+use super::{KeyRange, Only, PassSql};
+use crate::sql::operator::LT;
+use crate::sql::query::Query;
+use crate::target::Order;
+use crate::target::catalog::Column;
+
+impl PassSql {
+    /// Counts the due rows in a key range and examines at most `*cap` rows. Returns one row, for
+    /// [`super::Counted::of`].
+    pub(crate) fn count<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due_within(within, &mut query);
+        let cap = query.bind(cap);
+        let fresh = self.fresh(&mut query);
+        let (name, table) = (&self.due.column.name, &self.table);
+        let order = match self.order {
+            Order::Index => format!(" ORDER BY {}", self.names()),
+            Order::Heap => String::new(),
+        };
+        let columns = format!("t.{name} AS due, {fresh} AS fresh");
+        let from = format!("FROM ONLY {table} t WHERE {due}{order} LIMIT {cap}");
+        query.text = match &self.only {
+            None => format!(
+                "SELECT pg_catalog.count(*) FILTER (WHERE fresh), pg_catalog.count(*), {} FROM (SELECT {columns} {from}) AS found",
+                self.due.oldest("")
+            ),
+            Some(only) => {
+                let counts = format!(
+                    "pg_catalog.count(*) FILTER (WHERE fresh AND free), pg_catalog.count(*), {}, \
+                     pg_catalog.count(*) FILTER (WHERE free)",
+                    self.due.oldest("free")
+                );
+                only.looked_at(&counts, &columns, "true", &from, &mut query)
+            }
+        };
+        query
+    }
+
+    /// Finds the oldest time before the year 2000, as text. Returns at most one row. Returns `None`
+    /// if the target treats such times like any other.
+    pub(crate) fn ancient(&self) -> Option<Query<'_>> {
+        let floor = self.due.floor.as_ref()?;
+        let mut query = Query::new(self.values);
+        let Column { name, cast, .. } = &self.due.column;
+        let floor = query.bind(floor);
+        query.text = format!(
+            "SELECT t.{name}::pg_catalog.text FROM ONLY {} t WHERE t.{name} {LT} {floor}::{cast} ORDER BY t.{name} LIMIT 1",
+            self.table
+        );
+        Some(query)
+    }
+
+    /// Finds the newest due time of the rows that may be deleted, among the last `*cap` due rows,
+    /// in seconds since 1970. Returns one row with NULL if there is none.
+    pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
+        let mut query = Query::new(self.values);
+        let due = self.due.condition(&mut query);
+        let cap = query.bind(cap);
+        let back = self
+            .columns()
+            .map(|column| format!("t.{} DESC", column.name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let (name, table) = (&self.due.column.name, &self.table);
+        let columns = format!("t.{name} AS due");
+        let from = format!("FROM ONLY {table} t WHERE {due} ORDER BY {back} LIMIT {cap}");
+        query.text = match &self.only {
+            None => format!(
+                "SELECT {} FROM (SELECT {columns} {from}) AS found",
+                self.due.epoch("pg_catalog.max(due)")
+            ),
+            Some(only) => {
+                let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
+                only.looked_at(&newest, &columns, "true", &from, &mut query)
+            }
+        };
+        query
+    }
+
+    /// Counts the rows in about `percent` of a table's blocks, and how many of them are due by this
+    /// reason or an earlier one and may be deleted.
+    pub(crate) fn sample(&self, percent: f64) -> Query<'_> {
+        let mut query = Query::new(self.values);
+        let reasons = self.earlier.iter().chain([&self.due]);
+        let due = reasons
+            .map(|due| format!("({})", due.condition(&mut query)))
+            .collect::<Vec<_>>()
+            .join(" OR ");
+        let from = format!("FROM ONLY {} t TABLESAMPLE pg_catalog.system ({percent})", self.table);
+        query.text = match &self.only {
+            None => format!(
+                "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {due}) {from}"
+            ),
+            Some(only) => {
+                let counts = "pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE free)";
+                only.looked_at(
+                    counts,
+                    "true AS row",
+                    &format!("({due}) IS TRUE"),
+                    &from,
+                    &mut query,
+                )
+            }
+        };
+        query
+    }
+}
+
+impl Only {
+    /// Returns a query for `results`, which are aggregates over `columns` of the rows `t` in `from`
+    /// and over `free`: whether a row is `wanted` and may be deleted.
+    ///
+    /// Each group is decided once, however many of its rows were found. A decision for each row
+    /// would take a number of lookups that is quadratic in the size of the group.
+    fn looked_at<'a>(
+        &'a self,
+        results: &str,
+        columns: &str,
+        wanted: &str,
+        from: &str,
+        query: &mut Query<'a>,
+    ) -> String {
+        let passes = self.filter().unwrap_or_else(|| "true".to_owned());
+        let passes = format!("CASE WHEN {wanted} THEN {passes} ELSE false END");
+        let Some(group) = &self.group else {
+            return format!(
+                "SELECT {results} FROM (SELECT {columns}, {passes} AS free {from}) AS found"
+            );
+        };
+        let (column, cast, equals) = (&group.column.name, &group.column.cast, &group.equals);
+        let whole = self.is_whole(group, "SELECT p.of_group AS of_row", None, query);
+        format!(
+            "WITH reaped_seen AS MATERIALIZED (\
+             SELECT {columns}, {passes} AS passes, t.{column}::{cast} AS of_group {from}), \
+             reaped_whole AS MATERIALIZED (\
+             SELECT p.of_group FROM (SELECT DISTINCT s.of_group FROM reaped_seen s WHERE s.passes AND s.of_group IS NOT NULL) AS p \
+             WHERE {whole}) \
+             SELECT {results} FROM (SELECT s.*, CASE WHEN NOT s.passes THEN false WHEN s.of_group IS NULL THEN true \
+             ELSE s.of_group {equals} ANY (SELECT w.of_group FROM reaped_whole w) END AS free FROM reaped_seen s) AS found"
+        )
+    }
+}

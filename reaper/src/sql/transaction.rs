@@ -1,0 +1,54 @@
+//! The transaction of a chunk: it first locks the tables and verifies that they are the ones that
+//! were examined.
+
+use super::{Only, PassSql};
+use crate::sql::identity::verify;
+
+/// The timeout for the table lock under which a large group is decided. While the request for this
+/// lock is queued, all other writers to the table wait.
+const TABLE_LOCK_WAIT: &str = "50ms";
+
+/// The statements before and after those that lock and delete. They are the same for every chunk of
+/// a pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    /// Begins the transaction and locks the tables from which rows are deleted.
+    pub(crate) begin: String,
+    /// Does the same for a group that is too large to be locked row by row: no other transaction
+    /// can then write to the table or lock its rows.
+    pub(crate) begin_exclusive: Option<String>,
+    /// Raises an error if the tables are not the ones that were examined.
+    pub(crate) verify: String,
+    /// Does the same for the tables that determine whether rows of other tables may be deleted. The
+    /// statement that reads these tables locks them.
+    pub(crate) verify_after: Option<String>,
+}
+
+impl Around {
+    pub(super) fn of(pass: &PassSql) -> Self {
+        let names: Vec<String> =
+            pass.tables.iter().map(|table| format!("ONLY {}", table.table)).collect();
+        let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.join(", "));
+        let group = pass.only.as_ref().and_then(|Only { group, .. }| group.as_ref());
+        let exclusive = group.map(|group| {
+            // Locks all partitions as well.
+            format!(
+                "BEGIN; SET LOCAL lock_timeout = '{TABLE_LOCK_WAIT}'; LOCK TABLE {} IN EXCLUSIVE MODE; {lock}",
+                group.table
+            )
+        });
+        Self {
+            begin: format!("BEGIN; {lock}"),
+            begin_exclusive: exclusive,
+            verify: verify(&pass.tables),
+            verify_after: (!pass.read.is_empty()).then(|| verify(&pass.read)),
+        }
+    }
+}
+
+impl PassSql {
+    /// Returns the statements before and after those of each chunk.
+    pub(crate) fn around(&self) -> Around {
+        Around::of(self)
+    }
+}

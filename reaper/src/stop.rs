@@ -1,0 +1,80 @@
+//! Requests to stop, as a value that is passed down. A run that is stopped ends after its current
+//! chunk.
+
+use tokio::sync::watch;
+
+/// A signal that requests a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: from a service manager.
+    Terminate,
+}
+
+impl Signal {
+    /// Returns 128 plus the signal number, as shells do.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
+impl std::fmt::Display for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
+    }
+}
+
+/// Whether a shutdown has been requested.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<Option<Signal>>);
+
+/// Requests a shutdown from all clones of a [`Stop`].
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Option<Signal>>);
+
+impl Stopper {
+    /// Requests the shutdown. Returns `false` if it was requested before.
+    #[must_use]
+    pub fn stop(&self, signal: Signal) -> bool {
+        self.0.send_replace(Some(signal)).is_none()
+    }
+}
+
+impl Stop {
+    /// Creates a pair: what requests the shutdown, and what learns of it.
+    #[must_use]
+    pub fn new() -> (Stopper, Self) {
+        let (requested, stop) = watch::channel(None);
+        (Stopper(requested), Self(stop))
+    }
+
+    /// Returns a value that never requests a shutdown.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::new().1
+    }
+
+    /// Returns the signal, if a shutdown was requested.
+    #[must_use]
+    pub fn requested(&self) -> Option<Signal> {
+        *self.0.borrow()
+    }
+
+    /// Waits for a request.
+    pub async fn wait(&self) -> Signal {
+        let mut requested = self.0.clone();
+        match requested.wait_for(Option::is_some).await.map(|signal| *signal) {
+            Ok(Some(signal)) => signal,
+            // The sender is gone, so nothing can request a shutdown.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The reaper's run history: one row per run, inserted at its start, updated while it works, and
+//! completed at its end.
+//!
+//! The connection that writes the row of a run also holds a session advisory lock with the keys
+//! [`ALIVE`] and [`RunId::lock_key`]. Any role can therefore see in `pg_locks` whether an
+//! unfinished run is alive or was killed.
+//!
+//! These queries use a bare [`Client`]: the reaper has no Diesel connection, and does not need one
+//! for a few statements.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Row};
+use uuid::Uuid;
+
+use crate::store::own_tables::OwnTables;
+
+/// "SRru": first key of the locks that show which runs are alive.
+pub const ALIVE: i32 = 0x5352_7275;
+
+/// Whether the lock of the run `r` is held. Its second key is the end of the run's id, converted to
+/// an oid.
+const IS_ALIVE: &str =
+    "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
+        AND l.objsubid OPERATOR(pg_catalog.=) 2
+        AND l.database OPERATOR(pg_catalog.=) (
+            SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+        AND l.classid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+        AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
+            pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
+
+/// Number of runs that are searched for killed ones: the last thousand within a week, along an
+/// index. Older ones have been found by later runs.
+const LOOKED_AT: i64 = 1_000;
+
+/// Maximum number of killed runs that are closed at a time.
+const CLOSED_AT_A_TIME: i64 = 20;
+
+/// Id of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId(pub Uuid);
+
+impl RunId {
+    /// Generates a `UUIDv7`, like every other id here.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Returns the second key of the run's advisory lock: the last 32 bits of its id, which are
+    /// random.
+    #[must_use]
+    pub fn lock_key(self) -> i32 {
+        let [.., a, b, c, d] = *self.0.as_bytes();
+        i32::from_be_bytes([a, b, c, d])
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What started a run: the possible values of `reaper_runs.trigger`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A user, or another scheduler, ran `run`.
+    Manual,
+    /// The schedule of a daemon.
+    Schedule,
+}
+
+impl Trigger {
+    /// Returns the value in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// The outcome of a run: the possible values of `reaper_runs.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// All rows that were due and not locked have been deleted.
+    Success,
+    /// Some of them have been deleted: a target failed, or a budget was exhausted before all rows
+    /// were deleted.
+    Partial,
+    /// Another reaper held the lock.
+    SkippedLock,
+    /// A pause was set.
+    Paused,
+    /// No target was completed.
+    Failed,
+    /// A signal stopped the run.
+    Interrupted,
+}
+
+impl Outcome {
+    /// All outcomes, for metrics that are created at startup.
+    pub const ALL: [Self; 6] = [
+        Self::Success,
+        Self::Partial,
+        Self::SkippedLock,
+        Self::Paused,
+        Self::Failed,
+        Self::Interrupted,
+    ];
+
+    /// Returns the value in the table, in reports and in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::SkippedLock => "skipped_lock",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A run that starts.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Id of the run.
+    pub id: RunId,
+    /// The host and process of the run.
+    pub instance: String,
+    /// Version of the program.
+    pub version: String,
+    /// When the run started, by the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// What started the run.
+    pub trigger: Trigger,
+}
+
+impl NewRun {
+    /// Inserts the row of the run.
+    pub async fn insert(&self, client: &Client, own: &OwnTables) -> Result<(), Error> {
+        let runs = own.runs();
+        client
+            .execute(
+                &format!("INSERT INTO {runs} (id, instance, version, started_at, trigger) VALUES ($1, $2, $3, $4, $5)"),
+                &[&self.id.0, &self.instance, &self.version, &self.started_at, &self.trigger.as_str()],
+            )
+            .await
+            .map(drop)
+    }
+}
+
+/// Acquires the lock that shows that the run is alive. Returns `false` if the lock is already
+/// held, which happens only if two runs have the same key.
+///
+/// The host of the run may disappear without closing the connection. TCP keepalives make the server
+/// detect this within a minute, on platforms that support them.
+pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
+    const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+    client.batch_execute(NOTICE).await?;
+    let row = client
+        .query_one("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", &[&ALIVE, &id.lock_key()])
+        .await?;
+    row.try_get(0)
+}
+
+/// Returns whether this connection holds the lock.
+pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
+    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
+        WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
+        AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+        AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2::int::pg_catalog.oid)";
+    client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.try_get(0)
+}
+
+/// Releases the lock and resets the settings that [`hold`] made.
+pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
+    let (class, key) = (ALIVE, id.lock_key());
+    let together = format!(
+        "SELECT pg_catalog.pg_advisory_unlock({class}, {key});
+         RESET tcp_keepalives_idle; RESET tcp_keepalives_interval; RESET tcp_keepalives_count"
+    );
+    client.batch_execute(&together).await
+}
+
+/// Updates the heartbeat and the report of a run in progress.
+pub async fn touch(
+    client: &Client,
+    own: &OwnTables,
+    id: RunId,
+    report: &Value,
+) -> Result<(), Error> {
+    let sql = format!(
+        "UPDATE {} SET heartbeat_at = pg_catalog.now(), report = $2
+         WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL",
+        own.runs()
+    );
+    client.execute(&sql, &[&id.0, report]).await.map(drop)
+}
+
+/// Completes the row of a run with its outcome and report. Inserts the row if it was lost in a
+/// failover.
+pub async fn finish(
+    client: &Client,
+    own: &OwnTables,
+    run: &NewRun,
+    outcome: Outcome,
+    report: &Value,
+) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO {} (id, instance, version, started_at, trigger, heartbeat_at, finished_at, outcome, report)
+         VALUES ($1, $2, $3, $4, $5, pg_catalog.now(), pg_catalog.now(), $6, $7)
+         ON CONFLICT (id) DO UPDATE SET heartbeat_at = pg_catalog.now(), finished_at = pg_catalog.now(),
+             outcome = excluded.outcome, report = excluded.report",
+        own.runs()
+    );
+    let (trigger, outcome) = (run.trigger.as_str(), outcome.as_str());
+    client
+        .execute(
+            &sql,
+            &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report],
+        )
+        .await
+        .map(drop)
+}
+
+/// A row of the run history.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Id of the run.
+    pub id: RunId,
+    /// The host and process of the run.
+    pub instance: String,
+    /// Version of the program.
+    pub version: String,
+    /// When the run started, by the database's clock, like all times here.
+    pub started_at: DateTime<Utc>,
+    /// When the run last updated its row.
+    pub heartbeat_at: DateTime<Utc>,
+    /// When the run ended; `None` if it is in progress or was killed.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What started the run.
+    pub trigger: String,
+    /// The value in the table.
+    pub outcome: Option<String>,
+    /// The report of the run, or what it has done so far.
+    pub report: Option<Value>,
+    /// Whether the lock of the run is held.
+    pub alive: bool,
+}
+
+impl Run {
+    fn of(row: &Row) -> Self {
+        Self {
+            id: RunId(row.get(0)),
+            instance: row.get(1),
+            version: row.get(2),
+            started_at: row.get(3),
+            heartbeat_at: row.get(4),
+            finished_at: row.get(5),
+            trigger: row.get(6),
+            outcome: row.get(7),
+            report: row.get(8),
+            alive: row.get(9),
+        }
+    }
+}
+
+const COLUMNS: &str = "r.id, r.instance, r.version, r.started_at, r.heartbeat_at, r.finished_at, r.trigger, r.outcome, r.report";
+
+/// Returns the last `count` runs, newest first.
+pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Run>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS}, r.finished_at IS NULL AND {IS_ALIVE}
+         FROM {} AS r ORDER BY r.started_at DESC, r.id DESC LIMIT $2",
+        own.runs()
+    );
+    let rows = client.query(&sql, &[&i64::from(ALIVE), &count]).await?;
+    Ok(rows.iter().map(Run::of).collect())
+}
+
+/// Returns runs that were killed: they are unfinished, their lock is not held, and they have not
+/// updated their row for a minute. A run that has lost its connection has no lock until it
+/// reconnects.
+pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS}, false
+         FROM (SELECT * FROM {}
+               WHERE started_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '7 days')
+               ORDER BY started_at DESC, id DESC LIMIT {LOOKED_AT}) AS r
+         WHERE r.finished_at IS NULL
+             AND r.heartbeat_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '1 minute')
+             AND NOT {IS_ALIVE}
+         LIMIT {CLOSED_AT_A_TIME}",
+        own.runs()
+    );
+    let rows = client.query(&sql, &[&i64::from(ALIVE)]).await?;
+    Ok(rows.iter().map(Run::of).collect())
+}
+
+/// What a run of the last day did, for a chart.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    /// When the run started, by the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// The value in the table; `None` while the run is in progress.
+    pub outcome: Option<String>,
+    /// Rows deleted from all targets.
+    pub deleted: i64,
+    /// Mean duration of its chunks, in milliseconds.
+    pub chunk_ms_mean: Option<f64>,
+    /// Duration of its longest chunk, in milliseconds.
+    pub chunk_ms_max: Option<f64>,
+}
+
+/// Returns summaries of the runs of the last 24 hours, newest first, at most `count`. The server
+/// reads them from the reports, so that the reports are not transferred.
+pub async fn recent(
+    client: &Client,
+    own: &OwnTables,
+    count: i64,
+) -> Result<Vec<RunSummary>, Error> {
+    let sql = include_str!("recent_runs.sql").replace("{runs}", own.runs());
+    let rows = client.query(&sql, &[&count]).await?;
+    let summary = |row: &Row| RunSummary {
+        started_at: row.get(0),
+        outcome: row.get(1),
+        deleted: row.get(2),
+        chunk_ms_mean: row.get(3),
+        chunk_ms_max: row.get(4),
+    };
+    Ok(rows.iter().map(summary).collect())
+}
+
+/// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if it has
+/// updated its row in the meantime.
+pub async fn close_killed(
+    client: &Client,
+    own: &OwnTables,
+    run: &Run,
+    report: &Value,
+) -> Result<bool, Error> {
+    let sql = format!(
+        "UPDATE {} SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
+         WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL AND heartbeat_at OPERATOR(pg_catalog.=) $2",
+        own.runs()
+    );
+    Ok(client.execute(&sql, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
+}
+
+/// Returns the reports of the last 50 finished runs, newest first.
+pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>, Error> {
+    let sql = format!(
+        "SELECT report FROM {} WHERE finished_at IS NOT NULL AND report IS NOT NULL
+         ORDER BY started_at DESC, id DESC LIMIT 50",
+        own.runs()
+    );
+    Ok(client.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Returns when a run last succeeded and when one last finished, of any reaper. Only the last 5000
+/// runs are read, which is 52 days at one run every 15 minutes.
+pub async fn last_ended(
+    client: &Client,
+    own: &OwnTables,
+) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
+    let sql = format!(
+        "SELECT pg_catalog.max(finished_at) FILTER (WHERE outcome OPERATOR(pg_catalog.=) 'success'), pg_catalog.max(finished_at)
+         FROM (SELECT finished_at, outcome FROM {} ORDER BY started_at DESC, id DESC LIMIT 5000) AS last",
+        own.runs()
+    );
+    client.query_one(&sql, &[]).await.map(|row| (row.get(0), row.get(1)))
+}
+
+/// Returns whether the error means that the table does not exist. The reaper's migrations are
+/// optional.
+#[must_use]
+pub fn is_absent(error: &Error) -> bool {
+    error.code() == Some(&SqlState::UNDEFINED_TABLE)
+}

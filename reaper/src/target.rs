@@ -1,0 +1,154 @@
+//! The definition of a target: a table, and the reasons for which its rows are due.
+
+pub(crate) mod auth_api;
+pub(crate) mod catalog;
+pub(crate) mod condition;
+pub(crate) mod due;
+pub(crate) mod name;
+pub(crate) mod nearest;
+pub(crate) mod wall;
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::target::name::{Ident, TableName};
+
+/// The unit of an integer column that contains the time since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+}
+
+/// A reason for deleting a row: the time in `column` was more than `keep` ago. A row whose `column`
+/// is null is not due.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// The name in reports and labels.
+    pub name: String,
+    /// The column with the due time.
+    pub column: Ident,
+    /// How long the row is kept after that time.
+    pub keep: Duration,
+    /// The time zone of a `timestamp` or `date` column. It is ignored for a `timestamptz` column.
+    pub zone: Option<Tz>,
+    /// The unit of an integer column.
+    pub unit: Option<Unit>,
+}
+
+/// The scan order of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Follows the index on the due column, beginning at the oldest row. Reads only due rows.
+    Index,
+    /// Follows the heap, one range of blocks at a time. Reads the whole table, and each block once.
+    Heap,
+}
+
+/// The meaning of a time before the year 2000 in a due column. Many applications store 0,
+/// `0001-01-01` or `-infinity` for "never".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ancient {
+    /// Not configured. The target is unsafe if such a time exists, and rows that get such a time
+    /// during a run are kept.
+    #[default]
+    Refuse,
+    /// The time means "never": such rows are not due, and no statement reads them.
+    Keep,
+    /// The time has no special meaning: such rows are due.
+    Due,
+}
+
+/// The effect if the table of a target does not exist.
+#[derive(Clone, Debug)]
+pub enum Absent {
+    /// The target fails. The text describes how to fix that.
+    Fails(String),
+    /// The target is skipped.
+    LeftOut,
+    /// The target is skipped, unless all tables of this preset are missing.
+    LeftOutOf(String),
+}
+
+/// A table and the reasons for which its rows are due.
+///
+/// Each reason requires an index on its column, preferably followed by the primary key. The pass
+/// follows this index.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name in reports and labels.
+    pub name: String,
+    /// The table with the rows.
+    pub table: TableName,
+    /// The reasons, each with one pass, in this order. A row that is due for several reasons is
+    /// counted for the first one.
+    pub reasons: Vec<Reason>,
+    /// An SQL condition on the row `t`. A row that does not satisfy it is not due.
+    pub filter: Option<String>,
+    /// A column that groups rows: rows with the same value are deleted only when all of them are
+    /// due. A row whose value is null forms a separate group.
+    pub group: Option<Ident>,
+    /// Tables whose rows reference this table, and the referencing columns. Their rows are deleted
+    /// first and count as rows of a chunk.
+    pub children: Vec<(TableName, Ident)>,
+    /// The meaning of a time before the year 2000.
+    pub ancient: Ancient,
+    /// The scan order; `None` if each pass chooses it.
+    pub order: Option<Order>,
+    /// The maximum number of rows in a chunk; `None` for the maximum of the run.
+    pub chunk: Option<u32>,
+    /// Whether the configuration confirms that the first run may delete nearly the whole table.
+    pub confirmed: bool,
+    /// The location of the target in a configuration file, for errors that are detected only in the
+    /// database.
+    pub location: Option<String>,
+    /// What happens if the table does not exist.
+    pub absent: Absent,
+}
+
+impl Reason {
+    /// Creates the reason `expired`: the time in `column` was more than `keep` ago.
+    pub fn new(column: impl Into<String>, keep: Duration) -> Self {
+        let (name, column) = ("expired".to_owned(), Ident::new(column));
+        Self { name, column, keep, zone: None, unit: None }
+    }
+}
+
+impl Target {
+    /// Creates a target that is named after its table, without further conditions.
+    #[must_use]
+    pub fn new(table: TableName, reasons: Vec<Reason>) -> Self {
+        Self {
+            name: table.name.as_str().to_owned(),
+            table,
+            reasons,
+            filter: None,
+            group: None,
+            children: Vec::new(),
+            ancient: Ancient::default(),
+            order: None,
+            chunk: None,
+            confirmed: false,
+            location: None,
+            absent: Absent::Fails("check the name and the search_path".to_owned()),
+        }
+    }
+}
+
+/// Returns the target for the reaper's own history, whose rows are kept for `keep`.
+#[must_use]
+pub fn history(keep: Duration) -> Target {
+    Target {
+        // The reaper stores no time that means "never".
+        ancient: Ancient::Due,
+        // For a reaper that was stopped for longer than `keep`, nearly the whole history is due.
+        confirmed: true,
+        absent: Absent::LeftOut,
+        ..Target::new(TableName::new("reaper_runs"), vec![Reason::new("started_at", keep)])
+    }
+}

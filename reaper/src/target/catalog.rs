@@ -1,0 +1,360 @@
+//! Finds a target's table and its partitions, their keys, and the types of the columns that a
+//! watermark consists of.
+
+use pg::error_text::chain;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Row};
+
+use crate::connection::db_error::Bound;
+use crate::sql::identity::Identity;
+use crate::sql::operator::Operator;
+use crate::target::Target;
+use crate::target::condition::{self, Resolution, ResolvedCondition};
+use crate::target::name::{Ident, TableName};
+use crate::target::nearest::nearest;
+
+/// A column, as the catalog describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: Ident,
+    /// The type without domains, as `format_type` names it. It is for messages, and for code that
+    /// depends on the kind of time.
+    pub(crate) sql_type: String,
+    /// The same type for a cast: quoted, with its schema, without a type modifier. A cast to
+    /// `timestamp(0)` would round a watermark, and the rows behind it would be missed.
+    pub(crate) cast: String,
+    /// The equality operator of the type. `None` for a type without one, such as `json`.
+    pub(crate) equals: Option<Operator>,
+}
+
+/// A target's table in the catalog. If the table is partitioned or has child tables, its rows are
+/// in several tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    /// The oid that the advisory lock is taken on.
+    pub(crate) oid: u32,
+    /// The name with its schema, like all names here, so that it is independent of the search path.
+    pub(crate) table: TableName,
+    /// The resolved `where`.
+    pub(crate) condition: Option<ResolvedCondition>,
+    /// One due column per reason, in the order of the target's reasons.
+    pub(crate) due: Vec<Column>,
+    pub(crate) group: Option<Column>,
+    /// The tables that contain the rows. Each is handled separately, because a `ctid` is meaningful
+    /// only within its table.
+    pub(crate) leaves: Vec<Leaf>,
+    /// The children, in the order in which the target names them.
+    pub(crate) children: Vec<Child>,
+    /// The identity of the named table.
+    pub(crate) identity: Identity,
+}
+
+/// A table that physically stores rows of a target.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) oid: u32,
+    /// The name with its schema.
+    pub(crate) table: TableName,
+    /// The columns of a unique key without nulls. Empty if the table has no such key whose types
+    /// have only built-in operators of PostgreSQL.
+    pub(crate) key: Vec<Column>,
+    pub(crate) identity: Identity,
+}
+
+/// A table whose rows are deleted before the rows that they refer to.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) oid: u32,
+    /// The name with its schema.
+    pub(crate) table: TableName,
+    /// The referencing column of the child.
+    pub(crate) column: Column,
+    /// The column of the target that is referred to.
+    pub(crate) refers_to: Ident,
+    pub(crate) identity: Identity,
+}
+
+/// The result of looking up a target in the catalog.
+pub(crate) enum TableLookup {
+    Table(Box<Located>),
+    NoTable,
+    /// The table exists but cannot be a target. Contains the reason.
+    Unfit(String),
+    /// The condition cannot be used. Contains the reason and a remedy.
+    Refused(String, Option<String>),
+    /// The table, or a table that its condition reads, was locked for too long.
+    Locked(Bound),
+}
+
+/// The connections on which a target is looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    /// A connection on the configured search path, which has no other user during the lookup.
+    pub(crate) configured: &'a Client,
+    /// A connection for the catalog, on any search path.
+    pub(crate) catalog: &'a Client,
+}
+
+/// Resolves a name to the oid of a table on the search path of the connection.
+pub(crate) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
+
+/// Returns a row for the table with the oid `$1` and for each of its descendants: its columns, its
+/// key, and its path up to the named table.
+///
+/// The key is the primary key, or else the shortest unique key without nulls. A key whose types
+/// have operators outside `pg_catalog` is not used: the order of a row comparison on it would
+/// depend on the `search_path`.
+const LOCATE: &str = include_str!("catalog/locate.sql");
+
+/// Returns the columns of a table, with the type without domains and its equality operator.
+///
+/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations,
+/// arrays, ranges and composite types, in whichever schema the types are. For the type of an
+/// extension, the operators are those of its default operator class.
+const COLUMNS: &str = include_str!("catalog/columns.sql");
+
+/// Returns the column that a column of another table refers to: by a foreign key, or else the
+/// primary key.
+const CHILD: &str = include_str!("catalog/child.sql");
+
+/// Returns the names of tables, to suggest one that is similar to the name that was not found.
+const TABLES: &str = "
+    SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE (c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'p')
+        AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
+        AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+    LIMIT 10000";
+
+pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableLookup, Error> {
+    let oid = match named(lookup, &target.table).await {
+        Ok(Some(oid)) => oid,
+        Ok(None) => return Ok(TableLookup::NoTable),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            return Ok(TableLookup::Unfit(format!(
+                "{} cannot be looked up: {}",
+                target.table.quoted(),
+                chain(&error)
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    let client = lookup.catalog;
+    let tree: Vec<Member> = client
+        .query(LOCATE, &[&oid])
+        .await?
+        .iter()
+        .map(Member::of)
+        .collect::<Result<_, Error>>()?;
+    let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else {
+        return Ok(TableLookup::NoTable);
+    };
+    if let Some(why) = unfit(&root.kind) {
+        return Ok(TableLookup::Unfit(format!("{} is {why}", target.table.quoted())));
+    }
+    let columns = columns(client, oid).await?;
+    let find = |wanted: &Ident| columns.iter().find(|column| column.name == *wanted);
+
+    let wanted = target.reasons.iter().map(|reason| &reason.column);
+    if let Some(missing) = wanted.clone().chain(&target.group).find(|name| find(name).is_none()) {
+        return Ok(TableLookup::Unfit(no_column(
+            &target.table,
+            missing,
+            columns.iter().map(|column| &column.name),
+        )));
+    }
+    let due = wanted.filter_map(find).cloned().collect();
+    let group = target.group.as_ref().and_then(find).cloned();
+    if let Some(Column { name, sql_type, equals: None, .. }) = &group {
+        return Ok(TableLookup::Unfit(format!(
+            "group: {} is {sql_type}, a type whose values cannot be compared for equality",
+            name.quoted()
+        )));
+    }
+    let mut leaves = Vec::new();
+    for member in &tree {
+        match member.kind.as_str() {
+            "r" => leaves.push(Leaf {
+                oid: member.identity.oid,
+                table: member.identity.table.clone(),
+                key: member.key.iter().filter_map(find).cloned().collect(),
+                identity: member.identity.clone(),
+            }),
+            "f" => tracing::warn!(
+                event = "foreign_partition_skipped",
+                target_table = target.name,
+                partition = member.identity.table.quoted(),
+                "partition on another server skipped; run session-reaper there"
+            ),
+            _ => {}
+        }
+    }
+    let mut children = Vec::new();
+    for child in &target.children {
+        match locate_child(lookup, target, oid, child).await? {
+            Ok(found) => children.push(found),
+            Err(why) => return Ok(TableLookup::Unfit(why)),
+        }
+    }
+    let (table, identity) = (root.identity.table.clone(), root.identity.clone());
+    let condition = match &target.filter {
+        None => None,
+        Some(filter) => match condition::resolve(lookup.configured, &table, oid, filter).await? {
+            Resolution::Condition(condition) => Some(condition),
+            Resolution::Refused(why, remedy) => return Ok(TableLookup::Refused(why, remedy)),
+            Resolution::Locked(bound) => return Ok(TableLookup::Locked(bound)),
+        },
+    };
+    Ok(TableLookup::Table(Box::new(Located {
+        oid,
+        table,
+        condition,
+        due,
+        group,
+        leaves,
+        children,
+        identity,
+    })))
+}
+
+/// Returns the oid of the table that a name refers to on the configured search path.
+pub(crate) async fn named(lookup: Lookup<'_>, table: &TableName) -> Result<Option<u32>, Error> {
+    lookup.configured.query_one(NAMED, &[&table.to_string()]).await?.try_get(0)
+}
+
+/// A table that [`LOCATE`] found.
+struct Member {
+    kind: String,
+    identity: Identity,
+    key: Vec<Ident>,
+}
+
+impl Member {
+    fn of(row: &Row) -> Result<Self, Error> {
+        let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let (path, names): (Vec<u32>, Vec<String>) = (row.try_get(4)?, row.try_get(5)?);
+        let (numbers, types): (Vec<i16>, Vec<u32>) = (row.try_get(6)?, row.try_get(7)?);
+        let columns = names.into_iter().zip(numbers.into_iter().zip(types));
+        Ok(Self {
+            kind: row.try_get(1)?,
+            identity: Identity {
+                oid: row.try_get(0)?,
+                table: TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) },
+                columns: columns
+                    .map(|(name, (number, sql_type))| (Ident::new(name), number, sql_type))
+                    .collect(),
+                path,
+            },
+            key: row.try_get::<_, Vec<String>>(8)?.into_iter().map(Ident::new).collect(),
+        })
+    }
+}
+
+async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
+    let column = |row: &Row| {
+        let (schema, name): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+        Ok(Column {
+            name: Ident::new(row.try_get::<_, String>(0)?),
+            sql_type: row.try_get(1)?,
+            cast: row.try_get(2)?,
+            equals: schema
+                .zip(name)
+                .map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
+        })
+    };
+    client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
+}
+
+/// Looks up a child. The inner error explains why the table cannot be a child.
+async fn locate_child(
+    lookup: Lookup<'_>,
+    target: &Target,
+    parent: u32,
+    (table, column): &(TableName, Ident),
+) -> Result<Result<Child, String>, Error> {
+    let client = lookup.catalog;
+    let row = match named(lookup, table).await? {
+        Some(oid) => client.query_opt(CHILD, &[&oid, &column.as_str(), &parent]).await?,
+        None => None,
+    };
+    let Some(row) = row else {
+        let hint = similar_table(client, table).await?;
+        return Ok(Err(format!("children: there is no table {}{hint}", table.quoted())));
+    };
+    let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
+    if kind != "r" || inherited {
+        let why = "it is the target itself, or its rows are not all in one ordinary table; use a foreign key with ON DELETE CASCADE instead";
+        return Ok(Err(format!("children: {} cannot be used: {why}", table.quoted())));
+    }
+    let oid: u32 = row.try_get(0)?;
+    let tree = client.query(LOCATE, &[&oid]).await?;
+    let Some(member) = tree.first().map(Member::of).transpose()? else {
+        return Ok(Err(format!("children: there is no table {}", table.quoted())));
+    };
+    let columns = columns(client, oid).await?;
+    let Some(found) = columns.iter().find(|found| found.name == *column).cloned() else {
+        return Ok(Err(format!(
+            "children: {}",
+            no_column(table, column, columns.iter().map(|column| &column.name))
+        )));
+    };
+    let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
+        let (child, parent) = (table.quoted(), target.table.quoted());
+        return Ok(Err(format!(
+            "children: no foreign key says what {child}.{} refers to in {parent}, and {parent} has no single-column primary key",
+            column.quoted()
+        )));
+    };
+    if found.equals.is_none() {
+        let why = format!(
+            "{} is {}, a type whose values cannot be compared for equality",
+            column.quoted(),
+            found.sql_type
+        );
+        return Ok(Err(format!("children: {}.{why}", table.quoted())));
+    }
+    let Member { identity, .. } = member;
+    let table = identity.table.clone();
+    Ok(Ok(Child { oid, table, column: found, refers_to: Ident::new(refers_to), identity }))
+}
+
+fn no_column<'a>(
+    table: &TableName,
+    missing: &Ident,
+    columns: impl Iterator<Item = &'a Ident>,
+) -> String {
+    let hint = nearest(missing.as_str(), columns.map(|column| (column.as_str(), column.quoted())));
+    format!("{table} has no column {missing}{}", meant(hint))
+}
+
+/// Returns a hint with the name of the table that may have been meant, or an empty string.
+pub(crate) async fn similar_table(client: &Client, table: &TableName) -> Result<String, Error> {
+    let rows = client.query(TABLES, &[]).await?;
+    let tables: Vec<(String, String)> = rows
+        .iter()
+        .map(|row| {
+            let (schema, name): (String, String) = (row.get(0), row.get(1));
+            let quoted =
+                TableName { schema: Some(Ident::new(schema)), name: Ident::new(name.as_str()) }
+                    .quoted();
+            (name, quoted)
+        })
+        .collect();
+    Ok(meant(nearest(
+        table.name.as_str(),
+        tables.iter().map(|(name, quoted)| (name.as_str(), quoted.clone())),
+    )))
+}
+
+fn unfit(kind: &str) -> Option<&'static str> {
+    match kind {
+        "r" | "p" => None,
+        "v" | "m" => Some("a view; name the table that it reads"),
+        "f" => Some("a foreign table; run session-reaper on the server that contains it"),
+        _ => Some("not a table"),
+    }
+}
+
+fn meant(hint: Option<String>) -> String {
+    hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default()
+}

@@ -1,0 +1,29 @@
+//! The reason to wait while a pause is set.
+
+use crate::store::pause::PauseLookup;
+use chrono::SecondsFormat;
+use pg::error_text::escaped;
+
+use super::{ThrottleCause, ThrottleReason};
+
+pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
+    let why = match found {
+        PauseLookup::None => return None,
+        PauseLookup::Pause(pause) => {
+            let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            match (pause.why, pause.by) {
+                (Some(why), Some(by)) => format!("paused until {until} from {by}: {why}"),
+                (Some(why), None) => format!("paused until {until}: {why}"),
+                (None, Some(by)) => format!("paused until {until} from {by}"),
+                (None, None) => format!("paused until {until}"),
+            }
+        }
+        PauseLookup::Unreadable(error) => {
+            format!(
+                "the pause in reaper_state cannot be read ({error}); `session-reaper resume` removes it"
+            )
+        }
+    };
+    // The text was written by a role that may write the table, so control characters are escaped.
+    Some(ThrottleReason::new(ThrottleCause::Pause, escaped(&why)))
+}
